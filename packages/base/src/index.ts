@@ -1,0 +1,4 @@
+export type { Clock } from './clock.ts';
+export { errorCode, errorText, KmendError } from './error.ts';
+export type { Run, RunOptions, RunResult } from './process.ts';
+export { type Progress, silentProgress } from './progress.ts';
