@@ -1,0 +1,50 @@
+/** One exact kernel build in the store. All paths are absolute and read-only for users of the store. */
+export interface Kernel {
+  /** `uname -r`, e.g. `6.1.0-47-amd64`. */
+  readonly release: string;
+  /** GNU build id of vmlinux, 40 lower-case hex digits; a host shows the same in `/sys/kernel/notes`. */
+  readonly buildId: string;
+  /** Version of the Debian source package, e.g. `6.1.170-3`. */
+  readonly version: string;
+  /** Name of the Debian source-code package of that version, e.g. `linux-source-6.1`. */
+  readonly sourcePackage: string;
+  /** Debian suite it came from, e.g. `bookworm`. */
+  readonly suite: string;
+  readonly arch: 'x86_64';
+  readonly compiler: KernelCompiler;
+  readonly paths: KernelPaths;
+}
+
+export interface KernelCompiler {
+  /** `CONFIG_CC_VERSION_TEXT`, e.g. `gcc-12 (Debian 12.2.0-14+deb12u1) 12.2.0`. */
+  readonly text: string;
+  /** The command Debian built with, e.g. `gcc-12`. */
+  readonly command: string;
+}
+
+export interface KernelPaths {
+  /** The kernel's own folder in the store. */
+  readonly directory: string;
+  readonly vmlinuz: string;
+  /** ELF extracted from vmlinuz (stripped). */
+  readonly vmlinux: string;
+  /** `lib/modules/<release>` of the image package. */
+  readonly modules: string;
+  /** `.config` of the headers package (not /boot/config, which lacks entries). */
+  readonly config: string;
+  readonly moduleSymvers: string;
+  /** The arch-specific headers directory (`usr/src/linux-headers-<release>`). */
+  readonly headers: string;
+  /** The common headers directory (`usr/src/linux-headers-<abi>-common`). */
+  readonly commonHeaders: string;
+  /** `linux-source-X.tar.xz` at exactly `version`. */
+  readonly sourceTarball: string;
+}
+
+/** One symbol of an object as kallsyms knows it, in kallsyms order (the order `sympos` counts in). */
+export interface KernelSymbol {
+  readonly name: string;
+  readonly address: bigint;
+  /** nm-style type letter: `t`/`T` code, `d`/`D` data, `b`/`B` bss, `r`/`R` read-only, ... */
+  readonly type: string;
+}
