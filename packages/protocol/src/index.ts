@@ -1,1 +1,6 @@
-export {};
+export * from './api.ts';
+export * from './host.ts';
+export * from './livepatch.ts';
+export * from './policy.ts';
+export * from './repository.ts';
+export * from './values.ts';

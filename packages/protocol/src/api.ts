@@ -1,0 +1,105 @@
+import { z } from 'zod';
+import { HostEvent, HostFacts, HostId, HostStatus, LoadedLivepatch } from './host.ts';
+import { FixSummary, LivepatchTarget } from './livepatch.ts';
+import { BuildId, Channel, Line, Release, Serial, Sha256, Timestamp } from './values.ts';
+
+/** Body of every error answer: the same code and text that CLI, logs and metrics use. */
+export const ApiError = z.object({
+  error: z.object({ code: z.string(), message: z.string(), hint: z.string().optional() }),
+});
+export type ApiError = z.infer<typeof ApiError>;
+
+/** `POST /v1/enrol`: an activation key buys a seat. */
+export const EnrolRequest = z.object({ activationKey: z.string().min(8).max(200), facts: HostFacts });
+export type EnrolRequest = z.infer<typeof EnrolRequest>;
+export const EnrolResponse = z.object({
+  hostId: HostId,
+  /** Bearer token for reports; shown once, kept hashed on the server. */
+  token: z.string(),
+  channel: Channel,
+});
+export type EnrolResponse = z.infer<typeof EnrolResponse>;
+
+/** `POST /v1/reports` answers with what the host should know at once. */
+export const ReportResponse = z.object({
+  /** Seconds until the next regular report. */
+  nextReportSeconds: z
+    .int()
+    .min(60)
+    .max(7 * 86_400),
+  channel: Channel,
+});
+export type ReportResponse = z.infer<typeof ReportResponse>;
+
+/** `POST /v1/keys`, `GET /v1/keys` (operator). */
+export const CreateKeyRequest = z.object({
+  name: Line.min(1),
+  channel: Channel.default('stable'),
+  /** How many hosts may enrol with it; `null`: no limit. */
+  seats: z.int().min(1).nullable().default(null),
+  expires: Timestamp.nullable().default(null),
+});
+export const ActivationKey = z.object({
+  id: z.uuid(),
+  name: Line,
+  channel: Channel,
+  seats: z.int().nullable(),
+  used: z.int(),
+  expires: Timestamp.nullable(),
+  revoked: z.boolean(),
+  created: Timestamp,
+});
+export type ActivationKey = z.infer<typeof ActivationKey>;
+/** The key itself, shown once. */
+export const CreateKeyResponse = ActivationKey.extend({ key: z.string() });
+export type CreateKeyResponse = z.infer<typeof CreateKeyResponse>;
+
+/** `GET /v1/hosts`, `GET /v1/hosts/:id` (operator). */
+export const HostSummary = z.object({
+  id: HostId,
+  hostname: z.string(),
+  release: Release,
+  buildId: BuildId,
+  channel: Channel,
+  status: HostStatus,
+  effectiveSerial: Serial.nullable(),
+  enrolled: Timestamp,
+  lastReport: Timestamp.nullable(),
+});
+export type HostSummary = z.infer<typeof HostSummary>;
+export const HostDetail = HostSummary.extend({
+  facts: HostFacts,
+  livepatches: z.array(LoadedLivepatch),
+  events: z.array(HostEvent),
+});
+export type HostDetail = z.infer<typeof HostDetail>;
+export const HostPage = z.object({ hosts: z.array(HostSummary), total: z.int(), next: z.string().nullable() });
+export type HostPage = z.infer<typeof HostPage>;
+
+/**
+ * Publishing (operator). Signed on the operator's machine; the server takes files by content, then the metadata that
+ * names them, checks every signature and version, and signs only snapshot, timestamp and policy itself.
+ * `PUT /v1/uploads/<sha256>` raw bytes, then `POST /v1/publish`.
+ */
+export const PublishRequest = z.object({
+  /** Signed metadata files, as text: role name to file. `targets` only where a delegation was added. */
+  metadata: z.record(z.string().max(100), z.string().max(4_000_000)),
+  /** Target path to the SHA-256 of an uploaded file. */
+  targets: z.record(z.string().max(300), Sha256),
+  buildId: BuildId,
+  serial: Serial,
+  /** Where it goes at once: the channel's settled livepatch. Staged rollouts come from policy. */
+  channel: Channel,
+});
+export type PublishRequest = z.infer<typeof PublishRequest>;
+export const PublishResponse = z.object({ serial: Serial, snapshotVersion: z.int(), timestampVersion: z.int() });
+export type PublishResponse = z.infer<typeof PublishResponse>;
+
+/** `GET /v1/livepatches` (operator). */
+export const PublishedLivepatch = LivepatchTarget.extend({
+  buildId: BuildId,
+  release: Release,
+  published: Timestamp,
+  fixes: z.array(FixSummary),
+});
+export type PublishedLivepatch = z.infer<typeof PublishedLivepatch>;

@@ -1,0 +1,81 @@
+import { z } from 'zod';
+import { BuildId, Channel, Line, ObjectName, Release, Serial, Timestamp } from './values.ts';
+
+/** Id of a host: random, given by the server at enrolment. */
+export const HostId = z.uuid();
+export type HostId = z.infer<typeof HostId>;
+
+/** A hardware flaw as the kernel reports it in `/sys/devices/system/cpu/vulnerabilities/<name>`. */
+export const HardwareFlaw = z.object({ name: z.string().max(64), state: z.string().max(300) });
+
+export const HostFacts = z.object({
+  hostname: z.string().max(253),
+  machineArch: z.string().max(16),
+  osRelease: Line,
+  kernel: z.object({ release: Release, buildId: BuildId, version: Line }),
+  bootId: z.uuid(),
+  bootedAt: Timestamp,
+  agentVersion: z.string().max(32),
+  hardwareFlaws: z.array(HardwareFlaw).max(64),
+  microcode: z.string().max(32).nullable(),
+});
+export type HostFacts = z.infer<typeof HostFacts>;
+
+/** A livepatch as the kernel shows it in `/sys/kernel/livepatch/<name>/`; kmend's own carry their serial and id. */
+export const LoadedLivepatch = z.object({
+  name: ObjectName,
+  enabled: z.boolean(),
+  transition: z.boolean(),
+  /** `null` for a livepatch that is not kmend's, or that kmend no longer knows. */
+  serial: Serial.nullable(),
+  objects: z.array(z.object({ name: ObjectName, patched: z.boolean() })).max(2000),
+});
+export type LoadedLivepatch = z.infer<typeof LoadedLivepatch>;
+
+/**
+ * Five separate axes; each says only what was seen, with the time it was seen. `unknown` wherever it was not.
+ * - contact: did the last check reach a valid repository
+ * - coverage: does the repository cover this kernel, and is there something newer than what is loaded
+ * - loaded: is a livepatch of kmend enabled
+ * - transition: has the kernel moved every task to it (while it has not, the host counts as unprotected)
+ * - verified: did the loaded module's bytes match the signed repository, on this host, this boot
+ */
+export const Axis = z.object({
+  state: z.string().max(32),
+  since: Timestamp.nullable(),
+  /** When it was last observed; `null`: never. */
+  seen: Timestamp.nullable(),
+  detail: z.string().max(1000).optional(),
+});
+export const HostStatus = z.object({
+  contact: Axis.extend({ state: z.enum(['ok', 'unreachable', 'untrusted', 'unknown']) }),
+  coverage: Axis.extend({ state: z.enum(['current', 'behind', 'not-covered', 'unknown']) }),
+  loaded: Axis.extend({ state: z.enum(['loaded', 'none', 'failed', 'unknown']) }),
+  transition: Axis.extend({ state: z.enum(['complete', 'in-transition', 'none', 'unknown']) }),
+  verified: Axis.extend({ state: z.enum(['verified', 'unverified', 'none', 'unknown']) }),
+});
+export type HostStatus = z.infer<typeof HostStatus>;
+
+/** Something that happened on the host, kept in the agent's journal and sent with the next report. */
+export const HostEvent = z.object({
+  at: Timestamp,
+  /** Stable code, e.g. `load-started`, `transition-complete`, `load-failed`, `quarantined`, `reverted`. */
+  code: z.string().max(64),
+  message: z.string().max(2000),
+  serial: Serial.optional(),
+});
+export type HostEvent = z.infer<typeof HostEvent>;
+
+export const Report = z.object({
+  schema: z.literal('kmend.report/1'),
+  at: Timestamp,
+  /** Counts up for each report of this host; the server ignores older ones. */
+  sequence: z.int().min(1),
+  channel: Channel,
+  facts: HostFacts,
+  status: HostStatus,
+  livepatches: z.array(LoadedLivepatch).max(64),
+  effectiveSerial: Serial.nullable(),
+  events: z.array(HostEvent).max(500),
+});
+export type Report = z.infer<typeof Report>;

@@ -1,0 +1,81 @@
+import { z } from 'zod';
+import { BuildId, FixId, Line, ObjectName, Release, Serial, Sha256 } from './values.ts';
+
+export const Severity = z.enum(['low', 'medium', 'high', 'critical', 'unknown']);
+export type Severity = z.infer<typeof Severity>;
+
+/** What a livepatch says of each fix in it. */
+export const FixSummary = z.object({
+  id: FixId,
+  title: Line,
+  severity: Severity,
+  /** Mitigates a hardware flaw (Spectre-class). */
+  hardware: z.boolean(),
+});
+export type FixSummary = z.infer<typeof FixSummary>;
+
+export const Verdict = z.enum(['patchable', 'needs-review', 'refused']);
+export type Verdict = z.infer<typeof Verdict>;
+
+/** Why a verdict is not `patchable`. `code` is stable; docs/builder.md lists them. */
+export const VerdictReason = z.object({
+  code: z.string().max(64),
+  verdict: z.enum(['needs-review', 'refused']),
+  message: z.string().max(4000),
+  fix: FixId.optional(),
+  source: z.string().max(300).optional(),
+  symbol: z.string().max(512).optional(),
+});
+export type VerdictReason = z.infer<typeof VerdictReason>;
+
+export const PatchedFunction = z.object({
+  name: z.string().max(511),
+  /** Position among same-named symbols in kallsyms order; 0 where the name is unique. */
+  sympos: z.int().min(0),
+  source: z.string().max(300),
+});
+
+export const PatchedObject = z.object({ name: ObjectName, functions: z.array(PatchedFunction).max(10_000) });
+export type PatchedObject = z.infer<typeof PatchedObject>;
+
+/** `livepatch.json`: what the builder says of one build. Reproducible: holds no time and no machine. */
+export const Livepatch = z.object({
+  schema: z.literal('kmend.livepatch/1'),
+  /** First 12 hex digits of the inputs' SHA-256. */
+  id: z.string().regex(/^[0-9a-f]{12}$/),
+  /** Name of the kernel module: `kmend_<id>`. */
+  module: ObjectName,
+  kind: z.enum(['cumulative', 'stacked']),
+  kernel: z.object({ buildId: BuildId, release: Release, version: z.string().max(64), arch: z.literal('x86_64') }),
+  fixes: z.array(FixSummary).min(1).max(5000),
+  verdict: Verdict,
+  reasons: z.array(VerdictReason).max(10_000),
+  /** A person accepted the `needs-review` reasons at build time. */
+  reviewAccepted: z.boolean(),
+  objects: z.array(PatchedObject).max(2000),
+  /** Byte proof: functions of the touched units compared with the shipped kernel, and how many were equal. */
+  byteProof: z.object({ compared: z.int().min(0), equal: z.int().min(0), different: z.array(z.string()).max(10_000) }),
+  /** The module beside this file; absent where the verdict is `refused` or waits for review. */
+  file: z.object({ name: z.string().max(100), sha256: Sha256, size: z.int().min(1) }).optional(),
+  inputs: z.object({
+    /** Fix id to SHA-256 of its patch. */
+    fixes: z.record(z.string(), Sha256),
+    config: Sha256,
+    moduleSymvers: Sha256,
+    vmlinux: Sha256,
+    source: Sha256,
+  }),
+  compiler: z.string().max(200),
+  builder: z.object({ name: z.literal('kmend'), version: z.string().max(32) }),
+});
+export type Livepatch = z.infer<typeof Livepatch>;
+
+/** Custom field of a livepatch's TUF target: what a host needs to choose before it downloads. */
+export const LivepatchTarget = z.object({
+  serial: Serial,
+  id: z.string().regex(/^[0-9a-f]{12}$/),
+  module: ObjectName,
+  kind: z.enum(['cumulative', 'stacked']),
+  fixes: z.array(FixId).max(5000),
+});
+export type LivepatchTarget = z.infer<typeof LivepatchTarget>;

@@ -1,0 +1,63 @@
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import { BuildId, Channel, Line, Serial, Timestamp } from './values.ts';
+
+/** `policy/fleet.json`: what holds for every host. */
+export const FleetPolicy = z.object({
+  schema: z.literal('kmend.fleet-policy/1'),
+  /** Seconds between checks; hosts add jitter. */
+  checkIntervalSeconds: z.int().min(10).max(86_400),
+  /** Kill switch: while true no host loads anything new. */
+  halted: z.boolean(),
+  issued: Timestamp,
+});
+export type FleetPolicy = z.infer<typeof FleetPolicy>;
+
+/** One livepatch going through a channel. */
+export const Rollout = z.object({
+  /** Salts the hosts' positions, so that each rollout meets another order of hosts. */
+  id: z.string().min(1).max(64),
+  serial: Serial,
+  /** How many hosts of 10,000 may load it now. */
+  permyriad: z.int().min(0).max(10_000),
+});
+export type Rollout = z.infer<typeof Rollout>;
+
+export const ChannelPolicy = z.object({
+  /** What hosts outside the rollout's share should have; `null`: nothing yet. */
+  settled: Serial.nullable(),
+  rollout: Rollout.nullable(),
+});
+
+/** `policy/<build-id>.json`: who gets what, for one kernel. */
+export const KernelPolicy = z.object({
+  schema: z.literal('kmend.kernel-policy/1'),
+  buildId: BuildId,
+  channels: z.partialRecord(Channel, ChannelPolicy),
+  /** Serials that no host may load and that loaded hosts must replace or revert. */
+  withdrawn: z.array(z.object({ serial: Serial, reason: Line })).max(10_000),
+  issued: Timestamp,
+});
+export type KernelPolicy = z.infer<typeof KernelPolicy>;
+
+/** A host's place in a rollout: an even, stable number from 0 to 9,999 for each pair of host and rollout. */
+export function rolloutPosition(hostId: string, rolloutId: string): number {
+  const digest = createHash('sha256').update(`${hostId}\n${rolloutId}`).digest();
+  // 48 bits modulo 10,000: the bias is below one in 10^10.
+  return digest.readUIntBE(0, 6) % 10_000;
+}
+
+/**
+ * The serial a host should run, by the signed policy alone: the rollout's where the host's position is inside its share,
+ * else the settled one; never a withdrawn one. `null`: none (revert what is withdrawn, load nothing).
+ */
+export function chosenSerial(policy: KernelPolicy, channel: Channel, hostId: string): number | null {
+  const entry = policy.channels[channel];
+  if (entry === undefined) return null;
+  const withdrawn = new Set(policy.withdrawn.map((item) => item.serial));
+  const { rollout, settled } = entry;
+  if (rollout !== null && !withdrawn.has(rollout.serial) && rolloutPosition(hostId, rollout.id) < rollout.permyriad) {
+    return rollout.serial;
+  }
+  return settled !== null && !withdrawn.has(settled) ? settled : null;
+}
