@@ -1,1 +1,2 @@
-export {};
+export { type ExitCode, exitCodes } from './error.ts';
+export { type Outcome, runProgram } from './program.ts';

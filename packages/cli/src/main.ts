@@ -1,0 +1,18 @@
+import { registers } from './commands/index.ts';
+import { runProgram } from './program.ts';
+
+const stop = new AbortController();
+for (const name of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(name, () => {
+    stop.abort(new Error(`interrupted by ${name}`));
+    // A second signal ends at once: the handler is gone.
+  });
+}
+const { exitCode } = await runProgram(
+  process.argv.slice(2),
+  registers,
+  { out: process.stdout, err: process.stderr },
+  process.env,
+  stop.signal,
+);
+process.exitCode = exitCode;
