@@ -1,0 +1,79 @@
+import { access } from 'node:fs/promises';
+import { join } from 'node:path';
+import { sha256File } from '@kmend/base/node';
+import { KernelError } from '../error.ts';
+import { download } from './http.ts';
+import { type ArchiveEdges, cacheName, type PackageEntry, readIndex } from './index.ts';
+import { findInSnapshot } from './snapshot.ts';
+
+export interface Mirrors {
+  readonly main: string;
+  readonly security: string;
+  readonly snapshot: string;
+}
+
+export function mirrors(env: Readonly<Record<string, string | undefined>>): Mirrors {
+  return {
+    main: env['KMEND_MIRROR'] ?? 'http://deb.debian.org/debian',
+    security: env['KMEND_SECURITY_MIRROR'] ?? 'http://deb.debian.org/debian-security',
+    snapshot: env['KMEND_SNAPSHOT_MIRROR'] ?? 'http://snapshot.debian.org',
+  };
+}
+
+const PACKAGE_LIMIT = 2 ** 31;
+
+/** Debian's archive: packages by name and version, of a suite's main, updates and security parts. */
+export class Archive {
+  readonly #edges: ArchiveEdges;
+  readonly #mirrors: Mirrors;
+  readonly #cache: string;
+  readonly #indexes = new Map<string, Promise<PackageEntry[]>>();
+
+  constructor(edges: ArchiveEdges, where: Mirrors, cacheDirectory: string) {
+    this.#edges = edges;
+    this.#mirrors = where;
+    this.#cache = join(cacheDirectory, 'packages');
+  }
+
+  /** All kernel packages of a suite. `kernel-unknown` where there is no such suite. */
+  packages(suite: string): Promise<PackageEntry[]> {
+    const known = this.#indexes.get(suite) ?? this.#read(suite);
+    this.#indexes.set(suite, known);
+    return known;
+  }
+
+  async #read(suite: string): Promise<PackageEntry[]> {
+    const { main, security } = this.#mirrors;
+    const own = await readIndex(this.#edges, main, suite, false);
+    if (own === undefined) {
+      throw new KernelError('kernel-unknown', `the archive at ${main} has no suite ${suite}`, {
+        hint: 'name a suite such as bookworm, trixie or sid',
+      });
+    }
+    const more = [
+      await readIndex(this.#edges, main, `${suite}-updates`, false),
+      await readIndex(this.#edges, security, `${suite}-security`, false),
+    ];
+    return [...own, ...more.flatMap((entries) => entries ?? [])];
+  }
+
+  /** One package at one version; from the snapshot archive where the suite has dropped it. */
+  async find(suite: string, name: string, version: string): Promise<PackageEntry> {
+    const inSuite = (await this.packages(suite)).find((entry) => entry.name === name && entry.version === version);
+    return inSuite ?? (await findInSnapshot(this.#edges, this.#mirrors.snapshot, suite, name, version));
+  }
+
+  /** The `.deb`, verified: from the cache, where its hash is checked again, or downloaded. */
+  async fetch(entry: PackageEntry): Promise<string> {
+    const path = join(this.#cache, cacheName(entry));
+    const cached = await access(path).then(
+      () => true,
+      () => false,
+    );
+    if (cached && (await sha256File(path)) === entry.sha256) return path;
+    this.#edges.progress.step(`fetch ${entry.name} ${entry.version}`);
+    const found = await download(this.#edges, entry.url, path, PACKAGE_LIMIT, entry);
+    if (found === undefined) throw new KernelError('package-unknown', `${entry.url} is in the index but not on the mirror`);
+    return found;
+  }
+}

@@ -1,0 +1,119 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Clock, Run } from '@kmend/base';
+import { runOk, sha256 } from '@kmend/base/node';
+import { KernelError } from '../error.ts';
+import { download, type HttpEdges } from './http.ts';
+
+/** A binary package as the archive's index lists it. */
+export interface PackageEntry {
+  readonly name: string;
+  readonly version: string;
+  /** Full address of the `.deb`. */
+  readonly url: string;
+  readonly size: number;
+  readonly sha256: string;
+  readonly depends: string;
+}
+
+export interface ArchiveEdges extends HttpEdges {
+  readonly run: Run;
+  readonly clock: Clock;
+}
+
+const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
+const RELEASE_LIMIT = 4 << 20;
+const INDEX_LIMIT = 64 << 20;
+const INDEX_UNPACKED_LIMIT = 512 << 20;
+
+/**
+ * The kernel packages (`linux-*`) of one distribution (`bookworm`, `bookworm-security`, ...) under `base`: InRelease checked with
+ * Debian's keyring, the index with the hashes in it. `undefined` where the archive has no such distribution.
+ * `acceptExpired`: for snapshots of the past, whose Valid-Until is over by design.
+ */
+export async function readIndex(
+  edges: ArchiveEdges,
+  base: string,
+  distribution: string,
+  acceptExpired: boolean,
+): Promise<PackageEntry[] | undefined> {
+  const directory = await mkdtemp(join(tmpdir(), 'kmend-index-'));
+  try {
+    const root = `${base}/dists/${distribution}`;
+    edges.progress.step(`read the package index of ${distribution}`);
+    const signed = await download(edges, `${root}/InRelease`, join(directory, 'InRelease'), RELEASE_LIMIT);
+    if (signed === undefined) return undefined;
+    const release = await verifiedRelease(edges, signed, join(directory, 'Release'));
+    if (!acceptExpired) checkFresh(edges.clock, release, distribution);
+    const path = 'main/binary-amd64/Packages.xz';
+    const expected = hashOf(release, path);
+    const packed = join(directory, 'Packages.xz');
+    // By hash: the index may be replaced between the two downloads (Debian's Acquire-By-Hash).
+    const byHash = `${root}/main/binary-amd64/by-hash/SHA256/${expected.sha256}`;
+    const found =
+      (await download(edges, byHash, packed, INDEX_LIMIT, expected)) ??
+      (await download(edges, `${root}/${path}`, packed, INDEX_LIMIT, expected));
+    if (found === undefined) throw new KernelError('archive-garbage', `${root}/${path} is named in InRelease but not there`);
+    const text = await runOk(edges.run, 'xz', ['-dc', packed], { maxOutput: INDEX_UNPACKED_LIMIT, signal: edges.signal });
+    return parsePackages(text.toString('utf8'), base);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+async function verifiedRelease(edges: ArchiveEdges, signed: string, output: string): Promise<string> {
+  const result = await edges.run('gpgv', ['--keyring', KEYRING, '--output', output, signed], { signal: edges.signal, timeoutMs: 30_000 });
+  if (result.exitCode !== 0) {
+    throw new KernelError('archive-untrusted', `the archive's InRelease is not signed by Debian: ${result.stderr.trim().split('\n').at(-1)}`, {
+      hint: 'the mirror may be tampered with; if the suite is newer than this machine, upgrade the package debian-archive-keyring',
+    });
+  }
+  // What gpgv wrote is what was signed, and nothing around it.
+  return await readFile(output, 'utf8');
+}
+
+function checkFresh(clock: Clock, release: string, distribution: string): void {
+  const until = /^Valid-Until: (.+)$/m.exec(release)?.[1];
+  if (until !== undefined && Date.parse(until) < clock.now().getTime()) {
+    throw new KernelError('archive-expired', `the index of ${distribution} was valid until ${until}`, {
+      hint: 'the mirror is stale, or this machine\'s clock is wrong',
+    });
+  }
+}
+
+function hashOf(release: string, path: string): { size: number; sha256: string } {
+  const section = release.slice(release.indexOf('\nSHA256:'));
+  for (const line of section.split('\n').slice(2)) {
+    if (!line.startsWith(' ')) break;
+    const [sha256Hex, size, name] = line.trim().split(/\s+/);
+    if (name === path && sha256Hex !== undefined) return { size: Number(size), sha256: sha256Hex };
+  }
+  throw new KernelError('archive-garbage', `InRelease does not name ${path}`);
+}
+
+/** Stanzas of a Packages file (Debian policy, "Control files"), `linux-*` only. */
+export function parsePackages(text: string, base: string): PackageEntry[] {
+  const entries: PackageEntry[] = [];
+  for (const stanza of text.split('\n\n')) {
+    if (!stanza.startsWith('Package: linux-')) continue;
+    const field = (name: string): string => new RegExp(`^${name}: (.*)$`, 'm').exec(stanza)?.[1] ?? '';
+    const filename = field('Filename');
+    const hash = field('SHA256');
+    if (filename.includes('..') || !/^[0-9a-f]{64}$/.test(hash)) continue;
+    entries.push({
+      name: field('Package'),
+      version: field('Version'),
+      url: `${base}/${filename}`,
+      size: Number(field('Size')),
+      sha256: hash,
+      depends: field('Depends'),
+    });
+  }
+  return entries;
+}
+
+/** A stable name for a cached file of a package. */
+export function cacheName(entry: PackageEntry): string {
+  return `${entry.name}_${entry.version.replaceAll(':', '%3a')}_${sha256(entry.sha256).slice(0, 8)}.deb`;
+}

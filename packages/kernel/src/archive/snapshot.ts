@@ -1,0 +1,69 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { KernelError } from '../error.ts';
+import { download } from './http.ts';
+import { type ArchiveEdges, type PackageEntry, readIndex } from './index.ts';
+
+/** `/mr/binary/<name>/<version>/binfiles?fileinfo=1` of snapshot.debian.org (its documented machine-usable interface). */
+const BinFiles = z.object({
+  fileinfo: z.record(
+    z.string(),
+    z.array(z.object({ archive_name: z.string(), first_seen: z.string().regex(/^\d{8}T\d{6}Z$/), name: z.string() })),
+  ),
+});
+
+/**
+ * A package that the suites have dropped. The interface only tells when the file was first seen; name, hash and size are then taken
+ * from the signed index of the archive as it stood at that moment, so that nothing unsigned is trusted.
+ */
+export async function findInSnapshot(
+  edges: ArchiveEdges,
+  snapshot: string,
+  suite: string,
+  name: string,
+  version: string,
+): Promise<PackageEntry> {
+  const unknown = new KernelError('package-unknown', `neither the suite ${suite} nor the snapshot archive has ${name} ${version}`, {
+    hint: 'check the version with: apt-cache policy, or on packages.debian.org',
+  });
+  const seen = await seenAt(edges, snapshot, name, version);
+  if (seen === undefined) throw unknown;
+  for (const { archive, time } of seen) {
+    const base = `${snapshot}/archive/${archive}/${time}`;
+    const distributions = archive === 'debian-security' ? [`${suite}-security`] : [suite, `${suite}-updates`, `${suite}-proposed-updates`];
+    for (const distribution of distributions) {
+      const entries = await readIndex(edges, base, distribution, true);
+      const found = entries?.find((entry) => entry.name === name && entry.version === version);
+      if (found !== undefined) return found;
+    }
+  }
+  throw unknown;
+}
+
+async function seenAt(
+  edges: ArchiveEdges,
+  snapshot: string,
+  name: string,
+  version: string,
+): Promise<{ archive: string; time: string }[] | undefined> {
+  const directory = await mkdtemp(join(tmpdir(), 'kmend-snapshot-'));
+  try {
+    edges.progress.step(`ask the snapshot archive for ${name} ${version}`);
+    const url = `${snapshot}/mr/binary/${encodeURIComponent(name)}/${encodeURIComponent(version)}/binfiles?fileinfo=1`;
+    const path = await download(edges, url, join(directory, 'binfiles.json'), 1 << 20);
+    if (path === undefined) return undefined;
+    const parsed = BinFiles.safeParse(JSON.parse(await readFile(path, 'utf8')));
+    if (!parsed.success) throw new KernelError('archive-garbage', `${url} answered something unexpected`);
+    return Object.values(parsed.data.fileinfo)
+      .flat()
+      .filter((file) => file.name.endsWith('_amd64.deb') || file.name.endsWith('_all.deb'))
+      .map((file) => ({ archive: file.archive_name, time: file.first_seen }));
+  } catch (error) {
+    if (error instanceof SyntaxError) throw new KernelError('archive-garbage', 'the snapshot archive answered something that is not JSON');
+    throw error;
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,20 @@
+import { KmendError } from '@kmend/base';
+
+export type KernelErrorCode =
+  | 'archive-unreachable'
+  | 'archive-untrusted'
+  | 'archive-expired'
+  | 'archive-garbage'
+  | 'package-unknown'
+  | 'package-damaged'
+  | 'kernel-unknown'
+  | 'kernel-spec'
+  | 'kernel-without-livepatch'
+  | 'kernel-not-added'
+  | 'kernel-record'
+  | 'image-unsupported'
+  | 'kallsyms-not-found'
+  | 'symvers-garbage'
+  | 'store-busy';
+
+export class KernelError extends KmendError<KernelErrorCode> {}

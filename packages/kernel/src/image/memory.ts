@@ -1,0 +1,26 @@
+import { type ElfFile, SHF_ALLOC, SHT_NOBITS } from '@kmend/elf';
+
+/** The loaded parts of a vmlinux, by address. */
+export class KernelMemory {
+  readonly #parts: readonly { readonly start: bigint; readonly end: bigint; readonly data: Uint8Array; readonly name: string }[];
+
+  constructor(vmlinux: ElfFile) {
+    this.#parts = vmlinux.sections
+      // Per-cpu data is linked at address 0 on x86-64: not addressable this way.
+      .filter((section) => (section.flags & SHF_ALLOC) !== 0 && section.type !== SHT_NOBITS && section.address > 0xffff_0000_0000_0000n)
+      .map((section) => ({
+        start: section.address,
+        end: section.address + BigInt(section.data.length),
+        data: section.data,
+        name: section.name,
+      }));
+  }
+
+  /** Bytes at an address, or `undefined` where the file holds none (bss, outside). */
+  read(address: bigint, size: number): Uint8Array | undefined {
+    const part = this.#parts.find(({ start, end }) => address >= start && address + BigInt(size) <= end);
+    if (part === undefined) return undefined;
+    const offset = Number(address - part.start);
+    return part.data.subarray(offset, offset + size);
+  }
+}
