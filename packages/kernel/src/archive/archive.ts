@@ -73,7 +73,8 @@ export class Archive {
     if (cached && (await sha256File(path)) === entry.sha256) return path;
     this.#edges.progress.step(`fetch ${entry.name} ${entry.version}`);
     const found = await download(this.#edges, entry.url, path, PACKAGE_LIMIT, entry);
-    if (found === undefined) throw new KernelError('package-unknown', `${entry.url} is in the index but not on the mirror`);
+    if (found === undefined)
+      throw new KernelError('package-unknown', `${entry.url} is in the index but not on the mirror`);
     return found;
   }
 }

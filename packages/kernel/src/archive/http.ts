@@ -90,9 +90,13 @@ async function attemptDownload(
     await pipeline(Readable.fromWeb(response.body), measure, createWriteStream(temporary), { signal });
     const digest = hash.digest('hex');
     if (expected !== undefined && (size !== expected.size || digest !== expected.sha256)) {
-      throw new KernelError('package-damaged', `${url} has ${size} bytes with SHA-256 ${digest}, not ${expected.size} with ${expected.sha256}`, {
-        hint: 'the mirror is damaged or being updated: try again, or name another one with KMEND_MIRROR',
-      });
+      throw new KernelError(
+        'package-damaged',
+        `${url} has ${size} bytes with SHA-256 ${digest}, not ${expected.size} with ${expected.sha256}`,
+        {
+          hint: 'the mirror is damaged or being updated: try again, or name another one with KMEND_MIRROR',
+        },
+      );
     }
     return true;
   } finally {

@@ -54,8 +54,12 @@ export async function readIndex(
     const found =
       (await download(edges, byHash, packed, INDEX_LIMIT, expected)) ??
       (await download(edges, `${root}/${path}`, packed, INDEX_LIMIT, expected));
-    if (found === undefined) throw new KernelError('archive-garbage', `${root}/${path} is named in InRelease but not there`);
-    const text = await runOk(edges.run, 'xz', ['-dc', packed], { maxOutput: INDEX_UNPACKED_LIMIT, signal: edges.signal });
+    if (found === undefined)
+      throw new KernelError('archive-garbage', `${root}/${path} is named in InRelease but not there`);
+    const text = await runOk(edges.run, 'xz', ['-dc', packed], {
+      maxOutput: INDEX_UNPACKED_LIMIT,
+      signal: edges.signal,
+    });
     return parsePackages(text.toString('utf8'), base);
   } finally {
     await rm(directory, { recursive: true, force: true });
@@ -63,11 +67,18 @@ export async function readIndex(
 }
 
 async function verifiedRelease(edges: ArchiveEdges, signed: string, output: string): Promise<string> {
-  const result = await edges.run('gpgv', ['--keyring', KEYRING, '--output', output, signed], { signal: edges.signal, timeoutMs: 30_000 });
+  const result = await edges.run('gpgv', ['--keyring', KEYRING, '--output', output, signed], {
+    signal: edges.signal,
+    timeoutMs: 30_000,
+  });
   if (result.exitCode !== 0) {
-    throw new KernelError('archive-untrusted', `the archive's InRelease is not signed by Debian: ${result.stderr.trim().split('\n').at(-1)}`, {
-      hint: 'the mirror may be tampered with; if the suite is newer than this machine, upgrade the package debian-archive-keyring',
-    });
+    throw new KernelError(
+      'archive-untrusted',
+      `the archive's InRelease is not signed by Debian: ${result.stderr.trim().split('\n').at(-1)}`,
+      {
+        hint: 'the mirror may be tampered with; if the suite is newer than this machine, upgrade the package debian-archive-keyring',
+      },
+    );
   }
   // What gpgv wrote is what was signed, and nothing around it.
   return await readFile(output, 'utf8');
@@ -77,7 +88,7 @@ function checkFresh(clock: Clock, release: string, distribution: string): void {
   const until = /^Valid-Until: (.+)$/m.exec(release)?.[1];
   if (until !== undefined && Date.parse(until) < clock.now().getTime()) {
     throw new KernelError('archive-expired', `the index of ${distribution} was valid until ${until}`, {
-      hint: 'the mirror is stale, or this machine\'s clock is wrong',
+      hint: "the mirror is stale, or this machine's clock is wrong",
     });
   }
 }

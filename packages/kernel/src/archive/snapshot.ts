@@ -25,14 +25,19 @@ export async function findInSnapshot(
   name: string,
   version: string,
 ): Promise<PackageEntry> {
-  const unknown = new KernelError('package-unknown', `neither the suite ${suite} nor the snapshot archive has ${name} ${version}`, {
-    hint: 'check the version with: apt-cache policy, or on packages.debian.org',
-  });
+  const unknown = new KernelError(
+    'package-unknown',
+    `neither the suite ${suite} nor the snapshot archive has ${name} ${version}`,
+    {
+      hint: 'check the version with: apt-cache policy, or on packages.debian.org',
+    },
+  );
   const seen = await seenAt(edges, snapshot, name, version);
   if (seen === undefined) throw unknown;
   for (const { archive, time } of seen) {
     const base = `${snapshot}/archive/${archive}/${time}`;
-    const distributions = archive === 'debian-security' ? [`${suite}-security`] : [suite, `${suite}-updates`, `${suite}-proposed-updates`];
+    const distributions =
+      archive === 'debian-security' ? [`${suite}-security`] : [suite, `${suite}-updates`, `${suite}-proposed-updates`];
     for (const distribution of distributions) {
       const entries = await readIndex(edges, base, distribution, true);
       const found = entries?.find((entry) => entry.name === name && entry.version === version);
@@ -61,7 +66,8 @@ async function seenAt(
       .filter((file) => file.name.endsWith('_amd64.deb') || file.name.endsWith('_all.deb'))
       .map((file) => ({ archive: file.archive_name, time: file.first_seen }));
   } catch (error) {
-    if (error instanceof SyntaxError) throw new KernelError('archive-garbage', 'the snapshot archive answered something that is not JSON');
+    if (error instanceof SyntaxError)
+      throw new KernelError('archive-garbage', 'the snapshot archive answered something that is not JSON');
     throw error;
   } finally {
     await rm(directory, { recursive: true, force: true });

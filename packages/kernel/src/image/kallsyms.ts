@@ -119,7 +119,9 @@ function findAddresses(bytes: Buffer, tokens: Tokens, names: Names): bigint[] | 
       (offset: number) => (offset >= 0 ? BigInt(offset) : base - 1n - BigInt(offset)),
       (offset: number) => base + BigInt(offset >>> 0),
     ]) {
-      const addresses = Array.from({ length: names.count }, (_, index) => decode(bytes.readInt32LE(offsetsAt + index * 4)));
+      const addresses = Array.from({ length: names.count }, (_, index) =>
+        decode(bytes.readInt32LE(offsetsAt + index * 4)),
+      );
       if (isSorted(addresses) && hasText(addresses, names, base)) return addresses;
     }
   }

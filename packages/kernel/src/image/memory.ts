@@ -2,12 +2,20 @@ import { type ElfFile, SHF_ALLOC, SHT_NOBITS } from '@kmend/elf';
 
 /** The loaded parts of a vmlinux, by address. */
 export class KernelMemory {
-  readonly #parts: readonly { readonly start: bigint; readonly end: bigint; readonly data: Uint8Array; readonly name: string }[];
+  readonly #parts: readonly {
+    readonly start: bigint;
+    readonly end: bigint;
+    readonly data: Uint8Array;
+    readonly name: string;
+  }[];
 
   constructor(vmlinux: ElfFile) {
     this.#parts = vmlinux.sections
       // Per-cpu data is linked at address 0 on x86-64: not addressable this way.
-      .filter((section) => (section.flags & SHF_ALLOC) !== 0 && section.type !== SHT_NOBITS && section.address > 0xffff_0000_0000_0000n)
+      .filter(
+        (section) =>
+          (section.flags & SHF_ALLOC) !== 0 && section.type !== SHT_NOBITS && section.address > 0xffff_0000_0000_0000n,
+      )
       .map((section) => ({
         start: section.address,
         end: section.address + BigInt(section.data.length),

@@ -29,7 +29,8 @@ export async function extractVmlinux(run: Run, image: Uint8Array, signal?: Abort
   if (image.length < 0x250 || view.getUint32(0x202, true) !== 0x53726448) {
     throw new KernelError('image-unsupported', 'the kernel image is not a bzImage: the HdrS magic is missing');
   }
-  if (view.getUint16(0x206, true) < 0x208) throw new KernelError('image-unsupported', 'the boot protocol is older than 2.08');
+  if (view.getUint16(0x206, true) < 0x208)
+    throw new KernelError('image-unsupported', 'the boot protocol is older than 2.08');
   const start = ((image[0x1f1] || 4) + 1) * 512 + view.getUint32(0x248, true);
   const length = view.getUint32(0x24c, true);
   if (start + length > image.length) throw new KernelError('image-unsupported', 'the kernel image is truncated');
@@ -37,15 +38,28 @@ export async function extractVmlinux(run: Run, image: Uint8Array, signal?: Abort
   const payload = image.subarray(start, start + length);
   const kind = compressions.find(({ magic }) => magic.every((byte, index) => payload[index] === byte));
   if (kind === undefined) throw new KernelError('image-unsupported', 'the kernel image is packed in an unknown format');
-  const vmlinux = kind.command === undefined ? gunzipSync(payload, { maxOutputLength: UNPACKED_LIMIT }) : await unpack(run, kind.command, payload, signal);
+  const vmlinux =
+    kind.command === undefined
+      ? gunzipSync(payload, { maxOutputLength: UNPACKED_LIMIT })
+      : await unpack(run, kind.command, payload, signal);
   if (vmlinux.length < 64 || vmlinux.readUInt32BE(0) !== 0x7f454c46) {
     throw new KernelError('image-unsupported', `the ${kind.name} payload of the kernel image is not an ELF file`);
   }
   return vmlinux;
 }
 
-async function unpack(run: Run, command: readonly string[], payload: Uint8Array, signal: AbortSignal | undefined): Promise<Buffer> {
+async function unpack(
+  run: Run,
+  command: readonly string[],
+  payload: Uint8Array,
+  signal: AbortSignal | undefined,
+): Promise<Buffer> {
   const [tool = '', ...args] = command;
   const withoutSize = payload.subarray(0, payload.length - 4);
-  return await runOk(run, tool, args, { stdin: withoutSize, maxOutput: UNPACKED_LIMIT, timeoutMs: 120_000, ...(signal && { signal }) });
+  return await runOk(run, tool, args, {
+    stdin: withoutSize,
+    maxOutput: UNPACKED_LIMIT,
+    timeoutMs: 120_000,
+    ...(signal && { signal }),
+  });
 }
