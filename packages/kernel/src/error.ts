@@ -12,6 +12,8 @@ export type KernelErrorCode =
   | 'kernel-without-livepatch'
   | 'kernel-not-added'
   | 'kernel-record'
+  | 'kernel-compiler'
+  | 'module-unreadable'
   | 'image-unsupported'
   | 'kallsyms-not-found'
   | 'symvers-garbage'

@@ -1,1 +1,13 @@
-export {};
+export { Archive, type Mirrors, mirrors } from './archive/archive.ts';
+export type { ArchiveEdges, PackageEntry } from './archive/index.ts';
+export { type KernelConfig, parseConfig, telling } from './config.ts';
+export { KernelError, type KernelErrorCode } from './error.ts';
+export { decodeKallsyms } from './image/kallsyms.ts';
+export { KernelMemory } from './image/memory.ts';
+export { extractVmlinux } from './image/vmlinux.ts';
+export type { Kernel, KernelCompiler, KernelPaths, KernelSymbol } from './kernel.ts';
+export { moduleFiles, moduleSymbols, readModule } from './modules.ts';
+export { SourceStore, sourcePackageOf, titleOf } from './source.ts';
+export { KernelStore } from './store/store.ts';
+export { readSymbols } from './store/symbols.ts';
+export { type ExportedSymbol, parseSymvers } from './symvers.ts';

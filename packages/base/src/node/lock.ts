@@ -1,0 +1,78 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { EdgeError } from './error.ts';
+
+export interface LockOptions {
+  readonly signal?: AbortSignal;
+  /** Called once when another process holds the lock. */
+  readonly onWait?: (holder: number) => void;
+  /** Milliseconds to wait for the holder; then `lock-held`. Default 30 minutes. */
+  readonly timeoutMs?: number;
+}
+
+const POLL_MS = 250;
+
+/**
+ * Runs `work` while holding a lock file that names this process. A lock whose process is gone is taken over, so that a
+ * killed holder never blocks the next one.
+ */
+export async function withLock<T>(path: string, work: () => Promise<T>, options: LockOptions = {}): Promise<T> {
+  await mkdir(dirname(path), { recursive: true });
+  const until = performance.now() + (options.timeoutMs ?? 30 * 60_000);
+  let told = false;
+  while (!(await tryTake(path))) {
+    const holder = await holderOf(path);
+    if (holder === undefined) continue;
+    if (!told) options.onWait?.(holder);
+    told = true;
+    if (performance.now() > until) {
+      throw new EdgeError('lock-held', `process ${holder} holds ${path}`, { hint: 'wait for it to end, or end it' });
+    }
+    await delay(POLL_MS, undefined, options.signal === undefined ? {} : { signal: options.signal });
+  }
+  try {
+    return await work();
+  } finally {
+    await rm(path, { force: true });
+  }
+}
+
+async function tryTake(path: string): Promise<boolean> {
+  try {
+    const handle = await open(path, 'wx', 0o600);
+    await handle.writeFile(`${process.pid}\n`);
+    await handle.close();
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
+  }
+}
+
+/** The living holder; a dead one's lock is moved out of the way, under a name of its own so that two takers do not undo each other. */
+async function holderOf(path: string): Promise<number | undefined> {
+  const pid = Number.parseInt(await readFile(path, 'utf8').catch(() => ''), 10);
+  if (Number.isNaN(pid)) {
+    // Just being written, or gone again.
+    await delay(POLL_MS);
+    const again = Number.parseInt(await readFile(path, 'utf8').catch(() => 'gone'), 10);
+    if (!Number.isNaN(again)) return undefined;
+  } else if (isAlive(pid)) {
+    return pid;
+  }
+  const aside = `${path}.${randomBytes(6).toString('hex')}.stale`;
+  await rename(path, aside).catch(() => undefined);
+  await rm(aside, { force: true });
+  return undefined;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}

@@ -1,0 +1,120 @@
+import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { syncDirectory, withLock } from '@kmend/base/node';
+import type { Archive } from '../archive/archive.ts';
+import type { PackageEntry } from '../archive/index.ts';
+import { KernelError } from '../error.ts';
+import type { Kernel } from '../kernel.ts';
+import { nearest } from './near.ts';
+import { commonHeadersPackage, readRecord } from './record.ts';
+import { type UnpackEdges, unpackKernel } from './unpack.ts';
+
+/** Kernels on this machine: one folder a release, added whole or not at all. */
+export class KernelStore {
+  readonly #edges: UnpackEdges;
+  readonly #archive: Archive;
+  readonly #directory: string;
+
+  /** `cacheDirectory`: the folder `kernels` in it is the store's. */
+  constructor(edges: UnpackEdges, archive: Archive, cacheDirectory: string) {
+    this.#edges = edges;
+    this.#archive = archive;
+    this.#directory = join(cacheDirectory, 'kernels');
+  }
+
+  /** Every kernel of the store, by release. */
+  async list(): Promise<Kernel[]> {
+    const names = await readdir(this.#directory).catch(() => [] as string[]);
+    const kernels: Kernel[] = [];
+    for (const name of names.sort()) {
+      if (!/^[0-9]/.test(name)) continue;
+      const kernel = await readRecord(join(this.#directory, name));
+      if (kernel !== undefined) kernels.push(kernel);
+    }
+    return kernels;
+  }
+
+  /** A kernel by its release or by its build id (whole, or at least 8 digits of it). */
+  async open(name: string): Promise<Kernel> {
+    const kernels = await this.list();
+    const byId = /^[0-9a-f]{8,40}$/.test(name) ? (kernel: Kernel) => kernel.buildId.startsWith(name) : () => false;
+    const found = kernels.filter((kernel) => kernel.release === name || byId(kernel));
+    if (found[0] !== undefined && found.length === 1) return found[0];
+    const near = nearest(
+      name,
+      kernels.map((kernel) => kernel.release),
+    );
+    throw new KernelError('kernel-not-added', `the kernel ${name} is not in the store`, {
+      hint:
+        near.length > 0
+          ? `did you mean ${near.join(' or ')}? kmend kernel list shows all`
+          : `add it first, e.g.: kmend kernel add bookworm/${name}`,
+    });
+  }
+
+  /** Fetches and unpacks a kernel. `spec`: `<suite>/<release>`, e.g. `bookworm/6.1.0-47-amd64`. One already there is returned. */
+  async add(spec: string): Promise<Kernel> {
+    const match = /^([a-z][a-z-]*)\/([0-9][A-Za-z0-9.+~-]*)$/.exec(spec);
+    const [, suite, release] = match ?? [];
+    if (suite === undefined || release === undefined) {
+      throw new KernelError('kernel-spec', `${spec} is not of the form <suite>/<release>`, {
+        hint: 'e.g. bookworm/6.1.0-47-amd64',
+      });
+    }
+    const directory = join(this.#directory, release);
+    const { signal, progress } = this.#edges;
+    const onWait = (holder: number): void => progress.step(`wait for process ${holder}, which is adding a kernel`);
+    return await withLock(join(this.#directory, `.${release}.lock`), () => this.#add(suite, release, directory), {
+      signal,
+      onWait,
+    });
+  }
+
+  async #add(suite: string, release: string, directory: string): Promise<Kernel> {
+    const present = await readRecord(directory);
+    if (present !== undefined) return present;
+    const entries = await this.#archive.packages(suite);
+    const image = await this.#findImage(entries, suite, release);
+    const { version } = image;
+    const sourcePackage = `linux-source-${/^\d+\.\d+/.exec(release)?.[0]}`;
+    const fetch = async (name: string): Promise<string> =>
+      await this.#archive.fetch(await this.#archive.find(suite, name, version));
+    const packages = {
+      image: await this.#archive.fetch(image),
+      headers: await fetch(`linux-headers-${release}`),
+      commonHeaders: await fetch(commonHeadersPackage(release)),
+      source: await fetch(sourcePackage),
+    };
+    await mkdir(this.#directory, { recursive: true });
+    const temporary = await mkdtemp(join(this.#directory, '.add-'));
+    try {
+      await unpackKernel(this.#edges, packages, { release, version, suite, sourcePackage }, temporary);
+      // A folder without a record is what an interrupted run of an older version left.
+      await rm(directory, { recursive: true, force: true });
+      await rename(temporary, directory);
+      await syncDirectory(this.#directory);
+    } finally {
+      await rm(temporary, { recursive: true, force: true });
+    }
+    const kernel = await readRecord(directory);
+    if (kernel === undefined) throw new KernelError('kernel-record', `${directory} vanished while it was being added`);
+    return kernel;
+  }
+
+  async #findImage(entries: readonly PackageEntry[], suite: string, release: string): Promise<PackageEntry> {
+    const name = `linux-image-${release}`;
+    // The last of a name is the newest: security and updates are read after the suite itself.
+    const found = entries.filter((entry) => entry.name === name).at(-1);
+    if (found !== undefined) return found;
+    const releases = entries
+      .map((entry) => /^linux-image-([0-9][^-]*-.*amd64)$/.exec(entry.name)?.[1])
+      .filter((text) => text !== undefined);
+    const near = nearest(release, [...new Set(releases)]);
+    throw new KernelError('kernel-unknown', `the suite ${suite} has no kernel ${release}`, {
+      hint:
+        near.length > 0
+          ? `kernels of ${suite} with similar names: ${near.join(', ')}`
+          : 'kmend kernel add takes what uname -r prints on the host',
+    });
+  }
+}
