@@ -1,0 +1,27 @@
+import { KmendError } from '@kmend/base';
+
+export type BuilderErrorCode =
+  | 'compiler-missing'
+  | 'compiler-differs'
+  | 'tree-config-differs'
+  | 'tree-failed'
+  | 'unit-not-built'
+  | 'unit-flags-unknown'
+  | 'fix-unknown'
+  | 'fix-exists'
+  | 'fix-garbage'
+  | 'fix-unsafe-path'
+  | 'fix-empty'
+  | 'fix-without-origin'
+  | 'fix-conflict'
+  | 'patch-does-not-apply'
+  | 'patch-changes-nothing'
+  | 'patch-does-not-compile'
+  | 'source-unsupported'
+  | 'object-unsupported'
+  | 'link-failed'
+  | 'output-exists'
+  | 'kernel-damaged';
+
+/** Something that ends a build before there is a verdict. What makes a fix unfit for live patching is a `Reason` instead. */
+export class BuilderError extends KmendError<BuilderErrorCode> {}

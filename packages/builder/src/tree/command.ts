@@ -1,0 +1,39 @@
+import { splitCommands, splitWords } from './words.ts';
+
+/** How Kbuild compiles one unit, read from the `.<name>.o.cmd` it left. */
+export interface UnitCommand {
+  readonly compiler: string;
+  /** Without the input, the output and the dependency file. */
+  readonly compilerArguments: readonly string[];
+  /** Arguments of objtool without the object; empty where objtool does not run. */
+  readonly objtoolArguments: readonly string[];
+  /** `vmlinux`, or the module's name as `/proc/modules` spells it. */
+  readonly object: string;
+}
+
+/** Parses the text of a `.cmd` file (scripts/Kbuild.include, `if_changed_dep`); `undefined` where it is not of a C unit. */
+export function parseCommand(text: string): UnitCommand | undefined {
+  const line = /^(?:savedcmd|cmd)_[^ ]+ := (.*)$/m.exec(text)?.[1];
+  if (line === undefined) return undefined;
+  // make doubles `$` and escapes `#` in what it saves.
+  const commands = splitCommands(line.replaceAll('$(pound)', '#').replaceAll('$$', '$'));
+  const [compiler, ...words] = splitWords(commands[0] ?? '');
+  if (compiler === undefined || !/(?:^|\/)(?:[a-z0-9_-]+-)?gcc(?:-\d+)?$/.test(compiler)) return undefined;
+  const compilerArguments: string[] = [];
+  for (let at = 0; at < words.length; at++) {
+    const word = words[at] ?? '';
+    if (word === '-o') at++;
+    else if (word !== '-c' && !word.startsWith('-Wp,-MMD,') && !(at === words.length - 1 && word.endsWith('.c'))) {
+      compilerArguments.push(word);
+    }
+  }
+  const objtool = commands.slice(1).map(splitWords).find((command) => command[0]?.endsWith('tools/objtool/objtool'));
+  const moduleName = compilerArguments.find((word) => word.startsWith('-DKBUILD_MODNAME='));
+  const name = moduleName?.slice('-DKBUILD_MODNAME='.length).replaceAll('"', '');
+  return {
+    compiler,
+    compilerArguments,
+    objtoolArguments: objtool?.slice(1, -1) ?? [],
+    object: compilerArguments.includes('-DMODULE') && name !== undefined ? name.replaceAll('-', '_') : 'vmlinux',
+  };
+}
