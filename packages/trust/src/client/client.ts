@@ -1,0 +1,270 @@
+import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { Clock } from '@kmend/base';
+import { syncDirectory, systemClock } from '@kmend/base/node';
+import { FLEET_POLICY_PATH, FleetPolicy, KernelPolicy, kernelPolicyPath } from '@kmend/protocol';
+import type { TargetFile } from '@tufjs/models';
+import type { z } from 'zod';
+import { TrustError } from '../error.ts';
+import { parseMetadata } from '../metadata/metadata.ts';
+import { type CheckRecord, MetadataCache } from './cache.ts';
+import { cachedKernelTargets, parseAnchor, type TrustedRoot } from './chain.ts';
+import { readAll, statusFailure } from './fetcher.ts';
+import { livepatchFiles, localPath, sha256Of, verifyLivepatch } from './livepatch.ts';
+import { type Session, TIMESTAMP_MAX_LENGTH, transaction } from './transaction.ts';
+import { defaultLimits, type Fetch, get, type TransferEdges, type TransferLimits } from './transfer.ts';
+import type { CheckOutcome, RepositoryClient, VerifiedLivepatch } from './types.ts';
+
+export interface RepositoryClientOptions {
+  /** The client's own directory; made with mode 0700 where it is missing. */
+  readonly directory: string;
+  /** The trust anchor: a `root.json` that came with the host's configuration, as bytes or as the path of a file. */
+  readonly root: Uint8Array | string;
+  /** Base URL of the repository: what holds `metadata/` and `targets/`. */
+  readonly url: string;
+  readonly fetch?: Fetch;
+  /** Times transfers and idle checks. tuf-js itself compares expiry with the system's clock. */
+  readonly clock?: Clock;
+  readonly limits?: Partial<TransferLimits>;
+}
+
+/** Bytes of a policy file. */
+const MAX_POLICY = 4_000_000;
+
+/** The generation in force, verified by this process. */
+interface Held {
+  readonly generation: string | undefined;
+  readonly check: CheckRecord | undefined;
+  readonly timestamp: Buffer;
+  readonly version: number;
+  readonly expires: Date;
+  /** The earliest expiry of root, timestamp, snapshot and targets. */
+  readonly freshUntil: Date;
+}
+
+/**
+ * Opens the client's side of a repository. Reads the anchor only (`root-unusable`); the network is first used by `check`.
+ * Several processes may share a directory.
+ */
+export async function openRepositoryClient(options: RepositoryClientOptions): Promise<RepositoryClient> {
+  return new Client(options, await readAnchor(options.root));
+}
+
+async function readAnchor(root: Uint8Array | string): Promise<TrustedRoot> {
+  if (typeof root !== 'string') return parseAnchor(Buffer.from(root), 'the given root');
+  try {
+    return parseAnchor(await readFile(root), root);
+  } catch (cause) {
+    if (cause instanceof TrustError) throw cause;
+    throw new TrustError('root-unusable', `cannot read the trusted root ${root}: ${(cause as Error).message}`, {
+      cause,
+      hint: 'take root.json from the patch server’s operator',
+    });
+  }
+}
+
+class Client implements RepositoryClient {
+  readonly #cache: MetadataCache;
+  readonly #anchor: TrustedRoot;
+  readonly #url: string;
+  readonly #edges: TransferEdges;
+  #held: Held | undefined;
+  /** Policies of the held generation, by target path; `undefined`: signed metadata names none. */
+  readonly #policies = new Map<string, unknown>();
+
+  constructor(options: RepositoryClientOptions, anchor: TrustedRoot) {
+    this.#cache = new MetadataCache(options.directory);
+    this.#anchor = anchor;
+    this.#url = options.url.replace(/\/+$/, '');
+    this.#edges = {
+      fetch: options.fetch ?? globalThis.fetch,
+      clock: options.clock ?? systemClock,
+      limits: { ...defaultLimits, ...options.limits },
+    };
+  }
+
+  get #environment() {
+    return { cache: this.#cache, anchor: this.#anchor, url: this.#url, edges: this.#edges };
+  }
+
+  get #timestampUrl(): string {
+    return `${this.#url}/metadata/timestamp.json`;
+  }
+
+  async check(signal: AbortSignal): Promise<CheckOutcome> {
+    const held = await this.#current(signal);
+    if (held === undefined || held.freshUntil <= this.#edges.clock.now()) return this.#refresh(signal, held, undefined);
+    const etag = held.check?.url === this.#url ? held.check.etag : undefined;
+    const headers = etag === undefined ? {} : { 'if-none-match': etag };
+    const answer = await get(this.#edges, this.#timestampUrl, TIMESTAMP_MAX_LENGTH, signal, headers);
+    if (answer.status === 304) {
+      await answer.discard();
+      return { changed: false, version: held.version, expires: held.expires };
+    }
+    if (answer.status !== 200) {
+      await answer.discard();
+      throw statusFailure(this.#timestampUrl, answer.status);
+    }
+    const bytes = await readAll(answer);
+    if (bytes.equals(held.timestamp)) return { changed: false, version: held.version, expires: held.expires };
+    return this.#refresh(signal, held, { bytes, etag: answer.etag });
+  }
+
+  async fleetPolicy(signal: AbortSignal): Promise<FleetPolicy | undefined> {
+    return this.#policy(FLEET_POLICY_PATH, FleetPolicy, signal);
+  }
+
+  async kernelPolicy(buildId: string, signal: AbortSignal): Promise<KernelPolicy | undefined> {
+    const path = kernelPolicyPath(buildId);
+    const policy = await this.#policy(path, KernelPolicy, signal);
+    if (policy !== undefined && policy.buildId !== buildId) {
+      throw new TrustError('repository-mismatch', `${path} is signed but speaks of kernel ${policy.buildId}`);
+    }
+    return policy;
+  }
+
+  async fetchLivepatch(buildId: string, serial: number, signal: AbortSignal): Promise<VerifiedLivepatch> {
+    const { result } = await this.#transact('cache', signal, async (session) => {
+      const files = await livepatchFiles(buildId, serial, (path) => session.updater.getTargetInfo(path));
+      for (const target of [files.manifest, files.module]) await this.#download(session, target);
+      try {
+        return { result: await verifyLivepatch(buildId, serial, files, this.#cache.targets) };
+      } catch (error) {
+        for (const target of Object.values(files)) await rm(localPath(this.#cache.targets, target), { force: true });
+        throw error;
+      }
+    });
+    return result;
+  }
+
+  async verifyCached(buildId: string, serial: number): Promise<VerifiedLivepatch> {
+    const generation = await this.#cache.current();
+    if (generation === undefined) {
+      throw new TrustError('not-cached', `${this.#cache.directory} holds no metadata yet`, {
+        hint: 'let the agent check the repository once',
+      });
+    }
+    const read = (file: string) => this.#cache.read(generation, file);
+    const kernel = await cachedKernelTargets(this.#anchor, read, buildId);
+    const files = await livepatchFiles(buildId, serial, async (path) => kernel.find(path));
+    return verifyLivepatch(buildId, serial, files, this.#cache.targets);
+  }
+
+  /** The generation in force, once its signatures and expiry were checked by this process; `undefined`: needs a refresh. */
+  async #current(signal: AbortSignal): Promise<Held | undefined> {
+    const generation = await this.#cache.current();
+    if (generation === undefined || this.#held?.generation === generation) return this.#held;
+    try {
+      await this.#transact('cache', signal, async ({ updater, fetcher, read }) => {
+        fetcher.offline = true;
+        await updater.refresh();
+        return { result: undefined, held: await describe(read) };
+      });
+    } catch {
+      signal.throwIfAborted();
+      // Incomplete, damaged or expired: the refresh that follows says what is wrong, if anything still is.
+      this.#hold(undefined);
+    }
+    return this.#held;
+  }
+
+  async #refresh(
+    signal: AbortSignal,
+    before: Held | undefined,
+    primed: { readonly bytes: Buffer; readonly etag: string | undefined } | undefined,
+  ): Promise<CheckOutcome> {
+    const { held } = await this.#transact('network', signal, async (session) => {
+      // Another process may have gone ahead meanwhile; then what was downloaded before is old news.
+      if (primed !== undefined && session.generation === before?.generation) {
+        session.fetcher.prime(this.#timestampUrl, primed.bytes, primed.etag);
+      }
+      await session.updater.refresh();
+      const state = await describe(session.read);
+      // An ETag counts only for the very bytes that are held now.
+      const answer = session.fetcher.timestamp;
+      const etag = answer?.bytes.equals(state.timestamp) === true ? answer.etag : undefined;
+      return { result: undefined, held: state, check: { url: this.#url, ...(etag === undefined ? {} : { etag }) } };
+    });
+    if (held === undefined) throw new TypeError('a refresh always says what it holds');
+    return { changed: held.version !== before?.version, version: held.version, expires: held.expires };
+  }
+
+  /** A transaction, after which this object knows what generation is in force. */
+  async #transact<T>(
+    from: 'cache' | 'network',
+    signal: AbortSignal,
+    work: (session: Session) => Promise<{ readonly result: T; readonly held?: State; readonly check?: CheckRecord }>,
+  ): Promise<{ readonly result: T; readonly held: Held | undefined }> {
+    const { result, generation } = await transaction(this.#environment, { from, signal }, async (session) => {
+      const done = await work(session);
+      const held = done.held ?? (await describe(session.read));
+      return { result: { value: done.result, held }, ...(done.check === undefined ? {} : { check: done.check }) };
+    });
+    const check = generation === undefined ? undefined : await this.#cache.readCheck(generation);
+    this.#hold({ ...result.held, generation, check });
+    return { result: result.value, held: this.#held };
+  }
+
+  #hold(held: Held | undefined): void {
+    if (held === undefined || this.#held?.timestamp.equals(held.timestamp) !== true) this.#policies.clear();
+    this.#held = held;
+  }
+
+  async #policy<T>(path: string, schema: z.ZodType<T>, signal: AbortSignal): Promise<T | undefined> {
+    const held = await this.#current(signal);
+    const fresh = held !== undefined && held.freshUntil > this.#edges.clock.now();
+    if (fresh && this.#policies.has(path)) return this.#policies.get(path) as T | undefined;
+    const { result } = await this.#transact('cache', signal, async (session) => {
+      const target = await session.updater.getTargetInfo(path);
+      if (target === undefined) return { result: undefined };
+      sha256Of(target, MAX_POLICY);
+      await this.#download(session, target);
+      const parsed = schema.safeParse(JSON.parse(await readFile(localPath(this.#cache.targets, target), 'utf8')));
+      if (parsed.success) return { result: parsed.data };
+      throw new TrustError('repository-garbage', `${path} is signed but not in the form this version of kmend knows`, {
+        cause: parsed.error,
+        hint: 'upgrade kmend-agent',
+      });
+    });
+    this.#policies.set(path, result);
+    return result;
+  }
+
+  /** Brings a target into the cache unless the right one is there: beside its place, verified, fsynced, then renamed. */
+  async #download(session: Session, target: TargetFile): Promise<void> {
+    const path = localPath(this.#cache.targets, target);
+    if ((await session.updater.findCachedTarget(target, path)) !== undefined) return;
+    const temporary = `${path}.tmp`;
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    try {
+      await session.updater.downloadTarget(target, temporary);
+      const handle = await open(temporary, 'r+');
+      await handle.sync().finally(() => handle.close());
+      await rename(temporary, path);
+      await syncDirectory(dirname(path));
+    } finally {
+      await rm(temporary, { force: true });
+    }
+  }
+}
+
+type State = Omit<Held, 'generation' | 'check'>;
+
+/** What the metadata that tuf-js ended with says of itself. */
+async function describe(read: Session['read']): Promise<State> {
+  const bytes = async (file: string): Promise<Buffer> => (await read(file)) ?? Buffer.alloc(0);
+  const timestampBytes = await bytes('timestamp.json');
+  const timestamp = parseMetadata('timestamp', timestampBytes, 'timestamp.json', 'cache-mismatch').signed;
+  const others = [
+    parseMetadata('root', await bytes('root.json'), 'root.json', 'cache-mismatch').signed,
+    parseMetadata('snapshot', await bytes('snapshot.json'), 'snapshot.json', 'cache-mismatch').signed,
+    parseMetadata('targets', await bytes('targets.json'), 'targets.json', 'cache-mismatch').signed,
+  ];
+  const earliest = Math.min(...[timestamp, ...others].map((signed) => new Date(signed.expires).getTime()));
+  return {
+    timestamp: timestampBytes,
+    version: timestamp.version,
+    expires: new Date(timestamp.expires),
+    freshUntil: new Date(earliest),
+  };
+}

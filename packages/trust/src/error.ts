@@ -1,0 +1,69 @@
+import { KmendError } from '@kmend/base';
+
+/** docs/trust.md says of each code what it means and what to do. */
+export type TrustErrorCode =
+  // What a client meets on the way to a repository.
+  | 'repository-unreachable'
+  | 'repository-slow'
+  | 'repository-garbage'
+  | 'repository-too-large'
+  | 'repository-unsigned'
+  | 'repository-rollback'
+  | 'repository-expired'
+  | 'repository-mismatch'
+  | 'not-found'
+  | 'root-unusable'
+  | 'not-cached'
+  | 'cache-mismatch'
+  | 'disk-full'
+  // Keys.
+  | 'keys-exist'
+  | 'keys-missing'
+  | 'key-damaged'
+  | 'key-wrong'
+  // The repository's own directory.
+  | 'repository-exists'
+  | 'repository-missing'
+  | 'repository-damaged'
+  // Publishing.
+  | 'livepatch-unreadable'
+  | 'livepatch-mismatch'
+  | 'livepatch-not-publishable'
+  | 'publication-outdated'
+  | 'publication-invalid'
+  | 'publication-unsigned'
+  | 'publication-removes'
+  | 'publication-mismatch'
+  | 'publication-duplicate'
+  | 'policy-invalid';
+
+export class TrustError extends KmendError<TrustErrorCode> {}
+
+const UNREACHABLE: ReadonlySet<TrustErrorCode> = new Set(['repository-unreachable', 'repository-slow']);
+const UNTRUSTED: ReadonlySet<TrustErrorCode> = new Set([
+  'repository-garbage',
+  'repository-too-large',
+  'repository-unsigned',
+  'repository-rollback',
+  'repository-expired',
+  'repository-mismatch',
+]);
+
+/**
+ * What a client's failure says of the repository: it was not reached, it answered something that may not be believed, or
+ * the reason lies on this side (`local`: disk, cache, a livepatch that does not exist).
+ */
+export function failureKind(error: unknown): 'unreachable' | 'untrusted' | 'local' {
+  if (!(error instanceof TrustError)) return 'local';
+  if (UNREACHABLE.has(error.code)) return 'unreachable';
+  return UNTRUSTED.has(error.code) ? 'untrusted' : 'local';
+}
+
+/** Whether a failure, or anything that caused it, is a full disk or an exhausted quota. */
+export function isDiskFull(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  // tuf-js flattens causes to text, so the message counts as well.
+  return (
+    /\b(ENOSPC|EDQUOT)\b/.test(`${(error as NodeJS.ErrnoException).code} ${error.message}`) || isDiskFull(error.cause)
+  );
+}

@@ -1,0 +1,111 @@
+import { chmod, mkdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { writeFileAtomic } from '@kmend/base/node';
+import { TrustError } from '../error.ts';
+import { generateKey, parseKey, type SigningKey } from './key.ts';
+
+/** Keys that never lie on the server. */
+export interface OfflineKeys {
+  readonly root: SigningKey;
+  readonly release: SigningKey;
+}
+
+/** Keys the server signs with on its own. */
+export interface OnlineKeys {
+  readonly snapshot: SigningKey;
+  readonly timestamp: SigningKey;
+  readonly policy: SigningKey;
+}
+
+const OFFLINE = ['root', 'release'] as const satisfies readonly (keyof OfflineKeys)[];
+const ONLINE = ['snapshot', 'timestamp', 'policy'] as const satisfies readonly (keyof OnlineKeys)[];
+
+export function keyPath(directory: string, role: string): string {
+  return join(directory, `${role}.key`);
+}
+
+/** Makes both root and release key; refuses where either exists. Directory 0700, files 0600. */
+export async function createOfflineKeys(directory: string): Promise<OfflineKeys> {
+  const [root, release] = await createKeys(directory, OFFLINE);
+  if (root === undefined || release === undefined) throw new TypeError('two keys were asked for');
+  return { root, release };
+}
+
+/** Makes the server's three keys; refuses where any exists. Directory 0700, files 0600. */
+export async function createOnlineKeys(directory: string): Promise<OnlineKeys> {
+  const [snapshot, timestamp, policy] = await createKeys(directory, ONLINE);
+  if (snapshot === undefined || timestamp === undefined || policy === undefined) {
+    throw new TypeError('three keys were asked for');
+  }
+  return { snapshot, timestamp, policy };
+}
+
+async function createKeys(directory: string, roles: readonly string[]): Promise<SigningKey[]> {
+  await refuseExistingKeys(directory, roles);
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  await chmod(directory, 0o700);
+  const made: SigningKey[] = [];
+  for (const role of roles) {
+    const { key, file } = generateKey(role);
+    await writeFileAtomic(keyPath(directory, role), file, 0o600);
+    made.push(key);
+  }
+  return made;
+}
+
+async function refuseExistingKeys(directory: string, roles: readonly string[]): Promise<void> {
+  for (const role of roles) {
+    const path = keyPath(directory, role);
+    if (await stat(path).catch(() => undefined)) {
+      throw new TrustError('keys-exist', `${path} exists already; keys are never overwritten`, {
+        hint: 'use another directory, or move the old keys away if their repository is no longer in use',
+      });
+    }
+  }
+}
+
+/** Refuses with `keys-exist` where any offline or online key file exists. */
+export async function refuseKeys(offlineDirectory: string, onlineDirectory: string): Promise<void> {
+  await refuseExistingKeys(offlineDirectory, OFFLINE);
+  await refuseExistingKeys(onlineDirectory, ONLINE);
+}
+
+async function loadKey(directory: string, role: string): Promise<SigningKey> {
+  const path = keyPath(directory, role);
+  let text: string;
+  try {
+    const { mode } = await stat(path);
+    if ((mode & 0o077) !== 0) {
+      throw new TrustError('key-damaged', `${path} can be read by others (mode ${(mode & 0o777).toString(8)})`, {
+        hint: `chmod 600 ${path}, and consider whether someone copied it`,
+      });
+    }
+    text = await readFile(path, 'utf8');
+  } catch (cause) {
+    if (cause instanceof TrustError) throw cause;
+    throw new TrustError('keys-missing', `no ${role} key at ${path}: ${(cause as Error).message}`, {
+      cause,
+      hint: 'bring the key (docs/trust.md, "Where the keys lie"), or make a new repository with "kmend repo init"',
+    });
+  }
+  return parseKey(text, role, path);
+}
+
+/** The release key, for publishing: the root key may stay locked away. */
+export async function loadReleaseKey(directory: string): Promise<SigningKey> {
+  return loadKey(directory, 'release');
+}
+
+/** The root key, needed only to renew or to rotate keys. */
+export async function loadRootKey(directory: string): Promise<SigningKey> {
+  return loadKey(directory, 'root');
+}
+
+export async function loadOnlineKeys(directory: string): Promise<OnlineKeys> {
+  const [snapshot, timestamp, policy] = await Promise.all([
+    loadKey(directory, 'snapshot'),
+    loadKey(directory, 'timestamp'),
+    loadKey(directory, 'policy'),
+  ]);
+  return { snapshot, timestamp, policy };
+}

@@ -1,0 +1,60 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+
+/** Answers instead of the file, and returns true; else the file is served. */
+export type Tamper = (request: IncomingMessage, response: ServerResponse) => boolean | Promise<boolean>;
+
+export interface TestWeb {
+  readonly url: string;
+  /** Paths asked for since the last look, with their status. */
+  log: string[];
+  /** Bytes that crossed the wire since the last look, both ways, headers included. */
+  traffic(): number;
+  tamper: Tamper | undefined;
+  /** Directory served. */
+  root: string;
+  close(): Promise<void>;
+}
+
+/** A plain web server with ETags on loopback: the repository must need nothing more. For tests. */
+export async function startWeb(root: string): Promise<TestWeb> {
+  let bytes = 0;
+  const server = createServer(async (request, response) => {
+    const path = decodeURIComponent(new URL(request.url ?? '/', 'http://x').pathname);
+    response.on('close', () => web.log.push(`${response.statusCode} ${path}`));
+    if (web.tamper !== undefined && (await web.tamper(request, response))) return;
+    const file = await readFile(join(web.root, path)).catch(() => undefined);
+    if (file === undefined) {
+      response.writeHead(404).end();
+      return;
+    }
+    const etag = `"${createHash('sha256').update(file).digest('hex').slice(0, 16)}"`;
+    if (request.headers['if-none-match'] === etag) response.writeHead(304, { etag }).end();
+    else response.writeHead(200, { etag, 'content-length': file.length }).end(file);
+  });
+  server.on('connection', (socket) => {
+    socket.on('close', () => {
+      bytes += socket.bytesRead + socket.bytesWritten;
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const web: TestWeb = {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    log: [],
+    tamper: undefined,
+    root,
+    traffic() {
+      const seen = bytes;
+      bytes = 0;
+      return seen;
+    },
+    async close() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+  return web;
+}
