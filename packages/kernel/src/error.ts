@@ -17,6 +17,7 @@ export type KernelErrorCode =
   | 'image-unsupported'
   | 'kallsyms-not-found'
   | 'symvers-garbage'
+  | 'btf-missing'
   | 'store-busy';
 
 export class KernelError extends KmendError<KernelErrorCode> {}

@@ -1,5 +1,6 @@
 export { Archive, type Mirrors, mirrors } from './archive/archive.ts';
 export type { ArchiveEdges, PackageEntry } from './archive/index.ts';
+export { type StructLayout, structLayouts } from './btf.ts';
 export { type KernelConfig, parseConfig, telling } from './config.ts';
 export { KernelError, type KernelErrorCode } from './error.ts';
 export { decodeKallsyms } from './image/kallsyms.ts';

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type ElfFile, readElf, SHN_UNDEF, STT_FILE, STT_SECTION, sectionOf } from '@kmend/elf';
+import { type ElfFile, readElf, SHN_UNDEF, STB_LOCAL, STT_FILE, STT_SECTION, sectionOf } from '@kmend/elf';
 import { KernelError } from './error.ts';
 import type { Kernel, KernelSymbol } from './kernel.ts';
 
@@ -28,11 +28,12 @@ export async function readModule(path: string): Promise<ElfFile> {
 
 /**
  * Symbols of a module as kallsyms counts them for `sympos`: those in loaded sections, in the order of its symbol table
- * (kernel/module/kallsyms.c keeps that order; kernel/livepatch/core.c walks it).
+ * (kernel/module/kallsyms.c keeps that order; kernel/livepatch/core.c walks it). Addresses are offsets in their section; of the type
+ * letter only the case means something: upper for global.
  */
 export function moduleSymbols(module: ElfFile): KernelSymbol[] {
   return module.symbols
     .filter((symbol) => symbol.type !== STT_SECTION && symbol.type !== STT_FILE && symbol.name !== '')
     .filter((symbol) => symbol.place !== SHN_UNDEF && sectionOf(symbol) !== undefined)
-    .map((symbol) => ({ name: symbol.name, address: symbol.value, type: '?' }));
+    .map((symbol) => ({ name: symbol.name, address: symbol.value, type: symbol.bind === STB_LOCAL ? 't' : 'T' }));
 }

@@ -27,7 +27,10 @@ export function parseCommand(text: string): UnitCommand | undefined {
       compilerArguments.push(word);
     }
   }
-  const objtool = commands.slice(1).map(splitWords).find((command) => command[0]?.endsWith('tools/objtool/objtool'));
+  const objtool = commands
+    .slice(1)
+    .map(splitWords)
+    .find((command) => command[0]?.endsWith('tools/objtool/objtool'));
   const moduleName = compilerArguments.find((word) => word.startsWith('-DKBUILD_MODNAME='));
   const name = moduleName?.slice('-DKBUILD_MODNAME='.length).replaceAll('"', '');
   return {

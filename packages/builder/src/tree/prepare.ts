@@ -88,7 +88,14 @@ async function unpack(edges: TreeEdges, kernel: Kernel, into: string): Promise<v
   edges.progress.step(`unpack the source tree of ${kernel.version}`);
   const source = join(into, 'source');
   await mkdir(source);
-  const args = ['-xf', kernel.paths.sourceTarball, '-C', source, '--strip-components=1', '--exclude=*/Documentation/[!K]*'];
+  const args = [
+    '-xf',
+    kernel.paths.sourceTarball,
+    '-C',
+    source,
+    '--strip-components=1',
+    '--exclude=*/Documentation/[!K]*',
+  ];
   await runOk(edges.run, 'tar', args, { signal: edges.signal, timeoutMs: STEP_LIMIT_MS });
 }
 
@@ -106,9 +113,13 @@ async function configure(edges: TreeEdges, kernel: Kernel, source: string): Prom
   const different = [...names].filter((name) => want.get(name) !== have.get(name));
   if (different.length > 0) {
     const shown = different.slice(0, 8).join(', ');
-    throw new BuilderError('tree-config-differs', `the tree of ${kernel.release} cannot be configured as shipped: ${shown}`, {
-      hint: 'a build tool is missing or has another version: run script/bootstrap (pahole, of the package dwarves, decides about BTF)',
-    });
+    throw new BuilderError(
+      'tree-config-differs',
+      `the tree of ${kernel.release} cannot be configured as shipped: ${shown}`,
+      {
+        hint: 'a build tool is missing or has another version: run script/bootstrap (pahole, of the package dwarves, decides about BTF)',
+      },
+    );
   }
 }
 
@@ -124,6 +135,9 @@ export async function make(
   const result = await edges.run('make', args, { signal: edges.signal, timeoutMs: STEP_LIMIT_MS });
   if (result.exitCode !== 0) {
     const tail = result.stderr.trim().split('\n').slice(-12).join('\n');
-    throw new BuilderError('tree-failed', `make ${goals.join(' ')} failed in the tree of ${tree.kernel.release}:\n${tail}`);
+    throw new BuilderError(
+      'tree-failed',
+      `make ${goals.join(' ')} failed in the tree of ${tree.kernel.release}:\n${tail}`,
+    );
   }
 }

@@ -31,14 +31,26 @@ export async function makeRecipe(edges: TreeEdges, tree: PreparedTree): Promise<
   await mkdir(directory);
   await writeFile(join(directory, `${PROBE}.c`), PROBE_SOURCE);
   await writeFile(join(directory, 'Kbuild'), `obj-m := ${PROBE}.o\n`);
-  await make(edges, tree, [`M=${directory}`, 'CONFIG_DEBUG_INFO_BTF_MODULES=', 'modules'], 'learn how modules are built');
+  await make(
+    edges,
+    tree,
+    [`M=${directory}`, 'CONFIG_DEBUG_INFO_BTF_MODULES=', 'modules'],
+    'learn how modules are built',
+  );
   const unit = parseCommand(await readFile(join(directory, `.${PROBE}.o.cmd`), 'utf8'));
   const link = parseLink(await readFile(join(directory, `.${PROBE}.ko.cmd`), 'utf8'));
   if (unit === undefined || link === undefined) {
-    throw new BuilderError('tree-failed', `the commands that build a module for ${tree.kernel.release} are not understood`);
+    throw new BuilderError(
+      'tree-failed',
+      `the commands that build a module for ${tree.kernel.release} are not understood`,
+    );
   }
   const { compilerArguments, objtoolArguments } = unit;
-  const recipe: Recipe = { compilerArguments: [...compilerArguments], objtoolArguments: [...objtoolArguments], linkArguments: link };
+  const recipe: Recipe = {
+    compilerArguments: [...compilerArguments],
+    objtoolArguments: [...objtoolArguments],
+    linkArguments: link,
+  };
   await writeFile(recipePath(tree), `${JSON.stringify(recipe, null, 2)}\n`);
 }
 

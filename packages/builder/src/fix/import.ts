@@ -1,0 +1,102 @@
+import { readFile } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { errorText, type Run } from '@kmend/base';
+import { type SourceStore, titleOf } from '@kmend/kernel';
+import { BuilderError } from '../error.ts';
+import type { Fix } from './model.ts';
+import { type FixWords, makeFix } from './store.ts';
+
+export interface ImportEdges {
+  readonly run: Run;
+  readonly signal: AbortSignal;
+}
+
+/** What the importer is told; a title it is not told is taken from where the fix comes from. */
+export type ImportWords = Omit<FixWords, 'title'> & { readonly title?: string | undefined };
+
+/** The difference between two Debian versions of the kernel source, limited to `paths`. */
+export async function importFromDebian(
+  edges: ImportEdges,
+  sources: SourceStore,
+  words: ImportWords,
+  what: { readonly suite: string; readonly from: string; readonly to: string; readonly paths: readonly string[] },
+): Promise<Fix> {
+  const { suite, from, to } = what;
+  const paths = [...new Set(what.paths)].sort();
+  for (const path of paths) {
+    if (path.startsWith('/') || path.split('/').includes('..')) {
+      throw new BuilderError('fix-unsafe-path', `"${path}" is not a path inside the kernel source`);
+    }
+  }
+  const before = await sources.files(suite, from, paths);
+  const after = await sources.files(suite, to, paths);
+  let patch = '';
+  for (const path of paths) {
+    const args = ['-u', '-p', '--label', `a/${path}`, '--label', `b/${path}`, `${before}/${path}`, `${after}/${path}`];
+    const result = await edges.run('diff', args, { signal: edges.signal });
+    if (result.exitCode > 1) {
+      throw new BuilderError('fix-without-origin', `${path} is not a file of both ${from} and ${to}`, {
+        hint: 'check the path; a file that only one version has cannot be patched live',
+      });
+    }
+    patch += result.stdout.toString('utf8');
+  }
+  if (patch === '') {
+    throw new BuilderError('fix-empty', `${paths.join(', ')}: no difference between ${from} and ${to}`, {
+      hint: 'the fix is in other files, or in other versions',
+    });
+  }
+  const title = words.title ?? titleOf(await sources.changelog(suite, to), words.id);
+  return makeFix(
+    { ...words, title: title ?? `${paths.join(', ')}: ${from} to ${to}` },
+    { kind: 'debian', suite, from, to, paths },
+    patch,
+  );
+}
+
+export async function importFromPatch(words: ImportWords, path: string): Promise<Fix> {
+  const patch = await readFile(path, 'utf8').catch((error: unknown) => {
+    throw new BuilderError('fix-without-origin', `the patch cannot be read: ${errorText(error)}`);
+  });
+  const subject = /^Subject: (?:\[PATCH[^\]]*\] )?(.+)$/m.exec(patch)?.[1];
+  return makeFix(
+    { ...words, title: words.title ?? subject ?? words.id },
+    { kind: 'patch', file: basename(path) },
+    patch,
+  );
+}
+
+/** One commit of a git repository. */
+export async function importFromGit(
+  edges: ImportEdges,
+  words: ImportWords,
+  directory: string,
+  commit: string,
+): Promise<Fix> {
+  // A name that begins with a dash would be read as an option.
+  if (!/^[A-Za-z0-9][\w./^~@{}-]*$/.test(commit)) {
+    throw new BuilderError('fix-without-origin', `"${commit}" is not the name of a commit`);
+  }
+  const git = async (...args: string[]): Promise<string> => {
+    const result = await edges.run('git', ['-C', directory, ...args], { signal: edges.signal });
+    if (result.exitCode !== 0) {
+      throw new BuilderError('fix-without-origin', `git in ${directory}: ${result.stderr.trim().split('\n')[0]}`, {
+        hint: 'name a git repository with --git and one of its commits with --commit',
+      });
+    }
+    return result.stdout.toString('utf8');
+  };
+  const id = (await git('rev-parse', '--verify', `${commit}^{commit}`)).trim();
+  const title = (await git('show', '-s', '--format=%s', id)).trim();
+  const patch = await git(
+    'diff-tree',
+    '-p',
+    '--no-color',
+    '--no-ext-diff',
+    '--no-textconv',
+    '--full-index',
+    `${id}^`,
+    id,
+  );
+  return makeFix({ ...words, title: words.title ?? title }, { kind: 'git', commit: id }, patch);
+}

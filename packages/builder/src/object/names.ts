@@ -1,0 +1,41 @@
+/** A name without the numbers that the compiler gives out: `foo.isra.0` -> `foo.isra`, `once.123` -> `once`. */
+export function stem(name: string): string {
+  return name.replaceAll(/\.\d+(?=\.|$)/g, '');
+}
+
+/** The function a `.cold` part was split from; `undefined` for other names. */
+export function coldParent(name: string): string | undefined {
+  const match = /^(.*)\.cold(?:\.\d+)?$/.exec(name);
+  return match?.[1];
+}
+
+const OWN_COPY = new Set([
+  '__key',
+  '__warned',
+  '__already_done',
+  '__func__',
+  '__FUNCTION__',
+  '__PRETTY_FUNCTION__',
+  '_rs',
+  'CSWTCH',
+  '_entry',
+  '_entry_ptr',
+  '__print_once',
+  '__flags',
+]);
+
+/**
+ * Data of which every copy is as good as another: source-location noise, once-flags, lock classes, conversion tables. A livepatch
+ * carries its own; comparing it with the kernel's would tell nothing.
+ */
+export function isOwnCopy(name: string, section: string): boolean {
+  return (
+    OWN_COPY.has(stem(name)) ||
+    name.startsWith('__UNIQUE_ID_') ||
+    name.startsWith('.L') ||
+    section === '.data.once' ||
+    section === '.data..once' ||
+    section === '__dyndbg' ||
+    section === '.printk_index'
+  );
+}

@@ -1,0 +1,103 @@
+import { SHF_EXECINSTR } from '@kmend/elf';
+import { stem } from '../object/names.ts';
+import type { Atom, ObjectView } from '../object/view.ts';
+import type { ByteDifference, ProvenAddress, Unit, UnitProof } from '../types.ts';
+import type { ShippedImage } from './image.ts';
+import { type Binding, type Bindings, isDifference, matchFunction } from './match.ts';
+
+/**
+ * The byte proof of one unit: its original, compiled as the builder compiles and put through objtool, against what Debian shipped.
+ * A function is equal only at a place that is certain: its name is there once, or other equal functions point at it, or only one of
+ * the places named so has these bytes.
+ */
+export function proveUnit(unit: Unit, view: ObjectView, image: ShippedImage): UnitProof {
+  const bindings: Bindings = new Map();
+  const equal = new Set<Atom>();
+  const different = new Map<Atom, ByteDifference>();
+  const open = new Set(view.functions.filter((atom) => isKept(unit, atom)));
+  const accept = (atom: Atom, found: Bindings): void => {
+    for (const [binding, address] of found) bindings.set(binding, address);
+    equal.add(atom);
+    open.delete(atom);
+  };
+  const reject = (atom: Atom, difference: Omit<ByteDifference, 'function'>): void => {
+    different.set(atom, { function: nameOf(atom), ...difference });
+    open.delete(atom);
+  };
+  const attempt = (atom: Atom, addresses: readonly bigint[]): void => {
+    const outcomes = addresses.map((address) => matchFunction(view, image, atom, address, bindings));
+    const fitting = outcomes.filter((outcome) => !isDifference(outcome));
+    const [only] = fitting;
+    if (fitting.length === 1 && only !== undefined && !isDifference(only)) accept(atom, only);
+    else if (fitting.length === 0) {
+      const first = outcomes[0];
+      reject(atom, first !== undefined && isDifference(first) ? first : { reason: 'not-in-kernel' });
+    }
+  };
+  const candidates = (atom: Atom): readonly bigint[] => {
+    const bound = bindings.get(atom);
+    return bound === undefined ? image.named(nameOf(atom)) : [bound];
+  };
+  for (const atom of [...open]) if (image.named(nameOf(atom)).length <= 1) attempt(atom, candidates(atom));
+  // Names that occur more than once: every accepted function may settle others.
+  for (let before = -1; before !== open.size; ) {
+    before = open.size;
+    for (const atom of [...open]) attempt(atom, candidates(atom));
+  }
+  for (const atom of [...open]) {
+    const near = candidates(atom).filter((address) => isBetween(address, atom, equal, bindings));
+    if (near.length === 1) attempt(atom, near);
+    if (open.has(atom)) reject(atom, { reason: 'ambiguous' });
+  }
+  return {
+    source: unit.source,
+    object: unit.object,
+    equal: [...equal].map(nameOf),
+    different: [...different.values()],
+    addresses: provenAddresses(image, bindings),
+  };
+}
+
+function nameOf(atom: Atom): string {
+  return atom.symbol?.name ?? '';
+}
+
+/** Code of built-in objects that only unloading would run is not in vmlinux. */
+function isKept(unit: Unit, atom: Atom): boolean {
+  if ((atom.section.flags & SHF_EXECINSTR) === 0) return false;
+  return unit.object !== 'vmlinux' || !atom.section.name.startsWith('.exit');
+}
+
+/** A unit's code lies together: a place between two proven functions of the same kind of section is the unit's own. */
+function isBetween(address: bigint, atom: Atom, equal: ReadonlySet<Atom>, bindings: Bindings): boolean {
+  const kind = sectionKind(atom);
+  const places = [...equal].filter((other) => sectionKind(other) === kind).map((other) => bindings.get(other) ?? 0n);
+  return places.some((place) => place < address) && places.some((place) => place > address);
+}
+
+function sectionKind(atom: Atom): string {
+  const { name } = atom.section;
+  for (const kind of ['.text.unlikely', '.init.text', '.exit.text', '.noinstr.text'])
+    if (name.startsWith(kind)) return kind;
+  return '.text';
+}
+
+function provenAddresses(image: ShippedImage, bindings: Bindings): ReadonlyMap<string, ProvenAddress> {
+  const proven = new Map<string, ProvenAddress>();
+  for (const [binding, address] of bindings) {
+    const own = bindingName(binding);
+    if (own === undefined) continue;
+    const names = image.namesAt(address);
+    const name = names.includes(own) ? own : names.find((candidate) => stem(candidate) === stem(own));
+    if (name === undefined) continue;
+    const places = image.named(name);
+    const sympos = places.length === 1 ? 0 : places.indexOf(address) + 1;
+    proven.set(own, { object: image.object, name, address, sympos });
+  }
+  return proven;
+}
+
+function bindingName(binding: Binding): string | undefined {
+  const name = typeof binding === 'string' ? binding : binding.symbol?.name;
+  return name === '' ? undefined : name;
+}

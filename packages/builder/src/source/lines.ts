@@ -1,0 +1,57 @@
+/**
+ * Marks a patched source so that the lines it shares with the original keep their numbers: `__LINE__` ends up in WARN, BUG and
+ * might_sleep data, and a fix that adds a line would otherwise change every function below it.
+ */
+
+/** A run of lines that `diff` says differ. Numbers are 1-based and inclusive; an empty side has `to` = `from` - 1. */
+export interface ChangedLines {
+  readonly original: { readonly from: number; readonly to: number };
+  readonly patched: { readonly from: number; readonly to: number };
+}
+
+/** Parses the commands of `diff`'s normal format (POSIX, "Diff Default Output Format"): `12,14c15,16`, `3a4`, `5,6d4`. */
+export function parseChanges(text: string): ChangedLines[] {
+  const changes: ChangedLines[] = [];
+  for (const match of text.matchAll(/^(\d+)(?:,(\d+))?([acd])(\d+)(?:,(\d+))?$/gm)) {
+    const [, a = '0', b = a, kind, c = '0', d = c] = match;
+    // An appended or deleted run names the line before the empty side.
+    const original = kind === 'a' ? { from: Number(a) + 1, to: Number(a) } : { from: Number(a), to: Number(b) };
+    const patched = kind === 'd' ? { from: Number(c) + 1, to: Number(c) } : { from: Number(c), to: Number(d) };
+    changes.push({ original, patched });
+  }
+  return changes;
+}
+
+/** The text to compile: begins with the name that `__FILE__` shows, and puts the count right behind every change. */
+export function markLines(name: string, text: string, changes: readonly ChangedLines[]): string {
+  const out = [`#line 1 "${name}"`];
+  let shift = 0;
+  let pending = false;
+  let certain = true;
+  let next = 0;
+  const lines = text.split('\n');
+  for (const [index, line] of lines.entries()) {
+    const number = index + 1;
+    for (let change = changes[next]; change !== undefined && number > change.patched.to; change = changes[++next]) {
+      shift = change.original.to - change.patched.to;
+      pending = true;
+      certain = false;
+    }
+    const before = lines[index - 1] ?? '';
+    // A directive may not stand inside a macro's arguments, a continued line or a string: only after a whole statement.
+    if (pending && isBoundary(before)) {
+      out.push(`#line ${number + shift}`);
+      pending = false;
+    } else if (!certain && before === '}') {
+      // The first place may have been inside a comment, where it does nothing; a closed function is not.
+      out.push(`#line ${number + shift}`);
+      certain = true;
+    }
+    out.push(line);
+  }
+  return out.join('\n');
+}
+
+function isBoundary(line: string): boolean {
+  return /(?:[;{}]|\*\/)\s*$/.test(line) && !line.trimStart().startsWith('#');
+}
