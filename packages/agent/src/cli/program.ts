@@ -1,0 +1,83 @@
+import { parseArgs } from 'node:util';
+import { errorText } from '@kmend/base';
+import { AgentError, exitCodes } from '../error.ts';
+import { AGENT_VERSION } from '../version.ts';
+import {
+  bootCommand,
+  type Context,
+  check,
+  enrolCommand,
+  resume,
+  revert,
+  run,
+  shutdown,
+  status,
+  type Values,
+} from './commands.ts';
+import { createTerminal, type Streams } from './terminal.ts';
+import { help } from './text.ts';
+
+interface Entry {
+  readonly run: (context: Context, values: Values) => Promise<number>;
+  readonly options: Readonly<Record<string, { readonly type: 'string' | 'boolean' }>>;
+}
+
+const commands: Readonly<Record<string, Entry>> = {
+  enrol: {
+    run: enrolCommand,
+    options: {
+      server: { type: 'string' },
+      'key-file': { type: 'string' },
+      root: { type: 'string' },
+      repository: { type: 'string' },
+      ca: { type: 'string' },
+      'allow-plain-http': { type: 'boolean' },
+      again: { type: 'boolean' },
+      'no-start': { type: 'boolean' },
+    },
+  },
+  status: { run: status, options: {} },
+  check: { run: check, options: {} },
+  revert: { run: revert, options: { 'until-newer': { type: 'boolean' } } },
+  resume: { run: resume, options: {} },
+  run: { run, options: {} },
+  boot: { run: bootCommand, options: {} },
+  shutdown: { run: shutdown, options: {} },
+};
+
+/** Runs `kmend-agent` once. Never throws: every error becomes text (or JSON) and an exit code. */
+export async function runProgram(
+  argv: readonly string[],
+  streams: Streams,
+  context: Omit<Context, 'terminal'>,
+): Promise<number> {
+  // Known before parsing, so that a usage error is JSON too.
+  const terminal = createTerminal(streams, argv.includes('--json'));
+  try {
+    const [name, ...rest] = argv.filter((it) => it !== '--json');
+    if (name === undefined || rest.includes('--help') || name === '--help' || name === '-h' || name === 'help') {
+      streams.out.write(help);
+      return name === undefined ? exitCodes.usage : 0;
+    }
+    if (name === '--version') {
+      terminal.result({ version: AGENT_VERSION }, (it) => it.version);
+      return 0;
+    }
+    const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
+    if (command === undefined)
+      throw new AgentError('usage', `there is no command "${name}"`, { hint: 'kmend-agent --help' });
+    return await command.run({ ...context, terminal }, parse(command, rest));
+  } catch (error) {
+    terminal.error(error);
+    if (context.signal.aborted) return exitCodes.interrupted;
+    return error instanceof AgentError && error.code === 'usage' ? exitCodes.usage : exitCodes.failed;
+  }
+}
+
+function parse(command: Entry, args: readonly string[]): Values {
+  try {
+    return parseArgs({ args: [...args], options: command.options, strict: true, allowPositionals: false }).values;
+  } catch (error) {
+    throw new AgentError('usage', errorText(error), { cause: error, hint: 'kmend-agent --help' });
+  }
+}

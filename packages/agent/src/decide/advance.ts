@@ -1,0 +1,68 @@
+import { isOurs, type KernelView } from '../kernel/livepatch.ts';
+import type { Attempt } from '../state/journal.ts';
+
+/** What the agent does next with the livepatch in flight, given what the kernel shows. */
+export type Step =
+  | { readonly kind: 'wait'; readonly ms: number }
+  /** Nothing is in flight. */
+  | { readonly kind: 'rest' }
+  | { readonly kind: 'loaded' }
+  | { readonly kind: 'transitioned' }
+  | { readonly kind: 'stuck' }
+  /** Unload these modules: replaced or reverted, no livepatch any more. */
+  | { readonly kind: 'unload'; readonly modules: readonly string[] }
+  | { readonly kind: 'replaced'; readonly left: readonly string[] }
+  | { readonly kind: 'soaked' }
+  | { readonly kind: 'disable' }
+  | { readonly kind: 'reverted' }
+  | { readonly kind: 'vanished' };
+
+export interface Patience {
+  readonly soakMs: number;
+  /** After this long a transition is reported as stuck. */
+  readonly stuckMs: number;
+  /** How long the kernel may take to let go of replaced modules. */
+  readonly unloadMs: number;
+}
+
+/** Milliseconds until the next look at a transition: quick at first (most end within a second), slower later. */
+export function pollMs(elapsedMs: number): number {
+  if (elapsedMs < 10_000) return 200;
+  return elapsedMs < 60_000 ? 1_000 : 5_000;
+}
+
+/** Pure: `elapsedMs` is the time since the attempt entered its phase. */
+export function nextStep(attempt: Attempt | null, kernel: KernelView, elapsedMs: number, patience: Patience): Step {
+  if (attempt === null || attempt.phase === 'failed') return { kind: 'rest' };
+  const mine = kernel.livepatches.find((it) => it.name === attempt.module);
+  const poll: Step = { kind: 'wait', ms: pollMs(elapsedMs) };
+  switch (attempt.phase) {
+    case 'loading':
+      // The journal could not be written after the kernel took the module (a full disk): say it now.
+      return mine === undefined ? { kind: 'vanished' } : { kind: 'loaded' };
+    case 'transition':
+      if (mine === undefined || !mine.enabled) return { kind: 'vanished' };
+      if (!mine.transition) return { kind: 'transitioned' };
+      return !attempt.stuck && elapsedMs >= patience.stuckMs ? { kind: 'stuck' } : poll;
+    case 'replacing': {
+      if (mine === undefined || !mine.enabled) return { kind: 'vanished' };
+      const old = kernel.modules.filter((name) => isOurs(name) && name !== attempt.module);
+      if (old.length === 0) return { kind: 'replaced', left: [] };
+      if (elapsedMs >= patience.unloadMs) return { kind: 'replaced', left: old };
+      const free = old.filter((name) => !kernel.livepatches.some((it) => it.name === name));
+      return free.length > 0 ? { kind: 'unload', modules: free } : poll;
+    }
+    case 'soak':
+      if (mine === undefined || !mine.enabled) return { kind: 'vanished' };
+      if (elapsedMs >= patience.soakMs) return { kind: 'soaked' };
+      return { kind: 'wait', ms: Math.min(patience.soakMs - elapsedMs, 60_000) };
+    case 'good':
+      return mine?.enabled === true ? { kind: 'wait', ms: 60_000 } : { kind: 'vanished' };
+    case 'reverting':
+      if (mine?.enabled === true) return { kind: 'disable' };
+      if (mine !== undefined) return !attempt.stuck && elapsedMs >= patience.stuckMs ? { kind: 'stuck' } : poll;
+      return kernel.modules.includes(attempt.module)
+        ? { kind: 'unload', modules: [attempt.module] }
+        : { kind: 'reverted' };
+  }
+}

@@ -1,0 +1,90 @@
+import type { HostStatus, LoadedLivepatch } from '@kmend/protocol';
+import type { Observed } from '../agent/observed.ts';
+import { type ExitCode, exitCodes } from '../error.ts';
+import { isOurs, type KernelView, toLoaded } from '../kernel/livepatch.ts';
+import { type Journal, serialOf } from '../state/journal.ts';
+
+export interface Seen {
+  readonly observed: Observed;
+  readonly journal: Journal;
+  readonly kernel: KernelView;
+  readonly buildId: string;
+  readonly bootId: string;
+  readonly now: Date;
+}
+
+export interface StatusView {
+  readonly status: HostStatus;
+  readonly livepatches: LoadedLivepatch[];
+  /** Serial in force for every task; `null` while in transition or with nothing loaded. */
+  readonly effectiveSerial: number | null;
+  readonly exitCode: ExitCode;
+}
+
+const LEAST_STALE_MS = 10 * 60_000;
+const STALE_INTERVALS = 3;
+
+/** The five axes from what was seen, and nothing more. Pure. */
+export function statusOf(seen: Seen): StatusView {
+  const { journal, kernel, buildId } = seen;
+  const serial = serialOf(journal, buildId);
+  const livepatches = kernel.livepatches.slice(0, 64).map((it) => toLoaded(it, serial));
+  const ours = livepatches.filter((it) => isOurs(it.name) && it.enabled);
+  const moving = kernel.livepatches.some((it) => isOurs(it.name) && it.transition);
+  // In mid-replacement two are enabled; neither is in force for every task.
+  const settled = ours.length === 1 && !moving ? ours[0] : undefined;
+  const at = seen.now.toISOString();
+  const attempt = journal.current?.bootId === seen.bootId ? journal.current : null;
+  const since = attempt?.since ?? null;
+  const failed = ours.length === 0 && attempt?.phase === 'failed';
+  const verified = ours.length > 0 && ours.every((it) => isVerified(seen, it.name));
+  const status: HostStatus = {
+    contact: fresh(seen, seen.observed.contact),
+    coverage: fresh(seen, seen.observed.coverage),
+    loaded: {
+      state: ours.length > 0 ? 'loaded' : failed ? 'failed' : 'none',
+      since,
+      seen: at,
+      ...(failed && attempt?.failure ? { detail: attempt.failure.message.slice(0, 1000) } : {}),
+    },
+    transition: { state: moving ? 'in-transition' : ours.length > 0 ? 'complete' : 'none', since, seen: at },
+    verified: { state: verified ? 'verified' : ours.length > 0 ? 'unverified' : 'none', since, seen: at },
+  };
+  return {
+    status,
+    livepatches,
+    effectiveSerial: settled?.serial ?? null,
+    exitCode: exitCodeOf(status, settled !== undefined),
+  };
+}
+
+/** Its bytes were compared with the signed ones by this host, in this boot, before the kernel got them. */
+function isVerified({ journal, bootId }: Seen, module: string): boolean {
+  return [journal.current, journal.previous].some(
+    (it) => it !== null && it.module === module && it.bootId === bootId && it.sha256 !== null,
+  );
+}
+
+/** An axis that was not looked at for long says `unknown`: what was true then may not be now. */
+function fresh<S extends string>(
+  { observed, now }: Seen,
+  axis: { state: S; since: string; seen: string; detail?: string | undefined } | null,
+): { state: S | 'unknown'; since: string | null; seen: string | null; detail?: string } {
+  if (axis === null) return { state: 'unknown', since: null, seen: null };
+  const { state, since, seen, detail } = axis;
+  const age = now.getTime() - Date.parse(seen);
+  const limit = Math.max(LEAST_STALE_MS, STALE_INTERVALS * observed.intervalSeconds * 1000);
+  // Older than the limit, or from the future: the clock was set back since.
+  if (age > limit || age < -LEAST_STALE_MS) {
+    return { state: 'unknown', since: seen, seen, detail: `last seen ${state} at ${seen}` };
+  }
+  return { state, since, seen, ...(detail === undefined ? {} : { detail }) };
+}
+
+/** What monitoring acts on: not covered, nothing in force, unknown, behind, latest; the first that holds. */
+function exitCodeOf(status: HostStatus, inForce: boolean): ExitCode {
+  if (status.coverage.state === 'not-covered') return exitCodes.notCovered;
+  if (!inForce) return exitCodes.nothingApplied;
+  if (status.coverage.state === 'unknown') return exitCodes.unknown;
+  return status.coverage.state === 'behind' ? exitCodes.newerAvailable : exitCodes.latest;
+}

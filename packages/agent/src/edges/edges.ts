@@ -1,0 +1,39 @@
+import type { Clock, Run } from '@kmend/base';
+
+/**
+ * Files as the agent's rules see them. Paths are absolute paths of the host; tests root them in a directory of their own.
+ * Reads are bounded: more than `limit` bytes is an error.
+ */
+export interface Files {
+  /** Content as text; `undefined` where the file is not there (ENOENT, ENOTDIR, or a process gone: ESRCH). */
+  text(path: string, limit?: number): Promise<string | undefined>;
+  /** Content as bytes; `undefined` where the file is not there. */
+  bytes(path: string, limit?: number): Promise<Buffer | undefined>;
+  /** Names in a directory, sorted; `undefined` where it is not there. */
+  names(path: string): Promise<readonly string[] | undefined>;
+  isDirectory(path: string): Promise<boolean>;
+  /** One write(2) into an existing file, for sysfs attributes. */
+  poke(path: string, value: string): Promise<void>;
+  /** Whole or not at all, fsynced, with its directory. */
+  writeAtomic(path: string, data: string | Uint8Array, mode: number): Promise<void>;
+  /** Creates a new file that only its owner may read; fails where the path exists. */
+  writePrivate(path: string, data: Uint8Array): Promise<void>;
+  /** Creates a directory with its parents and this mode. */
+  directory(path: string, mode: number): Promise<void>;
+  rename(from: string, to: string): Promise<void>;
+  remove(path: string): Promise<void>;
+  /** Path that a program started by `run` must be given for this host path. */
+  real(path: string): string;
+}
+
+/** Everything the agent does to the world. The only part that knows the runtime it runs on. */
+export interface Edges {
+  readonly clock: Clock;
+  /** Even in [0, 1). */
+  random(): number;
+  readonly files: Files;
+  readonly run: Run;
+  readonly fetch: typeof fetch;
+  /** What the runtime knows of the machine without reading files. */
+  readonly machine: { hostname(): string; arch(): string; release(): string; version(): string };
+}

@@ -1,0 +1,86 @@
+import { constants } from 'node:fs';
+import { chmod, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { arch, hostname, release, version } from 'node:os';
+import { join } from 'node:path';
+import { run, systemClock, writeFileAtomic } from '@kmend/base/node';
+import { findCode } from '../error.ts';
+import type { Edges, Files } from './edges.ts';
+
+const DEFAULT_LIMIT = 1_000_000;
+const CHUNK = 65_536;
+
+/** Files of this machine; `root` puts another directory in place of `/` (tests). */
+export function nodeFiles(root = '/'): Files {
+  const real = (path: string): string => join(root, path);
+  const bytes = (path: string, limit = DEFAULT_LIMIT): Promise<Buffer | undefined> =>
+    orAbsent(async () => {
+      const handle = await open(real(path), constants.O_RDONLY | constants.O_NOFOLLOW);
+      try {
+        // proc and sysfs files have no size: read to the end, within the limit.
+        const chunks: Buffer[] = [];
+        let size = 0;
+        for (;;) {
+          const { bytesRead, buffer } = await handle.read(Buffer.alloc(CHUNK), 0, CHUNK, null);
+          if (bytesRead === 0) return Buffer.concat(chunks);
+          size += bytesRead;
+          if (size > limit) throw new Error(`${path} is larger than ${limit} bytes`);
+          chunks.push(buffer.subarray(0, bytesRead));
+        }
+      } finally {
+        await handle.close();
+      }
+    });
+  return {
+    real,
+    bytes,
+    text: async (path, limit) => (await bytes(path, limit))?.toString('utf8'),
+    names: (path) => orAbsent(async () => (await readdir(real(path))).sort()),
+    isDirectory: async (path) => (await orAbsent(() => stat(real(path))))?.isDirectory() ?? false,
+    async poke(path, value) {
+      const handle = await open(real(path), constants.O_WRONLY);
+      try {
+        await handle.write(value, 0);
+      } finally {
+        await handle.close();
+      }
+    },
+    writeAtomic: (path, data, mode) => writeFileAtomic(real(path), data, mode),
+    async writePrivate(path, data) {
+      const handle = await open(real(path), 'wx', 0o600);
+      try {
+        await handle.writeFile(data);
+        await handle.sync();
+      } finally {
+        await handle.close();
+      }
+    },
+    async directory(path, mode) {
+      await mkdir(real(path), { recursive: true, mode });
+      // mkdir leaves the mode of a directory that was there already.
+      await chmod(real(path), mode);
+    },
+    rename: (from, to) => rename(real(from), real(to)),
+    remove: (path) => rm(real(path), { force: true }),
+  };
+}
+
+async function orAbsent<T>(read: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await read();
+  } catch (error) {
+    // ESRCH: a /proc file of a task that ended while it was read. ENODEV: a sysfs attribute of an object that just went.
+    if (findCode(error, ['ENOENT', 'ENOTDIR', 'ESRCH', 'ENODEV']) !== undefined) return undefined;
+    throw error;
+  }
+}
+
+export function nodeEdges(): Edges {
+  return {
+    clock: systemClock,
+    random: Math.random,
+    files: nodeFiles(),
+    run,
+    fetch: globalThis.fetch,
+    machine: { hostname, arch: () => (arch() === 'x64' ? 'x86_64' : arch()), release, version },
+  };
+}

@@ -1,0 +1,84 @@
+import { errorText, KmendError } from '@kmend/base';
+
+/** Every way the agent can fail; docs/agent.md says for each what it means and the way out. */
+export type AgentErrorCode =
+  // how it was called
+  | 'usage'
+  | 'not-root'
+  | 'not-enrolled'
+  | 'already-enrolled'
+  | 'config-invalid'
+  | 'root-invalid'
+  | 'key-unreadable'
+  | 'key-refused'
+  | 'busy'
+  | 'interrupted'
+  // server and repository
+  | 'server-unreachable'
+  | 'server-slow'
+  | 'server-garbage'
+  | 'server-refused'
+  | 'repository-untrusted'
+  // this host
+  | 'disk-full'
+  | 'journal-newer'
+  | 'kernel-unknown'
+  | 'kernel-without-livepatch'
+  | 'illegal-transition'
+  // before a load
+  | 'wrong-kernel'
+  | 'livepatch-unsupported'
+  | 'livepatch-damaged'
+  | 'lockdown'
+  | 'signature-required'
+  | 'conflict-livepatch'
+  | 'conflict-module'
+  | 'conflict-transition'
+  | 'conflict-ftrace'
+  // the kernel's answer
+  | 'load-refused'
+  | 'load-failed'
+  | 'transition-stuck'
+  | 'revert-failed'
+  | 'nothing-loaded';
+
+export class AgentError extends KmendError<AgentErrorCode> {}
+
+/** Exit codes of `kmend-agent`. 0 to 3 are the answers of `status`; the others hold for every command. */
+export const exitCodes = {
+  latest: 0,
+  nothingApplied: 1,
+  newerAvailable: 2,
+  notCovered: 3,
+  unknown: 4,
+  failed: 5,
+  usage: 6,
+  interrupted: 130,
+} as const;
+export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
+
+/** Walks an error and its causes (AggregateError members too), outermost first; bounded. */
+export function* causes(error: unknown, depth = 0): Generator<unknown> {
+  if (error === undefined || error === null || depth > 8) return;
+  yield error;
+  if (error instanceof AggregateError) for (const inner of error.errors) yield* causes(inner, depth + 1);
+  if (error instanceof Error) yield* causes(error.cause, depth + 1);
+}
+
+/** The first `code` property among an error and its causes that is one of `codes`. */
+export function findCode(error: unknown, codes: readonly string[]): string | undefined {
+  for (const cause of causes(error)) {
+    const code = typeof cause === 'object' && cause !== null && 'code' in cause ? cause.code : undefined;
+    if (typeof code === 'string' && codes.includes(code)) return code;
+  }
+  return undefined;
+}
+
+/** `disk-full` for an error that a full disk (or quota) caused; `undefined` for any other. */
+export function diskFull(error: unknown, where: string): AgentError | undefined {
+  if (findCode(error, ['ENOSPC', 'EDQUOT', 'disk-full']) === undefined) return undefined;
+  return new AgentError('disk-full', `no space left for ${where}: ${errorText(error)}`, {
+    cause: error,
+    hint: 'free some space on that file system; the agent goes on by itself at its next check',
+  });
+}

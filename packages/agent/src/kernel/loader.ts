@@ -1,0 +1,97 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { KmendError } from '@kmend/base';
+import type { Edges } from '../edges/edges.ts';
+import { paths } from '../edges/paths.ts';
+import { AgentError, diskFull } from '../error.ts';
+import { LIVEPATCH_DIRECTORY } from './livepatch.ts';
+import { linesSince, uptime } from './log.ts';
+
+const INSMOD = '/sbin/insmod';
+const RMMOD = '/sbin/rmmod';
+const TOOL_TIMEOUT_MS = 60_000;
+/** Largest module the agent reads into memory. */
+export const MAX_MODULE = 64 * 1024 * 1024;
+
+/** A copy of a module that only root can reach, whose bytes were compared after they were written. */
+export interface StagedModule {
+  readonly path: string;
+  readonly bytes: Uint8Array;
+  discard(): Promise<void>;
+}
+
+/**
+ * Copies the verified module to a root-only file and checks the hash of that very copy: from here on nobody but root can
+ * change what the kernel is given.
+ */
+export async function stageModule(
+  edges: Edges,
+  verified: { modulePath: string; sha256: string },
+): Promise<StagedModule> {
+  const path = `${paths.runtime}/load-${randomBytes(8).toString('hex')}.ko`;
+  const discard = (): Promise<void> => edges.files.remove(path);
+  try {
+    await edges.files.directory(paths.runtime, 0o700);
+    const source = await edges.files.bytes(verified.modulePath, MAX_MODULE);
+    await edges.files.writePrivate(path, source ?? new Uint8Array());
+    const bytes = await edges.files.bytes(path, MAX_MODULE);
+    const found = bytes === undefined ? 'nothing' : createHash('sha256').update(bytes).digest('hex');
+    if (bytes === undefined || found !== verified.sha256) {
+      throw new AgentError(
+        'livepatch-damaged',
+        `the copy to be loaded has SHA-256 ${found}, signed is ${verified.sha256}`,
+        {
+          hint: 'nothing was loaded; the agent fetches it again at its next check',
+        },
+      );
+    }
+    return { path, bytes, discard };
+  } catch (error) {
+    await discard();
+    throw diskFull(error, paths.runtime) ?? error;
+  }
+}
+
+/** Hands the module to the kernel. Throws `load-refused` with the kernel's own words. */
+export async function insertModule(edges: Edges, staged: StagedModule, module: string): Promise<void> {
+  const before = await uptime(edges);
+  const result = await tool(edges, INSMOD, [edges.files.real(staged.path)]);
+  if (result === undefined) return;
+  const kernelLog = await linesSince(edges, before);
+  const said = kernelLog.length === 0 ? 'the kernel log says nothing' : `kernel log: ${kernelLog.join(' | ')}`;
+  throw new AgentError('load-refused', `the kernel refused ${module}: ${result}; ${said}`.slice(0, 2000), {
+    details: { kernelLog },
+    hint: 'it is quarantined on this host; the kernel log lines name the cause (docs/agent.md)',
+  });
+}
+
+/** Unloads a module that is no enabled livepatch any more; returns why it did not work, `undefined` where it did. */
+export function removeModule(edges: Edges, module: string): Promise<string | undefined> {
+  return tool(edges, RMMOD, [module]);
+}
+
+/** `undefined` on success, else what the tool said. */
+async function tool(edges: Edges, file: string, args: readonly string[]): Promise<string | undefined> {
+  try {
+    const result = await edges.run(file, args, { timeoutMs: TOOL_TIMEOUT_MS, maxOutput: 1_000_000 });
+    if (result.exitCode === 0) return undefined;
+    return result.stderr.trim().slice(0, 500) || `exit code ${result.exitCode}`;
+  } catch (error) {
+    if (error instanceof KmendError) return error.message;
+    throw error;
+  }
+}
+
+/**
+ * Asks the kernel to take a livepatch out of force (writes 0 to `enabled`; kernel/livepatch/core.c, enabled_store): that
+ * starts a transition back, or turns round the one under way.
+ */
+export async function disableLivepatch(edges: Edges, module: string): Promise<void> {
+  try {
+    await edges.files.poke(`${LIVEPATCH_DIRECTORY}/${module}/enabled`, '0');
+  } catch (error) {
+    throw new AgentError('revert-failed', `the kernel would not take ${module} out of force: ${String(error)}`, {
+      cause: error,
+      hint: 'the kernel log says why; the livepatch stays in force meanwhile',
+    });
+  }
+}

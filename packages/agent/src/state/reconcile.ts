@@ -1,0 +1,31 @@
+import type { KernelView } from '../kernel/livepatch.ts';
+import type { Journal } from './journal.ts';
+import * as machine from './machine.ts';
+
+export interface Observed {
+  readonly bootId: string;
+  readonly kernel: KernelView;
+  /** Names in /sys/fs/pstore. */
+  readonly pstore: readonly string[];
+  readonly now: machine.Moment;
+}
+
+/**
+ * Brings the journal in line with what the kernel shows when the agent starts, at boot or in mid-boot. Returns the same
+ * journal where there is nothing to say. `crash` is set where a livepatch was quarantined for one.
+ */
+export function reconcile(journal: Journal, observed: Observed): { journal: Journal; crash: boolean } {
+  const attempt = journal.current;
+  if (attempt === null) return { journal, crash: false };
+  const { now, kernel } = observed;
+  if (attempt.bootId !== observed.bootId) {
+    const survived = attempt.phase === 'good' || attempt.phase === 'failed' || attempt.cleanShutdown;
+    if (survived) return { journal: machine.rebooted(journal), crash: false };
+    return { journal: machine.crashed(journal, now, observed.pstore), crash: true };
+  }
+  // The same boot: a shutdown that was announced did not come.
+  const alive = attempt.cleanShutdown ? { ...journal, current: { ...attempt, cleanShutdown: false } } : journal;
+  if (attempt.phase !== 'loading') return { journal: alive, crash: false };
+  const present = kernel.livepatches.some((it) => it.name === attempt.module);
+  return { journal: present ? machine.loaded(alive, now) : machine.neverLoaded(alive, now), crash: false };
+}

@@ -1,0 +1,91 @@
+import { errorText } from '@kmend/base';
+import { z } from 'zod';
+import type { Edges } from '../edges/edges.ts';
+import { paths } from '../edges/paths.ts';
+import { AgentError, diskFull } from '../error.ts';
+import { emptyJournal, Journal, withEvent } from './journal.ts';
+
+const MAX_JOURNAL = 4 * 1024 * 1024;
+
+/**
+ * The journal on disk. Every change is durable (temporary file, fsync, rename, fsync of the directory) before `update`
+ * resolves; where that fails the journal in memory stays what the disk says. So a torn write is never seen, and whoever
+ * acts after `update` acts on what a crash would find.
+ */
+export interface JournalStore {
+  readonly journal: Journal;
+  /** Applies one change; changes are made one after the other. Throws `disk-full`, or whatever `change` throws. */
+  update(change: (journal: Journal) => Journal): Promise<Journal>;
+}
+
+export async function openJournal(edges: Edges): Promise<JournalStore> {
+  await edges.files.directory(paths.state, 0o700);
+  let journal = await readJournal(edges);
+  let last: Promise<unknown> = Promise.resolve();
+  return {
+    get journal() {
+      return journal;
+    },
+    update(change) {
+      const mine = last.then(async () => {
+        const next = change(journal);
+        if (next === journal) return journal;
+        await save(edges, next);
+        journal = next;
+        return next;
+      });
+      last = mine.catch(() => {});
+      return mine;
+    },
+  };
+}
+
+async function save(edges: Edges, journal: Journal): Promise<void> {
+  try {
+    await edges.files.writeAtomic(paths.journal, `${JSON.stringify(journal)}\n`, 0o600);
+  } catch (error) {
+    throw diskFull(error, paths.state) ?? error;
+  }
+}
+
+/** The journal as it is on disk, for looking only: a damaged one is an empty one. */
+export async function peekJournal(edges: Edges): Promise<Journal> {
+  const text = await edges.files.text(paths.journal, MAX_JOURNAL);
+  const found = text === undefined ? undefined : parseJournal(text);
+  return found?.ok === true ? found.journal : emptyJournal;
+}
+
+/**
+ * Reads the journal for the one actor. A damaged one (a disk that lies about fsync) is moved aside and said: it
+ * then remembers nothing, so nothing is re-applied at boot and the next check starts afresh.
+ */
+async function readJournal(edges: Edges): Promise<Journal> {
+  const text = await edges.files.text(paths.journal, MAX_JOURNAL);
+  if (text === undefined) return emptyJournal;
+  const found = parseJournal(text);
+  if (found.ok) return found.journal;
+  const at = edges.clock.now().toISOString();
+  const aside = `${paths.journal}.damaged`;
+  await edges.files.rename(paths.journal, aside);
+  const message = `the journal was damaged and is now ${aside}: ${found.problem}`.slice(0, 2000);
+  return withEvent(emptyJournal, { at, code: 'journal-damaged', message });
+}
+
+/** Parses a journal; throws `journal-newer` for the journal of a later agent, which must not be thrown away. */
+export function parseJournal(text: string): { ok: true; journal: Journal } | { ok: false; problem: string } {
+  let data: unknown;
+  try {
+    data = JSON.parse(text);
+  } catch (error) {
+    return { ok: false, problem: errorText(error) };
+  }
+  const parsed = Journal.safeParse(data);
+  if (parsed.success) return { ok: true, journal: parsed.data };
+  const schema = z.object({ schema: z.string().regex(/^kmend\.agent-journal\/\d+$/) }).safeParse(data);
+  if (schema.success && schema.data.schema !== emptyJournal.schema) {
+    throw new AgentError('journal-newer', `the journal was written by a later agent (${schema.data.schema})`, {
+      hint: `install that agent version again, or remove ${paths.journal} to start afresh`,
+    });
+  }
+  return { ok: false, problem: z.prettifyError(parsed.error) };
+}
