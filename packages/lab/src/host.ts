@@ -1,0 +1,216 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock } from '@kmend/base';
+import { z } from 'zod';
+import type { ConsoleLog } from './console.ts';
+import { LabError } from './error.ts';
+import { type GuestResult, type GuestRunOptions, runInGuest, writeGuestFile } from './guest.ts';
+import { Machine } from './machine.ts';
+import type { Accelerator, MachineSpec, PortForward } from './qemu.ts';
+
+/** Until the guest's systemd says that it is up. */
+const BOOT_TIMEOUT_MS = { kvm: 60_000, tcg: 180_000 } as const satisfies Record<Accelerator, number>;
+const SHUTDOWN_TIMEOUT_MS = 60_000;
+
+/**
+ * One throw-away Debian machine. It keeps its disk over reboots and power cuts, until the lab is closed. All methods that
+ * talk to the guest reject with `lab-guest-gone` when it is off or goes down meanwhile, `lab-guest-panic` after a panic.
+ */
+export class Host {
+  readonly name: string;
+  readonly accelerator: Accelerator;
+  readonly #spec: MachineSpec;
+  readonly #directory: string;
+  readonly #clock: Clock;
+  readonly #log: ConsoleLog;
+  #machine: Machine | undefined;
+  #forwards: ReadonlyMap<number, number> = new Map();
+  #bootSeconds = 0;
+
+  /** For `Lab.boot`: the host is off until `start()`. */
+  constructor(spec: MachineSpec, directory: string, clock: Clock, log: ConsoleLog) {
+    this.name = spec.name;
+    this.accelerator = spec.accelerator;
+    this.#spec = spec;
+    this.#directory = directory;
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  /** Seconds the last boot took, from power on (or the order to reboot) until systemd was done. */
+  get bootSeconds(): number {
+    return this.#bootSeconds;
+  }
+
+  /** Ports on the operator's loopback, by guest port. They stay the same over power cuts. */
+  get forwards(): ReadonlyMap<number, number> {
+    return this.#forwards;
+  }
+
+  get isOn(): boolean {
+    return this.#machine?.running ?? false;
+  }
+
+  /** Switches the host on, with the disk as it was left. */
+  async start(): Promise<void> {
+    if (this.isOn) throw new LabError('lab-host-state', `${this.name} is on already`);
+    const begin = this.#clock.monotonic();
+    const forwards: PortForward[] = this.#spec.forwards.map((forward) => ({
+      ...forward,
+      hostPort: this.#forwards.get(forward.guestPort) ?? forward.hostPort,
+    }));
+    const machine = new Machine({ ...this.#spec, forwards }, this.#directory, this.#log);
+    this.#machine = machine;
+    try {
+      await machine.qmp.negotiate();
+      this.#forwards = await machine.qmp.forwards();
+      await this.#untilUp(machine, this.#bootDeadline());
+    } catch (error) {
+      await machine.powerOff();
+      throw error;
+    }
+    this.#bootSeconds = (this.#clock.monotonic() - begin) / 1000;
+  }
+
+  /**
+   * Runs a command and waits for its end, whatever its exit code: an array is a program with its arguments, a string a line for
+   * the shell. Output that a background process keeps open is waited for. `lab-command-timeout` when it does not end in time
+   * (it is killed).
+   */
+  run(command: string | readonly string[], options: GuestRunOptions = {}): Promise<GuestResult> {
+    return this.#explain(() => runInGuest(this.#on().agent, this.#clock, command, options));
+  }
+
+  /** As `run`, and its stdout without the trailing line end; an exit code other than 0 is `lab-command-failed`. */
+  async check(command: string | readonly string[], options: GuestRunOptions = {}): Promise<string> {
+    const result = await this.run(command, options);
+    if (result.exitCode !== 0) {
+      const text = typeof command === 'string' ? command : command.join(' ');
+      const said = (result.stderr.trim() || result.stdout.trim()).slice(-2000);
+      throw new LabError('lab-command-failed', `${this.name}: ${text} ended with ${result.exitCode}: ${said}`, {
+        details: { ...result, console: this.#log.tail() },
+      });
+    }
+    return result.stdout.trimEnd();
+  }
+
+  /** Writes a file into the guest, whole or not at all: bytes, or the local file of that path. Directories are made. */
+  async copyIn(source: string | Uint8Array, guestPath: string, mode = 0o644): Promise<void> {
+    const bytes = typeof source === 'string' ? await readFile(source) : source;
+    await this.#explain(() => writeGuestFile(this.#on().agent, this.#clock, bytes, guestPath, mode));
+  }
+
+  /** Reads a file of the guest, at most 16 MiB. */
+  async readFile(guestPath: string): Promise<Buffer> {
+    return Buffer.from(await this.check(['base64', '--wrap=0', '--', guestPath]), 'base64');
+  }
+
+  /** Everything the serial console showed since the host was made (the last 4 MiB). */
+  console(): string {
+    return this.#log.text();
+  }
+
+  /** The kernel's log (dmesg) of this boot, or only what is `warn` or worse. */
+  kernelLog(level: 'all' | 'warn' = 'all'): Promise<string> {
+    return this.check(level === 'all' ? ['dmesg'] : ['dmesg', '--level=emerg,alert,crit,err,warn']);
+  }
+
+  /** Differs from boot to boot (`/proc/sys/kernel/random/boot_id`). */
+  bootId(): Promise<string> {
+    return this.check(['cat', '/proc/sys/kernel/random/boot_id']);
+  }
+
+  /** Reboots in an orderly way and waits until the host is up again. */
+  async reboot(): Promise<void> {
+    const machine = this.#on();
+    const before = await this.bootId();
+    const begin = this.#clock.monotonic();
+    const deadline = this.#bootDeadline();
+    await machine.agent.execute('guest-exec', z.object({ pid: z.number() }), {
+      path: '/bin/systemctl',
+      arg: ['reboot'],
+    });
+    await this.#within(deadline, () => machine.agentIs(false, deadline));
+    await this.#untilUp(machine, deadline);
+    this.#bootSeconds = (this.#clock.monotonic() - begin) / 1000;
+    const after = await this.bootId();
+    if (after === before) throw new LabError('lab-guest-gone', `${this.name} restarted its agent instead of rebooting`);
+  }
+
+  /** Cuts the power, as if the plug were pulled. `start()` brings the host back with what was on its disk. */
+  async powerOffHard(): Promise<void> {
+    await this.#machine?.powerOff();
+  }
+
+  /** Shuts the host down in an orderly way; cuts the power when that takes more than a minute. */
+  async shutdown(): Promise<void> {
+    const machine = this.#on();
+    await machine.agent.execute('guest-exec', z.object({ pid: z.number() }), {
+      path: '/bin/systemctl',
+      arg: ['poweroff'],
+    });
+    const timeout = new AbortController();
+    const ended = machine.ended.then(() => true);
+    const late = this.#clock.sleep(SHUTDOWN_TIMEOUT_MS, timeout.signal).then(
+      () => false,
+      () => false,
+    );
+    const orderly = await Promise.race([ended, late]);
+    timeout.abort();
+    if (!orderly) await machine.powerOff();
+  }
+
+  #on(): Machine {
+    if (this.#machine === undefined) throw new LabError('lab-guest-gone', `${this.name} is off`);
+    if (this.#machine.failure !== undefined) throw this.#machine.failure;
+    return this.#machine;
+  }
+
+  #bootDeadline(): AbortSignal {
+    return AbortSignal.timeout(BOOT_TIMEOUT_MS[this.accelerator]);
+  }
+
+  async #untilUp(machine: Machine, deadline: AbortSignal): Promise<void> {
+    await this.#within(deadline, async () => {
+      await machine.agentIs(true, deadline);
+      // `degraded` is up too: a unit of the guest failed, which is for the caller to look at.
+      const wait = ['systemctl', 'is-system-running', '--wait'];
+      const timeoutMs = BOOT_TIMEOUT_MS[this.accelerator];
+      const state = (await runInGuest(machine.agent, this.#clock, wait, { timeoutMs })).stdout.trim();
+      if (state !== 'running' && state !== 'degraded') {
+        throw new LabError('lab-boot-timeout', `${this.name} did not come up: systemd says ${state}`, this.#context());
+      }
+    });
+  }
+
+  async #within<T>(deadline: AbortSignal, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (cause) {
+      if (!deadline.aborted) throw cause;
+      throw new LabError('lab-boot-timeout', `${this.name} did not come up in time`, {
+        cause,
+        hint: 'details.console holds the last lines the guest printed',
+        ...this.#context(),
+      });
+    }
+  }
+
+  /** A guest that panics in the middle of a command is told as the panic it is. */
+  async #explain<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw this.#machine?.failure ?? error;
+    }
+  }
+
+  #context(): { details: { console: string } } {
+    return { details: { console: this.#log.tail() } };
+  }
+}
+
+/** Where a host keeps its disk inside the lab's scratch directory. */
+export function diskPath(directory: string, name: string): string {
+  return join(directory, `${name}.qcow2`);
+}

@@ -1,0 +1,109 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { runOk } from '@kmend/base/node';
+import { type AcceleratorChoice, chooseAccelerator } from './accelerator.ts';
+import { type LabKernel, prepareBootFiles } from './boot-files.ts';
+import { ConsoleLog } from './console.ts';
+import type { LabEdges } from './edges.ts';
+import { LabError } from './error.ts';
+import { diskPath, Host } from './host.ts';
+import { compileProgram } from './programs.ts';
+import { prepareRoot, type Root } from './root.ts';
+import { makeScratch, type Scratch } from './scratch.ts';
+
+export interface BootOptions {
+  /** Letters, digits, `-`; unique among the lab's hosts. */
+  readonly name: string;
+  /** MiB; default 1024. */
+  readonly memoryMb?: number;
+  /** Default 2: fewer hide races. */
+  readonly cpus?: number;
+  /** TCP ports of the guest to reach on the operator's loopback, see `Host.forwards`. */
+  readonly forwards?: readonly number[];
+  /** More arguments for the kernel, e.g. `module.sig_enforce=1`. */
+  readonly kernelArguments?: readonly string[];
+}
+
+const REPRODUCERS = join(import.meta.dirname, '..', 'reproducers');
+
+/** Throw-away Debian hosts. Everything it starts ends with `close()`, or with this process, whatever ends that. */
+export class Lab {
+  readonly #edges: LabEdges;
+  readonly #hosts = new Map<string, Host>();
+  #scratch: Promise<Scratch> | undefined;
+  #closed = false;
+
+  constructor(edges: LabEdges) {
+    this.#edges = edges;
+  }
+
+  /** Makes the Debian root all hosts start from, once; about half a minute. */
+  prepareRoot(): Promise<Root> {
+    return prepareRoot(this.#edges);
+  }
+
+  /** Which accelerator hosts run with, and why; tried with the given kernel when there is a `/dev/kvm`. */
+  async accelerator(kernel: LabKernel): Promise<AcceleratorChoice> {
+    await mkdir(this.#edges.cache, { recursive: true });
+    return chooseAccelerator(this.#edges.cache, this.#edges.clock, kernel.paths.vmlinuz);
+  }
+
+  /** Makes a new host with a fresh disk, boots the kernel on it, and waits until it is up. */
+  async boot(kernel: LabKernel, options: BootOptions): Promise<Host> {
+    const { run, clock, progress, signal } = this.#edges;
+    signal.throwIfAborted();
+    if (this.#closed) throw new LabError('lab-closed', 'the lab is closed');
+    if (!/^[A-Za-z0-9-]{1,63}$/.test(options.name) || this.#hosts.has(options.name)) {
+      throw new LabError('lab-host-state', `${options.name} is taken or not a host name`);
+    }
+    const root = await this.prepareRoot();
+    const files = await prepareBootFiles(this.#edges, kernel);
+    const { accelerator } = await this.accelerator(kernel);
+    this.#scratch ??= makeScratch(join(this.#edges.cache, 'runs'));
+    const directory = (await this.#scratch).path;
+    const disk = diskPath(directory, options.name);
+    const backing = ['-b', root.image, '-F', 'raw'];
+    await runOk(run, 'qemu-img', ['create', '-q', '-f', 'qcow2', ...backing, disk], { signal });
+    const host = new Host(
+      {
+        name: options.name,
+        uuid: randomUUID(),
+        accelerator,
+        memoryMb: options.memoryMb ?? 1024,
+        cpus: options.cpus ?? 2,
+        vmlinuz: kernel.paths.vmlinuz,
+        initramfs: files.initramfs,
+        disk,
+        modulesImage: files.modulesImage,
+        kernelArguments: options.kernelArguments ?? [],
+        forwards: (options.forwards ?? []).map((guestPort) => ({ guestPort, hostPort: 0 })),
+      },
+      directory,
+      clock,
+      new ConsoleLog(),
+    );
+    this.#hosts.set(options.name, host);
+    progress.step(`lab: boot ${options.name} on ${kernel.release} (${accelerator})`);
+    await host.start();
+    return host;
+  }
+
+  /** The program that tells whether the flaw `id` is there: compiled, static, ready to be copied into a host. */
+  reproducer(id: string): Promise<string> {
+    if (!/^[A-Za-z0-9-]+$/.test(id)) throw new LabError('lab-program-unknown', `there is no reproducer ${id}`);
+    return compileProgram(this.#edges, id, join(REPRODUCERS, `${id}.c`));
+  }
+
+  /** Cuts the power of all hosts and removes their disks. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.all([...this.#hosts.values()].map((host) => host.powerOffHard()));
+    this.#hosts.clear();
+    await (await this.#scratch)?.remove();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}

@@ -1,0 +1,50 @@
+import { createHash } from 'node:crypto';
+import { access, mkdir, readFile, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { errorText } from '@kmend/base';
+import { runOk } from '@kmend/base/node';
+import type { LabEdges } from './edges.ts';
+import { LabError } from './error.ts';
+
+const FLAGS = ['-static', '-O2', '-std=gnu11', '-Wall', '-Wextra', '-Werror'];
+
+/**
+ * Compiles one C file into a static program that runs in any guest; once, as long as source, flags and compiler stay.
+ * `name` becomes part of the file name.
+ */
+export async function compileProgram(edges: LabEdges, name: string, source: string): Promise<string> {
+  const { run, signal } = edges;
+  let text: Buffer;
+  try {
+    text = await readFile(source);
+  } catch (cause) {
+    throw new LabError('lab-program-unknown', `there is no program ${name}: ${errorText(cause)}`, { cause });
+  }
+  try {
+    const compiler = await runOk(run, 'gcc', ['--version'], { signal });
+    const key = createHash('sha256').update(text).update(FLAGS.join()).update(compiler).digest('hex').slice(0, 16);
+    const program = join(edges.cache, 'programs', `${name}-${key}`);
+    if (await exists(program)) return program;
+    const temporary = `${program}.${process.pid}.tmp`;
+    await mkdir(join(edges.cache, 'programs'), { recursive: true });
+    try {
+      await runOk(run, 'gcc', [...FLAGS, '-o', temporary, source], { signal });
+      await rename(temporary, program);
+    } finally {
+      await rm(temporary, { force: true });
+    }
+    return program;
+  } catch (cause) {
+    if (signal.aborted) throw cause;
+    throw new LabError('lab-program-failed', `${name} did not compile: ${errorText(cause)}`, { cause });
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await access(path);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,146 @@
+import { createHash } from 'node:crypto';
+import { access, mkdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { errorText } from '@kmend/base';
+import { runOk } from '@kmend/base/node';
+import { type LabEdges, toolEnvironment } from './edges.ts';
+import { LabError } from './error.ts';
+import { withLock } from './lock.ts';
+
+/** The Debian root all hosts start from; never written after it is made. */
+export interface Root {
+  /** ext4 image. */
+  readonly image: string;
+  /** Seconds it took to make now; 0 when it was there already. */
+  readonly seconds: number;
+}
+
+const SUITE = 'bookworm';
+const PACKAGES = [
+  'systemd',
+  'systemd-sysv',
+  'dbus',
+  'udev',
+  'kmod',
+  'iproute2',
+  'procps',
+  'libatomic1', // Node
+  'ca-certificates',
+  'qemu-guest-agent', // the lab's way in, without the network
+];
+/** Units that only cost boot time in a guest that lives for minutes and has no screen. */
+const MASKED = [
+  'apt-daily.timer',
+  'apt-daily-upgrade.timer',
+  'dpkg-db-backup.timer',
+  'e2scrub_all.timer',
+  'e2scrub_reap.service',
+  'fstrim.timer',
+  'getty@tty1.service',
+  'serial-getty@ttyS0.service',
+  'systemd-logind.service',
+  'systemd-update-utmp.service',
+  'systemd-update-utmp-runlevel.service',
+  'dev-hugepages.mount',
+  'dev-mqueue.mount',
+  'modprobe@dm_mod.service',
+  'modprobe@drm.service',
+  'modprobe@efi_pstore.service',
+  'modprobe@loop.service',
+];
+/** What a guest never reads. */
+const EXCLUDED = ['/usr/share/man/*', '/usr/share/doc/*', '/usr/share/locale/*', '/usr/share/info/*'];
+const IMAGE_SIZE = '4G';
+
+/** Runs last in the new root ($1): the network is set up by the initramfs, the machine id by the first boot. */
+const CUSTOMIZE = `set -eu
+echo kmend-lab >"$1/etc/hostname"
+printf '127.0.0.1 localhost kmend-lab\\n' >"$1/etc/hosts"
+echo 'nameserver 10.0.2.3' >"$1/etc/resolv.conf"
+: >"$1/etc/machine-id"
+ln -sf /lib/systemd/system/multi-user.target "$1/etc/systemd/system/default.target"
+for unit in ${MASKED.join(' ')}; do ln -sf /dev/null "$1/etc/systemd/system/$unit"; done
+`;
+
+/** Reads a tar archive, writes an ext4 image: as root of a user namespace where the caller is not root. */
+const MAKE_IMAGE = `set -eu
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir "$work/root"
+tar -C "$work/root" -xf -
+mke2fs -q -t ext4 -m 0 -N 65536 -E lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0 -d "$work/root" "$work/image" ${IMAGE_SIZE} >&2
+cat "$work/image"
+`;
+
+/** Makes the root once; later calls find it. Callers at the same time, in any process, wait for one of them. */
+export async function prepareRoot(edges: LabEdges): Promise<Root> {
+  const image = join(edges.cache, `root-${recipeKey(edges.mirror)}.ext4`);
+  if (await exists(image)) return { image, seconds: 0 };
+  return withLock(`${image}.lock`, edges.signal, async () => {
+    if (await exists(image)) return { image, seconds: 0 };
+    const start = edges.clock.monotonic();
+    const work = `${image}.tmp`;
+    await rm(work, { recursive: true, force: true });
+    await mkdir(work, { recursive: true });
+    try {
+      await make(edges, work, image);
+    } catch (error) {
+      if (edges.signal.aborted) throw error;
+      throw new LabError('lab-root-failed', `the lab's Debian root could not be made: ${errorText(error)}`, {
+        cause: error,
+        hint: 'see that script/bootstrap went through and that the Debian mirror can be reached (KMEND_MIRROR names another)',
+      });
+    } finally {
+      await rm(work, { recursive: true, force: true });
+    }
+    return { image, seconds: (edges.clock.monotonic() - start) / 1000 };
+  });
+}
+
+async function make(edges: LabEdges, work: string, image: string): Promise<void> {
+  const { run, progress, signal } = edges;
+  const options = { signal, env: toolEnvironment() };
+  const asRoot = process.getuid?.() === 0;
+  const archive = join(work, 'root.tar');
+  progress.step(`lab: install Debian ${SUITE}`);
+  await runOk(run, 'mmdebstrap', mmdebstrapArguments(asRoot ? 'root' : 'unshare', archive, edges.mirror), options);
+  progress.step('lab: write the disk image');
+  const helper = asRoot ? [] : ['mmdebstrap', '--unshare-helper'];
+  // The image is mostly holes; dd keeps them.
+  const pipeline =
+    'set -o pipefail; in=$1 out=$2 script=$3; shift 3; "$@" sh -c "$script" <"$in" | dd conv=sparse bs=1M of="$out" status=none';
+  const partial = join(work, 'image');
+  await runOk(run, 'bash', ['-c', pipeline, 'bash', archive, partial, MAKE_IMAGE, ...helper], options);
+  await runOk(run, 'sync', [partial], options);
+  await rename(partial, image);
+}
+
+function mmdebstrapArguments(mode: 'root' | 'unshare', output: string, mirror: string | undefined): string[] {
+  return [
+    `--mode=${mode}`,
+    '--variant=minbase',
+    '--format=tar',
+    `--include=${PACKAGES.join(',')}`,
+    '--aptopt=Apt::Install-Recommends "false"',
+    ...EXCLUDED.map((pattern) => `--dpkgopt=path-exclude=${pattern}`),
+    `--customize-hook=${CUSTOMIZE}`,
+    SUITE,
+    output,
+    ...(mirror === undefined ? [] : [mirror]),
+  ];
+}
+
+/** Changes when anything that goes into the root does. */
+function recipeKey(mirror: string | undefined): string {
+  const recipe = JSON.stringify([mmdebstrapArguments('root', '', mirror), MAKE_IMAGE]);
+  return createHash('sha256').update(recipe).digest('hex').slice(0, 16);
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await access(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
