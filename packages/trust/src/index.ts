@@ -2,4 +2,12 @@ export { openRepositoryClient, type RepositoryClientOptions } from './client/cli
 export type { Fetch, TransferLimits } from './client/transfer.ts';
 export type { CheckOutcome, RepositoryClient, VerifiedLivepatch } from './client/types.ts';
 export { failureKind, TrustError, type TrustErrorCode } from './error.ts';
+export type { SigningKey } from './keys/key.ts';
+export { loadOnlineKeys, loadReleaseKey, loadRootKey, type OnlineKeys } from './keys/store.ts';
+export { lifetimes } from './metadata/signing.ts';
+export { type LivepatchArtifact, type LocalFile, readArtifact } from './repository/artifact.ts';
 export { type CreatedRepository, type CreateOptions, createRepository } from './repository/create.ts';
+export { type FetchStateOptions, fetchState } from './repository/fetch.ts';
+export { openRepository, type Published, type Repository, type RoleAge } from './repository/repository.ts';
+export { type SignedPublication, type SignOptions, signPublication } from './repository/sign.ts';
+export type { RepositoryState } from './repository/state.ts';

@@ -108,7 +108,7 @@ async function run<T>(
     } catch (error) {
       options.signal.throwIfAborted();
       const failure = updateFailure(fetcher.failure ?? error, cache.directory);
-      if (!isDiskFull(error)) await keep(environment, directory, generation, fetcher, undefined);
+      if (!isDiskFull(error) && !fetcher.offline) await keep(environment, directory, generation, fetcher, undefined);
       throw failure;
     }
     return {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
 
 /** Answers instead of the file, and returns true; else the file is served. */
@@ -21,7 +21,8 @@ export interface TestWeb {
 
 /** A plain web server with ETags on loopback: the repository must need nothing more. For tests. */
 export async function startWeb(root: string): Promise<TestWeb> {
-  let bytes = 0;
+  let seen = 0;
+  const sockets: Socket[] = [];
   const server = createServer(async (request, response) => {
     const path = decodeURIComponent(new URL(request.url ?? '/', 'http://x').pathname);
     response.on('close', () => web.log.push(`${response.statusCode} ${path}`));
@@ -35,11 +36,7 @@ export async function startWeb(root: string): Promise<TestWeb> {
     if (request.headers['if-none-match'] === etag) response.writeHead(304, { etag }).end();
     else response.writeHead(200, { etag, 'content-length': file.length }).end(file);
   });
-  server.on('connection', (socket) => {
-    socket.on('close', () => {
-      bytes += socket.bytesRead + socket.bytesWritten;
-    });
-  });
+  server.on('connection', (socket) => sockets.push(socket));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const web: TestWeb = {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
@@ -47,9 +44,10 @@ export async function startWeb(root: string): Promise<TestWeb> {
     tamper: undefined,
     root,
     traffic() {
-      const seen = bytes;
-      bytes = 0;
-      return seen;
+      const total = sockets.reduce((sum, socket) => sum + socket.bytesRead + socket.bytesWritten, 0);
+      const since = total - seen;
+      seen = total;
+      return since;
     },
     async close() {
       server.closeAllConnections();

@@ -1,0 +1,377 @@
+import assert from 'node:assert/strict';
+import { cp, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { errorCode } from '@kmend/base';
+import { kernelRole, manifestPath, modulePath } from '@kmend/protocol';
+import { Metadata, MetadataKind } from '@tufjs/models';
+import { generateKey, type SigningKey } from '../keys/key.ts';
+import { loadOnlineKeys, loadRootKey, type OnlineKeys } from '../keys/store.ts';
+import { metaFileOf, signedText } from '../metadata/signing.ts';
+import { tufKey } from '../repository/create.ts';
+import { metadataFile, TIMESTAMP_FILE, targetFile } from '../repository/layout.ts';
+import { startWeb } from '../testing/web.ts';
+import { BUILD_ID, exampleManifest, makeWorld, OTHER_BUILD_ID, shiftedClock, type World } from '../testing/world.ts';
+import { openRepositoryClient, type RepositoryClientOptions } from './client.ts';
+
+// One test, or more, for each threat that the specification names (1.0.34, section 1.5.2, "Goals"), met with a real web
+// server. What an attacker may hold is said in each name.
+
+const { signal } = new AbortController();
+const DAY = 86_400_000;
+
+async function setUp(t: TestContext, options: { clockOffset?: number } = {}) {
+  const world = await makeWorld(t, options.clockOffset === undefined ? undefined : shiftedClock(options.clockOffset));
+  const web = await startWeb(world.created.repository);
+  t.after(() => web.close());
+  const open = (more: Partial<RepositoryClientOptions> = {}) =>
+    openRepositoryClient({ directory: world.path('cache'), root: world.created.root, url: web.url, ...more });
+  return { world, web, open, file: (name: string) => join(world.created.repository, name) };
+}
+
+function withCode(code: string): (error: unknown) => boolean {
+  return (error) => {
+    assert.equal(errorCode(error), code, String(error));
+    return true;
+  };
+}
+
+/** Copies the repository's files as they are now. */
+async function keepState(world: World, name: string): Promise<string> {
+  const copy = world.path(name);
+  await cp(world.created.repository, copy, { recursive: true });
+  return copy;
+}
+
+interface SignedJson {
+  readonly signatures: unknown[];
+  readonly signed: {
+    version: number;
+    expires: string;
+    meta: Record<string, { version: number }>;
+    targets: Record<string, unknown>;
+  };
+}
+
+async function readSigned(path: string): Promise<SignedJson> {
+  return JSON.parse(await readFile(path, 'utf8'));
+}
+
+/** What someone with the online keys can do: sign a snapshot and a timestamp of their liking. */
+async function signOnline(
+  world: World,
+  keys: Pick<OnlineKeys, 'snapshot' | 'timestamp'>,
+  change: { meta?: Record<string, { version: number }>; snapshotVersion?: number; timestampVersion?: number } = {},
+): Promise<void> {
+  const { state } = world.repository;
+  const directory = world.created.repository;
+  const snapshotJson = JSON.parse(JSON.stringify(state.snapshot.toJSON()));
+  const snapshotVersion = change.snapshotVersion ?? state.snapshot.signed.version + 1;
+  Object.assign(snapshotJson.signed, { version: snapshotVersion });
+  Object.assign(snapshotJson.signed.meta, change.meta);
+  const snapshot = signedText(Metadata.fromJSON(MetadataKind.Snapshot, snapshotJson), keys.snapshot);
+  await writeFile(join(directory, metadataFile('snapshot', snapshotVersion)), snapshot);
+  const timestampJson = JSON.parse(JSON.stringify(state.timestamp.toJSON()));
+  timestampJson.signed.version = change.timestampVersion ?? state.timestamp.signed.version + 1;
+  timestampJson.signed.meta['snapshot.json'] = metaFileOf(snapshot, snapshotVersion).toJSON();
+  const timestamp = signedText(Metadata.fromJSON(MetadataKind.Timestamp, timestampJson), keys.timestamp);
+  await writeFile(join(directory, TIMESTAMP_FILE), timestamp);
+}
+
+/** Signs targets metadata for a role, as a JSON change of what it says now. */
+async function signRole(world: World, role: string, key: SigningKey, change: (signed: SignedJson['signed']) => void) {
+  const { state } = world.repository;
+  const now = role === 'targets' ? state.targets : await state.role(role);
+  assert.ok(now);
+  const json = JSON.parse(JSON.stringify(now.toJSON()));
+  json.signed.version++;
+  change(json.signed);
+  const text = signedText(Metadata.fromJSON(MetadataKind.Targets, json), key);
+  await writeFile(join(world.created.repository, metadataFile(role, json.signed.version)), text);
+  return { [`${role}.json`]: JSON.parse(JSON.stringify(metaFileOf(text, json.signed.version).toJSON())) };
+}
+
+test('arbitrary installation: a mirror swaps the module', async (t) => {
+  const { world, open, file } = await setUp(t);
+  await world.publish(1);
+  const client = await open();
+  await client.check(signal);
+  const module = (await world.repository.state.role(kernelRole(BUILD_ID)))?.signed.targets[modulePath(BUILD_ID, 1)];
+  assert.ok(module?.hashes['sha256']);
+  await writeFile(file(targetFile(module.path, module.hashes['sha256'])), Buffer.alloc(2001, 66));
+  await assert.rejects(client.fetchLivepatch(BUILD_ID, 1, signal), withCode('repository-mismatch'));
+  await assert.rejects(client.verifyCached(BUILD_ID, 1), withCode('not-cached'));
+});
+
+test('arbitrary installation: metadata without a valid signature, each role', async (t) => {
+  const { world, open, web } = await setUp(t);
+  await world.publish(1);
+  const roles = ['timestamp', 'snapshot', 'targets'];
+  for (const role of roles) {
+    for (const tamper of ['none', 'changed'] as const) {
+      web.tamper = async (request, response) => {
+        if (!request.url?.endsWith(`${role}.json`)) return false;
+        const json = await readSigned(join(world.created.repository, request.url));
+        if (tamper === 'none') json.signatures.splice(0);
+        else json.signed.expires = '2099-01-01T00:00:00Z';
+        response.end(JSON.stringify(json));
+        return true;
+      };
+      const client = await open({ directory: world.path(`cache-${role}-${tamper}`) });
+      // Snapshot and targets are pinned by hash besides, which is met first.
+      const code = role === 'timestamp' ? 'repository-unsigned' : 'repository-mismatch';
+      await assert.rejects(client.check(signal), withCode(code), `${role} ${tamper}`);
+    }
+  }
+});
+
+test('rollback: a mirror goes back to an older state', async (t) => {
+  const { world, open, web } = await setUp(t);
+  await world.publish(1);
+  const old = await keepState(world, 'old');
+  await world.publish(2);
+  const client = await open();
+  await client.check(signal);
+  await client.kernelPolicy(BUILD_ID, signal);
+  web.root = old;
+  await assert.rejects(client.check(signal), withCode('repository-rollback'));
+  await assert.rejects((await open()).check(signal), withCode('repository-rollback'), 'also after a restart');
+  assert.equal((await client.kernelPolicy(BUILD_ID, signal))?.channels.stable?.settled, 2);
+});
+
+test('rollback: the online keys sign an older kernel role', async (t) => {
+  const { world, open } = await setUp(t);
+  await world.publish(1);
+  const role = `${kernelRole(BUILD_ID)}.json`;
+  const older = world.repository.state.snapshot.signed.meta[role]?.toJSON() as unknown as { version: number };
+  await world.publish(2);
+  const client = await open();
+  await client.check(signal);
+  await signOnline(world, await loadOnlineKeys(world.path('online')), { meta: { [role]: older } });
+  await assert.rejects(client.check(signal), withCode('repository-rollback'));
+});
+
+test('fast-forward: stolen online keys jump ahead, and a new root lets hosts recover', async (t) => {
+  const { world, open, file } = await setUp(t);
+  await world.publish(1);
+  const client = await open();
+  await client.check(signal);
+  const stolen = await loadOnlineKeys(world.path('online'));
+  await signOnline(world, stolen, { snapshotVersion: 1_000_000, timestampVersion: 1_000_000 });
+  assert.equal((await client.check(signal)).version, 1_000_000);
+  const fresh = { snapshot: generateKey('snapshot').key, timestamp: generateKey('timestamp').key };
+  await rotateRoot(world, fresh);
+  await signOnline(world, fresh);
+  const outcome = await client.check(signal);
+  assert.ok(outcome.version < 100, `version ${outcome.version}`);
+  await rm(file(metadataFile('root', 2)));
+  assert.equal((await (await open()).check(signal)).version, outcome.version, 'the new root is remembered');
+});
+
+test('indefinite freeze: a mirror stands still until the signatures expire', async (t) => {
+  const { world, open } = await setUp(t, { clockOffset: -DAY + 1500 });
+  await world.publish(1);
+  const client = await open();
+  const { expires } = await client.check(signal);
+  await new Promise((resolve) => setTimeout(resolve, expires.getTime() - Date.now() + 50));
+  await assert.rejects(client.check(signal), withCode('repository-expired'));
+  await assert.rejects(client.kernelPolicy(BUILD_ID, signal), withCode('repository-expired'));
+  await assert.rejects((await open({ directory: world.path('new') })).check(signal), withCode('repository-expired'));
+});
+
+test('indefinite freeze: an expired livepatch stays verifiable at boot, without network', async (t) => {
+  const { world, open } = await setUp(t, { clockOffset: -DAY + 2500 });
+  await world.publish(1);
+  const client = await open();
+  const { expires } = await client.check(signal);
+  await client.fetchLivepatch(BUILD_ID, 1, signal);
+  await new Promise((resolve) => setTimeout(resolve, expires.getTime() - Date.now() + 50));
+  assert.equal((await client.verifyCached(BUILD_ID, 1)).target.serial, 1);
+});
+
+test('mix-and-match: metadata of two moments is not accepted together', async (t) => {
+  const { world, open, web } = await setUp(t);
+  await world.publish(1);
+  const old = await keepState(world, 'old');
+  await world.publish(2);
+  const { signed } = world.repository.state.snapshot;
+  web.tamper = async (request, response) => {
+    if (request.url !== `/${metadataFile('snapshot', signed.version)}`) return false;
+    response.end(await readFile(join(old, metadataFile('snapshot', signed.version - 1))));
+    return true;
+  };
+  await assert.rejects((await open()).check(signal), withCode('repository-mismatch'));
+});
+
+test('endless data: every kind of file is bounded', async (t) => {
+  const { world, open, web } = await setUp(t);
+  await world.publish(1);
+  const endless = (ending: string) => {
+    web.tamper = async (request, response) => {
+      if (!request.url?.endsWith(ending)) return false;
+      const chunk = Buffer.alloc(65_536, 32);
+      for (let sent = 0; sent < 200 * 2 ** 20 && !response.destroyed; sent += chunk.length) {
+        if (!response.write(chunk)) await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+      return true;
+    };
+  };
+  for (const ending of ['2.root.json', 'timestamp.json', 'snapshot.json', 'targets.json']) {
+    endless(ending);
+    const client = await open({ directory: world.path(`cache-${ending}`) });
+    await assert.rejects(client.check(signal), withCode('repository-too-large'), ending);
+  }
+  web.tamper = undefined;
+  const client = await open();
+  await client.check(signal);
+  endless('livepatch.ko');
+  await assert.rejects(client.fetchLivepatch(BUILD_ID, 1, signal), withCode('repository-too-large'));
+});
+
+test('extraneous dependencies: nothing but what was asked for is downloaded', async (t) => {
+  const { world, open, web } = await setUp(t);
+  await world.publish(1);
+  await world.publish(2);
+  await world.publish(3, { kernel: { ...exampleManifest(3, '').kernel, buildId: OTHER_BUILD_ID } });
+  const client = await open();
+  await client.check(signal);
+  web.log = [];
+  await client.fetchLivepatch(BUILD_ID, 2, signal);
+  const paths = web.log.map((line) => line.split('/').slice(0, 5).join('/'));
+  assert.equal(paths.length, 3, web.log.join('\n'));
+  assert.ok(
+    web.log.every((line) => line.includes(BUILD_ID)),
+    web.log.join('\n'),
+  );
+});
+
+test('wrong software: a kernel’s role cannot sign for another kernel or for policy', async (t) => {
+  const { world, open } = await setUp(t);
+  await world.publish(1);
+  const keys = await loadOnlineKeys(world.path('online'));
+  const meta = await signRole(world, kernelRole(BUILD_ID), world.releaseKey, (signed) => {
+    const file = signed.targets[modulePath(BUILD_ID, 1)];
+    signed.targets[modulePath(OTHER_BUILD_ID, 1)] = file;
+    signed.targets[manifestPath(OTHER_BUILD_ID, 1)] = file;
+    signed.targets[`policy/${OTHER_BUILD_ID}.json`] = file;
+  });
+  await signOnline(world, keys, { meta });
+  const client = await open();
+  await client.check(signal);
+  await assert.rejects(client.fetchLivepatch(OTHER_BUILD_ID, 1, signal), withCode('not-found'));
+  assert.equal(await client.kernelPolicy(OTHER_BUILD_ID, signal), undefined);
+});
+
+test('wrong software: a livepatch signed under the wrong build id is turned away', async (t) => {
+  const { world, open, file } = await setUp(t);
+  await world.publish(1);
+  await world.publish(2, { kernel: { ...exampleManifest(2, '').kernel, buildId: OTHER_BUILD_ID } });
+  const other = (await world.repository.state.role(kernelRole(OTHER_BUILD_ID)))?.toJSON() as unknown as SignedJson;
+  const meta = await signRole(world, kernelRole(BUILD_ID), world.releaseKey, (signed) => {
+    signed.targets[modulePath(BUILD_ID, 1)] = other.signed.targets[modulePath(OTHER_BUILD_ID, 1)];
+    signed.targets[manifestPath(BUILD_ID, 1)] = other.signed.targets[manifestPath(OTHER_BUILD_ID, 1)];
+  });
+  await cp(file(`targets/kernels/${OTHER_BUILD_ID}/1`), file(`targets/kernels/${BUILD_ID}/1`), { recursive: true });
+  await signOnline(world, await loadOnlineKeys(world.path('online')), { meta });
+  const client = await open();
+  await client.check(signal);
+  await assert.rejects(client.fetchLivepatch(BUILD_ID, 1, signal), withCode('repository-mismatch'));
+  await assert.rejects(client.verifyCached(BUILD_ID, 1), withCode('not-cached'));
+});
+
+test('slow retrieval: no answer, a stall, and a trickle are all given up', async (t) => {
+  const { world, open, web } = await setUp(t);
+  const limits = { headersMs: 200, stallMs: 200, graceMs: 400, minBytesPerSecond: 10_000 };
+  const hang: Record<string, typeof web.tamper> = {
+    'no answer': () => true,
+    stall: (_request, response) => {
+      response.write('{');
+      return true;
+    },
+    trickle: async (_request, response) => {
+      for (let n = 0; n < 100 && !response.destroyed; n++) {
+        response.write(' ');
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      return true;
+    },
+  };
+  for (const [name, tamper] of Object.entries(hang)) {
+    web.tamper = tamper;
+    const client = await open({ limits, directory: world.path(`cache ${name}`) });
+    const started = performance.now();
+    await assert.rejects(client.check(signal), withCode('repository-slow'), name);
+    assert.ok(performance.now() - started < 2000, name);
+  }
+});
+
+test('malicious mirror: it can withhold, and nothing else', async (t) => {
+  const { world, open, web } = await setUp(t);
+  await world.publish(1);
+  const client = await open();
+  await client.check(signal);
+  await world.publish(2);
+  web.tamper = (request, response) => {
+    if (request.url?.endsWith('timestamp.json')) return false;
+    response.writeHead(404).end();
+    return true;
+  };
+  await assert.rejects(client.check(signal), withCode('not-found'));
+  web.tamper = undefined;
+  await client.check(signal);
+  assert.equal((await client.fetchLivepatch(BUILD_ID, 2, signal)).target.serial, 2);
+});
+
+test('key compromise: the three online keys cannot put a module of their own before a host', async (t) => {
+  const { world, open, file } = await setUp(t);
+  await world.publish(1);
+  const stolen = await loadOnlineKeys(world.path('online'));
+  const role = kernelRole(BUILD_ID);
+  const forged = await signRole(world, role, stolen.policy, (signed) => {
+    signed.targets[modulePath(BUILD_ID, 2)] = signed.targets[modulePath(BUILD_ID, 1)];
+  });
+  await signOnline(world, stolen, { meta: forged });
+  const client = await open();
+  await client.check(signal);
+  await assert.rejects(client.fetchLivepatch(BUILD_ID, 2, signal), withCode('repository-unsigned'));
+  await rm(file(metadataFile(role, 2)));
+});
+
+test('key compromise: a stolen release key alone reaches no host', async (t) => {
+  const { world, open } = await setUp(t);
+  await world.publish(1);
+  const client = await open();
+  await client.check(signal);
+  await signRole(world, kernelRole(BUILD_ID), world.releaseKey, (signed) => {
+    signed.targets[modulePath(BUILD_ID, 2)] = signed.targets[modulePath(BUILD_ID, 1)];
+  });
+  assert.equal((await client.check(signal)).changed, false);
+  await assert.rejects(client.fetchLivepatch(BUILD_ID, 2, signal), withCode('not-found'));
+});
+
+test('key compromise: a new root without the old root key’s signature is not followed', async (t) => {
+  const { world, open } = await setUp(t);
+  const attacker = generateKey('root').key;
+  const fresh = { snapshot: generateKey('snapshot').key, timestamp: generateKey('timestamp').key };
+  await rotateRoot(world, fresh, attacker);
+  await signOnline(world, fresh);
+  await assert.rejects((await open()).check(signal), withCode('repository-unsigned'));
+});
+
+/** Version 2 of root, naming other snapshot and timestamp keys. */
+async function rotateRoot(
+  world: World,
+  keys: Pick<OnlineKeys, 'snapshot' | 'timestamp'>,
+  signer?: SigningKey,
+): Promise<void> {
+  const root = Metadata.fromJSON(MetadataKind.Root, JSON.parse(await readFile(world.created.root, 'utf8')));
+  const json = JSON.parse(JSON.stringify(root.toJSON()));
+  json.signed.version = 2;
+  for (const role of ['snapshot', 'timestamp'] as const) {
+    json.signed.roles[role].keyids = [keys[role].id];
+    json.signed.keys[keys[role].id] = tufKey(keys[role].id, keys[role].public).toJSON();
+  }
+  const rootKey = signer ?? (await loadRootKey(world.path('offline')));
+  const text = signedText(Metadata.fromJSON(MetadataKind.Root, json), rootKey);
+  await writeFile(join(world.created.repository, metadataFile('root', 2)), text);
+}

@@ -1,0 +1,277 @@
+import { copyFile, mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Clock } from '@kmend/base';
+import { sha256File, syncDirectory } from '@kmend/base/node';
+import {
+  FLEET_POLICY_PATH,
+  FleetPolicy,
+  KernelPolicy,
+  kernelPolicyPath,
+  kernelRole,
+  type Livepatch,
+  type LivepatchTarget,
+  manifestPath,
+  POLICY_ROLE,
+  type PublishRequest,
+} from '@kmend/protocol';
+import type { TargetFile } from '@tufjs/models';
+import type { z } from 'zod';
+import { isDiskFull, TrustError } from '../error.ts';
+import type { OnlineKeys } from '../keys/store.ts';
+import { isAging } from '../metadata/signing.ts';
+import { type AcceptedMetadata, verifyPublication } from './accept.ts';
+import { parseManifest } from './artifact.ts';
+import { settledPolicy, signedLivepatches } from './kernel-role.ts';
+import { targetFile } from './layout.ts';
+import { type Changes, checkOnlineKeys, commitOnline, type Versions } from './online.ts';
+import { createQueue } from './queue.ts';
+import { directoryReader, loadState, type RepositoryState } from './state.ts';
+
+export interface RepositoryOptions {
+  /** Directory of the static files. */
+  readonly repository: string;
+  readonly keys: OnlineKeys;
+  readonly clock: Clock;
+}
+
+export interface Published extends Versions {
+  readonly livepatch: Livepatch;
+  readonly description: LivepatchTarget;
+}
+
+export interface RoleAge {
+  readonly role: string;
+  readonly version: number;
+  readonly expires: Date;
+}
+
+/** The server's side of a repository. Changes follow one another; each is visible whole or not at all. */
+export interface Repository {
+  /** As of the last load or change by this object. */
+  readonly state: RepositoryState;
+  /** Versions and expiry of the roles every host needs. */
+  ages(): Promise<readonly RoleAge[]>;
+  /** Accepts a publication; `upload` gives the local path of an uploaded file by its SHA-256. */
+  acceptPublication(request: PublishRequest, upload: (sha256: string) => string): Promise<Published>;
+  fleetPolicy(): Promise<FleetPolicy>;
+  kernelPolicy(buildId: string): Promise<KernelPolicy | undefined>;
+  /** Changes the fleet's policy; `issued` is set here. */
+  setFleetPolicy(change: (before: FleetPolicy) => FleetPolicy): Promise<Versions>;
+  /** Changes a kernel's policy; every serial in it must be published. `publication-invalid` for an unknown kernel. */
+  setKernelPolicy(buildId: string, change: (before: KernelPolicy) => KernelPolicy): Promise<Versions>;
+  /** Signs snapshot, timestamp and policy again where less than half of a life is left; says whether it did. */
+  refreshOnline(): Promise<boolean>;
+  /** Manifest of a published livepatch, from the repository's files. */
+  manifest(buildId: string, serial: number): Promise<Livepatch | undefined>;
+}
+
+/** Opens and verifies a repository. Throws `repository-missing`, `repository-damaged`, `key-wrong`. */
+export async function openRepository(options: RepositoryOptions): Promise<Repository> {
+  if (!(await stat(join(options.repository, 'metadata')).catch(() => undefined))) {
+    throw new TrustError('repository-missing', `${options.repository} holds no repository`, {
+      hint: 'make one with "kmend repo init"',
+    });
+  }
+  const state = await load(options.repository);
+  checkOnlineKeys(state, options.keys);
+  return new OpenRepository(options, state);
+}
+
+function load(repository: string): Promise<RepositoryState> {
+  return loadState(directoryReader(repository), 'repository-damaged');
+}
+
+class OpenRepository implements Repository {
+  state: RepositoryState;
+  readonly #options: RepositoryOptions;
+  readonly #queue = createQueue();
+
+  constructor(options: RepositoryOptions, state: RepositoryState) {
+    this.#options = options;
+    this.state = state;
+  }
+
+  async ages(): Promise<readonly RoleAge[]> {
+    const { root, timestamp, snapshot, targets } = this.state;
+    const policy = await this.state.role(POLICY_ROLE);
+    const age = (role: string, { version, expires }: { version: number; expires: string }): RoleAge => ({
+      role,
+      version,
+      expires: new Date(expires),
+    });
+    return [
+      age('root', root.signed),
+      age('timestamp', timestamp.signed),
+      age('snapshot', snapshot.signed),
+      age('targets', targets.signed),
+      ...(policy === undefined ? [] : [age(POLICY_ROLE, policy.signed)]),
+    ];
+  }
+
+  acceptPublication(request: PublishRequest, upload: (sha256: string) => string): Promise<Published> {
+    return this.#change(async () => {
+      const accepted = await verifyPublication(this.state, request, this.#options.clock);
+      const livepatch = await this.#bringFiles(request, accepted, upload);
+      const before = await this.#readKernelPolicy(request.buildId);
+      const policy = settledPolicy(before, request.buildId, request.channel, request.serial, this.#options.clock);
+      const versions = await this.#commit({
+        metadata: request.metadata,
+        policies: { [kernelPolicyPath(request.buildId)]: policy },
+      });
+      return { ...versions, livepatch, description: accepted.description };
+    });
+  }
+
+  async fleetPolicy(): Promise<FleetPolicy> {
+    const policy = await this.#readPolicy(FLEET_POLICY_PATH, FleetPolicy);
+    if (policy === undefined) throw new TrustError('repository-damaged', 'the repository has no fleet policy');
+    return policy;
+  }
+
+  kernelPolicy(buildId: string): Promise<KernelPolicy | undefined> {
+    return this.#readKernelPolicy(buildId);
+  }
+
+  setFleetPolicy(change: (before: FleetPolicy) => FleetPolicy): Promise<Versions> {
+    return this.#change(async () => {
+      const policy = { ...change(await this.fleetPolicy()), issued: this.#options.clock.now().toISOString() };
+      return this.#commit({ policies: { [FLEET_POLICY_PATH]: checked(FleetPolicy, policy) } });
+    });
+  }
+
+  setKernelPolicy(buildId: string, change: (before: KernelPolicy) => KernelPolicy): Promise<Versions> {
+    return this.#change(async () => {
+      const role = await this.state.role(kernelRole(buildId));
+      const before = await this.#readKernelPolicy(buildId);
+      if (role === undefined || before === undefined) {
+        throw new TrustError('policy-invalid', `no livepatch is published for kernel ${buildId}`);
+      }
+      const policy = checked(KernelPolicy, {
+        ...change(before),
+        buildId,
+        issued: this.#options.clock.now().toISOString(),
+      });
+      const published = signedLivepatches(role, buildId);
+      for (const serial of serialsOf(policy)) {
+        if (!published.has(serial)) {
+          throw new TrustError('policy-invalid', `kernel ${buildId} has no livepatch with serial ${serial}`);
+        }
+      }
+      return this.#commit({ policies: { [kernelPolicyPath(buildId)]: policy } });
+    });
+  }
+
+  refreshOnline(): Promise<boolean> {
+    return this.#change(async () => {
+      const { clock } = this.#options;
+      const policy = await this.state.role(POLICY_ROLE);
+      const aging =
+        isAging('timestamp', this.state.timestamp.signed.expires, clock) ||
+        isAging('snapshot', this.state.snapshot.signed.expires, clock) ||
+        (policy !== undefined && isAging('policy', policy.signed.expires, clock));
+      if (aging) await this.#commit({});
+      return aging;
+    });
+  }
+
+  async manifest(buildId: string, serial: number): Promise<Livepatch | undefined> {
+    const role = await this.state.role(kernelRole(buildId));
+    const target = role?.signed.targets[manifestPath(buildId, serial)];
+    const bytes = target === undefined ? undefined : await this.#readTarget(target);
+    return bytes === undefined ? undefined : parseManifest(bytes, `manifest of livepatch ${serial}`);
+  }
+
+  /** Every change starts from what lies on disk: another tool may have changed it. */
+  #change<T>(work: () => Promise<T>): Promise<T> {
+    return this.#queue(async () => {
+      this.state = await load(this.#options.repository);
+      return work();
+    });
+  }
+
+  async #commit(changes: Changes): Promise<Versions> {
+    const versions = await commitOnline({ ...this.#options, current: this.state, ...changes });
+    this.state = await load(this.#options.repository);
+    return versions;
+  }
+
+  #readKernelPolicy(buildId: string): Promise<KernelPolicy | undefined> {
+    return this.#readPolicy(kernelPolicyPath(buildId), KernelPolicy);
+  }
+
+  async #readPolicy<T>(path: string, schema: z.ZodType<T>): Promise<T | undefined> {
+    const target = (await this.state.role(POLICY_ROLE))?.signed.targets[path];
+    if (target === undefined) return undefined;
+    const parsed = schema.safeParse(JSON.parse((await this.#readTarget(target)).toString()));
+    if (parsed.success) return parsed.data;
+    throw new TrustError('repository-damaged', `${path} is not a policy`, { cause: parsed.error });
+  }
+
+  async #readTarget(target: TargetFile): Promise<Buffer> {
+    const name = targetFile(target.path, target.hashes['sha256'] ?? '');
+    const bytes = await directoryReader(this.#options.repository)(name);
+    if (bytes === undefined) throw new TrustError('repository-damaged', `the repository lacks ${name}`);
+    return bytes;
+  }
+
+  /** Checks the uploaded files and brings them under their final names, where nothing refers to them yet. */
+  async #bringFiles(
+    request: PublishRequest,
+    accepted: AcceptedMetadata,
+    upload: (sha256: string) => string,
+  ): Promise<Livepatch> {
+    for (const target of [accepted.manifest, accepted.module]) {
+      await this.#bring(target, upload(request.targets[target.path] ?? ''));
+    }
+    const livepatch = parseManifest(await this.#readTarget(accepted.manifest), accepted.manifest.path);
+    const { description, module } = accepted;
+    if (
+      livepatch.kernel.buildId !== request.buildId ||
+      livepatch.file?.sha256 !== module.hashes['sha256'] ||
+      livepatch.id !== description.id ||
+      livepatch.module !== description.module
+    ) {
+      throw new TrustError(
+        'publication-mismatch',
+        'the manifest does not fit the module, the kernel or the description',
+      );
+    }
+    return livepatch;
+  }
+
+  async #bring(target: TargetFile, from: string): Promise<void> {
+    const sha256 = target.hashes['sha256'] ?? '';
+    const size = (await stat(from).catch(() => undefined))?.size;
+    if (size !== target.length || (await sha256File(from)) !== sha256) {
+      throw new TrustError('publication-mismatch', `${target.path} was not uploaded, or is not the signed file`, {
+        hint: 'upload it again, then publish',
+        details: { expected: { sha256, length: target.length }, actual: { length: size } },
+      });
+    }
+    const to = join(this.#options.repository, targetFile(target.path, sha256));
+    const temporary = `${to}.tmp`;
+    await mkdir(dirname(to), { recursive: true });
+    try {
+      await copyFile(from, temporary);
+      const handle = await open(temporary, 'r+');
+      await handle.sync().finally(() => handle.close());
+      await rename(temporary, to);
+      await syncDirectory(dirname(to));
+    } catch (cause) {
+      await rm(temporary, { force: true });
+      if (!isDiskFull(cause)) throw cause;
+      throw new TrustError('disk-full', `no space left for ${target.path}; the repository is unchanged`, { cause });
+    }
+  }
+}
+
+function checked<T>(schema: z.ZodType<T>, value: unknown): T {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw new TrustError('policy-invalid', 'the policy breaks a rule', { cause: parsed.error });
+}
+
+function serialsOf(policy: KernelPolicy): number[] {
+  const channels = Object.values(policy.channels).flatMap((entry) => [entry.settled, entry.rollout?.serial ?? null]);
+  return [...channels, ...policy.withdrawn.map((item) => item.serial)].filter((serial) => serial !== null);
+}

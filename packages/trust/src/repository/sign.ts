@@ -1,0 +1,90 @@
+import type { Clock } from '@kmend/base';
+import {
+  type Channel,
+  kernelRole,
+  type LivepatchTarget,
+  manifestPath,
+  modulePath,
+  type PublishRequest,
+} from '@kmend/protocol';
+import { TrustError } from '../error.ts';
+import type { SigningKey } from '../keys/key.ts';
+import { signedText } from '../metadata/signing.ts';
+import { type LivepatchArtifact, type LocalFile, readArtifact } from './artifact.ts';
+import { nextSerial, signedLivepatches, withKernel, withLivepatch } from './kernel-role.ts';
+import type { RepositoryState } from './state.ts';
+
+export interface SignOptions {
+  /** What the repository says now, verified (`fetchState`). */
+  readonly state: RepositoryState;
+  readonly releaseKey: SigningKey;
+  /** What `kmend build --out` wrote. */
+  readonly livepatch: string;
+  readonly channel: Channel;
+  readonly clock: Clock;
+}
+
+export interface SignedPublication {
+  readonly request: PublishRequest;
+  /** To be uploaded before the request is sent. */
+  readonly files: readonly LocalFile[];
+  readonly artifact: LivepatchArtifact;
+}
+
+/**
+ * The operator's half of publishing: signs a livepatch for its kernel with the release key, as the next serial. Nothing is
+ * sent here. Throws the codes of `readArtifact`, `key-wrong`, `publication-duplicate`.
+ */
+export async function signPublication(options: SignOptions): Promise<SignedPublication> {
+  const { state, releaseKey, clock, channel } = options;
+  checkReleaseKey(state, releaseKey);
+  const artifact = await readArtifact(options.livepatch);
+  const { livepatch, module, manifest } = artifact;
+  const { buildId } = livepatch.kernel;
+  const name = kernelRole(buildId);
+  const before = await state.role(name);
+  for (const [serial, published] of signedLivepatches(before, buildId)) {
+    if (published.id !== livepatch.id) continue;
+    throw new TrustError(
+      'publication-duplicate',
+      `livepatch ${livepatch.id} is published already, as serial ${serial}`,
+      {
+        hint: 'to give it to another channel, change the kernel’s policy',
+        details: { serial, buildId },
+      },
+    );
+  }
+  const serial = nextSerial(before, buildId);
+  const description: LivepatchTarget = {
+    serial,
+    id: livepatch.id,
+    module: livepatch.module,
+    kind: livepatch.kind,
+    fixes: livepatch.fixes.map((fix) => fix.id),
+  };
+  const metadata: Record<string, string> = {
+    [name]: signedText(withLivepatch(before, buildId, description, artifact, clock), releaseKey),
+  };
+  if (state.targets.signed.delegations?.roles?.[name] === undefined) {
+    metadata['targets'] = signedText(withKernel(state.targets, buildId, releaseKey, clock), releaseKey);
+  }
+  return {
+    artifact,
+    files: [manifest, module],
+    request: {
+      metadata,
+      targets: { [modulePath(buildId, serial)]: module.sha256, [manifestPath(buildId, serial)]: manifest.sha256 },
+      buildId,
+      serial,
+      channel,
+    },
+  };
+}
+
+function checkReleaseKey(state: RepositoryState, key: SigningKey): void {
+  if (state.root.signed.roles['targets']?.keyIDs.includes(key.id)) return;
+  throw new TrustError('key-wrong', 'the release key at hand is not the one this repository’s root names', {
+    hint: 'use the key that was made with this repository ("kmend repo init" said where it lies)',
+    details: { actual: key.id, expected: state.root.signed.roles['targets']?.keyIDs },
+  });
+}

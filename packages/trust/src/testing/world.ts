@@ -1,0 +1,101 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Clock } from '@kmend/base';
+import { sha256, systemClock } from '@kmend/base/node';
+import type { Channel, Livepatch } from '@kmend/protocol';
+import type { SigningKey } from '../keys/key.ts';
+import { loadOnlineKeys, loadReleaseKey } from '../keys/store.ts';
+import { type CreatedRepository, createRepository } from '../repository/create.ts';
+import { openRepository, type Published, type Repository } from '../repository/repository.ts';
+import { signPublication } from '../repository/sign.ts';
+
+export const BUILD_ID = 'ab'.repeat(20);
+export const OTHER_BUILD_ID = 'cd'.repeat(20);
+
+/** A system clock that stands `offsetMs` away from the real one. */
+export function shiftedClock(offsetMs: number): Clock {
+  return { ...systemClock, now: () => new Date(Date.now() + offsetMs) };
+}
+
+/** A livepatch manifest for tests; `n` makes each one different. */
+export function exampleManifest(n: number, module: string | Uint8Array, overrides: Partial<Livepatch> = {}): Livepatch {
+  const id = sha256(`livepatch ${n}`).slice(0, 12);
+  return {
+    schema: 'kmend.livepatch/1',
+    id,
+    module: `kmend_${id}`,
+    kind: 'cumulative',
+    kernel: { buildId: BUILD_ID, release: '6.1.0-47-amd64', version: '6.1.170-3', arch: 'x86_64' },
+    fixes: [{ id: `CVE-2026-${1000 + n}`, title: 'a fix', severity: 'high', hardware: false }],
+    verdict: 'patchable',
+    reasons: [],
+    reviewAccepted: false,
+    objects: [{ name: 'vmlinux', functions: [{ name: 'f', sympos: 0, source: 'net/f.c' }] }],
+    byteProof: { compared: 1, equal: 1, different: [] },
+    file: { name: 'livepatch.ko', sha256: sha256(module), size: module.length },
+    inputs: {
+      fixes: {},
+      config: sha256('config'),
+      moduleSymvers: sha256('symvers'),
+      vmlinux: sha256('vmlinux'),
+      source: sha256('source'),
+    },
+    compiler: 'gcc',
+    builder: { name: 'kmend', version: '0.1.0' },
+    ...overrides,
+  };
+}
+
+/** Writes what `kmend build --out` would. */
+export async function writeArtifact(directory: string, n: number, overrides: Partial<Livepatch> = {}): Promise<string> {
+  const module = Buffer.alloc(2000 + n, n);
+  await mkdir(directory, { recursive: true });
+  await writeFile(join(directory, 'livepatch.ko'), module);
+  await writeFile(join(directory, 'livepatch.json'), JSON.stringify(exampleManifest(n, module, overrides)));
+  return directory;
+}
+
+/** A repository with its keys in a temporary directory. */
+export interface World {
+  readonly directory: string;
+  readonly created: CreatedRepository;
+  readonly repository: Repository;
+  readonly releaseKey: SigningKey;
+  readonly clock: Clock;
+  /** Makes, signs and accepts livepatch `n`. */
+  publish(n: number, overrides?: Partial<Livepatch>, channel?: Channel): Promise<Published>;
+  path(...parts: string[]): string;
+}
+
+export async function makeWorld(
+  t: { after(work: () => Promise<void>): void },
+  clock: Clock = systemClock,
+): Promise<World> {
+  const directory = await mkdtemp(join(tmpdir(), 'kmend-trust-'));
+  t.after(() => rm(directory, { recursive: true, force: true }));
+  const path = (...parts: string[]): string => join(directory, ...parts);
+  const created = await createRepository({
+    offlineKeys: path('offline'),
+    onlineKeys: path('online'),
+    repository: path('repository'),
+    clock,
+  });
+  const keys = await loadOnlineKeys(path('online'));
+  const releaseKey = await loadReleaseKey(path('offline'));
+  const repository = await openRepository({ repository: created.repository, keys, clock });
+  return {
+    directory,
+    created,
+    repository,
+    releaseKey,
+    clock,
+    path,
+    async publish(n, overrides = {}, channel = 'stable') {
+      const livepatch = await writeArtifact(path(`artifact-${n}`), n, overrides);
+      const signed = await signPublication({ state: repository.state, releaseKey, livepatch, channel, clock });
+      const files = new Map(signed.files.map((file) => [file.sha256, file.path]));
+      return repository.acceptPublication(signed.request, (hash) => files.get(hash) ?? '/nonexistent');
+    },
+  };
+}
