@@ -1,3 +1,4 @@
+import type { Reason } from '../decide/decide.ts';
 import { AgentError } from '../error.ts';
 import { isOurs, readKernelView } from '../kernel/livepatch.ts';
 import { disableLivepatch } from '../kernel/loader.ts';
@@ -11,6 +12,7 @@ import { type Agent, commit } from './context.ts';
  */
 export async function revert(agent: Agent, untilNewer: boolean): Promise<{ serial: number }> {
   const { current } = agent.store.journal;
+  await remark(agent, 'held');
   const hold = (serial: number | null): Hold => ({
     buildId: agent.buildId,
     untilNewerThan: untilNewer ? serial : null,
@@ -42,4 +44,10 @@ export async function withdraw(agent: Agent, reason: string): Promise<void> {
 
 export async function resume(agent: Agent): Promise<void> {
   await commit(agent, machine.resume);
+  await remark(agent, null);
+}
+
+/** What the last check gave as its reason for doing nothing is not the reason any more. */
+async function remark({ observed }: Agent, reason: Reason | null): Promise<void> {
+  await observed.save({ ...observed.value, reason, problem: null });
 }

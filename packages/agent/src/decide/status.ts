@@ -40,7 +40,7 @@ export function statusOf(seen: Seen): StatusView {
   const verified = ours.length > 0 && ours.every((it) => isVerified(seen, it.name));
   const status: HostStatus = {
     contact: fresh(seen, seen.observed.contact),
-    coverage: fresh(seen, seen.observed.coverage),
+    coverage: coverageNow(seen, Math.max(0, ...ours.map((it) => it.serial ?? 0))),
     loaded: {
       state: ours.length > 0 ? 'loaded' : failed ? 'failed' : 'none',
       since,
@@ -79,6 +79,16 @@ function fresh<S extends string>(
     return { state: 'unknown', since: seen, seen, detail: `last seen ${state} at ${seen}` };
   }
   return { state, since, seen, ...(detail === undefined ? {} : { detail }) };
+}
+
+/** The last check's word, brought up to date with what was loaded or reverted since. `running`: 0 where nothing is. */
+function coverageNow(seen: Seen, running: number): HostStatus['coverage'] {
+  const axis = fresh(seen, seen.observed.coverage);
+  const { chosen } = seen.observed;
+  if (chosen === null) return axis;
+  if (axis.state === 'behind' && running === chosen) return { ...axis, state: 'current' };
+  if (axis.state === 'current' && running < chosen) return { ...axis, state: 'behind' };
+  return axis;
 }
 
 /** What monitoring acts on: not covered, nothing in force, unknown, behind, latest; the first that holds. */

@@ -14,6 +14,8 @@ export interface Request<T> {
   readonly token?: string;
   readonly answer: z.ZodType<T>;
   readonly signal?: AbortSignal;
+  /** Limit on the whole exchange. Default 20 s. */
+  readonly timeoutMs?: number;
 }
 
 /**
@@ -21,7 +23,8 @@ export interface Request<T> {
  * `server-unreachable`, `server-slow`, `server-garbage`, `server-refused` (with the server's own code in `details.server`).
  */
 export async function post<T>(edges: Edges, request: Request<T>): Promise<T> {
-  const timeout = AbortSignal.timeout(TIMEOUT_MS);
+  const limit = request.timeoutMs ?? TIMEOUT_MS;
+  const timeout = AbortSignal.timeout(limit);
   const signal = request.signal === undefined ? timeout : AbortSignal.any([timeout, request.signal]);
   let status: number;
   let text: string;
@@ -45,7 +48,7 @@ export async function post<T>(edges: Edges, request: Request<T>): Promise<T> {
       throw new AgentError('interrupted', 'the request to the server was interrupted', { cause: error });
     }
     if (timeout.aborted) {
-      throw new AgentError('server-slow', `${request.url} did not answer within ${TIMEOUT_MS / 1000} s`, {
+      throw new AgentError('server-slow', `${request.url} did not answer within ${limit / 1000} s`, {
         cause: error,
         hint: 'the agent tries again by itself; look at the network and at the load of the server',
       });

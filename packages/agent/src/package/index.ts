@@ -1,0 +1,2 @@
+export { type AgentPackage, buildAgentPackage, type PackageOptions } from './build.ts';
+export { PackageError, type PackageErrorCode } from './error.ts';

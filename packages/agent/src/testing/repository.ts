@@ -1,0 +1,84 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { FleetPolicy, KernelPolicy, Livepatch } from '@kmend/protocol';
+import { type RepositoryClient, TrustError, type VerifiedLivepatch } from '@kmend/trust';
+import { BUILD_ID, sha256Text } from './kernel.ts';
+
+/** Name of the module of a serial; its bytes are its name. */
+export function moduleOf(serial: number): string {
+  return `kmend_${serial.toString(16).padStart(12, '0')}`;
+}
+
+/** A repository whose signatures are taken as checked: for the rules that follow from its content. */
+export class TestRepository implements RepositoryClient {
+  fleet: FleetPolicy = { schema: 'kmend.fleet-policy/1', checkIntervalSeconds: 60, halted: false, issued: '2026-11-01T00:00:00Z' };
+  policy: KernelPolicy | undefined;
+  buildIdOfManifest = BUILD_ID;
+  failure: Error | undefined;
+  readonly cached = new Set<number>();
+  readonly #directory: string;
+
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  choose(settled: number | null, withdrawn: number[] = []): void {
+    this.policy = {
+      schema: 'kmend.kernel-policy/1',
+      buildId: BUILD_ID,
+      channels: { stable: { settled, rollout: null } },
+      withdrawn: withdrawn.map((serial) => ({ serial, reason: 'it was bad' })),
+      issued: '2026-11-01T00:00:00Z',
+    };
+  }
+
+  async check() {
+    if (this.failure !== undefined) throw this.failure;
+    return { changed: true, version: 1, expires: new Date('2027-01-01T00:00:00Z') };
+  }
+
+  async fleetPolicy() {
+    return this.fleet;
+  }
+
+  async kernelPolicy() {
+    return this.policy;
+  }
+
+  async fetchLivepatch(buildId: string, serial: number) {
+    this.cached.add(serial);
+    return this.verifyCached(buildId, serial);
+  }
+
+  async verifyCached(_buildId: string, serial: number): Promise<VerifiedLivepatch> {
+    if (!this.cached.has(serial)) throw new TrustError('not-cached', `serial ${serial} is not cached`);
+    const module = moduleOf(serial);
+    const modulePath = join(this.#directory, `${serial}.ko`);
+    await writeFile(modulePath, module);
+    const id = module.slice('kmend_'.length);
+    const manifest: Livepatch = {
+      schema: 'kmend.livepatch/1',
+      id,
+      module,
+      kind: 'cumulative',
+      kernel: { buildId: this.buildIdOfManifest, release: '6.1.0-47-amd64', version: '6.1.170-3', arch: 'x86_64' },
+      fixes: [{ id: 'CVE-2026-1', title: 'a fix', severity: 'high', hardware: false }],
+      verdict: 'patchable',
+      reasons: [],
+      reviewAccepted: false,
+      objects: [{ name: 'vmlinux', functions: [{ name: 'ip_options_compile', sympos: 0, source: 'net/ipv4/ip_options.c' }] }],
+      byteProof: { compared: 1, equal: 1, different: [] },
+      file: { name: 'livepatch.ko', sha256: sha256Text(module), size: module.length },
+      inputs: { fixes: {}, config: sha256Text(''), moduleSymvers: sha256Text(''), vmlinux: sha256Text(''), source: sha256Text('') },
+      compiler: 'gcc',
+      builder: { name: 'kmend', version: '0.1.0' },
+    };
+    return {
+      target: { serial, id, module, kind: 'cumulative', fixes: ['CVE-2026-1'] },
+      manifest,
+      modulePath,
+      sha256: sha256Text(module),
+      size: module.length,
+    };
+  }
+}
