@@ -13,6 +13,8 @@ const Recipe = z.object({
   objtoolArguments: z.array(z.string()),
   /** Arguments of `ld` without output and inputs. */
   linkArguments: z.array(z.string()),
+  /** Arguments of `scripts/mod/modpost` without the output; the object's path comes on stdin. */
+  modpostArguments: z.array(z.string()),
 });
 export type Recipe = z.infer<typeof Recipe>;
 
@@ -39,7 +41,8 @@ export async function makeRecipe(edges: TreeEdges, tree: PreparedTree): Promise<
   );
   const unit = parseCommand(await readFile(join(directory, `.${PROBE}.o.cmd`), 'utf8'));
   const link = parseLink(await readFile(join(directory, `.${PROBE}.ko.cmd`), 'utf8'));
-  if (unit === undefined || link === undefined) {
+  const modpost = parseModpost(await readFile(join(directory, '.Module.symvers.cmd'), 'utf8'));
+  if (unit === undefined || link === undefined || modpost === undefined) {
     throw new BuilderError(
       'tree-failed',
       `the commands that build a module for ${tree.kernel.release} are not understood`,
@@ -50,6 +53,7 @@ export async function makeRecipe(edges: TreeEdges, tree: PreparedTree): Promise<
     compilerArguments: [...compilerArguments],
     objtoolArguments: [...objtoolArguments],
     linkArguments: link,
+    modpostArguments: modpost,
   };
   await writeFile(recipePath(tree), `${JSON.stringify(recipe, null, 2)}\n`);
 }
@@ -80,4 +84,14 @@ function parseLink(text: string): string[] | undefined {
     else if (!word.endsWith('.o')) args.push(word);
   }
   return args;
+}
+
+/** scripts/Makefile.modpost, `cmd_modpost`: everything but the output. */
+function parseModpost(text: string): string[] | undefined {
+  const words = splitWords(/^(?:savedcmd|cmd)_[^ ]+ := (.*)$/m.exec(text)?.[1] ?? '');
+  const command = words.findIndex((word) => word.endsWith('scripts/mod/modpost'));
+  if (command === -1) return undefined;
+  const args = words.slice(command + 1);
+  const output = args.indexOf('-o');
+  return output === -1 ? args : args.toSpliced(output, 2);
 }

@@ -1,0 +1,225 @@
+import {
+  type ElfFile,
+  type ElfSymbol,
+  ET_REL,
+  R_X86_64_PLT32,
+  type Section,
+  SHF_EXECINSTR,
+  SHF_GROUP,
+  SHF_LINK_ORDER,
+  SHN_UNDEF,
+  SHT_NOBITS,
+  STB_GLOBAL,
+  STB_LOCAL,
+  STT_FUNC,
+  STT_NOTYPE,
+  STT_OBJECT,
+  STT_SECTION,
+} from '@kmend/elf';
+import type { Change } from '../compare/compare.ts';
+import type { Atom, Entry, ObjectView } from '../object/view.ts';
+import { destinationOf, type Selection } from './extract.ts';
+
+/** A function of the livepatch and the one it replaces. */
+export interface Replacement {
+  /** Name in the original object. */
+  readonly originalName: string;
+  /** A global symbol of the extracted object, at the new code; removed again from the finished module. */
+  readonly alias: string;
+}
+
+/** A symbol that the extracted object takes from the running kernel, undefined in it. */
+export interface Need {
+  readonly name: string;
+  /** The atom of the original object that it is; absent for what the unit does not define. */
+  readonly original?: Atom;
+}
+
+export interface Extracted {
+  readonly file: ElfFile;
+  readonly replacements: readonly Replacement[];
+  readonly needs: readonly Need[];
+}
+
+interface Place {
+  readonly section: Section;
+  readonly offset: number;
+  readonly symbol: ElfSymbol;
+}
+
+/** Writes the selected parts as an object of their own: plain names, what stays in the kernel undefined, ready for objtool. */
+export function emit(view: ObjectView, change: Change, selection: Selection, aliasPrefix: string): Extracted {
+  return new Emitter(view, change, aliasPrefix).run(selection);
+}
+
+class Emitter {
+  readonly #view: ObjectView;
+  readonly #change: Change;
+  readonly #aliasPrefix: string;
+  readonly #file: ElfFile = { type: ET_REL, sections: [], symbols: [], livepatchRelocations: [], segments: [] };
+  readonly #places = new Map<Atom | Entry, Place>();
+  readonly #shared = new Map<Section, Section>();
+  readonly #sectionSymbols = new Map<Section, ElfSymbol>();
+  readonly #needs = new Map<string, { readonly need: Need; readonly symbol: ElfSymbol }>();
+
+  constructor(view: ObjectView, change: Change, aliasPrefix: string) {
+    this.#view = view;
+    this.#change = change;
+    this.#aliasPrefix = aliasPrefix;
+  }
+
+  run(selection: Selection): Extracted {
+    for (const atom of selection.atoms) this.#places.set(atom, this.#placeAtom(atom));
+    for (const entry of selection.entries) this.#places.set(entry, this.#placeShared(entry));
+    for (const part of this.#places.keys()) this.#relocate(part);
+    this.#keepStaticCallKeys();
+    const replacements: Replacement[] = [];
+    for (const [atom, counterpart] of this.#change.changed) {
+      const place = this.#places.get(atom);
+      const originalName = counterpart.symbol?.name;
+      if (place === undefined || originalName === undefined) continue;
+      const alias = `${this.#aliasPrefix}${replacements.length}`;
+      const size = atom.end - atom.start;
+      this.#file.symbols.push({
+        name: alias,
+        value: BigInt(place.offset),
+        size,
+        bind: STB_GLOBAL,
+        type: STT_FUNC,
+        other: 0,
+        place: place.section,
+      });
+      replacements.push({ originalName, alias });
+    }
+    // The gABI wants local symbols first.
+    this.#file.symbols.sort((a, b) => Number(a.bind !== STB_LOCAL) - Number(b.bind !== STB_LOCAL));
+    return { file: this.#file, replacements, needs: [...this.#needs.values()].map(({ need }) => need) };
+  }
+
+  #placeAtom(atom: Atom): Place {
+    if (atom.symbol === undefined) return this.#placeShared(atom);
+    const section = this.#newSection(atom.section, atom);
+    const type = atom.kind === 'function' ? STT_FUNC : STT_OBJECT;
+    const size = atom.end - atom.start;
+    const symbol: ElfSymbol = {
+      name: atom.symbol.name,
+      value: 0n,
+      size,
+      bind: STB_LOCAL,
+      type,
+      other: 0,
+      place: section,
+    };
+    this.#file.symbols.push(symbol);
+    return { section, offset: 0, symbol };
+  }
+
+  #newSection(from: Section, part: { readonly start: number; readonly end: number } | undefined): Section {
+    const data =
+      part === undefined || from.type === SHT_NOBITS ? new Uint8Array(0) : from.data.slice(part.start, part.end);
+    const section: Section = {
+      name: from.name,
+      type: from.type,
+      flags: from.flags & ~(SHF_GROUP | SHF_LINK_ORDER),
+      address: 0n,
+      align: from.align,
+      entrySize: from.entrySize,
+      data,
+      size: part === undefined ? 0 : part.end - part.start,
+      relocations: [],
+    };
+    this.#file.sections.push(section);
+    return section;
+  }
+
+  /** Strings, constants, pieces and entries: gathered in one section of the same name, each aligned as it was. */
+  #placeShared(part: Atom | Entry): Place {
+    let section = this.#shared.get(part.section);
+    if (section === undefined) {
+      section = this.#newSection(part.section, undefined);
+      this.#shared.set(part.section, section);
+    }
+    const align = partAlign(part);
+    const offset = Math.ceil(section.size / align) * align;
+    const data = new Uint8Array(offset + part.end - part.start);
+    data.set(section.data);
+    data.set(part.section.data.subarray(part.start, part.end), offset);
+    section.data = data;
+    section.size = data.length;
+    return { section, offset, symbol: this.#sectionSymbol(section) };
+  }
+
+  #sectionSymbol(section: Section): ElfSymbol {
+    const known = this.#sectionSymbols.get(section);
+    if (known !== undefined) return known;
+    const symbol: ElfSymbol = {
+      name: '',
+      value: 0n,
+      size: 0,
+      bind: STB_LOCAL,
+      type: STT_SECTION,
+      other: 0,
+      place: section,
+    };
+    this.#sectionSymbols.set(section, symbol);
+    this.#file.symbols.push(symbol);
+    return symbol;
+  }
+
+  #relocate(part: Atom | Entry): void {
+    const place = this.#places.get(part);
+    if (place === undefined) return;
+    for (const relocation of this.#view.relocationsIn(part)) {
+      const { kind, target } = destinationOf(this.#view, this.#change, part, relocation);
+      const offset = place.offset + relocation.offset - part.start;
+      const own = kind === 'own' && target.atom !== undefined ? this.#places.get(target.atom) : undefined;
+      // As the assembler does, and objtool expects: calls by the function's symbol, all other code by its section's.
+      const bySection = own !== undefined && (own.section.flags & SHF_EXECINSTR) !== 0 && relocation.type !== R_X86_64_PLT32;
+      const symbol = bySection ? this.#sectionSymbol(own.section) : (own?.symbol ?? this.#need(target.symbol, target.atom));
+      const addend = BigInt(target.offset + (own?.offset ?? 0) - target.bias);
+      place.section.relocations.push({ offset, type: relocation.type, symbol, addend });
+    }
+  }
+
+  #need(symbol: ElfSymbol, atom: Atom | undefined): ElfSymbol {
+    const original = atom === undefined ? undefined : this.#change.same.get(atom);
+    const name = original?.symbol?.name ?? atom?.symbol?.name ?? symbol.name;
+    const known = this.#needs.get(name);
+    if (known !== undefined) return known.symbol;
+    const type = atom === undefined ? STT_NOTYPE : atom.kind === 'function' ? STT_FUNC : STT_OBJECT;
+    const undefinedSymbol: ElfSymbol = {
+      name,
+      value: 0n,
+      size: 0,
+      bind: STB_GLOBAL,
+      type,
+      other: 0,
+      place: SHN_UNDEF,
+    };
+    this.#file.symbols.push(undefinedSymbol);
+    this.#needs.set(name, { need: original === undefined ? { name } : { name, original }, symbol: undefinedSymbol });
+    return undefinedSymbol;
+  }
+
+  /**
+   * objtool pairs each call of a static-call trampoline with its key, by name, if the object mentions the key
+   * (include/linux/static_call.h, STATIC_CALL_ADDRESSABLE); without it a module would ask for a key that is exported.
+   */
+  #keepStaticCallKeys(): void {
+    for (const name of [...this.#needs.keys()]) {
+      if (!name.startsWith('__SCT__')) continue;
+      const key = `__SCK__${name.slice('__SCT__'.length)}`;
+      const symbol = this.#view.file.symbols.find((candidate) => candidate.name === key);
+      if (symbol !== undefined)
+        this.#need(
+          symbol,
+          this.#view.atoms.find((atom) => atom.symbol === symbol),
+        );
+    }
+  }
+}
+
+function partAlign(part: Atom | Entry): number {
+  if ((part.section.flags & SHF_EXECINSTR) !== 0 || !('kind' in part) || part.kind === 'string') return 1;
+  return Math.max(1, part.section.align);
+}

@@ -1,0 +1,69 @@
+import { R_X86_64_PLT32, type Relocation, SHF_EXECINSTR } from '@kmend/elf';
+import type { Change } from '../compare/compare.ts';
+import { coldParent, isOwnCopy } from '../object/names.ts';
+import type { Atom, Entry, ObjectView, Target } from '../object/view.ts';
+
+/** Which atoms go into the livepatch, and which of the running kernel's things they use. */
+export interface Selection {
+  readonly atoms: ReadonlySet<Atom>;
+  readonly entries: readonly Entry[];
+}
+
+/** Where a relocation of a kept part leads: into the livepatch, or to the running kernel. */
+export type Destination =
+  | { readonly kind: 'own'; readonly target: Target & { readonly atom: Atom } }
+  | { readonly kind: 'kernel'; readonly target: Target };
+
+/**
+ * The changed functions and all that they alone need: new functions and data, strings, nameless constants, their own copies of
+ * noise, their table entries. Everything else stays where it is and is referred to.
+ */
+export function select(view: ObjectView, change: Change): Selection {
+  const atoms = new Set<Atom>();
+  const entries: Entry[] = [];
+  const work = [...change.changed.keys()];
+  for (let atom = work.pop(); atom !== undefined; atom = work.pop()) {
+    if (atoms.has(atom)) continue;
+    atoms.add(atom);
+    const parts: (Atom | Entry)[] = [atom, ...view.entriesOf(atom)];
+    entries.push(...view.entriesOf(atom));
+    for (const part of parts) {
+      for (const relocation of view.relocationsIn(part)) {
+        const destination = destinationOf(view, change, part, relocation);
+        if (destination.kind === 'own') work.push(destination.target.atom);
+      }
+    }
+  }
+  return { atoms, entries };
+}
+
+export function destinationOf(
+  view: ObjectView,
+  change: Change,
+  from: Atom | Entry,
+  relocation: Relocation,
+): Destination {
+  const target = view.targetOf(from.section, relocation);
+  const { atom } = target;
+  if (atom !== undefined && isOwn(change, from, atom, relocation)) return { kind: 'own', target: { ...target, atom } };
+  return { kind: 'kernel', target };
+}
+
+function isOwn(change: Change, from: Atom | Entry, atom: Atom, relocation: Relocation): boolean {
+  if (atom.symbol === undefined || change.added.has(atom)) return true;
+  const name = atom.symbol.name;
+  if (atom.kind === 'data') return isOwnCopy(name, atom.section.name);
+  if (atom === from || coldParent(name) !== undefined) return true;
+  if (isEntry(from)) return true;
+  // Out-of-line pieces jump back into the function they belong to.
+  if ((from.section.flags & SHF_EXECINSTR) !== 0 && !('kind' in from && from.kind === 'function')) return true;
+  // A cold part jumps back into its parent.
+  const parent = 'symbol' in from ? coldParent(from.symbol?.name ?? '') : undefined;
+  if (parent === name) return true;
+  // A call goes straight to the new code; an address that is kept somewhere must stay right after a revert: the kernel's own.
+  return change.changed.has(atom) && relocation.type === R_X86_64_PLT32;
+}
+
+function isEntry(part: Atom | Entry): part is Entry {
+  return !('kind' in part);
+}

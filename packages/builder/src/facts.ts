@@ -1,0 +1,79 @@
+import { readFile } from 'node:fs/promises';
+import { sha256, sha256File } from '@kmend/base/node';
+import { readElf } from '@kmend/elf';
+import {
+  type ExportedSymbol,
+  type Kernel,
+  KernelMemory,
+  type KernelSymbol,
+  moduleFiles,
+  moduleSymbols,
+  parseSymvers,
+  readModule,
+  readSymbols,
+  type StructLayout,
+  structLayouts,
+} from '@kmend/kernel';
+import { tableStructs } from './object/tables.ts';
+import { moduleImage, type ShippedImage, vmlinuxImage } from './proof/image.ts';
+import type { Unit } from './types.ts';
+
+/** What a build knows of its kernel, read once. */
+export interface BuildFacts {
+  readonly vmlinuxSha256: string;
+  readonly sourceSha256: string;
+  readonly layouts: ReadonlyMap<string, StructLayout>;
+  readonly exports: ReadonlyMap<string, ExportedSymbol>;
+  /** vmlinux symbols by name, in kallsyms order. */
+  readonly byName: ReadonlyMap<string, readonly KernelSymbol[]>;
+  readonly vmlinux: ShippedImage;
+  readonly modules: Map<string, readonly KernelSymbol[]>;
+  /** Reads the symbols of every module that exports one of these names, and of the unit's own. */
+  loadModules(names: readonly string[], unit: Unit): Promise<void>;
+}
+
+export async function loadFacts(kernel: Kernel): Promise<BuildFacts> {
+  const [bytes, symbols, symvers, files] = await Promise.all([
+    readFile(kernel.paths.vmlinux),
+    readSymbols(kernel),
+    readFile(kernel.paths.moduleSymvers, 'utf8'),
+    moduleFiles(kernel),
+  ]);
+  const elf = readElf(bytes);
+  const exports = parseSymvers(symvers);
+  const byName = new Map<string, KernelSymbol[]>();
+  for (const symbol of symbols) {
+    const list = byName.get(symbol.name);
+    if (list === undefined) byName.set(symbol.name, [symbol]);
+    else list.push(symbol);
+  }
+  const modules = new Map<string, readonly KernelSymbol[]>();
+  const load = async (name: string): Promise<void> => {
+    const path = files.get(name);
+    if (path !== undefined && !modules.has(name)) modules.set(name, moduleSymbols(await readModule(path)));
+  };
+  return {
+    vmlinuxSha256: sha256(bytes),
+    sourceSha256: await sha256File(kernel.paths.sourceTarball),
+    layouts: structLayouts(elf, tableStructs),
+    exports,
+    byName,
+    vmlinux: vmlinuxImage(new KernelMemory(elf), symbols),
+    modules,
+    async loadModules(names, unit) {
+      if (unit.object !== 'vmlinux') await load(unit.object);
+      for (const name of names) {
+        const object = exports.get(name)?.object;
+        if (object !== undefined && object !== 'vmlinux') await load(object);
+      }
+    },
+  };
+}
+
+export function moduleSymbolsOf(facts: BuildFacts): (name: string) => readonly KernelSymbol[] | undefined {
+  return (name) => facts.modules.get(name);
+}
+
+export async function imageOf(facts: BuildFacts, unit: Unit): Promise<ShippedImage> {
+  return unit.modulePath === undefined ? facts.vmlinux : moduleImage(unit.object, await readModule(unit.modulePath));
+}

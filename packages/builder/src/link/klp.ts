@@ -1,0 +1,122 @@
+import {
+  type ElfFile,
+  type ElfSymbol,
+  type Relocation,
+  type Section,
+  SHN_LIVEPATCH,
+  SHN_UNDEF,
+  STT_FUNC,
+  sectionOf,
+} from '@kmend/elf';
+import { BuilderError } from '../error.ts';
+import type { Reason, Resolution } from '../types.ts';
+
+/** Names of Documentation/livepatch/module-elf-format.rst. */
+const SYMBOL_PREFIX = '.klp.sym.';
+const SECTION_PREFIX = '.klp.rela.';
+
+/** kernel/livepatch/core.c, klp_resolve_symbols: what `sscanf` there can read. */
+const OBJECT_LIMIT = 55;
+const SYMBOL_LIMIT = 511;
+
+export function klpSymbolName(resolution: Extract<Resolution, { kind: 'klp' }>): string {
+  const { object, symbol, sympos } = resolution;
+  if (object.length > OBJECT_LIMIT || symbol.length > SYMBOL_LIMIT) {
+    throw new BuilderError('object-unsupported', `the symbol ${symbol} of ${object} has too long a name for livepatch`);
+  }
+  return `${SYMBOL_PREFIX}${object}.${symbol},${sympos}`;
+}
+
+/** The object that owns the symbol, from its livepatch name; `undefined` for other symbols. */
+function ownerOf(symbol: ElfSymbol): string | undefined {
+  if (symbol.place !== SHN_UNDEF || !symbol.name.startsWith(SYMBOL_PREFIX)) return undefined;
+  const rest = symbol.name.slice(SYMBOL_PREFIX.length);
+  return rest.slice(0, rest.indexOf('.'));
+}
+
+/** Gives undefined symbols the names by which livepatch finds them. */
+export function nameReferences(file: ElfFile, resolutions: ReadonlyMap<string, Resolution>): void {
+  for (const symbol of file.symbols) {
+    if (symbol.place !== SHN_UNDEF) continue;
+    const resolution = resolutions.get(symbol.name);
+    if (resolution?.kind === 'klp') symbol.name = klpSymbolName(resolution);
+  }
+}
+
+/**
+ * Sections that the kernel acts on while it loads the livepatch: references in them to a module that is not there yet would be acted on
+ * before they are filled in (Documentation/livepatch/module-elf-format.rst; kernel/livepatch/core.c).
+ */
+const EARLY: ReadonlyMap<string, readonly [code: string, advice: string]> = new Map([
+  ['__jump_table', ['jump-label-module-key', 'use static_key_enabled() in the fix instead of a static branch']],
+  ['.static_call_sites', ['static-call-module-key', 'call the function directly in the fix']],
+  ['.altinstructions', ['late-relocation', '']],
+  ['.altinstr_replacement', ['late-relocation', '']],
+  ['.parainstructions', ['late-relocation', '']],
+  ['__ex_table', ['late-relocation', '']],
+  ['__bug_table', ['late-relocation', '']],
+]);
+
+/** References to modules from sections that are used before the module may be there. */
+export function lateReferences(source: string, file: ElfFile, resolutions: ReadonlyMap<string, Resolution>): Reason[] {
+  const reasons: Reason[] = [];
+  for (const section of file.sections) {
+    const early = EARLY.get(section.name);
+    if (early === undefined) continue;
+    for (const { symbol } of section.relocations) {
+      const resolution = symbol.place === SHN_UNDEF ? resolutions.get(symbol.name) : undefined;
+      if (resolution?.kind !== 'klp' || resolution.object === 'vmlinux') continue;
+      const [code, advice] = early;
+      const message = `${section.name} refers to ${resolution.symbol} of the module ${resolution.object}, which may be loaded later`;
+      reasons.push({
+        code,
+        verdict: 'refused',
+        message: advice === '' ? message : `${message}: ${advice}`,
+        source,
+        symbol: resolution.symbol,
+      });
+    }
+  }
+  return reasons;
+}
+
+/**
+ * Turns the linked module into a livepatch: references by livepatch names move into `.klp.rela.<object>.<section>` tables, and the aliases
+ * that named the new functions to the registration are dropped.
+ */
+export function convertModule(file: ElfFile, aliasPrefix: string): void {
+  const functions = new Map<Section, ElfSymbol[]>();
+  for (const symbol of file.symbols) {
+    const section = sectionOf(symbol);
+    if (section === undefined || symbol.type !== STT_FUNC || symbol.name.startsWith(aliasPrefix)) continue;
+    functions.set(section, [...(functions.get(section) ?? []), symbol]);
+  }
+  const real = (symbol: ElfSymbol): ElfSymbol => {
+    if (!symbol.name.startsWith(aliasPrefix)) return symbol;
+    const section = sectionOf(symbol);
+    const found =
+      section === undefined ? undefined : functions.get(section)?.find(({ value }) => value === symbol.value);
+    if (found === undefined) throw new BuilderError('link-failed', `the new function behind ${symbol.name} is lost`);
+    return found;
+  };
+  for (const section of file.sections) {
+    const tables = new Map<string, Relocation[]>();
+    const ordinary: Relocation[] = [];
+    for (const relocation of section.relocations) {
+      relocation.symbol = real(relocation.symbol);
+      const owner = ownerOf(relocation.symbol);
+      if (owner === undefined) ordinary.push(relocation);
+      else tables.set(owner, [...(tables.get(owner) ?? []), relocation]);
+    }
+    section.relocations = ordinary;
+    for (const [owner, relocations] of tables) {
+      file.livepatchRelocations.push({
+        name: `${SECTION_PREFIX}${owner}.${section.name}`,
+        target: section,
+        relocations,
+      });
+    }
+  }
+  file.symbols = file.symbols.filter(({ name }) => !name.startsWith(aliasPrefix));
+  for (const symbol of file.symbols) if (ownerOf(symbol) !== undefined) symbol.place = SHN_LIVEPATCH;
+}

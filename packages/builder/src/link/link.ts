@@ -1,0 +1,101 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Run } from '@kmend/base';
+import { type ElfFile, readElf, SHN_UNDEF, writeElf } from '@kmend/elf';
+import { runObjtool } from '../compile/objtool.ts';
+import { BuilderError } from '../error.ts';
+import type { PreparedTree } from '../tree/prepare.ts';
+import { PROBE, type Recipe } from '../tree/recipe.ts';
+import { convertModule } from './klp.ts';
+import { type Registration, registrationSource } from './registration.ts';
+
+export interface LinkEdges {
+  readonly run: Run;
+  readonly signal: AbortSignal;
+}
+
+/** Global names of new functions until the module is finished. */
+export const ALIAS_PREFIX = 'kmend_new_';
+
+/**
+ * Links extracted objects and the registration into a module as Kbuild does (scripts/Makefile.modpost, Makefile.modfinal), then
+ * turns it into a livepatch. `expected`: the undefined symbols that exports or livepatch will provide; any other is an error.
+ * Returns the module's bytes.
+ */
+export async function linkModule(
+  edges: LinkEdges,
+  tree: PreparedTree,
+  recipe: Recipe,
+  moduleName: string,
+  objects: readonly string[],
+  registration: Registration,
+  expected: ReadonlySet<string>,
+  scratch: string,
+): Promise<Uint8Array> {
+  const { run, signal } = edges;
+  const directory = join(scratch, 'link');
+  await mkdir(directory);
+  const within = (name: string): string => join(directory, name);
+  const step = async (what: string, file: string, args: readonly string[], stdin = ''): Promise<string> => {
+    const result = await run(file, args, { cwd: tree.source, stdin, signal, timeoutMs: 120_000 });
+    if (result.exitCode !== 0) {
+      throw new BuilderError(
+        'link-failed',
+        `${what} failed: ${result.stderr.trim().split('\n').slice(0, 6).join('\n')}`,
+      );
+    }
+    return result.stderr;
+  };
+  const compile = async (text: string, name: string): Promise<string> => {
+    const source = within(`${name}.c`);
+    await writeFile(source, text);
+    const args = recipe.compilerArguments.map((word) => word.replaceAll(PROBE, moduleName));
+    // No debug information: it would be the registration's alone.
+    await step(`compiling ${name}.c`, tree.kernel.compiler.command, [
+      ...args,
+      '-g0',
+      '-c',
+      '-o',
+      within(`${name}.o`),
+      source,
+    ]);
+    return within(`${name}.o`);
+  };
+  const registered = await compile(registrationSource(registration), 'registration');
+  await runObjtool(run, tree, recipe.objtoolArguments, registered, signal);
+  const joined = within(`${moduleName}.o`);
+  await step('joining the objects', 'ld', ['-r', '-m', 'elf_x86_64', '-o', joined, ...objects, registered]);
+  checkUndefined(readElf(await readFile(joined)), expected);
+  // modpost reads which objects the module is of, and their commands for the CRCs of exports: there are none.
+  await writeFile(within(`${moduleName}.mod`), `${joined}\n`);
+  await writeFile(within(`.${moduleName}.o.cmd`), '\n');
+  const modpost = join(tree.source, 'scripts', 'mod', 'modpost');
+  const said = await step(
+    'modpost',
+    modpost,
+    [...recipe.modpostArguments, '-w', '-o', within('Module.symvers')],
+    `${joined}\n`,
+  );
+  checkModpost(said);
+  const mod = await compile(await readFile(within(`${moduleName}.mod.c`), 'utf8'), `${moduleName}.mod`);
+  const module = within(`${moduleName}.ko`);
+  await step('linking the module', 'ld', [...recipe.linkArguments, '-o', module, joined, mod]);
+  const file = readElf(await readFile(module));
+  convertModule(file, ALIAS_PREFIX);
+  return writeElf(file);
+}
+
+/** modpost was told to go on where a symbol is not exported: each must be one that livepatch resolves, or come from modpost itself. */
+function checkUndefined(joined: ElfFile, expected: ReadonlySet<string>): void {
+  for (const { name, place } of joined.symbols) {
+    if (place !== SHN_UNDEF || expected.has(name) || name === '__this_module') continue;
+    throw new BuilderError('link-failed', `the livepatch refers to ${name}, which nothing provides`);
+  }
+}
+
+function checkModpost(said: string): void {
+  const unexpected = said
+    .split('\n')
+    .filter((line) => /^(?:ERROR|WARNING)/.test(line) && !/undefined!|suppressed \d+ unresolved/.test(line));
+  if (unexpected.length > 0) throw new BuilderError('link-failed', `modpost: ${unexpected.slice(0, 4).join('; ')}`);
+}

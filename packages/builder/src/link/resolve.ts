@@ -1,0 +1,88 @@
+import type { ExportedSymbol, KernelSymbol } from '@kmend/kernel';
+import type { Need } from '../extract/emit.ts';
+import type { ShippedImage } from '../proof/image.ts';
+import type { Reason, Resolution, Unit, UnitProof } from '../types.ts';
+
+/** What references are settled with: the kernel's exports and symbols, and what the byte proof showed. */
+export interface ResolveFacts {
+  readonly unit: Unit;
+  readonly proof: UnitProof;
+  readonly exports: ReadonlyMap<string, ExportedSymbol>;
+  /** vmlinux symbols by name, in kallsyms order. */
+  readonly vmlinux: ReadonlyMap<string, readonly KernelSymbol[]>;
+  /** Symbols of a module by the module's name; `undefined` where it is not shipped. */
+  readonly module: (name: string) => readonly KernelSymbol[] | undefined;
+  readonly image: ShippedImage;
+}
+
+/**
+ * How one symbol that the livepatch needs is found at load time. What vmlinux exports is an ordinary reference, checked by its CRC.
+ * All else livepatch resolves by object, name and position, which must be certain; otherwise the answer is a reason.
+ */
+export function resolveNeed(need: Need, facts: ResolveFacts): Resolution | Reason {
+  const { unit, proof, exports } = facts;
+  const exported = exports.get(need.name);
+  const isOwn = need.original !== undefined;
+  if (exported?.object === 'vmlinux' && (!isOwn || unit.object === 'vmlinux')) {
+    return { kind: 'export', name: need.name, exportedName: need.name, namespace: exported.namespace };
+  }
+  const refuse = (code: string, message: string): Reason => ({
+    code,
+    verdict: 'refused',
+    message,
+    source: unit.source,
+    symbol: need.name,
+  });
+  const klp = (object: string, symbol: string, sympos: number): Resolution => ({
+    kind: 'klp',
+    name: need.name,
+    object,
+    symbol,
+    sympos,
+  });
+  const proven = proof.addresses.get(need.name);
+  if (isOwn) {
+    if (proven !== undefined) return klp(unit.object, proven.name, proven.sympos);
+    const places = facts.image.named(need.name);
+    if (places.length === 1) return klp(unit.object, need.name, 0);
+    return refuse(
+      'symbol-unproven',
+      `which ${need.name} of ${unit.object} is meant cannot be proven (${places.length} have that name)`,
+    );
+  }
+  if (exported !== undefined) return inModule(need, facts, exported.object, refuse, klp);
+  if (unit.object !== 'vmlinux' && facts.module(unit.object)?.some(({ name }) => name === need.name)) {
+    return inModule(need, facts, unit.object, refuse, klp);
+  }
+  if (proven !== undefined && unit.object === 'vmlinux') return klp('vmlinux', proven.name, proven.sympos);
+  const places = facts.vmlinux.get(need.name) ?? [];
+  if (places.length === 0) return refuse('symbol-unknown', `the kernel has no symbol ${need.name}`);
+  const globals = places.filter(({ type }) => type === type.toUpperCase() || type === 'w' || type === 'v');
+  const [only] = globals;
+  if (only === undefined || globals.length > 1) {
+    return refuse(
+      'symbol-unproven',
+      `${need.name} is not one global symbol of the kernel, but ${places.length} local ones`,
+    );
+  }
+  return klp('vmlinux', need.name, places.length === 1 ? 0 : places.indexOf(only) + 1);
+}
+
+function inModule(
+  need: Need,
+  facts: ResolveFacts,
+  object: string,
+  refuse: (code: string, message: string) => Reason,
+  klp: (object: string, symbol: string, sympos: number) => Resolution,
+): Resolution | Reason {
+  const named = facts.module(object)?.filter(({ name }) => name === need.name) ?? [];
+  const globals = named.filter(({ type }) => type === 'T');
+  const [only] = globals;
+  if (only === undefined || globals.length > 1)
+    return refuse('symbol-unproven', `${need.name} is not one global symbol of ${object}`);
+  return klp(object, need.name, named.length === 1 ? 0 : named.indexOf(only) + 1);
+}
+
+export function isReason(outcome: Resolution | Reason): outcome is Reason {
+  return 'verdict' in outcome;
+}

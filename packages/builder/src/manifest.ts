@@ -1,0 +1,61 @@
+import type { Kernel } from '@kmend/kernel';
+import type { Livepatch, PatchedObject, VerdictReason } from '@kmend/protocol';
+import type { Fix } from './fix/model.ts';
+import type { Reason, Unit, UnitProof } from './types.ts';
+
+/** Part of a livepatch's id: another builder may make other code of the same inputs. */
+export const BUILDER_VERSION = '0.1.0';
+
+/** What the build of one unit found. */
+export interface BuiltUnit {
+  readonly unit: Unit;
+  readonly proof: UnitProof;
+  readonly reasons: readonly Reason[];
+  readonly functions: readonly { readonly name: string; readonly sympos: number; readonly source: string }[];
+}
+
+export interface ManifestParts {
+  readonly id: string;
+  readonly kernel: Kernel;
+  readonly fixes: readonly Fix[];
+  readonly kind: Livepatch['kind'];
+  readonly reasons: readonly VerdictReason[];
+  readonly acceptReview: boolean;
+  readonly units: readonly BuiltUnit[];
+  readonly inputs: Livepatch['inputs'];
+}
+
+/** `livepatch.json` without the module's hash. */
+export function makeManifest(parts: ManifestParts): Livepatch {
+  const { id, kernel, fixes, kind, reasons, acceptReview, units, inputs } = parts;
+  const verdict = reasons.some((reason) => reason.verdict === 'refused')
+    ? 'refused'
+    : reasons.length > 0
+      ? 'needs-review'
+      : 'patchable';
+  const objects = new Map<string, PatchedObject>();
+  for (const { unit, functions } of units) {
+    if (functions.length === 0) continue;
+    const object = objects.get(unit.object) ?? { name: unit.object, functions: [] };
+    object.functions.push(...functions);
+    objects.set(unit.object, object);
+  }
+  const equal = units.reduce((sum, { proof }) => sum + proof.equal.length, 0);
+  const different = units.flatMap(({ proof }) => proof.different.map((entry) => `${entry.function}: ${entry.reason}`));
+  return {
+    schema: 'kmend.livepatch/1',
+    id,
+    module: `kmend_${id}`,
+    kind,
+    kernel: { buildId: kernel.buildId, release: kernel.release, version: kernel.version, arch: kernel.arch },
+    fixes: fixes.map(({ id: fix, title, severity, hardware }) => ({ id: fix, title, severity, hardware })),
+    verdict,
+    reasons: [...reasons],
+    reviewAccepted: verdict === 'needs-review' && acceptReview,
+    objects: [...objects.values()],
+    byteProof: { compared: equal + different.length, equal, different },
+    inputs,
+    compiler: kernel.compiler.text,
+    builder: { name: 'kmend', version: BUILDER_VERSION },
+  };
+}
