@@ -1,9 +1,7 @@
-import { randomBytes } from 'node:crypto';
-import { posix } from 'node:path';
-import { type Clock, errorText } from '@kmend/base';
+import type { Clock } from '@kmend/base';
 import { z } from 'zod';
 import { LabError } from './error.ts';
-import { type GuestAgent, GuestAgentRefusal } from './guest-agent.ts';
+import type { GuestAgent } from './guest-agent.ts';
 
 export interface GuestRunOptions {
   /** Milliseconds until the command and what it started are killed. Default 60 s. */
@@ -20,6 +18,13 @@ export interface GuestResult {
   /** At most 16 MiB each, as UTF-8; more is `lab-output-too-large`. */
   readonly stdout: string;
   readonly stderr: string;
+}
+
+/** The same, with the bytes as they came. */
+export interface RawGuestResult {
+  readonly exitCode: number;
+  readonly stdout: Buffer;
+  readonly stderr: Buffer;
 }
 
 const ENVIRONMENT = ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'HOME=/root', 'LANG=C.UTF-8'];
@@ -48,7 +53,7 @@ export async function runInGuest(
   clock: Clock,
   command: string | readonly string[],
   options: GuestRunOptions = {},
-): Promise<GuestResult> {
+): Promise<RawGuestResult> {
   const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
   const words = typeof command === 'string' ? ['/bin/sh', '-c', command] : command;
   const asUser = options.user === undefined ? [] : ['runuser', '-u', options.user, '--'];
@@ -77,53 +82,10 @@ export async function runInGuest(
           `a command printed more than 16 MiB: ${words.join(' ').slice(0, 500)}`,
         );
       }
-      return { exitCode, stdout: decode(status['out-data']), stderr: decode(status['err-data']) };
+      const stdout = Buffer.from(status['out-data'] ?? '', 'base64');
+      return { exitCode, stdout, stderr: Buffer.from(status['err-data'] ?? '', 'base64') };
     }
     if (clock.monotonic() - start > timeoutMs + GRACE_MS) throw timedOut();
     await clock.sleep(pause);
   }
-}
-
-const CHUNK = 1024 * 1024;
-
-/** Writes a file through the agent: temporary file beside it, then mode and rename, so that it is there whole or not at all. */
-export async function writeGuestFile(
-  agent: GuestAgent,
-  clock: Clock,
-  bytes: Uint8Array,
-  path: string,
-  mode: number,
-): Promise<void> {
-  const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
-  const shell = async (script: string, ...args: string[]): Promise<void> => {
-    const result = await runInGuest(agent, clock, ['/bin/sh', '-c', script, 'sh', ...args]);
-    if (result.exitCode !== 0)
-      throw new LabError('lab-copy-failed', `${path} was not written: ${result.stderr.trim()}`);
-  };
-  await shell('mkdir -p -- "$1"', posix.dirname(path));
-  try {
-    const handle = await agent.execute('guest-file-open', z.number(), { path: temporary, mode: 'wb' });
-    try {
-      for (let at = 0; at < bytes.length; at += CHUNK) {
-        const chunk = Buffer.from(bytes.buffer, bytes.byteOffset + at, Math.min(CHUNK, bytes.length - at));
-        const written = await agent.execute('guest-file-write', z.object({ count: z.number() }), {
-          handle,
-          'buf-b64': chunk.toString('base64'),
-        });
-        if (written.count !== chunk.length) throw new LabError('lab-copy-failed', `${path}: short write in the guest`);
-      }
-    } finally {
-      await agent.execute('guest-file-close', z.unknown(), { handle });
-    }
-    await shell('chmod "$1" "$2" && mv -f -- "$2" "$3"', mode.toString(8), temporary, path);
-  } catch (error) {
-    if (!(error instanceof GuestAgentRefusal || error instanceof LabError)) throw error;
-    await shell('rm -f -- "$1"', temporary).catch(() => {});
-    if (error instanceof LabError) throw error;
-    throw new LabError('lab-copy-failed', `${path} was not written: ${errorText(error)}`, { cause: error });
-  }
-}
-
-function decode(base64: string | undefined): string {
-  return Buffer.from(base64 ?? '', 'base64').toString('utf8');
 }

@@ -1,10 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Clock } from '@kmend/base';
+import { type Clock, errorCode } from '@kmend/base';
 import { z } from 'zod';
 import type { ConsoleLog } from './console.ts';
 import { LabError } from './error.ts';
-import { type GuestResult, type GuestRunOptions, runInGuest, writeGuestFile } from './guest.ts';
+import { type GuestResult, type GuestRunOptions, runInGuest } from './guest.ts';
+import { readGuestFile, writeGuestFile } from './guest-files.ts';
 import { Machine } from './machine.ts';
 import type { Accelerator, MachineSpec, PortForward } from './qemu.ts';
 
@@ -24,6 +25,8 @@ export class Host {
   readonly #clock: Clock;
   readonly #log: ConsoleLog;
   #machine: Machine | undefined;
+  #boot: Promise<void> = Promise.resolve();
+  #stayOff = false;
   #forwards: ReadonlyMap<number, number> = new Map();
   #bootSeconds = 0;
 
@@ -51,9 +54,26 @@ export class Host {
     return this.#machine?.running ?? false;
   }
 
-  /** Switches the host on, with the disk as it was left. */
+  /** Switches the host on, with the disk as it was left, and waits until it is up. */
   async start(): Promise<void> {
     if (this.isOn) throw new LabError('lab-host-state', `${this.name} is on already`);
+    await this.#powerOn();
+  }
+
+  /** Waits until a boot that is under way is over: after the guest rebooted by itself. */
+  async whenUp(): Promise<void> {
+    await this.#boot;
+  }
+
+  #powerOn(): Promise<void> {
+    const boot = this.#bootOnce();
+    this.#boot = boot;
+    // A reboot that nobody waits for must not end this process; whoever talks to the host next is told.
+    boot.catch(() => {});
+    return boot;
+  }
+
+  async #bootOnce(): Promise<void> {
     const begin = this.#clock.monotonic();
     const forwards: PortForward[] = this.#spec.forwards.map((forward) => ({
       ...forward,
@@ -61,10 +81,15 @@ export class Host {
     }));
     const machine = new Machine({ ...this.#spec, forwards }, this.#directory, this.#log);
     this.#machine = machine;
+    this.#stayOff = false;
+    void machine.ended.then((reason) => {
+      // A real machine comes back by itself after a reset.
+      if (reason === 'reset' && !this.#stayOff) void this.#powerOn();
+    });
     try {
       await machine.qmp.negotiate();
       this.#forwards = await machine.qmp.forwards();
-      await this.#untilUp(machine, this.#bootDeadline());
+      await this.#untilUp(machine);
     } catch (error) {
       await machine.powerOff();
       throw error;
@@ -77,8 +102,9 @@ export class Host {
    * the shell. Output that a background process keeps open is waited for. `lab-command-timeout` when it does not end in time
    * (it is killed).
    */
-  run(command: string | readonly string[], options: GuestRunOptions = {}): Promise<GuestResult> {
-    return this.#explain(() => runInGuest(this.#on().agent, this.#clock, command, options));
+  async run(command: string | readonly string[], options: GuestRunOptions = {}): Promise<GuestResult> {
+    const result = await this.#explain((machine) => runInGuest(machine.agent, this.#clock, command, options));
+    return { ...result, stdout: result.stdout.toString('utf8'), stderr: result.stderr.toString('utf8') };
   }
 
   /** As `run`, and its stdout without the trailing line end; an exit code other than 0 is `lab-command-failed`. */
@@ -97,12 +123,12 @@ export class Host {
   /** Writes a file into the guest, whole or not at all: bytes, or the local file of that path. Directories are made. */
   async copyIn(source: string | Uint8Array, guestPath: string, mode = 0o644): Promise<void> {
     const bytes = typeof source === 'string' ? await readFile(source) : source;
-    await this.#explain(() => writeGuestFile(this.#on().agent, this.#clock, bytes, guestPath, mode));
+    await this.#explain((machine) => writeGuestFile(machine, this.#clock, bytes, guestPath, mode));
   }
 
   /** Reads a file of the guest, at most 16 MiB. */
-  async readFile(guestPath: string): Promise<Buffer> {
-    return Buffer.from(await this.check(['base64', '--wrap=0', '--', guestPath]), 'base64');
+  readFile(guestPath: string): Promise<Buffer> {
+    return this.#explain((machine) => readGuestFile(machine.agent, this.#clock, guestPath));
   }
 
   /** Everything the serial console showed since the host was made (the last 4 MiB). */
@@ -123,41 +149,40 @@ export class Host {
   /** Reboots in an orderly way and waits until the host is up again. */
   async reboot(): Promise<void> {
     const machine = this.#on();
-    const before = await this.bootId();
-    const begin = this.#clock.monotonic();
-    const deadline = this.#bootDeadline();
-    await machine.agent.execute('guest-exec', z.object({ pid: z.number() }), {
-      path: '/bin/systemctl',
-      arg: ['reboot'],
-    });
-    await this.#within(deadline, () => machine.agentIs(false, deadline));
-    await this.#untilUp(machine, deadline);
-    this.#bootSeconds = (this.#clock.monotonic() - begin) / 1000;
-    const after = await this.bootId();
-    if (after === before) throw new LabError('lab-guest-gone', `${this.name} restarted its agent instead of rebooting`);
+    await this.#order(machine, 'reboot');
+    if (!(await this.#endsInTime(machine))) {
+      throw new LabError('lab-boot-timeout', `${this.name} did not go down for its reboot`, this.#context());
+    }
+    await this.#boot;
   }
 
   /** Cuts the power, as if the plug were pulled. `start()` brings the host back with what was on its disk. */
   async powerOffHard(): Promise<void> {
+    this.#stayOff = true;
     await this.#machine?.powerOff();
   }
 
   /** Shuts the host down in an orderly way; cuts the power when that takes more than a minute. */
   async shutdown(): Promise<void> {
     const machine = this.#on();
-    await machine.agent.execute('guest-exec', z.object({ pid: z.number() }), {
-      path: '/bin/systemctl',
-      arg: ['poweroff'],
-    });
+    this.#stayOff = true;
+    await this.#order(machine, 'poweroff');
+    if (!(await this.#endsInTime(machine))) await machine.powerOff();
+  }
+
+  async #order(machine: Machine, verb: 'reboot' | 'poweroff'): Promise<void> {
+    await machine.agent.execute('guest-exec', z.object({ pid: z.number() }), { path: '/bin/systemctl', arg: [verb] });
+  }
+
+  async #endsInTime(machine: Machine): Promise<boolean> {
     const timeout = new AbortController();
-    const ended = machine.ended.then(() => true);
     const late = this.#clock.sleep(SHUTDOWN_TIMEOUT_MS, timeout.signal).then(
       () => false,
       () => false,
     );
-    const orderly = await Promise.race([ended, late]);
+    const inTime = await Promise.race([machine.ended.then(() => true), late]);
     timeout.abort();
-    if (!orderly) await machine.powerOff();
+    return inTime;
   }
 
   #on(): Machine {
@@ -166,28 +191,20 @@ export class Host {
     return this.#machine;
   }
 
-  #bootDeadline(): AbortSignal {
-    return AbortSignal.timeout(BOOT_TIMEOUT_MS[this.accelerator]);
-  }
-
-  async #untilUp(machine: Machine, deadline: AbortSignal): Promise<void> {
-    await this.#within(deadline, async () => {
-      await machine.agentIs(true, deadline);
+  async #untilUp(machine: Machine): Promise<void> {
+    const deadline = AbortSignal.timeout(BOOT_TIMEOUT_MS[this.accelerator]);
+    try {
+      await machine.agentOpens(deadline);
       // `degraded` is up too: a unit of the guest failed, which is for the caller to look at.
       const wait = ['systemctl', 'is-system-running', '--wait'];
-      const timeoutMs = BOOT_TIMEOUT_MS[this.accelerator];
-      const state = (await runInGuest(machine.agent, this.#clock, wait, { timeoutMs })).stdout.trim();
+      const options = { timeoutMs: BOOT_TIMEOUT_MS[this.accelerator] };
+      const result = await runInGuest(machine.agent, this.#clock, wait, options);
+      const state = result.stdout.toString('utf8').trim();
       if (state !== 'running' && state !== 'degraded') {
         throw new LabError('lab-boot-timeout', `${this.name} did not come up: systemd says ${state}`, this.#context());
       }
-    });
-  }
-
-  async #within<T>(deadline: AbortSignal, work: () => Promise<T>): Promise<T> {
-    try {
-      return await work();
     } catch (cause) {
-      if (!deadline.aborted) throw cause;
+      if (!deadline.aborted && errorCode(cause) !== 'lab-command-timeout') throw cause;
       throw new LabError('lab-boot-timeout', `${this.name} did not come up in time`, {
         cause,
         hint: 'details.console holds the last lines the guest printed',
@@ -196,12 +213,13 @@ export class Host {
     }
   }
 
-  /** A guest that panics in the middle of a command is told as the panic it is. */
-  async #explain<T>(work: () => Promise<T>): Promise<T> {
+  /** A guest that panics or ends in the middle of a command is told as that. */
+  async #explain<T>(work: (machine: Machine) => Promise<T>): Promise<T> {
+    const machine = this.#on();
     try {
-      return await work();
+      return await work(machine);
     } catch (error) {
-      throw this.#machine?.failure ?? error;
+      throw machine.failure ?? error;
     }
   }
 

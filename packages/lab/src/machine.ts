@@ -2,24 +2,27 @@ import type { ChildProcess } from 'node:child_process';
 import { Duplex, type Readable } from 'node:stream';
 import { spawnBound } from './bound.ts';
 import { type ConsoleLog, panicIn } from './console.ts';
+import { DataChannel } from './data-channel.ts';
 import { LabError } from './error.ts';
 import { GuestAgent } from './guest-agent.ts';
-import { AGENT_DEVICE, CHANNELS, type MachineSpec, machineArguments } from './qemu.ts';
+import { AGENT_DEVICE, AGENT_FD, CHANNELS, DATA_FD, type MachineSpec, machineArguments, QMP_FD } from './qemu.ts';
 import { Qmp } from './qmp.ts';
 
 /** One running QEMU process: from power on to power off. */
 export class Machine {
   readonly agent: GuestAgent;
+  readonly data: DataChannel;
   readonly qmp: Qmp;
-  /** Resolves when the process has ended and its console is read to the end. */
-  readonly ended: Promise<void>;
+  /** Resolves when the process has ended and its console is read to the end: with `reset` if the guest wanted to reboot. */
+  readonly ended: Promise<'reset' | 'off'>;
   readonly #child: ChildProcess;
   readonly #log: ConsoleLog;
-  readonly #agentListeners = new Set<(open: boolean) => void>();
+  readonly #agentListeners = new Set<() => void>();
   #agentOpen = false;
   #failure: LabError | undefined;
   #stderr = '';
   #running = true;
+  #reset = false;
 
   constructor(spec: MachineSpec, cwd: string, log: ConsoleLog) {
     this.#log = log;
@@ -28,11 +31,12 @@ export class Machine {
     collect(this.#child.stderr, (text) => {
       this.#stderr = (this.#stderr + text).slice(-4000);
     });
-    this.agent = new GuestAgent(channelOf(this.#child, 3));
-    this.qmp = new Qmp(channelOf(this.#child, 4), (event) => {
+    this.agent = new GuestAgent(channelOf(this.#child, AGENT_FD));
+    this.data = new DataChannel(channelOf(this.#child, DATA_FD));
+    this.qmp = new Qmp(channelOf(this.#child, QMP_FD), (event) => {
       if (event.name === 'VSERPORT_CHANGE' && event.data['id'] === AGENT_DEVICE)
         this.#onAgent(event.data['open'] === true);
-      if (event.name === 'RESET') this.#onAgent(false);
+      if (event.name === 'SHUTDOWN') this.#reset = event.data['reason'] === 'guest-reset';
     });
     const stopWatching = log.onLine((line) => {
       const panic = panicIn(line);
@@ -45,9 +49,8 @@ export class Machine {
         this.#running = false;
         stopWatching();
         this.#fail(this.#endError(spec.name));
-        this.agent.end(this.#failure ?? this.#endError(spec.name));
         this.qmp.end(this.#failure ?? this.#endError(spec.name));
-        resolve();
+        resolve(this.#reset ? 'reset' : 'off');
       };
       this.#child.once('close', onEnd);
       this.#child.once('error', (error) => {
@@ -66,10 +69,10 @@ export class Machine {
     return this.#failure;
   }
 
-  /** Resolves when the guest agent's end of the channel is open (or closed); rejects when the guest fails or time is up. */
-  async agentIs(open: boolean, deadline: AbortSignal): Promise<void> {
+  /** Resolves when the guest agent has opened its end of the channel; rejects when the guest fails or time is up. */
+  async agentOpens(deadline: AbortSignal): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure;
-    if (this.#agentOpen === open) return;
+    if (this.#agentOpen) return;
     await new Promise<void>((resolve, reject) => {
       const done = (): void => {
         this.#agentListeners.delete(listener);
@@ -79,8 +82,8 @@ export class Machine {
         done();
         reject(deadline.reason);
       };
-      const listener = (now: boolean): void => {
-        if (this.#failure === undefined && now !== open) return;
+      const listener = (): void => {
+        if (this.#failure === undefined && !this.#agentOpen) return;
         done();
         if (this.#failure === undefined) resolve();
         else reject(this.#failure);
@@ -100,18 +103,16 @@ export class Machine {
   #onAgent(open: boolean): void {
     this.#agentOpen = open;
     if (!open) {
-      this.agent.interrupt(
-        new LabError('lab-guest-gone', 'the guest agent went away: the guest is rebooting', this.#context()),
-      );
+      this.agent.interrupt(new LabError('lab-guest-gone', 'the guest agent went away', this.#context()));
     }
-    for (const listener of this.#agentListeners) listener(open);
+    for (const listener of this.#agentListeners) listener();
   }
 
   #fail(error: LabError): void {
     if (this.#failure !== undefined) return;
     this.#failure = error;
     this.agent.end(error);
-    for (const listener of this.#agentListeners) listener(this.#agentOpen);
+    for (const listener of this.#agentListeners) listener();
   }
 
   #endError(name: string): LabError {
@@ -120,7 +121,8 @@ export class Machine {
       return new LabError('lab-no-qemu', 'qemu-system-x86_64 is not installed', { hint: 'run script/bootstrap' });
     }
     if (said !== '') return new LabError('lab-qemu-failed', `${name}: QEMU ended: ${said}`, this.#context());
-    return new LabError('lab-guest-gone', `${name} is powered off`, this.#context());
+    const state = this.#reset ? 'rebooting' : 'off';
+    return new LabError('lab-guest-gone', `${name} is ${state}`, this.#context());
   }
 
   #context(): { details: { console: string } } {

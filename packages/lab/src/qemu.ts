@@ -29,16 +29,19 @@ export const MODULES_SERIAL = 'kmend-modules';
 const AGENT_PORT = 'org.qemu.guest_agent.0';
 export const AGENT_DEVICE = 'agent';
 /** Open sockets that QEMU inherits. */
-const AGENT_FD = 3;
-const QMP_FD = 4;
-export const CHANNELS = 2;
+export const AGENT_FD = 3;
+export const QMP_FD = 4;
+export const DATA_FD = 5;
+export const CHANNELS = 3;
+/** The second virtio-serial port, for bulk data: `/dev/virtio-ports/<this>` in the guest. */
+export const DATA_PORT = 'org.kmend.data';
 
 /** The arguments all machines share: nothing by default, no window, no network boot. */
 const BARE = ['-nodefaults', '-no-user-config', '-display', 'none', '-machine', 'q35', '-serial', 'stdio'];
 
 export function acceleratorArguments(accelerator: Accelerator): string[] {
-  // Five-level page tables only make every emulated page walk longer.
-  if (accelerator === 'tcg') return ['-accel', 'tcg,thread=multi', '-cpu', 'max,la57=off'];
+  // Five-level page tables only make every emulated page walk longer; a guest in the guest is not for the lab.
+  if (accelerator === 'tcg') return ['-accel', 'tcg,thread=multi', '-cpu', 'max,la57=off,svm=off'];
   return ['-accel', 'kvm', '-cpu', 'host'];
 }
 
@@ -71,6 +74,8 @@ export function machineArguments(spec: MachineSpec): string[] {
     String(spec.memoryMb),
     '-smp',
     String(spec.cpus),
+    // Each boot is a new QEMU: after a reset in the same one, emulation runs at half the speed.
+    '-no-reboot',
     // QEMU gives up what a guest that broke out of it would want.
     '-sandbox',
     'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny',
@@ -94,6 +99,10 @@ export function machineArguments(spec: MachineSpec): string[] {
     `socket,id=agent-channel,fd=${AGENT_FD}`,
     '-device',
     `virtserialport,chardev=agent-channel,name=${AGENT_PORT},id=${AGENT_DEVICE}`,
+    '-chardev',
+    `socket,id=data-channel,fd=${DATA_FD}`,
+    '-device',
+    `virtserialport,chardev=data-channel,name=${DATA_PORT}`,
     '-chardev',
     `socket,id=qmp-channel,fd=${QMP_FD}`,
     '-mon',

@@ -48,6 +48,20 @@ const MASKED = [
   'modprobe@efi_pstore.service',
   'modprobe@loop.service',
 ];
+/** Drivers of hardware that QEMU's chipset shows and no host of the lab uses: udev would load them in every boot. */
+const IDLE_DRIVERS = [
+  'acpi_cpufreq',
+  'ahci',
+  'button',
+  'evdev',
+  'i2c_i801',
+  'iTCO_wdt',
+  'lpc_ich',
+  'pcspkr',
+  'powernow_k8',
+  'psmouse',
+  'serio_raw',
+];
 /** What a guest never reads. */
 const EXCLUDED = ['/usr/share/man/*', '/usr/share/doc/*', '/usr/share/locale/*', '/usr/share/info/*'];
 const IMAGE_SIZE = '4G';
@@ -59,7 +73,14 @@ printf '127.0.0.1 localhost kmend-lab\\n' >"$1/etc/hosts"
 echo 'nameserver 10.0.2.3' >"$1/etc/resolv.conf"
 : >"$1/etc/machine-id"
 ln -sf /lib/systemd/system/multi-user.target "$1/etc/systemd/system/default.target"
-for unit in ${MASKED.join(' ')}; do ln -sf /dev/null "$1/etc/systemd/system/$unit"; done
+units=$1/etc/systemd/system
+for unit in ${MASKED.join(' ')}; do ln -sf /dev/null "$units/$unit"; done
+for driver in ${IDLE_DRIVERS.join(' ')}; do echo "blacklist $driver"; done >"$1/etc/modprobe.d/kmend-lab.conf"
+# Each poll of the lab would be a line in the journal.
+mkdir "$units/qemu-guest-agent.service.d" "$units/usr-lib-modules-.mount.d"
+printf '[Service]\\nStandardOutput=null\\nStandardError=null\\n' >"$units/qemu-guest-agent.service.d/kmend-lab.conf"
+# The initramfs mounted the modules; they stay in use until the very end.
+printf '[Unit]\\nDefaultDependencies=no\\n' >"$units/usr-lib-modules-.mount.d/kmend-lab.conf"
 `;
 
 /** Reads a tar archive, writes an ext4 image: as root of a user namespace where the caller is not root. */
