@@ -1,1 +1,6 @@
-export {};
+export { type BuildRequest, type BuildResult, buildLivepatch } from './build.ts';
+export { BuilderError, type BuilderErrorCode } from './error.ts';
+export { importFromDebian, importFromGit, importFromPatch } from './fix/import.ts';
+export type { Fix, FixOrigin } from './fix/model.ts';
+export { FixStore, type FixWords, makeFix } from './fix/store.ts';
+export { MANIFEST, prepareOutput, writeLivepatch } from './output.ts';

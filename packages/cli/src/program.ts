@@ -1,3 +1,4 @@
+import { errorCode } from '@kmend/base';
 import { Command, CommanderError, Option } from 'commander';
 import { type Context, createContext } from './context.ts';
 import { type ExitCode, exitCodes } from './error.ts';
@@ -55,7 +56,8 @@ export async function runProgram(
   } catch (error) {
     if (error instanceof CommanderError) return { exitCode: usageExit(error, context) };
     context.terminal.error(error);
-    return { exitCode: signal.aborted ? exitCodes.interrupted : exitCodes.failed };
+    if (signal.aborted) return { exitCode: exitCodes.interrupted };
+    return { exitCode: errorCode(error) === 'usage' ? exitCodes.usage : exitCodes.failed };
   }
 }
 

@@ -1,7 +1,7 @@
-import { access, mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
+import { access, mkdir, mkdtemp, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { runOk, withLock } from '@kmend/base/node';
+import { runOk, withLock, writeFileAtomic } from '@kmend/base/node';
 import type { Archive } from './archive/archive.ts';
 import { KernelError } from './error.ts';
 import type { UnpackEdges } from './store/unpack.ts';
@@ -69,17 +69,17 @@ export class SourceStore {
   /** `changelog.Debian` of one version, whole. */
   async changelog(suite: string, version: string): Promise<string> {
     const name = sourcePackageOf(version);
+    const path = join(this.#directory, `${version}.changelog`);
+    const known = await readFile(path, 'utf8').catch(() => undefined);
+    if (known !== undefined) return known;
     const deb = await this.#archive.fetch(await this.#archive.find(suite, name, version));
     const { run, signal } = this.#edges;
-    const temporary = await mkdtemp(join(this.#directory, '.changelog-'));
-    try {
-      const member = `./usr/share/doc/${name}/changelog.Debian.gz`;
-      const script = 'dpkg-deb --fsys-tarfile "$1" | tar -xO "$2"';
-      const packed = await runOk(run, 'sh', ['-c', script, 'sh', deb, member], { signal });
-      return gunzipSync(packed, { maxOutputLength: 256 << 20 }).toString('utf8');
-    } finally {
-      await rm(temporary, { recursive: true, force: true });
-    }
+    const member = `./usr/share/doc/${name}/changelog.Debian.gz`;
+    const script = 'dpkg-deb --fsys-tarfile "$1" | tar -xO "$2"';
+    const packed = await runOk(run, 'sh', ['-c', script, 'sh', deb, member], { signal });
+    const text = gunzipSync(packed, { maxOutputLength: 256 << 20 }).toString('utf8');
+    await writeFileAtomic(path, text);
+    return text;
   }
 }
 

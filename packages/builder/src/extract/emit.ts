@@ -174,8 +174,11 @@ class Emitter {
       const offset = place.offset + relocation.offset - part.start;
       const own = kind === 'own' && target.atom !== undefined ? this.#places.get(target.atom) : undefined;
       // As the assembler does, and objtool expects: calls by the function's symbol, all other code by its section's.
-      const bySection = own !== undefined && (own.section.flags & SHF_EXECINSTR) !== 0 && relocation.type !== R_X86_64_PLT32;
-      const symbol = bySection ? this.#sectionSymbol(own.section) : (own?.symbol ?? this.#need(target.symbol, target.atom));
+      const bySection =
+        own !== undefined && (own.section.flags & SHF_EXECINSTR) !== 0 && relocation.type !== R_X86_64_PLT32;
+      const symbol = bySection
+        ? this.#sectionSymbol(own.section)
+        : (own?.symbol ?? this.#need(target.symbol, target.atom));
       const addend = BigInt(target.offset + (own?.offset ?? 0) - target.bias);
       place.section.relocations.push({ offset, type: relocation.type, symbol, addend });
     }

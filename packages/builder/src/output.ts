@@ -1,0 +1,32 @@
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { errorText } from '@kmend/base';
+import { writeFileAtomic } from '@kmend/base/node';
+import type { BuildResult } from './build.ts';
+import { BuilderError } from './error.ts';
+
+export const MANIFEST = 'livepatch.json';
+
+/** Makes the folder a livepatch is written to. What else lies in it must be an earlier build. */
+export async function prepareOutput(directory: string): Promise<void> {
+  const names = await readdir(directory).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [] as string[];
+    throw new BuilderError('output-exists', `${directory} cannot be written to: ${errorText(error)}`);
+  });
+  const foreign = names.filter((name) => name !== MANIFEST && !/^kmend_[0-9a-f]{12}\.ko$/.test(name));
+  if (foreign.length > 0) {
+    throw new BuilderError('output-exists', `${directory} holds something else (${foreign[0]})`, {
+      hint: 'name a new or empty folder with --out',
+    });
+  }
+}
+
+/** Writes the module, then the manifest that names it: a manifest is never without its module. */
+export async function writeLivepatch(directory: string, { manifest, module }: BuildResult): Promise<void> {
+  await prepareOutput(directory);
+  await mkdir(directory, { recursive: true });
+  for (const name of await readdir(directory)) await rm(join(directory, name), { force: true });
+  if (module !== undefined && manifest.file !== undefined)
+    await writeFileAtomic(join(directory, manifest.file.name), module);
+  await writeFileAtomic(join(directory, MANIFEST), `${JSON.stringify(manifest, null, 2)}\n`);
+}

@@ -1,0 +1,71 @@
+import { basename } from 'node:path';
+import { buildLivepatch, type Fix, importFromPatch, prepareOutput, writeLivepatch } from '@kmend/builder';
+import type { Livepatch } from '@kmend/protocol';
+import { CliError, type ExitCode, exitCodes } from '../error.ts';
+import type { Register } from '../program.ts';
+import { storesOf } from '../stores.ts';
+
+interface BuildOptions {
+  readonly kernel: string;
+  readonly fix?: string[];
+  readonly patch?: string[];
+  readonly stacked?: boolean;
+  readonly acceptReview?: boolean;
+  readonly out: string;
+}
+
+export const buildCommand: Register = ({ program, action }) => {
+  program
+    .command('build')
+    .description('build a livepatch: the module and livepatch.json, which tells the verdict and why')
+    .requiredOption('--kernel <release|build-id>', 'a kernel of the store')
+    .option('--fix <id...>', 'fixes, in the order in which they apply')
+    .option('--patch <file...>', 'patch files, used once, behind the fixes')
+    .option('--stacked', 'one of a stack, instead of a cumulative livepatch that replaces all before it')
+    .option('--accept-review', 'build although a person has to look at it: you have')
+    .requiredOption('--out <dir>', 'folder to write; an earlier build in it is replaced')
+    .action(
+      action(async (context, options: BuildOptions) => {
+        const { edges, kernels, fixes } = storesOf(context);
+        const wanted: Fix[] = [];
+        for (const id of options.fix ?? []) wanted.push(await fixes.open(id));
+        for (const file of options.patch ?? []) {
+          const id = basename(file).replace(/\.(?:patch|diff)$/, '');
+          wanted.push(await importFromPatch({ id, severity: 'unknown', hardware: false }, file));
+        }
+        if (wanted.length === 0) {
+          throw new CliError('usage', 'a livepatch is built from at least one fix', {
+            hint: 'name some with --fix or --patch',
+          });
+        }
+        const kernel = await kernels.open(options.kernel);
+        await prepareOutput(options.out);
+        const kind = options.stacked ? 'stacked' : 'cumulative';
+        const acceptReview = options.acceptReview ?? false;
+        const result = await buildLivepatch(edges, context.places.cache, { kernel, fixes: wanted, kind, acceptReview });
+        await writeLivepatch(options.out, result);
+        context.terminal.result(result.manifest, (manifest) => describe(manifest, options.out));
+        context.exitWith(exitCode(result.manifest));
+      }),
+    );
+};
+
+function exitCode({ verdict, reviewAccepted }: Livepatch): ExitCode {
+  if (verdict === 'refused') return exitCodes.refused;
+  return verdict === 'needs-review' && !reviewAccepted ? exitCodes.needsReview : exitCodes.done;
+}
+
+function describe(manifest: Livepatch, out: string): string {
+  const { byteProof, file } = manifest;
+  const lines = [`${manifest.kind} livepatch ${manifest.id} for ${manifest.kernel.release}: ${manifest.verdict}`];
+  for (const { name, functions } of manifest.objects) {
+    lines.push(`  ${name}: ${functions.map((entry) => entry.name).join(', ')}`);
+  }
+  lines.push(`  byte proof: ${byteProof.equal} of ${byteProof.compared} functions equal the shipped kernel`);
+  for (const reason of manifest.reasons) lines.push(`  ${reason.verdict} [${reason.code}]: ${reason.message}`);
+  if (file !== undefined) lines.push(`  ${out}/${file.name} (${file.size} bytes, SHA-256 ${file.sha256})`);
+  else if (manifest.verdict === 'needs-review')
+    lines.push('  no module was written: read the reasons, then build with --accept-review');
+  else lines.push('  no module was written');
+  return lines.join('\n');
+}
