@@ -1,5 +1,6 @@
 export type { AcceleratorChoice } from './accelerator.ts';
 export type { LabKernel } from './boot-files.ts';
+export { type CodeInForce, codeInForce } from './code-in-force.ts';
 export type { LabEdges } from './edges.ts';
 export { LabError, type LabErrorCode } from './error.ts';
 export type { GuestResult, GuestRunOptions } from './guest.ts';
@@ -7,3 +8,4 @@ export type { Host } from './host.ts';
 export { type BootOptions, Lab } from './lab.ts';
 export type { Accelerator } from './qemu.ts';
 export type { Root } from './root.ts';
+export { OPERATOR_ADDRESS, type Workload, type WorkloadResult } from './workload.ts';

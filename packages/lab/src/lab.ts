@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runOk } from '@kmend/base/node';
 import { type AcceleratorChoice, chooseAccelerator } from './accelerator.ts';
@@ -11,6 +11,7 @@ import { diskPath, Host } from './host.ts';
 import { compileProgram } from './programs.ts';
 import { prepareRoot, type Root } from './root.ts';
 import { makeScratch, type Scratch } from './scratch.ts';
+import { Workload } from './workload.ts';
 
 export interface BootOptions {
   /** Letters, digits, `-`; unique among the lab's hosts. */
@@ -26,11 +27,13 @@ export interface BootOptions {
 }
 
 const REPRODUCERS = join(import.meta.dirname, '..', 'reproducers');
+const WORKLOAD = join(import.meta.dirname, '..', 'guest', 'workload.c');
 
 /** Throw-away Debian hosts. Everything it starts ends with `close()`, or with this process, whatever ends that. */
 export class Lab {
   readonly #edges: LabEdges;
   readonly #hosts = new Map<string, Host>();
+  readonly #workloads: Workload[] = [];
   #scratch: Promise<Scratch> | undefined;
   #closed = false;
 
@@ -95,9 +98,40 @@ export class Lab {
     return compileProgram(this.#edges, id, join(REPRODUCERS, `${id}.c`));
   }
 
+  /** The flaws that have a reproducer. */
+  async reproducers(): Promise<string[]> {
+    const names = await readdir(REPRODUCERS);
+    return names.flatMap((name) => (name.endsWith('.c') ? [name.slice(0, -2)] : [])).sort();
+  }
+
+  /**
+   * Runs the reproducer of a flaw inside a host, as an unprivileged user. `lab-program-failed` when it could not tell.
+   */
+  async reproduce(host: Host, id: string): Promise<'vulnerable' | 'fixed'> {
+    const path = `/run/kmend-lab/${id}`;
+    await host.copyIn(await this.reproducer(id), path, 0o755);
+    const { exitCode, stdout, stderr } = await host.run([path], { user: 'nobody' });
+    const said = stdout.trim();
+    if (exitCode === 1 && said === 'vulnerable') return said;
+    if (exitCode === 0 && said === 'fixed') return said;
+    throw new LabError(
+      'lab-program-failed',
+      `${host.name}: the reproducer of ${id} ended with ${exitCode}: ${said}${stderr}`,
+    );
+  }
+
+  /** Starts a TCP workload between a host and this process; see `Workload.stop` for what it lived through. */
+  async startWorkload(host: Host): Promise<Workload> {
+    const program = await compileProgram(this.#edges, 'workload', WORKLOAD);
+    const workload = await Workload.start(host, program, this.#edges.clock);
+    this.#workloads.push(workload);
+    return workload;
+  }
+
   /** Cuts the power of all hosts and removes their disks. */
   async close(): Promise<void> {
     this.#closed = true;
+    for (const workload of this.#workloads) workload.abandon();
     await Promise.all([...this.#hosts.values()].map((host) => host.powerOffHard()));
     this.#hosts.clear();
     await (await this.#scratch)?.remove();

@@ -83,14 +83,17 @@ printf '[Service]\\nStandardOutput=null\\nStandardError=null\\n' >"$units/qemu-g
 printf '[Unit]\\nDefaultDependencies=no\\n' >"$units/usr-lib-modules-.mount.d/kmend-lab.conf"
 `;
 
-/** Reads a tar archive, writes an ext4 image: as root of a user namespace where the caller is not root. */
+/**
+ * Reads a tar archive of the root, writes one of an ext4 image (mostly holes, which tar keeps): as root of a user namespace where
+ * the caller is not root, who could not keep the owners otherwise, and whose files that root could not write.
+ */
 const MAKE_IMAGE = `set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/root"
 tar -C "$work/root" -xf -
 mke2fs -q -t ext4 -m 0 -N 65536 -E lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0 -d "$work/root" "$work/image" ${IMAGE_SIZE} >&2
-cat "$work/image"
+tar -C "$work" --sparse -cf - image
 `;
 
 /** Makes the root once; later calls find it. Callers at the same time, in any process, wait for one of them. */
@@ -127,11 +130,10 @@ async function make(edges: LabEdges, work: string, image: string): Promise<void>
   await runOk(run, 'mmdebstrap', mmdebstrapArguments(asRoot ? 'root' : 'unshare', archive, edges.mirror), options);
   progress.step('lab: write the disk image');
   const helper = asRoot ? [] : ['mmdebstrap', '--unshare-helper'];
-  // The image is mostly holes; dd keeps them.
   const pipeline =
-    'set -o pipefail; in=$1 out=$2 script=$3; shift 3; "$@" sh -c "$script" <"$in" | dd conv=sparse bs=1M of="$out" status=none';
+    'set -o pipefail; in=$1 out=$2 script=$3; shift 3; "$@" sh -c "$script" <"$in" | tar -C "$out" --no-same-owner -xf -';
+  await runOk(run, 'bash', ['-c', pipeline, 'bash', archive, work, MAKE_IMAGE, ...helper], options);
   const partial = join(work, 'image');
-  await runOk(run, 'bash', ['-c', pipeline, 'bash', archive, partial, MAKE_IMAGE, ...helper], options);
   await runOk(run, 'sync', [partial], options);
   await rename(partial, image);
 }
