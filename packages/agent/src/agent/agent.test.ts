@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { TrustError } from '@kmend/trust';
-import { BUILD_ID } from '../testing/kernel.ts';
-import { makeHost, type TestHost } from '../testing/host.ts';
-import { moduleOf } from '../testing/repository.ts';
 import { statusOf } from '../decide/status.ts';
 import { readKernelView } from '../kernel/livepatch.ts';
 import * as machine from '../state/machine.ts';
+import { makeHost, type TestHost } from '../testing/host.ts';
+import { BUILD_ID } from '../testing/kernel.ts';
+import { moduleOf } from '../testing/repository.ts';
 import { boot, reconcileBoot } from './boot.ts';
 import { check } from './check.ts';
 import { commit } from './context.ts';
@@ -104,15 +104,32 @@ test('where a replacement is refused, the one in force stays the host’s livepa
 
 for (const [name, obstacle, wanted] of [
   ['a foreign livepatch', (host: TestHost) => host.kernel.load('foreign'), 'conflict-livepatch'],
-  ['another live patch system', (host: TestHost) => host.kernel.write('/proc/modules', 'kpatch_x 1 0 - Live 0x0\n'), 'conflict-module'],
-  ['lockdown', (host: TestHost) => host.kernel.write('/sys/kernel/security/lockdown', 'none [integrity] confidentiality\n'), 'lockdown'],
-  ['enforced signatures', (host: TestHost) => host.kernel.write('/sys/module/module/parameters/sig_enforce', 'Y\n'), 'signature-required'],
+  [
+    'another live patch system',
+    (host: TestHost) => host.kernel.write('/proc/modules', 'kpatch_x 1 0 - Live 0x0\n'),
+    'conflict-module',
+  ],
+  [
+    'lockdown',
+    (host: TestHost) => host.kernel.write('/sys/kernel/security/lockdown', 'none [integrity] confidentiality\n'),
+    'lockdown',
+  ],
+  [
+    'enforced signatures',
+    (host: TestHost) => host.kernel.write('/sys/module/module/parameters/sig_enforce', 'Y\n'),
+    'signature-required',
+  ],
   [
     'another tracer',
-    (host: TestHost) => host.kernel.write('/sys/kernel/tracing/enabled_functions', 'ip_options_compile (1) R I     tramp: 0x0\n'),
+    (host: TestHost) =>
+      host.kernel.write('/sys/kernel/tracing/enabled_functions', 'ip_options_compile (1) R I     tramp: 0x0\n'),
     'conflict-ftrace',
   ],
-  ['another kernel', async (host: TestHost) => void (host.repository.buildIdOfManifest = 'cd'.repeat(20)), 'wrong-kernel'],
+  [
+    'another kernel',
+    async (host: TestHost) => void (host.repository.buildIdOfManifest = 'cd'.repeat(20)),
+    'wrong-kernel',
+  ],
 ] as const) {
   test(`${name} bars a load: nothing is loaded, the journal untouched, one event however often`, async (t) => {
     const host = await makeHost(t);
@@ -121,7 +138,10 @@ for (const [name, obstacle, wanted] of [
     for (let i = 0; i < 3; i += 1) await assert.rejects(check(host.agent, never), code(wanted));
     assert.equal(insmods(host), 0);
     assert.equal(host.agent.store.journal.current, null);
-    assert.deepEqual(host.agent.store.journal.events.map((it) => it.code), [wanted]);
+    assert.deepEqual(
+      host.agent.store.journal.events.map((it) => it.code),
+      [wanted],
+    );
     assert.equal(host.agent.observed.value.problem?.code, wanted);
   });
 }
@@ -293,7 +313,15 @@ test('an agent that died between journal and kernel goes on by what the kernel s
   const verified = await repository.fetchLivepatch(BUILD_ID, 1);
   const { id, module } = verified.target;
   const { bootId } = host.agent;
-  const candidate = { buildId: BUILD_ID, serial: 1, id, module, bootId, origin: 'check', sha256: verified.sha256 } as const;
+  const candidate = {
+    buildId: BUILD_ID,
+    serial: 1,
+    id,
+    module,
+    bootId,
+    origin: 'check',
+    sha256: verified.sha256,
+  } as const;
   await commit(host.agent, (journal, now) => machine.beginLoad(journal, candidate, now));
   await reconcileBoot(await host.restart());
   assert.equal(host.agent.store.journal.current, null);
@@ -333,7 +361,10 @@ test('a kernel without livepatch support, and one that is not covered, say so', 
   assert.equal((await view(host)).exitCode, 3);
   host.repository.choose(1);
   const edges = host.agent.edges;
-  const files = { ...edges.files, names: async (path: string) => (path.endsWith('/livepatch') ? undefined : edges.files.names(path)) };
+  const files = {
+    ...edges.files,
+    names: async (path: string) => (path.endsWith('/livepatch') ? undefined : edges.files.names(path)),
+  };
   await assert.rejects(check({ ...host.agent, edges: { ...edges, files } }, never), code('kernel-without-livepatch'));
   assert.equal(insmods(host), 0);
 });

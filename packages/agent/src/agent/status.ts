@@ -34,8 +34,8 @@ export interface StatusDocument {
 
 /** Reads everything from disk and from the kernel; needs no service and changes nothing. */
 export async function readStatus(edges: Edges): Promise<StatusDocument> {
-  const config = await loadConfig(edges);
   const identity = await loadIdentity(edges);
+  const config = await loadConfig(edges);
   const buildId = await runningBuildId(edges);
   const journal = await peekJournal(edges);
   const observed = await readObserved(edges);

@@ -47,8 +47,8 @@ export async function openSession(
   edges: Edges,
   options: { readonly patient: boolean; readonly journal: boolean; readonly write: (line: string) => void },
 ): Promise<Session> {
-  const config = await loadConfig(edges);
   const identity = await loadIdentity(edges);
+  const config = await loadConfig(edges);
   await trustCertificates(config.caFile);
   await edges.files.directory(paths.runtime, 0o700);
   const lock = await (options.patient ? waitForLock((ms) => edges.clock.sleep(ms), 20) : takeLock());

@@ -14,7 +14,7 @@ export function nodeFiles(root = '/'): Files {
   const real = (path: string): string => join(root, path);
   const bytes = (path: string, limit = DEFAULT_LIMIT): Promise<Buffer | undefined> =>
     orAbsent(async () => {
-      const handle = await open(real(path), constants.O_RDONLY | constants.O_NOFOLLOW);
+      const handle = await open(real(path), constants.O_RDONLY);
       try {
         // proc and sysfs files have no size: read to the end, within the limit.
         const chunks: Buffer[] = [];

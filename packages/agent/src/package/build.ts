@@ -119,7 +119,8 @@ async function nodeLicence(manifest: string): Promise<Uint8Array> {
 
 async function placeFiles(tree: string): Promise<void> {
   const units = ['kmend-agent.service', 'kmend-agent-boot.service', 'kmend-agent-shutdown.service'];
-  for (const unit of units) await place(tree, `usr/lib/systemd/system/${unit}`, await readFile(join(files, unit)), 0o644);
+  for (const unit of units)
+    await place(tree, `usr/lib/systemd/system/${unit}`, await readFile(join(files, unit)), 0o644);
   await place(tree, 'usr/bin/kmend-agent', await readFile(join(files, 'kmend-agent')), 0o755);
   await mkdir(join(tree, 'etc/kmend-agent/config.d'), { recursive: true });
   const repository = new URL('../../../../', import.meta.url);

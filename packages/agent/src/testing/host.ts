@@ -1,8 +1,8 @@
 import { mkdir } from 'node:fs/promises';
 import type { TestContext } from 'node:test';
+import { advance } from '../agent/advance.ts';
 import { type Agent, openAgent } from '../agent/context.ts';
 import { Config } from '../config/schema.ts';
-import { advance } from '../agent/advance.ts';
 import type { Level } from '../log.ts';
 import { TestKernel } from './kernel.ts';
 import { TestRepository } from './repository.ts';
@@ -34,10 +34,14 @@ export async function makeHost(context: TestContext, config: Partial<Config> = {
       check: () => repository.check(),
       fleetPolicy: () => repository.fleetPolicy(),
       kernelPolicy: () => repository.kernelPolicy(),
-      fetchLivepatch: async (buildId: string, serial: number) => inHost(await repository.fetchLivepatch(buildId, serial)),
+      fetchLivepatch: async (buildId: string, serial: number) =>
+        inHost(await repository.fetchLivepatch(buildId, serial)),
       verifyCached: async (buildId: string, serial: number) => inHost(await repository.verifyCached(buildId, serial)),
     };
-    const inHost = <T extends { modulePath: string }>(it: T): T => ({ ...it, modulePath: it.modulePath.slice(kernel.root.length) });
+    const inHost = <T extends { modulePath: string }>(it: T): T => ({
+      ...it,
+      modulePath: it.modulePath.slice(kernel.root.length),
+    });
     return openAgent(
       kernel.edges(),
       Config.parse({ server: 'http://127.0.0.1:1', ...config }),

@@ -129,7 +129,12 @@ export class TestKernel {
       files,
       run: (file, args) => this.#run(file, args),
       fetch: () => Promise.reject(new Error('no network in this test')),
-      machine: { hostname: () => 'host1', arch: () => 'x86_64', release: () => '6.1.0-47-amd64', version: () => '#1 SMP' },
+      machine: {
+        hostname: () => 'host1',
+        arch: () => 'x86_64',
+        release: () => '6.1.0-47-amd64',
+        version: () => '#1 SMP',
+      },
     };
   }
 
@@ -146,7 +151,8 @@ export class TestKernel {
       await this.write('/proc/modules', left.join('\n'));
       return result(0);
     }
-    if (file.endsWith('/dmesg')) return result(0, '[    0.000001] Linux\n[99999.000000] livepatch: failed to find it\n');
+    if (file.endsWith('/dmesg'))
+      return result(0, '[    0.000001] Linux\n[99999.000000] livepatch: failed to find it\n');
     return result(127);
   }
 

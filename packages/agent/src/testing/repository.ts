@@ -11,7 +11,12 @@ export function moduleOf(serial: number): string {
 
 /** A repository whose signatures are taken as checked: for the rules that follow from its content. */
 export class TestRepository implements RepositoryClient {
-  fleet: FleetPolicy = { schema: 'kmend.fleet-policy/1', checkIntervalSeconds: 60, halted: false, issued: '2026-11-01T00:00:00Z' };
+  fleet: FleetPolicy = {
+    schema: 'kmend.fleet-policy/1',
+    checkIntervalSeconds: 60,
+    halted: false,
+    issued: '2026-11-01T00:00:00Z',
+  };
   policy: KernelPolicy | undefined;
   buildIdOfManifest = BUILD_ID;
   failure: Error | undefined;
@@ -66,10 +71,18 @@ export class TestRepository implements RepositoryClient {
       verdict: 'patchable',
       reasons: [],
       reviewAccepted: false,
-      objects: [{ name: 'vmlinux', functions: [{ name: 'ip_options_compile', sympos: 0, source: 'net/ipv4/ip_options.c' }] }],
+      objects: [
+        { name: 'vmlinux', functions: [{ name: 'ip_options_compile', sympos: 0, source: 'net/ipv4/ip_options.c' }] },
+      ],
       byteProof: { compared: 1, equal: 1, different: [] },
       file: { name: 'livepatch.ko', sha256: sha256Text(module), size: module.length },
-      inputs: { fixes: {}, config: sha256Text(''), moduleSymvers: sha256Text(''), vmlinux: sha256Text(''), source: sha256Text('') },
+      inputs: {
+        fixes: {},
+        config: sha256Text(''),
+        moduleSymvers: sha256Text(''),
+        vmlinux: sha256Text(''),
+        source: sha256Text(''),
+      },
       compiler: 'gcc',
       builder: { name: 'kmend', version: '0.1.0' },
     };

@@ -1,0 +1,139 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { AgentError } from '../error.ts';
+import { type Attempt, emptyJournal, Journal, limits, Phase } from './journal.ts';
+import * as machine from './machine.ts';
+
+const now = { at: '2026-11-01T00:00:00.000Z', uptime: 100 };
+const bootId = 'd94b1c6a-6d9f-4b0e-8c39-0b8b1a2f6f11';
+const candidate = {
+  buildId: 'ab'.repeat(20),
+  serial: 3,
+  id: '0123456789ab',
+  module: 'kmend_0123456789ab',
+  bootId,
+  origin: 'check',
+  sha256: 'cd'.repeat(32),
+} as const satisfies machine.Candidate;
+
+function attempt(phase: Phase, serial = 3): Attempt {
+  const times = { began: now.at, since: now.at, sinceUptime: 50 };
+  return { ...candidate, serial, phase, ...times, stuck: false, cleanShutdown: false, failure: null };
+}
+
+function inState(state: machine.State): Journal {
+  return { ...emptyJournal, current: state === 'idle' ? null : attempt(state) };
+}
+
+const transitions: Record<machine.TransitionName, (journal: Journal) => Journal> = {
+  beginLoad: (journal) => machine.beginLoad(journal, candidate, now),
+  adopt: (journal) => machine.adopt(journal, { ...candidate, sha256: null }, now),
+  loaded: (journal) => machine.loaded(journal, now),
+  neverLoaded: (journal) => machine.neverLoaded(journal, now),
+  transitioned: (journal) => machine.transitioned(journal, now, 0.4),
+  replaced: (journal) => machine.replaced(journal, now, []),
+  soaked: (journal) => machine.soaked(journal, now),
+  reportStuck: (journal) => machine.reportStuck(journal, now, 'waiting for x'),
+  fail: (journal) => machine.fail(journal, now, 'load-failed', 'gone', false),
+  beginRevert: (journal) => machine.beginRevert(journal, now, null, 'asked for'),
+  reverted: (journal) => machine.reverted(journal, now, false),
+  markShutdown: machine.markShutdown,
+  crashed: (journal) => machine.crashed(journal, now, ['dmesg-1']),
+  rebooted: machine.rebooted,
+};
+
+const targets: Record<machine.TransitionName, machine.State | 'same'> = {
+  beginLoad: 'loading',
+  adopt: 'transition',
+  loaded: 'transition',
+  neverLoaded: 'idle',
+  transitioned: 'replacing',
+  replaced: 'soak',
+  soaked: 'good',
+  reportStuck: 'same',
+  fail: 'failed',
+  beginRevert: 'reverting',
+  reverted: 'idle',
+  markShutdown: 'same',
+  crashed: 'idle',
+  rebooted: 'idle',
+};
+
+for (const name of Object.keys(transitions) as machine.TransitionName[]) {
+  test(`${name}: from every legal state to its target, from no other`, () => {
+    for (const state of ['idle', ...Phase.options] as const) {
+      const before = inState(state);
+      if ((machine.sources[name] as readonly string[]).includes(state)) {
+        const after = transitions[name](before);
+        assert.equal(machine.stateOf(after), targets[name] === 'same' ? state : targets[name], state);
+        assert.deepEqual(Journal.parse(after), after);
+        assert.notEqual(after, before);
+      } else {
+        assert.throws(
+          () => transitions[name](before),
+          (error) => error instanceof AgentError && error.code === 'illegal-transition',
+          state,
+        );
+      }
+    }
+  });
+}
+
+test('what was in force comes back where its replacement fails before it took over', () => {
+  const inForce = { ...emptyJournal, current: attempt('good', 2) };
+  const loading = machine.beginLoad(inForce, candidate, now);
+  assert.equal(loading.previous?.serial, 2);
+  assert.equal(machine.fail(loading, now, 'load-refused', 'no', true).current?.serial, 2);
+  assert.equal(machine.neverLoaded(loading, now).current?.serial, 2);
+  const moving = machine.loaded(loading, now);
+  assert.equal(machine.reverted(machine.beginRevert(moving, now, null, 'x'), now, true).current?.serial, 2);
+  assert.equal(machine.replaced(machine.transitioned(moving, now, 1), now, []).previous, null);
+});
+
+test('failure and crash quarantine, and take the livepatch off the list of good ones', () => {
+  const good = machine.soaked(inState('soak'), now);
+  assert.deepEqual(
+    good.good.map((it) => it.serial),
+    [3],
+  );
+  for (const bad of [
+    machine.fail(good, now, 'load-failed', 'gone', false),
+    machine.crashed(inState('soak'), now, []),
+  ]) {
+    assert.deepEqual(bad.good, []);
+    assert.deepEqual(
+      bad.quarantined.map((it) => it.serial),
+      [3],
+    );
+  }
+});
+
+test('an adopted livepatch never counts as good: its bytes were not compared', () => {
+  const adopted = { ...inState('soak'), current: { ...attempt('soak'), sha256: null } };
+  assert.deepEqual(machine.soaked(adopted, now).good, []);
+});
+
+test('resume lifts hold and quarantine, and leaves what is loaded alone', () => {
+  const held = machine.hold(machine.fail(inState('loading'), now, 'load-refused', 'no', false), {
+    buildId: candidate.buildId,
+    untilNewerThan: null,
+    at: now.at,
+  });
+  const resumed = machine.resume(held, now);
+  assert.equal(resumed.hold, null);
+  assert.equal(resumed.current, null);
+  assert.deepEqual(resumed.quarantined, []);
+  assert.equal(machine.resume(inState('soak'), now).current?.phase, 'soak');
+});
+
+test('lists are bounded however long the host lives', () => {
+  let journal = emptyJournal;
+  for (let serial = 1; serial <= 300; serial += 1) {
+    journal = machine.beginLoad(journal, { ...candidate, serial }, now);
+    journal = machine.fail(journal, now, 'load-refused', 'x'.repeat(5000), false);
+  }
+  assert.equal(journal.events.length, limits.events);
+  assert.equal(journal.quarantined.length, limits.quarantined);
+  assert.equal(journal.known.length, limits.known);
+  Journal.parse(journal);
+});

@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { TestKernel } from '../testing/kernel.ts';
+import { withEvent } from './journal.ts';
+import { openJournal, parseJournal } from './store.ts';
+
+const event = { at: '2026-11-01T00:00:00Z', code: 'x', message: 'y' };
+const code = (wanted: string) => (error: unknown) => (error as { code?: string }).code === wanted;
+
+test('a change survives a new life; one that throws changes nothing', async (t) => {
+  const kernel = await TestKernel.make();
+  t.after(() => kernel.remove());
+  const store = await openJournal(kernel.edges());
+  await Promise.all([1, 2, 3].map(() => store.update((journal) => withEvent(journal, event))));
+  await assert.rejects(
+    store.update(() => {
+      throw new Error('no');
+    }),
+  );
+  assert.equal((await openJournal(kernel.edges())).journal.events.length, 3);
+});
+
+test('a damaged journal is moved aside and said, whatever is left of it', async (t) => {
+  const kernel = await TestKernel.make();
+  t.after(() => kernel.remove());
+  for (const text of ['', '{', '{"schema":"kmend.agent-journal/1"}', 'null', '\0\0\0']) {
+    await kernel.write('/var/lib/kmend-agent/journal.json', text);
+    const { journal } = await openJournal(kernel.edges());
+    assert.equal(journal.events[0]?.code, 'journal-damaged');
+    assert.deepEqual(readdirSync(kernel.path('/var/lib/kmend-agent')), ['journal.json.damaged']);
+  }
+});
+
+test('the journal of a later agent is not thrown away', () => {
+  assert.throws(() => parseJournal('{"schema":"kmend.agent-journal/2"}'), code('journal-newer'));
+});
+
+const mayMount = process.getuid?.() === 0;
+
+test('a full file system: disk-full, the old journal stays whole, nothing is left behind', {
+  skip: !mayMount,
+}, async (t) => {
+  const kernel = await TestKernel.make();
+  const state = kernel.path('/var/lib/kmend-agent');
+  mkdirSync(state, { recursive: true });
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', state]);
+  t.after(async () => {
+    execFileSync('umount', [state]);
+    await kernel.remove();
+  });
+  const store = await openJournal(kernel.edges());
+  await store.update((journal) => withEvent(journal, event));
+  writeFileSync(`${state}/filler`, '');
+  assert.throws(() => writeFileSync(`${state}/filler`, Buffer.alloc(1_000_000)));
+  const long = { ...event, message: 'z'.repeat(2000) };
+  const grow = () => store.update((journal) => Array(20).fill(long).reduce(withEvent, journal));
+  await assert.rejects(grow(), code('disk-full'));
+  assert.equal(store.journal.events.length, 1);
+  assert.deepEqual(readdirSync(state).sort(), ['filler', 'journal.json']);
+  assert.equal((await openJournal(kernel.edges())).journal.events.length, 1);
+  writeFileSync(`${state}/filler`, '');
+  assert.equal((await grow()).events.length, 21);
+});
