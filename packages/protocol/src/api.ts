@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { HostEvent, HostFacts, HostId, HostStatus, LoadedLivepatch } from './host.ts';
 import { FixSummary, LivepatchTarget } from './livepatch.ts';
+import { ChannelPolicy, FleetPolicy, KernelPolicy } from './policy.ts';
 import { BuildId, Channel, Line, Release, Serial, Sha256, Timestamp } from './values.ts';
 
 /** Body of every error answer: the same code and text that CLI, logs and metrics use. */
@@ -50,7 +51,10 @@ export const ActivationKey = z.object({
   created: Timestamp,
 });
 export type ActivationKey = z.infer<typeof ActivationKey>;
-/** The key itself, shown once. */
+export type CreateKeyRequest = z.infer<typeof CreateKeyRequest>;
+export const KeyList = z.object({ keys: z.array(ActivationKey) });
+export type KeyList = z.infer<typeof KeyList>;
+/** The key itself, shown once. `POST /v1/keys/:id/revoke` answers with an `ActivationKey`. */
 export const CreateKeyResponse = ActivationKey.extend({ key: z.string() });
 export type CreateKeyResponse = z.infer<typeof CreateKeyResponse>;
 
@@ -75,6 +79,13 @@ export const HostDetail = HostSummary.extend({
 export type HostDetail = z.infer<typeof HostDetail>;
 export const HostPage = z.object({ hosts: z.array(HostSummary), total: z.int(), next: z.string().nullable() });
 export type HostPage = z.infer<typeof HostPage>;
+/** Query of `GET /v1/hosts`: `after` is the `next` of the page before; `search` is part of a host name. */
+export const HostQuery = z.object({
+  limit: z.coerce.number().int().min(1).max(500).default(100),
+  after: z.string().max(400).optional(),
+  search: z.string().max(253).optional(),
+});
+export type HostQuery = z.input<typeof HostQuery>;
 
 /**
  * Publishing (operator). Signed on the operator's machine; the server takes files by content, then the metadata that
@@ -103,3 +114,22 @@ export const PublishedLivepatch = LivepatchTarget.extend({
   fixes: z.array(FixSummary),
 });
 export type PublishedLivepatch = z.infer<typeof PublishedLivepatch>;
+export const LivepatchList = z.object({ livepatches: z.array(PublishedLivepatch) });
+export type LivepatchList = z.infer<typeof LivepatchList>;
+
+/** `PUT /v1/uploads/<sha256>` answers with what the server now holds. */
+export const UploadResponse = z.object({ sha256: Sha256, size: z.int() });
+export type UploadResponse = z.infer<typeof UploadResponse>;
+
+/** `GET` and `PUT /v1/policy/fleet` (operator): only what is given changes. */
+export const ChangeFleetPolicy = FleetPolicy.pick({ checkIntervalSeconds: true, halted: true }).partial();
+export type ChangeFleetPolicy = z.infer<typeof ChangeFleetPolicy>;
+
+/** `GET` and `PUT /v1/policy/kernels/<build-id>` (operator): only what is given changes; withdrawals are added. */
+export const ChangeKernelPolicy = z.object({
+  channels: z.partialRecord(Channel, ChannelPolicy).optional(),
+  withdraw: KernelPolicy.shape.withdrawn.optional(),
+  /** Serials that are no longer withdrawn. */
+  restore: z.array(Serial).max(10_000).optional(),
+});
+export type ChangeKernelPolicy = z.infer<typeof ChangeKernelPolicy>;

@@ -1,6 +1,7 @@
 import type { Clock } from '@kmend/base';
 import type { KernelPolicy, LivepatchTarget } from '@kmend/protocol';
 import {
+  BuildId,
   kernelPattern,
   kernelRole,
   LivepatchTarget as LivepatchTargetSchema,
@@ -11,6 +12,12 @@ import { Metadata, MetadataKind, TargetFile, Targets } from '@tufjs/models';
 import type { SigningKey } from '../keys/key.ts';
 import { expiry, SPEC_VERSION } from '../metadata/signing.ts';
 import type { LocalFile } from './artifact.ts';
+
+/** Build id of the kernel a role speaks for; `undefined` for other roles. */
+export function kernelOfRole(role: string): string | undefined {
+  const buildId = role.slice(kernelRole('').length);
+  return kernelRole(buildId) === role && BuildId.safeParse(buildId).success ? buildId : undefined;
+}
 
 /** Livepatches a kernel role signs, by serial. */
 export function signedLivepatches(role: Metadata<Targets> | undefined, buildId: string): Map<number, LivepatchTarget> {

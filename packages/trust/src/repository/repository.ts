@@ -21,7 +21,7 @@ import type { OnlineKeys } from '../keys/store.ts';
 import { isAging } from '../metadata/signing.ts';
 import { type AcceptedMetadata, verifyPublication } from './accept.ts';
 import { parseManifest } from './artifact.ts';
-import { settledPolicy, signedLivepatches } from './kernel-role.ts';
+import { kernelOfRole, settledPolicy, signedLivepatches } from './kernel-role.ts';
 import { targetFile } from './layout.ts';
 import { type Changes, checkOnlineKeys, commitOnline, type Versions } from './online.ts';
 import { createQueue } from './queue.ts';
@@ -61,6 +61,10 @@ export interface Repository {
   setKernelPolicy(buildId: string, change: (before: KernelPolicy) => KernelPolicy): Promise<Versions>;
   /** Signs snapshot, timestamp and policy again where less than half of a life is left; says whether it did. */
   refreshOnline(): Promise<boolean>;
+  /** timestamp.json as it is served: what every host asks for at every check. */
+  readonly timestampText: string;
+  /** Every livepatch the repository holds. */
+  livepatches(): Promise<readonly { readonly buildId: string; readonly description: LivepatchTarget }[]>;
   /** Manifest of a published livepatch, from the repository's files. */
   manifest(buildId: string, serial: number): Promise<Livepatch | undefined>;
 }
@@ -89,6 +93,10 @@ class OpenRepository implements Repository {
   constructor(options: RepositoryOptions, state: RepositoryState) {
     this.#options = options;
     this.state = state;
+  }
+
+  get timestampText(): string {
+    return this.state.timestampText;
   }
 
   async ages(): Promise<readonly RoleAge[]> {
@@ -172,6 +180,17 @@ class OpenRepository implements Repository {
       if (aging) await this.#commit({});
       return aging;
     });
+  }
+
+  async livepatches(): Promise<readonly { readonly buildId: string; readonly description: LivepatchTarget }[]> {
+    const found: { buildId: string; description: LivepatchTarget }[] = [];
+    for (const name of Object.keys(this.state.targets.signed.delegations?.roles ?? {})) {
+      const buildId = kernelOfRole(name);
+      if (buildId === undefined) continue;
+      const livepatches = signedLivepatches(await this.state.role(name), buildId);
+      for (const description of livepatches.values()) found.push({ buildId, description });
+    }
+    return found;
   }
 
   async manifest(buildId: string, serial: number): Promise<Livepatch | undefined> {

@@ -12,6 +12,8 @@ export type RepositoryReader = (name: string) => Promise<Buffer | undefined>;
 export interface RepositoryState {
   readonly root: Metadata<Root>;
   readonly timestamp: Metadata<Timestamp>;
+  /** timestamp.json, byte for byte. */
+  readonly timestampText: string;
   readonly snapshot: Metadata<Snapshot>;
   readonly targets: Metadata<Targets>;
   /** A delegated role; `undefined` where the snapshot names none of that name. */
@@ -75,6 +77,7 @@ export async function loadState(read: RepositoryReader, code: TrustErrorCode): P
   return {
     root,
     timestamp,
+    timestampText: timestampBytes.toString(),
     snapshot,
     targets,
     async role(name) {

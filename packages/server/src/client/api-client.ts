@@ -1,0 +1,142 @@
+import { openAsBlob } from 'node:fs';
+import { type Clock, type Progress, silentProgress } from '@kmend/base';
+import { systemClock } from '@kmend/base/node';
+import {
+  ActivationKey,
+  type ChangeFleetPolicy,
+  type ChangeKernelPolicy,
+  type Channel,
+  type CreateKeyRequest,
+  CreateKeyResponse,
+  FleetPolicy,
+  HostDetail,
+  HostPage,
+  type HostQuery,
+  KernelPolicy,
+  KeyList,
+  LivepatchList,
+  type PublishedLivepatch,
+  PublishResponse,
+  UploadResponse,
+} from '@kmend/protocol';
+import {
+  fetchState,
+  type RepositoryState,
+  type SignedPublication,
+  type SigningKey,
+  signPublication,
+} from '@kmend/trust';
+import { z } from 'zod';
+import { REPOSITORY_PREFIX } from '../http/repository-routes.ts';
+import { type ApiFetch, type ApiRequest, exchange } from './http.ts';
+
+export interface ApiClientOptions {
+  /** Base URL of the server. */
+  readonly url: string;
+  /** The operator's token (`readOperatorToken`). */
+  readonly token: string;
+  readonly signal: AbortSignal;
+  readonly fetch?: ApiFetch;
+  readonly clock?: Clock;
+  /** Milliseconds for an exchange without a file. Default 30 s. */
+  readonly timeoutMs?: number;
+}
+
+export interface PublishOptions {
+  /** What `kmend build --out` wrote. */
+  readonly livepatch: string;
+  readonly channel: Channel;
+  readonly releaseKey: SigningKey;
+  readonly progress?: Progress;
+}
+
+export interface PublishOutcome extends PublishResponse {
+  readonly publication: SignedPublication;
+}
+
+/** The operator's side of the API. Each call may throw the codes of `exchange` and those the server answers with. */
+export interface ApiClient {
+  readonly url: string;
+  readonly repositoryUrl: string;
+  createKey(request: CreateKeyRequest): Promise<CreateKeyResponse>;
+  listKeys(): Promise<ActivationKey[]>;
+  revokeKey(id: string): Promise<ActivationKey>;
+  listHosts(query?: HostQuery): Promise<HostPage>;
+  showHost(id: string): Promise<HostDetail>;
+  removeHost(id: string): Promise<void>;
+  listLivepatches(): Promise<PublishedLivepatch[]>;
+  fleetPolicy(): Promise<FleetPolicy>;
+  setFleetPolicy(change: ChangeFleetPolicy): Promise<FleetPolicy>;
+  kernelPolicy(buildId: string): Promise<KernelPolicy>;
+  setKernelPolicy(buildId: string, change: ChangeKernelPolicy): Promise<KernelPolicy>;
+  /** The repository's metadata, verified with the operator's own release key. */
+  repositoryState(releaseKey: SigningKey): Promise<RepositoryState>;
+  /** Signs on this machine, uploads, publishes. The release key never leaves this process. */
+  publish(options: PublishOptions): Promise<PublishOutcome>;
+}
+
+/** Milliseconds for an exchange; one that carries a file may take longer. */
+const TIMEOUT_MS = 30_000;
+const UPLOAD_TIMEOUT_MS = 600_000;
+
+export function createApiClient(options: ApiClientOptions): ApiClient {
+  const url = options.url.replace(/\/+$/, '');
+  const repositoryUrl = `${url}${REPOSITORY_PREFIX.slice(0, -1)}`;
+  const fetch = options.fetch ?? globalThis.fetch;
+  const { token, signal, clock = systemClock } = options;
+  const call = <T>(
+    method: ApiRequest['method'],
+    path: string,
+    schema: z.ZodType<T>,
+    body: Partial<Pick<ApiRequest, 'json' | 'bytes' | 'timeoutMs'>> = {},
+  ): Promise<T> =>
+    exchange(
+      fetch,
+      { method, url: `${url}${path}`, token, signal, timeoutMs: options.timeoutMs ?? TIMEOUT_MS, ...body },
+      schema,
+    );
+  const repositoryState = (releaseKey: SigningKey): Promise<RepositoryState> =>
+    fetchState({ url: repositoryUrl, releaseKey, signal, clock });
+  const kernelPath = (buildId: string): string => `/v1/policy/kernels/${encodeURIComponent(buildId)}`;
+  const hostPath = (id: string): string => `/v1/hosts/${encodeURIComponent(id)}`;
+
+  return {
+    url,
+    repositoryUrl,
+    createKey: (request) => call('POST', '/v1/keys', CreateKeyResponse, { json: request }),
+    listKeys: async () => (await call('GET', '/v1/keys', KeyList)).keys,
+    revokeKey: (id) => call('POST', `/v1/keys/${encodeURIComponent(id)}/revoke`, ActivationKey),
+    listHosts: (query = {}) => call('GET', `/v1/hosts?${search(query)}`, HostPage),
+    showHost: (id) => call('GET', hostPath(id), HostDetail),
+    removeHost: (id) => call('DELETE', hostPath(id), z.undefined()),
+    listLivepatches: async () => (await call('GET', '/v1/livepatches', LivepatchList)).livepatches,
+    fleetPolicy: () => call('GET', '/v1/policy/fleet', FleetPolicy),
+    setFleetPolicy: (change) => call('PUT', '/v1/policy/fleet', FleetPolicy, { json: change }),
+    kernelPolicy: (buildId) => call('GET', kernelPath(buildId), KernelPolicy),
+    setKernelPolicy: (buildId, change) => call('PUT', kernelPath(buildId), KernelPolicy, { json: change }),
+    repositoryState,
+    async publish({ livepatch, channel, releaseKey, progress = silentProgress }) {
+      progress.step('read the repository’s metadata');
+      const state = await repositoryState(releaseKey);
+      progress.step('sign with the release key');
+      const publication = await signPublication({ state, releaseKey, livepatch, channel, clock });
+      const total = publication.files.reduce((sum, file) => sum + file.size, 0);
+      let done = 0;
+      progress.step('upload');
+      for (const file of publication.files) {
+        const bytes = await openAsBlob(file.path);
+        await call('PUT', `/v1/uploads/${file.sha256}`, UploadResponse, { bytes, timeoutMs: UPLOAD_TIMEOUT_MS });
+        done += file.size;
+        progress.advance(done, total, 'bytes');
+      }
+      progress.step('publish');
+      const response = await call('POST', '/v1/publish', PublishResponse, { json: publication.request });
+      return { ...response, publication };
+    },
+  };
+}
+
+function search(query: HostQuery): URLSearchParams {
+  const entries = Object.entries(query).filter(([, value]) => value !== undefined);
+  return new URLSearchParams(entries.map(([name, value]): [string, string] => [name, String(value)]));
+}

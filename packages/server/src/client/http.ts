@@ -1,0 +1,94 @@
+import { errorText, KmendError } from '@kmend/base';
+import { ApiError } from '@kmend/protocol';
+import type { z } from 'zod';
+import { ServerError } from '../error.ts';
+
+export interface ApiRequest {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  readonly url: string;
+  readonly token: string;
+  readonly signal: AbortSignal;
+  readonly json?: unknown;
+  readonly bytes?: Blob;
+  /** Milliseconds for the whole exchange. */
+  readonly timeoutMs: number;
+}
+
+export type ApiFetch = (url: string, init: RequestInit) => Promise<Response>;
+
+/** Bytes of an answer. */
+const MAX_ANSWER = 64 * 2 ** 20;
+
+/**
+ * One exchange with the API. Throws what the server says as a `KmendError` of the server's own code, `server-unreachable`,
+ * `server-slow`, or `server-garbage` where the answer is not this API's.
+ */
+export async function exchange<T>(fetch: ApiFetch, request: ApiRequest, schema: z.ZodType<T>): Promise<T> {
+  const timeout = AbortSignal.timeout(request.timeoutMs);
+  try {
+    const { status, text } = await send(fetch, request, AbortSignal.any([request.signal, timeout]));
+    if (status >= 400) throw refusal(request.url, status, text);
+    const parsed = schema.safeParse(text === '' ? undefined : parseJson(text));
+    if (parsed.success) return parsed.data;
+    throw garbage(request.url, status, parsed.error);
+  } catch (cause) {
+    request.signal.throwIfAborted();
+    if (cause instanceof KmendError) throw cause;
+    if (timeout.aborted) {
+      throw new ServerError('server-slow', `${request.url} did not answer within ${request.timeoutMs / 1000} s`, {
+        cause,
+        hint: 'check the network path and the server’s load, and try again',
+      });
+    }
+    const detail = cause instanceof Error && cause.cause !== undefined ? errorText(cause.cause) : errorText(cause);
+    throw new ServerError('server-unreachable', `cannot reach ${request.url}: ${detail}`, {
+      cause,
+      hint: 'check that the patch server runs and that its address and certificate are right',
+    });
+  }
+}
+
+async function send(
+  fetch: ApiFetch,
+  request: ApiRequest,
+  signal: AbortSignal,
+): Promise<{ status: number; text: string }> {
+  const headers: Record<string, string> = { authorization: `Bearer ${request.token}`, accept: 'application/json' };
+  const body = request.bytes ?? (request.json === undefined ? undefined : JSON.stringify(request.json));
+  if (body !== undefined) {
+    headers['content-type'] = request.bytes === undefined ? 'application/json' : 'application/octet-stream';
+  }
+  // A redirect could carry the token elsewhere.
+  const init: RequestInit = { method: request.method, headers, signal, redirect: 'error' };
+  const response = await fetch(request.url, body === undefined ? init : { ...init, body });
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of response.body ?? []) {
+    size += chunk.length;
+    if (size > MAX_ANSWER) throw garbage(request.url, response.status, new Error('the answer does not end'));
+    chunks.push(chunk);
+  }
+  return { status: response.status, text: Buffer.concat(chunks).toString() };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function refusal(url: string, status: number, text: string): KmendError {
+  const parsed = ApiError.safeParse(parseJson(text));
+  if (!parsed.success) return garbage(url, status, parsed.error);
+  const { code, message, hint } = parsed.data.error;
+  return new KmendError(code, message, { details: { status, url }, ...(hint === undefined ? {} : { hint }) });
+}
+
+function garbage(url: string, status: number, cause: unknown): ServerError {
+  return new ServerError('server-garbage', `${url} answers (status ${status}) something that is not the kmend API`, {
+    cause,
+    hint: 'check the server’s address and version, and that no proxy or login page answers for it',
+  });
+}

@@ -1,0 +1,102 @@
+import swagger from '@fastify/swagger';
+import { type FastifyInstance, type FastifyRequest, fastify } from 'fastify';
+import { jsonSchemaTransform, serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
+import type { DestinationStream } from 'pino';
+import { ServerError } from '../error.ts';
+import { agentRoutes } from './agent-routes.ts';
+import type { AppContext } from './context.ts';
+import { answerTo } from './errors.ts';
+import { createMetrics, type Metrics, registerGauges } from './metrics.ts';
+import { operatorRoutes } from './operator-routes.ts';
+import { repositoryRoutes } from './repository-routes.ts';
+import { systemRoutes } from './system-routes.ts';
+
+export interface AppOptions {
+  readonly logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug';
+  readonly logStream: DestinationStream | undefined;
+  readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
+  readonly trustProxy: boolean;
+}
+
+/** Milliseconds for a whole request; uploads included. */
+const REQUEST_TIMEOUT_MS = 120_000;
+
+export interface App {
+  readonly server: FastifyInstance;
+  readonly metrics: Metrics;
+}
+
+/** The HTTP server with all its routes, not listening yet. */
+export async function createApp(context: AppContext, options: AppOptions): Promise<App> {
+  const server = newFastify(options);
+  server.setValidatorCompiler(validatorCompiler);
+  server.setSerializerCompiler(serializerCompiler);
+  const metrics = createMetrics();
+  registerGauges(metrics, context);
+  observe(server, metrics);
+
+  await server.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: { title: 'kmend patch server', version: '1', license: { name: 'Apache-2.0', identifier: 'Apache-2.0' } },
+      components: {
+        securitySchemes: { operator: { type: 'http', scheme: 'bearer' }, host: { type: 'http', scheme: 'bearer' } },
+      },
+    },
+    transform: jsonSchemaTransform,
+  });
+  await server.register(agentRoutes(context));
+  await server.register(operatorRoutes(context));
+  await server.register(repositoryRoutes(context));
+  await server.register(systemRoutes(context, metrics));
+  return { server, metrics };
+}
+
+function newFastify({ logLevel, logStream, tls, trustProxy }: AppOptions): FastifyInstance {
+  const common = {
+    logger: {
+      level: logLevel,
+      // Requests are logged without headers and bodies; this is the second line.
+      redact: ['req.headers.authorization', 'headers.authorization', '*.token', '*.activationKey', '*.key'],
+      ...(logStream === undefined ? {} : { stream: logStream }),
+    },
+    disableRequestLogging: true,
+    trustProxy,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    routerOptions: { maxParamLength: 200 },
+    return503OnClosing: true,
+    forceCloseConnections: 'idle' as const,
+  };
+  if (tls === undefined) return fastify(common);
+  const secure = fastify({ ...common, https: { ...tls, minVersion: 'TLSv1.2' as const } });
+  return secure as unknown as FastifyInstance;
+}
+
+/** One error body for all, one log line for each request that says something, and the figures. */
+function observe(server: FastifyInstance, metrics: Metrics): void {
+  const results = new WeakMap<FastifyRequest, string>();
+  server.setErrorHandler((error, request, reply) => {
+    const { status, body } = answerTo(error);
+    results.set(request, body.error.code);
+    if (status >= 500) request.log.error({ err: error, code: body.error.code }, 'request failed');
+    const seconds = error instanceof ServerError ? error.details?.['seconds'] : undefined;
+    if (status === 429 && typeof seconds === 'number') reply.header('retry-after', seconds);
+    return reply.code(status).send(body);
+  });
+  server.setNotFoundHandler((request, reply) => {
+    const { body } = answerTo(
+      new ServerError('not-found', `there is no ${request.method} ${request.url.split('?')[0]}`),
+    );
+    return reply.code(404).header('cache-control', 'no-store').send(body);
+  });
+  server.addHook('onResponse', async (request, reply) => {
+    const route = request.routeOptions.url ?? 'none';
+    const seconds = reply.elapsedTime / 1000;
+    metrics.duration.observe({ method: request.method, route, status: reply.statusCode }, seconds);
+    const result = results.get(request) ?? 'ok';
+    if (route === '/v1/enrol') metrics.enrolments.inc({ result });
+    if (route === '/v1/reports') metrics.reports.inc({ result });
+    const line = { method: request.method, route, status: reply.statusCode, ip: request.ip, result };
+    request.log.info(line, 'request');
+  });
+}

@@ -1,0 +1,22 @@
+import type { Clock } from '@kmend/base';
+import type { Repository } from '@kmend/trust';
+import type { Database } from '../store/store.ts';
+import type { Limiter } from './limits.ts';
+import type { SeenBatch } from './seen.ts';
+
+/** What the routes work with. */
+export interface AppContext {
+  readonly store: Database;
+  readonly repository: Repository;
+  /** Directory of the repository's static files. */
+  readonly repositoryDirectory: string;
+  /** Directory for files uploaded and not published yet. */
+  readonly uploads: string;
+  readonly operatorToken: string;
+  readonly clock: Clock;
+  readonly seen: SeenBatch;
+  /** Failed authentications, by address. */
+  readonly failures: Limiter;
+  /** Reports, by host. */
+  readonly reports: Limiter;
+}

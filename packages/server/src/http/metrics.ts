@@ -1,0 +1,85 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { AXES, countByAxis } from '../store/hosts.ts';
+import type { AppContext } from './context.ts';
+
+export interface Metrics {
+  readonly registry: Registry;
+  readonly duration: Histogram<'method' | 'route' | 'status'>;
+  readonly enrolments: Counter<'result'>;
+  readonly reports: Counter<'result'>;
+  readonly refreshFailures: Counter;
+}
+
+/** Prometheus metrics of one server; docs/server.md lists them. */
+export function createMetrics(): Metrics {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry, prefix: 'kmend_' });
+  const registers = [registry];
+  return {
+    registry,
+    duration: new Histogram({
+      name: 'kmend_http_request_duration_seconds',
+      help: 'Time to answer a request',
+      labelNames: ['method', 'route', 'status'],
+      buckets: [0.001, 0.005, 0.025, 0.1, 0.5, 2.5],
+      registers,
+    }),
+    enrolments: new Counter({
+      name: 'kmend_enrolments_total',
+      help: 'Enrolments, by result: ok or the error code',
+      labelNames: ['result'],
+      registers,
+    }),
+    reports: new Counter({
+      name: 'kmend_reports_total',
+      help: 'Reports, by result: ok or the error code',
+      labelNames: ['result'],
+      registers,
+    }),
+    refreshFailures: new Counter({
+      name: 'kmend_repository_refresh_failures_total',
+      help: 'Failed attempts to sign the online roles again',
+      registers,
+    }),
+  };
+}
+
+/** Adds what is looked up when Prometheus asks. */
+export function registerGauges({ registry }: Metrics, { store, repository, clock }: AppContext): void {
+  registry.registerMetric(
+    new Gauge({
+      name: 'kmend_hosts',
+      help: 'Hosts by the state of each status axis',
+      labelNames: ['axis', 'state'],
+      registers: [],
+      async collect() {
+        this.reset();
+        for (const axis of AXES) this.set({ axis, state: 'unknown' }, 0);
+        for (const { axis, state, hosts } of await countByAxis(store)) this.set({ axis, state }, hosts);
+      },
+    }),
+  );
+  registry.registerMetric(
+    new Gauge({
+      name: 'kmend_repository_role_version',
+      help: 'Version of each role of the signed repository',
+      labelNames: ['role'],
+      registers: [],
+      async collect() {
+        for (const { role, version } of await repository.ages()) this.set({ role }, version);
+      },
+    }),
+  );
+  registry.registerMetric(
+    new Gauge({
+      name: 'kmend_repository_role_expires_seconds',
+      help: 'Seconds until each role expires; below 0: expired',
+      labelNames: ['role'],
+      registers: [],
+      async collect() {
+        const now = clock.now().getTime();
+        for (const { role, expires } of await repository.ages()) this.set({ role }, (expires.getTime() - now) / 1000);
+      },
+    }),
+  );
+}

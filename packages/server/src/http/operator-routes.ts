@@ -1,0 +1,146 @@
+import {
+  ActivationKey,
+  ApiError,
+  BuildId,
+  ChangeFleetPolicy,
+  ChangeKernelPolicy,
+  CreateKeyRequest,
+  CreateKeyResponse,
+  FleetPolicy,
+  HostDetail,
+  HostId,
+  HostPage,
+  HostQuery,
+  KernelPolicy,
+  KeyList,
+  LivepatchList,
+} from '@kmend/protocol';
+import type { FastifyInstance } from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { ServerError } from '../error.ts';
+import { listHosts, removeHost, showHost } from '../store/hosts.ts';
+import { createKey, listKeys, revokeKey } from '../store/keys.ts';
+import { listLivepatches } from '../store/livepatches.ts';
+import { requireOperator } from './auth.ts';
+import type { AppContext } from './context.ts';
+import { publishRoutes } from './publish-routes.ts';
+
+/** What the operator asks for. Every route below needs the operator's token. */
+export function operatorRoutes(context: AppContext) {
+  return async (app: FastifyInstance): Promise<void> => {
+    app.addHook('onRequest', async (request) => requireOperator(context, request));
+    await app.register(keyRoutes(context));
+    await app.register(hostRoutes(context));
+    await app.register(policyRoutes(context));
+    await app.register(publishRoutes(context));
+  };
+}
+
+const operator = { security: [{ operator: [] }] };
+const KeyId = z.object({ id: z.uuid() });
+
+function keyRoutes({ store, clock }: AppContext) {
+  return async (instance: FastifyInstance): Promise<void> => {
+    const app = instance.withTypeProvider<ZodTypeProvider>();
+    app.post(
+      '/v1/keys',
+      { schema: { ...operator, tags: ['keys'], body: CreateKeyRequest, response: { 201: CreateKeyResponse } } },
+      async (request, reply) => reply.code(201).send(await createKey(store, request.body, clock)),
+    );
+    app.get('/v1/keys', { schema: { ...operator, tags: ['keys'], response: { 200: KeyList } } }, async () => ({
+      keys: await listKeys(store),
+    }));
+    app.post(
+      '/v1/keys/:id/revoke',
+      { schema: { ...operator, tags: ['keys'], params: KeyId, response: { 200: ActivationKey, 404: ApiError } } },
+      async (request) => revokeKey(store, request.params.id),
+    );
+  };
+}
+
+function hostRoutes({ store }: AppContext) {
+  return async (instance: FastifyInstance): Promise<void> => {
+    const app = instance.withTypeProvider<ZodTypeProvider>();
+    const params = z.object({ id: HostId });
+    app.get(
+      '/v1/hosts',
+      { schema: { ...operator, tags: ['hosts'], querystring: HostQuery, response: { 200: HostPage } } },
+      async (request) => listHosts(store, request.query),
+    );
+    app.get(
+      '/v1/hosts/:id',
+      { schema: { ...operator, tags: ['hosts'], params, response: { 200: HostDetail, 404: ApiError } } },
+      async (request) => showHost(store, request.params.id),
+    );
+    app.delete(
+      '/v1/hosts/:id',
+      { schema: { ...operator, tags: ['hosts'], params, response: { 204: z.undefined(), 404: ApiError } } },
+      async (request, reply) => {
+        await removeHost(store, request.params.id);
+        return reply.code(204).send();
+      },
+    );
+  };
+}
+
+function policyRoutes({ store, repository }: AppContext) {
+  return async (instance: FastifyInstance): Promise<void> => {
+    const app = instance.withTypeProvider<ZodTypeProvider>();
+    const params = z.object({ buildId: BuildId });
+    app.get(
+      '/v1/livepatches',
+      { schema: { ...operator, tags: ['livepatches'], response: { 200: LivepatchList } } },
+      async () => ({ livepatches: await listLivepatches(store) }),
+    );
+    app.get(
+      '/v1/policy/fleet',
+      { schema: { ...operator, tags: ['policy'], response: { 200: FleetPolicy } } },
+      async () => repository.fleetPolicy(),
+    );
+    app.put(
+      '/v1/policy/fleet',
+      { schema: { ...operator, tags: ['policy'], body: ChangeFleetPolicy, response: { 200: FleetPolicy } } },
+      async (request) => {
+        const { checkIntervalSeconds, halted } = request.body;
+        await repository.setFleetPolicy((before) => ({
+          ...before,
+          checkIntervalSeconds: checkIntervalSeconds ?? before.checkIntervalSeconds,
+          halted: halted ?? before.halted,
+        }));
+        return repository.fleetPolicy();
+      },
+    );
+    const kernelPolicy = async (buildId: string): Promise<KernelPolicy> => {
+      const policy = await repository.kernelPolicy(buildId);
+      if (policy === undefined) throw new ServerError('not-found', `kernel ${buildId} has no livepatch and no policy`);
+      return policy;
+    };
+    app.get(
+      '/v1/policy/kernels/:buildId',
+      { schema: { ...operator, tags: ['policy'], params, response: { 200: KernelPolicy, 404: ApiError } } },
+      async (request) => kernelPolicy(request.params.buildId),
+    );
+    app.put(
+      '/v1/policy/kernels/:buildId',
+      {
+        schema: { ...operator, tags: ['policy'], params, body: ChangeKernelPolicy, response: { 200: KernelPolicy } },
+      },
+      async (request) => {
+        const { buildId } = request.params;
+        await kernelPolicy(buildId);
+        await repository.setKernelPolicy(buildId, (before) => changed(before, request.body));
+        return kernelPolicy(buildId);
+      },
+    );
+  };
+}
+
+function changed(before: KernelPolicy, { channels, withdraw, restore }: ChangeKernelPolicy): KernelPolicy {
+  const touched = new Set([...(restore ?? []), ...(withdraw ?? []).map((item) => item.serial)]);
+  return {
+    ...before,
+    channels: { ...before.channels, ...channels },
+    withdrawn: [...before.withdrawn.filter((item) => !touched.has(item.serial)), ...(withdraw ?? [])],
+  };
+}

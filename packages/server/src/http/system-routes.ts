@@ -1,0 +1,42 @@
+import type { FastifyInstance } from 'fastify';
+import { sql } from 'kysely';
+import { requireOperator } from './auth.ts';
+import type { AppContext } from './context.ts';
+import type { Metrics } from './metrics.ts';
+
+/** `/healthz` for load balancers, `/metrics` for Prometheus, `/openapi.json` for people and generators. */
+export function systemRoutes(context: AppContext, metrics: Metrics) {
+  return async (app: FastifyInstance): Promise<void> => {
+    app.get('/healthz', { logLevel: 'warn', schema: { hide: true } }, async (_request, reply) => {
+      const checks = { store: await storeWorks(context), repository: await repositoryFresh(context) };
+      const ok = Object.values(checks).every((text) => text === 'ok');
+      return reply.code(ok ? 200 : 503).send({ status: ok ? 'ok' : 'failing', checks });
+    });
+
+    app.get('/metrics', { logLevel: 'warn', schema: { hide: true } }, async (request, reply) => {
+      // Figures of the fleet are for its operator: a scraper elsewhere sends the operator's token.
+      if (!isLoopback(request.ip)) requireOperator(context, request);
+      return reply.type(metrics.registry.contentType).send(await metrics.registry.metrics());
+    });
+
+    app.get('/openapi.json', { logLevel: 'warn', schema: { hide: true } }, async () => app.swagger());
+  };
+}
+
+export function isLoopback(address: string): boolean {
+  return address === 'localhost' || address === '::1' || /^(::ffff:)?127\./.test(address);
+}
+
+async function storeWorks({ store }: AppContext): Promise<string> {
+  try {
+    await sql`select 1`.execute(store);
+    return 'ok';
+  } catch {
+    return 'the store does not answer';
+  }
+}
+
+async function repositoryFresh({ repository, clock }: AppContext): Promise<string> {
+  const expired = (await repository.ages()).filter(({ expires }) => expires <= clock.now()).map(({ role }) => role);
+  return expired.length === 0 ? 'ok' : `expired: ${expired.join(', ')}`;
+}

@@ -1,0 +1,249 @@
+import { chmod, mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { createSecureContext } from 'node:tls';
+import { type Clock, errorText } from '@kmend/base';
+import { systemClock } from '@kmend/base/node';
+import {
+  type CreatedRepository,
+  createRepository,
+  loadOnlineKeys,
+  openRepository,
+  type Repository,
+} from '@kmend/trust';
+import type { FastifyInstance } from 'fastify';
+import type { DestinationStream } from 'pino';
+import { ServerError } from './error.ts';
+import { type AppOptions, createApp } from './http/app.ts';
+import type { AppContext } from './http/context.ts';
+import { Limiter } from './http/limits.ts';
+import { REPOSITORY_PREFIX } from './http/repository-routes.ts';
+import { SeenBatch } from './http/seen.ts';
+import { isLoopback } from './http/system-routes.ts';
+import { lockDirectory } from './lock.ts';
+import { operatorToken } from './operator-token.ts';
+import { listLivepatches, storeLivepatch } from './store/livepatches.ts';
+import { type Database, openStore } from './store/store.ts';
+
+export interface ServerOptions {
+  /** Everything the server keeps: store, repository, its three online keys, uploads. */
+  readonly dataDir: string;
+  /** Makes keys and repository where the data directory has none; root and release key go here, never under `dataDir`. */
+  readonly initialize?: { readonly offlineKeys: string };
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  /** Files in PEM. Without them the server listens on loopback only, or `behindProxy`. */
+  readonly tls?: { readonly cert: string; readonly key: string };
+  /** A proxy in front ends TLS, and its X-Forwarded-For is believed. */
+  readonly behindProxy?: boolean;
+  readonly clock?: Clock;
+  readonly logLevel?: AppOptions['logLevel'];
+  /** Where log lines (JSON) go. Default standard output. */
+  readonly logStream?: DestinationStream;
+  /** Milliseconds between looks at the online roles' age. Default 10 minutes. */
+  readonly refreshIntervalMs?: number;
+}
+
+export interface RunningServer {
+  /** Base URL of the API. */
+  readonly url: string;
+  /** Base URL of the signed repository. */
+  readonly repositoryUrl: string;
+  /** File with the operator's token. */
+  readonly tokenPath: string;
+  /** Set where keys and repository were made just now: to be told to the operator, plainly. */
+  readonly created: CreatedRepository | undefined;
+  /** Answers what is under way, writes what waits, lets go of the data directory. */
+  close(): Promise<void>;
+}
+
+const REFRESH_INTERVAL_MS = 10 * 60_000;
+/** Uploads never published are removed after a day. */
+const UPLOAD_LIFE_MS = 86_400_000;
+
+/**
+ * Starts a patch server. Throws `tls-required`, `tls-unusable`, `data-dir-busy`, `address-unusable`, `store-damaged`, and
+ * what `@kmend/trust` says of keys and repository (`repository-missing` where there is none and `initialize` is absent).
+ */
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  const clock = options.clock ?? systemClock;
+  const tls = await transport(options);
+  const { dataDir } = options;
+  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  await chmod(dataDir, 0o700);
+  const unlock = lockDirectory(join(dataDir, 'lock'), dataDir);
+  // Last opened, first closed.
+  const undo: (() => Promise<void> | void)[] = [unlock];
+  try {
+    const repositoryDirectory = join(dataDir, 'repository');
+    const created = await initialize(options, repositoryDirectory, clock);
+    const keys = await loadOnlineKeys(join(dataDir, 'keys'));
+    const repository = await openRepository({ repository: repositoryDirectory, keys, clock });
+    const store = await openStore(join(dataDir, 'store.sqlite'));
+    undo.unshift(() => store.destroy());
+    await recordLivepatches(store, repository, clock);
+    const uploads = join(dataDir, 'uploads');
+    await sweepUploads(uploads, clock);
+    const tokenPath = join(dataDir, 'operator-token');
+
+    const seen = new SeenBatch(store, (error) => app.server.log.error({ err: error }, 'cannot note reports'));
+    const context: AppContext = {
+      store,
+      repository,
+      repositoryDirectory,
+      uploads,
+      operatorToken: await operatorToken(tokenPath),
+      clock,
+      seen,
+      failures: new Limiter(30, 0.5, clock),
+      reports: new Limiter(30, 0.5, clock),
+    };
+    const app = await createApp(context, {
+      logLevel: options.logLevel ?? 'info',
+      logStream: options.logStream,
+      tls,
+      trustProxy: options.behindProxy === true,
+    });
+    undo.unshift(
+      () => app.server.close(),
+      () => seen.flush(),
+    );
+    await listen(app.server, options);
+
+    const refreshing = new AbortController();
+    const refreshed = keepFresh(
+      repository,
+      clock,
+      options.refreshIntervalMs ?? REFRESH_INTERVAL_MS,
+      refreshing.signal,
+      {
+        done: () => app.server.log.info('online roles signed again'),
+        failed(error) {
+          app.metrics.refreshFailures.inc();
+          app.server.log.error({ err: error }, 'cannot sign the online roles again');
+        },
+      },
+    );
+    undo.unshift(async () => {
+      refreshing.abort();
+      await refreshed;
+    });
+
+    const url = address(app.server, options, tls !== undefined);
+    let closed: Promise<void> | undefined;
+    return {
+      url,
+      repositoryUrl: `${url}${REPOSITORY_PREFIX.slice(0, -1)}`,
+      tokenPath,
+      created,
+      close() {
+        closed ??= runAll(undo);
+        return closed;
+      },
+    };
+  } catch (error) {
+    await runAll(undo);
+    throw error;
+  }
+}
+
+/** TLS where files are given; without TLS nothing but loopback, unless a proxy in front was named. */
+async function transport({ tls, host, behindProxy }: ServerOptions): Promise<AppOptions['tls']> {
+  if (tls !== undefined) {
+    try {
+      const [cert, key] = [await readFile(tls.cert), await readFile(tls.key)];
+      createSecureContext({ cert, key });
+      return { cert, key };
+    } catch (cause) {
+      throw new ServerError('tls-unusable', `certificate and key cannot be used: ${errorText(cause)}`, {
+        cause,
+        hint: `look at ${tls.cert} and ${tls.key}: both in PEM, and the key must belong to the certificate`,
+      });
+    }
+  }
+  if (behindProxy === true || isLoopback(host)) return undefined;
+  throw new ServerError('tls-required', `plain HTTP on ${host} would show tokens to everyone on the way`, {
+    hint: 'give a certificate and its key, or say that a proxy in front ends TLS, or listen on 127.0.0.1',
+  });
+}
+
+async function initialize(
+  { initialize: wanted, dataDir }: ServerOptions,
+  repository: string,
+  clock: Clock,
+): Promise<CreatedRepository | undefined> {
+  const exists = await stat(join(repository, 'metadata')).catch(() => undefined);
+  if (wanted === undefined || exists !== undefined) return undefined;
+  return createRepository({
+    offlineKeys: wanted.offlineKeys,
+    onlineKeys: join(dataDir, 'keys'),
+    repository,
+    clock,
+  });
+}
+
+/** The list of livepatches follows the signed repository, also after a crash between the two. */
+async function recordLivepatches(store: Database, repository: Repository, clock: Clock): Promise<void> {
+  const known = new Set((await listLivepatches(store)).map(({ buildId, serial }) => `${buildId} ${serial}`));
+  for (const { buildId, description } of await repository.livepatches()) {
+    if (known.has(`${buildId} ${description.serial}`)) continue;
+    const livepatch = await repository.manifest(buildId, description.serial);
+    if (livepatch !== undefined) await storeLivepatch(store, livepatch, description, clock);
+  }
+}
+
+async function sweepUploads(directory: string, clock: Clock): Promise<void> {
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  for (const name of await readdir(directory)) {
+    const path = join(directory, name);
+    const { mtimeMs } = await stat(path);
+    if (name.endsWith('.tmp') || clock.now().getTime() - mtimeMs > UPLOAD_LIFE_MS) await rm(path, { force: true });
+  }
+}
+
+async function listen(server: FastifyInstance, { host, port }: ServerOptions): Promise<void> {
+  try {
+    await server.listen({ host, port });
+  } catch (cause) {
+    throw new ServerError('address-unusable', `cannot listen on ${host} port ${port}: ${errorText(cause)}`, {
+      cause,
+      hint: 'choose another port or address, or stop what listens there',
+    });
+  }
+}
+
+function address(server: FastifyInstance, { host }: ServerOptions, secure: boolean): string {
+  const { port } = server.server.address() as AddressInfo;
+  const name = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '[::1]' : host.includes(':') ? `[${host}]` : host;
+  return `${secure ? 'https' : 'http'}://${name}:${port}`;
+}
+
+async function keepFresh(
+  repository: Repository,
+  clock: Clock,
+  intervalMs: number,
+  signal: AbortSignal,
+  report: { done(): void; failed(error: unknown): void },
+): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      if (await repository.refreshOnline()) report.done();
+    } catch (error) {
+      report.failed(error);
+    }
+    await clock.sleep(intervalMs, signal).catch(() => undefined);
+  }
+}
+
+async function runAll(steps: readonly (() => Promise<void> | void)[]): Promise<void> {
+  const failures: unknown[] = [];
+  for (const step of steps) {
+    try {
+      await step();
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  if (failures.length > 0) throw failures[0];
+}

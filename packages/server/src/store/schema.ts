@@ -1,0 +1,68 @@
+import type { Generated } from 'kysely';
+
+/** Tables as Kysely knows them. Times are ISO 8601 in UTC, truth values 0 and 1, JSON is text. */
+export interface Tables {
+  readonly activation_keys: ActivationKeyTable;
+  readonly hosts: HostTable;
+  readonly host_events: HostEventTable;
+  readonly livepatches: LivepatchTable;
+}
+
+interface ActivationKeyTable {
+  readonly id: string;
+  readonly name: string;
+  /** SHA-256 of the key. */
+  readonly hash: string;
+  readonly channel: string;
+  readonly seats: number | null;
+  readonly expires: string | null;
+  readonly revoked: number;
+  readonly created: string;
+}
+
+interface HostTable {
+  readonly id: string;
+  readonly key_id: string;
+  /** SHA-256 of the bearer token. */
+  readonly token_hash: string;
+  readonly hostname: string;
+  readonly release: string;
+  readonly build_id: string;
+  readonly channel: string;
+  readonly enrolled: string;
+  readonly last_report: string | null;
+  /** Sequence of the newest report; 0 before the first. */
+  readonly sequence: number;
+  /** SHA-256 of what the newest report said, without its time and sequence. */
+  readonly digest: string | null;
+  readonly effective_serial: number | null;
+  readonly facts: string;
+  readonly status: string;
+  readonly livepatches: string;
+  /** The five axes again, for counting. */
+  readonly contact: string;
+  readonly coverage: string;
+  readonly loaded: string;
+  readonly transition: string;
+  readonly verified: string;
+}
+
+interface HostEventTable {
+  readonly id: Generated<number>;
+  readonly host_id: string;
+  readonly at: string;
+  readonly code: string;
+  readonly message: string;
+  readonly serial: number | null;
+}
+
+interface LivepatchTable {
+  readonly build_id: string;
+  readonly serial: number;
+  readonly release: string;
+  readonly published: string;
+  /** LivepatchTarget. */
+  readonly target: string;
+  /** FixSummary[]. */
+  readonly fixes: string;
+}

@@ -1,0 +1,62 @@
+import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
+import { type Dialect, SqliteDialect } from 'kysely';
+import { ServerError } from '../error.ts';
+
+/** Statements kept prepared; the queries of this package are fewer. */
+const CACHE_SIZE = 200;
+
+type Statement = ReturnType<DatabaseSync['prepare']>;
+
+/**
+ * Kysely's SQLite dialect over `node:sqlite`: it expects the small part of better-sqlite3's shape that this gives.
+ * Write-ahead log, and every commit is on disk when it returns (`synchronous = FULL`).
+ */
+export function openSqlite(path: string): Dialect {
+  const database = openDatabase(path);
+  const statements = new Map<string, Statement>();
+  const prepare = (sql: string): Statement => {
+    const known = statements.get(sql);
+    if (known !== undefined) return known;
+    const statement = database.prepare(sql);
+    if (statements.size >= CACHE_SIZE) statements.clear();
+    statements.set(sql, statement);
+    return statement;
+  };
+  return new SqliteDialect({
+    database: {
+      close: () => database.close(),
+      prepare(sql) {
+        const statement = prepare(sql);
+        return {
+          // A statement that yields no columns changes something.
+          reader: statement.columns().length > 0,
+          all: (parameters) => statement.all(...values(parameters)),
+          run: (parameters) => statement.run(...values(parameters)),
+          iterate: (parameters) => statement.iterate(...values(parameters)),
+        };
+      },
+    },
+  });
+}
+
+function openDatabase(path: string): DatabaseSync {
+  try {
+    const database = new DatabaseSync(path, { timeout: 5000 });
+    database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;');
+    return database;
+  } catch (cause) {
+    throw new ServerError('store-damaged', `cannot open the store ${path}: ${(cause as Error).message}`, {
+      cause,
+      hint: 'restore it from a backup; hosts keep running meanwhile, and enrol again if there is none',
+    });
+  }
+}
+
+function values(parameters: readonly unknown[]): SQLInputValue[] {
+  return parameters.map((value) => {
+    if (value === null || typeof value === 'string' || typeof value === 'number' || typeof value === 'bigint')
+      return value;
+    if (typeof value === 'boolean') return value ? 1 : 0;
+    throw new TypeError(`${typeof value} is no SQLite value`);
+  });
+}

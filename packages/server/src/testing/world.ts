@@ -1,0 +1,139 @@
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { sha256 } from '@kmend/base/node';
+import type { HostFacts, Livepatch, Report } from '@kmend/protocol';
+import { loadReleaseKey } from '@kmend/trust';
+import { type ApiClient, createApiClient } from '../client/api-client.ts';
+import { type RunningServer, type ServerOptions, startServer } from '../server.ts';
+
+export const BUILD_ID = 'ab'.repeat(20);
+
+export interface TestServer {
+  readonly server: RunningServer;
+  readonly api: ApiClient;
+  readonly token: string;
+  /** Log lines so far, as text. */
+  log(): string;
+  path(...parts: string[]): string;
+  /** Stops the server and starts it again on the same data. */
+  restart(more?: Partial<ServerOptions>): Promise<TestServer>;
+}
+
+export interface Cleanup {
+  after(work: () => Promise<void>): void;
+}
+
+/** A real server on loopback with a fresh data directory. */
+export async function testServer(t: Cleanup, more: Partial<ServerOptions> = {}): Promise<TestServer> {
+  const directory = await mkdtemp(join(tmpdir(), 'kmend-server-'));
+  t.after(() => rm(directory, { recursive: true, force: true }));
+  return start(t, directory, more);
+}
+
+async function start(t: Cleanup, directory: string, more: Partial<ServerOptions>): Promise<TestServer> {
+  const path = (...parts: string[]): string => join(directory, ...parts);
+  let log = '';
+  const server = await startServer({
+    dataDir: path('data'),
+    initialize: { offlineKeys: path('keys') },
+    host: '127.0.0.1',
+    port: 0,
+    logStream: {
+      write(line) {
+        log += line;
+      },
+    },
+    ...more,
+  });
+  t.after(() => server.close());
+  const token = (await readFile(server.tokenPath, 'utf8')).trim();
+  const api = createApiClient({ url: server.url, token, signal: new AbortController().signal });
+  return {
+    server,
+    api,
+    token,
+    log: () => log,
+    path,
+    async restart(again = more) {
+      await server.close();
+      return start(t, directory, again);
+    },
+  };
+}
+
+export function exampleFacts(hostname = 'web-1'): HostFacts {
+  return {
+    hostname,
+    machineArch: 'x86_64',
+    osRelease: 'Debian GNU/Linux 12 (bookworm)',
+    kernel: { release: '6.1.0-47-amd64', buildId: BUILD_ID, version: '#1 SMP' },
+    bootId: '00000000-0000-4000-8000-000000000001',
+    bootedAt: '2026-11-01T00:00:00Z',
+    agentVersion: '0.1.0',
+    hardwareFlaws: [{ name: 'spectre_v1', state: 'Mitigation: usercopy' }],
+    microcode: null,
+  };
+}
+
+export function exampleReport(sequence: number, more: Partial<Report> = {}): Report {
+  const axis = { since: null, seen: '2026-11-02T00:00:00Z' };
+  return {
+    schema: 'kmend.report/1',
+    at: '2026-11-02T00:00:00Z',
+    sequence,
+    channel: 'stable',
+    facts: exampleFacts(),
+    status: {
+      contact: { ...axis, state: 'ok' },
+      coverage: { ...axis, state: 'current' },
+      loaded: { ...axis, state: 'loaded' },
+      transition: { ...axis, state: 'complete' },
+      verified: { ...axis, state: 'verified' },
+    },
+    livepatches: [],
+    effectiveSerial: 1,
+    events: [],
+    ...more,
+  };
+}
+
+/** Writes what `kmend build --out` would. */
+export async function writeArtifact(directory: string, n: number): Promise<string> {
+  const module = Buffer.alloc(2000 + n, n);
+  const id = sha256(`livepatch ${n}`).slice(0, 12);
+  const manifest: Livepatch = {
+    schema: 'kmend.livepatch/1',
+    id,
+    module: `kmend_${id}`,
+    kind: 'cumulative',
+    kernel: { buildId: BUILD_ID, release: '6.1.0-47-amd64', version: '6.1.170-3', arch: 'x86_64' },
+    fixes: [{ id: `CVE-2026-${1000 + n}`, title: 'a fix', severity: 'high', hardware: false }],
+    verdict: 'patchable',
+    reasons: [],
+    reviewAccepted: false,
+    objects: [],
+    byteProof: { compared: 1, equal: 1, different: [] },
+    file: { name: 'livepatch.ko', sha256: sha256(module), size: module.length },
+    inputs: {
+      fixes: {},
+      config: sha256('config'),
+      moduleSymvers: sha256('symvers'),
+      vmlinux: sha256('vmlinux'),
+      source: sha256('source'),
+    },
+    compiler: 'gcc',
+    builder: { name: 'kmend', version: '0.1.0' },
+  };
+  await mkdir(directory, { recursive: true });
+  await writeFile(join(directory, 'livepatch.ko'), module);
+  await writeFile(join(directory, 'livepatch.json'), JSON.stringify(manifest));
+  return directory;
+}
+
+/** Makes, signs and publishes livepatch `n` through the API. */
+export async function publish({ api, path }: TestServer, n: number) {
+  const releaseKey = await loadReleaseKey(path('keys'));
+  const livepatch = await writeArtifact(path(`artifact-${n}`), n);
+  return api.publish({ livepatch, channel: 'stable', releaseKey });
+}
