@@ -182,12 +182,14 @@ function checkStaticLocals(
   refuse: Refuse,
 ): void {
   for (const atom of changed.keys()) {
+    const told = new Set<string>();
     for (const relocation of patched.relocationsIn(atom)) {
       const target = patched.targetOf(atom.section, relocation).atom;
       if (target?.kind !== 'data' || target.symbol === undefined || isNoise(target)) continue;
       const base = stem(target.symbol.name);
       const counts = [original.stemCounts.get(base) ?? 0, patched.stemCounts.get(base) ?? 0];
-      if (counts[0] !== 0 && counts[0] !== counts[1]) {
+      if (counts[0] !== 0 && counts[0] !== counts[1] && !told.has(base)) {
+        told.add(base);
         refuse(
           'static-local-ambiguous',
           `${nameOf(atom)} uses ${base}, of which there were ${counts[0]} and now are ${counts[1]}`,

@@ -45,23 +45,27 @@ export function destinationOf(
 ): Destination {
   const target = view.targetOf(from.section, relocation);
   const { atom } = target;
-  if (atom !== undefined && isOwn(change, from, atom, relocation)) return { kind: 'own', target: { ...target, atom } };
+  if (atom !== undefined && isOwn(change, from, { ...target, atom }, relocation))
+    return { kind: 'own', target: { ...target, atom } };
   return { kind: 'kernel', target };
 }
 
-function isOwn(change: Change, from: Atom | Entry, atom: Atom, relocation: Relocation): boolean {
+function isOwn(
+  change: Change,
+  from: Atom | Entry,
+  { atom, offset }: Target & { atom: Atom },
+  relocation: Relocation,
+): boolean {
   if (atom.symbol === undefined || change.added.has(atom)) return true;
-  const name = atom.symbol.name;
+  const { name } = atom.symbol;
   if (atom.kind === 'data') return isOwnCopy(name, atom.section.name);
-  if (atom === from || coldParent(name) !== undefined) return true;
-  if (isEntry(from)) return true;
-  // Out-of-line pieces jump back into the function they belong to.
-  if ((from.section.flags & SHF_EXECINSTR) !== 0 && !('kind' in from && from.kind === 'function')) return true;
-  // A cold part jumps back into its parent.
-  const parent = 'symbol' in from ? coldParent(from.symbol?.name ?? '') : undefined;
-  if (parent === name) return true;
+  if (isEntry(from) || coldParent(name) !== undefined) return true;
   // A call goes straight to the new code; an address that is kept somewhere must stay right after a revert: the kernel's own.
-  return change.changed.has(atom) && relocation.type === R_X86_64_PLT32;
+  if (relocation.type === R_X86_64_PLT32 && change.changed.has(atom)) return true;
+  if (offset === 0 && relocation.type !== R_X86_64_PLT32) return false;
+  // Jumps and labels inside a function, from its cold part, and from its pieces out of line.
+  const isPiece = from.kind !== 'function' && (from.section.flags & SHF_EXECINSTR) !== 0;
+  return atom === from || isPiece || coldParent(from.symbol?.name ?? '') === name;
 }
 
 function isEntry(part: Atom | Entry): part is Entry {

@@ -33,6 +33,8 @@ export function isOwnCopy(name: string, section: string): boolean {
     OWN_COPY.has(stem(name)) ||
     name.startsWith('__UNIQUE_ID_') ||
     name.startsWith('.L') ||
+    // A constant inside a function: nothing but that function can name it, and nothing can change it.
+    (/\.\d+$/.test(name) && section.startsWith('.rodata')) ||
     section === '.data.once' ||
     section === '.data..once' ||
     section === '__dyndbg' ||

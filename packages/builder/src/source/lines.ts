@@ -27,31 +27,35 @@ export function markLines(name: string, text: string, changes: readonly ChangedL
   const out = [`#line 1 "${name}"`];
   let shift = 0;
   let pending = false;
-  let certain = true;
   let next = 0;
-  const lines = text.split('\n');
-  for (const [index, line] of lines.entries()) {
+  let inComment = false;
+  let before = '';
+  for (const [index, line] of text.split('\n').entries()) {
     const number = index + 1;
     for (let change = changes[next]; change !== undefined && number > change.patched.to; change = changes[++next]) {
       shift = change.original.to - change.patched.to;
       pending = true;
-      certain = false;
     }
-    const before = lines[index - 1] ?? '';
-    // A directive may not stand inside a macro's arguments, a continued line or a string: only after a whole statement.
-    if (pending && isBoundary(before)) {
+    // A directive may not stand inside a macro's arguments, a continued line or a comment: only behind a whole statement.
+    if (pending && !inComment && /(?:[;{}]|\*\/)\s*$/.test(before) && !before.trimStart().startsWith('#')) {
       out.push(`#line ${number + shift}`);
       pending = false;
-    } else if (!certain && before === '}') {
-      // The first place may have been inside a comment, where it does nothing; a closed function is not.
-      out.push(`#line ${number + shift}`);
-      certain = true;
     }
     out.push(line);
+    inComment = endsInComment(line, inComment);
+    before = line;
   }
   return out.join('\n');
 }
 
-function isBoundary(line: string): boolean {
-  return /(?:[;{}]|\*\/)\s*$/.test(line) && !line.trimStart().startsWith('#');
+/** Whether a block comment is open behind a line, when it was (or was not) in front of it. */
+function endsInComment(line: string, open: boolean): boolean {
+  let inside = open;
+  // Literals are skipped as a whole, so that what looks like a comment in them is not one.
+  for (const [token] of line.matchAll(/"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\/\/|\/\*|\*\//g)) {
+    if (inside) inside = !token.includes('*/');
+    else if (token === '//') return false;
+    else if (token === '/*') inside = true;
+  }
+  return inside;
 }

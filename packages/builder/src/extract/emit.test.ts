@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { readElf, SHN_UNDEF, STB_GLOBAL, writeElf } from '@kmend/elf';
+import { compareUnit } from '../compare/compare.ts';
+import { objectOf } from '../testing/gcc.ts';
+import { type Extracted, emit } from './emit.ts';
+import { select } from './extract.ts';
+
+async function extract(before: string, after: string): Promise<Extracted> {
+  const patched = await objectOf(after);
+  const change = compareUnit({ source: 'a/unit.c', object: 'vmlinux' }, await objectOf(before), patched);
+  assert.deepEqual(change.reasons, []);
+  return emit(patched, change, select(patched, change), 'alias_');
+}
+
+const BASE = `
+int printk(const char *, ...); int shared; static int hidden; extern int (*hook)(int);
+static __attribute__((noinline)) int helper(int a) { return a + hidden++; }
+__attribute__((noinline)) int changed(int a) { shared += a; hook = changed; printk("first %d", a); return helper(a); }
+int other(int a) { printk("second"); return changed(a); }
+`;
+
+test('what is extracted holds the new code, its strings, and nothing of the rest', async () => {
+  const { file, replacements, needs } = await extract(BASE, BASE.replace('shared += a', 'shared -= a'));
+  assert.deepEqual(replacements, [{ originalName: 'changed', alias: 'alias_0' }]);
+  const defined = file.symbols.filter(({ place, name }) => place !== SHN_UNDEF && name !== '').map(({ name }) => name);
+  assert.deepEqual(defined.sort(), ['alias_0', 'changed']);
+  const text = Buffer.concat(file.sections.map(({ data }) => data)).toString('latin1');
+  assert.match(text, /first %d/);
+  assert.doesNotMatch(text, /second/);
+  assert.deepEqual(needs.map(({ name }) => name).sort(), [
+    '__fentry__',
+    'changed',
+    'helper',
+    'hook',
+    'printk',
+    'shared',
+  ]);
+});
+
+test('an address that is kept refers to the function of the kernel, not to the new one', async () => {
+  const { file } = await extract(BASE, BASE.replace('shared += a', 'shared -= a'));
+  const kept = file.symbols.filter(({ name }) => name === 'changed');
+  assert.deepEqual(kept.map(({ place }) => place === SHN_UNDEF).sort(), [false, true]);
+  const targets = file.sections
+    .flatMap(({ relocations }) => relocations)
+    .filter(({ symbol }) => symbol.name === 'changed');
+  assert.deepEqual(
+    targets.map(({ symbol }) => symbol.place),
+    [SHN_UNDEF],
+  );
+});
+
+test('a new static function comes along and is called directly', async () => {
+  const after = BASE.replace(
+    '__attribute__((noinline)) int changed(int a) {',
+    'static __attribute__((noinline)) int fresh(int a) { return helper(a) + 1; } __attribute__((noinline)) int changed(int a) { a = fresh(a);',
+  );
+  const { file, replacements } = await extract(BASE, after);
+  assert.deepEqual(
+    replacements.map(({ originalName }) => originalName),
+    ['changed'],
+  );
+  const fresh = file.symbols.find(({ name }) => name === 'fresh');
+  assert.ok(fresh !== undefined && fresh.place !== SHN_UNDEF);
+});
+
+test('the object can be written and read again', async () => {
+  const { file } = await extract(BASE, BASE.replace('shared += a', 'shared -= a'));
+  const again = readElf(writeElf(file));
+  assert.deepEqual(
+    again.symbols
+      .filter(({ bind }) => bind === STB_GLOBAL)
+      .map(({ name }) => name)
+      .sort(),
+    file.symbols
+      .filter(({ bind }) => bind === STB_GLOBAL)
+      .map(({ name }) => name)
+      .sort(),
+  );
+});

@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import {
+  type ElfFile,
+  type ElfSymbol,
+  ET_REL,
+  R_X86_64_64,
+  readElf,
+  type Section,
+  SHF_ALLOC,
+  SHF_EXECINSTR,
+  SHF_WRITE,
+  SHN_LIVEPATCH,
+  SHN_UNDEF,
+  SHT_PROGBITS,
+  STB_GLOBAL,
+  STB_LOCAL,
+  STT_FUNC,
+  STT_NOTYPE,
+  writeElf,
+} from '@kmend/elf';
+import type { Resolution } from '../types.ts';
+import { convertModule, lateReferences, nameReferences } from './klp.ts';
+
+const section = (name: string, flags: number): Section => ({
+  name,
+  type: SHT_PROGBITS,
+  flags: flags | SHF_ALLOC,
+  address: 0n,
+  align: 8,
+  entrySize: 0,
+  data: new Uint8Array(32),
+  size: 32,
+  relocations: [],
+});
+const symbol = (name: string, place: Section | number, bind = STB_GLOBAL, type = STT_NOTYPE): ElfSymbol => ({
+  name,
+  value: 0n,
+  size: 8,
+  bind,
+  type,
+  other: 0,
+  place,
+});
+
+function module(): { file: ElfFile; text: Section; table: Section } {
+  const text = section('.text.f', SHF_EXECINSTR);
+  const table = section('__jump_table', SHF_WRITE);
+  const local = symbol('f', text, STB_LOCAL, STT_FUNC);
+  const alias = symbol('alias_0', text, STB_GLOBAL, STT_FUNC);
+  const hidden = symbol('hidden', SHN_UNDEF);
+  const ofModule = symbol('inner', SHN_UNDEF);
+  const exported = symbol('kfree', SHN_UNDEF);
+  const refer = (to: ElfSymbol, offset: number) => ({ offset, type: R_X86_64_64, symbol: to, addend: 0n });
+  text.relocations = [refer(hidden, 0), refer(ofModule, 8), refer(exported, 16)];
+  table.relocations = [refer(alias, 0), refer(ofModule, 8)];
+  return {
+    file: {
+      type: ET_REL,
+      sections: [text, table],
+      symbols: [local, alias, hidden, ofModule, exported],
+      livepatchRelocations: [],
+      segments: [],
+    },
+    text,
+    table,
+  };
+}
+
+const resolutions = new Map<string, Resolution>([
+  ['hidden', { kind: 'klp', name: 'hidden', object: 'vmlinux', symbol: 'hidden', sympos: 2 }],
+  ['inner', { kind: 'klp', name: 'inner', object: 'some_mod', symbol: 'inner', sympos: 0 }],
+  ['kfree', { kind: 'export', name: 'kfree', exportedName: 'kfree', namespace: '' }],
+]);
+
+test('references move into a table an object and section, exports stay, aliases go', () => {
+  const { file } = module();
+  nameReferences(file, resolutions);
+  convertModule(file, 'alias_');
+  const again = readElf(writeElf(file));
+  const tables = again.livepatchRelocations.map(
+    ({ name, relocations }) => `${name} ${relocations.map((entry) => entry.symbol.name).join()}`,
+  );
+  assert.deepEqual(tables.sort(), [
+    '.klp.rela.some_mod..text.f .klp.sym.some_mod.inner,0',
+    '.klp.rela.some_mod.__jump_table .klp.sym.some_mod.inner,0',
+    '.klp.rela.vmlinux..text.f .klp.sym.vmlinux.hidden,2',
+  ]);
+  const left = again.sections.flatMap(({ relocations }) => relocations.map((entry) => entry.symbol.name));
+  assert.deepEqual(left.sort(), ['f', 'kfree']);
+  for (const { name, place } of again.symbols) {
+    if (name.startsWith('.klp.')) assert.equal(place, SHN_LIVEPATCH);
+    assert.ok(!name.startsWith('alias_'));
+  }
+});
+
+test('a table that is used while loading must not wait for a module', () => {
+  const { file } = module();
+  const codes = lateReferences('a/unit.c', file, resolutions).map(({ code }) => code);
+  assert.deepEqual(codes, ['jump-label-module-key']);
+});
+
+test('a name that the kernel could not read back is refused', () => {
+  const { file } = module();
+  const long = new Map(resolutions).set('inner', {
+    kind: 'klp',
+    name: 'inner',
+    object: 'm'.repeat(56),
+    symbol: 'inner',
+    sympos: 0,
+  });
+  assert.throws(() => nameReferences(file, long), /too long/);
+});

@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { run } from '@kmend/base/node';
+import { markLines, parseChanges } from './lines.ts';
+
+/** The number that the compiler gives to each `MARK` of a text. */
+async function numbers(before: string, after: string): Promise<string[]> {
+  const directory = await mkdtemp(join(tmpdir(), 'kmend-lines-'));
+  try {
+    await writeFile(join(directory, 'a'), before);
+    await writeFile(join(directory, 'b'), after);
+    const diff = await run('diff', [join(directory, 'a'), join(directory, 'b')]);
+    const marked = markLines('dir/unit.c', after, parseChanges(diff.stdout.toString()));
+    const result = await run('gcc', ['-E', '-P', '-x', 'c', '-'], { stdin: marked });
+    return [...result.stdout.toString().matchAll(/MARK_(\w+) (\d+)/g)].map(([, name, line]) => `${name} ${line}`);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+const BEFORE = `int a(void)
+{
+	return 1;
+}
+int b(void)
+{
+	MARK_b __LINE__;
+}
+/* a comment;
+ * that ends a line so;
+ */
+int c(void)
+{
+	MARK_c __LINE__;
+}
+`;
+
+test('lines behind an added, a removed and a changed one keep their numbers', async () => {
+  const unchanged = await numbers(BEFORE, BEFORE);
+  assert.deepEqual(unchanged, ['b 7', 'c 14']);
+  assert.deepEqual(
+    await numbers(BEFORE, BEFORE.replace('\treturn 1;\n', '\tcall();\n\tmore();\n\treturn 1;\n')),
+    unchanged,
+  );
+  assert.deepEqual(await numbers(BEFORE, BEFORE.replace('\treturn 1;\n', '')), unchanged);
+  assert.deepEqual(await numbers(BEFORE, BEFORE.replace('int b(void)', 'int b(long x,\n\tlong y)')), unchanged);
+  assert.deepEqual(await numbers(BEFORE, BEFORE.replace('/* a comment;', '/* a comment;\n * longer;')), unchanged);
+});
+
+test('the name that __FILE__ shows is that in the tree', () => {
+  assert.match(markLines('dir/unit.c', 'x\n', []), /^#line 1 "dir\/unit.c"\nx\n$/);
+});
