@@ -1,19 +1,13 @@
 import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
-import { advance } from '../agent/advance.ts';
-import { type BootOutcome, boot, reconcileBoot } from '../agent/boot.ts';
-import { commit } from '../agent/context.ts';
 import { readStatus } from '../agent/status.ts';
 import type { Edges } from '../edges/edges.ts';
 import { AgentError, exitCodes } from '../error.ts';
 import { enrol } from '../server/enrol.ts';
-import { type Command, createActor, perform } from '../service/commands.ts';
 import { askService } from '../service/control.ts';
-import { notifyReady } from '../service/notify.ts';
-import { runService } from '../service/run.ts';
-import { createQueue, sleep } from '../service/sleep.ts';
-import * as machine from '../state/machine.ts';
-import { assertRoot, openSession, trustCertificates } from './session.ts';
+import type { Command } from '../service/orders.ts';
+import { trustCertificates } from './certificates.ts';
+import { assertRoot } from './root.ts';
 import type { Terminal } from './terminal.ts';
 import { commandText, statusText } from './text.ts';
 
@@ -31,27 +25,9 @@ export type Values = Readonly<Record<string, string | boolean | undefined>>;
 /** Asks the service, or acts in this process where none is running. */
 async function order(context: Context, command: Command): Promise<number> {
   assertRoot(context.uid);
-  const { edges, terminal, signal } = context;
+  const { terminal, signal } = context;
   const tell = (line: string): void => terminal.note(line);
-  let result = await askService(command, tell, signal);
-  if (result === undefined) {
-    const { agent, lock } = await openSession(edges, {
-      patient: true,
-      journal: false,
-      write: (line) => terminal.note(line.trimEnd()),
-    });
-    try {
-      await reconcileBoot(agent);
-      result = await perform(
-        createActor(agent, createQueue(), signal, () => {}),
-        command,
-        signal,
-        tell,
-      );
-    } finally {
-      lock.release();
-    }
-  }
+  const result = (await askService(command, tell, signal)) ?? (await (await act()).orderHere(context, command));
   terminal.result(result, commandText);
   return 0;
 }
@@ -68,55 +44,12 @@ export async function status({ edges, terminal, uid }: Context): Promise<number>
   return document.exitCode;
 }
 
-export async function run({ edges, env, uid, signal }: Context): Promise<number> {
-  assertRoot(uid);
-  const { agent, lock } = await openSession(edges, logging(env, true));
-  try {
-    const notify = (): Promise<void> => notifyReady(edges.run, env['NOTIFY_SOCKET'], 'watching');
-    await runService(agent, signal, notify);
-  } finally {
-    lock.release();
-  }
-  return 0;
-}
+/** The acting half, with the repository client in it, is loaded only where it is needed: asking the service is quick. */
+const act = (): Promise<typeof import('./act.ts')> => import('./act.ts');
 
-/** Longest that a boot waits for a transition; the service follows it further. */
-const BOOT_WAIT_MS = 30_000;
-
-export async function bootCommand({ edges, env, uid, signal, terminal }: Context): Promise<number> {
-  assertRoot(uid);
-  const { agent, lock } = await openSession(edges, logging(env, false));
-  try {
-    const outcome: BootOutcome = await boot(agent);
-    const until = edges.clock.monotonic() + BOOT_WAIT_MS;
-    while (!signal.aborted && edges.clock.monotonic() < until) {
-      const state = machine.stateOf(agent.store.journal);
-      if (state !== 'transition' && state !== 'replacing') break;
-      await sleep(edges.clock, (await advance(agent)) ?? 0, signal);
-    }
-    const state = machine.stateOf(agent.store.journal);
-    terminal.result({ outcome, state }, (it) => `boot: ${it.outcome} (${it.state})`);
-  } finally {
-    lock.release();
-  }
-  return 0;
-}
-
-export async function shutdown({ edges, env, uid, terminal }: Context): Promise<number> {
-  assertRoot(uid);
-  const { agent, lock } = await openSession(edges, logging(env, true));
-  try {
-    if (agent.store.journal.current !== null) await commit(agent, machine.markShutdown);
-    terminal.result({ state: machine.stateOf(agent.store.journal) }, (it) => `shutdown noted (${it.state})`);
-  } finally {
-    lock.release();
-  }
-  return 0;
-}
-
-function logging(env: Context['env'], patient: boolean): Parameters<typeof openSession>[1] {
-  return { patient, journal: env['JOURNAL_STREAM'] !== undefined, write: (line) => process.stderr.write(line) };
-}
+export const run = async (context: Context): Promise<number> => (await act()).run(context);
+export const bootCommand = async (context: Context): Promise<number> => (await act()).bootCommand(context);
+export const shutdown = async (context: Context): Promise<number> => (await act()).shutdown(context);
 
 export async function enrolCommand(context: Context, values: Values): Promise<number> {
   assertRoot(context.uid);

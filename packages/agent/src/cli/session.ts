@@ -1,6 +1,3 @@
-import { readFile } from 'node:fs/promises';
-import { getCACertificates, setDefaultCACertificates } from 'node:tls';
-import { errorText } from '@kmend/base';
 import { openRepositoryClient } from '@kmend/trust';
 import { type Agent, openAgent } from '../agent/context.ts';
 import { loadIdentity } from '../config/identity.ts';
@@ -8,31 +5,9 @@ import { loadConfig } from '../config/load.ts';
 import { repositoryUrl } from '../config/schema.ts';
 import type { Edges } from '../edges/edges.ts';
 import { paths } from '../edges/paths.ts';
-import { AgentError } from '../error.ts';
 import { createLog } from '../log.ts';
 import { type Lock, takeLock, waitForLock } from '../service/lock.ts';
-
-export function assertRoot(uid: number | undefined): void {
-  if (uid === 0) return;
-  throw new AgentError('not-root', 'only root may ask the agent', { hint: 'run it with sudo' });
-}
-
-/** Trusts what the distribution trusts, what Node brings, and the owner's own authority, for every connection. */
-export async function trustCertificates(caFile: string | undefined): Promise<void> {
-  const known = [...getCACertificates('bundled'), ...getCACertificates('system')];
-  if (caFile === undefined) {
-    setDefaultCACertificates(known);
-    return;
-  }
-  try {
-    setDefaultCACertificates([...known, await readFile(caFile, 'utf8')]);
-  } catch (error) {
-    throw new AgentError('config-invalid', `${caFile} holds no certificate that can be used: ${errorText(error)}`, {
-      cause: error,
-      hint: 'give a PEM file of the certificate authority',
-    });
-  }
-}
+import { trustCertificates } from './certificates.ts';
 
 export interface Session {
   readonly agent: Agent;

@@ -1,5 +1,5 @@
 import type { StatusDocument } from '../agent/status.ts';
-import type { CommandResult } from '../service/commands.ts';
+import type { CommandResult } from '../service/orders.ts';
 
 const reasons: Record<string, string> = {
   'not-covered': 'the repository has nothing for this kernel',

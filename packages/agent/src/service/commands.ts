@@ -1,29 +1,10 @@
-import { z } from 'zod';
 import { advance } from '../agent/advance.ts';
 import { type CheckResult, check } from '../agent/check.ts';
 import type { Agent } from '../agent/context.ts';
 import { resume, revert } from '../agent/revert.ts';
 import { AgentError } from '../error.ts';
+import type { Command, CommandResult } from './orders.ts';
 import { sleep } from './sleep.ts';
-
-/** What a person can ask of the one actor, over the socket or in their own process. */
-export const Command = z.discriminatedUnion('command', [
-  z.object({ command: z.literal('check') }),
-  z.object({ command: z.literal('revert'), untilNewer: z.boolean() }),
-  z.object({ command: z.literal('resume') }),
-]);
-export type Command = z.infer<typeof Command>;
-
-export const CommandResult = z.object({
-  action: z.enum(['none', 'load', 'revert', 'resume']),
-  reason: z.string().nullable(),
-  chosen: z.int().nullable(),
-  /** State of the livepatch afterwards. */
-  state: z.string(),
-  /** Serial in question; `null`: none. */
-  serial: z.int().nullable(),
-});
-export type CommandResult = z.infer<typeof CommandResult>;
 
 const CHECK_TIMEOUT_MS = 15 * 60_000;
 

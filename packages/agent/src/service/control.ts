@@ -5,7 +5,7 @@ import { errorCode, errorText, KmendError } from '@kmend/base';
 import { z } from 'zod';
 import { paths } from '../edges/paths.ts';
 import { AgentError } from '../error.ts';
-import { Command, CommandResult } from './commands.ts';
+import { Command, CommandResult } from './orders.ts';
 
 /** One JSON document a line, from the service: any number of `told`, then one of the others. */
 const Line = z.union([

@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict';
+import { Readable } from 'node:stream';
+import { test } from 'node:test';
+import { TestKernel } from '../testing/kernel.ts';
+import { runProgram } from './program.ts';
+
+async function call(kernel: TestKernel, uid: number, ...argv: string[]) {
+  const out: string[] = [];
+  const err: string[] = [];
+  const streams = {
+    out: { write: (text: string) => out.push(text) },
+    err: { write: (text: string) => err.push(text) },
+  };
+  const { signal } = new AbortController();
+  const exitCode = await runProgram(argv, streams, {
+    edges: kernel.edges(),
+    env: {},
+    uid,
+    stdin: Readable.from([]),
+    signal,
+  });
+  return { exitCode, out: out.join(''), err: err.join('') };
+}
+
+test('help, version and wrong usage need no root', async (t) => {
+  const kernel = await TestKernel.make();
+  t.after(() => kernel.remove());
+  assert.match((await call(kernel, 1000, '--help')).out, /Exit codes of status: 0 latest/);
+  assert.equal((await call(kernel, 1000, 'status', '--help')).exitCode, 0);
+  assert.match((await call(kernel, 1000, '--version')).out, /^\d+\.\d+\.\d+\n$/);
+  for (const argv of [['nothing'], ['constructor'], ['status', '--wrong'], ['check', 'now']]) {
+    const { exitCode, out } = await call(kernel, 1000, ...argv, '--json');
+    assert.equal(exitCode, 6, argv.join(' '));
+    assert.equal(JSON.parse(out).error.code, 'usage');
+  }
+});
+
+test('not root, then not enrolled: code, hint, exit code 5, also as JSON', async (t) => {
+  const kernel = await TestKernel.make();
+  t.after(() => kernel.remove());
+  for (const command of ['status', 'check', 'revert', 'resume', 'run', 'boot', 'shutdown', 'enrol']) {
+    const { exitCode, err } = await call(kernel, 1000, command);
+    assert.equal(exitCode, 5, command);
+    assert.match(err, /\[not-root\]\n {2}run it with sudo/, command);
+  }
+  const { exitCode, out } = await call(kernel, 0, 'status', '--json');
+  assert.equal(exitCode, 5);
+  assert.equal(JSON.parse(out).error.code, 'not-enrolled');
+});
