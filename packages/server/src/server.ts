@@ -59,6 +59,8 @@ export interface RunningServer {
 }
 
 const REFRESH_INTERVAL_MS = 10 * 60_000;
+/** Milliseconds that closing waits for answers under way. */
+const CLOSE_TIMEOUT_MS = 5000;
 /** Uploads never published are removed after a day. */
 const UPLOAD_LIFE_MS = 86_400_000;
 
@@ -106,25 +108,23 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       trustProxy: options.behindProxy === true,
     });
     undo.unshift(
-      () => app.server.close(),
+      () => closeServer(app.server),
       () => seen.flush(),
     );
+    const refresh = async (): Promise<void> => {
+      try {
+        if (await repository.refreshOnline()) app.server.log.info('online roles signed again');
+      } catch (error) {
+        app.metrics.refreshFailures.inc();
+        app.server.log.error({ err: error }, 'cannot sign the online roles again');
+      }
+    };
+    // Before anyone asks: after a long stop the first host finds fresh metadata.
+    await refresh();
     await listen(app.server, options);
 
     const refreshing = new AbortController();
-    const refreshed = keepFresh(
-      repository,
-      clock,
-      options.refreshIntervalMs ?? REFRESH_INTERVAL_MS,
-      refreshing.signal,
-      {
-        done: () => app.server.log.info('online roles signed again'),
-        failed(error) {
-          app.metrics.refreshFailures.inc();
-          app.server.log.error({ err: error }, 'cannot sign the online roles again');
-        },
-      },
-    );
+    const refreshed = repeat(refresh, clock, options.refreshIntervalMs ?? REFRESH_INTERVAL_MS, refreshing.signal);
     undo.unshift(async () => {
       refreshing.abort();
       await refreshed;
@@ -213,26 +213,22 @@ async function listen(server: FastifyInstance, { host, port }: ServerOptions): P
   }
 }
 
+/** Waits for answers under way; connections that are still busy after a while are cut. */
+async function closeServer(server: FastifyInstance): Promise<void> {
+  const cut = setTimeout(() => server.server.closeAllConnections(), CLOSE_TIMEOUT_MS);
+  await server.close().finally(() => clearTimeout(cut));
+}
+
 function address(server: FastifyInstance, { host }: ServerOptions, secure: boolean): string {
   const { port } = server.server.address() as AddressInfo;
   const name = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '[::1]' : host.includes(':') ? `[${host}]` : host;
   return `${secure ? 'https' : 'http'}://${name}:${port}`;
 }
 
-async function keepFresh(
-  repository: Repository,
-  clock: Clock,
-  intervalMs: number,
-  signal: AbortSignal,
-  report: { done(): void; failed(error: unknown): void },
-): Promise<void> {
+async function repeat(work: () => Promise<void>, clock: Clock, intervalMs: number, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
-    try {
-      if (await repository.refreshOnline()) report.done();
-    } catch (error) {
-      report.failed(error);
-    }
     await clock.sleep(intervalMs, signal).catch(() => undefined);
+    if (!signal.aborted) await work();
   }
 }
 

@@ -1,5 +1,5 @@
 import swagger from '@fastify/swagger';
-import { type FastifyInstance, type FastifyRequest, fastify } from 'fastify';
+import { type FastifyInstance, type FastifyRequest, fastify, LogController } from 'fastify';
 import { jsonSchemaTransform, serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
 import type { DestinationStream } from 'pino';
 import { ServerError } from '../error.ts';
@@ -60,7 +60,7 @@ function newFastify({ logLevel, logStream, tls, trustProxy }: AppOptions): Fasti
       redact: ['req.headers.authorization', 'headers.authorization', '*.token', '*.activationKey', '*.key'],
       ...(logStream === undefined ? {} : { stream: logStream }),
     },
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     trustProxy,
     requestTimeout: REQUEST_TIMEOUT_MS,
     routerOptions: { maxParamLength: 200 },
@@ -81,6 +81,8 @@ function observe(server: FastifyInstance, metrics: Metrics): void {
     if (status >= 500) request.log.error({ err: error, code: body.error.code }, 'request failed');
     const seconds = error instanceof ServerError ? error.details?.['seconds'] : undefined;
     if (status === 429 && typeof seconds === 'number') reply.header('retry-after', seconds);
+    // A body that is not wanted is not waited for.
+    if (!request.raw.complete) reply.header('connection', 'close');
     return reply.code(status).send(body);
   });
   server.setNotFoundHandler((request, reply) => {
