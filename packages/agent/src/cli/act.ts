@@ -9,12 +9,12 @@ import { createQueue, sleep } from '../service/sleep.ts';
 import * as machine from '../state/machine.ts';
 import type { Context } from './commands.ts';
 import { assertRoot } from './root.ts';
-import { openSession } from './session.ts';
+import { openSession, type SessionOptions } from './session.ts';
 
 /** Does in this process what the service would do, where none is running. */
 export async function orderHere({ edges, terminal, signal }: Context, command: Command): Promise<CommandResult> {
   const tell = (line: string): void => terminal.note(line.trimEnd());
-  const { agent, lock } = await openSession(edges, { patient: true, journal: false, write: tell });
+  const { agent, lock } = await openSession(edges, { patient: true, online: true, journal: false, write: tell });
   try {
     await reconcileBoot(agent);
     return await perform(
@@ -30,7 +30,7 @@ export async function orderHere({ edges, terminal, signal }: Context, command: C
 
 export async function run({ edges, env, uid, signal }: Context): Promise<number> {
   assertRoot(uid);
-  const { agent, lock } = await openSession(edges, logging(env, true));
+  const { agent, lock } = await openSession(edges, logging(env, true, true));
   try {
     const notify = (): Promise<void> => notifyReady(edges.run, env['NOTIFY_SOCKET'], 'watching');
     await runService(agent, signal, notify);
@@ -45,7 +45,7 @@ const BOOT_WAIT_MS = 30_000;
 
 export async function bootCommand({ edges, env, uid, signal, terminal }: Context): Promise<number> {
   assertRoot(uid);
-  const { agent, lock } = await openSession(edges, logging(env, false));
+  const { agent, lock } = await openSession(edges, logging(env, false, false));
   try {
     const outcome: BootOutcome = await boot(agent);
     const until = edges.clock.monotonic() + BOOT_WAIT_MS;
@@ -64,7 +64,7 @@ export async function bootCommand({ edges, env, uid, signal, terminal }: Context
 
 export async function shutdown({ edges, env, uid, terminal }: Context): Promise<number> {
   assertRoot(uid);
-  const { agent, lock } = await openSession(edges, logging(env, true));
+  const { agent, lock } = await openSession(edges, logging(env, true, false));
   try {
     if (agent.store.journal.current !== null) await commit(agent, machine.markShutdown);
     terminal.result({ state: machine.stateOf(agent.store.journal) }, (it) => `shutdown noted (${it.state})`);
@@ -74,6 +74,6 @@ export async function shutdown({ edges, env, uid, terminal }: Context): Promise<
   return 0;
 }
 
-function logging(env: Context['env'], patient: boolean): Parameters<typeof openSession>[1] {
-  return { patient, journal: env['JOURNAL_STREAM'] !== undefined, write: (line) => process.stderr.write(line) };
+function logging(env: Context['env'], patient: boolean, online: boolean): SessionOptions {
+  return { patient, online, journal: env['JOURNAL_STREAM'] !== undefined, write: (line) => process.stderr.write(line) };
 }

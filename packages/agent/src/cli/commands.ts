@@ -65,9 +65,10 @@ export async function enrolCommand(context: Context, values: Values): Promise<nu
   }
   const caFile = optional(values, 'ca');
   const repository = optional(values, 'repository');
-  await trustCertificates(caFile);
+  const server = required(values, 'server');
+  await trustCertificates([server], caFile);
   const identity = await enrol(edges, {
-    server: required(values, 'server'),
+    server,
     activationKey,
     root,
     ...(repository === undefined ? {} : { repository }),

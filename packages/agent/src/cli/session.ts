@@ -14,17 +14,23 @@ export interface Session {
   readonly lock: Lock;
 }
 
+export interface SessionOptions {
+  /** Wait a little for another command to end, rather than give up with `busy`. */
+  readonly patient: boolean;
+  /** Whether the repository and the server will be asked. */
+  readonly online: boolean;
+  /** Log lines go to systemd's journal. */
+  readonly journal: boolean;
+  readonly write: (line: string) => void;
+}
+
 /**
- * Makes this process the one actor on this host. `patient`: wait a little for another command to end, rather than give up
- * with `busy`. Close by releasing the lock.
+ * Makes this process the one actor on this host. Close by releasing the lock.
  */
-export async function openSession(
-  edges: Edges,
-  options: { readonly patient: boolean; readonly journal: boolean; readonly write: (line: string) => void },
-): Promise<Session> {
+export async function openSession(edges: Edges, options: SessionOptions): Promise<Session> {
   const identity = await loadIdentity(edges);
   const config = await loadConfig(edges);
-  await trustCertificates(config.caFile);
+  if (options.online) await trustCertificates([config.server, repositoryUrl(config)], config.caFile);
   await edges.files.directory(paths.runtime, 0o700);
   const lock = await (options.patient ? waitForLock((ms) => edges.clock.sleep(ms), 20) : takeLock());
   try {

@@ -88,9 +88,10 @@ async function ask(
   try {
     return await post(edges, { url: `${server}/v1/enrol`, body: { activationKey, facts }, answer: EnrolResponse });
   } catch (error) {
-    const status =
-      error instanceof AgentError && error.code === 'server-refused' ? error.details?.['status'] : undefined;
-    if (error instanceof AgentError && typeof status === 'number' && [401, 402, 403, 404, 409, 410].includes(status)) {
+    // The server's codes about the key itself; anything else is not the key's fault.
+    const server =
+      error instanceof AgentError && error.code === 'server-refused' ? error.details?.['server'] : undefined;
+    if (error instanceof AgentError && typeof server === 'string' && server.startsWith('key-')) {
       throw new AgentError(
         'key-refused',
         error.message.replace('the server refused', 'the activation key was refused'),
