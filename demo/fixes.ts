@@ -1,0 +1,30 @@
+/** What the demo, the tests and the benchmarks work on: a stock Debian 12 kernel and fixes Debian shipped after it. */
+
+export const SUITE = 'bookworm';
+export const KERNEL = '6.1.0-47-amd64';
+export const FROM = '6.1.170-3';
+export const TO = '6.1.176-1';
+
+export interface DemoFix {
+  readonly id: string;
+  readonly path: string;
+  readonly severity: 'medium' | 'high';
+  readonly hardware: boolean;
+}
+
+export const FIXES = [
+  { id: 'CVE-2026-53249', path: 'net/ipv4/ip_options.c', severity: 'medium', hardware: false },
+  { id: 'CVE-2026-52972', path: 'crypto/af_alg.c', severity: 'high', hardware: false },
+  { id: 'CVE-2025-21863', path: 'io_uring/io_uring.c', severity: 'medium', hardware: true },
+] as const satisfies readonly DemoFix[];
+
+/** Imports fixes with `kmend`, from the difference between the two Debian versions. */
+export async function importFixes(
+  kmend: (...args: string[]) => Promise<unknown>,
+  fixes: readonly DemoFix[] = FIXES,
+): Promise<void> {
+  for (const { id, path, severity, hardware } of fixes) {
+    const range = ['--from', FROM, '--to', TO, '--path', path, '--suite', SUITE];
+    await kmend('fix', 'import', '--id', id, ...range, '--severity', severity, ...(hardware ? ['--hardware'] : []));
+  }
+}
