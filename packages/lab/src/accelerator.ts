@@ -34,14 +34,12 @@ export async function chooseAccelerator(cache: string, clock: Clock, vmlinuz: st
   const known = await readRecord(record);
   if (known !== undefined) return known;
   const start = clock.monotonic();
-  const alive = await probeKvm(vmlinuz, cache);
+  const failure = await probeKvm(vmlinuz, cache);
   const seconds = ((clock.monotonic() - start) / 1000).toFixed(1);
-  const choice: AcceleratorChoice = alive
-    ? { accelerator: 'kvm', reason: `a kernel ran under KVM in ${seconds} s` }
-    : {
-        accelerator: 'tcg',
-        reason: `/dev/kvm opens, but a kernel did not get through its boot under it in ${seconds} s`,
-      };
+  const choice: AcceleratorChoice =
+    failure === undefined
+      ? { accelerator: 'kvm', reason: `a kernel ran under KVM in ${seconds} s` }
+      : { accelerator: 'tcg', reason: `/dev/kvm opens, but no kernel runs under it: ${failure}` };
   await writeFileAtomic(record, `${JSON.stringify(choice)}\n`);
   return choice;
 }
@@ -54,18 +52,26 @@ async function readRecord(path: string): Promise<AcceleratorChoice | undefined> 
   }
 }
 
-function probeKvm(vmlinuz: string, cwd: string): Promise<boolean> {
+/** Why no kernel ran; `undefined` when one did. */
+function probeKvm(vmlinuz: string, cwd: string): Promise<string | undefined> {
   const child = spawnBound('qemu-system-x86_64', probeArguments('kvm', vmlinuz), { cwd, channels: 0 });
   return new Promise((resolve) => {
     let text = '';
-    const timer = setTimeout(() => child.kill('SIGKILL'), PROBE_MS);
+    let said = '';
+    const timer = setTimeout(() => {
+      said = `it stood still for ${PROBE_MS / 1000} s`;
+      child.kill('SIGKILL');
+    }, PROBE_MS);
     child.stdout?.on('data', (chunk: Buffer) => {
       text = (text + chunk.toString('latin1')).slice(-1_000_000);
       if (ALIVE.test(text)) child.kill('SIGKILL');
     });
+    child.stderr?.on('data', (chunk: Buffer) => {
+      said ||= (chunk.toString('utf8').split('\n')[0] ?? '').slice(0, 200);
+    });
     const onEnd = (): void => {
       clearTimeout(timer);
-      resolve(ALIVE.test(text));
+      resolve(ALIVE.test(text) ? undefined : said);
     };
     child.once('error', onEnd);
     child.once('close', onEnd);

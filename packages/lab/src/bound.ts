@@ -54,7 +54,12 @@ export async function keep(script: string, args: readonly string[], signal?: Abo
     said = (said + chunk.toString('utf8')).slice(-2000);
   });
   const onAbort = (): void => {
-    child.kill('SIGKILL');
+    if (child.pid === undefined) return;
+    try {
+      process.kill(-child.pid, 'SIGKILL'); // the group: the shell and what it waits for
+    } catch {
+      // Gone already: its end is being reported.
+    }
   };
   try {
     await new Promise<void>((resolve, reject) => {

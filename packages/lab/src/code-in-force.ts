@@ -52,7 +52,9 @@ export function judge(collected: string): CodeInForce {
       ? []
       : [{ patch: fields[1] ?? '', enabled: fields[2] === '1', transition: fields[3] === '1' }];
   });
-  const redirected = rest('ftrace').some((line) => line.includes('klp_ftrace_handler') || /\) (R )?I\b/.test(line));
+  const redirected = rest('ftrace').some(
+    (line) => line.includes('klp_ftrace_handler') || /\(\d+\)\s+(?:[A-Z]\s+)*I(?:\s|$)/.test(line),
+  );
   const transition = claims.some((claim) => claim.transition);
   const evidence = lines.filter((line) => /^(sysfs|ftrace) /.test(line));
   // The top of the function's stack is the livepatch enabled last, which is the one loaded last.

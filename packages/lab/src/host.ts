@@ -60,11 +60,6 @@ export class Host {
     await this.#powerOn();
   }
 
-  /** Waits until a boot that is under way is over: after the guest rebooted by itself. */
-  async whenUp(): Promise<void> {
-    await this.#boot;
-  }
-
   #powerOn(): Promise<void> {
     const boot = this.#bootOnce();
     this.#boot = boot;
@@ -83,7 +78,7 @@ export class Host {
     this.#machine = machine;
     this.#stayOff = false;
     void machine.ended.then((reason) => {
-      // A real machine comes back by itself after a reset.
+      // A real machine comes back by itself after a reset; this runs before those who waited for the end go on.
       if (reason === 'reset' && !this.#stayOff) void this.#powerOn();
     });
     try {
@@ -147,9 +142,23 @@ export class Host {
   }
 
   /** Reboots in an orderly way and waits until the host is up again. */
-  async reboot(): Promise<void> {
+  reboot(): Promise<void> {
+    return this.rebootBy(() => this.#order(this.#on(), 'reboot'));
+  }
+
+  /**
+   * Does something that makes the guest reboot by itself (a panic with `kernel.panic` set, a program that reboots), and waits until
+   * the host is up again. That `trigger` loses the guest under its hands is no error. `lab-boot-timeout` when no reboot
+   * comes.
+   */
+  async rebootBy(trigger: () => Promise<unknown>): Promise<void> {
     const machine = this.#on();
-    await this.#order(machine, 'reboot');
+    try {
+      await trigger();
+    } catch (error) {
+      const code = errorCode(error);
+      if (code !== 'lab-guest-gone' && code !== 'lab-guest-panic') throw error;
+    }
     if (!(await this.#endsInTime(machine))) {
       throw new LabError('lab-boot-timeout', `${this.name} did not go down for its reboot`, this.#context());
     }

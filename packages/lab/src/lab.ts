@@ -32,13 +32,16 @@ const WORKLOAD = join(import.meta.dirname, '..', 'guest', 'workload.c');
 /** Throw-away Debian hosts. Everything it starts ends with `close()`, or with this process, whatever ends that. */
 export class Lab {
   readonly #edges: LabEdges;
-  readonly #hosts = new Map<string, Host>();
+  readonly #names = new Set<string>();
+  readonly #hosts: Host[] = [];
   readonly #workloads: Workload[] = [];
   #scratch: Promise<Scratch> | undefined;
-  #closed = false;
+  #accelerator: Promise<AcceleratorChoice> | undefined;
+  #closing: Promise<void> | undefined;
 
   constructor(edges: LabEdges) {
     this.#edges = edges;
+    edges.signal.addEventListener('abort', () => void this.close(), { once: true });
   }
 
   /** Makes the Debian root all hosts start from, once; about half a minute. */
@@ -47,28 +50,47 @@ export class Lab {
   }
 
   /** Which accelerator hosts run with, and why; tried with the given kernel when there is a `/dev/kvm`. */
-  async accelerator(kernel: LabKernel): Promise<AcceleratorChoice> {
-    await mkdir(this.#edges.cache, { recursive: true });
-    return chooseAccelerator(this.#edges.cache, this.#edges.clock, kernel.paths.vmlinuz);
+  accelerator(kernel: LabKernel): Promise<AcceleratorChoice> {
+    const { cache, clock } = this.#edges;
+    this.#accelerator ??= mkdir(cache, { recursive: true }).then(() =>
+      chooseAccelerator(cache, clock, kernel.paths.vmlinuz),
+    );
+    return this.#accelerator;
   }
 
   /** Makes a new host with a fresh disk, boots the kernel on it, and waits until it is up. */
   async boot(kernel: LabKernel, options: BootOptions): Promise<Host> {
-    const { run, clock, progress, signal } = this.#edges;
-    signal.throwIfAborted();
-    if (this.#closed) throw new LabError('lab-closed', 'the lab is closed');
-    if (!/^[A-Za-z0-9-]{1,63}$/.test(options.name) || this.#hosts.has(options.name)) {
+    this.#mustBeOpen();
+    if (!/^[A-Za-z0-9-]{1,63}$/.test(options.name) || this.#names.has(options.name)) {
       throw new LabError('lab-host-state', `${options.name} is taken or not a host name`);
     }
+    this.#names.add(options.name);
+    try {
+      const host = await this.#makeHost(kernel, options);
+      this.#mustBeOpen();
+      this.#hosts.push(host);
+      this.#edges.progress.step(`lab: boot ${options.name} on ${kernel.release} (${host.accelerator})`);
+      await host.start();
+      return host;
+    } catch (error) {
+      this.#names.delete(options.name);
+      this.#mustBeOpen(); // an interrupt is told as such
+      throw error;
+    }
+  }
+
+  async #makeHost(kernel: LabKernel, options: BootOptions): Promise<Host> {
+    const { run, clock, signal } = this.#edges;
     const root = await this.prepareRoot();
     const files = await prepareBootFiles(this.#edges, kernel);
     const { accelerator } = await this.accelerator(kernel);
+    this.#mustBeOpen();
     this.#scratch ??= makeScratch(join(this.#edges.cache, 'runs'));
     const directory = (await this.#scratch).path;
     const disk = diskPath(directory, options.name);
     const backing = ['-b', root.image, '-F', 'raw'];
     await runOk(run, 'qemu-img', ['create', '-q', '-f', 'qcow2', ...backing, disk], { signal });
-    const host = new Host(
+    return new Host(
       {
         name: options.name,
         uuid: randomUUID(),
@@ -86,10 +108,6 @@ export class Lab {
       clock,
       new ConsoleLog(),
     );
-    this.#hosts.set(options.name, host);
-    progress.step(`lab: boot ${options.name} on ${kernel.release} (${accelerator})`);
-    await host.start();
-    return host;
   }
 
   /** The program that tells whether the flaw `id` is there: compiled, static, ready to be copied into a host. */
@@ -128,13 +146,22 @@ export class Lab {
     return workload;
   }
 
-  /** Cuts the power of all hosts and removes their disks. */
-  async close(): Promise<void> {
-    this.#closed = true;
+  /** Cuts the power of all hosts and removes their disks. May be called again; an aborted `signal` calls it too. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
     for (const workload of this.#workloads) workload.abandon();
-    await Promise.all([...this.#hosts.values()].map((host) => host.powerOffHard()));
-    this.#hosts.clear();
-    await (await this.#scratch)?.remove();
+    await Promise.all(this.#hosts.map((host) => host.powerOffHard()));
+    const scratch = await this.#scratch?.catch(() => undefined);
+    await scratch?.remove();
+  }
+
+  #mustBeOpen(): void {
+    this.#edges.signal.throwIfAborted();
+    if (this.#closing !== undefined) throw new LabError('lab-closed', 'the lab is closed');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { insmodPaths } from './boot-files.ts';
+import { type MachineSpec, machineArguments } from './qemu.ts';
+import { parseUsernet } from './qmp.ts';
+
+const spec: MachineSpec = {
+  name: 'web-1',
+  uuid: '00000000-0000-4000-8000-000000000000',
+  accelerator: 'tcg',
+  memoryMb: 1024,
+  cpus: 2,
+  vmlinuz: '/store/vmlinuz',
+  initramfs: '/cache/initramfs.gz',
+  disk: '/cache/a,b/web-1.qcow2',
+  modulesImage: '/cache/modules.ext4',
+  kernelArguments: ['module.sig_enforce=1'],
+  forwards: [{ guestPort: 22, hostPort: 0 }],
+};
+
+test('forwarded ports are bound to the loopback only', () => {
+  const network = machineArguments(spec).find((argument) => argument.startsWith('user,'));
+  assert.equal(network, 'user,id=network,ipv6=off,hostfwd=tcp:127.0.0.1:0-:22');
+});
+
+test('a comma in a path does not become an option', () => {
+  assert.ok(machineArguments(spec).some((argument) => argument.includes('file=/cache/a,,b/web-1.qcow2,format=qcow2')));
+});
+
+test('only an emulated host gets patience from its watchdogs', () => {
+  const append = (accelerator: MachineSpec['accelerator']): string => {
+    const list = machineArguments({ ...spec, accelerator });
+    return list[list.indexOf('-append') + 1] ?? '';
+  };
+  assert.match(append('tcg'), /watchdog_thresh=60.* module\.sig_enforce=1$/);
+  assert.doesNotMatch(append('kvm'), /watchdog_thresh/);
+});
+
+test('the ports QEMU chose are read from its table', () => {
+  const table = [
+    'Hub -1 (network):',
+    '  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ',
+    '  TCP[HOST_FORWARD]  26       127.0.0.1 34567       10.0.2.15    22     0     0',
+    '  TCP[ESTABLISHED]   27       10.0.2.15 51234       127.0.0.1  8080     0     0',
+    '  TCP[HOST_FORWARD]  28       127.0.0.1 40001       10.0.2.15  8080     0     0',
+  ].join('\r\n');
+  assert.deepEqual(
+    [...parseUsernet(table)],
+    [
+      [22, 34567],
+      [8080, 40001],
+    ],
+  );
+});
+
+test('modules are taken in the order of loading, built-in ones left out', () => {
+  const text = 'builtin virtio\ninsmod /m/kernel/fs/jbd2/jbd2.ko \ninsmod /m/kernel/fs/ext4/ext4.ko.xz \n';
+  assert.deepEqual(insmodPaths(text), ['/m/kernel/fs/jbd2/jbd2.ko', '/m/kernel/fs/ext4/ext4.ko.xz']);
+});
