@@ -20,7 +20,7 @@ import { isReason, resolveNeed } from './link/resolve.ts';
 import { BUILDER_VERSION, type BuiltUnit, makeManifest } from './manifest.ts';
 import { instructionTails } from './object/tails.ts';
 import { ObjectView } from './object/view.ts';
-import { proveUnit } from './proof/prove.ts';
+import { mergeProofs, proveUnit } from './proof/prove.ts';
 import { applyFixes, type ChangedSource } from './source/apply.ts';
 import { prepareTree, type TreeEdges } from './tree/prepare.ts';
 import { readRecipe } from './tree/recipe.ts';
@@ -165,7 +165,7 @@ class Build {
     const { run, signal } = this.#edges;
     const facts = await factsPromise;
     const types = compareTypes(run, source.path, original, patched, signal);
-    const proof = await this.#prove(unit, original, index, facts);
+    const proof = await this.#prove(unit, original, source.original, index, facts);
     const view = async (path: string): Promise<ObjectView> => {
       const file = readElf(await readFile(path));
       return new ObjectView(file, facts.layouts, await instructionTails(run, path, file, signal));
@@ -227,15 +227,25 @@ class Build {
     return { ...outcome, reasons, functions: named, registered, resolutions, objectPath };
   }
 
-  /** The original as the builder compiles it, after the kernel's objtool, against the shipped bytes. */
-  async #prove(unit: KnownUnit, original: string, index: number, facts: BuildFacts): Promise<UnitProof> {
+  /**
+   * The original, after the kernel's objtool, against the shipped bytes: as the builder compiles it, and where that leaves a
+   * difference also with the shipped flags alone.
+   */
+  async #prove(unit: KnownUnit, original: string, text: string, index: number, facts: BuildFacts): Promise<UnitProof> {
+    const image = await imageOf(facts, unit);
+    const proof = proveUnit(unit, await this.#provable(unit, original, `${index}`, facts), image);
+    if (proof.different.length === 0) return proof;
+    const shipped = await compileUnit(this.#edges, this.#tree, unit, text, this.#cache, 'shipped');
+    return mergeProofs(proof, proveUnit(unit, await this.#provable(unit, shipped, `${index}-shipped`, facts), image));
+  }
+
+  async #provable(unit: KnownUnit, object: string, name: string, facts: BuildFacts): Promise<ObjectView> {
     const { run, signal } = this.#edges;
-    const path = join(this.#scratch, `proof-${index}.o`);
-    await copyFile(original, path);
+    const path = join(this.#scratch, `proof-${name}.o`);
+    await copyFile(object, path);
     await runObjtool(run, this.#tree, unit.command.objtoolArguments, path, signal);
     const file = readElf(await readFile(path));
-    const view = new ObjectView(file, facts.layouts, await instructionTails(run, path, file, signal));
-    return proveUnit(unit, view, await imageOf(facts, unit));
+    return new ObjectView(file, facts.layouts, await instructionTails(run, path, file, signal));
   }
 }
 

@@ -1,8 +1,9 @@
 import type { Fix } from '../fix/model.ts';
 import type { Reason } from '../types.ts';
 
+/** Calls that by their name take or drop a lock. */
 const LOCKS =
-  /\b(?:(?:mutex|spin|raw_spin|read|write|rt_mutex|ww_mutex|bh|local|seq|percpu_(?:down|up))_?(?:un)?lock\w*|(?:down|up)_(?:read|write)\w*|(?:down|up)\(|rcu_read_(?:un)?lock\w*|lock_sock\w*|release_sock)\b/;
+  /\b(?:\w+_)?(?:try|un)?lock(?:_\w+)?\s*\(|\b(?:mutex|rwsem|seqcount|rcu_read|rcu)_\w*(?:lock|begin|end)\w*\s*\(|\b(?:down|up)(?:_(?:read|write)\w*|_interruptible|_killable|_trylock)?\s*\(/;
 
 /**
  * What a machine cannot judge: a fix that takes or drops a lock changes who may run beside whom, and during the transition old and new

@@ -11,8 +11,16 @@ export interface CompileEdges {
   readonly signal: AbortSignal;
 }
 
-/** What the builder adds to Kbuild's flags: every function and variable in a section of its own. */
-const SEPARATE = ['-ffunction-sections', '-fdata-sections'];
+/**
+ * `separate`: every function and variable in a section of its own, to compare and extract by. `shipped`: Kbuild's flags alone; some
+ * jumps between functions are shorter so.
+ */
+export type Layout = 'separate' | 'shipped';
+
+const ADDED: Readonly<Record<Layout, readonly string[]>> = {
+  separate: ['-ffunction-sections', '-fdata-sections'],
+  shipped: [],
+};
 
 /**
  * Compiles one text of a unit straight with the compiler. Objects are cached by everything that goes in: the tree, the command
@@ -24,9 +32,10 @@ export async function compileUnit(
   unit: KnownUnit,
   text: string,
   cacheDirectory: string,
+  layout: Layout = 'separate',
 ): Promise<string> {
   const { compiler, compilerArguments } = unit.command;
-  const args = [...compilerArguments, ...SEPARATE];
+  const args = [...compilerArguments, ...ADDED[layout]];
   const key = sha256([tree.kernel.buildId, tree.kernel.compiler.text, unit.source, ...args, text].join('\0'));
   const parent = join(cacheDirectory, 'objects');
   const object = join(parent, `${key}.o`);

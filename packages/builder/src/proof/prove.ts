@@ -58,6 +58,18 @@ export function proveUnit(unit: Unit, view: ObjectView, image: ShippedImage): Un
   };
 }
 
+/** Two proofs of the same source, compiled in two ways: equal is what either shows to be equal. */
+export function mergeProofs(first: UnitProof, second: UnitProof): UnitProof {
+  const equal = new Set([...first.equal, ...second.equal]);
+  return {
+    source: first.source,
+    object: first.object,
+    equal: [...equal],
+    different: first.different.filter((entry) => !equal.has(entry.function)),
+    addresses: new Map([...second.addresses, ...first.addresses]),
+  };
+}
+
 function nameOf(atom: Atom): string {
   return atom.symbol?.name ?? '';
 }
