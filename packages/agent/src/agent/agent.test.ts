@@ -1,33 +1,13 @@
 import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import { test } from 'node:test';
-import { TrustError } from '@kmend/trust';
-import { statusOf } from '../decide/status.ts';
-import { readKernelView } from '../kernel/livepatch.ts';
-import * as machine from '../state/machine.ts';
-import { makeHost, type TestHost } from '../testing/host.ts';
-import { BUILD_ID } from '../testing/kernel.ts';
+import { code } from '../testing/errors.ts';
+import { makeHost, never, type TestHost, view } from '../testing/host.ts';
 import { moduleOf } from '../testing/repository.ts';
-import { boot, reconcileBoot } from './boot.ts';
 import { check } from './check.ts';
-import { commit } from './context.ts';
 import { resume, revert } from './revert.ts';
 
-const never = new AbortController().signal;
 const insmods = (host: TestHost): number => host.kernel.commands.filter((it) => it.startsWith('insmod')).length;
-const code = (wanted: string) => (error: unknown) => (error as { code?: string }).code === wanted;
-
-async function view(host: TestHost) {
-  const { agent, kernel } = host;
-  return statusOf({
-    observed: agent.observed.value,
-    journal: agent.store.journal,
-    kernel: await readKernelView(agent.edges),
-    buildId: agent.buildId,
-    bootId: agent.bootId,
-    now: kernel.clock.now(),
-  });
-}
 
 test('a chosen livepatch is loaded once, followed through transition and soak, and good afterwards', async (t) => {
   const host = await makeHost(t);
@@ -255,84 +235,6 @@ test('halted: nothing new is loaded', async (t) => {
   assert.equal(insmods(host), 0);
 });
 
-test('a crash in the soak: quarantined and said at the next boot, with what pstore holds; nothing is loaded', async (t) => {
-  const host = await makeHost(t);
-  host.repository.choose(1);
-  await check(host.agent, never);
-  await host.advance(1_000);
-  await host.kernel.boot();
-  await host.kernel.write('/sys/fs/pstore/dmesg-efi-1', '');
-  assert.equal(await boot(await host.restart()), 'crashed');
-  assert.equal(insmods(host), 1);
-  const { journal } = host.agent.store;
-  assert.equal(journal.quarantined[0]?.code, 'crashed');
-  assert.match(journal.events.at(-1)?.message ?? '', /dmesg-efi-1/);
-  assert.equal((await check(host.agent, never)).reason, 'quarantined');
-});
-
-test('a clean reboot in the soak is no crash', async (t) => {
-  const host = await makeHost(t);
-  host.repository.choose(1);
-  await check(host.agent, never);
-  await host.advance(1_000);
-  await commit(host.agent, machine.markShutdown);
-  await host.kernel.boot();
-  assert.equal(await boot(await host.restart()), 'nothing-good');
-  assert.equal((await check(host.agent, never)).action, 'load');
-});
-
-test('a reboot with a good livepatch: it is back from the cache, without the network', async (t) => {
-  const host = await makeHost(t, { soakSeconds: 10 });
-  host.repository.choose(1);
-  await check(host.agent, never);
-  assert.equal(await host.advance(20_000), 'good');
-  await host.kernel.boot();
-  host.repository.failure = new TrustError('repository-unreachable', 'down');
-  assert.equal(await boot(await host.restart()), 'loading');
-  assert.equal(await host.advance(1_000), 'soak');
-  // A second life of the agent in this boot finds it as it is.
-  await reconcileBoot(await host.restart());
-  assert.equal(host.agent.store.journal.current?.phase, 'soak');
-  await assert.rejects(check(host.agent, never), code('repository-unreachable'));
-  assert.equal(host.agent.observed.value.contact?.state, 'unreachable');
-});
-
-test('a good livepatch of another kernel is not loaded at boot', async (t) => {
-  const host = await makeHost(t, { soakSeconds: 0 });
-  host.repository.choose(1);
-  await check(host.agent, never);
-  await host.advance(1_000);
-  await host.kernel.boot();
-  const agent = { ...(await host.restart()), buildId: 'cd'.repeat(20) };
-  assert.equal(await boot(agent), 'nothing-good');
-  assert.notEqual(agent.buildId, BUILD_ID);
-});
-
-test('an agent that died between journal and kernel goes on by what the kernel shows', async (t) => {
-  const host = await makeHost(t);
-  host.repository.choose(1);
-  const { repository } = host;
-  const verified = await repository.fetchLivepatch(BUILD_ID, 1);
-  const { id, module } = verified.target;
-  const { bootId } = host.agent;
-  const candidate = {
-    buildId: BUILD_ID,
-    serial: 1,
-    id,
-    module,
-    bootId,
-    origin: 'check',
-    sha256: verified.sha256,
-  } as const;
-  await commit(host.agent, (journal, now) => machine.beginLoad(journal, candidate, now));
-  await reconcileBoot(await host.restart());
-  assert.equal(machine.stateOf(host.agent.store.journal), 'idle');
-  await commit(host.agent, (journal, now) => machine.beginLoad(journal, candidate, now));
-  await host.kernel.load(module);
-  await reconcileBoot(await host.restart());
-  assert.equal(machine.stateOf(host.agent.store.journal), 'transition');
-});
-
 test('a livepatch disabled by hand is not loaded again behind that hand', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(1);
@@ -341,20 +243,6 @@ test('a livepatch disabled by hand is not loaded again behind that hand', async 
   await host.kernel.drop(moduleOf(1));
   assert.equal(await host.advance(60_000), 'failed');
   assert.equal((await check(host.agent, never)).reason, 'quarantined');
-});
-
-test('a lost journal: what is loaded is adopted, unverified, not loaded twice', async (t) => {
-  const host = await makeHost(t);
-  host.repository.choose(1);
-  await check(host.agent, never);
-  await host.advance(1_000);
-  await host.kernel.write('/var/lib/kmend-agent/journal.json', '{"schema":"kmend.agent-jou');
-  await host.restart();
-  assert.equal(host.agent.store.journal.events[0]?.code, 'journal-damaged');
-  assert.equal((await check(host.agent, never)).action, 'load');
-  assert.equal(await host.advance(1_000), 'soak');
-  assert.equal(insmods(host), 1);
-  assert.equal((await view(host)).status.verified.state, 'unverified');
 });
 
 test('a kernel without livepatch support, and one that is not covered, say so', async (t) => {

@@ -5,7 +5,7 @@ import { AgentError } from '../error.ts';
 import { withEvent } from '../state/journal.ts';
 import { type Agent, channelOf, commit } from './context.ts';
 import { loadLivepatch } from './load.ts';
-import { DEFAULT_INTERVAL_SECONDS, see } from './observed.ts';
+import { DEFAULT_INTERVAL_SECONDS, type Observed, see } from './observed.ts';
 import { withdraw } from './revert.ts';
 
 export interface CheckResult {
@@ -65,8 +65,10 @@ async function ask(agent: Agent, signal: AbortSignal): Promise<Verdict> {
   } catch (error) {
     if (signal.aborted) throw new AgentError('interrupted', 'the check was interrupted', { cause: error });
     const kind = failureKind(error);
-    if (kind !== 'local') {
-      const at = agent.edges.clock.now().toISOString();
+    const at = agent.edges.clock.now().toISOString();
+    if (kind === 'local') {
+      await observed.save({ ...observed.value, problem: problemOf(error, at) });
+    } else {
       await observed.save({ ...observed.value, contact: see(observed.value.contact, kind, at, errorText(error)) });
     }
     throw error;
@@ -83,10 +85,17 @@ async function settleProblem(agent: Agent, error: unknown, serial: number): Prom
     return;
   }
   const at = agent.edges.clock.now().toISOString();
-  const hint = error instanceof KmendError ? error.hint?.slice(0, 500) : undefined;
-  const message = errorText(error).slice(0, 2000);
-  await observed.save({ ...observed.value, problem: { code, message, at, ...(hint === undefined ? {} : { hint }) } });
+  const problem = problemOf(error, at);
+  await observed.save({ ...observed.value, problem });
   // A full disk cannot take the event either; a refused load left its own.
   if (before?.code === code || code === 'disk-full' || code === 'load-refused') return;
-  await commit(agent, (journal, moment) => withEvent(journal, { at: moment.at, code, message, serial }));
+  await commit(agent, (journal, moment) =>
+    withEvent(journal, { at: moment.at, code, message: problem.message, serial }),
+  );
+}
+
+function problemOf(error: unknown, at: string): NonNullable<Observed['problem']> {
+  const hint = error instanceof KmendError ? error.hint?.slice(0, 500) : undefined;
+  const message = errorText(error).slice(0, 2000);
+  return { code: errorCode(error) ?? 'internal', message, at, ...(hint === undefined ? {} : { hint }) };
 }

@@ -15,14 +15,12 @@ import {
   type RepositoryClient,
   signPublication,
 } from '@kmend/trust';
-import { makeHost } from '../testing/host.ts';
+import { code } from '../testing/errors.ts';
+import { makeHost, never } from '../testing/host.ts';
 import { BUILD_ID } from '../testing/kernel.ts';
 import { moduleOf, TestRepository } from '../testing/repository.ts';
 import { check } from './check.ts';
 import type { Agent } from './context.ts';
-
-const never = new AbortController().signal;
-const code = (wanted: string) => (error: unknown) => (error as { code?: string }).code === wanted;
 
 /** A signed repository on a real web server, with one livepatch in it, and an agent that trusts its root. */
 async function makeSigned(t: TestContext) {

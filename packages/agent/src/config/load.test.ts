@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { code } from '../testing/errors.ts';
 import { TestKernel } from '../testing/kernel.ts';
 import { loadConfig, mergeConfig } from './load.ts';
 import { repositoryUrl } from './schema.ts';
-
-const code = (wanted: string) => (error: unknown) => (error as { code?: string }).code === wanted;
 
 test('fragments are laid over the configuration in the order of their names', async (t) => {
   const kernel = await TestKernel.make();

@@ -3,10 +3,10 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
+import { code } from '../testing/errors.ts';
 import { TestKernel } from '../testing/kernel.ts';
 import { enrol } from './enrol.ts';
 
-const code = (wanted: string) => (error: unknown) => (error as { code?: string }).code === wanted;
 const root = JSON.stringify({ signed: { _type: 'root', version: 1 }, signatures: [] });
 const hostId = '2d0a0f5e-8c1d-4a53-9a43-1a9fd7b2c5aa';
 

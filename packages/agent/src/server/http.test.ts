@@ -4,10 +4,10 @@ import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { z } from 'zod';
 import { nodeEdges } from '../edges/node.ts';
+import { code } from '../testing/errors.ts';
 import { post } from './http.ts';
 
 const answer = z.object({ ok: z.literal(true) });
-const code = (wanted: string) => (error: unknown) => (error as { code?: string }).code === wanted;
 
 async function serve(t: TestContext, listener: RequestListener): Promise<string> {
   const server = createServer(listener).listen(0, '127.0.0.1');

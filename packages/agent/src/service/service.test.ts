@@ -9,7 +9,8 @@ import { test } from 'node:test';
 import { Report } from '@kmend/protocol';
 import { AgentError } from '../error.ts';
 import { reportContent, sendReport } from '../server/report.ts';
-import { makeHost } from '../testing/host.ts';
+import { code } from '../testing/errors.ts';
+import { makeHost, never } from '../testing/host.ts';
 import { createActor, perform } from './commands.ts';
 import { askService, serveControl } from './control.ts';
 import { takeLock } from './lock.ts';
@@ -17,9 +18,6 @@ import type { CommandResult } from './orders.ts';
 import { retryMs } from './reporter.ts';
 import { jittered } from './run.ts';
 import { createQueue } from './sleep.ts';
-
-const never = new AbortController().signal;
-const code = (wanted: string) => (error: unknown) => (error as { code?: string }).code === wanted;
 
 async function directory(t: { after(work: () => Promise<void>): void }): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), 'kmend-agent-service-'));

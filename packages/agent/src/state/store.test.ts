@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { code } from '../testing/errors.ts';
 import { TestKernel } from '../testing/kernel.ts';
 import { withEvent } from './journal.ts';
 import { openJournal, parseJournal } from './store.ts';
 
 const event = { at: '2026-11-01T00:00:00Z', code: 'x', message: 'y' };
-const code = (wanted: string) => (error: unknown) => (error as { code?: string }).code === wanted;
 
 test('a change survives a new life; one that throws changes nothing', async (t) => {
   const kernel = await TestKernel.make();

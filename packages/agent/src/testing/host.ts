@@ -3,6 +3,8 @@ import type { TestContext } from 'node:test';
 import { advance } from '../agent/advance.ts';
 import { type Agent, openAgent } from '../agent/context.ts';
 import { Config } from '../config/schema.ts';
+import { type StatusView, statusOf } from '../decide/status.ts';
+import { readKernelView } from '../kernel/livepatch.ts';
 import type { Level } from '../log.ts';
 import { TestKernel } from './kernel.ts';
 import { TestRepository } from './repository.ts';
@@ -70,4 +72,18 @@ export async function makeHost(context: TestContext, config: Partial<Config> = {
     },
   };
   return host;
+}
+
+export const never = new AbortController().signal;
+
+/** What `kmend-agent status` would say. */
+export async function view({ agent, kernel }: TestHost): Promise<StatusView> {
+  return statusOf({
+    observed: agent.observed.value,
+    journal: agent.store.journal,
+    kernel: await readKernelView(agent.edges),
+    buildId: agent.buildId,
+    bootId: agent.bootId,
+    now: kernel.clock.now(),
+  });
 }
