@@ -258,3 +258,18 @@ test('a kernel without livepatch support, and one that is not covered, say so', 
   await assert.rejects(check({ ...host.agent, edges: { ...edges, files } }, never), code('kernel-without-livepatch'));
   assert.equal(insmods(host), 0);
 });
+
+test('a check that is interrupted while it fetches loads nothing and leaves no problem behind', async (t) => {
+  const host = await makeHost(t);
+  host.repository.choose(1);
+  const stop = new AbortController();
+  const { repository } = host.agent;
+  const fetchLivepatch: typeof repository.fetchLivepatch = async (buildId, serial, signal) => {
+    stop.abort();
+    return repository.fetchLivepatch(buildId, serial, signal);
+  };
+  const agent = { ...host.agent, repository: { ...repository, fetchLivepatch } };
+  await assert.rejects(check(agent, stop.signal), code('interrupted'));
+  assert.equal(insmods(host), 0);
+  assert.equal(agent.observed.value.problem, null);
+});

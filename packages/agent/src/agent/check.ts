@@ -28,7 +28,8 @@ export async function check(agent: Agent, signal: AbortSignal): Promise<CheckRes
     if (decision.kind === 'load') await loadLivepatch(agent, decision.serial, signal);
     else await withdraw(agent, decision.reason);
     await settleProblem(agent, undefined, decision.serial);
-  } catch (error) {
+  } catch (cause) {
+    const error = signal.aborted && !(cause instanceof AgentError) ? interrupted(cause) : cause;
     await settleProblem(agent, error, decision.serial);
     throw error;
   }
@@ -63,7 +64,7 @@ async function ask(agent: Agent, signal: AbortSignal): Promise<Verdict> {
     });
     return verdict;
   } catch (error) {
-    if (signal.aborted) throw new AgentError('interrupted', 'the check was interrupted', { cause: error });
+    if (signal.aborted) throw interrupted(error);
     const kind = failureKind(error);
     const at = agent.edges.clock.now().toISOString();
     if (kind === 'local') {
@@ -73,6 +74,10 @@ async function ask(agent: Agent, signal: AbortSignal): Promise<Verdict> {
     }
     throw error;
   }
+}
+
+function interrupted(cause: unknown): AgentError {
+  return new AgentError('interrupted', 'the check was interrupted: nothing was loaded', { cause });
 }
 
 /** Remembers what stands in the way; an event is left only where that is news. */
