@@ -35,7 +35,7 @@ export function statusOf(seen: Seen): StatusView {
   const settled = ours.length === 1 && !moving ? ours[0] : undefined;
   const at = seen.now.toISOString();
   const attempt = journal.current?.bootId === seen.bootId ? journal.current : null;
-  const since = attempt?.since ?? null;
+  const since = attempt?.began ?? null;
   const failed = ours.length === 0 && attempt?.phase === 'failed';
   const verified = ours.length > 0 && ours.every((it) => isVerified(seen, it.name));
   const status: HostStatus = {
@@ -47,7 +47,11 @@ export function statusOf(seen: Seen): StatusView {
       seen: at,
       ...(failed && attempt?.failure ? { detail: attempt.failure.message.slice(0, 1000) } : {}),
     },
-    transition: { state: moving ? 'in-transition' : ours.length > 0 ? 'complete' : 'none', since, seen: at },
+    transition: {
+      state: moving ? 'in-transition' : ours.length > 0 ? 'complete' : 'none',
+      since: attempt?.since ?? null,
+      seen: at,
+    },
     verified: { state: verified ? 'verified' : ours.length > 0 ? 'unverified' : 'none', since, seen: at },
   };
   return {

@@ -7,6 +7,8 @@ const FIRST_RETRY_MS = 5_000;
 const LAST_RETRY_MS = 3_600_000;
 /** How often to look whether there is something to tell, where nobody said so. */
 const LOOK_MS = 30_000;
+/** Changes that come together are told together. */
+const SETTLE_MS = 1_000;
 
 /** Milliseconds until try number `failures` + 1: doubling, with full jitter, so that a fleet does not come back as one. */
 export function retryMs(failures: number, random: number): number {
@@ -44,5 +46,6 @@ export async function reportLoop(agent: Agent, stop: AbortSignal, changed: () =>
     }
     // While the server is away a change is no reason to ask it sooner.
     await sleep(clock, wait, failures > 0 ? stop : AbortSignal.any([stop, wake]));
+    if (wake.aborted) await sleep(clock, SETTLE_MS, stop);
   }
 }
