@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { get } from 'node:https';
 import { connect } from 'node:net';
 import { test } from 'node:test';
 import { errorCode } from '@kmend/base';
-import { sha256, systemClock } from '@kmend/base/node';
+import { run, runOk, sha256, systemClock } from '@kmend/base/node';
 import { loadReleaseKey, openRepositoryClient } from '@kmend/trust';
 import { createApiClient } from './client/api-client.ts';
 import { startServer } from './server.ts';
@@ -99,6 +100,22 @@ test('plain HTTP is for loopback, or behind a proxy that was named', async (t) =
   await assert.rejects(startServer({ ...options, host: '0.0.0.0', tls }), withCode('tls-unusable'));
   const proxied = await startServer({ ...options, host: '0.0.0.0', behindProxy: true, logLevel: 'silent' });
   await proxied.close();
+});
+
+test('with certificate and key the server speaks TLS', async (t) => {
+  const world = await testServer(t);
+  const tls = { cert: world.path('cert.pem'), key: world.path('key.pem') };
+  const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost'];
+  const made = ['req', '-x509', '-newkey', 'ed25519', '-nodes', '-keyout', tls.key, '-out', tls.cert, '-days', '2'];
+  await runOk(run, 'openssl', [...made, ...subject]);
+  const again = await world.restart({ host: 'localhost', tls });
+  assert.match(again.server.url, /^https:\/\/localhost:/);
+  const ca = await readFile(tls.cert);
+  const status = await new Promise((resolve, reject) => {
+    get(`${again.server.url}/healthz`, { ca }, (response) => resolve(response.statusCode)).on('error', reject);
+  });
+  assert.equal(status, 200);
+  await assert.rejects(again.api.listKeys(), withCode('server-unreachable'), 'a certificate nobody vouches for');
 });
 
 test('a port that is taken is named, and the data directory is free again', async (t) => {
@@ -204,6 +221,20 @@ test('a report that says nothing new is noted together with others, and still co
   const after = await again.api.showHost(host.hostId);
   assert.ok((after.lastReport ?? '') > (before.lastReport ?? ''), 'written on close');
   assert.equal(after.effectiveSerial, 1);
+});
+
+test('many reports at once are all kept, the newest of each host', async (t) => {
+  const world = await testServer(t);
+  const { key } = await world.api.createKey({ name: 'k', channel: 'stable', seats: null, expires: null });
+  const hosts = await Promise.all(Array.from({ length: 10 }, (_, n) => enrol(world, key, `web-${n}`)));
+  const sent = hosts.flatMap(({ body }) =>
+    [3, 1, 2].map((sequence) =>
+      ask(world, 'POST', '/v1/reports', exampleReport(sequence, { effectiveSerial: sequence }), String(body['token'])),
+    ),
+  );
+  assert.ok((await Promise.all(sent)).every((reply) => reply.status === 200));
+  const page = await world.api.listHosts();
+  assert.deepEqual(new Set(page.hosts.map((host) => host.effectiveSerial)), new Set([3]));
 });
 
 test('tokens: each kind opens its own doors only', async (t) => {

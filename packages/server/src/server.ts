@@ -17,6 +17,7 @@ import { ServerError } from './error.ts';
 import { type AppOptions, createApp } from './http/app.ts';
 import type { AppContext } from './http/context.ts';
 import { Limiter } from './http/limits.ts';
+import { ReportWriter } from './http/report-writer.ts';
 import { REPOSITORY_PREFIX } from './http/repository-routes.ts';
 import { SeenBatch } from './http/seen.ts';
 import { isLoopback } from './http/system-routes.ts';
@@ -98,6 +99,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       operatorToken: await operatorToken(tokenPath),
       clock,
       seen,
+      writer: new ReportWriter(store),
       failures: new Limiter(30, 0.5, clock),
       reports: new Limiter(30, 0.5, clock),
     };

@@ -2,7 +2,7 @@ import { errorCode } from '@kmend/base';
 import { ApiError, EnrolRequest, EnrolResponse, Report, ReportResponse } from '@kmend/protocol';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
-import { type KnownHost, reportDigest, storeReport } from '../store/hosts.ts';
+import { type KnownHost, reportDigest } from '../store/hosts.ts';
 import { enrol } from '../store/keys.ts';
 import { requireHost } from './auth.ts';
 import type { AppContext } from './context.ts';
@@ -69,10 +69,11 @@ export function agentRoutes(context: AppContext) {
         const newest = Math.max(host.sequence, context.seen.sequenceOf(host.id));
         if (report.sequence > newest) {
           const digest = reportDigest(report);
+          const at = context.clock.now().toISOString();
           if (digest === host.digest && report.events.length === 0) {
-            context.seen.add(host.id, { sequence: report.sequence, at: context.clock.now().toISOString() });
+            context.seen.add(host.id, { sequence: report.sequence, at });
           } else {
-            await storeReport(context.store, host.id, report, digest, context.clock);
+            await context.writer.write({ hostId: host.id, report, digest, at });
           }
         }
         return { nextReportSeconds: REPORT_SECONDS, channel: host.channel };

@@ -2,6 +2,7 @@ import type { Clock } from '@kmend/base';
 import type { Repository } from '@kmend/trust';
 import type { Database } from '../store/store.ts';
 import type { Limiter } from './limits.ts';
+import type { ReportWriter } from './report-writer.ts';
 import type { SeenBatch } from './seen.ts';
 
 /** What the routes work with. */
@@ -15,6 +16,7 @@ export interface AppContext {
   readonly operatorToken: string;
   readonly clock: Clock;
   readonly seen: SeenBatch;
+  readonly writer: ReportWriter;
   /** Failed authentications, by address. */
   readonly failures: Limiter;
   /** Reports, by host. */

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import type { Clock } from '@kmend/base';
 import {
   Channel,
   HostDetail,
@@ -44,42 +43,46 @@ export function reportDigest({ facts, status, livepatches, effectiveSerial }: Re
     .digest('hex');
 }
 
-/** Stores a report that says something new. Older sequences than the stored one change nothing. */
-export async function storeReport(
-  db: Database,
-  hostId: string,
-  report: Report,
-  digest: string,
-  clock: Clock,
-): Promise<boolean> {
-  return db.transaction().execute(async (transaction) => {
-    const { facts, status } = report;
-    const { numUpdatedRows } = await transaction
-      .updateTable('hosts')
-      .set({
-        hostname: facts.hostname,
-        release: facts.kernel.release,
-        build_id: facts.kernel.buildId,
-        last_report: clock.now().toISOString(),
-        sequence: report.sequence,
-        digest,
-        effective_serial: report.effectiveSerial,
-        facts: JSON.stringify(facts),
-        status: JSON.stringify(status),
-        livepatches: JSON.stringify(report.livepatches),
-        contact: status.contact.state,
-        coverage: status.coverage.state,
-        loaded: status.loaded.state,
-        transition: status.transition.state,
-        verified: status.verified.state,
-      })
-      .where('id', '=', hostId)
-      .where('sequence', '<', report.sequence)
-      .executeTakeFirst();
-    if (numUpdatedRows === 0n) return false;
-    if (report.events.length > 0) await storeEvents(transaction, hostId, report.events);
-    return true;
+/** A report that says something new, with when it came. */
+export interface NewReport {
+  readonly hostId: string;
+  readonly report: Report;
+  readonly digest: string;
+  readonly at: string;
+}
+
+/** Stores reports in one transaction. Older sequences than the stored one change nothing. */
+export async function storeReports(db: Database, reports: readonly NewReport[]): Promise<void> {
+  await db.transaction().execute(async (transaction) => {
+    for (const report of reports) await storeReport(transaction, report);
   });
+}
+
+async function storeReport(db: Database, { hostId, report, digest, at }: NewReport): Promise<void> {
+  const { facts, status } = report;
+  const { numUpdatedRows } = await db
+    .updateTable('hosts')
+    .set({
+      hostname: facts.hostname,
+      release: facts.kernel.release,
+      build_id: facts.kernel.buildId,
+      last_report: at,
+      sequence: report.sequence,
+      digest,
+      effective_serial: report.effectiveSerial,
+      facts: JSON.stringify(facts),
+      status: JSON.stringify(status),
+      livepatches: JSON.stringify(report.livepatches),
+      contact: status.contact.state,
+      coverage: status.coverage.state,
+      loaded: status.loaded.state,
+      transition: status.transition.state,
+      verified: status.verified.state,
+    })
+    .where('id', '=', hostId)
+    .where('sequence', '<', report.sequence)
+    .executeTakeFirst();
+  if (numUpdatedRows > 0n && report.events.length > 0) await storeEvents(db, hostId, report.events);
 }
 
 async function storeEvents(db: Database, hostId: string, events: readonly HostEvent[]): Promise<void> {

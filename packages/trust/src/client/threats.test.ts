@@ -139,6 +139,16 @@ test('rollback: a mirror goes back to an older state', async (t) => {
   assert.equal((await client.kernelPolicy(BUILD_ID, signal))?.channels.stable?.settled, 2);
 });
 
+test('rollback: an older timestamp for the same snapshot, to win time', async (t) => {
+  const { world, open, file } = await setUp(t);
+  const old = await readFile(file(TIMESTAMP_FILE));
+  await signOnline(world, await loadOnlineKeys(world.path('online')), { snapshotVersion: 1 });
+  const client = await open();
+  assert.equal((await client.check(signal)).version, 2);
+  await writeFile(file(TIMESTAMP_FILE), old);
+  await assert.rejects(client.check(signal), withCode('repository-rollback'));
+});
+
 test('rollback: the online keys sign an older kernel role', async (t) => {
   const { world, open } = await setUp(t);
   await world.publish(1);
