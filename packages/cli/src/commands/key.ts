@@ -1,0 +1,82 @@
+import { writeFileAtomic } from '@kmend/base/node';
+import { type ActivationKey, Channel } from '@kmend/protocol';
+import { Option } from 'commander';
+import { CliError } from '../error.ts';
+import type { Register } from '../program.ts';
+import { connect, type ServerOptions, withServer } from '../server-options.ts';
+import { table } from '../terminal.ts';
+
+interface CreateOptions extends ServerOptions {
+  readonly name: string;
+  readonly channel: Channel;
+  readonly seats?: string;
+  readonly expires?: string;
+  readonly out?: string;
+}
+
+export const keyCommands: Register = ({ program, action }) => {
+  const key = program.command('key').description('activation keys, with which hosts enrol');
+  const create = key
+    .command('create')
+    .description('make an activation key; it is shown this once')
+    .requiredOption('--name <text>', 'what it is for')
+    .addOption(
+      new Option('--channel <name>', 'channel of the hosts that enrol with it')
+        .choices(Channel.options)
+        .default('stable'),
+    )
+    .option('--seats <number>', 'how many hosts may enrol with it (default: no limit)')
+    .option('--expires <date>', 'day or time after which it enrols nobody, e.g. 2027-01-31')
+    .option('--out <file>', 'write the key to a file only you can read, instead of showing it');
+  withServer(create).action(
+    action(async (context, options: CreateOptions) => {
+      const api = await connect(context, options);
+      const { name, channel } = options;
+      const made = await api.createKey({
+        name,
+        channel,
+        seats: seats(options.seats),
+        expires: moment(options.expires),
+      });
+      if (options.out === undefined) {
+        context.terminal.result(made, (data) => `${data.key}\n(id ${data.id}; it will not be shown again)`);
+        return;
+      }
+      await writeFileAtomic(options.out, `${made.key}\n`, 0o600);
+      const { key: _, ...shown } = made;
+      context.terminal.result({ ...shown, file: options.out }, (data) => `the key is in ${data.file} (id ${data.id})`);
+    }),
+  );
+  withServer(key.command('list').description('all activation keys, without the keys themselves')).action(
+    action(async (context, options: ServerOptions) => {
+      const keys = await (await connect(context, options)).listKeys();
+      context.terminal.result({ keys }, (data) =>
+        table(['ID', 'NAME', 'CHANNEL', 'SEATS', 'USED', 'STATE'], data.keys.map(row)),
+      );
+    }),
+  );
+  withServer(key.command('revoke').description('no further host can enrol with it').argument('<id>')).action(
+    action(async (context, id: string, options: ServerOptions) => {
+      const revoked = await (await connect(context, options)).revokeKey(id);
+      context.terminal.result(revoked, (data) => `${data.name} (${data.id}) is revoked; hosts enrolled with it stay`);
+    }),
+  );
+};
+
+function row(key: ActivationKey): string[] {
+  const state = key.revoked ? 'revoked' : key.expires === null ? 'valid' : `until ${key.expires}`;
+  return [key.id, key.name, key.channel, key.seats === null ? 'no limit' : String(key.seats), String(key.used), state];
+}
+
+function seats(text: string | undefined): number | null {
+  if (text === undefined) return null;
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new CliError('usage', `${text} is not a number of seats`);
+  return Number(text);
+}
+
+function moment(text: string | undefined): string | null {
+  if (text === undefined) return null;
+  const time = Date.parse(text);
+  if (Number.isNaN(time)) throw new CliError('usage', `${text} is not a date`, { hint: 'e.g. 2027-01-31' });
+  return new Date(time).toISOString();
+}

@@ -1,0 +1,42 @@
+import { Channel } from '@kmend/protocol';
+import { loadReleaseKey } from '@kmend/trust';
+import { Option } from 'commander';
+import type { Register } from '../program.ts';
+import { connect, keysDirectory, type ServerOptions, withServer } from '../server-options.ts';
+
+interface PublishOptions extends ServerOptions {
+  readonly channel: Channel;
+  readonly keys?: string;
+}
+
+export const publishCommand: Register = ({ program, action }) => {
+  const publish = program
+    .command('publish')
+    .description('sign a livepatch with the release key, on this machine, and give it to a channel')
+    .argument('<dir>', 'what kmend build --out wrote')
+    .addOption(new Option('--channel <name>').choices(Channel.options).default('stable'))
+    .option('--keys <dir>', 'folder with the release key (default: keys, under KMEND_HOME)');
+  withServer(publish).action(
+    action(async (context, livepatch: string, options: PublishOptions) => {
+      const releaseKey = await loadReleaseKey(options.keys ?? keysDirectory(context));
+      const api = await connect(context, options);
+      const { channel } = options;
+      const outcome = await api.publish({ livepatch, channel, releaseKey, progress: context.terminal.progress });
+      const { livepatch: manifest } = outcome.publication.artifact;
+      const result = {
+        serial: outcome.serial,
+        channel,
+        id: manifest.id,
+        release: manifest.kernel.release,
+        buildId: manifest.kernel.buildId,
+        fixes: manifest.fixes.map(({ id }) => id),
+        snapshotVersion: outcome.snapshotVersion,
+        timestampVersion: outcome.timestampVersion,
+      };
+      context.terminal.result(
+        result,
+        (data) => `serial ${data.serial} for ${data.release} is in ${data.channel}: ${data.fixes.join(', ')}`,
+      );
+    }),
+  );
+};
