@@ -39,7 +39,7 @@ const transitions: Record<machine.TransitionName, (journal: Journal) => Journal>
   reverted: (journal) => machine.reverted(journal, now, false),
   markShutdown: machine.markShutdown,
   crashed: (journal) => machine.crashed(journal, now, ['dmesg-1']),
-  rebooted: machine.rebooted,
+  rebooted: (journal) => machine.rebooted(journal, now),
 };
 
 const targets: Record<machine.TransitionName, machine.State | 'same'> = {

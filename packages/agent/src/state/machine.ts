@@ -138,11 +138,15 @@ export function replaced(journal: Journal, now: Moment, left: readonly string[])
 
 export function soaked(journal: Journal, now: Moment): Journal {
   const attempt = attemptIn('soaked', journal);
-  const { buildId, serial, id, module, sha256 } = attempt;
-  const next = enter(journal, attempt, 'good', now, 'good', `${module} came through its soak`);
-  if (sha256 === null) return next;
+  const next = enter(journal, attempt, 'good', now, 'good', `${attempt.module} came through its soak`);
+  return { ...next, good: goodWith(journal, attempt, now) };
+}
+
+/** The livepatches to re-apply at boot, one a kernel; never one whose bytes this host has not compared. */
+function goodWith(journal: Journal, { buildId, serial, id, module, sha256 }: Attempt, now: Moment): Good[] {
+  if (sha256 === null) return journal.good;
   const good: Good = { buildId, serial, id, module, sha256, since: now.at };
-  return { ...next, good: [...journal.good.filter((it) => it.buildId !== buildId), good].slice(-limits.good) };
+  return [...journal.good.filter((it) => it.buildId !== buildId), good].slice(-limits.good);
 }
 
 /** Said once a transition: it takes long, and what holds it up. The agent goes on waiting; it never forces. */
@@ -211,10 +215,15 @@ export function crashed(journal: Journal, now: Moment, pstore: readonly string[]
   return withEvent(next, { at: now.at, code: 'quarantined', message: reason.slice(0, 2000), serial: attempt.serial });
 }
 
-/** Another boot after an orderly shutdown, or after the livepatch was good (or failed) already: nothing is loaded now. */
-export function rebooted(journal: Journal): Journal {
-  attemptIn('rebooted', journal);
-  return { ...journal, current: null, previous: null };
+/**
+ * Another boot after an orderly shutdown, or after the livepatch was good (or failed) already: nothing is loaded now. One
+ * that ran until the shutdown is good enough to be re-applied, so that a reboot in the soak takes no protection away; its
+ * soak begins again.
+ */
+export function rebooted(journal: Journal, now: Moment): Journal {
+  const attempt = attemptIn('rebooted', journal);
+  const next = { ...journal, current: null, previous: null };
+  return attempt.phase === 'soak' ? { ...next, good: goodWith(journal, attempt, now) } : next;
 }
 
 /** `resume`: nothing is held back or quarantined any more. */

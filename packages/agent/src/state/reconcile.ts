@@ -20,7 +20,7 @@ export function reconcile(journal: Journal, observed: Observed): { journal: Jour
   const { now, kernel } = observed;
   if (attempt.bootId !== observed.bootId) {
     const survived = attempt.phase === 'good' || attempt.phase === 'failed' || attempt.cleanShutdown;
-    if (survived) return { journal: machine.rebooted(journal), crash: false };
+    if (survived) return { journal: machine.rebooted(journal, now), crash: false };
     return { journal: machine.crashed(journal, now, observed.pstore), crash: true };
   }
   // The same boot: a shutdown that was announced did not come.
