@@ -106,6 +106,12 @@ export type PublishRequest = z.infer<typeof PublishRequest>;
 export const PublishResponse = z.object({ serial: Serial, snapshotVersion: z.int(), timestampVersion: z.int() });
 export type PublishResponse = z.infer<typeof PublishResponse>;
 
+/** `POST /v1/renew` (operator): offline roles signed again with a later expiry, as text by role name; nothing else differs. */
+export const RenewRequest = z.object({ metadata: z.record(z.string().max(100), z.string().max(4_000_000)) });
+export type RenewRequest = z.infer<typeof RenewRequest>;
+export const RenewResponse = PublishResponse.omit({ serial: true });
+export type RenewResponse = z.infer<typeof RenewResponse>;
+
 /** `GET /v1/livepatches` (operator). */
 export const PublishedLivepatch = LivepatchTarget.extend({
   buildId: BuildId,

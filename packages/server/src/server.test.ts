@@ -5,7 +5,7 @@ import { connect } from 'node:net';
 import { test } from 'node:test';
 import { errorCode } from '@kmend/base';
 import { run, runOk, sha256, systemClock } from '@kmend/base/node';
-import { loadReleaseKey, openRepositoryClient } from '@kmend/trust';
+import { loadReleaseKey, loadRootKey, openRepositoryClient } from '@kmend/trust';
 import { createApiClient } from './client/api-client.ts';
 import { startServer } from './server.ts';
 import {
@@ -328,6 +328,21 @@ test('publishing: twice, without uploads, with a stranger’s key', async (t) =>
   const releaseKey = await loadReleaseKey(stranger.path('keys'));
   const livepatch = await writeArtifact(world.path('artifact-9'), 9);
   await assert.rejects(world.api.publish({ livepatch, channel: 'stable', releaseKey }), withCode('key-wrong'));
+});
+
+test('a renewal goes through the API, and hosts follow it', async (t) => {
+  const world = await testServer(t);
+  await publish(world, 1);
+  const client = await openRepositoryClient({
+    directory: world.path('cache'),
+    root: world.server.created?.root ?? '',
+    url: world.server.repositoryUrl,
+  });
+  await client.check(signal);
+  const keys = { root: await loadRootKey(world.path('keys')), release: await loadReleaseKey(world.path('keys')) };
+  assert.equal((await world.api.renew(keys)).timestampVersion, 3);
+  assert.equal((await client.check(signal)).version, 3);
+  assert.equal((await client.fetchLivepatch(BUILD_ID, 1, signal)).target.serial, 1);
 });
 
 test('policy: fleet and kernel, as asked for and no further', async (t) => {

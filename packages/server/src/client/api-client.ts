@@ -17,6 +17,7 @@ import {
   LivepatchList,
   type PublishedLivepatch,
   PublishResponse,
+  RenewResponse,
   UploadResponse,
 } from '@kmend/protocol';
 import {
@@ -25,6 +26,7 @@ import {
   type SignedPublication,
   type SigningKey,
   signPublication,
+  signRenewal,
 } from '@kmend/trust';
 import { z } from 'zod';
 import { REPOSITORY_PREFIX } from '../http/repository-routes.ts';
@@ -71,6 +73,8 @@ export interface ApiClient {
   setKernelPolicy(buildId: string, change: ChangeKernelPolicy): Promise<KernelPolicy>;
   /** The repository's metadata, verified with the operator's own release key. */
   repositoryState(releaseKey: SigningKey): Promise<RepositoryState>;
+  /** Signs root, targets and kernel roles again on this machine, so that they do not expire. */
+  renew(keys: { readonly root: SigningKey; readonly release: SigningKey }): Promise<RenewResponse>;
   /** Signs on this machine, uploads, publishes. The release key never leaves this process. */
   publish(options: PublishOptions): Promise<PublishOutcome>;
 }
@@ -115,6 +119,10 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
     kernelPolicy: (buildId) => call('GET', kernelPath(buildId), KernelPolicy),
     setKernelPolicy: (buildId, change) => call('PUT', kernelPath(buildId), KernelPolicy, { json: change }),
     repositoryState,
+    async renew(keys) {
+      const request = await signRenewal(await repositoryState(keys.release), keys, clock);
+      return call('POST', '/v1/renew', RenewResponse, { json: request, timeoutMs: UPLOAD_TIMEOUT_MS });
+    },
     async publish({ livepatch, channel, releaseKey, progress = silentProgress }) {
       progress.step('read the repository’s metadata');
       const state = await repositoryState(releaseKey);

@@ -2,7 +2,15 @@ import { createHash, randomBytes } from 'node:crypto';
 import { open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { ApiError, PublishRequest, PublishResponse, Sha256, UploadResponse } from '@kmend/protocol';
+import {
+  ApiError,
+  PublishRequest,
+  PublishResponse,
+  RenewRequest,
+  RenewResponse,
+  Sha256,
+  UploadResponse,
+} from '@kmend/protocol';
 import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
@@ -13,6 +21,8 @@ import type { AppContext } from './context.ts';
 /** Bytes of one uploaded file, and of a publication's metadata. */
 export const MAX_UPLOAD = 64 * 2 ** 20;
 const MAX_PUBLISH = 10 * 2 ** 20;
+/** Bytes: all kernels' roles at once. */
+const MAX_RENEW = 256 * 2 ** 20;
 
 const operator = { security: [{ operator: [] }], tags: ['publish'] };
 
@@ -65,6 +75,23 @@ export function publishRoutes(context: AppContext) {
           snapshotVersion: published.snapshot,
           timestampVersion: published.timestamp,
         };
+      },
+    );
+
+    app.post(
+      '/v1/renew',
+      {
+        bodyLimit: MAX_RENEW,
+        schema: {
+          ...operator,
+          summary: 'Offline roles signed again with a later expiry',
+          body: RenewRequest,
+          response: { 200: RenewResponse, 409: ApiError, 422: ApiError },
+        },
+      },
+      async (request) => {
+        const versions = await context.repository.acceptRenewal(request.body);
+        return { snapshotVersion: versions.snapshot, timestampVersion: versions.timestamp };
       },
     );
   };

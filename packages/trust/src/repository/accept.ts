@@ -1,6 +1,13 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '@kmend/base';
-import { kernelRole, LivepatchTarget, manifestPath, modulePath, type PublishRequest } from '@kmend/protocol';
+import {
+  kernelRole,
+  type Livepatch,
+  LivepatchTarget,
+  manifestPath,
+  modulePath,
+  type PublishRequest,
+} from '@kmend/protocol';
 import type { Metadata, TargetFile, Targets } from '@tufjs/models';
 import { TrustError } from '../error.ts';
 import { parseMetadata } from '../metadata/metadata.ts';
@@ -66,6 +73,19 @@ export async function verifyPublication(
     }
   }
   return { module, manifest, description: description.data };
+}
+
+/** The uploaded manifest must speak of the signed module, this kernel and the signed description. */
+export function checkManifest(buildId: string, livepatch: Livepatch, { module, description }: AcceptedMetadata): void {
+  const fits =
+    livepatch.kernel.buildId === buildId &&
+    livepatch.file?.sha256 === module.hashes['sha256'] &&
+    livepatch.id === description.id &&
+    livepatch.module === description.module;
+  if (fits) return;
+  throw new TrustError('publication-mismatch', 'the manifest does not fit the module, the kernel or the description', {
+    hint: 'build the livepatch again and publish what the build wrote, unchanged',
+  });
 }
 
 /** The top-level targets that will be in force: the current ones, or the same plus this kernel's delegation. */

@@ -7,10 +7,11 @@ import { systemClock } from '@kmend/base/node';
 import { kernelRole, modulePath, type PublishRequest } from '@kmend/protocol';
 import { Metadata, MetadataKind } from '@tufjs/models';
 import { generateKey } from '../keys/key.ts';
-import { loadOnlineKeys, loadReleaseKey } from '../keys/store.ts';
+import { loadOnlineKeys, loadReleaseKey, loadRootKey } from '../keys/store.ts';
 import { signedText } from '../metadata/signing.ts';
 import { BUILD_ID, makeWorld, OTHER_BUILD_ID, shiftedClock, type World, writeArtifact } from '../testing/world.ts';
 import { createRepository } from './create.ts';
+import { signRenewal } from './renew.ts';
 import { openRepository } from './repository.ts';
 import { signPublication } from './sign.ts';
 
@@ -308,4 +309,31 @@ test('a damaged or missing repository is named as such', async (t) => {
   await assert.rejects(open(world.created.repository), withCode('repository-damaged'));
   await rm(path);
   await assert.rejects(open(world.created.repository), withCode('repository-damaged'));
+});
+
+test('a renewal extends root, targets and kernel roles, and can change nothing else', async (t) => {
+  const world = await makeWorld(t);
+  await world.publish(1);
+  const keys = { root: await loadRootKey(world.path('offline')), release: world.releaseKey };
+  const later = shiftedClock(100 * DAY);
+  const request = await signRenewal(world.repository.state, keys, later);
+  const { repository } = world;
+  await assert.rejects(signRenewal(repository.state, { ...keys, root: keys.release }, later), withCode('key-wrong'));
+  const stranger = await makeWorld(t);
+  const forged = await signRenewal(
+    stranger.repository.state,
+    { root: await loadRootKey(stranger.path('offline')), release: stranger.releaseKey },
+    later,
+  );
+  await assert.rejects(repository.acceptRenewal(forged), withCode('publication-unsigned'));
+  const root = JSON.parse(request.metadata['root'] ?? '');
+  root.signed.roles.timestamp.keyids = [keys.root.id];
+  const changed = signedText(Metadata.fromJSON(MetadataKind.Root, root), keys.root);
+  await assert.rejects(repository.acceptRenewal({ metadata: { root: changed } }), withCode('publication-invalid'));
+  await repository.acceptRenewal(request);
+  await assert.rejects(repository.acceptRenewal(request), withCode('publication-outdated'));
+  const ages = new Map((await repository.ages()).map((age) => [age.role, age]));
+  assert.equal(ages.get('root')?.version, 2);
+  assert.ok((ages.get('root')?.expires.getTime() ?? 0) > Date.now() + 800 * DAY);
+  assert.equal((await repository.manifest(BUILD_ID, 1))?.kernel.buildId, BUILD_ID);
 });

@@ -1,7 +1,7 @@
-import { copyFile, mkdir, open, rename, rm, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Clock } from '@kmend/base';
-import { sha256File, syncDirectory } from '@kmend/base/node';
+import { writeFileAtomic } from '@kmend/base/node';
 import {
   FLEET_POLICY_PATH,
   FleetPolicy,
@@ -13,19 +13,22 @@ import {
   manifestPath,
   POLICY_ROLE,
   type PublishRequest,
+  type RenewRequest,
 } from '@kmend/protocol';
 import type { TargetFile } from '@tufjs/models';
 import type { z } from 'zod';
-import { isDiskFull, TrustError } from '../error.ts';
+import { TrustError } from '../error.ts';
 import type { OnlineKeys } from '../keys/store.ts';
 import { isAging } from '../metadata/signing.ts';
-import { type AcceptedMetadata, verifyPublication } from './accept.ts';
+import { checkManifest, verifyPublication } from './accept.ts';
 import { parseManifest } from './artifact.ts';
 import { kernelOfRole, settledPolicy, signedLivepatches } from './kernel-role.ts';
-import { targetFile } from './layout.ts';
+import { metadataFile, targetFile } from './layout.ts';
 import { type Changes, checkOnlineKeys, commitOnline, type Versions } from './online.ts';
 import { createQueue } from './queue.ts';
+import { verifyRenewal } from './renew.ts';
 import { directoryReader, loadState, type RepositoryState } from './state.ts';
+import { bringTarget } from './target.ts';
 
 export interface RepositoryOptions {
   /** Directory of the static files. */
@@ -59,6 +62,8 @@ export interface Repository {
   setFleetPolicy(change: (before: FleetPolicy) => FleetPolicy): Promise<Versions>;
   /** Changes a kernel's policy; every serial in it must be published. `publication-invalid` for an unknown kernel. */
   setKernelPolicy(buildId: string, change: (before: KernelPolicy) => KernelPolicy): Promise<Versions>;
+  /** Accepts offline roles signed again with a later expiry (`signRenewal`). */
+  acceptRenewal(request: RenewRequest): Promise<Versions>;
   /** Signs snapshot, timestamp and policy again where less than half of a life is left; says whether it did. */
   refreshOnline(): Promise<boolean>;
   /** timestamp.json as it is served: what every host asks for at every check. */
@@ -119,7 +124,12 @@ class OpenRepository implements Repository {
   acceptPublication(request: PublishRequest, upload: (sha256: string) => string): Promise<Published> {
     return this.#change(async () => {
       const accepted = await verifyPublication(this.state, request, this.#options.clock);
-      const livepatch = await this.#bringFiles(request, accepted, upload);
+      const { manifest, module } = accepted;
+      for (const target of [manifest, module]) {
+        await bringTarget(this.#options.repository, target, upload(request.targets[target.path] ?? ''));
+      }
+      const livepatch = parseManifest(await this.#readTarget(manifest), manifest.path);
+      checkManifest(request.buildId, livepatch, accepted);
       const before = await this.#readKernelPolicy(request.buildId);
       const policy = settledPolicy(before, request.buildId, request.channel, request.serial, this.#options.clock);
       const versions = await this.#commit({
@@ -166,6 +176,19 @@ class OpenRepository implements Repository {
         }
       }
       return this.#commit({ policies: { [kernelPolicyPath(buildId)]: policy } });
+    });
+  }
+
+  acceptRenewal(request: RenewRequest): Promise<Versions> {
+    return this.#change(async () => {
+      await verifyRenewal(this.state, request, this.#options.clock);
+      const { root, ...metadata } = request.metadata;
+      if (root !== undefined) {
+        // It names the same keys, so hosts may meet it before or after the rest.
+        const name = metadataFile('root', this.state.root.signed.version + 1);
+        await writeFileAtomic(join(this.#options.repository, name), root);
+      }
+      return this.#commit({ metadata });
     });
   }
 
@@ -231,56 +254,6 @@ class OpenRepository implements Repository {
     const bytes = await directoryReader(this.#options.repository)(name);
     if (bytes === undefined) throw new TrustError('repository-damaged', `the repository lacks ${name}`);
     return bytes;
-  }
-
-  /** Checks the uploaded files and brings them under their final names, where nothing refers to them yet. */
-  async #bringFiles(
-    request: PublishRequest,
-    accepted: AcceptedMetadata,
-    upload: (sha256: string) => string,
-  ): Promise<Livepatch> {
-    for (const target of [accepted.manifest, accepted.module]) {
-      await this.#bring(target, upload(request.targets[target.path] ?? ''));
-    }
-    const livepatch = parseManifest(await this.#readTarget(accepted.manifest), accepted.manifest.path);
-    const { description, module } = accepted;
-    if (
-      livepatch.kernel.buildId !== request.buildId ||
-      livepatch.file?.sha256 !== module.hashes['sha256'] ||
-      livepatch.id !== description.id ||
-      livepatch.module !== description.module
-    ) {
-      throw new TrustError(
-        'publication-mismatch',
-        'the manifest does not fit the module, the kernel or the description',
-      );
-    }
-    return livepatch;
-  }
-
-  async #bring(target: TargetFile, from: string): Promise<void> {
-    const sha256 = target.hashes['sha256'] ?? '';
-    const size = (await stat(from).catch(() => undefined))?.size;
-    if (size !== target.length || (await sha256File(from)) !== sha256) {
-      throw new TrustError('publication-mismatch', `${target.path} was not uploaded, or is not the signed file`, {
-        hint: 'upload it again, then publish',
-        details: { expected: { sha256, length: target.length }, actual: { length: size } },
-      });
-    }
-    const to = join(this.#options.repository, targetFile(target.path, sha256));
-    const temporary = `${to}.tmp`;
-    await mkdir(dirname(to), { recursive: true });
-    try {
-      await copyFile(from, temporary);
-      const handle = await open(temporary, 'r+');
-      await handle.sync().finally(() => handle.close());
-      await rename(temporary, to);
-      await syncDirectory(dirname(to));
-    } catch (cause) {
-      await rm(temporary, { force: true });
-      if (!isDiskFull(cause)) throw cause;
-      throw new TrustError('disk-full', `no space left for ${target.path}; the repository is unchanged`, { cause });
-    }
   }
 }
 
