@@ -39,3 +39,17 @@ test('a dead holder is taken over, a living one is named', async (t) => {
     (error) => errorCode(error) === 'lock-held',
   );
 });
+
+test('a lock from before a reboot does not name the process that has its id now', async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), 'kmend-lock-'));
+  t.after(() => rm(directory, { recursive: true }));
+  const path = join(directory, 'lock');
+  await writeFile(path, `${process.ppid} 00000000-0000-4000-8000-000000000000 1\n`);
+  assert.equal(await withLock(path, async () => 'taken', { timeoutMs: 0 }), 'taken');
+  await withLock(path, async () => {
+    await assert.rejects(
+      withLock(path, async () => 'never', { timeoutMs: 0 }),
+      (error) => errorCode(error) === 'lock-held',
+    );
+  });
+});

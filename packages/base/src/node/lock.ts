@@ -42,7 +42,7 @@ export async function withLock<T>(path: string, work: () => Promise<T>, options:
 async function tryTake(path: string): Promise<boolean> {
   try {
     const handle = await open(path, 'wx', 0o600);
-    await handle.writeFile(`${process.pid}\n`);
+    await handle.writeFile(`${process.pid} ${await identityOf(process.pid)}\n`);
     await handle.close();
     return true;
   } catch (error) {
@@ -53,19 +53,32 @@ async function tryTake(path: string): Promise<boolean> {
 
 /** The living holder; a dead one's lock is moved out of the way, under a name of its own so that two takers do not undo each other. */
 async function holderOf(path: string): Promise<number | undefined> {
-  const pid = Number.parseInt(await readFile(path, 'utf8').catch(() => ''), 10);
+  const [text, ...identity] = (await readFile(path, 'utf8').catch(() => '')).trim().split(' ');
+  const pid = Number.parseInt(text ?? '', 10);
   if (Number.isNaN(pid)) {
     // Just being written, or gone again.
     await delay(POLL_MS);
     const again = Number.parseInt(await readFile(path, 'utf8').catch(() => 'gone'), 10);
     if (!Number.isNaN(again)) return undefined;
-  } else if (isAlive(pid)) {
+  } else if (isAlive(pid) && (identity.length === 0 || identity.join(' ') === (await identityOf(pid)))) {
     return pid;
   }
   const aside = `${path}.${randomBytes(6).toString('hex')}.stale`;
   await rename(path, aside).catch(() => undefined);
   await rm(aside, { force: true });
   return undefined;
+}
+
+/**
+ * Tells a process from a later one of the same id: this boot, and its start time (proc_pid_stat(5), field 22). A lock
+ * that a power cut left behind must not name whoever has that id now.
+ */
+async function identityOf(pid: number): Promise<string> {
+  const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => '');
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+  // The command's name may hold spaces and brackets; the fields after it do not.
+  const started = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+  return `${boot.trim()} ${started}`;
 }
 
 function isAlive(pid: number): boolean {
