@@ -1,0 +1,172 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { after, before, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { errorCode, KmendError, silentProgress } from '@kmend/base';
+import { places, run, sha256, systemClock } from '@kmend/base/node';
+import { Archive, type Kernel, KernelStore, mirrors } from '@kmend/kernel';
+import { codeInForce, type Host, Lab, OPERATOR_ADDRESS } from '@kmend/lab';
+
+const RELEASE = '6.1.0-47-amd64';
+const cache = places().cache;
+const signal = new AbortController().signal;
+const lab = new Lab({ run, clock: systemClock, progress: silentProgress, cache: join(cache, 'lab'), signal });
+let kernel: Kernel;
+let host: Host;
+
+before(async () => {
+  const edges = { run, clock: systemClock, fetch, progress: silentProgress, signal };
+  const store = new KernelStore(edges, new Archive(edges, mirrors(process.env), cache), cache);
+  kernel = await store.add(`bookworm/${RELEASE}`);
+  host = await lab.boot(kernel, { name: 'lab-test', forwards: [8080] });
+});
+after(() => lab.close());
+
+test('the host runs the stock kernel, and its modules can be loaded', async () => {
+  assert.equal(await host.check('uname -r'), RELEASE);
+  assert.equal(await host.check('systemctl is-system-running'), 'running');
+  await host.check('modprobe af_alg');
+  const notes = sha256(await host.readFile('/sys/kernel/notes'));
+  assert.equal(notes, await host.check('sha256sum /sys/kernel/notes | cut -d" " -f1'));
+  assert.match(await host.kernelLog(), new RegExp(`Linux version ${RELEASE}`));
+});
+
+test('commands tell exit code, output and signals; a slow one is killed', async () => {
+  const result = await host.run('echo out; echo err >&2; exit 3');
+  assert.deepEqual(result, { exitCode: 3, stdout: 'out\n', stderr: 'err\n' });
+  assert.equal((await host.run(['cat'], { stdin: 'grün' })).stdout, 'grün');
+  assert.equal(await host.check(['id', '-u'], { user: 'nobody' }), '65534');
+  assert.equal((await host.run(['sh', '-c', 'kill -SEGV $$'])).exitCode, 139);
+  const slow = host.run('sleep 987 & wait', { timeoutMs: 1000 });
+  await assert.rejects(slow, (error) => errorCode(error) === 'lab-command-timeout');
+  assert.equal((await host.run(['pgrep', '-f', 'sleep 98[7]'])).exitCode, 1);
+  await assert.rejects(host.check('exit 4'), (error) => errorCode(error) === 'lab-command-failed');
+});
+
+test('files arrive whole, small and large, or not at all', async () => {
+  for (const size of [0, 1000, 5_000_000]) {
+    const bytes = randomBytes(size);
+    await host.copyIn(bytes, '/root/sub/file', 0o750);
+    assert.equal(await host.check('sha256sum /root/sub/file | cut -d" " -f1'), sha256(bytes));
+    assert.equal(await host.check('stat -c %a /root/sub/file'), '750');
+  }
+  await host.check('mkdir -p /root/small && mount -t tmpfs -o size=1m tmpfs /root/small');
+  const tooLarge = host.copyIn(randomBytes(3_000_000), '/root/small/file');
+  await assert.rejects(tooLarge, (error) => errorCode(error) === 'lab-copy-failed');
+  assert.equal(await host.check('ls -A /root/small'), '');
+  await host.copyIn(randomBytes(600_000), '/root/small/file');
+  await assert.rejects(host.readFile('/nowhere'), (error) => errorCode(error) === 'lab-copy-failed');
+});
+
+test('the guest reaches the loopback of this machine, and this machine a port of the guest', async () => {
+  const server = createServer((_request, response) => response.end('from the operator'));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  try {
+    const address = server.address();
+    assert.ok(address !== null && typeof address === 'object');
+    const request = `exec 3<>/dev/tcp/${OPERATOR_ADDRESS}/${address.port}; printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3`;
+    assert.match(await host.check(['bash', '-c', request]), /from the operator$/);
+  } finally {
+    server.close();
+  }
+  assert.ok((host.forwards.get(8080) ?? 0) > 0);
+});
+
+test('the reproducers find the flaws of the stock kernel', async () => {
+  assert.deepEqual(await lab.reproducers(), ['CVE-2026-52972', 'CVE-2026-53249']);
+  for (const id of await lab.reproducers()) assert.equal(await lab.reproduce(host, id), 'vulnerable');
+  assert.equal((await codeInForce(host, 'ip_options_get')).source, 'kernel');
+});
+
+test('a workload runs without loss, and a broken connection is not taken for success', async () => {
+  const workload = await lab.startWorkload(host);
+  await delay(2000);
+  const result = await workload.stop();
+  assert.ok(result.sent > 50, JSON.stringify(result));
+  assert.equal(result.lost, 0);
+  assert.equal(result.echoed, result.sent);
+  assert.ok(result.longestGapMs > 0 && result.longestGapMs < 2000);
+  const killed = await lab.startWorkload(host);
+  await host.check('pkill -KILL workload');
+  await assert.rejects(killed.stop(), (error) => errorCode(error) === 'lab-workload-failed');
+});
+
+test('the disk outlives a reboot and a power cut', async () => {
+  const boot = await host.bootId();
+  await host.check('echo kept >/root/kept && sync');
+  await host.reboot();
+  const second = await host.bootId();
+  assert.notEqual(second, boot);
+  await host.powerOffHard();
+  await assert.rejects(host.run('true'), (error) => errorCode(error) === 'lab-guest-gone');
+  await host.start();
+  assert.ok(![boot, second].includes(await host.bootId()));
+  assert.equal(await host.check('cat /root/kept'), 'kept');
+});
+
+test('a panic is told as one, and a guest that reboots by itself comes back', async () => {
+  const panic = host.run('echo c >/proc/sysrq-trigger');
+  await assert.rejects(panic, (error) => {
+    assert.ok(error instanceof KmendError);
+    assert.equal(error.code, 'lab-guest-panic');
+    return String(error.details?.['console']).includes('Kernel panic - not syncing: sysrq triggered crash');
+  });
+  await host.powerOffHard();
+  await host.start();
+  await host.rebootBy(() => host.run('echo 1 >/proc/sys/kernel/panic; echo c >/proc/sysrq-trigger'));
+  assert.equal(await host.check('cat /root/kept'), 'kept');
+  await host.shutdown();
+  assert.equal(host.isOn, false);
+});
+
+test('a kernel that does not come up is told at once, with what it printed', async () => {
+  const broken = lab.boot(kernel, { name: 'broken', kernelArguments: ['rdinit=/none', 'root=/none'] });
+  await assert.rejects(broken, (error) => {
+    assert.ok(error instanceof KmendError);
+    assert.equal(error.code, 'lab-guest-panic');
+    return String(error.details?.['console']).includes('VFS');
+  });
+});
+
+test('a host dies with the process that started it, and its disk goes', async () => {
+  const runs = join(cache, 'lab', 'runs');
+  const earlier = new Set(await readdir(runs));
+  const program = `
+    const { Lab } = await import('@kmend/lab');
+    const { run, systemClock } = await import('@kmend/base/node');
+    const progress = { step: (text) => console.log(text), advance() {} };
+    const signal = new AbortController().signal;
+    const lab = new Lab({ run, clock: systemClock, progress, cache: process.argv[1], signal });
+    const kernel = JSON.parse(process.argv[2]);
+    await lab.boot(kernel, { name: 'orphan', kernelArguments: ['kmend.orphan=' + process.pid] });
+  `;
+  const args = ['--input-type=module', '-e', program, join(cache, 'lab'), JSON.stringify(kernel)];
+  const owner = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'], cwd: import.meta.dirname });
+  for await (const line of createInterface(owner.stdout)) if (line.startsWith('lab: boot')) break;
+  const mark = `kmend.orphan=${owner.pid}`;
+  assert.ok(await until(async () => (await processes(mark)) > 0), 'QEMU runs');
+  owner.kill('SIGKILL');
+  assert.ok(await until(async () => (await processes(mark)) === 0), 'QEMU is gone');
+  const left = async (): Promise<string[]> => (await readdir(runs)).filter((name) => !earlier.has(name));
+  assert.ok(await until(async () => (await left()).length === 0), `left behind: ${await left()}`);
+});
+
+/** How many processes of this machine have `text` in their arguments. */
+async function processes(text: string): Promise<number> {
+  const names = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  const lines = await Promise.all(names.map((name) => readFile(`/proc/${name}/cmdline`, 'utf8').catch(() => '')));
+  return lines.filter((line) => line.includes('qemu-system') && line.includes(text)).length;
+}
+
+async function until(condition: () => Promise<boolean>): Promise<boolean> {
+  for (let i = 0; i < 100; i++) {
+    if (await condition()) return true;
+    await delay(100);
+  }
+  return false;
+}
