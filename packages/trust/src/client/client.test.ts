@@ -6,6 +6,7 @@ import { errorCode } from '@kmend/base';
 import { startWeb } from '../testing/web.ts';
 import { BUILD_ID, makeWorld, OTHER_BUILD_ID } from '../testing/world.ts';
 import { openRepositoryClient } from './client.ts';
+import { KEPT_LIVEPATCHES } from './livepatch.ts';
 
 const { signal } = new AbortController();
 
@@ -74,6 +75,25 @@ test('a published livepatch is found, verified, and verified again without any n
   await web.close();
   assert.deepEqual(await (await open()).verifyCached(BUILD_ID, 1), fetched);
   await assert.rejects(client.verifyCached(BUILD_ID, 2), withCode('not-found'));
+});
+
+test('the cache keeps the livepatches used last, and never grows beyond them', async (t) => {
+  const { world, open, cache } = await setUp(t);
+  for (let n = 1; n <= KEPT_LIVEPATCHES + 2; n++) await world.publish(n);
+  const client = await open();
+  await client.check(signal);
+  const fetchAll = async (serials: number[]) => {
+    for (const serial of serials) {
+      await client.fetchLivepatch(BUILD_ID, serial, signal);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  };
+  await fetchAll(Array.from({ length: KEPT_LIVEPATCHES }, (_, n) => n + 1));
+  await fetchAll([1, KEPT_LIVEPATCHES + 1, KEPT_LIVEPATCHES + 2]);
+  const kept = await readdir(join(cache, 'targets', 'kernels', BUILD_ID));
+  assert.equal(kept.length, KEPT_LIVEPATCHES);
+  await client.verifyCached(BUILD_ID, 1);
+  await assert.rejects(client.verifyCached(BUILD_ID, 2), withCode('not-cached'));
 });
 
 test('policies are answered from memory while nothing changes', async (t) => {

@@ -10,7 +10,7 @@ import { parseMetadata } from '../metadata/metadata.ts';
 import { type CheckRecord, MetadataCache } from './cache.ts';
 import { cachedKernelTargets, parseAnchor, type TrustedRoot } from './chain.ts';
 import { readAll, statusFailure } from './fetcher.ts';
-import { livepatchFiles, localPath, sha256Of, verifyLivepatch } from './livepatch.ts';
+import { livepatchFiles, localPath, pruneLivepatches, sha256Of, verifyLivepatch } from './livepatch.ts';
 import { type Session, TIMESTAMP_MAX_LENGTH, transaction } from './transaction.ts';
 import { defaultLimits, type Fetch, get, type TransferEdges, type TransferLimits } from './transfer.ts';
 import type { CheckOutcome, RepositoryClient, VerifiedLivepatch } from './types.ts';
@@ -128,7 +128,9 @@ class Client implements RepositoryClient {
       const files = await livepatchFiles(buildId, serial, (path) => session.updater.getTargetInfo(path));
       for (const target of [files.manifest, files.module]) await this.#download(session, target);
       try {
-        return { result: await verifyLivepatch(buildId, serial, files, this.#cache.targets) };
+        const result = await verifyLivepatch(buildId, serial, files, this.#cache.targets);
+        await pruneLivepatches(this.#cache.targets, files);
+        return { result };
       } catch (error) {
         for (const target of Object.values(files)) await rm(localPath(this.#cache.targets, target), { force: true });
         throw error;

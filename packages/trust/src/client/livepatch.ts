@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs';
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readdir, readFile, rm, stat, utimes } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { Livepatch, LivepatchTarget, manifestPath, modulePath } from '@kmend/protocol';
 import type { TargetFile } from '@tufjs/models';
 import { TrustError } from '../error.ts';
@@ -76,6 +76,24 @@ export async function verifyLivepatch(
     sha256,
     size: files.module.length,
   };
+}
+
+/** Livepatches of one kernel that stay in the cache: the one that runs, the ones before it, and a few more. */
+export const KEPT_LIVEPATCHES = 8;
+
+/** Marks a livepatch as used now and removes the longest unused ones of its kernel, so that a host never fills its disk. */
+export async function pruneLivepatches(targets: string, { module }: LivepatchFiles): Promise<void> {
+  const used = dirname(localPath(targets, module));
+  const now = new Date();
+  await utimes(used, now, now);
+  const kernel = dirname(used);
+  const found: { path: string; mtimeMs: number }[] = [];
+  for (const name of await readdir(kernel)) {
+    const path = join(kernel, name);
+    found.push({ path, mtimeMs: (await stat(path)).mtimeMs });
+  }
+  found.sort((a, b) => b.mtimeMs - a.mtimeMs);
+  for (const { path } of found.slice(KEPT_LIVEPATCHES)) await rm(path, { recursive: true, force: true });
 }
 
 function difference(

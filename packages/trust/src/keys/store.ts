@@ -1,4 +1,4 @@
-import { chmod, mkdir, readFile, stat } from 'node:fs/promises';
+import { chmod, mkdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomic } from '@kmend/base/node';
 import { TrustError } from '../error.ts';
@@ -68,6 +68,12 @@ async function refuseExistingKeys(directory: string, roles: readonly string[]): 
 export async function refuseKeys(offlineDirectory: string, onlineDirectory: string): Promise<void> {
   await refuseExistingKeys(offlineDirectory, OFFLINE);
   await refuseExistingKeys(onlineDirectory, ONLINE);
+}
+
+/** Undoes a creation that failed: only after `refuseKeys` said that none was there before. */
+export async function removeKeys(offlineDirectory: string, onlineDirectory: string): Promise<void> {
+  for (const role of OFFLINE) await rm(keyPath(offlineDirectory, role), { force: true });
+  for (const role of ONLINE) await rm(keyPath(onlineDirectory, role), { force: true });
 }
 
 async function loadKey(directory: string, role: string): Promise<SigningKey> {

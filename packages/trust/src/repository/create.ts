@@ -1,10 +1,10 @@
-import { mkdir, stat } from 'node:fs/promises';
+import { mkdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '@kmend/base';
 import { writeFileAtomic } from '@kmend/base/node';
 import { FLEET_POLICY_PATH, type FleetPolicy, POLICY_PATTERN, POLICY_ROLE } from '@kmend/protocol';
 import { Key, Metadata, MetadataKind, Root, type Targets } from '@tufjs/models';
-import { TrustError } from '../error.ts';
+import { isDiskFull, TrustError } from '../error.ts';
 import type { PublicKey, SigningKey } from '../keys/key.ts';
 import {
   createOfflineKeys,
@@ -13,6 +13,7 @@ import {
   type OfflineKeys,
   type OnlineKeys,
   refuseKeys,
+  removeKeys,
 } from '../keys/store.ts';
 import { expiry, SPEC_VERSION, signedText } from '../metadata/signing.ts';
 import { metadataFile } from './layout.ts';
@@ -65,21 +66,40 @@ function initialFleetPolicy(clock: Clock): FleetPolicy {
  * writes anything.
  */
 export async function createRepository(options: CreateOptions): Promise<CreatedRepository> {
-  const { offlineKeys, onlineKeys, repository, clock } = options;
+  const { offlineKeys, onlineKeys, repository } = options;
   if (await stat(join(repository, 'metadata')).catch(() => undefined)) {
     throw new TrustError('repository-exists', `${repository} holds a repository already`, {
       hint: 'use it as it is, or choose another directory',
     });
   }
   await refuseKeys(offlineKeys, onlineKeys);
+  try {
+    await writeRepository(options);
+  } catch (error) {
+    // None of it existed before, and keys without their repository would only be in the way of the next attempt.
+    await removeKeys(offlineKeys, onlineKeys);
+    await rm(join(repository, 'metadata'), { recursive: true, force: true });
+    if (isDiskFull(error)) throw new TrustError('disk-full', 'no space left; nothing was made', { cause: error });
+    throw error;
+  }
+  return {
+    repository,
+    root: join(repository, metadataFile('root', 1)),
+    keys: [
+      ...(['root', 'release'] as const).map((role) => describe(role, offlineKeys, 'offline')),
+      ...(['snapshot', 'timestamp', 'policy'] as const).map((role) => describe(role, onlineKeys, 'online')),
+    ],
+  };
+}
+
+async function writeRepository({ offlineKeys, onlineKeys, repository, clock }: CreateOptions): Promise<void> {
   const offline = await createOfflineKeys(offlineKeys);
   const online = await createOnlineKeys(onlineKeys);
 
   const root = signedText(firstRoot(offline, online, clock), offline.root);
   const targets = signedText(firstTargets(offline, online, clock), offline.release);
-  const rootFile = join(repository, metadataFile('root', 1));
   await mkdir(join(repository, 'targets'), { recursive: true });
-  await writeFileAtomic(rootFile, root);
+  await writeFileAtomic(join(repository, metadataFile('root', 1)), root);
   await commitOnline({
     repository,
     keys: online,
@@ -88,14 +108,6 @@ export async function createRepository(options: CreateOptions): Promise<CreatedR
     metadata: { targets },
     policies: { [FLEET_POLICY_PATH]: initialFleetPolicy(clock) },
   });
-  return {
-    repository,
-    root: rootFile,
-    keys: [
-      ...(['root', 'release'] as const).map((role) => describe(role, offlineKeys, 'offline')),
-      ...(['snapshot', 'timestamp', 'policy'] as const).map((role) => describe(role, onlineKeys, 'online')),
-    ],
-  };
 }
 
 function describe<Kind extends 'offline' | 'online'>(role: keyof typeof PURPOSES, directory: string, kind: Kind) {

@@ -88,6 +88,20 @@ test('neither keys nor a repository are ever overwritten', async (t) => {
   await assert.rejects(stat(world.path('other')));
 });
 
+test('a creation that fails leaves no keys behind', async (t) => {
+  const world = await makeWorld(t);
+  await writeFile(world.path('blocked'), 'a file where the repository should go');
+  const options = {
+    offlineKeys: world.path('new', 'offline'),
+    onlineKeys: world.path('new', 'online'),
+    repository: world.path('blocked'),
+    clock: systemClock,
+  };
+  await assert.rejects(createRepository(options));
+  assert.deepEqual(await readdir(options.offlineKeys), []);
+  await createRepository({ ...options, repository: world.path('new', 'repository') });
+});
+
 test('keys that are missing, damaged, readable by others, or of another repository are refused', async (t) => {
   const world = await makeWorld(t);
   await assert.rejects(loadReleaseKey(world.path('nowhere')), withCode('keys-missing'));

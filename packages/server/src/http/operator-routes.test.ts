@@ -1,0 +1,159 @@
+import assert from 'node:assert/strict';
+import { readdir } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { test } from 'node:test';
+import { sha256 } from '@kmend/base/node';
+import { loadReleaseKey, loadRootKey, openRepositoryClient } from '@kmend/trust';
+import { createApiClient } from '../client/api-client.ts';
+import { ask, enrol, withCode } from '../testing/ask.ts';
+import { BUILD_ID, publish, testServer, writeArtifact } from '../testing/world.ts';
+
+const { signal } = new AbortController();
+
+test('from publishing to a verified livepatch on the client', async (t) => {
+  const world = await testServer(t);
+  const published = await publish(world, 1);
+  assert.deepEqual([published.serial, published.snapshotVersion], [1, 2]);
+  const client = await openRepositoryClient({
+    directory: world.path('cache'),
+    root: world.server.created?.root ?? '',
+    url: world.server.repositoryUrl,
+  });
+  await client.check(signal);
+  assert.equal((await client.kernelPolicy(BUILD_ID, signal))?.channels.stable?.settled, 1);
+  assert.equal((await client.fetchLivepatch(BUILD_ID, 1, signal)).target.serial, 1);
+  assert.equal((await client.check(signal)).changed, false);
+  await publish(world, 2);
+  assert.equal((await client.check(signal)).changed, true);
+  const listed = await world.api.listLivepatches();
+  assert.deepEqual(listed.map((livepatch) => livepatch.serial).sort(), [1, 2]);
+  assert.deepEqual(await readdir(world.path('data', 'uploads')), [], 'uploads are gone once published');
+});
+
+test('uploads: damaged, endless and broken-off ones leave nothing behind', async (t) => {
+  const world = await testServer(t);
+  const put = (hash: string, body: string | ReadableStream, type = 'application/octet-stream') =>
+    fetch(`${world.server.url}/v1/uploads/${hash}`, {
+      method: 'PUT',
+      body,
+      headers: { authorization: `Bearer ${world.token}`, 'content-type': type },
+      duplex: 'half',
+    } as RequestInit);
+  assert.equal((await put(sha256('good'), 'other')).status, 422);
+  assert.equal((await put('nonsense', 'x')).status, 400);
+  assert.equal((await put(sha256('good'), '{}', 'application/json')).status, 400);
+  const endless = new ReadableStream({
+    pull(controller) {
+      controller.enqueue(Buffer.alloc(2 ** 20));
+    },
+  });
+  await put(sha256('endless'), endless).then(
+    (response) => assert.equal(response.status, 413),
+    () => undefined,
+  );
+  const { hostname, port } = new URL(world.server.url);
+  const socket = connect(Number(port), hostname);
+  socket.write(
+    `PUT /v1/uploads/${sha256('cut')} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${world.token}\r\ncontent-type: application/octet-stream\r\ncontent-length: 100\r\n\r\nhalf`,
+  );
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  socket.destroy();
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  assert.deepEqual(await readdir(world.path('data', 'uploads')), []);
+  assert.equal((await put(sha256('good'), 'good')).status, 200);
+  assert.deepEqual(await readdir(world.path('data', 'uploads')), [sha256('good')]);
+});
+
+test('publishing: twice, without uploads, with a stranger’s key', async (t) => {
+  const world = await testServer(t);
+  const { publication } = await publish(world, 1);
+  await assert.rejects(publish(world, 1), withCode('publication-duplicate'));
+  const replay = await ask(world, 'POST', '/v1/publish', publication.request, world.token);
+  assert.deepEqual([replay.status, replay.body.error?.code], [409, 'publication-outdated']);
+  const stranger = await testServer(t);
+  const releaseKey = await loadReleaseKey(stranger.path('keys'));
+  const livepatch = await writeArtifact(world.path('artifact-9'), 9);
+  await assert.rejects(world.api.publish({ livepatch, channel: 'stable', releaseKey }), withCode('key-wrong'));
+});
+
+test('a renewal goes through the API, and hosts follow it', async (t) => {
+  const world = await testServer(t);
+  await publish(world, 1);
+  const client = await openRepositoryClient({
+    directory: world.path('cache'),
+    root: world.server.created?.root ?? '',
+    url: world.server.repositoryUrl,
+  });
+  await client.check(signal);
+  const keys = { root: await loadRootKey(world.path('keys')), release: await loadReleaseKey(world.path('keys')) };
+  assert.equal((await world.api.renew(keys)).timestampVersion, 3);
+  assert.equal((await client.check(signal)).version, 3);
+  assert.equal((await client.fetchLivepatch(BUILD_ID, 1, signal)).target.serial, 1);
+});
+
+test('policy: fleet and kernel, as asked for and no further', async (t) => {
+  const world = await testServer(t);
+  await publish(world, 1);
+  const { api } = world;
+  assert.equal((await api.setFleetPolicy({ halted: true })).halted, true);
+  assert.deepEqual(
+    [(await api.fleetPolicy()).halted, (await api.setFleetPolicy({ checkIntervalSeconds: 60 })).checkIntervalSeconds],
+    [true, 60],
+  );
+  const withdrawn = await api.setKernelPolicy(BUILD_ID, { withdraw: [{ serial: 1, reason: 'it hangs' }] });
+  assert.deepEqual(withdrawn.withdrawn, [{ serial: 1, reason: 'it hangs' }]);
+  assert.equal(withdrawn.channels.stable?.settled, 1);
+  assert.deepEqual((await api.setKernelPolicy(BUILD_ID, { restore: [1] })).withdrawn, []);
+  const early = await api.setKernelPolicy(BUILD_ID, { channels: { early: { settled: 1, rollout: null } } });
+  assert.deepEqual(Object.keys(early.channels).sort(), ['early', 'stable']);
+  await assert.rejects(
+    api.setKernelPolicy(BUILD_ID, { channels: { early: { settled: 7, rollout: null } } }),
+    withCode('policy-invalid'),
+  );
+  await assert.rejects(api.kernelPolicy('cd'.repeat(20)), withCode('not-found'));
+});
+
+test('hosts come in pages by name, can be searched, and removed', async (t) => {
+  const world = await testServer(t);
+  const { key } = await world.api.createKey({ name: 'k', channel: 'stable', seats: null, expires: null });
+  for (let n = 0; n < 5; n++) await enrol(world, key, `web-${n % 3}`);
+  const seen: string[] = [];
+  let after: string | undefined;
+  do {
+    const page = await world.api.listHosts({ limit: 2, ...(after === undefined ? {} : { after }) });
+    assert.equal(page.total, 5);
+    seen.push(...page.hosts.map((host) => host.hostname));
+    after = page.next ?? undefined;
+  } while (after !== undefined);
+  assert.deepEqual(seen, ['web-0', 'web-0', 'web-1', 'web-1', 'web-2']);
+  assert.equal((await world.api.listHosts({ search: 'b-2' })).total, 1);
+  assert.equal((await world.api.listHosts({ search: '%' })).total, 0);
+  await assert.rejects(world.api.showHost('00000000-0000-4000-8000-000000000000'), withCode('not-found'));
+});
+
+test('the operator’s client names a server that is down, slow, or not one of ours', async (t) => {
+  const world = await testServer(t);
+  const client = (url: string, timeoutMs = 30_000) => createApiClient({ url, token: world.token, signal, timeoutMs });
+  await assert.rejects(client(`${world.server.repositoryUrl}/metadata`).listKeys(), withCode('not-found'));
+  await assert.rejects(
+    createApiClient({ url: world.server.url, token: 'kmo_wrong', signal }).listKeys(),
+    withCode('unauthorized'),
+  );
+  const { createServer } = await import('node:http');
+  const other = createServer((request, response) => {
+    if (request.url?.includes('hosts')) return;
+    response.writeHead(200, { 'content-type': 'text/html' }).end('<html>please log in</html>');
+  });
+  await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+  t.after(async () => {
+    other.closeAllConnections();
+    await new Promise((resolve) => other.close(resolve));
+  });
+  const address = other.address();
+  assert.ok(typeof address === 'object' && address !== null);
+  const url = `http://127.0.0.1:${address.port}`;
+  await assert.rejects(client(url).listKeys(), withCode('server-garbage'));
+  await assert.rejects(client(url, 200).listHosts(), withCode('server-slow'));
+  await world.server.close();
+  await assert.rejects(client(world.server.url).listKeys(), withCode('server-unreachable'));
+});

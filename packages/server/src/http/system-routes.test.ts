@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict';
+import { readdir, readFile } from 'node:fs/promises';
+import { test } from 'node:test';
+import { systemClock } from '@kmend/base/node';
+import { ask, enrol, enrolled } from '../testing/ask.ts';
+import { BUILD_ID, exampleReport, publish, testServer } from '../testing/world.ts';
+
+test('the repository: revalidated metadata, immutable targets, nothing outside', async (t) => {
+  const world = await testServer(t);
+  await publish(world, 1);
+  const get = (path: string, headers: Record<string, string> = {}) =>
+    fetch(`${world.server.repositoryUrl}/${path}`, { headers });
+  const timestamp = await get('metadata/timestamp.json');
+  const etag = timestamp.headers.get('etag') ?? '';
+  assert.equal(timestamp.headers.get('cache-control'), 'no-cache');
+  assert.equal(
+    await timestamp.text(),
+    await readFile(world.path('data', 'repository', 'metadata', 'timestamp.json'), 'utf8'),
+  );
+  assert.equal((await get('metadata/timestamp.json', { 'if-none-match': etag })).status, 304);
+  await publish(world, 2);
+  assert.equal((await get('metadata/timestamp.json', { 'if-none-match': etag })).status, 200);
+  const root = await get('metadata/1.root.json');
+  assert.equal(root.headers.get('cache-control'), 'no-cache');
+  // fetch adds "cache-control: no-cache" to conditional requests, which would ask for the whole file.
+  const conditional = { 'if-none-match': root.headers.get('etag') ?? '', 'cache-control': 'max-age=0' };
+  assert.equal((await get('metadata/1.root.json', conditional)).status, 304);
+  const directory = world.path('data', 'repository', 'targets', 'kernels', BUILD_ID, '1');
+  const target = await get(`targets/kernels/${BUILD_ID}/1/${(await readdir(directory))[0]}`);
+  assert.match(target.headers.get('cache-control') ?? '', /immutable/);
+  for (const path of ['metadata/2.root.json', '..%2fkeys%2fpolicy.key', '%2e%2e/operator-token', 'metadata/', '']) {
+    const reply = await get(path);
+    assert.equal(
+      reply.status === 404 || reply.status === 403 || reply.status === 400,
+      true,
+      `${path}: ${reply.status}`,
+    );
+  }
+});
+
+test('health, metrics and the API’s description', async (t) => {
+  const world = await testServer(t);
+  const host = await enrolled(world);
+  await ask(world, 'POST', '/v1/reports', exampleReport(1), host.token);
+  assert.deepEqual((await ask(world, 'GET', '/healthz')).body, {
+    status: 'ok',
+    checks: { store: 'ok', repository: 'ok' },
+  });
+  const metrics = await (await fetch(`${world.server.url}/metrics`)).text();
+  assert.match(metrics, /kmend_hosts\{axis="loaded",state="loaded"\} 1/);
+  assert.match(metrics, /kmend_enrolments_total\{result="ok"\} 1/);
+  assert.match(metrics, /kmend_reports_total\{result="ok"\} 1/);
+  assert.match(metrics, /kmend_repository_role_version\{role="timestamp"\} 1/);
+  assert.match(metrics, /kmend_repository_role_expires_seconds\{role="root"\} 6\d{7}/);
+  const openapi = (await ask(world, 'GET', '/openapi.json')).body as {
+    openapi: string;
+    paths: Record<string, unknown>;
+  };
+  assert.equal(openapi.openapi, '3.1.0');
+  assert.ok(Object.keys(openapi.paths).includes('/v1/reports'));
+});
+
+test('an expired repository is unhealthy until the server has signed it again', async (t) => {
+  let offset = 0;
+  const clock = { ...systemClock, now: () => new Date(Date.now() + offset) };
+  const world = await testServer(t, { clock });
+  offset = 2 * 86_400_000;
+  assert.equal((await ask(world, 'GET', '/healthz')).status, 503);
+  const again = await world.restart();
+  assert.match(again.log(), /signed again/);
+  assert.equal((await ask(again, 'GET', '/healthz')).status, 200);
+});
+
+test('a running server signs again by itself', async (t) => {
+  let offset = 0;
+  const clock = { ...systemClock, now: () => new Date(Date.now() + offset) };
+  const world = await testServer(t, { clock, refreshIntervalMs: 20 });
+  offset = 2 * 86_400_000;
+  while (!world.log().includes('signed again')) await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal((await ask(world, 'GET', '/healthz')).status, 200);
+});
+
+test('no secret is in the log', async (t) => {
+  const world = await testServer(t, { logLevel: 'debug' });
+  const { key } = await world.api.createKey({ name: 'k', channel: 'stable', seats: null, expires: null });
+  const { body } = await enrol(world, key);
+  await ask(world, 'POST', '/v1/reports', exampleReport(1), String(body['token']));
+  await ask(world, 'POST', '/v1/reports', { bad: 1 }, String(body['token']));
+  await publish(world, 1);
+  const log = world.log();
+  assert.match(log, /host enrolled/);
+  for (const secret of [key, String(body['token']), world.token]) assert.ok(!log.includes(secret));
+  const store = await readFile(world.path('data', 'store.sqlite'));
+  const wal = await readFile(world.path('data', 'store.sqlite-wal')).catch(() => Buffer.alloc(0));
+  for (const secret of [key, String(body['token'])]) {
+    assert.ok(!store.includes(secret) && !wal.includes(secret), 'secrets are stored hashed');
+  }
+});
