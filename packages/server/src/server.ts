@@ -107,7 +107,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       logLevel: options.logLevel ?? 'info',
       logStream: options.logStream,
       tls,
-      trustProxy: options.behindProxy === true,
+      behindProxy: options.behindProxy === true,
     });
     undo.unshift(
       () => closeServer(app.server),

@@ -15,7 +15,8 @@ export interface AppOptions {
   readonly logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug';
   readonly logStream: DestinationStream | undefined;
   readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
-  readonly trustProxy: boolean;
+  /** A proxy in front: the address it appends to X-Forwarded-For is believed, none before that. */
+  readonly behindProxy: boolean;
 }
 
 /** Milliseconds for a whole request; uploads included. */
@@ -48,11 +49,11 @@ export async function createApp(context: AppContext, options: AppOptions): Promi
   await server.register(agentRoutes(context));
   await server.register(operatorRoutes(context));
   await server.register(repositoryRoutes(context));
-  await server.register(systemRoutes(context, metrics));
+  await server.register(systemRoutes(context, metrics, options.behindProxy));
   return { server, metrics };
 }
 
-function newFastify({ logLevel, logStream, tls, trustProxy }: AppOptions): FastifyInstance {
+function newFastify({ logLevel, logStream, tls, behindProxy }: AppOptions): FastifyInstance {
   const common = {
     logger: {
       level: logLevel,
@@ -61,7 +62,7 @@ function newFastify({ logLevel, logStream, tls, trustProxy }: AppOptions): Fasti
       ...(logStream === undefined ? {} : { stream: logStream }),
     },
     logController: new LogController({ disableRequestLogging: true }),
-    trustProxy,
+    trustProxy: behindProxy ? 1 : false,
     requestTimeout: REQUEST_TIMEOUT_MS,
     routerOptions: { maxParamLength: 200 },
     return503OnClosing: true,

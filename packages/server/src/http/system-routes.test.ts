@@ -96,3 +96,21 @@ test('no secret is in the log', async (t) => {
     assert.ok(!store.includes(secret) && !wal.includes(secret), 'secrets are stored hashed');
   }
 });
+
+test('behind a proxy nobody becomes local by saying so', async (t) => {
+  const world = await testServer(t, { behindProxy: true });
+  const metrics = (headers: Record<string, string>) => fetch(`${world.server.url}/metrics`, { headers });
+  assert.equal((await metrics({ 'x-forwarded-for': '127.0.0.1' })).status, 401);
+  assert.equal((await metrics({})).status, 401);
+  assert.equal((await metrics({ authorization: `Bearer ${world.token}` })).status, 200);
+  await ask(world, 'GET', '/v1/keys');
+  await metrics({ 'x-forwarded-for': '203.0.113.9, 198.51.100.7' });
+  const { result, ip } = JSON.parse(
+    world
+      .log()
+      .trim()
+      .split('\n')
+      .findLast((line) => line.includes('/v1/keys')) ?? '',
+  );
+  assert.deepEqual([result, ip], ['unauthorized', '127.0.0.1']);
+});

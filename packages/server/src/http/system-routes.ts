@@ -5,7 +5,7 @@ import type { AppContext } from './context.ts';
 import type { Metrics } from './metrics.ts';
 
 /** `/healthz` for load balancers, `/metrics` for Prometheus, `/openapi.json` for people and generators. */
-export function systemRoutes(context: AppContext, metrics: Metrics) {
+export function systemRoutes(context: AppContext, metrics: Metrics, behindProxy: boolean) {
   return async (app: FastifyInstance): Promise<void> => {
     app.get('/healthz', { logLevel: 'warn', schema: { hide: true } }, async (_request, reply) => {
       const checks = { store: await storeWorks(context), repository: await repositoryFresh(context) };
@@ -15,7 +15,8 @@ export function systemRoutes(context: AppContext, metrics: Metrics) {
 
     app.get('/metrics', { logLevel: 'warn', schema: { hide: true } }, async (request, reply) => {
       // Figures of the fleet are for its operator: a scraper elsewhere sends the operator's token.
-      if (!isLoopback(request.ip)) requireOperator(context, request);
+      // Behind a proxy everyone may look local.
+      if (behindProxy || !isLoopback(request.ip)) requireOperator(context, request);
       return reply.type(metrics.registry.contentType).send(await metrics.registry.metrics());
     });
 

@@ -11,17 +11,18 @@ import { metaFileOf, signedText } from '../metadata/signing.ts';
 import { tufKey } from '../repository/create.ts';
 import { metadataFile, TIMESTAMP_FILE, targetFile } from '../repository/layout.ts';
 import { startWeb } from '../testing/web.ts';
-import { BUILD_ID, exampleManifest, makeWorld, OTHER_BUILD_ID, shiftedClock, type World } from '../testing/world.ts';
+import { BUILD_ID, exampleManifest, makeWorld, OTHER_BUILD_ID, type World } from '../testing/world.ts';
 import { openRepositoryClient, type RepositoryClientOptions } from './client.ts';
 
 // One test, or more, for each threat that the specification names (1.0.34, section 1.5.2, "Goals"), met with a real web
 // server. What an attacker may hold is said in each name.
 
 const { signal } = new AbortController();
-const DAY = 86_400_000;
+/** Milliseconds that a timestamp signed by `expireSoon` holds: long enough for a busy machine. */
+const SOON = 4000;
 
-async function setUp(t: TestContext, options: { clockOffset?: number } = {}) {
-  const world = await makeWorld(t, options.clockOffset === undefined ? undefined : shiftedClock(options.clockOffset));
+async function setUp(t: TestContext) {
+  const world = await makeWorld(t);
   const web = await startWeb(world.created.repository);
   t.after(() => web.close());
   const open = (more: Partial<RepositoryClientOptions> = {}) =>
@@ -61,7 +62,12 @@ async function readSigned(path: string): Promise<SignedJson> {
 async function signOnline(
   world: World,
   keys: Pick<OnlineKeys, 'snapshot' | 'timestamp'>,
-  change: { meta?: Record<string, { version: number }>; snapshotVersion?: number; timestampVersion?: number } = {},
+  change: {
+    meta?: Record<string, { version: number }>;
+    snapshotVersion?: number;
+    timestampVersion?: number;
+    expires?: string;
+  } = {},
 ): Promise<void> {
   const { state } = world.repository;
   const directory = world.created.repository;
@@ -73,9 +79,16 @@ async function signOnline(
   await writeFile(join(directory, metadataFile('snapshot', snapshotVersion)), snapshot);
   const timestampJson = JSON.parse(JSON.stringify(state.timestamp.toJSON()));
   timestampJson.signed.version = change.timestampVersion ?? state.timestamp.signed.version + 1;
+  timestampJson.signed.expires = change.expires ?? timestampJson.signed.expires;
   timestampJson.signed.meta['snapshot.json'] = metaFileOf(snapshot, snapshotVersion).toJSON();
   const timestamp = signedText(Metadata.fromJSON(MetadataKind.Timestamp, timestampJson), keys.timestamp);
   await writeFile(join(directory, TIMESTAMP_FILE), timestamp);
+}
+
+/** Signs a timestamp that expires while the test looks on. */
+async function expireSoon(world: World): Promise<void> {
+  const expires = new Date(Date.now() + SOON).toISOString();
+  await signOnline(world, await loadOnlineKeys(world.path('online')), { expires });
 }
 
 /** Signs targets metadata for a role, as a JSON change of what it says now. */
@@ -179,8 +192,9 @@ test('fast-forward: stolen online keys jump ahead, and a new root lets hosts rec
 });
 
 test('indefinite freeze: a mirror stands still until the signatures expire', async (t) => {
-  const { world, open } = await setUp(t, { clockOffset: -DAY + 1500 });
+  const { world, open } = await setUp(t);
   await world.publish(1);
+  await expireSoon(world);
   const client = await open();
   const { expires } = await client.check(signal);
   await new Promise((resolve) => setTimeout(resolve, expires.getTime() - Date.now() + 50));
@@ -190,8 +204,9 @@ test('indefinite freeze: a mirror stands still until the signatures expire', asy
 });
 
 test('indefinite freeze: an expired livepatch stays verifiable at boot, without network', async (t) => {
-  const { world, open } = await setUp(t, { clockOffset: -DAY + 2500 });
+  const { world, open } = await setUp(t);
   await world.publish(1);
+  await expireSoon(world);
   const client = await open();
   const { expires } = await client.check(signal);
   await client.fetchLivepatch(BUILD_ID, 1, signal);
@@ -311,7 +326,7 @@ test('slow retrieval: no answer, a stall, and a trickle are all given up', async
     const client = await open({ limits, directory: world.path(`cache ${name}`) });
     const started = performance.now();
     await assert.rejects(client.check(signal), withCode('repository-slow'), name);
-    assert.ok(performance.now() - started < 2000, name);
+    assert.ok(performance.now() - started < 8000, name);
   }
 });
 
