@@ -62,7 +62,7 @@ function newFastify({ logLevel, logStream, tls, behindProxy }: AppOptions): Fast
       ...(logStream === undefined ? {} : { stream: logStream }),
     },
     logController: new LogController({ disableRequestLogging: true }),
-    trustProxy: behindProxy ? 1 : false,
+    ...(behindProxy ? { trustProxy: 1 } : {}),
     requestTimeout: REQUEST_TIMEOUT_MS,
     routerOptions: { maxParamLength: 200 },
     return503OnClosing: true,
