@@ -62,7 +62,7 @@ function newFastify({ logLevel, logStream, tls, behindProxy }: AppOptions): Fast
       ...(logStream === undefined ? {} : { stream: logStream }),
     },
     logController: new LogController({ disableRequestLogging: true }),
-    ...(behindProxy ? { trustProxy: 1 } : {}),
+    trustProxy: (_address: string, hop: number) => behindProxy && hop === 0,
     requestTimeout: REQUEST_TIMEOUT_MS,
     routerOptions: { maxParamLength: 200 },
     return503OnClosing: true,

@@ -103,14 +103,11 @@ test('behind a proxy nobody becomes local by saying so', async (t) => {
   assert.equal((await metrics({ 'x-forwarded-for': '127.0.0.1' })).status, 401);
   assert.equal((await metrics({})).status, 401);
   assert.equal((await metrics({ authorization: `Bearer ${world.token}` })).status, 200);
-  await ask(world, 'GET', '/v1/keys');
-  await metrics({ 'x-forwarded-for': '203.0.113.9, 198.51.100.7' });
-  const { result, ip } = JSON.parse(
-    world
-      .log()
-      .trim()
-      .split('\n')
-      .findLast((line) => line.includes('/v1/keys')) ?? '',
-  );
-  assert.deepEqual([result, ip], ['unauthorized', '127.0.0.1']);
+  const keys = `${world.server.url}/v1/keys`;
+  await fetch(keys, { headers: { 'x-forwarded-for': '127.0.0.1, 198.51.100.7' } });
+  const line = world
+    .log()
+    .split('\n')
+    .find((text) => text.includes('/v1/keys'));
+  assert.equal(JSON.parse(line ?? '{}').ip, '198.51.100.7');
 });
