@@ -101,7 +101,7 @@ export class Lab {
         initramfs: files.initramfs,
         disk,
         modulesImage: files.modulesImage,
-        kernelArguments: options.kernelArguments ?? [],
+        kernelArguments: [`systemd.hostname=${options.name}`, ...(options.kernelArguments ?? [])],
         forwards: (options.forwards ?? []).map((guestPort) => ({ guestPort, hostPort: 0 })),
       },
       directory,

@@ -85,13 +85,14 @@ printf '[Unit]\\nDefaultDependencies=no\\n' >"$units/usr-lib-modules-.mount.d/km
 
 /**
  * Reads a tar archive of the root, writes one of an ext4 image (mostly holes, which tar keeps): as root of a user namespace where
- * the caller is not root, who could not keep the owners otherwise, and whose files that root could not write.
+ * the caller is not root, who could not keep the owners otherwise, and whose files that root could not write. Device nodes are left out: such a root may
+ * not make them, and the initramfs brings devtmpfs.
  */
 const MAKE_IMAGE = `set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/root"
-tar -C "$work/root" -xf -
+tar -C "$work/root" --exclude='./dev/*' -xf -
 mke2fs -q -t ext4 -m 0 -N 65536 -E lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0 -d "$work/root" "$work/image" ${IMAGE_SIZE} >&2
 tar -C "$work" --sparse -cf - image
 `;
