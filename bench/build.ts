@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { places, run, runOk } from '@kmend/base/node';
 import { FIXES, importFixes, KERNEL } from '../demo/fixes.ts';
-import { KMEND } from '../demo/kmend.ts';
+import { KMEND } from '../demo/operator.ts';
 
 const ROUNDS = 5;
 const { cache } = places();

@@ -35,14 +35,26 @@ export class Timeline {
   async step<T>(title: string, work: () => Promise<T>): Promise<T> {
     const start = this.#seconds();
     this.#say(`\n${String(this.steps.length + 1).padStart(2)}. ${title}`);
-    this.#observations = [];
+    const observations: Observation[] = [];
+    this.#observations = observations;
     try {
       return await work();
     } finally {
       const seconds = this.#seconds() - start;
-      this.steps.push({ title, start, seconds, observations: this.#observations });
+      this.steps.push({ title, start, seconds, observations });
       this.#say(`    (${seconds.toFixed(1)} s)`);
     }
+  }
+
+  /** A step that was over before this process began. */
+  record(title: string, seconds: number): void {
+    this.steps.push({ title, start: 0, seconds, observations: [] });
+    this.#say(`\n${String(this.steps.length).padStart(2)}. ${title}\n    (${seconds.toFixed(1)} s)`);
+  }
+
+  /** Something worth knowing that the demo does not stand on. */
+  note(text: string): void {
+    this.#say(`       ${text}`);
   }
 
   /** Records what was seen beside what had to be seen. */

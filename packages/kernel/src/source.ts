@@ -34,19 +34,15 @@ export class SourceStore {
         const missing: string[] = [];
         for (const path of paths) if (!(await exists(join(directory, path)))) missing.push(path);
         if (missing.length === 0) return directory;
-        const deb = await this.#archive.fetch(await this.#archive.find(suite, name, version));
         await mkdir(this.#directory, { recursive: true });
+        const tarball = await this.#tarball(suite, version);
         const temporary = await mkdtemp(join(this.#directory, '.unpack-'));
         try {
           progress.step(`unpack ${missing.join(' ')} of ${version}`);
-          await runOk(run, 'dpkg-deb', ['-x', deb, temporary], { signal });
-          const tarball = join(temporary, 'usr', 'src', `${name}.tar.xz`);
           const wanted = missing.map((path) => `${name}/${path}`);
           // tar ends with 2 when a name is not in the archive; the others are unpacked all the same.
-          const result = await run('tar', ['-xf', tarball, '-C', temporary, '--', ...wanted], {
-            signal,
-            timeoutMs: TREE_LIMIT_MS,
-          });
+          const args = ['--zstd', '-xf', tarball, '-C', temporary, '--', ...wanted];
+          const result = await run('tar', args, { signal, timeoutMs: TREE_LIMIT_MS });
           if (result.exitCode !== 0 && !/Not found in archive/.test(result.stderr)) {
             throw new KernelError('package-damaged', `${name} ${version} cannot be unpacked: ${result.stderr.trim()}`);
           }
@@ -64,6 +60,28 @@ export class SourceStore {
       },
       { signal },
     );
+  }
+
+  /** The source of one version, packed so that it unpacks in a second: files are asked for one fix after the other. */
+  async #tarball(suite: string, version: string): Promise<string> {
+    const path = join(this.#directory, `${version}.tar.zst`);
+    if (await exists(path)) return path;
+    const name = sourcePackageOf(version);
+    const deb = await this.#archive.fetch(await this.#archive.find(suite, name, version));
+    const { run, signal, progress } = this.#edges;
+    const temporary = await mkdtemp(join(this.#directory, '.repack-'));
+    try {
+      progress.step(`repack the source ${version}`);
+      await runOk(run, 'dpkg-deb', ['-x', deb, temporary], { signal });
+      const script = 'set -o pipefail; xz -dc -T0 "$1" | zstd -q -1 -T0 -o "$2"';
+      const packed = join(temporary, 'source.tar.zst');
+      const args = ['-c', script, 'bash', join(temporary, 'usr', 'src', `${name}.tar.xz`), packed];
+      await runOk(run, 'bash', args, { signal, timeoutMs: TREE_LIMIT_MS });
+      await rename(packed, path);
+    } finally {
+      await rm(temporary, { recursive: true, force: true });
+    }
+    return path;
   }
 
   /** `changelog.Debian` of one version, whole. */

@@ -7,8 +7,8 @@ import { type Binding, type Bindings, isDifference, matchFunction } from './matc
 
 /**
  * The byte proof of one unit: its original, compiled as the builder compiles and put through objtool, against what Debian shipped.
- * A function is equal only at a place that is certain: its name is there once, or other equal functions point at it, or only one of
- * the places named so has these bytes.
+ * A function is equal only at a place that is certain: its name is there once, or other equal functions point at it or
+ * lie in the same section, or only one of the places named so has these bytes.
  */
 export function proveUnit(unit: Unit, view: ObjectView, image: ShippedImage): UnitProof {
   const bindings: Bindings = new Map();
@@ -36,7 +36,14 @@ export function proveUnit(unit: Unit, view: ObjectView, image: ShippedImage): Un
   };
   const candidates = (atom: Atom): readonly bigint[] => {
     const bound = bindings.get(atom);
-    return bound === undefined ? image.named(nameOf(atom)) : [bound];
+    if (bound !== undefined) return [bound];
+    const named = image.named(nameOf(atom));
+    // Functions of one section keep their distances: one that is proven shows where the others are.
+    const sibling = named.length > 1 ? [...equal].find((other) => other.section === atom.section) : undefined;
+    const base = sibling === undefined ? undefined : bindings.get(sibling);
+    if (sibling === undefined || base === undefined) return named;
+    const place = base + BigInt(atom.start - sibling.start);
+    return named.filter((address) => address === place);
   };
   for (const atom of [...open]) if (image.named(nameOf(atom)).length <= 1) attempt(atom, candidates(atom));
   // Names that occur more than once: every accepted function may settle others.
@@ -44,11 +51,7 @@ export function proveUnit(unit: Unit, view: ObjectView, image: ShippedImage): Un
     before = open.size;
     for (const atom of [...open]) attempt(atom, candidates(atom));
   }
-  for (const atom of [...open]) {
-    const near = candidates(atom).filter((address) => isBetween(address, atom, equal, bindings));
-    if (near.length === 1) attempt(atom, near);
-    if (open.has(atom)) reject(atom, { reason: 'ambiguous' });
-  }
+  for (const atom of [...open]) reject(atom, { reason: 'ambiguous' });
   return {
     source: unit.source,
     object: unit.object,
@@ -78,20 +81,6 @@ function nameOf(atom: Atom): string {
 function isKept(unit: Unit, atom: Atom): boolean {
   if ((atom.section.flags & SHF_EXECINSTR) === 0) return false;
   return unit.object !== 'vmlinux' || !atom.section.name.startsWith('.exit');
-}
-
-/** A unit's code lies together: a place between two proven functions of the same kind of section is the unit's own. */
-function isBetween(address: bigint, atom: Atom, equal: ReadonlySet<Atom>, bindings: Bindings): boolean {
-  const kind = sectionKind(atom);
-  const places = [...equal].filter((other) => sectionKind(other) === kind).map((other) => bindings.get(other) ?? 0n);
-  return places.some((place) => place < address) && places.some((place) => place > address);
-}
-
-function sectionKind(atom: Atom): string {
-  const { name } = atom.section;
-  for (const kind of ['.text.unlikely', '.init.text', '.exit.text', '.noinstr.text'])
-    if (name.startsWith(kind)) return kind;
-  return '.text';
 }
 
 function provenAddresses(image: ShippedImage, bindings: Bindings): ReadonlyMap<string, ProvenAddress> {

@@ -1,0 +1,214 @@
+import { join } from 'node:path';
+import { buildAgentPackage } from '@kmend/agent/package';
+import { type Clock, errorText, type Progress } from '@kmend/base';
+import { run } from '@kmend/base/node';
+import { Archive, KernelStore, mirrors } from '@kmend/kernel';
+import { Lab, type Workload } from '@kmend/lab';
+import type { Livepatch } from '@kmend/protocol';
+import { FIXES, importFixes, KERNEL, MORE, SUITE } from './fixes.ts';
+import { lookAround } from './look-around.ts';
+import { Operator, type ServerProcess } from './operator.ts';
+import { PatchedHost } from './patched-host.ts';
+import { Timeline } from './timeline.ts';
+
+export interface DemoOptions {
+  readonly json: boolean;
+  readonly keep: boolean;
+  /** What script/bootstrap took before. */
+  readonly bootstrapSeconds: number;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+/** The function that holds the Spectre fix, as compiled: the patched one is inlined into it. */
+const HARDENED = 'io_submit_sqes';
+const CHECK_INTERVAL = 10;
+
+/** From a source fix to a patched running kernel. Returns the exit code: 0 only if all that had to be observed was. */
+export async function runDemo(options: DemoOptions): Promise<number> {
+  const { clock, signal, json } = options;
+  const say = (line: string): void => void process.stderr.write(`${line}\n`);
+  const timeline = new Timeline(clock, say);
+  const progress: Progress = { step: (text) => say(`      ${text}`), advance() {} };
+  const operator = await Operator.make(signal);
+  const lab = new Lab({ run, clock, progress, cache: join(operator.cache, 'lab'), signal });
+  let server: ServerProcess | undefined;
+  let failure: string | undefined;
+  try {
+    const demo = new Demo(options, timeline, operator, lab, progress);
+    await demo.run((started) => {
+      server = started;
+    });
+    if (options.keep) await lookAround({ host: demo.patched, operator, say, signal });
+  } catch (error) {
+    failure = signal.aborted ? errorText(signal.reason) : errorText(error);
+    say(`\nstopped: ${failure}`);
+  } finally {
+    await lab.close();
+    await server?.stop();
+    await operator.remove();
+  }
+  const holds = failure === undefined && timeline.holds;
+  say(`\n${timeline.text()}\n`);
+  say(holds ? 'all of it was observed' : 'NOT all of it was observed');
+  if (json) {
+    const document = {
+      holds,
+      failure: failure ?? null,
+      bootstrapSeconds: options.bootstrapSeconds,
+      steps: timeline.steps,
+    };
+    process.stdout.write(`${JSON.stringify(document, null, 2)}\n`);
+  }
+  return holds ? 0 : signal.aborted ? 130 : 1;
+}
+
+class Demo {
+  readonly #options: DemoOptions;
+  readonly #timeline: Timeline;
+  readonly #operator: Operator;
+  readonly #lab: Lab;
+  readonly #progress: Progress;
+  #patched: PatchedHost | undefined;
+
+  constructor(options: DemoOptions, timeline: Timeline, operator: Operator, lab: Lab, progress: Progress) {
+    this.#options = options;
+    this.#timeline = timeline;
+    this.#operator = operator;
+    this.#lab = lab;
+    this.#progress = progress;
+  }
+
+  get patched(): PatchedHost {
+    if (this.#patched === undefined) throw new Error('the host is not up yet');
+    return this.#patched;
+  }
+
+  async run(started: (server: ServerProcess) => void): Promise<void> {
+    const operator = this.#operator;
+    const t = this.#timeline;
+    t.record('Set up this machine: Debian packages, npm packages, Node 26', this.#options.bootstrapSeconds);
+    await t.step(`Fetch the stock kernel ${KERNEL} and the sources of the fixes`, async () => {
+      const kernel = await operator.kmend<{ buildId: string }>('kernel', 'add', `${SUITE}/${KERNEL}`);
+      t.note(`build id ${kernel.buildId}; signature and hashes checked`);
+      await importFixes((...args) => operator.kmend(...args), [...FIXES, MORE]);
+    });
+    const first = await t.step('Build one cumulative livepatch from three fixes', () =>
+      this.#build(
+        'one',
+        FIXES.map(({ id }) => id),
+      ),
+    );
+    t.observe(
+      'objects patched',
+      'af_alg, vmlinux',
+      first.objects
+        .map(({ name }) => name)
+        .sort()
+        .join(', '),
+    );
+    const server = await t.step('Start the patch server and make an activation key', async () => {
+      const running = await operator.startServer();
+      started(running);
+      await operator.kmend('policy', 'fleet', '--check-interval', String(CHECK_INTERVAL));
+      t.note(`${running.url}; hosts check every ${CHECK_INTERVAL} s`);
+      return running;
+    });
+    const { key } = await operator.kmend<{ key: string }>('key', 'create', '--name', 'demo', '--seats', '1');
+    const deb = await t.step("Build the agent's Debian package", () =>
+      buildAgentPackage({ out: join(operator.home, 'deb'), progress: this.#progress }),
+    );
+    await t.step(`Boot a Debian host on the stock ${KERNEL} in QEMU`, () => this.#boot());
+    await t.step('Install the agent and enrol with the activation key', async () => {
+      await this.patched.install(deb.path);
+      await this.patched.enrol(server, key);
+      t.observe('channel of the host', 'stable', (await this.patched.seen()).channel);
+    });
+    const bootId = await this.patched.host.bootId();
+    let workload: Workload | undefined;
+    await t.step('Before: the flaws are there', async () => {
+      workload = await this.#lab.startWorkload(this.patched.host);
+      t.note('a TCP workload runs from now on');
+      await this.#observeFlaws('vulnerable', 'the kernel');
+    });
+    await t.step('Publish; the agent finds it, verifies, loads, and follows the transition', () =>
+      this.#publish('one', 1),
+    );
+    await t.step('After: the flaws are gone, nothing was restarted', async () => {
+      await this.#observeFlaws('fixed', `livepatch ${first.module}`);
+      t.observe('livepatches in memory', first.module, (await this.patched.loadedModules()).join(', '));
+      t.observe('boot id', bootId, await this.patched.host.bootId());
+    });
+    const second = await t.step(
+      `Build and publish a second cumulative livepatch, with ${MORE.id} as well`,
+      async () => {
+        const built = await this.#build('two', [...FIXES.map(({ id }) => id), MORE.id]);
+        await this.#publish('two', 2);
+        return built;
+      },
+    );
+    await t.step('After: it replaced the first', async () => {
+      await this.#observeFlaws('fixed', `livepatch ${second.module}`);
+      t.observe('livepatches in memory', second.module, (await this.patched.loadedModules()).join(', '));
+      t.observe('boot id', bootId, await this.patched.host.bootId());
+      const result = await workload?.stop();
+      t.note(
+        `${result?.echoed} records went round in ${result?.seconds.toFixed(0)} s, longest gap ${result?.longestGapMs.toFixed(0)} ms`,
+      );
+      t.observe('records the TCP workload lost', '0', String(result?.lost));
+      t.observe('complaints in the kernel log', '', (await this.patched.complaints()).join('; '));
+    });
+  }
+
+  async #build(name: string, ids: readonly string[]): Promise<Livepatch> {
+    const out = join(this.#operator.home, name);
+    const manifest = await this.#operator.kmend<Livepatch>('build', '--kernel', KERNEL, '--fix', ...ids, '--out', out);
+    const { byteProof } = manifest;
+    this.#timeline.observe(`verdict on ${ids.join(', ')}`, 'patchable', manifest.verdict);
+    this.#timeline.observe(
+      'functions equal to the shipped kernel, byte by byte',
+      `${byteProof.compared} of ${byteProof.compared}`,
+      `${byteProof.equal} of ${byteProof.compared}`,
+    );
+    for (const object of manifest.objects)
+      this.#timeline.note(`${object.name}: ${object.functions.map((entry) => entry.name).join(', ')}`);
+    return manifest;
+  }
+
+  async #boot(): Promise<void> {
+    const { clock, signal } = this.#options;
+    const edges = { run, clock, fetch, progress: this.#progress, signal };
+    const archive = new Archive(edges, mirrors(process.env), this.#operator.cache);
+    const kernel = await new KernelStore(edges, archive, this.#operator.cache).open(KERNEL);
+    const host = await this.#lab.boot(kernel, { name: 'demo' });
+    this.#patched = new PatchedHost(host, this.#lab, this.#operator, clock);
+    this.#timeline.note(`${host.accelerator}, up after ${host.bootSeconds.toFixed(1)} s`);
+    this.#timeline.observe('kernel of the host', KERNEL, await host.check(['uname', '-r']));
+  }
+
+  async #publish(name: string, serial: number): Promise<void> {
+    const t = this.#timeline;
+    const published = await this.#operator.kmend<{ serial: number }>('publish', join(this.#operator.home, name));
+    t.observe('serial published', String(serial), String(published.serial));
+    const begin = this.#options.clock.monotonic();
+    const detail = await this.patched.untilReported(serial);
+    t.note(`in force and reported ${((this.#options.clock.monotonic() - begin) / 1000).toFixed(1)} s later`);
+    const { coverage, transition, verified } = detail.status;
+    t.observe(
+      'what the agent reported',
+      'current, complete, verified',
+      [coverage.state, transition.state, verified.state].join(', '),
+    );
+  }
+
+  async #observeFlaws(expected: string, code: string): Promise<void> {
+    const t = this.#timeline;
+    const [routing, aead, spectre] = FIXES;
+    t.observe(`${routing.id} (unprivileged source routing)`, expected, await this.patched.reproduce(routing.id));
+    t.observe(`${aead.id} (AEAD length, in a module)`, expected, await this.patched.reproduce(aead.id));
+    const inForce = await this.patched.codeOf(HARDENED);
+    t.note(`${spectre.id} (Spectre v1) has no effect that can be seen from outside: shown is which code runs`);
+    t.observe(`code in force for ${HARDENED}`, code, inForce.text);
+    for (const line of inForce.evidence) t.note(`  ${line}`);
+  }
+}

@@ -1,0 +1,95 @@
+import type { Clock } from '@kmend/base';
+import { codeInForce, type Host, type Lab, OPERATOR_ADDRESS } from '@kmend/lab';
+import type { HostDetail, HostSummary } from '@kmend/protocol';
+import type { Operator, ServerProcess } from './operator.ts';
+
+const POLL_MS = 500;
+
+/** A lab host with the agent on it, and what the operator sees of it. */
+export class PatchedHost {
+  readonly host: Host;
+  readonly #lab: Lab;
+  readonly #operator: Operator;
+  readonly #clock: Clock;
+
+  constructor(host: Host, lab: Lab, operator: Operator, clock: Clock) {
+    this.host = host;
+    this.#lab = lab;
+    this.#operator = operator;
+    this.#clock = clock;
+  }
+
+  /** Installs the agent's package, as `apt-get install ./kmend-agent.deb` would. */
+  async install(deb: string): Promise<void> {
+    await this.host.copyIn(deb, '/root/kmend-agent.deb');
+    await this.host.check(['dpkg', '--install', '/root/kmend-agent.deb'], { timeoutMs: 180_000 });
+  }
+
+  /** Enrols with an activation key. `config`: drop-in configuration. */
+  async enrol(server: ServerProcess, key: string, config: Readonly<Record<string, unknown>> = {}): Promise<void> {
+    await this.host.copyIn(Buffer.from(`${key}\n`), '/root/activation-key', 0o600);
+    await this.host.copyIn(server.root, '/root/root.json');
+    if (Object.keys(config).length > 0) {
+      await this.host.copyIn(Buffer.from(JSON.stringify(config)), '/etc/kmend-agent/config.d/50-lab.json');
+    }
+    // QEMU's user network ends at this machine's loopback: nothing of it is on any wire.
+    const address = ['--server', `http://${OPERATOR_ADDRESS}:${server.port}`, '--allow-plain-http'];
+    await this.host.check(
+      ['kmend-agent', 'enrol', ...address, '--key-file', '/root/activation-key', '--root', '/root/root.json'],
+      { timeoutMs: 120_000 },
+    );
+  }
+
+  /** What the reproducer of a fix says inside the guest, as an unprivileged user. */
+  async reproduce(id: string): Promise<string> {
+    const path = `/run/reproducer-${id}`;
+    await this.host.copyIn(await this.#lab.reproducer(id), path, 0o755);
+    return (await this.host.run([path], { user: 'nobody' })).stdout.trim();
+  }
+
+  /** `kernel`, or the name of the livepatch whose code a call of the function reaches. */
+  async codeOf(functionName: string): Promise<{ readonly text: string; readonly evidence: readonly string[] }> {
+    const { source, livepatch, evidence } = await codeInForce(this.host, functionName);
+    return { text: source === 'kernel' ? 'the kernel' : `livepatch ${livepatch ?? ''}`, evidence };
+  }
+
+  /** Livepatch modules in memory, by name. */
+  async loadedModules(): Promise<string[]> {
+    const text = await this.host.check("awk '$1 ~ /^kmend_/ { print $1 }' /proc/modules");
+    return text.split('\n').filter((name) => name !== '');
+  }
+
+  /** The operator's view of this host. */
+  async seen(): Promise<HostDetail> {
+    const { hosts } = await this.#operator.kmend<{ hosts: HostSummary[] }>('host', 'list', '--search', this.host.name);
+    const own = hosts.find(({ hostname }) => hostname === this.host.name);
+    if (own === undefined) throw new Error(`the server knows no host ${this.host.name}`);
+    return await this.#operator.kmend<HostDetail>('host', 'show', own.id);
+  }
+
+  /** Waits until the server was told that a serial is in force for every task. */
+  async untilReported(serial: number | null, timeoutMs = 180_000): Promise<HostDetail> {
+    const until = this.#clock.monotonic() + timeoutMs;
+    for (;;) {
+      const detail = await this.seen();
+      const { loaded, transition } = detail.status;
+      const settled =
+        serial === null ? loaded.state === 'none' : loaded.state === 'loaded' && transition.state === 'complete';
+      if (settled && detail.effectiveSerial === serial) return detail;
+      if (this.#clock.monotonic() > until) {
+        throw new Error(
+          `${this.host.name} did not report serial ${serial} in time: ${JSON.stringify(detail, null, 1)}`,
+        );
+      }
+      await this.#clock.sleep(POLL_MS);
+    }
+  }
+
+  /** Lines of the kernel log that must not be there. */
+  async complaints(): Promise<string[]> {
+    const log = await this.host.kernelLog();
+    return log
+      .split('\n')
+      .filter((line) => /\b(?:BUG|WARNING|Oops|general protection|Call Trace|hung task|soft lockup)\b/.test(line));
+  }
+}
