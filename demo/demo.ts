@@ -136,7 +136,7 @@ class Demo {
     );
     await t.step('After: the flaws are gone, nothing was restarted', async () => {
       await this.#observeFlaws('fixed', `livepatch ${first.module}`);
-      t.observe('livepatches in memory', first.module, (await this.patched.loadedModules()).join(', '));
+      t.observe('livepatches in memory', first.module, (await this.patched.settledModules()).join(', '));
       t.observe('boot id', bootId, await this.patched.host.bootId());
     });
     const second = await t.step(
@@ -149,7 +149,7 @@ class Demo {
     );
     await t.step('After: it replaced the first', async () => {
       await this.#observeFlaws('fixed', `livepatch ${second.module}`);
-      t.observe('livepatches in memory', second.module, (await this.patched.loadedModules()).join(', '));
+      t.observe('livepatches in memory', second.module, (await this.patched.settledModules()).join(', '));
       t.observe('boot id', bootId, await this.patched.host.bootId());
       const result = await workload?.stop();
       t.note(

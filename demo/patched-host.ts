@@ -59,6 +59,16 @@ export class PatchedHost {
     return text.split('\n').filter((name) => name !== '');
   }
 
+  /** Waits until the agent has unloaded what was replaced; what is in memory then, or after a minute. */
+  async settledModules(): Promise<string[]> {
+    const until = this.#clock.monotonic() + 60_000;
+    for (;;) {
+      const names = await this.loadedModules();
+      if (names.length <= 1 || this.#clock.monotonic() > until) return names;
+      await this.#clock.sleep(POLL_MS);
+    }
+  }
+
   /** The operator's view of this host. */
   async seen(): Promise<HostDetail> {
     const { hosts } = await this.#operator.kmend<{ hosts: HostSummary[] }>('host', 'list', '--search', this.host.name);

@@ -72,7 +72,12 @@ export class KernelStore {
 
   async #add(suite: string, release: string, directory: string): Promise<Kernel> {
     const present = await readRecord(directory);
-    if (present !== undefined) return present;
+    if (present !== undefined) {
+      if (present.suite === suite) return present;
+      throw new KernelError('kernel-spec', `${release} is in the store already, from ${present.suite}, not ${suite}`, {
+        hint: `add it as ${present.suite}/${release}`,
+      });
+    }
     const entries = await this.#archive.packages(suite);
     const image = await this.#findImage(entries, suite, release);
     const { version } = image;

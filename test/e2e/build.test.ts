@@ -1,0 +1,207 @@
+import assert from 'node:assert/strict';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { run, sha256File } from '@kmend/base/node';
+import type { Livepatch } from '@kmend/protocol';
+import { FIXES, importFixes, KERNEL, SUITE } from '../../demo/fixes.ts';
+import { type KmendResult, Operator } from '../../demo/operator.ts';
+
+/** Everything here runs `bin/kmend` on the real kernel, as an operator would. */
+const operator = await Operator.make(new AbortController().signal);
+const kmend = (...args: string[]): Promise<KmendResult> => operator.run(...args);
+
+before(async () => {
+  await operator.kmend('kernel', 'add', `${SUITE}/${KERNEL}`);
+  await importFixes((...args) => operator.kmend(...args));
+});
+after(() => operator.remove());
+
+function codeOf({ json }: KmendResult): string | undefined {
+  return (json as { error?: { code: string } } | undefined)?.error?.code;
+}
+
+/** A patch of one file of the tree: `edit` gets its text. */
+async function patchOf(path: string, edit: (text: string) => string): Promise<string> {
+  const source = join(operator.cache, 'trees', KERNEL, 'source', path);
+  const text = await readFile(source, 'utf8');
+  const changed = edit(text);
+  assert.notEqual(changed, text, `the edit of ${path} changes nothing`);
+  const directory = join(operator.home, 'edits');
+  await mkdir(directory, { recursive: true });
+  const edited = join(directory, 'edited.c');
+  await writeFile(edited, changed);
+  const diff = await run('diff', ['-u', '--label', `a/${path}`, '--label', `b/${path}`, source, edited]);
+  const patch = join(directory, `edit-${path.replaceAll('/', '-')}.patch`);
+  await writeFile(patch, diff.stdout);
+  return patch;
+}
+
+async function build(...more: string[]): Promise<KmendResult & { readonly manifest: Livepatch; readonly out: string }> {
+  const out = join(operator.home, 'out');
+  const result = await kmend('build', '--kernel', KERNEL, '--out', out, ...more);
+  return { ...result, manifest: result.json as Livepatch, out };
+}
+
+const SOURCE = FIXES[0].path;
+const codes = (manifest: Livepatch): string[] => [...new Set(manifest.reasons.map(({ code }) => code))].sort();
+
+test('three fixes in vmlinux and a module: one livepatch, every function proven, the same bytes twice', async () => {
+  const ids = FIXES.map(({ id }) => id);
+  const first = await build('--fix', ...ids);
+  assert.equal(first.exitCode, 0, first.stderr);
+  assert.deepEqual(
+    first.manifest.objects.map(({ name, functions }) => [name, functions.map((entry) => entry.name)]).sort(),
+    [
+      ['af_alg', ['af_alg_sendmsg']],
+      ['vmlinux', ['io_submit_sqes', 'ip_options_get']],
+    ],
+  );
+  const { compared, equal } = first.manifest.byteProof;
+  assert.ok(compared > 200 && compared === equal);
+  const file = first.manifest.file;
+  assert.ok(file !== undefined);
+  assert.equal(await sha256File(join(first.out, file.name)), file.sha256);
+  const again = await build('--fix', ...ids);
+  assert.deepEqual(again.manifest, first.manifest);
+  assert.deepEqual((await readdir(again.out)).sort(), [file.name, 'livepatch.json'].sort());
+});
+
+test('a patch that does not apply, or does not compile, or is none', async () => {
+  const patch = await patchOf(SOURCE, (text) => text.replace('kfree(opt);', 'kfree(opt); /* x */'));
+  const text = await readFile(patch, 'utf8');
+  const misplaced = join(operator.home, 'edits', 'misplaced.patch');
+  await writeFile(misplaced, text.replace(/^ .*return.*$/m, ' 	return nonsense;'));
+  const broken = await patchOf(SOURCE, (it) => it.replace('kfree(opt);', 'kfree(opt, no_such_thing);'));
+  const none = join(operator.home, 'edits', 'none.patch');
+  await writeFile(none, 'not a patch\n');
+  for (const [file, code] of [
+    [misplaced, 'patch-does-not-apply'],
+    [broken, 'patch-does-not-compile'],
+    [none, 'fix-empty'],
+    [join(operator.home, 'absent.patch'), 'fix-without-origin'],
+  ] as const) {
+    const result = await build('--patch', file);
+    assert.deepEqual([result.exitCode, codeOf(result)], [1, code], result.stderr);
+    assert.match(result.stderr, /\[[a-z-]+\]/);
+  }
+});
+
+test('a patch that changes no code is refused', async () => {
+  const comment = await patchOf(SOURCE, (text) => text.replace('kfree(opt);', 'kfree(opt); /* a comment */'));
+  const result = await build('--patch', comment);
+  assert.deepEqual([result.exitCode, codes(result.manifest)], [3, ['no-function-changed']], result.stderr);
+  assert.deepEqual(await readdir(result.out), ['livepatch.json']);
+});
+
+test('an added line leaves every other function as it was', async () => {
+  const patch = await patchOf('net/ipv4/tcp_input.c', (text) =>
+    text
+      .replace(/^/, '/* three\n * more\n * lines */\n')
+      .replace(
+        'void tcp_fin(struct sock *sk)\n{\n',
+        'void tcp_fin(struct sock *sk)\n{\n\tbarrier();\n\tWRITE_ONCE(sk->sk_mark, 1);\n\n',
+      ),
+  );
+  const result = await build('--patch', patch);
+  assert.equal(result.manifest.verdict, 'patchable', result.stderr);
+  const changed = result.manifest.objects.flatMap(({ functions }) => functions.map(({ name }) => name));
+  assert.deepEqual(changed, ['tcp_fin']);
+});
+
+test('a file that this kernel is not built from, and files that cannot be patched live', async () => {
+  const unbuilt = await patchOf('mm/kasan/init.c', (text) => text.replace('{\n', '{\n\tbarrier();\n'));
+  const result = await build('--patch', unbuilt);
+  assert.deepEqual([result.exitCode, codeOf(result)], [1, 'unit-not-built'], result.stderr);
+  const header = await patchOf('include/net/ip.h', (text) => `${text}\n/* more */\n`);
+  const refused = await build('--patch', header);
+  assert.deepEqual([refused.exitCode, codeOf(refused)], [1, 'source-unsupported'], refused.stderr);
+});
+
+test('what would break live objects or never take effect is refused by its reason', async () => {
+  const cases: [string, string, (text: string) => string][] = [
+    [
+      'type-layout-changed',
+      'fs/eventpoll.c',
+      (text) => text.replace('struct eventpoll {\n', 'struct eventpoll {\n\tlong added;\n'),
+    ],
+    ['init-changed', 'net/ipv4/tcp_cubic.c', (text) => text.replace('beta_scale = ', 'beta_scale = 1 + ')],
+    [
+      'not-traceable',
+      'kernel/rcu/tree.c',
+      (text) =>
+        text.replace(/(noinstr|notrace) (\w+ \w+\([^)]*\)\n\{\n)/, '$1 $2\tbarrier();\n\tREAD_ONCE(jiffies);\n'),
+    ],
+    [
+      'data-changed',
+      'net/ipv4/tcp_cubic.c',
+      (text) => text.replace('static int beta __read_mostly = 717', 'static int beta __read_mostly = 718'),
+    ],
+  ];
+  for (const [code, path, edit] of cases) {
+    const result = await build('--patch', await patchOf(path, edit));
+    assert.equal(result.exitCode, 3, `${code}: ${result.stderr}`);
+    const found = codes(result.manifest);
+    assert.ok(
+      found.includes(code) || (code === 'not-traceable' && found.includes('section-unpatchable')),
+      `${code}: ${found.join()}`,
+    );
+    assert.equal(result.manifest.file, undefined);
+  }
+});
+
+test('a change of locking needs a person, who can accept it', async () => {
+  const patch = await patchOf(SOURCE, (text) =>
+    text.replace('kfree(opt);', 'rcu_read_lock(); rcu_read_unlock(); kfree(opt);'),
+  );
+  const waiting = await build('--patch', patch);
+  assert.deepEqual(
+    [waiting.exitCode, codes(waiting.manifest), waiting.manifest.file],
+    [4, ['lock-protocol'], undefined],
+  );
+  const accepted = await build('--patch', patch, '--accept-review');
+  assert.deepEqual([accepted.exitCode, accepted.manifest.reviewAccepted], [0, true], accepted.stderr);
+  assert.ok(accepted.manifest.file !== undefined);
+});
+
+test('unknown kernels, fixes and words; a folder that holds something else', async () => {
+  const unknown = await kmend('kernel', 'add', `${SUITE}/6.1.0-9999-amd64`);
+  assert.deepEqual([unknown.exitCode, codeOf(unknown)], [1, 'kernel-unknown']);
+  assert.match(unknown.stderr, /similar names: 6\.1\.0-/);
+  for (const [args, exitCode, code] of [
+    [['kernel', 'add', 'nonsense'], 1, 'kernel-spec'],
+    [['kernel', 'add', 'nosuchsuite/6.1.0-50-amd64'], 1, 'kernel-unknown'],
+    [['kernel', 'add', `trixie/${KERNEL}`], 1, 'kernel-spec'],
+    [
+      ['build', '--kernel', '6.1.0-48-amd64', '--fix', FIXES[0].id, '--out', join(operator.home, 'x')],
+      1,
+      'kernel-not-added',
+    ],
+    [['build', '--kernel', KERNEL, '--fix', 'CVE-0000-1', '--out', join(operator.home, 'x')], 1, 'fix-unknown'],
+    [['build', '--kernel', KERNEL, '--out', join(operator.home, 'x')], 2, 'usage'],
+    [['build', '--kernel', KERNEL, '--fix', FIXES[0].id, '--out', operator.home], 1, 'output-exists'],
+    [['fix', 'import', '--id', 'X'], 2, 'usage'],
+    [
+      ['fix', 'import', '--id', 'X', '--from', '6.1.170-3', '--to', '6.1.176-1', '--path', 'no/such.c'],
+      1,
+      'fix-without-origin',
+    ],
+    [['fix', 'import', '--id', 'X', '--from', '6.1.1-99', '--to', '6.1.176-1', '--path', SOURCE], 1, undefined],
+  ] as const) {
+    const result = await kmend(...args);
+    assert.equal(result.exitCode, exitCode, `${args.join(' ')}: ${result.stderr}`);
+    if (code !== undefined) assert.equal(codeOf(result), code, args.join(' '));
+  }
+  assert.deepEqual((await readdir(operator.home)).includes('x'), false);
+});
+
+test('kernel show tells what decides about livepatches', async () => {
+  const shown = await operator.kmend<{ buildId: string; symbols: number; options: Record<string, string> }>(
+    'kernel',
+    'show',
+    KERNEL,
+  );
+  assert.equal(shown.buildId, '12f1e1ca032e499318c5cc64e024d3e617624bf6');
+  assert.equal(shown.symbols, 94_105);
+  assert.equal(shown.options['CONFIG_LIVEPATCH'], 'y');
+});
