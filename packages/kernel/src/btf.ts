@@ -33,21 +33,25 @@ const EXTRA: readonly (readonly [fixed: number, each: number] | undefined)[] = [
 ];
 const KIND_STRUCT = 4;
 
-/** Layouts of the named structs, from the kernel's own type information (the `.BTF` section of vmlinux). */
+/** Layouts of those of the named structs that the kernel has, from the kernel's own type information (the `.BTF` section of vmlinux). `btf-missing` without, or when damaged. */
 export function structLayouts(vmlinux: ElfFile, names: readonly string[]): ReadonlyMap<string, StructLayout> {
   const section = vmlinux.sections.find(({ name }) => name === '.BTF');
   if (section === undefined) {
     throw new KernelError('btf-missing', 'the kernel has no BTF type information (CONFIG_DEBUG_INFO_BTF)');
   }
   const bytes = Buffer.from(section.data.buffer, section.data.byteOffset, section.data.byteLength);
-  if (bytes.length < 24 || bytes.readUInt16LE(0) !== 0xeb9f)
-    throw new KernelError('btf-missing', 'the BTF section has no magic');
+  if (bytes.length < 24 || bytes.readUInt16LE(0) !== 0xeb9f) throw damaged('no magic');
   const header = bytes.readUInt32LE(4);
   const typesAt = header + bytes.readUInt32LE(8);
   const typesEnd = typesAt + bytes.readUInt32LE(12);
   const stringsAt = header + bytes.readUInt32LE(16);
-  const text = (offset: number): string =>
-    bytes.toString('latin1', stringsAt + offset, bytes.indexOf(0, stringsAt + offset));
+  const stringsEnd = stringsAt + bytes.readUInt32LE(20);
+  if (typesEnd > bytes.length || stringsEnd > bytes.length) throw damaged('parts beyond its end');
+  const text = (offset: number): string => {
+    const end = bytes.indexOf(0, stringsAt + offset);
+    if (end === -1 || end >= stringsEnd) throw damaged('a name beyond its end');
+    return bytes.toString('latin1', stringsAt + offset, end);
+  };
   const wanted = new Set(names);
   const found = new Map<string, StructLayout>();
   for (let at = typesAt; at + 12 <= typesEnd; ) {
@@ -55,7 +59,9 @@ export function structLayouts(vmlinux: ElfFile, names: readonly string[]): Reado
     const kind = (info >>> 24) & 0x1f;
     const count = info & 0xffff;
     const extra = EXTRA[kind];
-    if (extra === undefined) throw new KernelError('btf-missing', `the BTF section has a type of unknown kind ${kind}`);
+    if (extra === undefined) throw damaged(`a type of unknown kind ${kind}`);
+    const next = at + 12 + extra[0] + extra[1] * count;
+    if (next > typesEnd) throw damaged('a type beyond its end');
     if (kind === KIND_STRUCT) {
       const name = text(bytes.readUInt32LE(at));
       if (wanted.has(name) && !found.has(name)) {
@@ -69,7 +75,11 @@ export function structLayouts(vmlinux: ElfFile, names: readonly string[]): Reado
         found.set(name, { size: bytes.readUInt32LE(at + 8), members });
       }
     }
-    at += 12 + extra[0] + extra[1] * count;
+    at = next;
   }
   return found;
+}
+
+function damaged(what: string): KernelError {
+  return new KernelError('btf-missing', `the kernel's BTF section cannot be read: it has ${what}`);
 }

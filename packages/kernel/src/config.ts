@@ -6,9 +6,15 @@ export function parseConfig(text: string): KernelConfig {
   for (const line of text.split('\n')) {
     const match = /^(CONFIG_[A-Za-z0-9_]+)=(.*)$/.exec(line);
     if (match?.[1] === undefined || match[2] === undefined) continue;
-    options.set(match[1], match[2].replace(/^"(.*)"$/, '$1'));
+    options.set(match[1], unquote(match[2]));
   }
   return options;
+}
+
+/** Kconfig writes strings in double quotes, with a backslash in front of each `"` and backslash (scripts/kconfig/util.c). */
+function unquote(value: string): string {
+  const quoted = /^"(.*)"$/.exec(value)?.[1];
+  return quoted === undefined ? value : quoted.replaceAll(/\\(["\\])/g, '$1');
 }
 
 /** Options that decide whether and how livepatches work, for `kernel show`. */

@@ -14,10 +14,12 @@ export type KernelErrorCode =
   | 'kernel-record'
   | 'kernel-compiler'
   | 'module-unreadable'
+  | 'kernel-incomplete'
   | 'image-unsupported'
   | 'kallsyms-not-found'
   | 'symvers-garbage'
   | 'btf-missing'
-  | 'store-busy';
+  | 'cache-unwritable'
+  | 'source-path';
 
 export class KernelError extends KmendError<KernelErrorCode> {}

@@ -1,12 +1,21 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { errorCode, errorText, type Run } from '@kmend/base';
+import { run, runOk } from '@kmend/base/node';
 import { type ElfFile, readElf, SHN_UNDEF, STB_LOCAL, STT_FILE, STT_SECTION, sectionOf } from '@kmend/elf';
 import { KernelError } from './error.ts';
 import type { Kernel, KernelSymbol } from './kernel.ts';
 
-/** Modules of a kernel, from the `modules.order` that Kbuild wrote: name as `/proc/modules` spells it to the file. */
+/**
+ * Modules of a kernel, from the `modules.order` that Kbuild wrote: name as `/proc/modules` spells it to the path of
+ * the `.ko`; the file itself may be compressed, see `readModule`.
+ */
 export async function moduleFiles(kernel: Kernel): Promise<ReadonlyMap<string, string>> {
-  const order = await readFile(join(kernel.paths.modules, 'modules.order'), 'utf8');
+  const order = await readFile(join(kernel.paths.modules, 'modules.order'), 'utf8').catch((error: unknown) => {
+    throw new KernelError('kernel-record', `the kernel's list of modules cannot be read: ${errorText(error)}`, {
+      hint: `remove the folder ${kernel.paths.directory} and add the kernel again`,
+    });
+  });
   const files = new Map<string, string>();
   for (const line of order.split('\n')) {
     const base = /([^/]+)\.k?o$/.exec(line)?.[1];
@@ -16,14 +25,36 @@ export async function moduleFiles(kernel: Kernel): Promise<ReadonlyMap<string, s
   return files;
 }
 
-/** A module's file as the package ships it, unpacked where the suite compresses modules. */
-export async function readModule(path: string): Promise<ElfFile> {
-  const bytes = await readFile(path).catch(() => {
-    throw new KernelError('module-unreadable', `the module ${path} is in modules.order but cannot be read`, {
-      hint: 'add the kernel again',
-    });
+const UNPACKED_LIMIT = 256 << 20;
+
+/** How suites compress modules (CONFIG_MODULE_COMPRESS_*): suffix of the file to the tool that unpacks it. */
+const compressions: readonly (readonly [suffix: string, tool: string, ...args: string[]])[] = [
+  ['.xz', 'xz', '-dc'],
+  ['.zst', 'zstd', '-dcq'],
+  ['.gz', 'gzip', '-dc'],
+];
+
+/** A module by the path that `moduleFiles` gives; unpacked where the suite compresses modules (Debian 13: `.ko.xz`). */
+export async function readModule(path: string, runner: Run = run): Promise<ElfFile> {
+  const plain = await readFile(path).catch(() => undefined);
+  if (plain !== undefined) return readElf(plain);
+  for (const [suffix, tool, ...args] of compressions) {
+    const packed = await readFile(`${path}${suffix}`).catch(() => undefined);
+    if (packed === undefined) continue;
+    return readElf(
+      await runOk(runner, tool, args, { stdin: packed, maxOutput: UNPACKED_LIMIT }).catch((error: unknown) => {
+        if (errorCode(error) !== 'tool-failed') throw error;
+        throw unreadable(`${path}${suffix}`, errorText(error));
+      }),
+    );
+  }
+  throw unreadable(path, 'it is in modules.order but not in its place');
+}
+
+function unreadable(path: string, why: string): KernelError {
+  return new KernelError('module-unreadable', `the module ${path} cannot be read: ${why}`, {
+    hint: 'remove the folder of the kernel and add it again',
   });
-  return readElf(bytes);
 }
 
 /**

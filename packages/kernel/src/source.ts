@@ -1,5 +1,5 @@
-import { access, mkdir, mkdtemp, readFile, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { runOk, withLock, writeFileAtomic } from '@kmend/base/node';
 import type { Archive } from './archive/archive.ts';
@@ -21,36 +21,39 @@ export class SourceStore {
   }
 
   /**
-   * A folder that holds at least `paths` of one version's source tree, unpacked. A path that the version does not have is
-   * missing in it.
+   * A folder that holds at least the files `paths` of one version's source tree, unpacked. A file that the version does not have
+   * is missing in it. `source-path` for a path that leads out of the tree.
    */
   async files(suite: string, version: string, paths: readonly string[]): Promise<string> {
     const name = sourcePackageOf(version);
+    for (const path of paths) checkPath(path);
     const directory = join(this.#directory, version);
     const { run, signal, progress } = this.#edges;
     return await withLock(
       join(this.#directory, `.${version}.lock`),
       async () => {
         const missing: string[] = [];
-        for (const path of paths) if (!(await exists(join(directory, path)))) missing.push(path);
+        for (const path of paths) if (!(await isFile(join(directory, path)))) missing.push(path);
         if (missing.length === 0) return directory;
-        await mkdir(this.#directory, { recursive: true });
         const tarball = await this.#tarball(suite, version);
-        const temporary = await mkdtemp(join(this.#directory, '.unpack-'));
+        const temporary = await this.#temporary(version);
         try {
           progress.step(`unpack ${missing.join(' ')} of ${version}`);
           const wanted = missing.map((path) => `${name}/${path}`);
-          // tar ends with 2 when a name is not in the archive; the others are unpacked all the same.
           const args = ['--zstd', '-xf', tarball, '-C', temporary, '--', ...wanted];
           const result = await run('tar', args, { signal, timeoutMs: TREE_LIMIT_MS });
-          if (result.exitCode !== 0 && !/Not found in archive/.test(result.stderr)) {
-            throw new KernelError('package-damaged', `${name} ${version} cannot be unpacked: ${result.stderr.trim()}`);
+          if (result.exitCode !== 0 && !saysOnlyMissing(result.stderr)) {
+            // Made from a verified package, so damaged since: the next call makes it again.
+            await rm(tarball, { force: true });
+            throw new KernelError('package-damaged', `${tarball} cannot be unpacked: ${result.stderr.trim()}`, {
+              hint: 'try again: it is made anew',
+            });
           }
           for (const path of missing) {
             const from = join(temporary, name, path);
-            if (!(await exists(from))) continue;
+            if (!(await isFile(from))) continue;
             const to = join(directory, path);
-            await mkdir(join(to, '..'), { recursive: true });
+            await mkdir(dirname(to), { recursive: true });
             await rename(from, to);
           }
         } finally {
@@ -65,11 +68,11 @@ export class SourceStore {
   /** The source of one version, packed so that it unpacks in a second: files are asked for one fix after the other. */
   async #tarball(suite: string, version: string): Promise<string> {
     const path = join(this.#directory, `${version}.tar.zst`);
-    if (await exists(path)) return path;
+    if (await isFile(path)) return path;
     const name = sourcePackageOf(version);
     const deb = await this.#archive.fetch(await this.#archive.find(suite, name, version));
     const { run, signal, progress } = this.#edges;
-    const temporary = await mkdtemp(join(this.#directory, '.repack-'));
+    const temporary = await this.#temporary(version);
     try {
       progress.step(`repack the source ${version}`);
       await runOk(run, 'dpkg-deb', ['-x', deb, temporary], { signal });
@@ -84,6 +87,14 @@ export class SourceStore {
     return path;
   }
 
+  /** An empty folder for the holder of the version's lock; one that a killed holder left goes first. */
+  async #temporary(version: string): Promise<string> {
+    const path = join(this.#directory, `.${version}.tmp`);
+    await rm(path, { recursive: true, force: true });
+    await mkdir(path, { recursive: true });
+    return path;
+  }
+
   /** `changelog.Debian` of one version, whole. */
   async changelog(suite: string, version: string): Promise<string> {
     const name = sourcePackageOf(version);
@@ -93,28 +104,32 @@ export class SourceStore {
     const deb = await this.#archive.fetch(await this.#archive.find(suite, name, version));
     const { run, signal } = this.#edges;
     const member = `./usr/share/doc/${name}/changelog.Debian.gz`;
-    const script = 'dpkg-deb --fsys-tarfile "$1" | tar -xO "$2"';
-    const packed = await runOk(run, 'sh', ['-c', script, 'sh', deb, member], { signal });
+    const script = 'set -o pipefail; dpkg-deb --fsys-tarfile "$1" | tar -xO "$2"';
+    const packed = await runOk(run, 'bash', ['-c', script, 'bash', deb, member], { signal });
     const text = gunzipSync(packed, { maxOutputLength: 256 << 20 }).toString('utf8');
     await writeFileAtomic(path, text);
     return text;
   }
 }
 
-/** Title that the changelog gives to the upstream change with this CVE: its line is `- <title> (CVE-...)`. */
+/** Title that the changelog gives to the upstream change with this CVE: its entry is `- <title> (CVE-...)`. */
 export function titleOf(changelog: string, cve: string): string | undefined {
-  const at = changelog.indexOf(`(${cve}`);
-  const found = at === -1 ? changelog.indexOf(cve) : at;
-  if (found === -1) return undefined;
-  // An entry begins with "- " after spaces; long titles go on in the next line.
+  if (!/^CVE-\d{4}-\d{4,}$/.test(cve)) return undefined;
+  // Not a longer number that begins like it: CVE-2026-5299 is not CVE-2026-52999.
+  const found = new RegExp(`${cve}(?!\\d)`).exec(changelog)?.index;
+  if (found === undefined) return undefined;
+  // An entry begins with "- " or "* " after spaces; long titles go on in the next line.
   const start = Math.max(changelog.lastIndexOf('\n    - ', found), changelog.lastIndexOf('\n  * ', found));
   if (start === -1 || found - start > 600) return undefined;
-  return changelog
+  const title = changelog
     .slice(start, found)
     .replace(/^\n\s+[-*] /, '')
     .replaceAll(/\s+/g, ' ')
-    .replace(/\[[^\]]*\]\s*/, '')
+    // Architectures in front: `[x86] `; behind: the bracket the number stands in, with those before it.
+    .replace(/^(?:\[[^\]]*\] ?)+/, '')
+    .replace(/\((?:CVE-[\d-]+,? ?)*$/, '')
     .trim();
+  return title === '' ? undefined : title;
 }
 
 /** `6.1.170-3` is in `linux-source-6.1`. */
@@ -128,9 +143,26 @@ export function sourcePackageOf(version: string): string {
   return `linux-source-${series}`;
 }
 
-async function exists(path: string): Promise<boolean> {
-  return await access(path).then(
-    () => true,
+function checkPath(path: string): void {
+  const parts = path.split('/');
+  if (parts.some((part) => part === '' || part === '.' || part === '..') || /[^ -~]|\\/.test(path)) {
+    throw new KernelError('source-path', `${JSON.stringify(path)} is not the path of a file in the kernel source`, {
+      hint: 'e.g. net/ipv4/tcp_input.c',
+    });
+  }
+}
+
+/** tar ends with 2 when a name is not in the archive, and unpacks the others all the same; any other complaint is a fault. */
+function saysOnlyMissing(stderr: string): boolean {
+  const lines = stderr.trim().split('\n');
+  return lines.every((line) =>
+    /: Not found in archive$|: Exiting with failure status due to previous errors$/.test(line),
+  );
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return await stat(path).then(
+    (it) => it.isFile(),
     () => false,
   );
 }

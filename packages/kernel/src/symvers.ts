@@ -11,12 +11,13 @@ export interface ExportedSymbol {
   readonly namespace: string;
 }
 
+/** Module.symvers by symbol; `symvers-garbage` for a line that is not an export. */
 export function parseSymvers(text: string): ReadonlyMap<string, ExportedSymbol> {
   const exports = new Map<string, ExportedSymbol>();
   for (const line of text.split('\n')) {
     if (line === '') continue;
     const [crc, name, module, type, namespace] = line.split('\t');
-    if (crc === undefined || name === undefined || module === undefined || type === undefined) {
+    if (!crc || !name || !module || !type?.startsWith('EXPORT_SYMBOL') || !/^0x[0-9a-f]{8}$/.test(crc)) {
       throw new KernelError('symvers-garbage', `Module.symvers has a line that is not an export: ${line.slice(0, 80)}`);
     }
     const object = (module.split('/').at(-1) ?? module).replaceAll('-', '_');

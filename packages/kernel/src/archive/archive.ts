@@ -1,6 +1,6 @@
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
-import { sha256File } from '@kmend/base/node';
+import { sha256File, withLock } from '@kmend/base/node';
 import { KernelError } from '../error.ts';
 import { download } from './http.ts';
 import { type ArchiveEdges, cacheName, type PackageEntry, readIndex } from './index.ts';
@@ -14,10 +14,15 @@ export interface Mirrors {
 
 export function mirrors(env: Readonly<Record<string, string | undefined>>): Mirrors {
   return {
-    main: env['KMEND_MIRROR'] ?? 'http://deb.debian.org/debian',
-    security: env['KMEND_SECURITY_MIRROR'] ?? 'http://deb.debian.org/debian-security',
-    snapshot: env['KMEND_SNAPSHOT_MIRROR'] ?? 'http://snapshot.debian.org',
+    main: base(env['KMEND_MIRROR'], 'http://deb.debian.org/debian'),
+    security: base(env['KMEND_SECURITY_MIRROR'], 'http://deb.debian.org/debian-security'),
+    snapshot: base(env['KMEND_SNAPSHOT_MIRROR'], 'http://snapshot.debian.org'),
   };
+}
+
+/** Empty is unset; paths are appended with a slash. */
+function base(named: string | undefined, usual: string): string {
+  return (named || usual).replace(/\/+$/, '');
 }
 
 const PACKAGE_LIMIT = 2 ** 31;
@@ -37,9 +42,13 @@ export class Archive {
 
   /** All kernel packages of a suite. `kernel-unknown` where there is no such suite. */
   packages(suite: string): Promise<PackageEntry[]> {
-    const known = this.#indexes.get(suite) ?? this.#read(suite);
-    this.#indexes.set(suite, known);
-    return known;
+    const known = this.#indexes.get(suite);
+    if (known !== undefined) return known;
+    const asked = this.#read(suite);
+    this.#indexes.set(suite, asked);
+    // A failure is not remembered: the next call asks again.
+    asked.catch(() => this.#indexes.delete(suite));
+    return asked;
   }
 
   async #read(suite: string): Promise<PackageEntry[]> {
@@ -66,15 +75,24 @@ export class Archive {
   /** The `.deb`, verified: from the cache, where its hash is checked again, or downloaded. */
   async fetch(entry: PackageEntry): Promise<string> {
     const path = join(this.#cache, cacheName(entry));
+    const { signal, progress } = this.#edges;
+    const onWait = (holder: number): void => progress.step(`wait for process ${holder}, which fetches ${entry.name}`);
+    return await withLock(`${path}.lock`, () => this.#fetch(entry, path), { signal, onWait });
+  }
+
+  async #fetch(entry: PackageEntry, path: string): Promise<string> {
     const cached = await access(path).then(
       () => true,
       () => false,
     );
     if (cached && (await sha256File(path)) === entry.sha256) return path;
     this.#edges.progress.step(`fetch ${entry.name} ${entry.version}`);
-    const found = await download(this.#edges, entry.url, path, PACKAGE_LIMIT, entry);
-    if (found === undefined)
-      throw new KernelError('package-unknown', `${entry.url} is in the index but not on the mirror`);
+    const found = await download(this.#edges, entry.url, path, { limit: PACKAGE_LIMIT, expected: entry });
+    if (found === undefined) {
+      throw new KernelError('package-unknown', `${entry.url} is in the index but not on the mirror`, {
+        hint: 'the mirror is incomplete or being updated: try again, or name another one with KMEND_MIRROR',
+      });
+    }
     return found;
   }
 }

@@ -19,13 +19,13 @@ export interface PackageEntry {
 
 export interface ArchiveEdges extends HttpEdges {
   readonly run: Run;
-  readonly clock: Clock;
 }
 
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 const RELEASE_LIMIT = 4 << 20;
 const INDEX_LIMIT = 64 << 20;
-const INDEX_UNPACKED_LIMIT = 512 << 20;
+/** Below the longest string of the platform. */
+const INDEX_UNPACKED_LIMIT = 256 << 20;
 
 /**
  * The kernel packages (`linux-*`) of one distribution (`bookworm`, `bookworm-security`, ...) under `base`: InRelease checked with
@@ -42,18 +42,21 @@ export async function readIndex(
   try {
     const root = `${base}/dists/${distribution}`;
     edges.progress.step(`read the package index of ${distribution}`);
-    const signed = await download(edges, `${root}/InRelease`, join(directory, 'InRelease'), RELEASE_LIMIT);
+    const signed = await download(edges, `${root}/InRelease`, join(directory, 'InRelease'), {
+      limit: RELEASE_LIMIT,
+    });
     if (signed === undefined) return undefined;
     const release = await verifiedRelease(edges, signed, join(directory, 'Release'));
+    checkName(release, distribution);
     if (!acceptExpired) checkFresh(edges.clock, release, distribution);
     const path = 'main/binary-amd64/Packages.xz';
     const expected = hashOf(release, path);
     const packed = join(directory, 'Packages.xz');
     // By hash: the index may be replaced between the two downloads (Debian's Acquire-By-Hash).
     const byHash = `${root}/main/binary-amd64/by-hash/SHA256/${expected.sha256}`;
+    const wanted = { limit: INDEX_LIMIT, expected, mismatch: 'archive-garbage' } as const;
     const found =
-      (await download(edges, byHash, packed, INDEX_LIMIT, expected)) ??
-      (await download(edges, `${root}/${path}`, packed, INDEX_LIMIT, expected));
+      (await download(edges, byHash, packed, wanted)) ?? (await download(edges, `${root}/${path}`, packed, wanted));
     if (found === undefined)
       throw new KernelError('archive-garbage', `${root}/${path} is named in InRelease but not there`);
     const text = await runOk(edges.run, 'xz', ['-dc', packed], {
@@ -84,9 +87,20 @@ async function verifiedRelease(edges: ArchiveEdges, signed: string, output: stri
   return await readFile(output, 'utf8');
 }
 
+/** A signed index of another distribution, put in this one's place, would bring back packages with known flaws. */
+function checkName(release: string, distribution: string): void {
+  const names = ['Suite', 'Codename'].map((field) => new RegExp(`^${field}: (.+)$`, 'm').exec(release)?.[1]);
+  if (!names.includes(distribution)) {
+    throw new KernelError('archive-untrusted', `the InRelease of ${distribution} is that of ${names.join(', ')}`, {
+      hint: 'the mirror is wrong or tampered with: name another one with KMEND_MIRROR, and the suite by its codename',
+    });
+  }
+}
+
 function checkFresh(clock: Clock, release: string, distribution: string): void {
   const until = /^Valid-Until: (.+)$/m.exec(release)?.[1];
-  if (until !== undefined && Date.parse(until) < clock.now().getTime()) {
+  // A date that cannot be read does not compare, so it is not in the future either.
+  if (until !== undefined && !(Date.parse(until) >= clock.now().getTime())) {
     throw new KernelError('archive-expired', `the index of ${distribution} was valid until ${until}`, {
       hint: "the mirror is stale, or this machine's clock is wrong",
     });
@@ -111,17 +125,22 @@ export function parsePackages(text: string, base: string): PackageEntry[] {
     const field = (name: string): string => new RegExp(`^${name}: (.*)$`, 'm').exec(stanza)?.[1] ?? '';
     const filename = field('Filename');
     const hash = field('SHA256');
-    if (filename.includes('..') || !/^[0-9a-f]{64}$/.test(hash)) continue;
+    const size = field('Size');
+    if (!isSafePath(filename) || !/^[0-9a-f]{64}$/.test(hash) || !/^\d{1,12}$/.test(size)) continue;
     entries.push({
       name: field('Package'),
       version: field('Version'),
       url: `${base}/${filename}`,
-      size: Number(field('Size')),
+      size: Number(size),
       sha256: hash,
       depends: field('Depends'),
     });
   }
   return entries;
+}
+
+function isSafePath(path: string): boolean {
+  return path !== '' && !path.split('/').some((part) => part === '' || part === '..');
 }
 
 /** A stable name for a cached file of a package. */

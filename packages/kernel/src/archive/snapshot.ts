@@ -10,9 +10,18 @@ import { type ArchiveEdges, type PackageEntry, readIndex } from './index.ts';
 const BinFiles = z.object({
   fileinfo: z.record(
     z.string(),
-    z.array(z.object({ archive_name: z.string(), first_seen: z.string().regex(/^\d{8}T\d{6}Z$/), name: z.string() })),
+    z.array(
+      z.object({
+        archive_name: z.string().regex(/^[a-z][a-z-]*$/),
+        first_seen: z.string().regex(/^\d{8}T\d{6}Z$/),
+        name: z.string(),
+      }),
+    ),
   ),
 });
+
+/** Times and archives that are looked at: real answers name one to three. */
+const PLACES = 8;
 
 /**
  * A package that the suites have dropped. The interface only tells when the file was first seen; name, hash and size are then taken
@@ -36,8 +45,11 @@ export async function findInSnapshot(
   if (seen === undefined) throw unknown;
   for (const { archive, time } of seen) {
     const base = `${snapshot}/archive/${archive}/${time}`;
+    // A package of a later suite was first seen in sid.
     const distributions =
-      archive === 'debian-security' ? [`${suite}-security`] : [suite, `${suite}-updates`, `${suite}-proposed-updates`];
+      archive === 'debian-security'
+        ? [`${suite}-security`]
+        : [...new Set([suite, `${suite}-updates`, `${suite}-proposed-updates`, 'sid'])];
     for (const distribution of distributions) {
       const entries = await readIndex(edges, base, distribution, true);
       const found = entries?.find((entry) => entry.name === name && entry.version === version);
@@ -57,13 +69,14 @@ async function seenAt(
   try {
     edges.progress.step(`ask the snapshot archive for ${name} ${version}`);
     const url = `${snapshot}/mr/binary/${encodeURIComponent(name)}/${encodeURIComponent(version)}/binfiles?fileinfo=1`;
-    const path = await download(edges, url, join(directory, 'binfiles.json'), 1 << 20);
+    const path = await download(edges, url, join(directory, 'binfiles.json'), { limit: 1 << 20 });
     if (path === undefined) return undefined;
     const parsed = BinFiles.safeParse(JSON.parse(await readFile(path, 'utf8')));
     if (!parsed.success) throw new KernelError('archive-garbage', `${url} answered something unexpected`);
     return Object.values(parsed.data.fileinfo)
       .flat()
       .filter((file) => file.name.endsWith('_amd64.deb') || file.name.endsWith('_all.deb'))
+      .slice(0, PLACES)
       .map((file) => ({ archive: file.archive_name, time: file.first_seen }));
   } catch (error) {
     if (error instanceof SyntaxError)

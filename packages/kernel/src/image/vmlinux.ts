@@ -1,5 +1,5 @@
 import { gunzipSync } from 'node:zlib';
-import type { Run } from '@kmend/base';
+import { errorCode, errorText, type Run } from '@kmend/base';
 import { runOk } from '@kmend/base/node';
 import { KernelError } from '../error.ts';
 
@@ -22,7 +22,7 @@ const compressions: readonly Compression[] = [
 
 /**
  * The ELF `vmlinux` inside a bzImage (`/boot/vmlinuz-*`). Offsets are those of the x86 boot protocol: setup_sects at 0x1f1,
- * payload_offset at 0x248, payload_length at 0x24c.
+ * payload_offset at 0x248, payload_length at 0x24c. `image-unsupported` for anything else or damaged.
  */
 export async function extractVmlinux(run: Run, image: Uint8Array, signal?: AbortSignal): Promise<Uint8Array> {
   const view = new DataView(image.buffer, image.byteOffset, image.byteLength);
@@ -38,10 +38,7 @@ export async function extractVmlinux(run: Run, image: Uint8Array, signal?: Abort
   const payload = image.subarray(start, start + length);
   const kind = compressions.find(({ magic }) => magic.every((byte, index) => payload[index] === byte));
   if (kind === undefined) throw new KernelError('image-unsupported', 'the kernel image is packed in an unknown format');
-  const vmlinux =
-    kind.command === undefined
-      ? gunzipSync(payload, { maxOutputLength: UNPACKED_LIMIT })
-      : await unpack(run, kind.command, payload, signal);
+  const vmlinux = await unpack(run, kind, payload, signal);
   if (vmlinux.length < 64 || vmlinux.readUInt32BE(0) !== 0x7f454c46) {
     throw new KernelError('image-unsupported', `the ${kind.name} payload of the kernel image is not an ELF file`);
   }
@@ -50,16 +47,28 @@ export async function extractVmlinux(run: Run, image: Uint8Array, signal?: Abort
 
 async function unpack(
   run: Run,
-  command: readonly string[],
+  { name, command }: Compression,
   payload: Uint8Array,
   signal: AbortSignal | undefined,
 ): Promise<Buffer> {
+  const damaged = (cause: unknown): KernelError =>
+    new KernelError('image-unsupported', `the ${name} payload of the kernel image is damaged: ${errorText(cause)}`, {
+      cause,
+    });
+  if (command === undefined) {
+    try {
+      return gunzipSync(payload, { maxOutputLength: UNPACKED_LIMIT });
+    } catch (error) {
+      throw damaged(error);
+    }
+  }
   const [tool = '', ...args] = command;
-  const withoutSize = payload.subarray(0, payload.length - 4);
   return await runOk(run, tool, args, {
-    stdin: withoutSize,
+    stdin: payload.subarray(0, payload.length - 4),
     maxOutput: UNPACKED_LIMIT,
     timeoutMs: 120_000,
     ...(signal && { signal }),
+  }).catch((error: unknown) => {
+    throw errorCode(error) === 'tool-failed' ? damaged(error) : error;
   });
 }

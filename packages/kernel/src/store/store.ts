@@ -1,13 +1,16 @@
-import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { syncDirectory, withLock } from '@kmend/base/node';
 import type { Archive } from '../archive/archive.ts';
 import type { PackageEntry } from '../archive/index.ts';
 import { KernelError } from '../error.ts';
 import type { Kernel } from '../kernel.ts';
+import { sourcePackageOf } from '../source.ts';
 import { nearest } from './near.ts';
 import { commonHeadersPackage, readRecord } from './record.ts';
 import { type UnpackEdges, unpackKernel } from './unpack.ts';
+
+const RELEASE = /^[0-9]+\.[A-Za-z0-9.+~-]*$/;
 
 /** Kernels on this machine: one folder a release, added whole or not at all. */
 export class KernelStore {
@@ -27,7 +30,7 @@ export class KernelStore {
     const names = await readdir(this.#directory).catch(() => [] as string[]);
     const kernels: Kernel[] = [];
     for (const name of names.sort()) {
-      if (!/^[0-9]/.test(name)) continue;
+      if (!RELEASE.test(name)) continue;
       const kernel = await readRecord(join(this.#directory, name));
       if (kernel !== undefined) kernels.push(kernel);
     }
@@ -36,9 +39,12 @@ export class KernelStore {
 
   /** A kernel by its release or by its build id (whole, or at least 8 digits of it). */
   async open(name: string): Promise<Kernel> {
+    // By itself first: the damaged record of another kernel is no reason not to open this one.
+    const direct = RELEASE.test(name) ? await readRecord(join(this.#directory, name)) : undefined;
+    if (direct !== undefined) return direct;
     const kernels = await this.list();
     const byId = /^[0-9a-f]{8,40}$/.test(name) ? (kernel: Kernel) => kernel.buildId.startsWith(name) : () => false;
-    const found = kernels.filter((kernel) => kernel.release === name || byId(kernel));
+    const found = kernels.filter(byId);
     if (found[0] !== undefined && found.length === 1) return found[0];
     const near = nearest(
       name,
@@ -48,15 +54,16 @@ export class KernelStore {
       hint:
         near.length > 0
           ? `did you mean ${near.join(' or ')}? kmend kernel list shows all`
-          : `add it first, e.g.: kmend kernel add bookworm/${name}`,
+          : RELEASE.test(name)
+            ? `add it first, e.g.: kmend kernel add bookworm/${name}`
+            : 'kmend kernel list shows all',
     });
   }
 
   /** Fetches and unpacks a kernel. `spec`: `<suite>/<release>`, e.g. `bookworm/6.1.0-47-amd64`. One already there is returned. */
   async add(spec: string): Promise<Kernel> {
-    const match = /^([a-z][a-z-]*)\/([0-9][A-Za-z0-9.+~-]*)$/.exec(spec);
-    const [, suite, release] = match ?? [];
-    if (suite === undefined || release === undefined) {
+    const [, suite, release] = /^([a-z][a-z-]*)\/(.+)$/.exec(spec) ?? [];
+    if (suite === undefined || release === undefined || !RELEASE.test(release)) {
       throw new KernelError('kernel-spec', `${spec} is not of the form <suite>/<release>`, {
         hint: 'e.g. bookworm/6.1.0-47-amd64',
       });
@@ -81,17 +88,27 @@ export class KernelStore {
     const entries = await this.#archive.packages(suite);
     const image = await this.#findImage(entries, suite, release);
     const { version } = image;
-    const sourcePackage = `linux-source-${/^\d+\.\d+/.exec(release)?.[0]}`;
-    const fetch = async (name: string): Promise<string> =>
-      await this.#archive.fetch(await this.#archive.find(suite, name, version));
-    const packages = {
-      image: await this.#archive.fetch(image),
-      headers: await fetch(`linux-headers-${release}`),
-      commonHeaders: await fetch(commonHeadersPackage(release)),
-      source: await fetch(sourcePackage),
+    const sourcePackage = sourcePackageOf(version);
+    const find = async (name: string): Promise<PackageEntry> => await this.#archive.find(suite, name, version);
+    // All of them are found before the first is fetched.
+    const found = {
+      image: [image, ...(await Promise.all(imageParts(image, release).map(find)))],
+      headers: await find(`linux-headers-${release}`),
+      commonHeaders: await find(commonHeadersPackage(release)),
+      source: await find(sourcePackage),
     };
-    await mkdir(this.#directory, { recursive: true });
-    const temporary = await mkdtemp(join(this.#directory, '.add-'));
+    const images: string[] = [];
+    for (const entry of found.image) images.push(await this.#archive.fetch(entry));
+    const packages = {
+      image: images,
+      headers: await this.#archive.fetch(found.headers),
+      commonHeaders: await this.#archive.fetch(found.commonHeaders),
+      source: await this.#archive.fetch(found.source),
+    };
+    // Under the lock of this release: what lies there is from a killed run.
+    const temporary = join(this.#directory, `.${release}.tmp`);
+    await rm(temporary, { recursive: true, force: true });
+    await mkdir(temporary, { recursive: true });
     try {
       await unpackKernel(this.#edges, packages, { release, version, suite, sourcePackage }, temporary);
       // A folder without a record is what an interrupted run of an older version left.
@@ -109,10 +126,11 @@ export class KernelStore {
   async #findImage(entries: readonly PackageEntry[], suite: string, release: string): Promise<PackageEntry> {
     const name = `linux-image-${release}`;
     // The last of a name is the newest: security and updates are read after the suite itself.
-    const found = entries.filter((entry) => entry.name === name).at(-1);
+    // Debug symbols (`-dbg`) and unsigned images are no kernels of their own.
+    const found = release.endsWith('-amd64') ? entries.filter((entry) => entry.name === name).at(-1) : undefined;
     if (found !== undefined) return found;
     const releases = entries
-      .map((entry) => /^linux-image-([0-9][^-]*-.*amd64)$/.exec(entry.name)?.[1])
+      .map((entry) => /^linux-image-([0-9].*-amd64)$/.exec(entry.name)?.[1])
       .filter((text) => text !== undefined);
     const near = nearest(release, [...new Set(releases)]);
     throw new KernelError('kernel-unknown', `the suite ${suite} has no kernel ${release}`, {
@@ -122,4 +140,11 @@ export class KernelStore {
           : 'kmend kernel add takes what uname -r prints on the host',
     });
   }
+}
+
+/** Since 7.x the image package is empty and depends on `linux-base-R`, `linux-binary-R` and `linux-modules-R` of its own version. */
+function imageParts({ depends }: PackageEntry, release: string): string[] {
+  return ['base', 'binary', 'modules']
+    .map((part) => `linux-${part}-${release}`)
+    .filter((name) => depends.split(/[,|]\s*/).some((one) => one.trim().split(' ')[0] === name));
 }

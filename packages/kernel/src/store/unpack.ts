@@ -1,5 +1,5 @@
-import { readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { access, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import type { Progress, Run } from '@kmend/base';
 import { runOk } from '@kmend/base/node';
 import { buildId, readElf } from '@kmend/elf';
@@ -13,7 +13,8 @@ import { symbolsPath, symbolsText } from './symbols.ts';
 
 /** The packages of one kernel, as verified `.deb` files. */
 export interface KernelPackages {
-  readonly image: string;
+  /** What together holds vmlinuz and the modules: one package up to Debian 13, several since 7.x. */
+  readonly image: readonly string[];
   readonly headers: string;
   readonly commonHeaders: string;
   readonly source: string;
@@ -25,7 +26,11 @@ export interface UnpackEdges {
   readonly signal: AbortSignal;
 }
 
-/** Lays out a kernel's folder: packages unpacked, vmlinux extracted, symbols decoded, the record last. */
+/**
+ * Lays out a kernel's folder: packages unpacked, vmlinux extracted, symbols decoded, the record last. `kernel-without-livepatch`,
+ * `kernel-compiler`, `image-unsupported`, `kallsyms-not-found` for kernels that cannot be served; `kernel-incomplete` where a
+ * package lacks what it should hold.
+ */
 export async function unpackKernel(
   edges: UnpackEdges,
   packages: KernelPackages,
@@ -39,7 +44,7 @@ export async function unpackKernel(
   progress.step(`unpack the headers of ${about.release}`);
   await unpack(packages.headers, 'headers');
   const headers = join(directory, 'headers', 'usr', 'src', `linux-headers-${about.release}`);
-  const config = parseConfig(await readFile(join(headers, '.config'), 'utf8'));
+  const config = parseConfig((await readPart(join(headers, '.config'), about.release)).toString('utf8'));
   // Before the large packages: most unfit kernels (cloud and third-party ones) are told apart here.
   if (config.get('CONFIG_LIVEPATCH') !== 'y') {
     throw new KernelError('kernel-without-livepatch', `${about.release} was built without CONFIG_LIVEPATCH`, {
@@ -56,17 +61,70 @@ export async function unpackKernel(
   }
   await unpack(packages.commonHeaders, 'headers');
   progress.step(`unpack the image of ${about.release}`);
-  await unpack(packages.image, 'image');
+  for (const deb of packages.image) await unpack(deb, 'image');
+  await layOutImage(join(directory, 'image'), about.release);
   progress.step(`unpack the source ${about.version}`);
   await unpack(packages.source, 'source');
   progress.step(`decode the symbols of ${about.release}`);
-  const image = await readFile(join(directory, 'image', 'boot', `vmlinuz-${about.release}`));
+  const image = await readPart(join(directory, 'image', 'boot', `vmlinuz-${about.release}`), about.release);
   const vmlinux = await extractVmlinux(run, image, signal);
   await writeFile(join(directory, 'vmlinux'), vmlinux);
   await writeFile(symbolsPath(directory), symbolsText(decodeKallsyms(vmlinux)), 'latin1');
   const id = buildId(readElf(vmlinux));
-  if (id === undefined) throw new KernelError('image-unsupported', `the image of ${about.release} has no GNU build id`);
-  await rm(join(directory, 'image', 'usr'), { recursive: true, force: true });
+  if (id === undefined || !/^[0-9a-f]{40}$/.test(id)) {
+    throw new KernelError('image-unsupported', `the image of ${about.release} has no GNU build id of 20 bytes`);
+  }
+  for (const part of [
+    join(headers, 'Module.symvers'),
+    join(directory, 'image', 'lib', 'modules', about.release, 'modules.order'),
+    join(directory, 'source', 'usr', 'src', `${about.sourcePackage}.tar.xz`),
+  ]) {
+    await access(part).catch((error: unknown) => {
+      throw incomplete(part, about.release, error);
+    });
+  }
+  // All of it is on the disk before the record says so.
+  await runOk(run, 'sync', ['--file-system', directory], { signal });
   const record = recordText({ ...about, buildId: id, arch: 'x86_64', compiler: { text: compiler, command } });
   await writeFile(recordPath(directory), record);
+}
+
+/**
+ * Packages put vmlinuz and modules in different places: `/boot/vmlinuz-R` and `/lib/modules/R` in Debian 12, `/usr/lib/modules/R` in 13,
+ * `/usr/lib/modules/R/vmlinuz` in 7.2. In the store it is always as in Debian 12; the rest of `/usr` is documentation.
+ */
+async function layOutImage(image: string, release: string): Promise<void> {
+  const modules = join(image, 'lib', 'modules', release);
+  const merged = join(image, 'usr', 'lib', 'modules', release);
+  if (!(await isThere(modules)) && (await isThere(merged))) {
+    await mkdir(join(image, 'lib', 'modules'), { recursive: true });
+    await rename(merged, modules);
+  }
+  const vmlinuz = join(image, 'boot', `vmlinuz-${release}`);
+  const beside = join(modules, 'vmlinuz');
+  if (!(await isThere(vmlinuz)) && (await isThere(beside))) {
+    await mkdir(join(image, 'boot'), { recursive: true });
+    await rename(beside, vmlinuz);
+  }
+  await rm(join(image, 'usr'), { recursive: true, force: true });
+}
+
+async function readPart(path: string, release: string): Promise<Buffer> {
+  return await readFile(path).catch((error: unknown) => {
+    throw incomplete(path, release, error);
+  });
+}
+
+function incomplete(path: string, release: string, cause: unknown): KernelError {
+  return new KernelError('kernel-incomplete', `the packages of ${release} do not hold ${basename(path)}`, {
+    cause,
+    hint: "kmend knows the packages of Debian 12 to 14; if it is one of those, please report the kernel's release",
+  });
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return await access(path).then(
+    () => true,
+    () => false,
+  );
 }
