@@ -2,7 +2,7 @@ import { mkdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { runOk, withLock, writeFileAtomic } from '@kmend/base/node';
-import type { Archive } from './archive/archive.ts';
+import type { Packages } from './archive/archive.ts';
 import { KernelError } from './error.ts';
 import type { UnpackEdges } from './store/unpack.ts';
 
@@ -11,10 +11,10 @@ const TREE_LIMIT_MS = 15 * 60_000;
 /** Kernel sources as Debian's `linux-source-*` packages carry them: upstream's release with Debian's patches applied. */
 export class SourceStore {
   readonly #edges: UnpackEdges;
-  readonly #archive: Archive;
+  readonly #archive: Packages;
   readonly #directory: string;
 
-  constructor(edges: UnpackEdges, archive: Archive, cacheDirectory: string) {
+  constructor(edges: UnpackEdges, archive: Packages, cacheDirectory: string) {
     this.#edges = edges;
     this.#archive = archive;
     this.#directory = join(cacheDirectory, 'sources');

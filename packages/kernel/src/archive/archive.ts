@@ -27,6 +27,9 @@ function base(named: string | undefined, usual: string): string {
 
 const PACKAGE_LIMIT = 2 ** 31;
 
+/** What the stores need of an archive. */
+export type Packages = Pick<Archive, 'packages' | 'find' | 'fetch'>;
+
 /** Debian's archive: packages by name and version, of a suite's main, updates and security parts. */
 export class Archive {
   readonly #edges: ArchiveEdges;

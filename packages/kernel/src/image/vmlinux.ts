@@ -15,7 +15,7 @@ interface Compression {
 const compressions: readonly Compression[] = [
   { name: 'gzip', magic: [0x1f, 0x8b] },
   { name: 'xz', magic: [0xfd, 0x37, 0x7a], command: ['xz', '-dc', '--single-stream'] },
-  { name: 'zstd', magic: [0x28, 0xb5, 0x2f, 0xfd], command: ['zstd', '-dcq', '--no-check'] },
+  { name: 'zstd', magic: [0x28, 0xb5, 0x2f, 0xfd], command: ['zstd', '-dcq'] },
   { name: 'lz4', magic: [0x02, 0x21, 0x4c, 0x18], command: ['lz4', '-dcq'] },
   { name: 'lzma', magic: [0x5d, 0x00], command: ['xz', '-dc', '--format=lzma'] },
 ];

@@ -1,7 +1,7 @@
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { syncDirectory, withLock } from '@kmend/base/node';
-import type { Archive } from '../archive/archive.ts';
+import type { Packages } from '../archive/archive.ts';
 import type { PackageEntry } from '../archive/index.ts';
 import { KernelError } from '../error.ts';
 import type { Kernel } from '../kernel.ts';
@@ -15,11 +15,11 @@ const RELEASE = /^[0-9]+\.[A-Za-z0-9.+~-]*$/;
 /** Kernels on this machine: one folder a release, added whole or not at all. */
 export class KernelStore {
   readonly #edges: UnpackEdges;
-  readonly #archive: Archive;
+  readonly #archive: Packages;
   readonly #directory: string;
 
   /** `cacheDirectory`: the folder `kernels` in it is the store's. */
-  constructor(edges: UnpackEdges, archive: Archive, cacheDirectory: string) {
+  constructor(edges: UnpackEdges, archive: Packages, cacheDirectory: string) {
     this.#edges = edges;
     this.#archive = archive;
     this.#directory = join(cacheDirectory, 'kernels');

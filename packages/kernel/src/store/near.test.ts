@@ -1,0 +1,23 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { nearest } from './near.ts';
+
+test('at most four, the most similar first, nothing far away', () => {
+  const known = [
+    '6.1.0-47-amd64',
+    '6.1.0-48-amd64',
+    '6.1.0-50-amd64',
+    '6.1.0-47-rt-amd64',
+    '6.1.0-53-amd64',
+    'vmlinux',
+  ];
+  assert.deepEqual(nearest('6.1.0-49-amd64', known), [
+    '6.1.0-47-amd64',
+    '6.1.0-48-amd64',
+    '6.1.0-50-amd64',
+    '6.1.0-53-amd64',
+  ]);
+  assert.deepEqual(nearest('6.1.0-47-amd64', ['6.1.0-47-amd64']), ['6.1.0-47-amd64']);
+  assert.deepEqual(nearest('something else entirely', known), []);
+  assert.deepEqual(nearest('', []), []);
+});

@@ -1,0 +1,37 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { parseSymvers } from './symvers.ts';
+import { hasCode } from './testing/errors.ts';
+
+test('exports of vmlinux and of modules, by the name that /proc/modules spells', () => {
+  const exports = parseSymvers(
+    [
+      '0x5d3a4e1c\t_printk\tvmlinux\tEXPORT_SYMBOL\t',
+      '0x01234567\tnf_register\tnet/netfilter/nf-tables\tEXPORT_SYMBOL_GPL\t',
+      '0x00000000\tdma_buf_get\tvmlinux\tEXPORT_SYMBOL_GPL\tDMA_BUF',
+      '',
+    ].join('\n'),
+  );
+  assert.deepEqual(
+    [...exports.values()],
+    [
+      { name: '_printk', crc: '0x5d3a4e1c', object: 'vmlinux', gplOnly: false, namespace: '' },
+      { name: 'nf_register', crc: '0x01234567', object: 'nf_tables', gplOnly: true, namespace: '' },
+      { name: 'dma_buf_get', crc: '0x00000000', object: 'vmlinux', gplOnly: true, namespace: 'DMA_BUF' },
+    ],
+  );
+});
+
+test('lines that are no exports', () => {
+  for (const line of [
+    'garbage',
+    '0x5d3a4e1c\t_printk\tvmlinux',
+    '0x5d3a\t_printk\tvmlinux\tEXPORT_SYMBOL\t',
+    '5d3a4e1c\t_printk\tvmlinux\tEXPORT_SYMBOL\t',
+    '0x5d3a4e1c\t\tvmlinux\tEXPORT_SYMBOL\t',
+    '0x5d3a4e1c\t_printk\tvmlinux\tSOMETHING\t',
+    '<html>\t<body>\t404\tnot found',
+  ]) {
+    assert.throws(() => parseSymvers(`${line}\n`), hasCode('symvers-garbage'), line);
+  }
+});
