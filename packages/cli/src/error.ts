@@ -1,6 +1,6 @@
 import { KmendError } from '@kmend/base';
 
-export type CliErrorCode = 'usage' | 'file-unreadable' | 'not-configured';
+export type CliErrorCode = 'usage' | 'not-configured' | 'host-unknown';
 
 export class CliError extends KmendError<CliErrorCode> {}
 

@@ -1,5 +1,6 @@
 import type { HostDetail, HostSummary } from '@kmend/protocol';
 import type { ApiClient } from '@kmend/server';
+import { CliError } from '../error.ts';
 import type { Register } from '../program.ts';
 import { connect, type ServerOptions, withServer } from '../server-options.ts';
 import { table } from '../terminal.ts';
@@ -29,13 +30,26 @@ export const hostCommands: Register = ({ program, action }) => {
   withServer(host.command('show').description('one host in full').argument('<id|hostname>')).action(
     action(async (context, name: string, options: ServerOptions) => {
       const api = await connect(context, options);
-      const id = /^[0-9a-f]{8}-[0-9a-f-]{27}$/.test(name)
-        ? name
-        : ((await all(api, name)).find(({ hostname }) => hostname === name)?.id ?? name);
+      const id = /^[0-9a-f]{8}-[0-9a-f-]{27}$/.test(name) ? name : await idOf(api, name);
       context.terminal.result(await api.showHost(id), describe);
     }),
   );
 };
+
+async function idOf(api: ApiClient, hostname: string): Promise<string> {
+  const found = (await all(api, hostname)).filter((host) => host.hostname === hostname);
+  if (found[0] !== undefined && found.length === 1) return found[0].id;
+  throw new CliError(
+    'host-unknown',
+    `${found.length === 0 ? 'no host is' : `${found.length} hosts are`} called ${hostname}`,
+    {
+      hint:
+        found.length === 0
+          ? 'kmend host list shows all'
+          : `name one by its id: ${found.map(({ id }) => id).join(', ')}`,
+    },
+  );
+}
 
 async function all(api: ApiClient, search: string | undefined): Promise<HostSummary[]> {
   const hosts: HostSummary[] = [];

@@ -1,0 +1,219 @@
+import assert from 'node:assert/strict';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { buildAgentPackage } from '@kmend/agent/package';
+import { silentProgress } from '@kmend/base';
+import { run, systemClock } from '@kmend/base/node';
+import { Archive, KernelStore, mirrors } from '@kmend/kernel';
+import { Lab } from '@kmend/lab';
+import type { Livepatch } from '@kmend/protocol';
+import { FIXES, importFixes, KERNEL, MORE, SUITE } from '../../demo/fixes.ts';
+import { Operator, type ServerProcess } from '../../demo/operator.ts';
+import { PatchedHost } from '../../demo/patched-host.ts';
+
+/** One stock host from its first enrolment to a power cut, with a real server and real livepatches. Tests go on where the last one ended. */
+const signal = new AbortController().signal;
+const operator = await Operator.make(signal);
+const lab = new Lab({ run, clock: systemClock, progress: silentProgress, cache: join(operator.cache, 'lab'), signal });
+const [routing, aead] = FIXES;
+let server: ServerProcess;
+let patched: PatchedHost;
+
+interface AgentAnswer {
+  readonly exitCode: number;
+  readonly code: string | undefined;
+  readonly text: string;
+}
+
+/** Runs `kmend-agent ... --json` in the guest. */
+async function agent(...args: string[]): Promise<AgentAnswer> {
+  const result = await patched.host.run(['kmend-agent', ...args, '--json'], { timeoutMs: 180_000 });
+  const code = /"code": "([a-z-]+)"/.exec(result.stdout)?.[1];
+  return { exitCode: result.exitCode, code, text: `${result.stdout}${result.stderr}` };
+}
+
+/** What the two flaws with a visible effect look like in the guest. */
+async function flaws(): Promise<string[]> {
+  return [await patched.reproduce(routing.id), await patched.reproduce(aead.id)];
+}
+
+async function build(name: string, ...ids: string[]): Promise<Livepatch> {
+  return await operator.kmend<Livepatch>(
+    'build',
+    '--kernel',
+    KERNEL,
+    '--fix',
+    ...ids,
+    '--out',
+    join(operator.home, name),
+  );
+}
+
+before(async () => {
+  await operator.kmend('kernel', 'add', `${SUITE}/${KERNEL}`);
+  await importFixes((...args) => operator.kmend(...args), [...FIXES, MORE]);
+  server = await operator.startServer();
+  await operator.kmend('policy', 'fleet', '--check-interval', '86400');
+  const edges = { run, clock: systemClock, fetch, progress: silentProgress, signal };
+  const store = new KernelStore(edges, new Archive(edges, mirrors(process.env), operator.cache), operator.cache);
+  const host = await lab.boot(await store.open(KERNEL), { name: 'patched' });
+  patched = new PatchedHost(host, lab, operator, systemClock);
+  const deb = await buildAgentPackage({ out: join(operator.home, 'deb') });
+  await patched.install(deb.path);
+});
+after(async () => {
+  await lab.close();
+  await server?.stop();
+  await operator.remove();
+});
+
+test('nobody but root is served, and nothing works before enrolment', async () => {
+  const asNobody = await patched.host.run(['kmend-agent', 'status', '--json'], { user: 'nobody', timeoutMs: 60_000 });
+  assert.equal(asNobody.exitCode, 5);
+  assert.match(asNobody.stdout, /not-root/);
+  assert.deepEqual([(await agent('check')).code], ['not-enrolled']);
+});
+
+test('a wrong key and an expired one enrol nobody', async () => {
+  const expired = await operator.kmend<{ key: string }>('key', 'create', '--name', 'old', '--expires', '2020-01-01');
+  for (const key of ['kmend-aaaaa-aaaaa-aaaaa-aaaaa-aaaaa', expired.key]) {
+    await assert.rejects(patched.enrol(server, key), /key-refused/);
+  }
+  assert.equal((await agent('check')).code, 'not-enrolled');
+});
+
+test('enrolled, with nothing published: the kernel is not covered, and the status says so', async () => {
+  const { key } = await operator.kmend<{ key: string }>('key', 'create', '--name', 'lab', '--seats', '1');
+  // Regular checks are a day apart here: each test asks for its own. The soak is over at once.
+  await patched.enrol(server, key, { soakSeconds: 1 });
+  const checked = await agent('check');
+  assert.equal(checked.exitCode, 0, checked.text);
+  const status = await agent('status');
+  assert.equal(status.exitCode, 3, status.text);
+  assert.deepEqual(await flaws(), ['vulnerable', 'vulnerable']);
+});
+
+test('the module object is patched although it was loaded before the livepatch', async () => {
+  await patched.host.check('modprobe af_alg && test -d /sys/module/af_alg');
+  const first = await build('one', ...FIXES.map(({ id }) => id));
+  await operator.kmend('publish', join(operator.home, 'one'));
+  const checked = await agent('check');
+  assert.equal(checked.exitCode, 0, checked.text);
+  const detail = await patched.untilReported(1);
+  assert.equal(detail.status.verified.state, 'verified');
+  assert.deepEqual(await flaws(), ['fixed', 'fixed']);
+  assert.deepEqual(await patched.settledModules(), [first.module]);
+  assert.deepEqual(await patched.complaints(), []);
+});
+
+test('a revert takes it out, resume puts it back', async () => {
+  const reverted = await agent('revert');
+  assert.equal(reverted.exitCode, 0, reverted.text);
+  assert.deepEqual([await patched.loadedModules(), await flaws()], [[], ['vulnerable', 'vulnerable']]);
+  assert.deepEqual([(await agent('check')).exitCode, await patched.loadedModules()], [0, []]);
+  assert.equal((await agent('resume')).exitCode, 0);
+  assert.equal((await agent('check')).exitCode, 0);
+  assert.deepEqual(await flaws(), ['fixed', 'fixed']);
+});
+
+test('a module loaded after the livepatch is patched as it comes', async () => {
+  await patched.host.check(
+    'modprobe -r algif_aead algif_hash algif_skcipher algif_rng af_alg; test ! -d /sys/module/af_alg',
+  );
+  assert.equal(await patched.reproduce(aead.id), 'fixed');
+  await patched.host.check('test -d /sys/module/af_alg');
+  assert.deepEqual(await patched.complaints(), []);
+});
+
+test('a second cumulative livepatch replaces the first', async () => {
+  const before = await patched.host.bootId();
+  const second = await build('two', ...FIXES.map(({ id }) => id), MORE.id);
+  await operator.kmend('publish', join(operator.home, 'two'));
+  assert.equal((await agent('check')).exitCode, 0);
+  await patched.untilReported(2);
+  assert.deepEqual(await patched.settledModules(), [second.module]);
+  assert.deepEqual([await flaws(), await patched.host.bootId()], [['fixed', 'fixed'], before]);
+});
+
+test('after a reboot it is back, without the server', async () => {
+  const before = await patched.host.bootId();
+  await server.stop();
+  await patched.host.reboot();
+  assert.notEqual(await patched.host.bootId(), before);
+  assert.equal((await patched.loadedModules()).length, 1);
+  assert.deepEqual(await flaws(), ['fixed', 'fixed']);
+});
+
+test('a server that is down, or that answers garbage, changes nothing and is told apart', async () => {
+  const down = await agent('check');
+  assert.deepEqual([down.exitCode, down.code], [5, 'repository-unreachable'], down.text);
+  const garbage = await listen(server.port, (_request, response) => response.end('<html>log in here</html>'));
+  try {
+    const answer = await agent('check');
+    assert.equal(answer.exitCode, 5, answer.text);
+    assert.match(answer.code ?? '', /^repository-(?:garbage|unsigned)$/);
+  } finally {
+    await close(garbage);
+  }
+  assert.deepEqual(await flaws(), ['fixed', 'fixed']);
+});
+
+test('a module that was tampered with on the server is not loaded', async () => {
+  server = await operator.startServer('--port', String(server.port));
+  const third = await build('three', FIXES[0].id, MORE.id);
+  await operator.kmend('publish', join(operator.home, 'three'));
+  const targets = join(operator.home, 'server', 'repository', 'targets', 'kernels', third.kernel.buildId, '3');
+  const name = (await readdir(targets)).find((entry) => entry.endsWith('.ko'));
+  assert.ok(name !== undefined);
+  const path = join(targets, name);
+  const good = await readFile(path);
+  const bad = Buffer.from(good);
+  bad[1000] = (bad[1000] ?? 0) ^ 1;
+  await writeFile(path, bad);
+  const before = await patched.loadedModules();
+  const refused = await agent('check');
+  assert.deepEqual([refused.exitCode, refused.code], [5, 'repository-mismatch'], refused.text);
+  assert.deepEqual(await patched.loadedModules(), before);
+  await writeFile(path, good);
+});
+
+test('a full disk in the state directory: told as that, nothing loaded, nothing half-written', async () => {
+  const before = await patched.loadedModules();
+  const state = '/var/lib/kmend-agent';
+  await patched.host.check(
+    `systemctl stop kmend-agent && cp -a ${state} /root/state && mount -t tmpfs -o size=2m,mode=700 tmpfs ${state} && cp -a /root/state/. ${state}/`,
+  );
+  await patched.host.check(`dd if=/dev/zero of=${state}/fill bs=1k 2>/dev/null; df ${state} | grep -q 100%`);
+  const full = await agent('check');
+  assert.deepEqual([full.exitCode, full.code], [5, 'disk-full'], full.text);
+  assert.deepEqual(await patched.loadedModules(), before);
+  assert.equal(await patched.host.check(`find ${state} -name '*.tmp' | wc -l`), '0');
+  await patched.host.check(`umount ${state} && systemctl start kmend-agent`);
+  const checked = await agent('check');
+  assert.equal(checked.exitCode, 0, checked.text);
+  await patched.untilReported(3);
+  // The third has one fix less than the second: what it dropped is not in force any more.
+  assert.deepEqual(await flaws(), ['fixed', 'vulnerable']);
+});
+
+test('a withdrawn livepatch leaves the host', async () => {
+  await operator.kmend('policy', 'kernel', KERNEL, '--withdraw', '3', '--reason', 'drops a fix');
+  await operator.kmend('policy', 'kernel', KERNEL, '--settle', '2');
+  assert.equal((await agent('check')).exitCode, 0);
+  await patched.untilReported(2);
+  assert.deepEqual(await flaws(), ['fixed', 'fixed']);
+  assert.deepEqual(await patched.complaints(), []);
+});
+
+async function listen(port: number, answer: Parameters<typeof createServer>[1]): Promise<Server> {
+  const fake = createServer(answer);
+  await new Promise<void>((resolve, reject) => fake.once('error', reject).listen(port, '127.0.0.1', resolve));
+  return fake;
+}
+
+async function close(fake: Server): Promise<void> {
+  fake.closeAllConnections();
+  await new Promise((resolve) => fake.close(resolve));
+}
