@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { EdgeError } from './error.ts';
@@ -39,32 +39,33 @@ export async function withLock<T>(path: string, work: () => Promise<T>, options:
   }
 }
 
+/** The lock appears with its content in one step, so that nobody ever reads half of it. */
 async function tryTake(path: string): Promise<boolean> {
+  const own = `${path}.${randomBytes(6).toString('hex')}.new`;
   try {
-    const handle = await open(path, 'wx', 0o600);
-    await handle.writeFile(`${process.pid} ${await identityOf(process.pid)}\n`);
-    await handle.close();
+    await writeFile(own, `${process.pid} ${await identityOf(process.pid)}\n`, { mode: 0o600 });
+    await link(own, path);
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
     throw error;
+  } finally {
+    await rm(own, { force: true });
   }
 }
 
-/** The living holder; a dead one's lock is moved out of the way, under a name of its own so that two takers do not undo each other. */
+/** The living holder; a dead one's lock is moved out of the way. */
 async function holderOf(path: string): Promise<number | undefined> {
-  const [text, ...identity] = (await readFile(path, 'utf8').catch(() => '')).trim().split(' ');
-  const pid = Number.parseInt(text ?? '', 10);
-  if (Number.isNaN(pid)) {
-    // Just being written, or gone again.
-    await delay(POLL_MS);
-    const again = Number.parseInt(await readFile(path, 'utf8').catch(() => 'gone'), 10);
-    if (!Number.isNaN(again)) return undefined;
-  } else if (isAlive(pid) && (identity.length === 0 || identity.join(' ') === (await identityOf(pid)))) {
-    return pid;
-  }
+  const text = await readFile(path, 'utf8').catch(() => undefined);
+  if (text === undefined) return undefined;
+  const [first, ...identity] = text.trim().split(' ');
+  const pid = Number.parseInt(first ?? '', 10);
+  if (isAlive(pid) && (identity.length === 0 || identity.join(' ') === (await identityOf(pid)))) return pid;
   const aside = `${path}.${randomBytes(6).toString('hex')}.stale`;
   await rename(path, aside).catch(() => undefined);
+  // Another taker may have been quicker, and this is its fresh lock: it goes back.
+  const moved = await readFile(aside, 'utf8').catch(() => undefined);
+  if (moved !== undefined && moved !== text) await link(aside, path).catch(() => undefined);
   await rm(aside, { force: true });
   return undefined;
 }
@@ -82,6 +83,7 @@ async function identityOf(pid: number): Promise<string> {
 }
 
 function isAlive(pid: number): boolean {
+  if (Number.isNaN(pid)) return false;
   try {
     process.kill(pid, 0);
     return true;
