@@ -53,13 +53,22 @@ export async function readArtifact(directory: string): Promise<LivepatchArtifact
 
 /** Parses `livepatch.json`. */
 export function parseManifest(text: Buffer, name: string): Livepatch {
+  const parsed = Livepatch.safeParse(parseJson(text));
+  if (parsed.success) return parsed.data;
+  // One problem says enough: the file is written by kmend, not by hand.
+  const [issue] = parsed.error.issues;
+  const where = issue === undefined || issue.path.length === 0 ? '' : `${issue.path.join('.')}: `;
+  throw new TrustError('livepatch-unreadable', `${name} is not a livepatch manifest: ${where}${issue?.message}`, {
+    cause: parsed.error,
+    hint: 'build the livepatch again with this version of kmend',
+  });
+}
+
+function parseJson(text: Buffer): unknown {
   try {
-    return Livepatch.parse(JSON.parse(text.toString()));
-  } catch (cause) {
-    throw new TrustError('livepatch-unreadable', `${name} is not a livepatch manifest: ${(cause as Error).message}`, {
-      cause,
-      hint: 'build the livepatch again with this version of kmend',
-    });
+    return JSON.parse(text.toString());
+  } catch {
+    return undefined;
   }
 }
 
