@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { mirrors } from './archive.ts';
+import { cacheName, parsePackages } from './index.ts';
+
+const HASH = 'ab'.repeat(32);
+
+function stanza(fields: Readonly<Record<string, string>>): string {
+  const whole = {
+    Package: 'linux-image-6.1.0-47-amd64',
+    Version: '6.1.170-3',
+    Depends: 'kmod, linux-base (>= 4.3~)',
+    Filename: 'pool/main/l/linux/linux-image.deb',
+    Size: '1234',
+    SHA256: HASH,
+    ...fields,
+  };
+  return Object.entries(whole)
+    .map(([name, value]) => `${name}: ${value}\n`)
+    .join('');
+}
+
+test('kernel packages of an index', () => {
+  const text = [
+    stanza({ Package: 'less' }),
+    stanza({ Description: 'Linux\n Version: of a description\n .\n more' }),
+    stanza({ Package: 'linux-source-6.1', Filename: 'pool/x_6.1+b1~deb12.deb' }),
+    stanza({ Package: 'util-linux' }),
+  ].join('\n');
+  assert.deepEqual(parsePackages(text, 'http://mirror/debian'), [
+    {
+      name: 'linux-image-6.1.0-47-amd64',
+      version: '6.1.170-3',
+      url: 'http://mirror/debian/pool/main/l/linux/linux-image.deb',
+      size: 1234,
+      sha256: HASH,
+      depends: 'kmod, linux-base (>= 4.3~)',
+    },
+    {
+      name: 'linux-source-6.1',
+      version: '6.1.170-3',
+      url: 'http://mirror/debian/pool/x_6.1+b1~deb12.deb',
+      size: 1234,
+      sha256: HASH,
+      depends: 'kmod, linux-base (>= 4.3~)',
+    },
+  ]);
+});
+
+test('entries without a usable place, size or hash are left out', () => {
+  for (const fields of [
+    { Filename: '../../etc/passwd' },
+    { Filename: '/etc/passwd' },
+    { Filename: '' },
+    { Size: '' },
+    { Size: '-1' },
+    { Size: '1e99' },
+    { SHA256: '' },
+    { SHA256: 'zz' },
+  ]) {
+    assert.deepEqual(parsePackages(stanza(fields), 'http://mirror'), [], JSON.stringify(fields));
+  }
+  assert.deepEqual(parsePackages('', 'http://mirror'), []);
+  assert.deepEqual(parsePackages('<html>not an index</html>', 'http://mirror'), []);
+});
+
+test('cached files of two versions, and of two files of one version, have different names', () => {
+  const [entry] = parsePackages(stanza({ Version: '1:6.1-1' }), 'http://mirror');
+  assert.ok(entry !== undefined);
+  assert.match(cacheName(entry), /^linux-image-6\.1\.0-47-amd64_1%3a6\.1-1_[0-9a-f]{8}\.deb$/);
+  assert.notEqual(cacheName(entry), cacheName({ ...entry, sha256: 'cd'.repeat(32) }));
+});
+
+test('mirrors by the environment: empty is unset, a slash at the end does no harm', () => {
+  assert.equal(mirrors({}).main, 'http://deb.debian.org/debian');
+  assert.equal(mirrors({ KMEND_MIRROR: '' }).main, 'http://deb.debian.org/debian');
+  const named = mirrors({ KMEND_MIRROR: 'http://a/debian//', KMEND_SECURITY_MIRROR: 'http://b/' });
+  assert.deepEqual([named.main, named.security], ['http://a/debian', 'http://b']);
+});
