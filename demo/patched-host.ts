@@ -59,9 +59,9 @@ export class PatchedHost {
     return text.split('\n').filter((name) => name !== '');
   }
 
-  /** Waits until the agent has unloaded what was replaced; what is in memory then, or after a minute. */
+  /** Waits until the agent has unloaded what was replaced; what is in memory then, or after 20 seconds. */
   async settledModules(): Promise<string[]> {
-    const until = this.#clock.monotonic() + 60_000;
+    const until = this.#clock.monotonic() + 20_000;
     for (;;) {
       const names = await this.loadedModules();
       if (names.length <= 1 || this.#clock.monotonic() > until) return names;

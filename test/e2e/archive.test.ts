@@ -236,6 +236,13 @@ test('a version that the suite does not have: by the signed index of its time, a
   assert.deepEqual({ ...found, url: '' }, { ...entry, url: '' });
   assert.match(found.url, /\/snapshot\/archive\/debian\/20261030T000000Z\/pool\//);
 
+  places = JSON.stringify({ result: [{ binary_version: entry.version }, { binary_version: '1-1' }] });
+  assert.equal(await late.archive.newest(entry.name), entry.version);
+  places = 404;
+  assert.equal(await late.archive.newest(entry.name), undefined);
+  places = JSON.stringify({ result: [{ binary_version: '../..' }] });
+  await assert.rejects(late.archive.newest(entry.name), hasCode('archive-garbage'));
+
   for (const [answer, code] of [
     [404, 'package-unknown'],
     [JSON.stringify({ fileinfo: {} }), 'package-unknown'],

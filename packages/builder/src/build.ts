@@ -16,7 +16,7 @@ import type { Fix } from './fix/model.ts';
 import { klpSymbolName, lateReferences, nameReferences } from './link/klp.ts';
 import { ALIAS_PREFIX, linkModule } from './link/link.ts';
 import type { RegisteredFunction } from './link/registration.ts';
-import { isReason, resolveNeed } from './link/resolve.ts';
+import { hasStartingTwin, isReason, resolveNeed, twinMessage } from './link/resolve.ts';
 import { BUILDER_VERSION, type BuiltUnit, makeManifest } from './manifest.ts';
 import { instructionTails } from './object/tails.ts';
 import { ObjectView } from './object/view.ts';
@@ -223,6 +223,11 @@ class Build {
       const address = proof.addresses.get(originalName);
       return { oldName: address?.name ?? originalName, sympos: address?.sympos ?? 0, alias };
     });
+    for (const { oldName } of registered) {
+      if (!hasStartingTwin(resolveFacts, unit.object, oldName)) continue;
+      const message = twinMessage(unit.object, oldName);
+      reasons.push({ code: 'symbol-unproven', verdict: 'refused', message, source: source.path, symbol: oldName });
+    }
     const named = registered.map(({ oldName, sympos }) => ({ name: oldName, sympos, source: source.path }));
     return { ...outcome, reasons, functions: named, registered, resolutions, objectPath };
   }

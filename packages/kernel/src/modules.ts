@@ -59,12 +59,15 @@ function unreadable(path: string, why: string): KernelError {
 
 /**
  * Symbols of a module as kallsyms counts them for `sympos`: those in loaded sections, in the order of its symbol table
- * (kernel/module/kallsyms.c keeps that order; kernel/livepatch/core.c walks it). Addresses are offsets in their section; of the type
- * letter only the case means something: upper for global.
+ * (kernel/module/kallsyms.c keeps that order; kernel/livepatch/core.c walks it). Addresses are offsets in their section. The type letter is
+ * upper case for global; `i` for what is there only while the module starts, `t` for the rest.
  */
 export function moduleSymbols(module: ElfFile): KernelSymbol[] {
   return module.symbols
     .filter((symbol) => symbol.type !== STT_SECTION && symbol.type !== STT_FILE && symbol.name !== '')
     .filter((symbol) => symbol.place !== SHN_UNDEF && sectionOf(symbol) !== undefined)
-    .map((symbol) => ({ name: symbol.name, address: symbol.value, type: symbol.bind === STB_LOCAL ? 't' : 'T' }));
+    .map((symbol) => {
+      const type = sectionOf(symbol)?.name.startsWith('.init') ? 'i' : 't';
+      return { name: symbol.name, address: symbol.value, type: symbol.bind === STB_LOCAL ? type : type.toUpperCase() };
+    });
 }

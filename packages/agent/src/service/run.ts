@@ -76,8 +76,7 @@ async function advanceLoop(actor: Actor, stop: AbortSignal, changed: () => Abort
       wait = TROUBLE_MS;
     }
     if (agent.store.journal !== before) actor.changed();
-    // Nothing in flight: until something changes, or much later.
-    if (wait === undefined) await sleep(agent.edges.clock, REST_MS, AbortSignal.any([stop, wake]));
-    else await sleep(agent.edges.clock, wait, stop);
+    // A check may put something new in flight meanwhile: a soak's long wait must not hold that up.
+    await sleep(agent.edges.clock, wait ?? REST_MS, AbortSignal.any([stop, wake]));
   }
 }

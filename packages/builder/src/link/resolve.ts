@@ -42,7 +42,11 @@ export function resolveNeed(need: Need, facts: ResolveFacts): Resolution | Reaso
   });
   const proven = proof.addresses.get(need.name);
   if (isOwn) {
-    if (proven !== undefined) return klp(unit.object, proven.name, proven.sympos);
+    if (proven !== undefined) {
+      return hasStartingTwin(facts, unit.object, proven.name)
+        ? refuse('symbol-unproven', twinMessage(unit.object, proven.name))
+        : klp(unit.object, proven.name, proven.sympos);
+    }
     const places = facts.image.named(need.name);
     if (places.length === 1) return klp(unit.object, need.name, 0);
     return refuse(
@@ -76,11 +80,26 @@ function inModule(
   klp: (object: string, symbol: string, sympos: number) => Resolution,
 ): Resolution | Reason {
   const named = facts.module(object)?.filter(({ name }) => name === need.name) ?? [];
+  if (hasStartingTwin(facts, object, need.name)) return refuse('symbol-unproven', twinMessage(object, need.name));
   const globals = named.filter(({ type }) => type === 'T');
   const [only] = globals;
   if (only === undefined || globals.length > 1)
     return refuse('symbol-unproven', `${need.name} is not one global symbol of ${object}`);
   return klp(object, need.name, named.length === 1 ? 0 : named.indexOf(only) + 1);
+}
+
+/**
+ * A module has several symbols of a name, one of them in a section that is dropped once the module has started: positions then count
+ * differently while it loads and afterwards (kernel/module/kallsyms.c).
+ */
+export function hasStartingTwin(facts: Pick<ResolveFacts, 'module'>, object: string, name: string): boolean {
+  if (object === 'vmlinux') return false;
+  const named = facts.module(object)?.filter((symbol) => symbol.name === name) ?? [];
+  return named.length > 1 && named.some(({ type }) => type.toLowerCase() === 'i');
+}
+
+export function twinMessage(object: string, name: string): string {
+  return `${object} has several ${name}, some only while it starts: which is meant depends on the moment`;
 }
 
 export function isReason(outcome: Resolution | Reason): outcome is Reason {

@@ -4,7 +4,7 @@ import { sha256File, withLock } from '@kmend/base/node';
 import { KernelError } from '../error.ts';
 import { download } from './http.ts';
 import { type ArchiveEdges, cacheName, type PackageEntry, readIndex } from './index.ts';
-import { findInSnapshot } from './snapshot.ts';
+import { findInSnapshot, newestInSnapshot } from './snapshot.ts';
 
 export interface Mirrors {
   readonly main: string;
@@ -28,7 +28,7 @@ function base(named: string | undefined, usual: string): string {
 const PACKAGE_LIMIT = 2 ** 31;
 
 /** What the stores need of an archive. */
-export type Packages = Pick<Archive, 'packages' | 'find' | 'fetch'>;
+export type Packages = Pick<Archive, 'packages' | 'find' | 'newest' | 'fetch'>;
 
 /** Debian's archive: packages by name and version, of a suite's main, updates and security parts. */
 export class Archive {
@@ -73,6 +73,11 @@ export class Archive {
   async find(suite: string, name: string, version: string): Promise<PackageEntry> {
     const inSuite = (await this.packages(suite)).find((entry) => entry.name === name && entry.version === version);
     return inSuite ?? (await findInSnapshot(this.#edges, this.#mirrors.snapshot, suite, name, version));
+  }
+
+  /** The newest version that the snapshot archive knows of a package that no suite has any more. */
+  async newest(name: string): Promise<string | undefined> {
+    return await newestInSnapshot(this.#edges, this.#mirrors.snapshot, name);
   }
 
   /** The `.deb`, verified: from the cache, where its hash is checked again, or downloaded. */

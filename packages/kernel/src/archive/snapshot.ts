@@ -20,6 +20,19 @@ const BinFiles = z.object({
   ),
 });
 
+/** `/mr/binary/<name>/`: every version of a package there has been, newest first. */
+const Versions = z.object({ result: z.array(z.object({ binary_version: z.string().regex(/^[0-9][\w.+~:-]*$/) })) });
+
+/** The newest version the snapshot archive knows of a package; `undefined` where it knows none. Unsigned: only to ask further with. */
+export async function newestInSnapshot(
+  edges: ArchiveEdges,
+  snapshot: string,
+  name: string,
+): Promise<string | undefined> {
+  const answer = await ask(edges, `${snapshot}/mr/binary/${encodeURIComponent(name)}/`, Versions);
+  return answer?.result[0]?.binary_version;
+}
+
 /** Times and archives that are looked at: real answers name one to three. */
 const PLACES = 8;
 
@@ -42,7 +55,7 @@ export async function findInSnapshot(
     },
   );
   const seen = await seenAt(edges, snapshot, name, version);
-  if (seen === undefined) throw unknown;
+  if (seen === undefined || seen.length === 0) throw unknown;
   for (const { archive, time } of seen) {
     const base = `${snapshot}/archive/${archive}/${time}`;
     // A package of a later suite was first seen in sid.
@@ -65,19 +78,25 @@ async function seenAt(
   name: string,
   version: string,
 ): Promise<{ archive: string; time: string }[] | undefined> {
+  edges.progress.step(`ask the snapshot archive for ${name} ${version}`);
+  const path = `/mr/binary/${encodeURIComponent(name)}/${encodeURIComponent(version)}/binfiles?fileinfo=1`;
+  const answer = await ask(edges, `${snapshot}${path}`, BinFiles);
+  return Object.values(answer?.fileinfo ?? {})
+    .flat()
+    .filter((file) => file.name.endsWith('_amd64.deb') || file.name.endsWith('_all.deb'))
+    .slice(0, PLACES)
+    .map((file) => ({ archive: file.archive_name, time: file.first_seen }));
+}
+
+/** One answer of the machine-usable interface; `undefined` for a 404. */
+async function ask<T>(edges: ArchiveEdges, url: string, schema: z.ZodType<T>): Promise<T | undefined> {
   const directory = await mkdtemp(join(tmpdir(), 'kmend-snapshot-'));
   try {
-    edges.progress.step(`ask the snapshot archive for ${name} ${version}`);
-    const url = `${snapshot}/mr/binary/${encodeURIComponent(name)}/${encodeURIComponent(version)}/binfiles?fileinfo=1`;
-    const path = await download(edges, url, join(directory, 'binfiles.json'), { limit: 1 << 20 });
+    const path = await download(edges, url, join(directory, 'answer.json'), { limit: 1 << 20 });
     if (path === undefined) return undefined;
-    const parsed = BinFiles.safeParse(JSON.parse(await readFile(path, 'utf8')));
-    if (!parsed.success) throw new KernelError('archive-garbage', `${url} answered something unexpected`);
-    return Object.values(parsed.data.fileinfo)
-      .flat()
-      .filter((file) => file.name.endsWith('_amd64.deb') || file.name.endsWith('_all.deb'))
-      .slice(0, PLACES)
-      .map((file) => ({ archive: file.archive_name, time: file.first_seen }));
+    const parsed = schema.safeParse(JSON.parse(await readFile(path, 'utf8')));
+    if (parsed.success) return parsed.data;
+    throw new KernelError('archive-garbage', `${url} answered something unexpected`);
   } catch (error) {
     if (error instanceof SyntaxError)
       throw new KernelError('archive-garbage', 'the snapshot archive answered something that is not JSON');

@@ -66,6 +66,12 @@ for (const [layout, release, version] of layouts) {
   });
 }
 
+test('a kernel that has left its suite is taken from the past, under its newest version', async (t) => {
+  const { store, archive } = await worldWith(t, { release: RELEASE });
+  archive.past.push({ name: `linux-image-${RELEASE}`, version: VERSION });
+  assert.equal((await store.add(`some-suite/${RELEASE}`)).version, VERSION);
+});
+
 const unfit: readonly (readonly [code: string, kernel: Partial<MadeUpKernel>])[] = [
   [
     'kernel-without-livepatch',

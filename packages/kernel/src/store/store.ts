@@ -1,5 +1,6 @@
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { errorCode, errorText } from '@kmend/base';
 import { syncDirectory, withLock } from '@kmend/base/node';
 import type { Packages } from '../archive/archive.ts';
 import type { PackageEntry } from '../archive/index.ts';
@@ -123,17 +124,29 @@ export class KernelStore {
     return kernel;
   }
 
+  /** Kernels that have left the suites; where the snapshot archive cannot be asked, the message says so. */
+  async #newestOfThePast(name: string): Promise<{ readonly version: string | undefined; readonly why: string }> {
+    try {
+      return { version: await this.#archive.newest(name), why: ', and the snapshot archive knows none' };
+    } catch (error) {
+      if (errorCode(error) !== 'archive-unreachable') throw error;
+      return { version: undefined, why: `, and the snapshot archive cannot be asked: ${errorText(error)}` };
+    }
+  }
+
   async #findImage(entries: readonly PackageEntry[], suite: string, release: string): Promise<PackageEntry> {
     const name = `linux-image-${release}`;
     // The last of a name is the newest: security and updates are read after the suite itself.
     // Debug symbols (`-dbg`) and unsigned images are no kernels of their own.
     const found = release.endsWith('-amd64') ? entries.filter((entry) => entry.name === name).at(-1) : undefined;
     if (found !== undefined) return found;
+    const past = release.endsWith('-amd64') ? await this.#newestOfThePast(name) : { version: undefined, why: '' };
+    if (past.version !== undefined) return await this.#archive.find(suite, name, past.version);
     const releases = entries
       .map((entry) => /^linux-image-([0-9].*-amd64)$/.exec(entry.name)?.[1])
       .filter((text) => text !== undefined);
     const near = nearest(release, [...new Set(releases)]);
-    throw new KernelError('kernel-unknown', `the suite ${suite} has no kernel ${release}`, {
+    throw new KernelError('kernel-unknown', `the suite ${suite} has no kernel ${release}${past.why}`, {
       hint:
         near.length > 0
           ? `kernels of ${suite} with similar names: ${near.join(', ')}`

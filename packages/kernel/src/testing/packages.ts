@@ -43,13 +43,20 @@ export class PackageFolder implements Packages {
   }
 
   async packages(): Promise<PackageEntry[]> {
-    return this.#entries;
+    return this.#entries.filter(({ name }) => !this.past.some((entry) => entry.name === name));
   }
 
   async find(_suite: string, name: string, version: string): Promise<PackageEntry> {
     const found = this.#entries.find((entry) => entry.name === name && entry.version === version);
     if (found === undefined) throw new KernelError('package-unknown', `no ${name} ${version}`);
     return found;
+  }
+
+  /** Packages that `packages` does not list: what the snapshot archive would know. */
+  readonly past: { readonly name: string; readonly version: string }[] = [];
+
+  async newest(name: string): Promise<string | undefined> {
+    return this.past.find((entry) => entry.name === name)?.version;
   }
 
   async fetch(entry: PackageEntry): Promise<string> {
