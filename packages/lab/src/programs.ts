@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { access, mkdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorText } from '@kmend/base';
-import { runOk } from '@kmend/base/node';
+import { exists, runOk } from '@kmend/base/node';
 import type { LabEdges } from './edges.ts';
 import { LabError } from './error.ts';
 
@@ -37,14 +37,5 @@ export async function compileProgram(edges: LabEdges, name: string, source: stri
   } catch (cause) {
     if (signal.aborted) throw cause;
     throw new LabError('lab-program-failed', `${name} did not compile: ${errorText(cause)}`, { cause });
-  }
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await access(path);
-    return true;
-  } catch {
-    return false;
   }
 }

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { access, mkdir, rename, rm } from 'node:fs/promises';
+import { mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorText } from '@kmend/base';
-import { runOk } from '@kmend/base/node';
+import { exists, runOk } from '@kmend/base/node';
 import { type LabEdges, toolEnvironment } from './edges.ts';
 import { LabError } from './error.ts';
 import { withLock } from './lock.ts';
@@ -158,13 +158,4 @@ function mmdebstrapArguments(mode: 'root' | 'unshare', output: string, mirror: s
 function recipeKey(mirror: string | undefined): string {
   const recipe = JSON.stringify([mmdebstrapArguments('root', '', mirror), MAKE_IMAGE]);
   return createHash('sha256').update(recipe).digest('hex').slice(0, 16);
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await access(path);
-    return true;
-  } catch {
-    return false;
-  }
 }

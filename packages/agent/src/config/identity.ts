@@ -1,3 +1,4 @@
+import { parseJson } from '@kmend/base';
 import { Channel, HostId } from '@kmend/protocol';
 import { z } from 'zod';
 import type { Edges } from '../edges/edges.ts';
@@ -32,13 +33,5 @@ export async function saveIdentity(edges: Edges, identity: Identity): Promise<vo
     await edges.files.writeAtomic(paths.identity, `${JSON.stringify(identity)}\n`, 0o600);
   } catch (error) {
     throw diskFull(error, paths.state) ?? error;
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }

@@ -1,6 +1,14 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { access, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
+
+/** Whether there is anything at a path that this process can see. */
+export async function exists(path: string): Promise<boolean> {
+  return await access(path).then(
+    () => true,
+    () => false,
+  );
+}
 
 /** fsyncs a directory, so that a rename in it survives a power cut. */
 export async function syncDirectory(path: string): Promise<void> {

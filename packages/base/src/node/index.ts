@@ -1,6 +1,6 @@
 export { systemClock } from './clock.ts';
 export { EdgeError, type EdgeErrorCode } from './error.ts';
-export { syncDirectory, writeFileAtomic } from './files.ts';
+export { exists, syncDirectory, writeFileAtomic } from './files.ts';
 export { sha256, sha256File } from './hash.ts';
 export { type LockOptions, withLock } from './lock.ts';
 export { type Places, places } from './places.ts';

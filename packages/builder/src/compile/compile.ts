@@ -1,7 +1,7 @@
-import { access, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Run } from '@kmend/base';
-import { sha256 } from '@kmend/base/node';
+import { exists, sha256 } from '@kmend/base/node';
 import { BuilderError } from '../error.ts';
 import type { PreparedTree } from '../tree/prepare.ts';
 import type { KnownUnit } from '../tree/unit.ts';
@@ -65,11 +65,4 @@ export async function compileUnit(
     await rm(scratch, { recursive: true, force: true });
   }
   return object;
-}
-
-async function exists(path: string): Promise<boolean> {
-  return await access(path).then(
-    () => true,
-    () => false,
-  );
 }

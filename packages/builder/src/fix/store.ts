@@ -1,5 +1,6 @@
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { parseJson } from '@kmend/base';
 import { sha256 } from '@kmend/base/node';
 import { FixId } from '@kmend/protocol';
 import { BuilderError } from '../error.ts';
@@ -85,13 +86,5 @@ export class FixStore {
     const record = FixRecord.safeParse(parseJson(text));
     if (patch === undefined || !record.success || sha256(patch) !== record.data.sha256) throw damaged;
     return { ...record.data, patch, files: filesOfPatch(id, patch) };
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { parseJson } from '@kmend/base';
 import { z } from 'zod';
 import { KernelError } from '../error.ts';
 import type { Kernel } from '../kernel.ts';
@@ -71,12 +72,4 @@ export async function readRecord(directory: string): Promise<Kernel | undefined>
 export function commonHeadersPackage(release: string): string {
   const flavourless = release.replace(/-(?:cloud-|rt-)?amd64$/, '');
   return `linux-headers-${flavourless}-common${release.endsWith('-rt-amd64') ? '-rt' : ''}`;
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

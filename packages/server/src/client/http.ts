@@ -1,4 +1,4 @@
-import { errorText, KmendError } from '@kmend/base';
+import { errorText, KmendError, parseJson } from '@kmend/base';
 import { ApiError } from '@kmend/protocol';
 import type { z } from 'zod';
 import { ServerError } from '../error.ts';
@@ -69,14 +69,6 @@ async function send(
     chunks.push(chunk);
   }
   return { status: response.status, text: Buffer.concat(chunks).toString() };
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 function refusal(url: string, status: number, text: string): KmendError {

@@ -1,5 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { parseJson } from '@kmend/base';
 import { sha256, sha256File } from '@kmend/base/node';
 import { Livepatch } from '@kmend/protocol';
 import { TrustError } from '../error.ts';
@@ -53,7 +54,7 @@ export async function readArtifact(directory: string): Promise<LivepatchArtifact
 
 /** Parses `livepatch.json`. */
 export function parseManifest(text: Buffer, name: string): Livepatch {
-  const parsed = Livepatch.safeParse(parseJson(text));
+  const parsed = Livepatch.safeParse(parseJson(text.toString()));
   if (parsed.success) return parsed.data;
   // One problem says enough: the file is written by kmend, not by hand.
   const [issue] = parsed.error.issues;
@@ -62,14 +63,6 @@ export function parseManifest(text: Buffer, name: string): Livepatch {
     cause: parsed.error,
     hint: 'build the livepatch again with this version of kmend',
   });
-}
-
-function parseJson(text: Buffer): unknown {
-  try {
-    return JSON.parse(text.toString());
-  } catch {
-    return undefined;
-  }
 }
 
 async function describe(path: string): Promise<LocalFile> {
