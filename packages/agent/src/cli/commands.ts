@@ -1,11 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
+import { errorCode } from '@kmend/base';
 import { readStatus } from '../agent/status.ts';
 import type { Edges } from '../edges/edges.ts';
 import { AgentError, exitCodes } from '../error.ts';
 import { enrol } from '../server/enrol.ts';
 import { askService } from '../service/control.ts';
-import type { Command } from '../service/orders.ts';
+import type { Command, CommandResult } from '../service/orders.ts';
 import { trustCertificates } from './certificates.ts';
 import { assertRoot } from './root.ts';
 import type { Terminal } from './terminal.ts';
@@ -27,9 +28,30 @@ async function order(context: Context, command: Command): Promise<number> {
   assertRoot(context.uid);
   const { terminal, signal } = context;
   const tell = (line: string): void => terminal.note(line);
-  const result = (await askService(command, tell, signal)) ?? (await (await act()).orderHere(context, command));
+  const result = await askOrAct(context, command, tell, signal);
   terminal.result(result, commandText);
   return 0;
+}
+
+/** Rounds of asking the service and waiting for the lock; each waits ten seconds at most. */
+const ROUNDS = 3;
+
+/** A service that is just starting holds the lock but does not answer yet: it is asked again before anyone is told to wait. */
+async function askOrAct(
+  context: Context,
+  command: Command,
+  tell: (line: string) => void,
+  signal: AbortSignal,
+): Promise<CommandResult> {
+  for (let round = 1; ; round++) {
+    const answer = await askService(command, tell, signal);
+    if (answer !== undefined) return answer;
+    try {
+      return await (await act()).orderHere(context, command);
+    } catch (error) {
+      if (errorCode(error) !== 'busy' || round === ROUNDS) throw error;
+    }
+  }
 }
 
 export const check = (context: Context): Promise<number> => order(context, { command: 'check' });
