@@ -70,6 +70,7 @@ function newFastify({ logLevel, logStream, tls, behindProxy }: AppOptions): Fast
   };
   if (tls === undefined) return fastify(common);
   const secure = fastify({ ...common, https: { ...tls, minVersion: 'TLSv1.2' as const } });
+  // The types differ by the kind of socket server alone, which nothing here looks at.
   return secure as unknown as FastifyInstance;
 }
 

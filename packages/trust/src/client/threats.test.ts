@@ -166,6 +166,7 @@ test('rollback: the online keys sign an older kernel role', async (t) => {
   const { world, open } = await setUp(t);
   await world.publish(1);
   const role = `${kernelRole(BUILD_ID)}.json`;
+  // The models type their JSON as values of any kind; the test looks at what it has just published.
   const older = world.repository.state.snapshot.signed.meta[role]?.toJSON() as unknown as { version: number };
   await world.publish(2);
   const client = await open();
@@ -291,6 +292,7 @@ test('wrong software: a livepatch signed under the wrong build id is turned away
   const { world, open, file } = await setUp(t);
   await world.publish(1);
   await world.publish(2, { kernel: { ...exampleManifest(2, '').kernel, buildId: OTHER_BUILD_ID } });
+  // As above: the shape is that of the role published two lines before.
   const other = (await world.repository.state.role(kernelRole(OTHER_BUILD_ID)))?.toJSON() as unknown as SignedJson;
   const meta = await signRole(world, kernelRole(BUILD_ID), world.releaseKey, (signed) => {
     signed.targets[modulePath(BUILD_ID, 1)] = other.signed.targets[modulePath(OTHER_BUILD_ID, 1)];
