@@ -18,6 +18,7 @@ export type BuilderErrorCode =
   | 'patch-changes-nothing'
   | 'patch-does-not-compile'
   | 'source-unsupported'
+  | 'header-too-wide'
   | 'object-unsupported'
   | 'link-failed'
   | 'output-exists'

@@ -1,5 +1,4 @@
 import { readFile } from 'node:fs/promises';
-import { sha256, sha256File } from '@kmend/base/node';
 import { readElf } from '@kmend/elf';
 import {
   type ExportedSymbol,
@@ -20,8 +19,6 @@ import type { Unit } from './types.ts';
 
 /** What a build knows of its kernel, read once. */
 export interface BuildFacts {
-  readonly vmlinuxSha256: string;
-  readonly sourceSha256: string;
   readonly layouts: ReadonlyMap<string, StructLayout>;
   readonly exports: ReadonlyMap<string, ExportedSymbol>;
   /** vmlinux symbols by name, in kallsyms order. */
@@ -53,8 +50,6 @@ export async function loadFacts(kernel: Kernel): Promise<BuildFacts> {
     if (path !== undefined && !modules.has(name)) modules.set(name, moduleSymbols(await readModule(path)));
   };
   return {
-    vmlinuxSha256: sha256(bytes),
-    sourceSha256: await sha256File(kernel.paths.sourceTarball),
     layouts: structLayouts(elf, tableStructs),
     exports,
     byName,

@@ -1,4 +1,4 @@
-export { type BuildRequest, type BuildResult, buildLivepatch } from './build.ts';
+export { Builder, type BuildRequest, type BuildResult } from './build/builder.ts';
 export { BuilderError, type BuilderErrorCode } from './error.ts';
 export { importFromDebian, importFromGit, importFromPatch } from './fix/import.ts';
 export type { Fix, FixOrigin } from './fix/model.ts';

@@ -1,18 +1,10 @@
 import type { Kernel } from '@kmend/kernel';
 import type { Livepatch, PatchedObject, VerdictReason } from '@kmend/protocol';
+import type { UnitOutcome } from './build/outcome.ts';
 import type { Fix } from './fix/model.ts';
-import type { Reason, Unit, UnitProof } from './types.ts';
 
 /** Part of a livepatch's id: another builder may make other code of the same inputs. */
 export const BUILDER_VERSION = '0.1.0';
-
-/** What the build of one unit found. */
-export interface BuiltUnit {
-  readonly unit: Unit;
-  readonly proof: UnitProof;
-  readonly reasons: readonly Reason[];
-  readonly functions: readonly { readonly name: string; readonly sympos: number; readonly source: string }[];
-}
 
 export interface ManifestParts {
   readonly id: string;
@@ -21,7 +13,7 @@ export interface ManifestParts {
   readonly kind: Livepatch['kind'];
   readonly reasons: readonly VerdictReason[];
   readonly acceptReview: boolean;
-  readonly units: readonly BuiltUnit[];
+  readonly units: readonly UnitOutcome[];
   readonly inputs: Livepatch['inputs'];
 }
 
@@ -34,19 +26,21 @@ export function makeManifest(parts: ManifestParts): Livepatch {
       ? 'needs-review'
       : 'patchable';
   const objects = new Map<string, PatchedObject>();
-  for (const { unit, functions } of units) {
+  for (const { object: name, functions } of units) {
     if (functions.length === 0) continue;
-    const object = objects.get(unit.object) ?? { name: unit.object, functions: [] };
+    const object = objects.get(name) ?? { name, functions: [] };
     object.functions.push(...functions);
-    objects.set(unit.object, object);
+    objects.set(name, object);
   }
-  const equal = units.reduce((sum, { proof }) => sum + proof.equal.length, 0);
-  const different = units.flatMap(({ proof }) => proof.different.map((entry) => `${entry.function}: ${entry.reason}`));
+  const equal = units.reduce((sum, { proof }) => sum + proof.equal, 0);
+  const different = units.flatMap(({ proof }) => proof.different);
+  const dependsOn = [...new Set(units.flatMap((unit) => unit.dependsOn))].sort();
   return {
     schema: 'kmend.livepatch/1',
     id,
     module: `kmend_${id}`,
     kind,
+    ...(kind === 'stacked' ? { dependsOn } : {}),
     kernel: { buildId: kernel.buildId, release: kernel.release, version: kernel.version, arch: kernel.arch },
     fixes: fixes.map(({ id: fix, title, severity, hardware }) => ({ id: fix, title, severity, hardware })),
     verdict,

@@ -2,7 +2,7 @@ import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorText } from '@kmend/base';
 import { writeFileAtomic } from '@kmend/base/node';
-import type { BuildResult } from './build.ts';
+import type { BuildResult } from './build/builder.ts';
 import { BuilderError } from './error.ts';
 
 export const MANIFEST = 'livepatch.json';

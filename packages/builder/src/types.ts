@@ -1,3 +1,5 @@
+import type { VerdictReason } from '@kmend/protocol';
+
 /**
  * The data that flows through the builder's stages:
  *
@@ -50,13 +52,7 @@ export interface ByteDifference {
 }
 
 /** A reason for a verdict other than `patchable`. `code` is stable; docs/builder.md lists them. */
-export interface Reason {
-  readonly code: string;
-  readonly verdict: 'needs-review' | 'refused';
-  readonly message: string;
-  readonly source?: string;
-  readonly symbol?: string;
-}
+export type Reason = VerdictReason;
 
 /** How a reference is satisfied in the livepatch module. */
 export type Resolution =

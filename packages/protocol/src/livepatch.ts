@@ -46,6 +46,8 @@ export const Livepatch = z.object({
   /** Name of the kernel module: `kmend_<id>`. */
   module: ObjectName,
   kind: z.enum(['cumulative', 'stacked']),
+  /** Of a stacked livepatch: fixes below it whose changes it holds again, so that it may be loaded only behind them. */
+  dependsOn: z.array(FixId).max(5000).optional(),
   kernel: z.object({ buildId: BuildId, release: Release, version: z.string().max(64), arch: z.literal('x86_64') }),
   fixes: z.array(FixSummary).min(1).max(5000),
   verdict: Verdict,
@@ -60,6 +62,8 @@ export const Livepatch = z.object({
   inputs: z.object({
     /** Fix id to SHA-256 of its patch. */
     fixes: z.record(z.string(), Sha256),
+    /** The same for the fixes that a stacked livepatch was built on. */
+    on: z.record(z.string(), Sha256).optional(),
     config: Sha256,
     moduleSymvers: Sha256,
     vmlinux: Sha256,

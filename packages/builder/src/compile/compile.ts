@@ -1,5 +1,5 @@
-import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { basename, dirname, join, normalize } from 'node:path';
 import type { Run } from '@kmend/base';
 import { exists, sha256 } from '@kmend/base/node';
 import { BuilderError } from '../error.ts';
@@ -22,34 +22,55 @@ const ADDED: Readonly<Record<Layout, readonly string[]>> = {
   shipped: [],
 };
 
-/**
- * Compiles one text of a unit straight with the compiler. Objects are cached by everything that goes in: the tree, the command
- * and the text. Returns the object's path in the cache.
- */
+/** What is compiled, beside the unit's own command. */
+export interface CompileInput {
+  /** The text of the unit. */
+  readonly text: string;
+  /** Folder that headers are found in: the tree, or one with changed headers. */
+  readonly root: string;
+  /** Tells apart roots whose headers differ for this unit; empty for the tree. */
+  readonly headersKey: string;
+  readonly layout: Layout;
+}
+
+/** An object in the cache, and the files that were included to make it. */
+export interface CompiledUnit {
+  readonly object: string;
+  /** Path of the dependency list that the compiler wrote, see `includedFiles`. */
+  readonly dependencies: string;
+}
+
+/** Where an input's object lies, or will lie. Its name stands for everything that goes in: the tree, the command, the headers and the text. */
+export function objectKey(tree: PreparedTree, unit: KnownUnit, input: CompileInput): string {
+  const { kernel } = tree;
+  const args = [...unit.command.compilerArguments, ...ADDED[input.layout]];
+  return sha256([kernel.buildId, kernel.compiler.text, unit.source, ...args, input.headersKey, input.text].join('\0'));
+}
+
+/** Compiles one text of a unit straight with the compiler; what was compiled before comes from the cache. */
 export async function compileUnit(
   edges: CompileEdges,
   tree: PreparedTree,
   unit: KnownUnit,
-  text: string,
+  input: CompileInput,
   cacheDirectory: string,
-  layout: Layout = 'separate',
-): Promise<string> {
+): Promise<CompiledUnit> {
   const { compiler, compilerArguments } = unit.command;
-  const args = [...compilerArguments, ...ADDED[layout]];
-  const key = sha256([tree.kernel.buildId, tree.kernel.compiler.text, unit.source, ...args, text].join('\0'));
-  const parent = join(cacheDirectory, 'objects');
-  const object = join(parent, `${key}.o`);
-  if (await exists(object)) return object;
+  const key = objectKey(tree, unit, input);
+  const parent = join(cacheDirectory, 'objects', key.slice(0, 2));
+  const compiled = { object: join(parent, `${key}.o`), dependencies: join(parent, `${key}.d`) };
+  if (await exists(compiled.object)) return compiled;
   await mkdir(parent, { recursive: true });
   const scratch = await mkdtemp(join(parent, '.compile-'));
   try {
-    const input = join(scratch, basename(unit.source));
+    const source = join(scratch, basename(unit.source));
     const output = join(scratch, 'unit.o');
-    await writeFile(input, text);
+    const dependencies = join(scratch, 'unit.d');
+    await writeFile(source, input.text, 'latin1');
     // The copy lies elsewhere: what it includes from beside itself is found through -iquote.
-    const where = ['-iquote', dirname(unit.source), '-c', '-o', output, input];
-    const result = await edges.run(compiler, [...args, ...where], {
-      cwd: tree.source,
+    const where = ['-iquote', dirname(unit.source), '-MD', '-MF', dependencies, '-c', '-o', output, source];
+    const result = await edges.run(compiler, [...compilerArguments, ...ADDED[input.layout], ...where], {
+      cwd: input.root,
       signal: edges.signal,
       timeoutMs: 10 * 60_000,
     });
@@ -58,11 +79,20 @@ export async function compileUnit(
       const shown = (errors.length > 0 ? errors : result.stderr.trim().split('\n')).slice(0, 5).join('\n');
       throw new BuilderError('patch-does-not-compile', `${unit.source} does not compile:\n${shown}`, {
         hint: 'line numbers are those of the unpatched file; a fix for another kernel series may need others before it',
+        details: { errors },
       });
     }
-    await rename(output, object);
+    await rename(dependencies, compiled.dependencies);
+    await rename(output, compiled.object);
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
-  return object;
+  return compiled;
+}
+
+/** Files of the tree that a compiled unit includes, by their paths in it. */
+export async function includedFiles({ dependencies }: CompiledUnit): Promise<ReadonlySet<string>> {
+  const text = await readFile(dependencies, 'utf8');
+  const words = text.replaceAll('\\\n', ' ').split(/\s+/);
+  return new Set(words.filter((word) => word !== '' && !word.endsWith(':')).map((word) => normalize(word)));
 }

@@ -63,7 +63,13 @@ test('fixes apply in order; one that does not fit, or is there already, is named
   await writeFile(join(tree, 'dir', 'unit.c'), 'zero\none\ntwo\nthree\n');
   const second = PATCH.replace('-two\n+2', '-2\n+II');
   const [changed] = await applyFixes(edges, tree, [fixOf(PATCH), fixOf(second, 'B')], await scratch(t));
-  assert.match(changed?.patched ?? '', /one\nII\n/);
+  assert.deepEqual(
+    changed?.versions.map(({ fix, text }) => [fix, text]),
+    [
+      ['CVE-2026-1', 'zero\none\n2\nthree\n'],
+      ['B', 'zero\none\nII\nthree\n'],
+    ],
+  );
   const apply = async (...patches: string[]): Promise<unknown> =>
     await applyFixes(
       edges,

@@ -1,17 +1,21 @@
-import { copyFile, mkdir, readFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Run } from '@kmend/base';
-import { runOk } from '@kmend/base/node';
 import { BuilderError } from '../error.ts';
 import type { Fix } from '../fix/model.ts';
-import { markLines, parseChanges } from './lines.ts';
 
-/** One source file before and after all fixes, as it is compiled. */
+/** One source file through a series of fixes. */
 export interface ChangedSource {
   /** Path in the tree. */
   readonly path: string;
-  readonly original: string;
-  readonly patched: string;
+  readonly stock: string;
+  /** The text behind each fix that changes it, in the order of the series. */
+  readonly versions: readonly { readonly fix: string; readonly text: string }[];
+}
+
+/** The text of a file once the fixes of a set are applied. The set is a beginning of the series. */
+export function textAfter(source: ChangedSource, fixes: ReadonlySet<string>): string {
+  return source.versions.findLast(({ fix }) => fixes.has(fix))?.text ?? source.stock;
 }
 
 export interface ApplyEdges {
@@ -29,28 +33,32 @@ export async function applyFixes(
   fixes: readonly Fix[],
   scratch: string,
 ): Promise<ChangedSource[]> {
-  const paths = [...new Set(fixes.flatMap((fix) => fix.files))].sort();
-  const before = join(scratch, 'a');
-  const after = join(scratch, 'b');
-  for (const path of paths) {
-    for (const root of [before, after]) {
-      const to = join(root, path);
-      await mkdir(dirname(to), { recursive: true });
-      await copyFile(join(treeSource, path), to).catch((cause: unknown) => {
-        throw new BuilderError('unit-not-built', `the source tree has no file ${path}`, { cause });
-      });
+  const root = join(scratch, 'source');
+  const stock = new Map<string, string>();
+  const current = new Map<string, string>();
+  const versions = new Map<string, { fix: string; text: string }[]>();
+  for (const path of [...new Set(fixes.flatMap((fix) => fix.files))].sort()) {
+    const to = join(root, path);
+    await mkdir(dirname(to), { recursive: true });
+    await copyFile(join(treeSource, path), to).catch((cause: unknown) => {
+      throw new BuilderError('unit-not-built', `the source tree has no file ${path}`, { cause });
+    });
+    const text = await readFile(to, 'latin1');
+    stock.set(path, text);
+    current.set(path, text);
+    versions.set(path, []);
+  }
+  for (const fix of fixes) {
+    await applyOne(edges, fix, root, current);
+    for (const path of fix.files) {
+      const text = await readFile(join(root, path), 'latin1');
+      if (text !== current.get(path)) versions.get(path)?.push({ fix: fix.id, text });
+      current.set(path, text);
     }
   }
-  for (const fix of fixes) await applyOne(edges, fix, after);
-  const changed: ChangedSource[] = [];
-  for (const path of paths) {
-    const diff = await edges.run('diff', ['--text', join(before, path), join(after, path)], { signal: edges.signal });
-    if (diff.exitCode === 0) continue;
-    const original = await readFile(join(before, path), 'utf8');
-    const patched = await readFile(join(after, path), 'utf8');
-    const changes = parseChanges(diff.stdout.toString('utf8'));
-    changed.push({ path, original: markLines(path, original, []), patched: markLines(path, patched, changes) });
-  }
+  const changed = [...stock]
+    .filter(([path, text]) => current.get(path) !== text)
+    .map(([path, text]) => ({ path, stock: text, versions: versions.get(path) ?? [] }));
   if (changed.length === 0) {
     throw new BuilderError('patch-changes-nothing', 'the fixes together change no file of this kernel', {
       hint: 'the kernel may contain them already',
@@ -59,24 +67,26 @@ export async function applyFixes(
   return changed;
 }
 
-async function applyOne(edges: ApplyEdges, fix: Fix, root: string): Promise<void> {
+async function applyOne(
+  edges: ApplyEdges,
+  fix: Fix,
+  root: string,
+  current: ReadonlyMap<string, string>,
+): Promise<void> {
   const options = { cwd: root, stdin: fix.patch, signal: edges.signal, timeoutMs: 30_000 };
-  const forward = ['-p1', '-F0', '-s', '-f', '--no-backup-if-mismatch', '-r', '-'];
-  // GNU patch leaves what it could apply: try first, so that the message is about one cause.
-  const dry = await edges.run('patch', [...forward, '--dry-run'], options);
-  if (dry.exitCode === 0) {
-    await runOk(edges.run, 'patch', forward, options);
-    return;
+  const words = ['-p1', '-F0', '-s', '-f', '--no-backup-if-mismatch', '-r', '-'];
+  const forward = await edges.run('patch', words, options);
+  if (forward.exitCode === 0) return;
+  // GNU patch leaves what it could apply: only from the texts as they were can be told whether the kernel has the fix already.
+  for (const path of fix.files) await writeFile(join(root, path), current.get(path) ?? '', 'latin1');
+  const reversed = await edges.run('patch', [...words, '-R', '--dry-run'], options);
+  if (reversed.exitCode === 0) {
+    throw new BuilderError('patch-changes-nothing', `${fix.id} is in this kernel's source already`, {
+      hint: 'leave it out for this kernel',
+    });
   }
-  const reversed = await edges.run('patch', [...forward, '-R', '--dry-run'], options);
-  const said = `${dry.stdout.toString('utf8')}${dry.stderr}`.trim().split('\n').slice(0, 6).join('; ');
-  throw new BuilderError(
-    reversed.exitCode === 0 ? 'patch-changes-nothing' : 'patch-does-not-apply',
-    reversed.exitCode === 0
-      ? `${fix.id} is in this kernel's source already`
-      : `${fix.id} does not apply to this kernel's source: ${said}`,
-    reversed.exitCode === 0
-      ? { hint: 'leave it out for this kernel' }
-      : { hint: 'import the fix as it was made for this kernel series, or name the fixes it builds on before it' },
-  );
+  const said = `${forward.stdout.toString('utf8')}${forward.stderr}`.trim().split('\n').slice(0, 6).join('; ');
+  throw new BuilderError('patch-does-not-apply', `${fix.id} does not apply to this kernel's source: ${said}`, {
+    hint: 'import the fix as it was made for this kernel series, or name the fixes it builds on before it',
+  });
 }

@@ -11,6 +11,17 @@ export interface UnitCommand {
   readonly object: string;
 }
 
+/**
+ * The compiler commands in what `make -n V=1` prints, by the object they make. scripts/Kbuild.include, `cmd_and_fixdep`: fixdep gets
+ * the whole command as one quoted word, to save it.
+ */
+export function commandsOfDryRun(text: string): ReadonlyMap<string, string> {
+  const commands = new Map<string, string>();
+  for (const [, object = '', quoted = ''] of text.matchAll(/fixdep \S+\.d (\S+\.o) ('(?:[^']|'\\'')*')/g))
+    commands.set(object, `cmd_${object} := ${splitWords(quoted)[0] ?? ''}\n`);
+  return commands;
+}
+
 /** Parses the text of a `.cmd` file (scripts/Kbuild.include, `if_changed_dep`); `undefined` where it is not of a C unit. */
 export function parseCommand(text: string): UnitCommand | undefined {
   const line = /^(?:savedcmd|cmd)_[^ ]+ := (.*)$/m.exec(text)?.[1];

@@ -1,11 +1,12 @@
-import { access, readFile, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
-import { withLock, writeFileAtomic } from '@kmend/base/node';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseJson } from '@kmend/base';
+import { exists, writeFileAtomic } from '@kmend/base/node';
 import { moduleFiles } from '@kmend/kernel';
 import { z } from 'zod';
 import { BuilderError } from '../error.ts';
 import type { Unit } from '../types.ts';
-import { parseCommand, type UnitCommand } from './command.ts';
+import { commandsOfDryRun, parseCommand, type UnitCommand } from './command.ts';
 import { makeArguments, type PreparedTree, type TreeEdges } from './prepare.ts';
 
 /** A translation unit with the command that builds it. */
@@ -20,63 +21,109 @@ const Saved = z.object({
   object: z.string(),
 });
 
+const ASK_LIMIT_MS = 5 * 60_000;
+/** make(1) gets its goals as arguments: what one exec(2) may carry is bounded. */
+const GOALS_AT_ONCE = 1000;
+
 /**
- * How the tree builds a source file, and into which object: asked of Kbuild once a file, then remembered. `unit-not-built`
- * where this kernel does not build it.
+ * How the tree builds source files, and into which object: Kbuild is asked for all unknown ones at once, without running anything
+ * (`make -n`), and the answers are remembered. What this kernel does not build is a `BuilderError` in its place.
  */
+export async function findUnits(
+  edges: TreeEdges,
+  tree: PreparedTree,
+  sources: readonly string[],
+): Promise<ReadonlyMap<string, KnownUnit | BuilderError>> {
+  const commands = new Map<string, UnitCommand | undefined>();
+  const unknown: string[] = [];
+  for (const source of new Set(sources)) {
+    const known = await readCommand(commandPath(tree, source));
+    if (known !== undefined) commands.set(source, known);
+    else if (source.endsWith('.c') && (await exists(join(tree.source, source)))) unknown.push(source);
+    else commands.set(source, undefined);
+  }
+  for (let at = 0; at < unknown.length; at += GOALS_AT_ONCE) {
+    for (const [source, command] of await askKbuild(edges, tree, unknown.slice(at, at + GOALS_AT_ONCE)))
+      commands.set(source, command);
+  }
+  const modules = await moduleFiles(tree.kernel);
+  const units = new Map<string, KnownUnit | BuilderError>();
+  for (const source of sources) units.set(source, unitOf(tree, source, commands.get(source), modules));
+  return units;
+}
+
+/** One unit, or the error that tells why there is none. */
 export async function findUnit(edges: TreeEdges, tree: PreparedTree, source: string): Promise<KnownUnit> {
-  const path = join(tree.directory, 'units', `${source}.json`);
-  const command = (await readCommand(path)) ?? (await askKbuild(edges, tree, source, path));
+  const found = (await findUnits(edges, tree, [source])).get(source);
+  if (found === undefined || found instanceof BuilderError)
+    throw found ?? notBuilt(tree, source, 'Kbuild knows no rule');
+  return found;
+}
+
+function unitOf(
+  tree: PreparedTree,
+  source: string,
+  command: UnitCommand | undefined,
+  modules: ReadonlyMap<string, string>,
+): KnownUnit | BuilderError {
+  if (command === undefined) {
+    return source.endsWith('.c')
+      ? notBuilt(tree, source, 'Kbuild has no rule for it, or the source tree has no such file')
+      : new BuilderError('source-unsupported', `${source} is neither C nor a header`, {
+          hint: 'changes of assembler and of build files cannot be patched live',
+        });
+  }
   if (command.object === 'vmlinux') return { source, object: 'vmlinux', command };
-  const modulePath = (await moduleFiles(tree.kernel)).get(command.object);
-  if (modulePath === undefined) throw notBuilt(tree, source, `its module ${command.object} is not shipped`);
-  return { source, object: command.object, modulePath, command };
+  const modulePath = modules.get(command.object);
+  return modulePath === undefined
+    ? notBuilt(tree, source, `its module ${command.object} is not shipped`)
+    : { source, object: command.object, modulePath, command };
+}
+
+function commandPath(tree: PreparedTree, source: string): string {
+  return join(tree.directory, 'units', `${source}.json`);
 }
 
 async function readCommand(path: string): Promise<UnitCommand | undefined> {
   const text = await readFile(path, 'utf8').catch(() => undefined);
-  return text === undefined ? undefined : Saved.parse(JSON.parse(text));
+  // A damaged answer is asked for again.
+  return text === undefined ? undefined : Saved.safeParse(parseJson(text)).data;
 }
 
-async function askKbuild(edges: TreeEdges, tree: PreparedTree, source: string, path: string): Promise<UnitCommand> {
-  if (!source.endsWith('.c')) {
-    throw new BuilderError('source-unsupported', `${source} is not a C file that is compiled by itself`, {
-      hint: 'changes of headers, assembler and build files are not supported yet',
-    });
+async function askKbuild(
+  edges: TreeEdges,
+  tree: PreparedTree,
+  sources: readonly string[],
+): Promise<ReadonlyMap<string, UnitCommand>> {
+  edges.progress.step(
+    sources.length === 1
+      ? `ask Kbuild how it builds ${sources[0]}`
+      : `ask Kbuild how it builds ${sources.length} files`,
+  );
+  const goals = sources.map((source) => source.replace(/\.c$/, '.o'));
+  const args = ['-k', '-n', '-C', tree.source, 'V=1', ...makeArguments(tree.kernel), ...goals];
+  // With -k make goes on to the other files and fails at the end: what it could not answer is missing in the answer.
+  const { stdout } = await edges.run('make', args, {
+    signal: edges.signal,
+    timeoutMs: ASK_LIMIT_MS,
+    maxOutput: 512 << 20,
+  });
+  const lines = commandsOfDryRun(stdout.toString('utf8'));
+  const commands = new Map<string, UnitCommand>();
+  for (const source of sources) {
+    const line = lines.get(source.replace(/\.c$/, '.o'));
+    if (line === undefined) continue;
+    const command = parseCommand(line);
+    if (command === undefined)
+      throw new BuilderError('unit-flags-unknown', `how Kbuild compiles ${source} is not understood`);
+    await writeFileAtomic(commandPath(tree, source), `${JSON.stringify(command, null, 2)}\n`);
+    commands.set(source, command);
   }
-  const present = await access(join(tree.source, source)).then(
-    () => true,
-    () => false,
-  );
-  if (!present) throw notBuilt(tree, source, 'the source tree has no such file');
-  return await withLock(
-    join(tree.directory, '.kbuild.lock'),
-    async () => {
-      const object = source.replace(/\.c$/, '.o');
-      edges.progress.step(`ask Kbuild how it builds ${source}`);
-      const args = ['-s', '-C', tree.source, ...makeArguments(tree.kernel), object];
-      const result = await edges.run('make', args, { signal: edges.signal });
-      if (result.exitCode !== 0) throw notBuilt(tree, source, lastLine(result.stderr));
-      const commandFile = join(tree.source, dirname(object), `.${basename(object)}.cmd`);
-      const text = await readFile(commandFile, 'utf8').catch(() => '');
-      const command = parseCommand(text);
-      if (command === undefined) {
-        throw new BuilderError('unit-flags-unknown', `how Kbuild compiles ${source} is not understood`);
-      }
-      await rm(join(tree.source, object), { force: true });
-      await writeFileAtomic(path, `${JSON.stringify(command, null, 2)}\n`);
-      return command;
-    },
-    { signal: edges.signal },
-  );
+  return commands;
 }
 
 function notBuilt(tree: PreparedTree, source: string, why: string): BuilderError {
   return new BuilderError('unit-not-built', `${tree.kernel.release} is not built from ${source}: ${why}`, {
     hint: 'leave the file out of the fix for this kernel, or check its path',
   });
-}
-
-function lastLine(text: string): string {
-  return text.trim().split('\n').at(-1) ?? '';
 }

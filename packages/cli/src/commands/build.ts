@@ -1,5 +1,5 @@
 import { basename } from 'node:path';
-import { buildLivepatch, type Fix, importFromPatch, prepareOutput, writeLivepatch } from '@kmend/builder';
+import { Builder, type Fix, importFromPatch, prepareOutput, writeLivepatch } from '@kmend/builder';
 import type { Livepatch } from '@kmend/protocol';
 import { CliError, type ExitCode, exitCodes } from '../error.ts';
 import type { Register } from '../program.ts';
@@ -10,6 +10,7 @@ interface BuildOptions {
   readonly fix?: string[];
   readonly patch?: string[];
   readonly stacked?: boolean;
+  readonly on?: string[];
   readonly acceptReview?: boolean;
   readonly out: string;
 }
@@ -22,6 +23,7 @@ export const buildCommand: Register = ({ program, action }) => {
     .option('--fix <id...>', 'fixes, in the order in which they apply')
     .option('--patch <file...>', 'patch files, used once, behind the fixes')
     .option('--stacked', 'one of a stack, instead of a cumulative livepatch that replaces all before it')
+    .option('--on <id...>', 'with --stacked: the fixes of the series that hosts have loaded before, in their order')
     .option('--accept-review', 'build although a person has to look at it: you have')
     .requiredOption('--out <dir>', 'folder to write; an earlier build in it is replaced')
     .action(
@@ -42,7 +44,10 @@ export const buildCommand: Register = ({ program, action }) => {
         await prepareOutput(options.out);
         const kind = options.stacked ? 'stacked' : 'cumulative';
         const acceptReview = options.acceptReview ?? false;
-        const result = await buildLivepatch(edges, context.places.cache, { kernel, fixes: wanted, kind, acceptReview });
+        const on: Fix[] = [];
+        for (const id of options.on ?? []) on.push(await fixes.open(id));
+        const builder = await Builder.open(edges, context.places.cache, kernel);
+        const result = await builder.build({ fixes: wanted, kind, on, acceptReview });
         await writeLivepatch(options.out, result);
         context.terminal.result(result.manifest, (manifest) => describe(manifest, options.out));
         context.exitWith(exitCode(result.manifest));

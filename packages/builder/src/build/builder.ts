@@ -1,0 +1,178 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { sha256 } from '@kmend/base/node';
+import type { Kernel } from '@kmend/kernel';
+import type { Livepatch, VerdictReason } from '@kmend/protocol';
+import { reviewFix } from '../compare/review.ts';
+import { BuilderError } from '../error.ts';
+import { type BuildFacts, loadFacts } from '../facts.ts';
+import type { Fix } from '../fix/model.ts';
+import { klpSymbolName } from '../link/klp.ts';
+import { linkModule } from '../link/link.ts';
+import type { RegisteredFunction } from '../link/registration.ts';
+import { BUILDER_VERSION, makeManifest } from '../manifest.ts';
+import { applyFixes } from '../source/apply.ts';
+import { type ChangedHeaders, headersKey, headerTree } from '../source/header-tree.ts';
+import { type PreparedTree, prepareTree, type TreeEdges } from '../tree/prepare.ts';
+import { readRecipe } from '../tree/recipe.ts';
+import { hashInputs } from './inputs.ts';
+import { type KeptOutcome, OutcomeCache } from './outcome.ts';
+import { planUnits } from './plan.ts';
+import { buildUnit, type UnitContext } from './unit.ts';
+import { codeDigest } from './version.ts';
+
+export interface BuildRequest {
+  readonly fixes: readonly Fix[];
+  readonly kind: Livepatch['kind'];
+  /** For a stacked livepatch: the fixes of the series that hosts have loaded before it. */
+  readonly on?: readonly Fix[];
+  /** A person has read the reasons for review and accepts them. */
+  readonly acceptReview: boolean;
+}
+
+export interface BuildResult {
+  readonly manifest: Livepatch;
+  /** The module; absent unless the verdict is `patchable`, or `needs-review` and accepted. */
+  readonly module?: Uint8Array;
+}
+
+/** Units built side by side: their compilers take turns with the comparing, which is this process's own. */
+const UNITS_AT_ONCE = 2;
+
+/** Builds livepatches for one kernel; what is known of the kernel is read once. */
+export class Builder {
+  readonly #edges: TreeEdges;
+  readonly #tree: PreparedTree;
+  readonly #context: UnitContext;
+
+  private constructor(edges: TreeEdges, cacheDirectory: string, tree: PreparedTree, code: string) {
+    this.#edges = edges;
+    this.#tree = tree;
+    let facts: Promise<BuildFacts> | undefined;
+    const roots = new Map<string, Promise<string>>();
+    this.#context = {
+      edges,
+      tree,
+      cache: cacheDirectory,
+      outcomes: new OutcomeCache(cacheDirectory),
+      code,
+      facts: () => (facts ??= loadFacts(tree.kernel)),
+      headerRoot: (headers: ChangedHeaders) => {
+        const key = headersKey(headers);
+        const root = roots.get(key) ?? headerTree(edges, tree, headers);
+        roots.set(key, root);
+        return root;
+      },
+    };
+  }
+
+  /** Prepares the kernel's tree, or finds it in the cache. */
+  static async open(edges: TreeEdges, cacheDirectory: string, kernel: Kernel): Promise<Builder> {
+    const [tree, code] = await Promise.all([prepareTree(edges, kernel, cacheDirectory), codeDigest()]);
+    return new Builder(edges, cacheDirectory, tree, code);
+  }
+
+  /** Builds one livepatch. Throws `BuilderError` where there can be no verdict; refusals are in the manifest. */
+  async build(request: BuildRequest): Promise<BuildResult> {
+    const scratch = await mkdtemp(join(this.#tree.directory, '.build-'));
+    try {
+      return await this.#build(request, scratch);
+    } finally {
+      await rm(scratch, { recursive: true, force: true });
+    }
+  }
+
+  async #build(request: BuildRequest, scratch: string): Promise<BuildResult> {
+    const { fixes, kind, acceptReview, on = [] } = request;
+    if (on.length > 0 && kind !== 'stacked') {
+      throw new BuilderError(
+        'fix-conflict',
+        'only a stacked livepatch lies on others: a cumulative one holds them itself',
+      );
+    }
+    const inputsHashed = hashInputs(this.#tree);
+    // Awaited below; a failure before that must not end the process.
+    inputsHashed.catch(() => {});
+    const sources = await applyFixes(this.#edges, this.#tree.source, [...on, ...fixes], scratch);
+    const plan = await planUnits(this.#context, sources, on, fixes);
+    const outcomes = await this.#units(plan);
+    const reasons: VerdictReason[] = [
+      ...outcomes.flatMap(({ outcome }) => outcome.reasons),
+      ...fixes.flatMap(reviewFix),
+    ];
+    if (outcomes.every(({ outcome }) => outcome.functions.length === 0) && reasons.every(isReview)) {
+      reasons.push({
+        code: 'no-function-changed',
+        verdict: 'refused',
+        message: 'the fixes change no code of this kernel: nothing to patch',
+      });
+    }
+    const { kernel } = this.#tree;
+    const inputs = {
+      fixes: Object.fromEntries(fixes.map((fix) => [fix.id, fix.sha256])),
+      ...(on.length === 0 ? {} : { on: Object.fromEntries(on.map((fix) => [fix.id, fix.sha256])) }),
+      ...(await inputsHashed),
+    };
+    const order = [...on, ...fixes].map((fix) => fix.id);
+    const id = sha256(JSON.stringify({ inputs, kind, order, compiler: kernel.compiler.text, BUILDER_VERSION })).slice(
+      0,
+      12,
+    );
+    const units = outcomes.map(({ outcome }) => outcome);
+    const draft = makeManifest({ id, kernel, fixes, kind, reasons, acceptReview, units, inputs });
+    if (draft.verdict === 'refused' || (draft.verdict === 'needs-review' && !acceptReview)) return { manifest: draft };
+    const module = await this.#link(draft, outcomes, scratch);
+    const file = { name: `${draft.module}.ko`, sha256: sha256(module), size: module.length };
+    return { manifest: { ...draft, file }, module };
+  }
+
+  async #units(plan: Awaited<ReturnType<typeof planUnits>>): Promise<KeptOutcome[]> {
+    const { signal, progress } = this.#edges;
+    const outcomes = new Array<KeptOutcome>(plan.length);
+    let next = 0;
+    let done = 0;
+    const work = async (): Promise<void> => {
+      for (let index = next++; index < plan.length; index = next++) {
+        const request = plan[index];
+        if (request === undefined) return;
+        signal.throwIfAborted();
+        if (plan.length === 1) progress.step(`build ${request.unit.source} for ${this.#tree.kernel.release}`);
+        outcomes[index] = await buildUnit(this.#context, request);
+        progress.advance(++done, plan.length, 'items');
+      }
+    };
+    if (plan.length > 1) progress.step(`build ${plan.length} files for ${this.#tree.kernel.release}`);
+    await Promise.all(Array.from({ length: UNITS_AT_ONCE }, work));
+    return outcomes;
+  }
+
+  async #link(draft: Livepatch, outcomes: readonly KeptOutcome[], scratch: string): Promise<Uint8Array> {
+    this.#edges.progress.step(`link ${draft.module}`);
+    const objects = new Map<string, RegisteredFunction[]>();
+    const expected = new Set<string>();
+    const namespaces = new Set<string>();
+    for (const { outcome } of outcomes) {
+      const { object, registered, resolutions } = outcome;
+      if (registered.length > 0) objects.set(object, [...(objects.get(object) ?? []), ...registered]);
+      for (const resolution of resolutions) {
+        expected.add(resolution.kind === 'klp' ? klpSymbolName(resolution) : resolution.exportedName);
+        if (resolution.kind === 'export' && resolution.namespace !== '') namespaces.add(resolution.namespace);
+      }
+    }
+    // The registration itself uses this one, an export of vmlinux.
+    expected.add('klp_enable_patch').add('__fentry__').add('__x86_return_thunk');
+    const registration = {
+      description: `kmend ${draft.kind} livepatch ${draft.id} for ${draft.kernel.release}`,
+      replace: draft.kind === 'cumulative',
+      objects,
+      namespaces: [...namespaces].sort(),
+    };
+    const paths = outcomes.flatMap(({ objectPath }) => (objectPath === undefined ? [] : [objectPath]));
+    const recipe = await readRecipe(this.#tree);
+    return await linkModule(this.#edges, this.#tree, recipe, draft.module, paths, registration, expected, scratch);
+  }
+}
+
+function isReview({ verdict }: VerdictReason): boolean {
+  return verdict === 'needs-review';
+}

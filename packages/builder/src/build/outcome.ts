@@ -1,0 +1,84 @@
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { parseJson } from '@kmend/base';
+import { VerdictReason } from '@kmend/protocol';
+import { z } from 'zod';
+
+const Resolution = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('export'), name: z.string(), exportedName: z.string(), namespace: z.string() }),
+  z.object({ kind: z.literal('klp'), name: z.string(), object: z.string(), symbol: z.string(), sympos: z.number() }),
+]);
+
+/** What the build of one unit found: everything that the livepatch and its manifest need of it. */
+export const UnitOutcome = z.object({
+  source: z.string(),
+  object: z.string(),
+  reasons: z.array(VerdictReason),
+  /** Functions to replace, as the manifest lists them. */
+  functions: z.array(z.object({ name: z.string(), sympos: z.number(), source: z.string() })),
+  /** Functions as the registration names them; empty where the unit adds nothing to the livepatch. */
+  registered: z.array(z.object({ oldName: z.string(), sympos: z.number(), alias: z.string() })),
+  /** How the undefined symbols of the extracted object are found at load time. */
+  resolutions: z.array(Resolution),
+  proof: z.object({ equal: z.number(), different: z.array(z.string()) }),
+  /** Fixes already loaded below a stacked livepatch that changed a function which this one changes too. */
+  dependsOn: z.array(z.string()),
+});
+export type UnitOutcome = z.infer<typeof UnitOutcome>;
+
+/** An outcome with its extracted object, in the cache. */
+export interface KeptOutcome {
+  readonly outcome: UnitOutcome;
+  /** Absent where there is nothing to link. */
+  readonly objectPath?: string;
+}
+
+const OUTCOME = 'outcome.json';
+const OBJECT = 'unit.o';
+
+/** Outcomes by everything that went into them: a fix added to a hundred others builds only its own units. */
+export class OutcomeCache {
+  readonly #directory: string;
+
+  constructor(cacheDirectory: string) {
+    this.#directory = join(cacheDirectory, 'units');
+  }
+
+  async find(key: string): Promise<KeptOutcome | undefined> {
+    const directory = this.#folder(key);
+    const text = await readFile(join(directory, OUTCOME), 'utf8').catch(() => undefined);
+    // What cannot be read is built again.
+    const parsed = text === undefined ? undefined : UnitOutcome.safeParse(parseJson(text));
+    return parsed?.success ? kept(parsed.data, directory) : undefined;
+  }
+
+  /** Keeps an outcome, whole or not at all. `object`: bytes of the extracted object. */
+  async keep(key: string, outcome: UnitOutcome, object: Uint8Array | undefined): Promise<KeptOutcome> {
+    const directory = this.#folder(key);
+    const parent = dirname(directory);
+    await mkdir(parent, { recursive: true });
+    const temporary = await mkdtemp(join(parent, '.keep-'));
+    try {
+      if (object !== undefined) await writeFile(join(temporary, OBJECT), object);
+      await writeFile(join(temporary, OUTCOME), JSON.stringify(outcome));
+      await rm(directory, { recursive: true, force: true });
+      await rename(temporary, directory);
+    } catch (error) {
+      // Another build of the same inputs may have been quicker; its outcome is this one.
+      const other = await this.find(key);
+      if (other === undefined) throw error;
+      return other;
+    } finally {
+      await rm(temporary, { recursive: true, force: true });
+    }
+    return kept(outcome, directory);
+  }
+
+  #folder(key: string): string {
+    return join(this.#directory, key.slice(0, 2), key);
+  }
+}
+
+function kept(outcome: UnitOutcome, directory: string): KeptOutcome {
+  return outcome.registered.length === 0 ? { outcome } : { outcome, objectPath: join(directory, OBJECT) };
+}
