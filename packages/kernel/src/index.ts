@@ -2,6 +2,7 @@ export { Archive, type Mirrors, mirrors, type Packages } from './archive/archive
 export type { ArchiveEdges, PackageEntry } from './archive/index.ts';
 export { type StructLayout, structLayouts } from './btf.ts';
 export { type KernelConfig, parseConfig, telling } from './config.ts';
+export { type Delta, type DeltaRange, sourceDelta } from './delta.ts';
 export { KernelError, type KernelErrorCode } from './error.ts';
 export { decodeKallsyms } from './image/kallsyms.ts';
 export { KernelMemory } from './image/memory.ts';

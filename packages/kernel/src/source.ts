@@ -12,12 +12,13 @@ const TREE_LIMIT_MS = 15 * 60_000;
 export class SourceStore {
   readonly #edges: UnpackEdges;
   readonly #archive: Packages;
-  readonly #directory: string;
+  /** Where this keeps everything. */
+  readonly directory: string;
 
   constructor(edges: UnpackEdges, archive: Packages, cacheDirectory: string) {
     this.#edges = edges;
     this.#archive = archive;
-    this.#directory = join(cacheDirectory, 'sources');
+    this.directory = join(cacheDirectory, 'sources');
   }
 
   /**
@@ -27,15 +28,15 @@ export class SourceStore {
   async files(suite: string, version: string, paths: readonly string[]): Promise<string> {
     const name = sourcePackageOf(version);
     for (const path of paths) checkPath(path);
-    const directory = join(this.#directory, version);
+    const directory = join(this.directory, version);
     const { run, signal, progress } = this.#edges;
     return await withLock(
-      join(this.#directory, `.${version}.lock`),
+      join(this.directory, `.${version}.lock`),
       async () => {
         const missing: string[] = [];
         for (const path of paths) if (!(await isFile(join(directory, path)))) missing.push(path);
         if (missing.length === 0) return directory;
-        const tarball = await this.#tarball(suite, version);
+        const tarball = await this.tarball(suite, version);
         const temporary = await this.#temporary(version);
         try {
           progress.step(`unpack ${missing.join(' ')} of ${version}`);
@@ -66,8 +67,8 @@ export class SourceStore {
   }
 
   /** The source of one version, packed so that it unpacks in a second: files are asked for one fix after the other. */
-  async #tarball(suite: string, version: string): Promise<string> {
-    const path = join(this.#directory, `${version}.tar.zst`);
+  async tarball(suite: string, version: string): Promise<string> {
+    const path = join(this.directory, `${version}.tar.zst`);
     if (await isFile(path)) return path;
     const name = sourcePackageOf(version);
     const deb = await this.#archive.fetch(await this.#archive.find(suite, name, version));
@@ -89,7 +90,7 @@ export class SourceStore {
 
   /** An empty folder for the holder of the version's lock; one that a killed holder left goes first. */
   async #temporary(version: string): Promise<string> {
-    const path = join(this.#directory, `.${version}.tmp`);
+    const path = join(this.directory, `.${version}.tmp`);
     await rm(path, { recursive: true, force: true });
     await mkdir(path, { recursive: true });
     return path;
@@ -98,7 +99,7 @@ export class SourceStore {
   /** `changelog.Debian` of one version, whole. */
   async changelog(suite: string, version: string): Promise<string> {
     const name = sourcePackageOf(version);
-    const path = join(this.#directory, `${version}.changelog`);
+    const path = join(this.directory, `${version}.changelog`);
     const known = await readFile(path, 'utf8').catch(() => undefined);
     if (known !== undefined) return known;
     const deb = await this.#archive.fetch(await this.#archive.find(suite, name, version));
