@@ -13,6 +13,7 @@ import {
   type StructLayout,
   structLayouts,
 } from '@kmend/kernel';
+import { lateStructs } from './link/late.ts';
 import { tableStructs } from './object/tables.ts';
 import { moduleImage, type ShippedImage, vmlinuxImage } from './proof/image.ts';
 import type { Unit } from './types.ts';
@@ -50,7 +51,7 @@ export async function loadFacts(kernel: Kernel): Promise<BuildFacts> {
     if (path !== undefined && !modules.has(name)) modules.set(name, moduleSymbols(await readModule(path)));
   };
   return {
-    layouts: structLayouts(elf, tableStructs),
+    layouts: structLayouts(elf, [...tableStructs, ...lateStructs]),
     exports,
     byName,
     vmlinux: vmlinuxImage(new KernelMemory(elf), symbols),

@@ -16,7 +16,7 @@ import { type ChangedHeaders, headersKey, headerTree } from '../source/header-tr
 import { type PreparedTree, prepareTree, type TreeEdges } from '../tree/prepare.ts';
 import { readRecipe } from '../tree/recipe.ts';
 import { hashInputs } from './inputs.ts';
-import { type KeptOutcome, OutcomeCache } from './outcome.ts';
+import { type KeptOutcome, OutcomeCache, type UnitOutcome } from './outcome.ts';
 import { planUnits } from './plan.ts';
 import { buildUnit, type UnitContext } from './unit.ts';
 import { codeDigest } from './version.ts';
@@ -98,6 +98,7 @@ export class Builder {
     const outcomes = await this.#units(plan);
     const reasons: VerdictReason[] = [
       ...outcomes.flatMap(({ outcome }) => outcome.reasons),
+      ...unprovided(outcomes.map(({ outcome }) => outcome)),
       ...fixes.flatMap(reviewFix),
     ];
     if (outcomes.every(({ outcome }) => outcome.functions.length === 0) && reasons.every(isReview)) {
@@ -158,6 +159,7 @@ export class Builder {
         expected.add(resolution.kind === 'klp' ? klpSymbolName(resolution) : resolution.exportedName);
         if (resolution.kind === 'export' && resolution.namespace !== '') namespaces.add(resolution.namespace);
       }
+      for (const name of outcome.unknown) expected.add(name);
     }
     // The registration itself uses this one, an export of vmlinux.
     expected.add('klp_enable_patch').add('__fentry__').add('__x86_return_thunk');
@@ -171,6 +173,27 @@ export class Builder {
     const recipe = await readRecipe(this.#tree);
     return await linkModule(this.#edges, this.#tree, recipe, draft.module, paths, registration, expected, scratch);
   }
+}
+
+/** Needs of units that neither the kernel nor another unit of the livepatch meets, or that several do. */
+function unprovided(outcomes: readonly UnitOutcome[]): VerdictReason[] {
+  const providers = new Map<string, string[]>();
+  for (const { source, provides } of outcomes)
+    for (const name of provides) providers.set(name, [...(providers.get(name) ?? []), source]);
+  const reasons: VerdictReason[] = [];
+  for (const { source, unknown } of outcomes) {
+    for (const symbol of unknown) {
+      if (providers.has(symbol)) continue;
+      const message = `neither the kernel nor the livepatch has ${symbol}, which ${source} uses`;
+      reasons.push({ code: 'symbol-unknown', verdict: 'refused', message, source, symbol });
+    }
+  }
+  for (const [symbol, sources] of providers) {
+    if (sources.length < 2) continue;
+    const message = `${symbol} is new in several files: ${sources.join(', ')}`;
+    reasons.push({ code: 'symbol-unproven', verdict: 'refused', message, symbol });
+  }
+  return reasons;
 }
 
 function isReview({ verdict }: VerdictReason): boolean {

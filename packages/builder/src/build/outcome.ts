@@ -20,6 +20,10 @@ export const UnitOutcome = z.object({
   registered: z.array(z.object({ oldName: z.string(), sympos: z.number(), alias: z.string() })),
   /** How the undefined symbols of the extracted object are found at load time. */
   resolutions: z.array(Resolution),
+  /** New global symbols that other units of the livepatch may use. */
+  provides: z.array(z.string()),
+  /** What it needs and the kernel does not have: another unit of the livepatch must provide it. */
+  unknown: z.array(z.string()),
   proof: z.object({ equal: z.number(), different: z.array(z.string()) }),
   /** Fixes already loaded below a stacked livepatch that changed a function which this one changes too. */
   dependsOn: z.array(z.string()),
@@ -80,5 +84,7 @@ export class OutcomeCache {
 }
 
 function kept(outcome: UnitOutcome, directory: string): KeptOutcome {
-  return outcome.registered.length === 0 ? { outcome } : { outcome, objectPath: join(directory, OBJECT) };
+  return outcome.registered.length + outcome.provides.length === 0
+    ? { outcome }
+    : { outcome, objectPath: join(directory, OBJECT) };
 }

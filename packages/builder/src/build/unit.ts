@@ -8,9 +8,10 @@ import { compareTypes } from '../compare/types.ts';
 import { type CompiledUnit, type CompileInput, compileUnit, includedFiles, objectKey } from '../compile/compile.ts';
 import { runObjtool } from '../compile/objtool.ts';
 import { emit } from '../extract/emit.ts';
-import { select } from '../extract/extract.ts';
+import { newGlobals, select } from '../extract/extract.ts';
 import { type BuildFacts, imageOf, moduleSymbolsOf } from '../facts.ts';
-import { lateReferences, nameReferences } from '../link/klp.ts';
+import { nameReferences } from '../link/klp.ts';
+import { settleLateReferences } from '../link/late.ts';
 import { ALIAS_PREFIX } from '../link/link.ts';
 import { hasStartingTwin, isReason, resolveNeed, twinMessage } from '../link/resolve.ts';
 import { instructionTails } from '../object/tails.ts';
@@ -125,7 +126,8 @@ class UnitBuilder {
         ? compareUnit(unit, stock, after)
         : stackedChange(unit, stock, await this.#view(baseObject.object, facts), after);
     const functions = [...change.changed.values()].map((atom) => atom.symbol?.name ?? '');
-    if (functions.length === 0 && change.reasons.length === 0) return { outcome: this.#nothing() };
+    const provides = newGlobals(change);
+    if (functions.length + provides.length + change.reasons.length === 0) return { outcome: this.#nothing() };
     const { run, signal } = this.#context.edges;
     const types = compareTypes(run, unit.source, stockObject.object, patchedObject.object, signal);
     // Awaited below; a failure before that must not end the process.
@@ -143,7 +145,8 @@ class UnitBuilder {
       },
       dependsOn: await this.#dependsOn(functions, facts),
     };
-    if (functions.length === 0 || reasons.some(({ verdict }) => verdict === 'refused')) return { outcome };
+    if (functions.length + provides.length === 0 || reasons.some(({ verdict }) => verdict === 'refused'))
+      return { outcome };
     return await this.#extract({ outcome, change, after, proof, facts, scratch });
   }
 
@@ -176,12 +179,19 @@ class UnitBuilder {
     };
     const needs = new Map(extracted.needs.map((need) => [need.name, need]));
     const resolutions = new Map<string, Resolution>();
+    const unsettled = new Map<string, Reason>();
     for (const name of wanted) {
       const settled = resolveNeed(needs.get(name) ?? { name }, resolveFacts);
-      if (isReason(settled)) reasons.push(settled);
+      if (isReason(settled)) unsettled.set(name, settled);
       else resolutions.set(name, settled);
     }
-    reasons.push(...lateReferences(unit.source, object, resolutions));
+    reasons.push(...settleLateReferences(unit.source, object, resolutions, facts.layouts));
+    const left = new Set(object.symbols.filter(({ place }) => place === SHN_UNDEF).map(({ name }) => name));
+    for (const name of wanted) if (!left.has(name)) resolutions.delete(name);
+    // What the kernel does not know may be new in another unit of the fixes: settled when all are built.
+    const unknown = [...unsettled].filter(([name, { code }]) => left.has(name) && code === 'symbol-unknown');
+    for (const [name, reason] of unsettled)
+      if (left.has(name) && reason.code !== 'symbol-unknown') reasons.push(reason);
     nameReferences(object, resolutions);
     const registered = extracted.replacements.map(({ originalName, alias }) => {
       const address = proof.addresses.get(originalName);
@@ -199,6 +209,8 @@ class UnitBuilder {
         functions: registered.map(({ oldName, sympos }) => ({ name: oldName, sympos, source: unit.source })),
         registered,
         resolutions: [...resolutions.values()],
+        provides: extracted.provides,
+        unknown: unknown.map(([name]) => name),
       },
       object: writeElf(object),
     };
@@ -206,7 +218,15 @@ class UnitBuilder {
 
   #nothing(): UnitOutcome {
     const { source, object } = this.#request.unit;
-    const empty = { reasons: [], functions: [], registered: [], resolutions: [], dependsOn: [] };
+    const empty = {
+      reasons: [],
+      functions: [],
+      registered: [],
+      resolutions: [],
+      provides: [],
+      unknown: [],
+      dependsOn: [],
+    };
     return { source, object, ...empty, proof: { equal: 0, different: [] } };
   }
 

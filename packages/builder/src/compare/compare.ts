@@ -1,152 +1,91 @@
-import { type Section, SHF_WRITE, STB_LOCAL } from '@kmend/elf';
-import { coldParent, isOwnCopy, stem } from '../object/names.ts';
+import { coldParent } from '../object/names.ts';
 import type { Atom, ObjectView } from '../object/view.ts';
 import type { Reason, Unit } from '../types.ts';
+import { replaceableConstants } from './constants.ts';
+import { type Correlation, correlate, isNoise } from './correlate.ts';
 import { Fingerprints } from './fingerprint.ts';
+import {
+  checkAddable,
+  checkChangedData,
+  checkRemoved,
+  checkReplaceable,
+  initChanged,
+  isInit,
+  isRegistered,
+  nameOf,
+  Reasons,
+} from './rules.ts';
 
 /** What changed between the original and the patched object of one unit, as atoms of the patched one. */
 export interface Change {
   /** Functions to replace; children such as `.cold` follow their parent and are not named here. */
   readonly changed: ReadonlyMap<Atom, Atom>;
-  /** Functions and data that only the patched object has. */
+  /** What the livepatch has of its own: functions and data that only the patched object has, and changed constants. */
   readonly added: ReadonlySet<Atom>;
-  /** Patched atom to original atom, for all that both have. */
+  /** Patched atom to original atom, for all that the livepatch takes from the running kernel. */
   readonly same: ReadonlyMap<Atom, Atom>;
   readonly reasons: readonly Reason[];
 }
 
 /** Compares function by function and variable by variable; whatever cannot be replaced live becomes a reason. */
 export function compareUnit(unit: Unit, original: ObjectView, patched: ObjectView): Change {
-  const reasons: Reason[] = [];
-  const refuse = (code: string, message: string, symbol?: string): void => {
-    reasons.push({
-      code,
-      verdict: 'refused',
-      message,
-      source: unit.source,
-      ...(symbol === undefined ? {} : { symbol }),
-    });
-  };
-  const before = new Fingerprints(original);
-  const after = new Fingerprints(patched);
-  const same = new Map<Atom, Atom>();
+  const reasons = new Reasons(unit);
+  const correlation = correlate(original, patched);
+  const same = new Map(correlation.same);
+  const before = new Fingerprints(original, (atom) => atom.key);
+  const after = new Fingerprints(patched, (atom) => correlation.same.get(atom)?.key ?? `new ${atom.key}`);
   const added = new Set<Atom>();
   const changed = new Map<Atom, Atom>();
+  const data = new Map<Atom, Atom>();
   for (const atom of patched.atoms) {
     if (atom.symbol === undefined || isNoise(atom)) continue;
-    const counterpart = original.byKey(atom.key);
-    if (counterpart === undefined || counterpart.kind !== atom.kind) {
-      added.add(atom);
-      continue;
+    const counterpart = correlation.same.get(atom);
+    if (counterpart === undefined) added.add(atom);
+    else if (before.of(counterpart) !== after.of(atom)) {
+      if (atom.kind !== 'function') data.set(atom, counterpart);
+      else if (isInit(counterpart.section)) initChanged(atom, reasons);
+      else changed.set(atom, counterpart);
     }
-    same.set(atom, counterpart);
-    if (before.of(counterpart) === after.of(atom)) continue;
-    if (atom.kind === 'function') changed.set(atom, counterpart);
-    else refuseData(atom, refuse);
   }
+  for (const [constant, users] of replaceableConstants(original, patched, data)) {
+    data.delete(constant);
+    same.delete(constant);
+    added.add(constant);
+    for (const user of users) {
+      const counterpart = correlation.same.get(user);
+      if (counterpart !== undefined && !isInit(user.section)) changed.set(user, counterpart);
+    }
+  }
+  for (const atom of data.keys()) checkChangedData(atom, reasons);
+  moveToParents(patched, correlation, changed, added, reasons);
+  for (const [atom, counterpart] of changed) checkReplaceable(original, atom, counterpart, reasons);
+  for (const atom of added) if (!correlation.ambiguous.has(atom)) checkAddable(atom, reasons);
+  checkRemoved(original, new Set([...correlation.same.values(), ...correlation.ambiguous]), isNoise, reasons);
+  checkWholeSections(original, patched, before, after, reasons);
+  checkAmbiguous(patched, correlation, changed, reasons);
+  return { changed, added, same, reasons: reasons.all };
+}
+
+/** A changed `.cold` part means that its function changed. */
+function moveToParents(
+  patched: ObjectView,
+  { same }: Correlation,
+  changed: Map<Atom, Atom>,
+  added: ReadonlySet<Atom>,
+  reasons: Reasons,
+): void {
   for (const [atom, counterpart] of [...changed]) {
-    const parent = coldParent(atom.symbol?.name ?? '');
+    const parent = coldParent(nameOf(atom));
     if (parent === undefined) continue;
     changed.delete(atom);
     const owner = patched.functions.find((candidate) => candidate.symbol?.name === parent);
     const ownerBefore = owner === undefined ? undefined : same.get(owner);
-    if (owner !== undefined && ownerBefore !== undefined) changed.set(owner, ownerBefore);
-    else if (owner === undefined || !added.has(owner))
-      refuse(
-        'cold-without-parent',
-        `${counterpart.key} changed, and no function that it belongs to is known`,
-        counterpart.key,
-      );
-  }
-  for (const [atom, counterpart] of changed) checkReplaceable(original, atom, counterpart, refuse);
-  for (const atom of added) checkAddable(atom, refuse);
-  checkRemoved(original, same, refuse);
-  checkWholeSections(original, patched, before, after, refuse);
-  checkStaticLocals(original, patched, changed, refuse);
-  return { changed, added, same, reasons };
-}
-
-type Refuse = (code: string, message: string, symbol?: string) => void;
-
-function isNoise(atom: Atom): boolean {
-  return atom.kind === 'data' && isOwnCopy(atom.symbol?.name ?? '', atom.section.name);
-}
-
-function nameOf(atom: Atom): string {
-  return atom.symbol?.name ?? atom.key;
-}
-
-function refuseData(atom: Atom, refuse: Refuse): void {
-  const name = nameOf(atom);
-  const section = atom.section.name;
-  if (isOneTime(atom.section))
-    refuse('init-changed', `${name} in ${section} is used only while the kernel or module starts`, name);
-  else if (section.startsWith('.data..percpu')) refuse('percpu-changed', `the per-cpu variable ${name} changed`, name);
-  else if ((atom.section.flags & SHF_WRITE) !== 0) {
-    refuse(
-      'data-changed',
-      `the initial value of ${name} changed; the running kernel has its own, which a livepatch does not set`,
-      name,
-    );
-  } else refuse('constant-changed', `the constant ${name} changed; other code of the running kernel may use it`, name);
-}
-
-/** Code and data that the kernel has used and dropped, or has already registered. */
-function isOneTime(section: Section): boolean {
-  return /^(?:\.init|\.exit|\.pci_fixup|__param|__ksymtab|___ksymtab|__kcrctab|\.ref|\.initcall|\.con_initcall|__tracepoints_ptrs|_ftrace_events|\.modinfo)/.test(
-    section.name,
-  );
-}
-
-function checkReplaceable(original: ObjectView, atom: Atom, counterpart: Atom, refuse: Refuse): void {
-  const name = nameOf(counterpart);
-  const section = counterpart.section.name;
-  if (isOneTime(counterpart.section)) {
-    refuse('init-changed', `${name} runs only while the kernel or module starts or ends (${section})`, name);
-  } else if (!section.startsWith('.text')) {
-    refuse('section-unpatchable', `${name} lies in ${section}, where code must not be traced`, name);
-  } else if (!isTraced(original, counterpart)) {
-    refuse(
-      'not-traceable',
-      `${name} has no call to the tracer at its beginning (notrace), so that it cannot be replaced`,
-      name,
-    );
-  } else if (stem(nameOf(atom)) !== stem(name)) {
-    refuse('name-unsettled', `${name} and ${nameOf(atom)} cannot be told apart`, name);
-  }
-}
-
-/** The function begins with the call that ftrace, and through it livepatch, replaces (-mfentry); behind ENDBR64 on IBT kernels. */
-function isTraced(view: ObjectView, atom: Atom): boolean {
-  return view
-    .relocationsIn(atom)
-    .some(({ offset, symbol }) => symbol.name === '__fentry__' && offset - atom.start <= 5);
-}
-
-function checkAddable(atom: Atom, refuse: Refuse): void {
-  const name = nameOf(atom);
-  const section = atom.section.name;
-  if (atom.kind === 'function') {
-    // A new function that only starting up would call is never called.
-    if (!section.startsWith('.text') && !isOneTime(atom.section))
-      refuse('section-unpatchable', `the new function ${name} lies in ${section}`, name);
-    return;
-  }
-  if (section.startsWith('.data..percpu'))
-    refuse('percpu-added', `the new per-cpu variable ${name} cannot be made in a running kernel`, name);
-  else if (section.startsWith('___ksymtab') || section.startsWith('__ksymtab'))
-    refuse('export-added', `the patch exports a new symbol (${name})`, name);
-  else if (!/^\.(?:data|bss|rodata)(?:\.|$)/.test(section))
-    refuse('section-added', `the new ${name} lies in ${section}, which only starting up would use`, name);
-}
-
-function checkRemoved(original: ObjectView, same: ReadonlyMap<Atom, Atom>, refuse: Refuse): void {
-  const kept = new Set(same.values());
-  for (const atom of original.atoms) {
-    if (atom.symbol === undefined || kept.has(atom) || isNoise(atom)) continue;
-    // A removed static function or variable is just no longer used by the changed ones.
-    if (atom.symbol.bind === STB_LOCAL && !isOneTime(atom.section)) continue;
-    refuse('removed', `the patch removes ${nameOf(atom)}, which other parts of the kernel can still use`, nameOf(atom));
+    if (owner !== undefined && isInit(owner.section)) initChanged(owner, reasons);
+    else if (owner !== undefined && ownerBefore !== undefined) changed.set(owner, ownerBefore);
+    else if (owner === undefined || !added.has(owner)) {
+      const name = nameOf(counterpart);
+      reasons.refuse('cold-without-parent', `${name} changed, and no function that it belongs to is known`, name);
+    }
   }
 }
 
@@ -156,12 +95,12 @@ function checkWholeSections(
   patched: ObjectView,
   before: Fingerprints,
   after: Fingerprints,
-  refuse: Refuse,
+  reasons: Reasons,
 ): void {
   const prints = (view: ObjectView, by: Fingerprints): Map<string, string> => {
     const texts = new Map<string, string>();
     for (const atom of view.atoms) {
-      if (atom.symbol !== undefined || atom.section.name === '.modinfo' || !isOneTime(atom.section)) continue;
+      if (atom.symbol !== undefined || !(isInit(atom.section) || isRegistered(atom.section))) continue;
       texts.set(atom.section.name, `${texts.get(atom.section.name) ?? ''}${by.of(atom)}`);
     }
     return texts;
@@ -169,33 +108,32 @@ function checkWholeSections(
   const old = prints(original, before);
   const fresh = prints(patched, after);
   for (const name of new Set([...old.keys(), ...fresh.keys()])) {
-    if (old.get(name) !== fresh.get(name))
-      refuse('section-changed', `the section ${name} changed; the running kernel has already used its own`);
+    if (old.get(name) === fresh.get(name)) continue;
+    if (/^\.(?:init|exit|ref|initcall|con_initcall)/.test(name))
+      reasons.review('init-changed', `${name} changed, which only starting or ending uses`);
+    else reasons.refuse('section-changed', `the section ${name} changed; the running kernel has already used its own`);
   }
 }
 
-/** Static locals of one name, of which some came or went: which is which cannot be told for certain. */
-function checkStaticLocals(
-  original: ObjectView,
+/** Things of one name of which some came or went, where a function of the livepatch uses one: which state it is cannot be told. */
+function checkAmbiguous(
   patched: ObjectView,
+  { ambiguous }: Correlation,
   changed: ReadonlyMap<Atom, Atom>,
-  refuse: Refuse,
+  reasons: Reasons,
 ): void {
   for (const atom of changed.keys()) {
-    const told = new Set<string>();
+    const told = new Set<Atom>();
     for (const relocation of patched.relocationsIn(atom)) {
       const target = patched.targetOf(atom.section, relocation).atom;
-      if (target?.kind !== 'data' || target.symbol === undefined || isNoise(target)) continue;
-      const base = stem(target.symbol.name);
-      const counts = [original.stemCounts.get(base) ?? 0, patched.stemCounts.get(base) ?? 0];
-      if (counts[0] !== 0 && counts[0] !== counts[1] && !told.has(base)) {
-        told.add(base);
-        refuse(
-          'static-local-ambiguous',
-          `${nameOf(atom)} uses ${base}, of which there were ${counts[0]} and now are ${counts[1]}`,
-          base,
-        );
-      }
+      if (target === undefined || !ambiguous.has(target) || told.has(target)) continue;
+      told.add(target);
+      const name = nameOf(target);
+      reasons.refuse(
+        'static-local-ambiguous',
+        `${nameOf(atom)} uses ${name}, and of several of that name some came or went: which is which is not certain`,
+        name,
+      );
     }
   }
 }

@@ -11,10 +11,13 @@ const DEPTH_LIMIT = 6;
  */
 export class Fingerprints {
   readonly #view: ObjectView;
+  readonly #keyOf: (atom: Atom) => string;
   readonly #known = new Map<Atom, string>();
 
-  constructor(view: ObjectView) {
+  /** `keyOf`: the name under which a part is known in both objects. */
+  constructor(view: ObjectView, keyOf: (atom: Atom) => string) {
     this.#view = view;
+    this.#keyOf = keyOf;
   }
 
   of(atom: Atom): string {
@@ -49,10 +52,10 @@ export class Fingerprints {
     const { atom, offset, symbol } = target;
     if (atom === undefined) return `outside ${symbol.name}+${offset}`;
     if (atom.kind === 'string') return `text ${atom.section.data.subarray(atom.start + offset, atom.end).toString()}`;
-    if (atom.kind === 'function') return `code ${atom.key}+${offset}`;
+    if (atom.kind === 'function') return `code ${this.#keyOf(atom)}+${offset}`;
     if (isPieceSection(atom.section)) return `piece ${this.content(atom, depth)}+${offset}`;
     if (atom.kind === 'anonymous') return `constant ${this.content(atom, depth)}+${offset}`;
     if (isOwnCopy(atom.symbol?.name ?? '', atom.section.name)) return `copy ${this.content(atom, depth)}+${offset}`;
-    return `data ${atom.key}+${offset}`;
+    return `data ${this.#keyOf(atom)}+${offset}`;
   }
 }

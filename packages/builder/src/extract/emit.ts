@@ -17,8 +17,9 @@ import {
   STT_SECTION,
 } from '@kmend/elf';
 import type { Change } from '../compare/compare.ts';
+import { isPerCpu } from '../compare/rules.ts';
 import type { Atom, Entry, ObjectView } from '../object/view.ts';
-import { destinationOf, type Selection } from './extract.ts';
+import { destinationOf, newGlobals, type Selection } from './extract.ts';
 
 /** A function of the livepatch and the one it replaces. */
 export interface Replacement {
@@ -39,6 +40,8 @@ export interface Extracted {
   readonly file: ElfFile;
   readonly replacements: readonly Replacement[];
   readonly needs: readonly Need[];
+  /** New global symbols, global in the extracted object too. */
+  readonly provides: string[];
 }
 
 interface Place {
@@ -93,7 +96,12 @@ class Emitter {
     }
     // The gABI wants local symbols first.
     this.#file.symbols.sort((a, b) => Number(a.bind !== STB_LOCAL) - Number(b.bind !== STB_LOCAL));
-    return { file: this.#file, replacements, needs: [...this.#needs.values()].map(({ need }) => need) };
+    return {
+      file: this.#file,
+      replacements,
+      needs: [...this.#needs.values()].map(({ need }) => need),
+      provides: newGlobals(this.#change).map((atom) => atom.symbol?.name ?? ''),
+    };
   }
 
   #placeAtom(atom: Atom): Place {
@@ -105,7 +113,8 @@ class Emitter {
       name: atom.symbol.name,
       value: 0n,
       size,
-      bind: STB_LOCAL,
+      // Others of the livepatch may refer to a new global; in the finished module it is local again.
+      bind: this.#change.added.has(atom) ? atom.symbol.bind : STB_LOCAL,
       type,
       other: 0,
       place: section,
@@ -118,7 +127,8 @@ class Emitter {
     const data =
       part === undefined || from.type === SHT_NOBITS ? new Uint8Array(0) : from.data.slice(part.start, part.end);
     const section: Section = {
-      name: from.name,
+      // The loader of modules knows per-cpu data by this one name (kernel/module/main.c, find_pcpusec).
+      name: isPerCpu(from) ? '.data..percpu' : from.name,
       type: from.type,
       flags: from.flags & ~(SHF_GROUP | SHF_LINK_ORDER),
       address: 0n,

@@ -1,4 +1,4 @@
-import { R_X86_64_PLT32, type Relocation, SHF_EXECINSTR } from '@kmend/elf';
+import { R_X86_64_PLT32, type Relocation, SHF_EXECINSTR, STB_LOCAL } from '@kmend/elf';
 import type { Change } from '../compare/compare.ts';
 import { coldParent, isOwnCopy } from '../object/names.ts';
 import type { Atom, Entry, ObjectView, Target } from '../object/view.ts';
@@ -21,7 +21,7 @@ export type Destination =
 export function select(view: ObjectView, change: Change): Selection {
   const atoms = new Set<Atom>();
   const entries: Entry[] = [];
-  const work = [...change.changed.keys()];
+  const work = [...change.changed.keys(), ...newGlobals(change)];
   for (let atom = work.pop(); atom !== undefined; atom = work.pop()) {
     if (atoms.has(atom)) continue;
     atoms.add(atom);
@@ -35,6 +35,14 @@ export function select(view: ObjectView, change: Change): Selection {
     }
   }
   return { atoms, entries };
+}
+
+/** New functions and variables that other units can name. */
+export function newGlobals(change: Change): Atom[] {
+  return [...change.added].filter(
+    ({ symbol, section }) =>
+      symbol !== undefined && symbol.bind !== STB_LOCAL && /^\.(?:text|data|bss|rodata)(?:\.|$)/.test(section.name),
+  );
 }
 
 export function destinationOf(

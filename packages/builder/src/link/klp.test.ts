@@ -20,7 +20,7 @@ import {
   writeElf,
 } from '@kmend/elf';
 import type { Resolution } from '../types.ts';
-import { convertModule, lateReferences, nameReferences } from './klp.ts';
+import { convertModule, nameReferences } from './klp.ts';
 
 const section = (name: string, flags: number): Section => ({
   name,
@@ -92,12 +92,6 @@ test('references move into a table an object and section, exports stay, aliases 
     if (name.startsWith('.klp.')) assert.equal(place, SHN_LIVEPATCH);
     assert.ok(!name.startsWith('alias_'));
   }
-});
-
-test('a table that is used while loading must not wait for a module', () => {
-  const { file } = module();
-  const codes = lateReferences('a/unit.c', file, resolutions).map(({ code }) => code);
-  assert.deepEqual(codes, ['jump-label-module-key']);
 });
 
 test('a name that the kernel could not read back is refused', () => {

@@ -5,11 +5,13 @@ import {
   type Section,
   SHN_LIVEPATCH,
   SHN_UNDEF,
+  STB_GLOBAL,
+  STB_LOCAL,
   STT_FUNC,
   sectionOf,
 } from '@kmend/elf';
 import { BuilderError } from '../error.ts';
-import type { Reason, Resolution } from '../types.ts';
+import type { Resolution } from '../types.ts';
 
 /** Names of Documentation/livepatch/module-elf-format.rst. */
 const SYMBOL_PREFIX = '.klp.sym.';
@@ -18,6 +20,9 @@ const SECTION_PREFIX = '.klp.rela.';
 /** kernel/livepatch/core.c, klp_resolve_symbols: what `sscanf` there can read. */
 const OBJECT_LIMIT = 55;
 const SYMBOL_LIMIT = 511;
+
+/** What modpost made for the loader of modules. */
+const LOADER_NAMES = new Set(['init_module', 'cleanup_module', '__this_module']);
 
 export function klpSymbolName(resolution: Extract<Resolution, { kind: 'klp' }>): string {
   const { object, symbol, sympos } = resolution;
@@ -41,43 +46,6 @@ export function nameReferences(file: ElfFile, resolutions: ReadonlyMap<string, R
     const resolution = resolutions.get(symbol.name);
     if (resolution?.kind === 'klp') symbol.name = klpSymbolName(resolution);
   }
-}
-
-/**
- * Sections that the kernel acts on while it loads the livepatch: references in them to a module that is not there yet would be acted on
- * before they are filled in (Documentation/livepatch/module-elf-format.rst; kernel/livepatch/core.c).
- */
-const EARLY: ReadonlyMap<string, readonly [code: string, advice: string]> = new Map([
-  ['__jump_table', ['jump-label-module-key', 'use static_key_enabled() in the fix instead of a static branch']],
-  ['.static_call_sites', ['static-call-module-key', 'call the function directly in the fix']],
-  ['.altinstructions', ['late-relocation', '']],
-  ['.altinstr_replacement', ['late-relocation', '']],
-  ['.parainstructions', ['late-relocation', '']],
-  ['__ex_table', ['late-relocation', '']],
-  ['__bug_table', ['late-relocation', '']],
-]);
-
-/** References to modules from sections that are used before the module may be there. */
-export function lateReferences(source: string, file: ElfFile, resolutions: ReadonlyMap<string, Resolution>): Reason[] {
-  const reasons: Reason[] = [];
-  for (const section of file.sections) {
-    const early = EARLY.get(section.name);
-    if (early === undefined) continue;
-    for (const { symbol } of section.relocations) {
-      const resolution = symbol.place === SHN_UNDEF ? resolutions.get(symbol.name) : undefined;
-      if (resolution?.kind !== 'klp' || resolution.object === 'vmlinux') continue;
-      const [code, advice] = early;
-      const message = `${section.name} refers to ${resolution.symbol} of the module ${resolution.object}, which may be loaded later`;
-      reasons.push({
-        code,
-        verdict: 'refused',
-        message: advice === '' ? message : `${message}: ${advice}`,
-        source,
-        symbol: resolution.symbol,
-      });
-    }
-  }
-  return reasons;
 }
 
 /**
@@ -118,5 +86,12 @@ export function convertModule(file: ElfFile, aliasPrefix: string): void {
     }
   }
   file.symbols = file.symbols.filter(({ name }) => !name.startsWith(aliasPrefix));
+  for (const symbol of file.symbols) {
+    // New globals are for the units of this livepatch alone.
+    if (symbol.bind === STB_GLOBAL && sectionOf(symbol) !== undefined && !LOADER_NAMES.has(symbol.name))
+      symbol.bind = STB_LOCAL;
+  }
+  // The gABI wants local symbols first.
+  file.symbols.sort((a, b) => Number(a.bind !== STB_LOCAL) - Number(b.bind !== STB_LOCAL));
   for (const symbol of file.symbols) if (ownerOf(symbol) !== undefined) symbol.place = SHN_LIVEPATCH;
 }
