@@ -1,6 +1,7 @@
-export { Builder, type BuildRequest, type BuildResult } from './build/builder.ts';
+export { Builder, type BuildRequest, type BuildResult, type Companions } from './build/builder.ts';
 export { BuilderError, type BuilderErrorCode } from './error.ts';
-export { importFromDebian, importFromGit, importFromPatch } from './fix/import.ts';
+export type { DeltaTexts } from './fix/companions.ts';
+export { deltaTexts, importFromDebian, importFromGit, importFromPatch } from './fix/import.ts';
 export type { Fix, FixOrigin } from './fix/model.ts';
 export { FixStore, type FixWords, makeFix } from './fix/store.ts';
 export { MANIFEST, prepareOutput, writeLivepatch } from './output.ts';

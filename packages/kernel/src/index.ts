@@ -12,4 +12,5 @@ export { moduleFiles, moduleSymbols, readModule } from './modules.ts';
 export { SourceStore, sourcePackageOf, titleOf } from './source.ts';
 export { KernelStore } from './store/store.ts';
 export { readSymbols } from './store/symbols.ts';
+export type { UnpackEdges } from './store/unpack.ts';
 export { type ExportedSymbol, parseSymvers } from './symvers.ts';

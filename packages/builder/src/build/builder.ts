@@ -6,6 +6,7 @@ import type { Livepatch, VerdictReason } from '@kmend/protocol';
 import { reviewFix } from '../compare/review.ts';
 import { BuilderError } from '../error.ts';
 import { type BuildFacts, loadFacts } from '../facts.ts';
+import { type DeltaTexts, proposeCompanions } from '../fix/companions.ts';
 import type { Fix } from '../fix/model.ts';
 import { klpSymbolName } from '../link/klp.ts';
 import { linkModule } from '../link/link.ts';
@@ -18,6 +19,7 @@ import { readRecipe } from '../tree/recipe.ts';
 import { hashInputs } from './inputs.ts';
 import { type KeptOutcome, OutcomeCache, type UnitOutcome } from './outcome.ts';
 import { planUnits } from './plan.ts';
+import { type TrialFailure, tryToCompile } from './trial.ts';
 import { buildUnit, type UnitContext } from './unit.ts';
 import { codeDigest } from './version.ts';
 
@@ -35,6 +37,20 @@ export interface BuildResult {
   /** The module; absent unless the verdict is `patchable`, or `needs-review` and accepted. */
   readonly module?: Uint8Array;
 }
+
+/** What a fix that was taken from a delta needs beside its own files. */
+export interface Companions {
+  /** It compiles as it is. */
+  readonly compiles: boolean;
+  readonly companions: readonly string[];
+  /** With the companions it compiles. */
+  readonly complete: boolean;
+  /** Why it does not, else. */
+  readonly why?: string;
+}
+
+/** A fix with more files than this beside its own is a change of design. */
+const COMPANIONS_LIMIT = 20;
 
 /** Units built side by side: their compilers take turns with the comparing, which is this process's own. */
 const UNITS_AT_ONCE = 2;
@@ -77,6 +93,55 @@ export class Builder {
     const scratch = await mkdtemp(join(this.#tree.directory, '.build-'));
     try {
       return await this.#build(request, scratch);
+    } finally {
+      await rm(scratch, { recursive: true, force: true });
+    }
+  }
+
+  /**
+   * Whether a fix compiles by itself, and if not, which further files of the delta that it was taken from make it compile.
+   * `extend`: the same fix with more files.
+   */
+  async companionsOf(
+    fix: Fix,
+    delta: DeltaTexts,
+    extend: (paths: readonly string[]) => Promise<Fix>,
+  ): Promise<Companions> {
+    const companions = new Set<string>();
+    const found = (complete: boolean, why?: string): Companions => ({
+      compiles: complete && companions.size === 0,
+      companions: [...companions].sort(),
+      complete,
+      ...(why === undefined ? {} : { why }),
+    });
+    for (let current = fix; ; ) {
+      try {
+        const failures = await this.#try(current);
+        if (failures.length === 0) return found(true);
+        const more = await proposeCompanions(delta, new Set(current.files), failures);
+        if (more.length === 0 || companions.size + more.length > COMPANIONS_LIMIT) {
+          const [first] = failures;
+          return found(
+            false,
+            first?.errors[0] ?? `${first?.source} uses ${first?.names.join(', ')}, which the kernel does not have`,
+          );
+        }
+        for (const path of more) companions.add(path);
+        current = await extend([...current.files, ...more]);
+      } catch (error) {
+        // A companion that cannot be built for this kernel is no help.
+        if (companions.size === 0 || !(error instanceof BuilderError)) throw error;
+        return found(false, error.message);
+      }
+      this.#edges.signal.throwIfAborted();
+    }
+  }
+
+  async #try(fix: Fix): Promise<TrialFailure[]> {
+    const scratch = await mkdtemp(join(this.#tree.directory, '.try-'));
+    try {
+      const sources = await applyFixes(this.#edges, this.#tree.source, [fix], scratch);
+      return await tryToCompile(this.#context, sources, [fix]);
     } finally {
       await rm(scratch, { recursive: true, force: true });
     }

@@ -7,6 +7,7 @@ import { type Change, compareUnit } from '../compare/compare.ts';
 import { compareTypes } from '../compare/types.ts';
 import { type CompiledUnit, type CompileInput, compileUnit, includedFiles, objectKey } from '../compile/compile.ts';
 import { runObjtool } from '../compile/objtool.ts';
+import { BuilderError } from '../error.ts';
 import { emit } from '../extract/emit.ts';
 import { newGlobals, select } from '../extract/extract.ts';
 import { type BuildFacts, imageOf, moduleSymbolsOf } from '../facts.ts';
@@ -79,6 +80,14 @@ interface Found {
   readonly proof: UnitProof;
   readonly facts: BuildFacts;
   readonly scratch: string;
+}
+
+/** Compiles the patched state of a unit alone; the error for one that does not compile also tells what it includes. */
+export async function compilePatched(
+  context: UnitContext,
+  request: UnitRequest,
+): Promise<{ readonly object: string; readonly includes: ReadonlySet<string> }> {
+  return await new UnitBuilder(context, request).compilePatched();
 }
 
 interface Built {
@@ -214,6 +223,24 @@ class UnitBuilder {
       },
       object: writeElf(object),
     };
+  }
+
+  async compilePatched(): Promise<{ readonly object: string; readonly includes: ReadonlySet<string> }> {
+    const stock = await this.#compiles(this.#stock);
+    const includes = stock ? await includedFiles(await this.#compile(this.#stock)) : new Set<string>();
+    // What this kernel is not built from need not compile.
+    if (!stock && this.#request.reached) return { object: '', includes };
+    try {
+      const { object } = await this.#compile(await this.#input(this.#request.patched));
+      return { object, includes };
+    } catch (error) {
+      if (!(error instanceof BuilderError) || error.code !== 'patch-does-not-compile') throw error;
+      const { message, hint, details } = error;
+      throw new BuilderError('patch-does-not-compile', message, {
+        ...(hint === undefined ? {} : { hint }),
+        details: { ...details, includes },
+      });
+    }
   }
 
   #nothing(): UnitOutcome {

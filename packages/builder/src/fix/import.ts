@@ -1,8 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { errorText, type Run } from '@kmend/base';
-import { type SourceStore, titleOf } from '@kmend/kernel';
+import { type DeltaRange, type SourceStore, sourceDelta, titleOf, type UnpackEdges } from '@kmend/kernel';
 import { BuilderError } from '../error.ts';
+import type { DeltaTexts } from './companions.ts';
 import type { Fix } from './model.ts';
 import { type FixWords, makeFix } from './store.ts';
 
@@ -52,6 +53,17 @@ export async function importFromDebian(
     { kind: 'debian', suite, from, to, paths },
     patch,
   );
+}
+
+/** The texts of a delta, for finding what a fix from it needs beside its own files. */
+export function deltaTexts(edges: UnpackEdges, sources: SourceStore, range: DeltaRange): DeltaTexts {
+  return {
+    changed: async () => (await sourceDelta(edges, sources, range)).changed,
+    text: async (path, version) => {
+      const folder = await sources.files(range.suite, range[version], [path]);
+      return await readFile(`${folder}/${path}`, 'latin1');
+    },
+  };
 }
 
 export async function importFromPatch(words: ImportWords, path: string): Promise<Fix> {

@@ -1,6 +1,10 @@
-/** A name without the numbers that the compiler gives out: `foo.isra.0` -> `foo.isra`, `once.123` -> `once`. */
+/**
+ * A name without the numbers that the compiler gives out: `foo.isra.0` -> `foo.isra`, `once.123` -> `once`; and without the counter
+ * and line in the names of BTF ids (include/linux/btf_ids.h): `__BTF_ID__struct__sock__1234` -> `__BTF_ID__struct__sock__`.
+ */
 export function stem(name: string): string {
-  return name.replaceAll(/\.\d+(?=\.|$)/g, '');
+  const plain = name.startsWith('__BTF_ID__') ? name.replace(/\d+$/, '') : name;
+  return plain.replaceAll(/\.\d+(?=\.|$)/g, '');
 }
 
 /** The function a `.cold` part was split from; `undefined` for other names. */

@@ -230,6 +230,8 @@ export class ObjectView {
     } else {
       gap(position, section.size);
     }
+    // Something without a size, such as a lock class key without lockdep: only its address is used.
+    if (atoms.length === 0 && section.size === 0) atoms.push({ kind: 'anonymous', section, start: 0, end: 0, key: '' });
     return atoms;
   }
 

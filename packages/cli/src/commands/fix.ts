@@ -1,6 +1,7 @@
-import { type Fix, importFromDebian, importFromGit, importFromPatch } from '@kmend/builder';
+import { Builder, deltaTexts, type Fix, importFromDebian, importFromGit, importFromPatch } from '@kmend/builder';
 import { Severity } from '@kmend/protocol';
 import { Option } from 'commander';
+import type { Context } from '../context.ts';
 import { CliError } from '../error.ts';
 import type { Register } from '../program.ts';
 import { storesOf } from '../stores.ts';
@@ -19,6 +20,8 @@ interface ImportOptions {
   readonly git?: string;
   readonly commit?: string;
   readonly replace?: boolean;
+  readonly companions?: boolean;
+  readonly check?: boolean;
 }
 
 export const fixCommands: Register = ({ program, action }) => {
@@ -37,6 +40,8 @@ export const fixCommands: Register = ({ program, action }) => {
     .option('--patch <file>', 'a unified diff')
     .option('--git <directory>', 'a git repository')
     .option('--commit <sha>', 'and one of its commits')
+    .option('--companions', 'take the files of the same delta along that make it compile')
+    .option('--no-check', 'of a Debian delta: do not compile it, with a kernel of the store, to find such files')
     .option('--replace', 'replace a fix of the same id')
     .action(
       action(async (context, options: ImportOptions) => {
@@ -53,8 +58,12 @@ export const fixCommands: Register = ({ program, action }) => {
           patch: (file) => importFromPatch(words, file),
           git: (directory, commit) => importFromGit(edges, words, directory, commit),
         });
-        await fixes.add(imported, options.replace ?? false);
-        context.terminal.result(summary(imported), (data) => `${data.id}: ${data.title}\n  ${data.files.join('\n  ')}`);
+        const companions = options.check === false ? undefined : await companionsOf(context, imported);
+        const wanted = options.companions === true ? (companions?.companions ?? []) : [];
+        const kept = wanted.length === 0 ? imported : await withFiles(context, imported, wanted);
+        await fixes.add(kept, options.replace ?? false);
+        const outcome = { ...summary(kept), ...(companions === undefined ? {} : { compiled: companions }) };
+        context.terminal.result(outcome, (data) => describe(data, wanted.length > 0));
       }),
     );
   fix
@@ -96,6 +105,60 @@ export const fixCommands: Register = ({ program, action }) => {
       }),
     );
 };
+
+interface Checked {
+  readonly kernel: string;
+  readonly compiles: boolean;
+  readonly companions: readonly string[];
+  readonly complete: boolean;
+  readonly why?: string;
+}
+
+/** Whether a fix of a Debian delta compiles by itself for a kernel of the version before; `undefined` where no such kernel is in the store. */
+async function companionsOf(context: Context, fix: Fix): Promise<Checked | undefined> {
+  const { origin } = fix;
+  if (origin.kind !== 'debian') return undefined;
+  const { edges, kernels, sources } = storesOf(context);
+  const kernel = (await kernels.list()).find(({ version }) => version === origin.from);
+  if (kernel === undefined) return undefined;
+  const builder = await Builder.open(edges, context.places.cache, kernel);
+  const delta = deltaTexts(edges, sources, origin);
+  const found = await builder.companionsOf(fix, delta, (paths) => withFiles(context, fix, paths));
+  return { kernel: kernel.release, ...found };
+}
+
+/** The same fix with more files of its delta. */
+async function withFiles(context: Context, fix: Fix, more: readonly string[]): Promise<Fix> {
+  const { edges, sources } = storesOf(context);
+  const { origin, id, title, severity, hardware } = fix;
+  if (origin.kind !== 'debian') return fix;
+  return await importFromDebian(
+    edges,
+    sources,
+    { id, title, severity, hardware },
+    {
+      ...origin,
+      paths: [...origin.paths, ...more],
+    },
+  );
+}
+
+function describe(fix: ReturnType<typeof summary> & { readonly compiled?: Checked }, taken: boolean): string {
+  const lines = [`${fix.id}: ${fix.title}`, ...fix.files.map((file) => `  ${file}`)];
+  const { compiled } = fix;
+  if (compiled === undefined || compiled.compiles) return lines.join('\n');
+  if (!compiled.complete) lines.push(`does not compile by itself for ${compiled.kernel}: ${compiled.why}`);
+  else if (taken)
+    lines.push(`with ${compiled.companions.join(', ')} of the same delta it compiles for ${compiled.kernel}`);
+  else {
+    lines.push(`does not compile by itself for ${compiled.kernel}; these files of the same delta make it compile:`);
+    lines.push(
+      ...compiled.companions.map((file) => `  ${file}`),
+      'import it again with --replace --companions to take them along',
+    );
+  }
+  return lines.join('\n');
+}
 
 interface Origins {
   debian(from: string, to: string, paths: readonly string[]): Promise<Fix>;

@@ -1,0 +1,65 @@
+import { readFile } from 'node:fs/promises';
+import { KmendError } from '@kmend/base';
+import { readElf, SHN_UNDEF } from '@kmend/elf';
+import type { Fix } from '../fix/model.ts';
+import type { ChangedSource } from '../source/apply.ts';
+import { findUnit } from '../tree/unit.ts';
+import { planUnits } from './plan.ts';
+import { compilePatched, type UnitContext } from './unit.ts';
+
+/** What stands in the way of compiling fixes by themselves. */
+export interface TrialFailure {
+  /** The file that does not compile, or that refers to what no file of the kernel defines. */
+  readonly source: string;
+  /** The compiler's words; empty where only the linker would complain. */
+  readonly errors: readonly string[];
+  /** Names that these errors are about. */
+  readonly names: readonly string[];
+  /** Headers and other files that the file includes. */
+  readonly includes: ReadonlySet<string>;
+}
+
+/** Compiles every unit that fixes touch, as patched only, and looks for references that nothing of this kernel meets. */
+export async function tryToCompile(
+  context: UnitContext,
+  sources: readonly ChangedSource[],
+  fixes: readonly Fix[],
+): Promise<TrialFailure[]> {
+  const failures: TrialFailure[] = [];
+  const undefinedNames = new Map<string, { source: string; includes: ReadonlySet<string> }>();
+  const defined = new Set<string>();
+  for (const request of await planUnits(context, sources, [], fixes)) {
+    const { source } = request.unit;
+    try {
+      const { object, includes } = await compilePatched(context, request);
+      for (const { name, place } of readElf(await readFile(object)).symbols) {
+        if (place === SHN_UNDEF) undefinedNames.set(name, { source, includes });
+        else defined.add(name);
+      }
+    } catch (error) {
+      if (!(error instanceof KmendError) || error.code !== 'patch-does-not-compile') throw error;
+      const { errors, includes } = error.details as { errors: readonly string[]; includes: ReadonlySet<string> };
+      failures.push({ source, errors, names: errors.flatMap(quotedNames), includes });
+    }
+  }
+  const { byName, exports } = await context.facts();
+  for (const [name, { source, includes }] of undefinedNames) {
+    if (name === '' || defined.has(name) || byName.has(name) || exports.has(name)) continue;
+    if (!(await isOfModule(context, name, source))) failures.push({ source, errors: [], names: [name], includes });
+  }
+  return failures;
+}
+
+/** A module's own unexported symbols are in no list of the kernel's. */
+async function isOfModule(context: UnitContext, name: string, source: string): Promise<boolean> {
+  const unit = await findUnit(context.edges, context.tree, source);
+  if (unit.object === 'vmlinux') return false;
+  const facts = await context.facts();
+  await facts.loadModules([], unit);
+  return facts.modules.get(unit.object)?.some((symbol) => symbol.name === name) ?? false;
+}
+
+/** Identifiers that gcc quotes in its errors. */
+function quotedNames(error: string): string[] {
+  return [...error.matchAll(/[‘']([^’']+)[’']/g)].flatMap(([, text = '']) => text.match(/[A-Za-z_]\w*/g) ?? []);
+}

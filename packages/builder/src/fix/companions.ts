@@ -1,0 +1,65 @@
+import type { TrialFailure } from '../build/trial.ts';
+
+/** Two versions of the source that a fix was taken from. */
+export interface DeltaTexts {
+  /** Files that both versions have and that differ. */
+  changed(): Promise<readonly string[]>;
+  text(path: string, version: 'from' | 'to'): Promise<string>;
+}
+
+/**
+ * Files of the delta that may make failing ones compile: those whose change brings, takes or alters a name that an error is about.
+ * First headers that the failing file includes, then others; for a name that only linking would miss, C files that define it.
+ */
+export async function proposeCompanions(
+  delta: DeltaTexts,
+  have: ReadonlySet<string>,
+  failures: readonly TrialFailure[],
+): Promise<string[]> {
+  const proposed = new Set<string>();
+  const changed = await delta.changed();
+  for (const failure of failures) {
+    // A caller of something whose type changed: its own change is in the delta too.
+    if (!have.has(failure.source) && changed.includes(failure.source)) {
+      proposed.add(failure.source);
+      continue;
+    }
+    const names = new Set(failure.names);
+    const linking = failure.errors.length === 0;
+    const ranked = changed
+      .filter((path) => !have.has(path) && path.endsWith(linking ? '.c' : '.h'))
+      .filter((path) => linking || failure.includes.has(path) || isNear(path, failure.source))
+      .sort((a, b) => Number(failure.includes.has(b)) - Number(failure.includes.has(a)));
+    for (const path of ranked) {
+      const words = await changedWords(delta, path);
+      const found = [...names].filter((name) => words.has(name));
+      if (found.length === 0) continue;
+      if (linking && !(await defines(delta, path, found))) continue;
+      proposed.add(path);
+      for (const name of found) names.delete(name);
+    }
+  }
+  return [...proposed].sort();
+}
+
+/** Headers that a file may newly include: of its own folder, and the kernel's public ones. */
+function isNear(path: string, source: string): boolean {
+  const folder = source.slice(0, source.lastIndexOf('/') + 1);
+  return path.startsWith(folder) || path.startsWith('include/') || path.startsWith('arch/x86/include/');
+}
+
+async function changedWords(delta: DeltaTexts, path: string): Promise<ReadonlySet<string>> {
+  const [before, after] = await Promise.all([delta.text(path, 'from'), delta.text(path, 'to')]);
+  const old = new Set(before.split('\n'));
+  const fresh = new Set(after.split('\n'));
+  const lines = [...fresh].filter((line) => !old.has(line)).concat([...old].filter((line) => !fresh.has(line)));
+  return new Set(lines.flatMap((line) => line.match(/[A-Za-z_]\w*/g) ?? []));
+}
+
+/** A function or variable definition at the left margin, as kernel style has them. */
+async function defines(delta: DeltaTexts, path: string, names: readonly string[]): Promise<boolean> {
+  const after = await delta.text(path, 'to');
+  return names.some((name) =>
+    new RegExp(`^(?!static\\b)[A-Za-z_][^;\\n]*\\b${name}\\b\\s*(?:\\(|=|;|\\[)`, 'm').test(after),
+  );
+}
