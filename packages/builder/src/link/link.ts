@@ -1,18 +1,13 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Run } from '@kmend/base';
 import { type ElfFile, readElf, SHN_UNDEF, writeElf } from '@kmend/elf';
 import { runObjtool } from '../compile/objtool.ts';
 import { BuilderError } from '../error.ts';
-import type { PreparedTree } from '../tree/prepare.ts';
-import { PROBE, type Recipe } from '../tree/recipe.ts';
+import { Prelude } from '../tree/prelude.ts';
+import type { PreparedTree, TreeEdges } from '../tree/prepare.ts';
+import { makePrelude, type Recipe } from '../tree/recipe.ts';
 import { convertModule } from './klp.ts';
 import { type Registration, registrationSource } from './registration.ts';
-
-export interface LinkEdges {
-  readonly run: Run;
-  readonly signal: AbortSignal;
-}
 
 /** Global names of new functions until the module is finished. */
 export const ALIAS_PREFIX = 'kmend_new_';
@@ -23,7 +18,7 @@ export const ALIAS_PREFIX = 'kmend_new_';
  * Returns the module's bytes.
  */
 export async function linkModule(
-  edges: LinkEdges,
+  edges: TreeEdges,
   tree: PreparedTree,
   recipe: Recipe,
   moduleName: string,
@@ -46,20 +41,14 @@ export async function linkModule(
     }
     return result.stderr;
   };
+  const prelude = await makePrelude(edges, tree, recipe);
   const compile = async (text: string, name: string): Promise<string> => {
     const source = within(`${name}.c`);
-    await writeFile(source, text);
-    const args = recipe.compilerArguments.map((word) => word.replaceAll(PROBE, moduleName));
-    // No debug information: it would be the registration's alone.
-    await step(`compiling ${name}.c`, tree.kernel.compiler.command, [
-      ...args,
-      '-g0',
-      '-c',
-      '-o',
-      within(`${name}.o`),
-      source,
-    ]);
-    return within(`${name}.o`);
+    const object = within(`${name}.o`);
+    await writeFile(source, `${Prelude.naming(moduleName)}${text}`);
+    const args = [...prelude.arguments, '-c', '-o', object, source];
+    await step(`compiling ${name}.c`, tree.kernel.compiler.command, args);
+    return object;
   };
   const registered = await compile(registrationSource(registration), 'registration');
   await runObjtool(run, tree, recipe.objtoolArguments, registered, signal);

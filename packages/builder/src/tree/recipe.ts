@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { BuilderError } from '../error.ts';
 import { parseCommand } from './command.ts';
+import { Prelude } from './prelude.ts';
 import { make, type PreparedTree, type TreeEdges } from './prepare.ts';
 import { splitCommands, splitWords } from './words.ts';
 
@@ -55,7 +56,16 @@ export async function makeRecipe(edges: TreeEdges, tree: PreparedTree): Promise<
     linkArguments: link,
     modpostArguments: modpost,
   };
+  await new Prelude(tree, compilerArguments).make(edges, tree, join(directory, `${PROBE}.mod.c`), compilerArguments);
+  await makePrelude(edges, tree, recipe);
   await writeFile(recipePath(tree), `${JSON.stringify(recipe, null, 2)}\n`);
+}
+
+/** The precompiled headers of generated sources; where they were removed they are made again. */
+export async function makePrelude(edges: TreeEdges, tree: PreparedTree, recipe: Recipe): Promise<Prelude> {
+  const prelude = new Prelude(tree, recipe.compilerArguments);
+  await prelude.make(edges, tree, join(tree.directory, 'probe', `${PROBE}.mod.c`), recipe.compilerArguments);
+  return prelude;
 }
 
 function recipePath(tree: PreparedTree): string {
