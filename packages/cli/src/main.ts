@@ -1,4 +1,4 @@
-import { registers } from './commands/index.ts';
+import { registersFor } from './commands/index.ts';
 import { runProgram } from './program.ts';
 
 const stop = new AbortController();
@@ -8,9 +8,10 @@ for (const name of ['SIGINT', 'SIGTERM'] as const) {
     // A second signal ends at once: the handler is gone.
   });
 }
+const argv = process.argv.slice(2);
 const { exitCode } = await runProgram(
-  process.argv.slice(2),
-  registers,
+  argv,
+  await registersFor(argv),
   { out: process.stdout, err: process.stderr },
   process.env,
   stop.signal,

@@ -1,22 +1,22 @@
 import type { Register } from '../program.ts';
-import { buildCommand } from './build.ts';
-import { fixCommands } from './fix.ts';
-import { hostCommands } from './host.ts';
-import { kernelCommands } from './kernel.ts';
-import { keyCommands } from './key.ts';
-import { policyCommands } from './policy.ts';
-import { publishCommand } from './publish.ts';
-import { repoCommands, serverCommand } from './server.ts';
 
-/** Every family of commands, in the order of the help text. */
-export const registers: readonly Register[] = [
-  kernelCommands,
-  fixCommands,
-  buildCommand,
-  repoCommands,
-  serverCommand,
-  publishCommand,
-  policyCommands,
-  keyCommands,
-  hostCommands,
+/** Families of commands in the order of the help text, by the word that begins them. Each is read only when it is needed: a build does not wait for the server's code. */
+const families: readonly (readonly [word: string, load: () => Promise<Register>])[] = [
+  ['kernel', async () => (await import('./kernel.ts')).kernelCommands],
+  ['fix', async () => (await import('./fix.ts')).fixCommands],
+  ['build', async () => (await import('./build.ts')).buildCommand],
+  ['repo', async () => (await import('./server.ts')).repoCommands],
+  ['server', async () => (await import('./server.ts')).serverCommand],
+  ['publish', async () => (await import('./publish.ts')).publishCommand],
+  ['policy', async () => (await import('./policy.ts')).policyCommands],
+  ['key', async () => (await import('./key.ts')).keyCommands],
+  ['host', async () => (await import('./host.ts')).hostCommands],
 ];
+
+/** The family that a command line names; all of them where it names none, so that help and errors know every command. */
+export async function registersFor(argv: readonly string[]): Promise<Register[]> {
+  const word = argv.find((each) => !each.startsWith('-')) ?? '';
+  const named = families.find(([family]) => family === word);
+  const wanted = named === undefined ? families : [named];
+  return await Promise.all(wanted.map(([, load]) => load()));
+}
