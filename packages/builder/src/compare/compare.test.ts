@@ -55,6 +55,20 @@ test('a private constant changes with the functions that use it', async () => {
   assert.ok(![...change.same.keys()].some(({ key }) => key === 'table'), 'the new code must not use the old constant');
 });
 
+test('an untraced private function comes along with all that call it, and is refused where its address is kept', async () => {
+  const hidden = BASE.replace(
+    'static __attribute__((noinline))',
+    'static __attribute__((noinline, no_instrument_function))',
+  );
+  const change = await compare(hidden, hidden.replace('a * table', '1 + a * table'));
+  assert.deepEqual(
+    [names(change.changed.keys()), names(change.added), codes(change)],
+    [['first', 'second'], ['helper'], []],
+  );
+  const kept = `${hidden} int (*keep)(int) = helper;`;
+  assert.deepEqual(codes(await compare(kept, kept.replace('a * table', '1 + a * table'))), ['not-traceable']);
+});
+
 test("a constant that others can hold on to stays the kernel's", async () => {
   const global = BASE.replace('static const int table', 'const int table');
   assert.deepEqual(codes(await compare(global, global.replace('{ 1, 2, 3 }', '{ 1, 2, 4 }'))), ['constant-changed']);

@@ -1,7 +1,7 @@
 import { coldParent } from '../object/names.ts';
 import type { Atom, ObjectView } from '../object/view.ts';
 import type { Reason, Unit } from '../types.ts';
-import { replaceableConstants } from './constants.ts';
+import { carriedAlong } from './carry.ts';
 import { type Correlation, correlate, isNoise } from './correlate.ts';
 import { Fingerprints } from './fingerprint.ts';
 import {
@@ -47,17 +47,24 @@ export function compareUnit(unit: Unit, original: ObjectView, patched: ObjectVie
       else changed.set(atom, counterpart);
     }
   }
-  for (const [constant, users] of replaceableConstants(original, patched, data)) {
-    data.delete(constant);
-    same.delete(constant);
-    added.add(constant);
-    for (const user of users) {
-      const counterpart = correlation.same.get(user);
-      if (counterpart !== undefined && !isInit(user.section)) changed.set(user, counterpart);
+  // Children first: a changed `.cold` part stands for its function.
+  moveToParents(patched, correlation, changed, added, reasons);
+  for (;;) {
+    const carried = carriedAlong(original, patched, new Map([...data, ...changed]));
+    if (carried.size === 0) break;
+    for (const [part, users] of carried) {
+      data.delete(part);
+      changed.delete(part);
+      same.delete(part);
+      added.add(part);
+      for (const user of users) {
+        const counterpart = correlation.same.get(user);
+        if (counterpart !== undefined && !added.has(user) && !isInit(user.section)) changed.set(user, counterpart);
+      }
     }
+    moveToParents(patched, correlation, changed, added, reasons);
   }
   for (const atom of data.keys()) checkChangedData(atom, reasons);
-  moveToParents(patched, correlation, changed, added, reasons);
   for (const [atom, counterpart] of changed) checkReplaceable(original, atom, counterpart, reasons);
   for (const atom of added) if (!correlation.ambiguous.has(atom)) checkAddable(atom, reasons);
   checkRemoved(original, new Set([...correlation.same.values(), ...correlation.ambiguous]), isNoise, reasons);

@@ -102,7 +102,7 @@ export function checkReplaceable(original: ObjectView, atom: Atom, counterpart: 
 }
 
 /** The function begins with the call that ftrace, and through it livepatch, replaces (-mfentry); behind ENDBR64 on IBT kernels. */
-function isTraced(view: ObjectView, atom: Atom): boolean {
+export function isTraced(view: ObjectView, atom: Atom): boolean {
   return view
     .relocationsIn(atom)
     .some(({ offset, symbol }) => symbol.name === '__fentry__' && offset - atom.start <= 5);
