@@ -57,6 +57,11 @@ function isHidden(view: ObjectView, atom: Atom): boolean {
   );
 }
 
+/** Whether a user of a carried part can be replaced, or be carried along itself. */
+export function canComeAlong(original: ObjectView, user: Atom): boolean {
+  return user.section.name.startsWith('.text') && (isTraced(original, user) || isHidden(original, user));
+}
+
 interface User {
   readonly user: Atom;
   readonly isCall: boolean;

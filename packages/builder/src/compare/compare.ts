@@ -1,7 +1,7 @@
 import { coldParent } from '../object/names.ts';
 import type { Atom, ObjectView } from '../object/view.ts';
 import type { Reason, Unit } from '../types.ts';
-import { carriedAlong } from './carry.ts';
+import { canComeAlong, carriedAlong } from './carry.ts';
 import { type Correlation, correlate, isNoise } from './correlate.ts';
 import { Fingerprints } from './fingerprint.ts';
 import {
@@ -12,6 +12,7 @@ import {
   initChanged,
   isInit,
   isRegistered,
+  keepsOld,
   nameOf,
   Reasons,
 } from './rules.ts';
@@ -59,7 +60,9 @@ export function compareUnit(unit: Unit, original: ObjectView, patched: ObjectVie
       added.add(part);
       for (const user of users) {
         const counterpart = correlation.same.get(user);
-        if (counterpart !== undefined && !added.has(user) && !isInit(user.section)) changed.set(user, counterpart);
+        if (counterpart === undefined || added.has(user) || isInit(user.section)) continue;
+        if (canComeAlong(original, counterpart)) changed.set(user, counterpart);
+        else keepsOld(part, user, reasons);
       }
     }
     moveToParents(patched, correlation, changed, added, reasons);

@@ -84,6 +84,12 @@ export function initChanged(atom: Atom, reasons: Reasons): void {
   reasons.review('init-changed', message, nameOf(atom));
 }
 
+/** Something changed that the livepatch holds its own of, and not all that use it can be replaced. */
+export function keepsOld(part: Atom, user: Atom, reasons: Reasons): void {
+  const message = `${nameOf(part)} changed, and ${nameOf(user)} (${user.section.name}), which cannot be replaced, goes on with the old one: check that this does no harm`;
+  reasons.review('user-not-replaceable', message, nameOf(user));
+}
+
 /** Whether a changed function can be replaced in a running kernel. */
 export function checkReplaceable(original: ObjectView, atom: Atom, counterpart: Atom, reasons: Reasons): void {
   const name = nameOf(counterpart);
