@@ -1,4 +1,5 @@
 export { Builder, type BuildRequest, type BuildResult, type Companions } from './build/builder.ts';
+export { codeDigest } from './build/version.ts';
 export { BuilderError, type BuilderErrorCode } from './error.ts';
 export type { DeltaTexts } from './fix/companions.ts';
 export { deltaTexts, importFromDebian, importFromGit, importFromPatch } from './fix/import.ts';

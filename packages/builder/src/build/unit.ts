@@ -118,13 +118,19 @@ class UnitBuilder {
 
   async run(scratch: string): Promise<Built> {
     const { unit, base, patched, reached } = this.#request;
-    // Kbuild has rules for files that the configuration leaves out: some of them do not even compile.
-    if (reached && !(await this.#compiles(this.#stock))) return { outcome: this.#nothing() };
-    const [stockObject, baseObject, patchedObject] = await Promise.all([
+    const compiling = [
       this.#compile(this.#stock),
       this.#input(base).then((input) => this.#compile(input)),
       this.#input(patched).then((input) => this.#compile(input)),
-    ]);
+    ] as const;
+    const [first] = await Promise.allSettled(compiling);
+    if (first.status === 'rejected' && errorCode(first.reason) === 'patch-does-not-compile') {
+      // Kbuild has rules for files that the configuration leaves out.
+      if (reached) return { outcome: this.#nothing() };
+      const message = `${unit.source} does not even compile unpatched: this kernel is not built from it`;
+      throw new BuilderError('unit-not-built', message, { hint: 'leave the file out of the fix for this kernel' });
+    }
+    const [stockObject, baseObject, patchedObject] = await Promise.all(compiling);
     const facts = await this.#context.facts();
     const [stock, after] = await Promise.all([
       this.#view(stockObject.object, facts),
@@ -297,6 +303,7 @@ class UnitBuilder {
   async #relevant(text: string, headers: ChangedHeaders): Promise<ChangedHeaders> {
     if (headers.size === 0) return headers;
     if (includeLines(text) !== includeLines(this.#request.stock)) return headers;
+    if (!(await this.#compiles(this.#stock))) return headers;
     const included = await includedFiles(await this.#compile(this.#stock));
     const relevant = new Map([...headers].filter(([path]) => included.has(path)));
     for (const [path, changed] of relevant) {

@@ -1,0 +1,115 @@
+/** The table of `script/bench coverage`. */
+import type { DeltaRange } from '@kmend/kernel';
+import type { Outcome } from './coverage-worker.ts';
+
+export interface Summary {
+  readonly classes: Readonly<Record<string, number>>;
+  /** Of those built that stand alone and change code: share that is patchable, at once or after review. */
+  readonly share: number;
+  readonly patchableShare: number;
+  /** The same of all that stand alone, those without any changed code counted as not patchable. */
+  readonly strictShare: number;
+}
+
+/** What became of one fix. */
+export function classOf(outcome: Outcome): string {
+  const { error, verdict, reasons = [], companions } = outcome;
+  if (companions !== undefined) return 'needs-companion';
+  if (error !== undefined) return error.code === 'unit-not-built' ? 'not-built' : 'failed';
+  if (verdict !== 'refused') return verdict ?? 'failed';
+  const refused = reasons.filter((reason) => reason.verdict === 'refused').map(({ code }) => code);
+  if (refused.includes('unit-not-in-kernel')) return 'not-built';
+  // Other reasons beside it mean that code changed, but none that a running kernel still runs.
+  return refused.every((code) => code === 'no-function-changed') && reasons.length === refused.length
+    ? 'no-code-changed'
+    : 'refused';
+}
+
+export function summarise(outcomes: readonly Outcome[]): Summary {
+  const classes: Record<string, number> = {};
+  for (const outcome of outcomes) classes[classOf(outcome)] = (classes[classOf(outcome)] ?? 0) + 1;
+  const count = (name: string): number => classes[name] ?? 0;
+  const good = count('patchable') + count('needs-review');
+  const alone = good + count('refused') + count('failed');
+  return {
+    classes,
+    share: alone === 0 ? 1 : good / alone,
+    patchableShare: alone === 0 ? 1 : count('patchable') / alone,
+    strictShare: alone === 0 ? 1 : good / (alone + count('no-code-changed')),
+  };
+}
+
+const MEANING: Readonly<Record<string, string>> = {
+  patchable: 'built, nothing to say',
+  'needs-review': 'built; a person has to read the reasons',
+  refused: 'not built, for the reason given',
+  'no-code-changed': 'compiles to the same code as before: annotations, types, what is configured out',
+  'needs-companion': 'does not compile, or is not complete, without other files of the delta',
+  'not-built': 'not in the configuration of this kernel',
+  failed: 'no verdict',
+};
+
+export function reportText(kernel: string, range: DeltaRange, outcomes: readonly Outcome[], summary: Summary): string {
+  const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
+  const lines = [
+    `# Coverage: ${range.from} to ${range.to}, for ${kernel}`,
+    '',
+    `${outcomes.length} C files, each as one fix by itself.`,
+    '',
+    '| class | files | meaning |',
+    '|---|---|---|',
+    ...Object.entries(MEANING).map(([name, meaning]) => `| ${name} | ${summary.classes[name] ?? 0} | ${meaning} |`),
+    '',
+    `Of what is built, stands alone and changes code, **${percent(summary.share)}** is patchable (${percent(summary.patchableShare)}) or needs review;`,
+    `of all that stands alone, also what changes no code, ${percent(summary.strictShare)}.`,
+    '',
+    ...together(outcomes),
+    '',
+    '## Reasons',
+    '',
+    '| code | files |',
+    '|---|---|',
+    ...codes(outcomes).map(([code, files]) => `| ${code} | ${files} |`),
+    '',
+    '## Files',
+    '',
+    '| file | class | why |',
+    '|---|---|---|',
+    ...outcomes.map((outcome) => `| ${outcome.paths[0]} | ${classOf(outcome)} | ${why(outcome)} |`),
+    '',
+  ];
+  return lines.join('\n');
+}
+
+/** What became of the fixes that need companions, with them. */
+function together(outcomes: readonly Outcome[]): string[] {
+  const needing = outcomes.filter((outcome) => outcome.companions !== undefined);
+  const counts: Record<string, number> = {};
+  for (const { together: built, companions } of needing) {
+    const name = built !== undefined ? classOf(built) : companions?.complete ? 'failed' : 'no companions found';
+    counts[name] = (counts[name] ?? 0) + 1;
+  }
+  const parts = Object.entries(counts).map(([name, files]) => `${name} ${files}`);
+  return [`The ${needing.length} that need companions, with them: ${parts.join(', ') || 'none'}.`];
+}
+
+function codes(outcomes: readonly Outcome[]): [string, number][] {
+  const counts = new Map<string, number>();
+  for (const { reasons = [], error } of outcomes) {
+    const found = new Set(reasons.map(({ code, verdict }) => `${code} (${verdict})`));
+    if (error !== undefined) found.add(`${error.code} (error)`);
+    for (const code of found) counts.set(code, (counts.get(code) ?? 0) + 1);
+  }
+  return [...counts].sort((a, b) => b[1] - a[1]);
+}
+
+function why(outcome: Outcome): string {
+  const { reasons = [], error, companions, together: built } = outcome;
+  const text =
+    companions !== undefined
+      ? companions.complete
+        ? `with ${companions.companions.join(' ')}: ${built === undefined ? 'not built' : `${classOf(built)} ${why(built)}`}`
+        : `no companions found: ${companions.why ?? ''}`
+      : (error?.message ?? [...new Set(reasons.map(({ code, message }) => `${code}: ${message}`))].join('; '));
+  return text.replaceAll('|', '\\|').replaceAll(/\s+/g, ' ').slice(0, 400);
+}

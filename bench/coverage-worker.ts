@@ -1,0 +1,85 @@
+/**
+ * One process of `script/bench coverage`: builds single fixes for the bench's kernel, one after the other, as it is told over IPC.
+ * What is known of the kernel is read once a process.
+ */
+import { errorCode, errorText, silentProgress } from '@kmend/base';
+import { places, run, systemClock } from '@kmend/base/node';
+import { Builder, type Companions, deltaTexts, importFromDebian } from '@kmend/builder';
+import { Archive, KernelStore, mirrors, SourceStore } from '@kmend/kernel';
+import type { VerdictReason } from '@kmend/protocol';
+import { FROM, KERNEL, SUITE, TO } from '../demo/fixes.ts';
+
+/** What happened to one fix. */
+export interface Outcome {
+  readonly paths: readonly string[];
+  readonly fix: string;
+  readonly verdict?: string;
+  readonly reasons?: readonly VerdictReason[];
+  readonly equal?: number;
+  readonly compared?: number;
+  readonly error?: { readonly code: string; readonly message: string };
+  readonly companions?: Companions;
+  /** The build of the fix with its companions. */
+  readonly together?: Outcome;
+  readonly seconds: number;
+}
+
+const signal = new AbortController().signal;
+const edges = { run, clock: systemClock, fetch, progress: silentProgress, signal };
+const { cache } = places();
+const archive = new Archive(edges, mirrors(process.env), cache);
+const sources = new SourceStore(edges, archive, cache);
+const range = { suite: SUITE, from: FROM, to: TO };
+const builder = await Builder.open(edges, cache, await new KernelStore(edges, archive, cache).open(KERNEL));
+
+/** The name of the fix that a set of files makes. */
+export function fixName(paths: readonly string[]): string {
+  return (paths[0] ?? '').replaceAll('/', '.').slice(-60);
+}
+
+async function build(paths: readonly string[], alone = true): Promise<Outcome> {
+  const begin = performance.now();
+  const words = { id: fixName(paths), severity: 'unknown', hardware: false } as const;
+  const take = (wanted: readonly string[]) => importFromDebian(edges, sources, words, { ...range, paths: wanted });
+  const fix = await take(paths);
+  const seconds = (): number => (performance.now() - begin) / 1000;
+  const own = { paths, fix: fix.sha256 };
+  try {
+    const { manifest } = await builder.build({ fixes: [fix], kind: 'cumulative', acceptReview: true });
+    const { verdict, reasons, byteProof } = manifest;
+    const built = { ...own, verdict, reasons, equal: byteProof.equal, compared: byteProof.compared };
+    // It compiles, but another file of the delta defines what it calls.
+    const isPart = alone && reasons.some(({ code }) => code === 'symbol-unknown');
+    return { ...built, ...(isPart ? await withCompanions(paths, take) : {}), seconds: seconds() };
+  } catch (error) {
+    const failed = { ...own, error: { code: errorCode(error) ?? 'internal', message: errorText(error) } };
+    if (!alone || errorCode(error) !== 'patch-does-not-compile') return { ...failed, seconds: seconds() };
+    return { ...failed, ...(await withCompanions(paths, take)), seconds: seconds() };
+  }
+}
+
+async function withCompanions(
+  paths: readonly string[],
+  take: (paths: readonly string[]) => ReturnType<typeof importFromDebian>,
+): Promise<Pick<Outcome, 'companions' | 'together'>> {
+  try {
+    const fix = await take(paths);
+    const companions = await builder.companionsOf(fix, deltaTexts(edges, sources, range), take);
+    if (!companions.complete) return { companions };
+    return { companions, together: await build([...paths, ...companions.companions], false) };
+  } catch (error) {
+    const why = `${errorCode(error) ?? 'internal'}: ${errorText(error)}`;
+    return { companions: { compiles: false, companions: [], complete: false, why } };
+  }
+}
+
+process.on('message', (paths: readonly string[]) => {
+  build(paths).then(
+    (outcome) => process.send?.({ outcome, memory: process.resourceUsage().maxRSS }),
+    (error: unknown) => {
+      process.stderr.write(`${errorText(error)}\n`);
+      process.exit(1);
+    },
+  );
+});
+process.send?.({ ready: true });

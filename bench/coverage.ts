@@ -1,0 +1,100 @@
+/**
+ * `script/bench coverage [--jobs N] [--fresh] [--only REGEXP] [--out DIR]`: every C file that Debian changed between two versions in the
+ * core of the kernel, each taken as one fix by itself. Resumable: what this state of the builder has judged is not built again, unless
+ * `--fresh`. Writes coverage.json and coverage.md.
+ */
+import { type ChildProcess, fork } from 'node:child_process';
+import { appendFile, mkdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { parseJson, silentProgress } from '@kmend/base';
+import { places, run, systemClock, writeFileAtomic } from '@kmend/base/node';
+import { codeDigest } from '@kmend/builder';
+import { Archive, KernelStore, mirrors, SourceStore, sourceDelta } from '@kmend/kernel';
+import { FROM, KERNEL, SUITE, TO } from '../demo/fixes.ts';
+import { classOf, reportText, summarise } from './coverage-report.ts';
+import type { Outcome } from './coverage-worker.ts';
+
+const FOLDERS =
+  'net/ipv4 net/ipv6 net/core net/unix net/netlink net/packet kernel fs mm ipc security crypto io_uring block lib';
+/** Share of what is built and stands alone that has to be patchable, at once or after review. */
+const WANTED = 0.9;
+
+const { values: options } = parseArgs({
+  options: {
+    jobs: { type: 'string', default: '2' },
+    fresh: { type: 'boolean', default: false },
+    only: { type: 'string', default: '' },
+    out: { type: 'string' },
+  },
+});
+const { cache } = places();
+const out = options.out ?? join(cache, 'bench', 'coverage');
+const signal = new AbortController().signal;
+const edges = { run, clock: systemClock, fetch, progress: silentProgress, signal };
+const begin = performance.now();
+
+const archive = new Archive(edges, mirrors(process.env), cache);
+await new KernelStore(edges, archive, cache).add(`${SUITE}/${KERNEL}`);
+const range = { suite: SUITE, from: FROM, to: TO };
+const { changed } = await sourceDelta(edges, new SourceStore(edges, archive, cache), range);
+const inFolders = new RegExp(`^(?:${FOLDERS.replaceAll(' ', '|')})/.*\\.c$`);
+const files = changed.filter((path) => inFolders.test(path) && new RegExp(options.only).test(path));
+const kept = join(out, `${(await codeDigest()).slice(0, 16)}.jsonl`);
+if (options.fresh) await rm(kept, { force: true });
+await mkdir(out, { recursive: true });
+
+const outcomes = new Map<string, Outcome>();
+for (const line of (await readFile(kept, 'utf8').catch(() => '')).split('\n')) {
+  const outcome = parseJson(line) as Outcome | undefined;
+  if (outcome !== undefined && files.includes(outcome.paths[0] ?? '')) outcomes.set(outcome.paths[0] ?? '', outcome);
+}
+const waiting = files.filter((path) => !outcomes.has(path));
+console.log(`${files.length} files; ${outcomes.size} judged before`);
+let memory = 0;
+let done = outcomes.size;
+await Promise.all(Array.from({ length: Math.max(1, Number(options.jobs)) }, () => work()));
+const minutes = (performance.now() - begin) / 60_000;
+
+const all = files.map((path) => outcomes.get(path)).filter((outcome) => outcome !== undefined);
+const summary = summarise(all);
+const report = { kernel: KERNEL, ...range, files: files.length, ...summary, outcomes: all };
+await writeFileAtomic(join(out, 'coverage.json'), `${JSON.stringify(report, null, 1)}\n`);
+const text = reportText(KERNEL, range, all, summary);
+await writeFileAtomic(join(out, 'coverage.md'), text);
+console.log(`\n${text.split('\n## ')[0]}`);
+console.log(
+  `${minutes.toFixed(1)} minutes; largest worker ${(memory / 1024).toFixed(0)} MiB; ${join(out, 'coverage.md')}`,
+);
+if (summary.classes['failed'] !== undefined || summary.share < WANTED) process.exitCode = 1;
+
+/** Gives one file after the other to a process of its own. A worker that dies takes the bench with it: that is a failure to see. */
+async function work(): Promise<void> {
+  if (waiting.length === 0) return;
+  const worker = fork(new URL('coverage-worker.ts', import.meta.url), {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
+  await message(worker);
+  for (let path = waiting.shift(); path !== undefined; path = waiting.shift()) {
+    worker.send([path]);
+    const { outcome, memory: used } = (await message(worker)) as { outcome: Outcome; memory: number };
+    outcomes.set(path, outcome);
+    memory = Math.max(memory, used);
+    await appendFile(kept, `${JSON.stringify(outcome)}\n`);
+    console.log(
+      `${String(++done).padStart(4)}/${files.length} ${outcome.seconds.toFixed(1).padStart(6)} s  ${path}  ${classOf(outcome)}`,
+    );
+  }
+  worker.disconnect();
+}
+
+function message(worker: ChildProcess): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const onExit = (code: number | null): void => reject(new Error(`a worker ended with ${code}`));
+    worker.once('exit', onExit);
+    worker.once('message', (value) => {
+      worker.off('exit', onExit);
+      resolve(value);
+    });
+  });
+}
