@@ -89,7 +89,6 @@ async function reached(
     else for (const name of changedEntities(stock, versions.at(-1)?.text ?? stock)) names.add(name);
   }
   if (names.size > 0) {
-    edges.progress.step(`find what uses ${[...names].slice(0, 4).join(', ')}`);
     for (const path of await reachOf(edges, tree, [...names])) files.add(path);
   }
   // An included C file stands for the units that include it, and they may be included themselves.

@@ -1,8 +1,13 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { parseJson } from '@kmend/base';
+import { sha256, writeFileAtomic } from '@kmend/base/node';
+import { z } from 'zod';
 import { BuilderError } from '../error.ts';
 import type { PreparedTree, TreeEdges } from '../tree/prepare.ts';
 import { mentions } from './entities.ts';
+
+const Reach = z.array(z.string());
 
 /** More than this many files are not compiled for a header: such a change is not one for a livepatch. */
 const FILES_LIMIT = 60;
@@ -13,6 +18,17 @@ const NAMES_LIMIT = 400;
  * of a header that does, and so on. Throws `header-too-wide` where they are too many.
  */
 export async function reachOf(edges: TreeEdges, tree: PreparedTree, names: readonly string[]): Promise<string[]> {
+  // The tree does not change, and looking through all of it takes seconds.
+  const path = join(tree.directory, 'reach', `${sha256(JSON.stringify([...names].sort()))}.json`);
+  const known = Reach.safeParse(parseJson(await readFile(path, 'utf8').catch(() => '')));
+  if (known.success) return known.data;
+  edges.progress.step(`find what uses ${names.slice(0, 4).join(', ')}`);
+  const found = await search(edges, tree, names);
+  await writeFileAtomic(path, JSON.stringify(found));
+  return found;
+}
+
+async function search(edges: TreeEdges, tree: PreparedTree, names: readonly string[]): Promise<string[]> {
   const known = new Set(names);
   const files = new Set<string>();
   for (let fresh = [...known]; fresh.length > 0; ) {
