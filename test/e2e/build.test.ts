@@ -157,7 +157,7 @@ test('a change of locking needs a person, who can accept it', async () => {
   const waiting = await build('--patch', patch);
   assert.deepEqual(
     [waiting.exitCode, codes(waiting.manifest), waiting.manifest.file],
-    [4, ['lock-protocol'], undefined],
+    [4, ['rcu-protocol'], undefined],
   );
   const accepted = await build('--patch', patch, '--accept-review');
   assert.deepEqual([accepted.exitCode, accepted.manifest.reviewAccepted], [0, true], accepted.stderr);

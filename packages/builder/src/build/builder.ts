@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import { sha256 } from '@kmend/base/node';
 import type { Kernel } from '@kmend/kernel';
 import type { Livepatch, VerdictReason } from '@kmend/protocol';
-import { reviewFix } from '../compare/review.ts';
 import { BuilderError } from '../error.ts';
 import { type BuildFacts, loadFacts } from '../facts.ts';
 import { type DeltaTexts, proposeCompanions } from '../fix/companions.ts';
@@ -12,6 +11,7 @@ import { klpSymbolName } from '../link/klp.ts';
 import { linkModule } from '../link/link.ts';
 import type { RegisteredFunction } from '../link/registration.ts';
 import { BUILDER_VERSION, makeManifest } from '../manifest.ts';
+import { reviewSource } from '../review/review.ts';
 import { applyFixes } from '../source/apply.ts';
 import { type ChangedHeaders, headersKey, headerTree } from '../source/header-tree.ts';
 import { type PreparedTree, prepareTree, type TreeEdges } from '../tree/prepare.ts';
@@ -161,10 +161,11 @@ export class Builder {
     const sources = await applyFixes(this.#edges, this.#tree.source, [...on, ...fixes], scratch);
     const plan = await planUnits(this.#context, sources, on, fixes);
     const outcomes = await this.#units(plan);
+    const reviewed = new Set(fixes.map(({ id }) => id));
     const reasons: VerdictReason[] = [
       ...outcomes.flatMap(({ outcome }) => outcome.reasons),
       ...unprovided(outcomes.map(({ outcome }) => outcome)),
-      ...fixes.flatMap(reviewFix),
+      ...sources.flatMap((source) => reviewSource(source, reviewed)),
     ];
     if (outcomes.every(({ outcome }) => outcome.functions.length === 0) && reasons.every(isReview)) {
       reasons.push({
