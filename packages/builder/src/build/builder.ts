@@ -9,7 +9,7 @@ import { type DeltaTexts, proposeCompanions } from '../fix/companions.ts';
 import type { Fix } from '../fix/model.ts';
 import { klpSymbolName } from '../link/klp.ts';
 import { linkModule } from '../link/link.ts';
-import type { RegisteredFunction } from '../link/registration.ts';
+import type { RegisteredObject } from '../link/registration.ts';
 import { BUILDER_VERSION, makeManifest } from '../manifest.ts';
 import { reviewSource } from '../review/review.ts';
 import { applyFixes } from '../source/apply.ts';
@@ -167,7 +167,10 @@ export class Builder {
       ...unprovided(outcomes.map(({ outcome }) => outcome)),
       ...sources.flatMap((source) => reviewSource(source, reviewed)),
     ];
-    if (outcomes.every(({ outcome }) => outcome.functions.length === 0) && reasons.every(isReview)) {
+    if (
+      outcomes.every(({ outcome }) => outcome.functions.length + outcome.callbacks.length === 0) &&
+      reasons.every(isReview)
+    ) {
       reasons.push({
         code: 'no-function-changed',
         verdict: 'refused',
@@ -215,12 +218,15 @@ export class Builder {
 
   async #link(draft: Livepatch, outcomes: readonly KeptOutcome[], scratch: string): Promise<Uint8Array> {
     this.#edges.progress.step(`link ${draft.module}`);
-    const objects = new Map<string, RegisteredFunction[]>();
+    const objects = new Map<string, RegisteredObject>();
     const expected = new Set<string>();
     const namespaces = new Set<string>();
     for (const { outcome } of outcomes) {
-      const { object, registered, resolutions } = outcome;
-      if (registered.length > 0) objects.set(object, [...(objects.get(object) ?? []), ...registered]);
+      const { object: name, registered, callbacks, resolutions } = outcome;
+      const object = objects.get(name) ?? { functions: [], callbacks: [] };
+      if (registered.length + callbacks.length > 0) objects.set(name, object);
+      object.functions.push(...registered);
+      object.callbacks.push(...callbacks);
       for (const resolution of resolutions) {
         expected.add(resolution.kind === 'klp' ? klpSymbolName(resolution) : resolution.exportedName);
         if (resolution.kind === 'export' && resolution.namespace !== '') namespaces.add(resolution.namespace);
