@@ -23,11 +23,14 @@ struct kmend_callbacks {
 /*
  * Declares callbacks for the kernel object (vmlinux or a module) that the file
  * belongs to. @name: an identifier, unique in the file; best that of the fix.
+ * Those of a file are called in the order in which they stand (no_reorder: the
+ * compiler would turn them round).
  *
  *	KMEND_CALLBACKS(cve_2026_1234, .post_patch = repair, .post_unpatch = undo);
  */
 #define KMEND_CALLBACKS(name, ...)					\
 	static const struct kmend_callbacks kmend_callbacks_##name	\
-	__used __aligned(8) __section(".kmend.callbacks") = { __VA_ARGS__ }
+	__used __aligned(8) __section(".kmend.callbacks")		\
+	__attribute__((__no_reorder__)) = { __VA_ARGS__ }
 
 #endif /* _KMEND_LIVEPATCH_H */
