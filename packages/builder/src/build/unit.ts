@@ -4,6 +4,7 @@ import { errorCode } from '@kmend/base';
 import { sha256 } from '@kmend/base/node';
 import { readElf, SHN_UNDEF, writeElf } from '@kmend/elf';
 import { type DeclaredCallbacks, declaredCallbacks } from '../author/callbacks.ts';
+import { shadowReasons } from '../author/shadow.ts';
 import { type Change, compareUnit } from '../compare/compare.ts';
 import { compareTypes } from '../compare/types.ts';
 import { type CompiledUnit, type CompileInput, compileUnit, includedFiles, objectKey } from '../compile/compile.ts';
@@ -195,6 +196,7 @@ class UnitBuilder {
     }
     const object = readElf(await readFile(objectPath));
     const wanted = object.symbols.filter(({ place }) => place === SHN_UNDEF).map(({ name }) => name);
+    reasons.push(...shadowReasons(unit.source, wanted));
     await facts.loadModules(wanted, unit);
     const resolveFacts = {
       unit,
