@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { run, sha256File } from '@kmend/base/node';
+import { sha256File } from '@kmend/base/node';
 import type { Livepatch } from '@kmend/protocol';
 import { FIXES, importFixes, KERNEL, SUITE } from '../../demo/fixes.ts';
 import { type KmendResult, Operator } from '../../demo/operator.ts';
+import { patchOf as editOf } from '../support/patch.ts';
 
 /** Everything here runs `bin/kmend` on the real kernel, as an operator would. */
 const operator = await Operator.make(new AbortController().signal);
@@ -21,21 +22,7 @@ function codeOf({ json }: KmendResult): string | undefined {
   return (json as { error?: { code: string } } | undefined)?.error?.code;
 }
 
-/** A patch of one file of the tree: `edit` gets its text. */
-async function patchOf(path: string, edit: (text: string) => string): Promise<string> {
-  const source = join(operator.cache, 'trees', KERNEL, 'source', path);
-  const text = await readFile(source, 'utf8');
-  const changed = edit(text);
-  assert.notEqual(changed, text, `the edit of ${path} changes nothing`);
-  const directory = join(operator.home, 'edits');
-  await mkdir(directory, { recursive: true });
-  const edited = join(directory, 'edited.c');
-  await writeFile(edited, changed);
-  const diff = await run('diff', ['-u', '--label', `a/${path}`, '--label', `b/${path}`, source, edited]);
-  const patch = join(directory, `edit-${path.replaceAll('/', '-')}.patch`);
-  await writeFile(patch, diff.stdout);
-  return patch;
-}
+const patchOf = (path: string, edit: (text: string) => string): Promise<string> => editOf(operator, path, edit);
 
 async function build(...more: string[]): Promise<KmendResult & { readonly manifest: Livepatch; readonly out: string }> {
   const out = join(operator.home, 'out');
@@ -157,7 +144,7 @@ test('a change of locking needs a person, who can accept it', async () => {
   const waiting = await build('--patch', patch);
   assert.deepEqual(
     [waiting.exitCode, codes(waiting.manifest), waiting.manifest.file],
-    [4, ['lock-protocol'], undefined],
+    [4, ['rcu-protocol'], undefined],
   );
   const accepted = await build('--patch', patch, '--accept-review');
   assert.deepEqual([accepted.exitCode, accepted.manifest.reviewAccepted], [0, true], accepted.stderr);

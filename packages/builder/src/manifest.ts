@@ -26,10 +26,14 @@ export function makeManifest(parts: ManifestParts): Livepatch {
       ? 'needs-review'
       : 'patchable';
   const objects = new Map<string, PatchedObject>();
-  for (const { object: name, functions } of units) {
-    if (functions.length === 0) continue;
+  for (const { source, object: name, functions, callbacks } of units) {
+    if (functions.length + callbacks.length === 0) continue;
     const object = objects.get(name) ?? { name, functions: [] };
     object.functions.push(...functions);
+    if (callbacks.length > 0) {
+      const named = callbacks.map((entry) => ({ name: entry.name, phases: entry.phases, source }));
+      object.callbacks = [...(object.callbacks ?? []), ...named];
+    }
     objects.set(name, object);
   }
   const equal = units.reduce((sum, { proof }) => sum + proof.equal, 0);

@@ -35,7 +35,18 @@ export const PatchedFunction = z.object({
   source: z.string().max(300),
 });
 
-export const PatchedObject = z.object({ name: ObjectName, functions: z.array(PatchedFunction).max(10_000) });
+/** Code that fixes run around patching and unpatching (struct klp_callbacks), by the name its author gave it. */
+export const PatchCallbacks = z.object({
+  name: z.string().max(256),
+  phases: z.array(z.enum(['pre_patch', 'post_patch', 'pre_unpatch', 'post_unpatch'])).max(4),
+  source: z.string().max(300),
+});
+
+export const PatchedObject = z.object({
+  name: ObjectName,
+  functions: z.array(PatchedFunction).max(10_000),
+  callbacks: z.array(PatchCallbacks).max(1000).optional(),
+});
 export type PatchedObject = z.infer<typeof PatchedObject>;
 
 /** `livepatch.json`: what the builder says of one build. Reproducible: holds no time and no machine. */

@@ -3,15 +3,15 @@ import { join } from 'node:path';
 import { sha256 } from '@kmend/base/node';
 import type { Kernel } from '@kmend/kernel';
 import type { Livepatch, VerdictReason } from '@kmend/protocol';
-import { reviewFix } from '../compare/review.ts';
 import { BuilderError } from '../error.ts';
 import { type BuildFacts, loadFacts } from '../facts.ts';
 import { type DeltaTexts, proposeCompanions } from '../fix/companions.ts';
 import type { Fix } from '../fix/model.ts';
 import { klpSymbolName } from '../link/klp.ts';
 import { linkModule } from '../link/link.ts';
-import type { RegisteredFunction } from '../link/registration.ts';
+import type { RegisteredObject } from '../link/registration.ts';
 import { BUILDER_VERSION, makeManifest } from '../manifest.ts';
+import { reviewSource } from '../review/review.ts';
 import { applyFixes } from '../source/apply.ts';
 import { type ChangedHeaders, headersKey, headerTree } from '../source/header-tree.ts';
 import { type PreparedTree, prepareTree, type TreeEdges } from '../tree/prepare.ts';
@@ -161,12 +161,16 @@ export class Builder {
     const sources = await applyFixes(this.#edges, this.#tree.source, [...on, ...fixes], scratch);
     const plan = await planUnits(this.#context, sources, on, fixes);
     const outcomes = await this.#units(plan);
+    const reviewed = new Set(fixes.map(({ id }) => id));
     const reasons: VerdictReason[] = [
       ...outcomes.flatMap(({ outcome }) => outcome.reasons),
       ...unprovided(outcomes.map(({ outcome }) => outcome)),
-      ...fixes.flatMap(reviewFix),
+      ...sources.flatMap((source) => reviewSource(source, reviewed)),
     ];
-    if (outcomes.every(({ outcome }) => outcome.functions.length === 0) && reasons.every(isReview)) {
+    if (
+      outcomes.every(({ outcome }) => outcome.functions.length + outcome.callbacks.length === 0) &&
+      reasons.every(isReview)
+    ) {
       reasons.push({
         code: 'no-function-changed',
         verdict: 'refused',
@@ -214,12 +218,15 @@ export class Builder {
 
   async #link(draft: Livepatch, outcomes: readonly KeptOutcome[], scratch: string): Promise<Uint8Array> {
     this.#edges.progress.step(`link ${draft.module}`);
-    const objects = new Map<string, RegisteredFunction[]>();
+    const objects = new Map<string, RegisteredObject>();
     const expected = new Set<string>();
     const namespaces = new Set<string>();
     for (const { outcome } of outcomes) {
-      const { object, registered, resolutions } = outcome;
-      if (registered.length > 0) objects.set(object, [...(objects.get(object) ?? []), ...registered]);
+      const { object: name, registered, callbacks, resolutions } = outcome;
+      const object = objects.get(name) ?? { functions: [], callbacks: [] };
+      if (registered.length + callbacks.length > 0) objects.set(name, object);
+      object.functions.push(...registered);
+      object.callbacks.push(...callbacks);
       for (const resolution of resolutions) {
         expected.add(resolution.kind === 'klp' ? klpSymbolName(resolution) : resolution.exportedName);
         if (resolution.kind === 'export' && resolution.namespace !== '') namespaces.add(resolution.namespace);

@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { parseJson } from '@kmend/base';
 import { VerdictReason } from '@kmend/protocol';
 import { z } from 'zod';
+import { PHASES } from '../author/callbacks.ts';
 
 const Resolution = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('export'), name: z.string(), exportedName: z.string(), namespace: z.string() }),
@@ -18,6 +19,8 @@ export const UnitOutcome = z.object({
   functions: z.array(z.object({ name: z.string(), sympos: z.number(), source: z.string() })),
   /** Functions as the registration names them; empty where the unit adds nothing to the livepatch. */
   registered: z.array(z.object({ oldName: z.string(), sympos: z.number(), alias: z.string() })),
+  /** Callbacks as the registration names them. */
+  callbacks: z.array(z.object({ name: z.string(), phases: z.array(z.enum(PHASES)), alias: z.string() })),
   /** How the undefined symbols of the extracted object are found at load time. */
   resolutions: z.array(Resolution),
   /** New global symbols that other units of the livepatch may use. */
@@ -84,7 +87,7 @@ export class OutcomeCache {
 }
 
 function kept(outcome: UnitOutcome, directory: string): KeptOutcome {
-  return outcome.registered.length + outcome.provides.length === 0
+  return outcome.registered.length + outcome.callbacks.length + outcome.provides.length === 0
     ? { outcome }
     : { outcome, objectPath: join(directory, OBJECT) };
 }

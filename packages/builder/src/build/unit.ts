@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import { errorCode } from '@kmend/base';
 import { sha256 } from '@kmend/base/node';
 import { readElf, SHN_UNDEF, writeElf } from '@kmend/elf';
+import { type DeclaredCallbacks, declaredCallbacks } from '../author/callbacks.ts';
+import { shadowReasons } from '../author/shadow.ts';
 import { type Change, compareUnit } from '../compare/compare.ts';
 import { compareTypes } from '../compare/types.ts';
 import { type CompiledUnit, type CompileInput, compileUnit, includedFiles, objectKey } from '../compile/compile.ts';
@@ -76,6 +78,7 @@ export async function buildUnit(context: UnitContext, request: UnitRequest): Pro
 interface Found {
   readonly outcome: UnitOutcome;
   readonly change: Change;
+  readonly callbacks: readonly DeclaredCallbacks[];
   readonly after: ObjectView;
   readonly proof: UnitProof;
   readonly facts: BuildFacts;
@@ -136,20 +139,26 @@ class UnitBuilder {
       this.#view(stockObject.object, facts),
       this.#view(patchedObject.object, facts),
     ]);
-    const change =
-      baseObject.object === stockObject.object
-        ? compareUnit(unit, stock, after)
-        : stackedChange(unit, stock, await this.#view(baseObject.object, facts), after);
+    const isStacked = baseObject.object !== stockObject.object;
+    const before = isStacked ? await this.#view(baseObject.object, facts) : stock;
+    const change = isStacked ? stackedChange(unit, stock, before, after) : compareUnit(unit, stock, after);
+    const callbacks = declaredCallbacks(unit, before, after);
     const functions = [...change.changed.values()].map((atom) => atom.symbol?.name ?? '');
     const provides = newGlobals(change);
-    if (functions.length + provides.length + change.reasons.length === 0) return { outcome: this.#nothing() };
+    const isEmpty = functions.length + provides.length + callbacks.declared.length === 0;
+    if (isEmpty && change.reasons.length === 0) return { outcome: this.#nothing() };
     const { run, signal } = this.#context.edges;
     const types = compareTypes(run, unit.source, stockObject.object, patchedObject.object, signal);
     // Awaited below; a failure before that must not end the process.
     types.catch(() => {});
     const proof = await this.#prove(stockObject, facts, scratch);
     if (reached && proof.equal.length === 0) return { outcome: this.#nothing() };
-    const reasons: Reason[] = [...change.reasons, ...proofReasons(unit, proof, functions), ...(await types)];
+    const reasons: Reason[] = [
+      ...change.reasons,
+      ...callbacks.reasons,
+      ...proofReasons(unit, proof, functions),
+      ...(await types),
+    ];
     const outcome: UnitOutcome = {
       ...this.#nothing(),
       reasons,
@@ -160,18 +169,22 @@ class UnitBuilder {
       },
       dependsOn: await this.#dependsOn(functions, facts),
     };
-    if (functions.length + provides.length === 0 || reasons.some(({ verdict }) => verdict === 'refused'))
-      return { outcome };
-    return await this.#extract({ outcome, change, after, proof, facts, scratch });
+    if (isEmpty || reasons.some(({ verdict }) => verdict === 'refused')) return { outcome };
+    return await this.#extract({ outcome, change, callbacks: callbacks.declared, after, proof, facts, scratch });
   }
 
   async #extract(found: Found): Promise<Built> {
-    const { outcome, change, after, proof, facts, scratch } = found;
+    const { outcome, change, callbacks, after, proof, facts, scratch } = found;
     const { edges, tree } = this.#context;
     const { unit } = this.#request;
     const reasons: Reason[] = [...outcome.reasons];
     const prefix = `${ALIAS_PREFIX}${sha256(unit.source).slice(0, 8)}_`;
-    const extracted = emit(after, change, select(after, change), prefix);
+    const selection = select(
+      after,
+      change,
+      callbacks.map(({ atom }) => atom),
+    );
+    const extracted = emit(after, change, selection, prefix, callbacks);
     const objectPath = join(scratch, 'extracted.o');
     await writeFile(objectPath, writeElf(extracted.file));
     // As objects of a module, whatever the unit was: the flag decides how static calls and return sites are recorded.
@@ -183,6 +196,7 @@ class UnitBuilder {
     }
     const object = readElf(await readFile(objectPath));
     const wanted = object.symbols.filter(({ place }) => place === SHN_UNDEF).map(({ name }) => name);
+    reasons.push(...shadowReasons(unit.source, wanted));
     await facts.loadModules(wanted, unit);
     const resolveFacts = {
       unit,
@@ -223,6 +237,7 @@ class UnitBuilder {
         reasons,
         functions: registered.map(({ oldName, sympos }) => ({ name: oldName, sympos, source: unit.source })),
         registered,
+        callbacks: extracted.callbacks.map(({ name, phases, alias }) => ({ name, phases: [...phases], alias })),
         resolutions: [...resolutions.values()],
         provides: extracted.provides,
         unknown: unknown.map(([name]) => name),
@@ -255,6 +270,7 @@ class UnitBuilder {
       reasons: [],
       functions: [],
       registered: [],
+      callbacks: [],
       resolutions: [],
       provides: [],
       unknown: [],

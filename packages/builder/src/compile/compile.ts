@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promise
 import { basename, dirname, join, normalize } from 'node:path';
 import type { Run } from '@kmend/base';
 import { exists, sha256 } from '@kmend/base/node';
+import { AUTHOR_DIGEST, AUTHOR_INCLUDE } from '../author/header.ts';
 import { BuilderError } from '../error.ts';
 import type { PreparedTree } from '../tree/prepare.ts';
 import type { KnownUnit } from '../tree/unit.ts';
@@ -44,7 +45,8 @@ export interface CompiledUnit {
 export function objectKey(tree: PreparedTree, unit: KnownUnit, input: CompileInput): string {
   const { kernel } = tree;
   const args = [...unit.command.compilerArguments, ...ADDED[input.layout]];
-  return sha256([kernel.buildId, kernel.compiler.text, unit.source, ...args, input.headersKey, input.text].join('\0'));
+  const words = [kernel.buildId, kernel.compiler.text, AUTHOR_DIGEST, unit.source, ...args];
+  return sha256([...words, input.headersKey, input.text].join('\0'));
 }
 
 /** Compiles one text of a unit straight with the compiler; what was compiled before comes from the cache. */
@@ -68,7 +70,19 @@ export async function compileUnit(
     const dependencies = join(scratch, 'unit.d');
     await writeFile(source, input.text, 'latin1');
     // The copy lies elsewhere: what it includes from beside itself is found through -iquote.
-    const where = ['-iquote', dirname(unit.source), '-MD', '-MF', dependencies, '-c', '-o', output, source];
+    const where = [
+      '-iquote',
+      dirname(unit.source),
+      '-I',
+      AUTHOR_INCLUDE,
+      '-MD',
+      '-MF',
+      dependencies,
+      '-c',
+      '-o',
+      output,
+      source,
+    ];
     const result = await edges.run(compiler, [...compilerArguments, ...ADDED[input.layout], ...where], {
       cwd: input.root,
       signal: edges.signal,

@@ -16,6 +16,7 @@ import {
   STT_OBJECT,
   STT_SECTION,
 } from '@kmend/elf';
+import type { DeclaredCallbacks, Phase } from '../author/callbacks.ts';
 import type { Change } from '../compare/compare.ts';
 import { isPerCpu } from '../compare/rules.ts';
 import type { Atom, Entry, ObjectView } from '../object/view.ts';
@@ -29,6 +30,14 @@ export interface Replacement {
   readonly alias: string;
 }
 
+/** Callbacks of a fix, as a `struct kmend_callbacks` of the livepatch. */
+export interface EmittedCallbacks {
+  readonly name: string;
+  readonly phases: readonly Phase[];
+  /** A global symbol of the extracted object, at the struct; removed again from the finished module. */
+  readonly alias: string;
+}
+
 /** A symbol that the extracted object takes from the running kernel, undefined in it. */
 export interface Need {
   readonly name: string;
@@ -39,6 +48,7 @@ export interface Need {
 export interface Extracted {
   readonly file: ElfFile;
   readonly replacements: readonly Replacement[];
+  readonly callbacks: readonly EmittedCallbacks[];
   readonly needs: readonly Need[];
   /** New global symbols, global in the extracted object too. */
   readonly provides: string[];
@@ -51,8 +61,14 @@ interface Place {
 }
 
 /** Writes the selected parts as an object of their own: plain names, what stays in the kernel undefined, ready for objtool. */
-export function emit(view: ObjectView, change: Change, selection: Selection, aliasPrefix: string): Extracted {
-  return new Emitter(view, change, aliasPrefix).run(selection);
+export function emit(
+  view: ObjectView,
+  change: Change,
+  selection: Selection,
+  aliasPrefix: string,
+  callbacks: readonly DeclaredCallbacks[] = [],
+): Extracted {
+  return new Emitter(view, change, aliasPrefix).run(selection, callbacks);
 }
 
 class Emitter {
@@ -71,7 +87,7 @@ class Emitter {
     this.#aliasPrefix = aliasPrefix;
   }
 
-  run(selection: Selection): Extracted {
+  run(selection: Selection, declared: readonly DeclaredCallbacks[]): Extracted {
     for (const atom of selection.atoms) this.#places.set(atom, this.#placeAtom(atom));
     for (const entry of selection.entries) this.#places.set(entry, this.#placeShared(entry));
     for (const part of this.#places.keys()) this.#relocate(part);
@@ -82,26 +98,32 @@ class Emitter {
       const originalName = counterpart.symbol?.name;
       if (place === undefined || originalName === undefined) continue;
       const alias = `${this.#aliasPrefix}${replacements.length}`;
-      const size = atom.end - atom.start;
-      this.#file.symbols.push({
-        name: alias,
-        value: BigInt(place.offset),
-        size,
-        bind: STB_GLOBAL,
-        type: STT_FUNC,
-        other: 0,
-        place: place.section,
-      });
+      this.#alias(alias, atom, place, STT_FUNC);
       replacements.push({ originalName, alias });
+    }
+    const callbacks: EmittedCallbacks[] = [];
+    for (const { name, phases, atom } of declared) {
+      const place = this.#places.get(atom);
+      if (place === undefined) continue;
+      const alias = `${this.#aliasPrefix}c${callbacks.length}`;
+      this.#alias(alias, atom, place, STT_OBJECT);
+      callbacks.push({ name, phases, alias });
     }
     // The gABI wants local symbols first.
     this.#file.symbols.sort((a, b) => Number(a.bind !== STB_LOCAL) - Number(b.bind !== STB_LOCAL));
     return {
       file: this.#file,
       replacements,
+      callbacks,
       needs: [...this.#needs.values()].map(({ need }) => need),
       provides: newGlobals(this.#change).map((atom) => atom.symbol?.name ?? ''),
     };
+  }
+
+  #alias(name: string, atom: Atom, { section, offset }: Place, type: number): void {
+    const size = atom.end - atom.start;
+    const value = BigInt(offset);
+    this.#file.symbols.push({ name, value, size, bind: STB_GLOBAL, type, other: 0, place: section });
   }
 
   #placeAtom(atom: Atom): Place {

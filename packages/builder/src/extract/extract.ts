@@ -16,12 +16,12 @@ export type Destination =
 
 /**
  * The changed functions and all that they alone need: new functions and data, strings, nameless constants, their own copies of
- * noise, their table entries. Everything else stays where it is and is referred to.
+ * noise, their table entries. The same for `more`, data that the livepatch is to have. Everything else stays where it is and is referred to.
  */
-export function select(view: ObjectView, change: Change): Selection {
+export function select(view: ObjectView, change: Change, more: Iterable<Atom> = []): Selection {
   const atoms = new Set<Atom>();
   const entries: Entry[] = [];
-  const work = [...change.changed.keys(), ...newGlobals(change)];
+  const work = [...change.changed.keys(), ...newGlobals(change), ...more];
   for (let atom = work.pop(); atom !== undefined; atom = work.pop()) {
     if (atoms.has(atom)) continue;
     atoms.add(atom);

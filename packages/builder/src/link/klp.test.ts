@@ -17,6 +17,7 @@ import {
   STB_LOCAL,
   STT_FUNC,
   STT_NOTYPE,
+  STT_OBJECT,
   writeElf,
 } from '@kmend/elf';
 import type { Resolution } from '../types.ts';
@@ -92,6 +93,20 @@ test('references move into a table an object and section, exports stay, aliases 
     if (name.startsWith('.klp.')) assert.equal(place, SHN_LIVEPATCH);
     assert.ok(!name.startsWith('alias_'));
   }
+});
+
+test('an alias of data goes too, and what it stood for is referred to', () => {
+  const { file, table } = module();
+  const data = section('.kmend.callbacks', 0);
+  const local = symbol('callbacks', data, STB_LOCAL, STT_OBJECT);
+  const alias = symbol('alias_c0', data, STB_GLOBAL, STT_OBJECT);
+  table.relocations.push({ offset: 16, type: R_X86_64_64, symbol: alias, addend: 0n });
+  file.sections.push(data);
+  // Not this one, though it lies at the same place.
+  file.symbols.push(symbol('code', data, STB_LOCAL, STT_FUNC), local, alias);
+  convertModule(file, 'alias_');
+  assert.equal(table.relocations.at(-1)?.symbol, local);
+  assert.ok(!file.symbols.includes(alias));
 });
 
 test('a name that the kernel could not read back is refused', () => {

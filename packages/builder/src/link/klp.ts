@@ -8,6 +8,7 @@ import {
   STB_GLOBAL,
   STB_LOCAL,
   STT_FUNC,
+  STT_OBJECT,
   sectionOf,
 } from '@kmend/elf';
 import { BuilderError } from '../error.ts';
@@ -50,21 +51,24 @@ export function nameReferences(file: ElfFile, resolutions: ReadonlyMap<string, R
 
 /**
  * Turns the linked module into a livepatch: references by livepatch names move into `.klp.rela.<object>.<section>` tables, and the aliases
- * that named the new functions to the registration are dropped.
+ * that named new functions and callbacks to the registration are dropped.
  */
 export function convertModule(file: ElfFile, aliasPrefix: string): void {
-  const functions = new Map<Section, ElfSymbol[]>();
+  const named = new Map<Section, ElfSymbol[]>();
   for (const symbol of file.symbols) {
     const section = sectionOf(symbol);
-    if (section === undefined || symbol.type !== STT_FUNC || symbol.name.startsWith(aliasPrefix)) continue;
-    functions.set(section, [...(functions.get(section) ?? []), symbol]);
+    const isNamed = symbol.type === STT_FUNC || symbol.type === STT_OBJECT;
+    if (section === undefined || !isNamed || symbol.name.startsWith(aliasPrefix)) continue;
+    named.set(section, [...(named.get(section) ?? []), symbol]);
   }
   const real = (symbol: ElfSymbol): ElfSymbol => {
     if (!symbol.name.startsWith(aliasPrefix)) return symbol;
     const section = sectionOf(symbol);
     const found =
-      section === undefined ? undefined : functions.get(section)?.find(({ value }) => value === symbol.value);
-    if (found === undefined) throw new BuilderError('link-failed', `the new function behind ${symbol.name} is lost`);
+      section === undefined
+        ? undefined
+        : named.get(section)?.find(({ value, type }) => value === symbol.value && type === symbol.type);
+    if (found === undefined) throw new BuilderError('link-failed', `what ${symbol.name} stands for is lost`);
     return found;
   };
   for (const section of file.sections) {

@@ -1,6 +1,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type ElfFile, readElf, SHN_UNDEF, writeElf } from '@kmend/elf';
+import { AUTHOR_INCLUDE } from '../author/header.ts';
 import { runObjtool } from '../compile/objtool.ts';
 import { BuilderError } from '../error.ts';
 import { Prelude } from '../tree/prelude.ts';
@@ -46,7 +47,7 @@ export async function linkModule(
     const source = within(`${name}.c`);
     const object = within(`${name}.o`);
     await writeFile(source, `${Prelude.naming(moduleName)}${text}`);
-    const args = [...prelude.arguments, '-c', '-o', object, source];
+    const args = [...prelude.arguments, '-I', AUTHOR_INCLUDE, '-c', '-o', object, source];
     await step(`compiling ${name}.c`, tree.kernel.compiler.command, args);
     return object;
   };
@@ -78,6 +79,8 @@ export async function linkModule(
 function checkUndefined(joined: ElfFile, expected: ReadonlySet<string>): void {
   for (const { name, place } of joined.symbols) {
     if (place !== SHN_UNDEF || expected.has(name) || name === '__this_module') continue;
+    // What the registration's calls through pointers become (arch/x86/lib/retpoline.S); vmlinux exports them.
+    if (/^__x86_indirect_thunk_r\w+$/.test(name)) continue;
     throw new BuilderError('link-failed', `the livepatch refers to ${name}, which nothing provides`);
   }
 }

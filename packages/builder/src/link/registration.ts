@@ -1,3 +1,5 @@
+import { callbackHelpers, callbackSource, phasesOf, type RegisteredCallbacks } from './callback-source.ts';
+
 /** One function of an object that the livepatch replaces, as `struct klp_func` wants it. */
 export interface RegisteredFunction {
   readonly oldName: string;
@@ -6,11 +8,18 @@ export interface RegisteredFunction {
   readonly alias: string;
 }
 
+/** What the livepatch does to one kernel object. */
+export interface RegisteredObject {
+  readonly functions: RegisteredFunction[];
+  /** In the order in which they are to be called. */
+  readonly callbacks: RegisteredCallbacks[];
+}
+
 export interface Registration {
   readonly description: string;
   readonly replace: boolean;
-  /** By object; vmlinux is `vmlinux`. */
-  readonly objects: ReadonlyMap<string, readonly RegisteredFunction[]>;
+  /** By name; vmlinux is `vmlinux`. */
+  readonly objects: ReadonlyMap<string, RegisteredObject>;
   readonly namespaces: readonly string[];
 }
 
@@ -23,19 +32,26 @@ export function registrationSource(registration: Registration): string {
     '#include <linux/kernel.h>',
     '#include <linux/livepatch.h>',
     '#include <linux/module.h>',
+    '#include <kmend/livepatch.h>',
     '',
   ];
   const objects: string[] = [];
   let number = 0;
-  for (const [object, functions] of registration.objects) {
-    const name = `kmend_funcs_${number++}`;
+  if ([...registration.objects.values()].some(({ callbacks }) => callbacks.length > 0)) lines.push(callbackHelpers);
+  for (const [object, { functions, callbacks }] of registration.objects) {
+    const name = `kmend_funcs_${number}`;
     for (const { alias } of functions) lines.push(`extern void ${alias}(void);`);
     lines.push(`static struct klp_func ${name}[] = {`);
     for (const { oldName, sympos, alias } of functions) {
       lines.push(`\t{ .old_name = ${quote(oldName)}, .new_func = ${alias}, .old_sympos = ${sympos} },`);
     }
     lines.push('\t{ }', '};');
-    objects.push(`\t{ .name = ${object === 'vmlinux' ? 'NULL' : quote(object)}, .funcs = ${name} },`);
+    lines.push(...callbackSource(callbacks, number));
+    const members = [`.name = ${object === 'vmlinux' ? 'NULL' : quote(object)}`, `.funcs = ${name}`];
+    const phases = phasesOf(callbacks).map((phase) => `.${phase} = kmend_${phase}_${number}`);
+    if (phases.length > 0) members.push(`.callbacks = { ${phases.join(', ')} }`);
+    objects.push(`\t{ ${members.join(', ')} },`);
+    number++;
   }
   lines.push(
     'static struct klp_object kmend_objects[] = {',

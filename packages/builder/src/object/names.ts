@@ -1,3 +1,5 @@
+import { CALLBACKS_SECTION } from '../author/callbacks.ts';
+
 /**
  * A name without the numbers that the compiler gives out: `foo.isra.0` -> `foo.isra`, `once.123` -> `once`; and without the counter
  * and line in the names of BTF ids (include/linux/btf_ids.h): `__BTF_ID__struct__sock__1234` -> `__BTF_ID__struct__sock__`.
@@ -29,7 +31,8 @@ const OWN_COPY = new Set([
 ]);
 
 /**
- * Data of which every copy is as good as another: source-location noise, once-flags, lock classes, conversion tables. A livepatch
+ * Data of which every copy is as good as another: source-location noise, once-flags, lock classes, conversion tables; and what is meant
+ * for the builder. A livepatch
  * carries its own; comparing it with the kernel's would tell nothing.
  */
 export function isOwnCopy(name: string, section: string): boolean {
@@ -42,6 +45,7 @@ export function isOwnCopy(name: string, section: string): boolean {
     section === '.data.once' ||
     section === '.data..once' ||
     section === '__dyndbg' ||
-    section === '.printk_index'
+    section === '.printk_index' ||
+    section === CALLBACKS_SECTION
   );
 }

@@ -63,8 +63,9 @@ function exitCode({ verdict, reviewAccepted }: Livepatch): ExitCode {
 function describe(manifest: Livepatch, out: string): string {
   const { byteProof, file } = manifest;
   const lines = [`${manifest.kind} livepatch ${manifest.id} for ${manifest.kernel.release}: ${manifest.verdict}`];
-  for (const { name, functions } of manifest.objects) {
-    lines.push(`  ${name}: ${functions.map((entry) => entry.name).join(', ')}`);
+  for (const { name, functions, callbacks = [] } of manifest.objects) {
+    const called = callbacks.map((entry) => `callbacks ${entry.name} (${entry.phases.join(', ')})`);
+    lines.push(`  ${name}: ${[...functions.map((entry) => entry.name), ...called].join(', ')}`);
   }
   lines.push(`  byte proof: ${byteProof.equal} of ${byteProof.compared} functions equal the shipped kernel`);
   for (const reason of manifest.reasons) lines.push(`  ${reason.verdict} [${reason.code}]: ${reason.message}`);
