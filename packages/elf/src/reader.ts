@@ -3,6 +3,7 @@ import {
   ET_DYN,
   ET_EXEC,
   ET_REL,
+  SHF_COMPRESSED,
   SHF_LINK_ORDER,
   SHF_RELA_LIVEPATCH,
   SHN_LORESERVE,
@@ -259,11 +260,12 @@ function readRelocations(
     }
     const relocations: Relocation[] = [];
     const { data } = own;
+    const limit = BigInt(unpackedSize(target));
     const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
     for (let at = 0; at < data.length; at += RELA_SIZE) {
       const offset = view.getBigUint64(at, true);
       const symbol = symbols[view.getUint32(at + 12, true)];
-      if (symbol === undefined || offset >= BigInt(target.size)) {
+      if (symbol === undefined || offset >= limit) {
         throw new ElfError(
           'elf-inconsistent',
           `${own.name}: entry ${at / RELA_SIZE} points outside its symbols or section`,
@@ -280,6 +282,13 @@ function readRelocations(
     else target.relocations = relocations;
   });
   return livepatch;
+}
+
+/** Relocations of a compressed section count in what it unpacks to: `ch_size` of its header (gABI, "Section Compression"). */
+function unpackedSize(section: Section): number | bigint {
+  const { data, flags, size } = section;
+  if ((flags & SHF_COMPRESSED) === 0 || data.length < 16) return size;
+  return new DataView(data.buffer, data.byteOffset, data.byteLength).getBigUint64(8, true);
 }
 
 function linkOrder(raw: readonly RawSection[], sections: readonly Section[]): void {
