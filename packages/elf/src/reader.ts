@@ -284,11 +284,16 @@ function readRelocations(
   return livepatch;
 }
 
-/** Relocations of a compressed section count in what it unpacks to: `ch_size` of its header (gABI, "Section Compression"). */
+/**
+ * Relocations of a compressed section count in what it unpacks to: `ch_size` of its header (gABI, "Section Compression"), or what
+ * stands behind `ZLIB` in the GNU tools' older way.
+ */
 function unpackedSize(section: Section): number | bigint {
-  const { data, flags, size } = section;
-  if ((flags & SHF_COMPRESSED) === 0 || data.length < 16) return size;
-  return new DataView(data.buffer, data.byteOffset, data.byteLength).getBigUint64(8, true);
+  const { data, flags, name, size } = section;
+  if (data.length < 16) return size;
+  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+  if ((flags & SHF_COMPRESSED) !== 0) return view.getBigUint64(8, true);
+  return name.startsWith('.zdebug') ? view.getBigUint64(4, false) : size;
 }
 
 function linkOrder(raw: readonly RawSection[], sections: readonly Section[]): void {

@@ -1,9 +1,12 @@
 import type { Layout, Member } from './reader.ts';
 import type { Scope } from './scope.ts';
 
+/** In the order people want to read them: what follows from something else comes last. */
+const KINDS = ['size', 'removed', 'added', 'retyped', 'resized', 'reinterpreted', 'renamed', 'moved'] as const;
+
 /** What is different about one member, or about the size of the whole. */
 export interface Difference {
-  readonly kind: 'size' | 'added' | 'removed' | 'moved' | 'resized' | 'retyped' | 'reinterpreted' | 'renamed';
+  readonly kind: (typeof KINDS)[number];
   readonly text: string;
 }
 
@@ -95,7 +98,7 @@ export function diffLayouts(before: Layout, after: Layout): Difference[] {
       differences.push({ kind: 'removed', text: `member ${member.path} removed at ${position(member)}` });
     }
   }
-  return differences;
+  return differences.sort((a, b) => KINDS.indexOf(a.kind) - KINDS.indexOf(b.kind));
 }
 
 function isSame(before: Layout, after: Layout): boolean {

@@ -34,7 +34,8 @@ function openMember(reader: TypeReader, entry: Entry): Member[] {
   const isAnonymous = aggregate !== undefined && resolved.name === undefined;
   // An empty struct marks a place (DECLARE_FLEX_ARRAY); nothing lies there.
   const inner = isAnonymous ? reader.layout(aggregate).members : [];
-  dwarf.spend(1 + inner.length);
+  // Dear, so that structs that double at every step end before they fill the memory.
+  dwarf.spend(32 * inner.length);
   const prefix = `${path}${bounds === '' ? '' : '[]'}${path === '' ? '' : '.'}`;
   const opened = inner.map((each) => ({ ...each, path: prefix + each.path, bit: bit + each.bit }));
   if (isAnonymous && bounds === '') return opened;

@@ -67,6 +67,9 @@ export interface Resolved {
 /** Deeper nesting is a loop. */
 const DEEPEST = 64;
 
+/** Characters; a prototype that names itself in its parameters doubles at every step. */
+const LONGEST_SIGNATURE = 1 << 16;
+
 const KEYWORDS: ReadonlyMap<number, string> = new Map([
   [DW_TAG_structure_type, 'struct'],
   [DW_TAG_union_type, 'union'],
@@ -144,8 +147,10 @@ export class TypeReader {
     if (type === undefined) return 'void';
     const known = this.#knownOf(type);
     if (known.signature === undefined) {
-      known.signature = this.#nested(() => this.#describe(known.resolved));
-      this.dwarf.spend(known.signature.length >> 3);
+      const signature = this.#nested(() => this.#describe(known.resolved));
+      if (signature.length > LONGEST_SIGNATURE) throw damaged('a type takes more words than any real one');
+      this.dwarf.spend(signature.length >> 1);
+      known.signature = signature;
     }
     return known.signature;
   }

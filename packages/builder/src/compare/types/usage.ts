@@ -135,6 +135,7 @@ export class Usage {
     if (type === undefined) return;
     const names = this.#targetsOf(type);
     if (names.length === 0) return;
+    this.#scope.dwarf.spend(names.length);
     const text = `${label}: ${this.#scope.reader.signature(type)}`;
     for (const name of names) {
       const edges = this.#edges.get(name);
