@@ -5,7 +5,6 @@ export const DW_UT_type = 0x02;
 export const DW_UT_partial = 0x03;
 export const DW_UT_skeleton = 0x04;
 export const DW_UT_split_compile = 0x05;
-export const DW_UT_split_type = 0x06;
 
 export const DW_TAG_array_type = 0x01;
 export const DW_TAG_enumeration_type = 0x04;
@@ -36,7 +35,6 @@ export const DW_AT_bit_offset = 0x0c;
 export const DW_AT_bit_size = 0x0d;
 export const DW_AT_stmt_list = 0x10;
 export const DW_AT_low_pc = 0x11;
-export const DW_AT_comp_dir = 0x1b;
 export const DW_AT_const_value = 0x1c;
 export const DW_AT_upper_bound = 0x2f;
 export const DW_AT_abstract_origin = 0x31;
@@ -114,7 +112,6 @@ export const DW_ATE_signed = 0x05;
 export const DW_ATE_signed_char = 0x06;
 export const DW_ATE_unsigned = 0x07;
 export const DW_ATE_unsigned_char = 0x08;
-export const DW_ATE_UTF = 0x10;
 
 export const DW_LNCT_path = 0x1;
 export const DW_LNCT_directory_index = 0x2;

@@ -36,6 +36,7 @@ import { type Cursor, damaged } from './cursor.ts';
 import { readBlock, readConstant, skipForm } from './forms.ts';
 import { readFileNames } from './lines.ts';
 import { joinSections } from './sections.ts';
+import { Strings } from './strings.ts';
 import { readUnits, type Unit } from './units.ts';
 
 /** A debugging information entry: where it is and what shape it has. Its attributes are read when they are asked for. */
@@ -60,11 +61,8 @@ export class Dwarf {
   readonly file: ElfFile;
   readonly units: readonly Unit[];
   readonly #info: Cursor;
-  readonly #strings: Cursor;
-  readonly #lineStrings: Cursor;
-  readonly #stringOffsets: Cursor;
+  readonly #strings: Strings;
   readonly #lines: Cursor;
-  readonly #known = new Map<Cursor, Map<number, string>>();
   readonly #signatures = new Map<bigint, number>();
   readonly #stringBases = new Map<Unit, number>();
   readonly #fileNames = new Map<Unit, readonly string[]>();
@@ -74,9 +72,7 @@ export class Dwarf {
     this.file = file;
     const info = joinSections(file, '.debug_info', '.debug_types');
     this.#info = info.cursor;
-    this.#strings = joinSections(file, '.debug_str').cursor;
-    this.#lineStrings = joinSections(file, '.debug_line_str').cursor;
-    this.#stringOffsets = joinSections(file, '.debug_str_offsets').cursor;
+    this.#strings = new Strings(file, (steps) => this.spend(steps));
     this.#lines = joinSections(file, '.debug_line').cursor;
     const abbreviations = joinSections(file, '.debug_abbrev').cursor;
     // A real object's entries are each looked at a few times; sixteen steps a byte is far more than that.
@@ -155,11 +151,11 @@ export class Dwarf {
     const { offsetSize } = entry.unit;
     switch (form) {
       case DW_FORM_string:
-        return this.#spendText(this.#info.text());
+        return this.#strings.inline(this.#info);
       case DW_FORM_strp:
-        return this.#textAt(this.#strings, this.#info.unsigned(offsetSize));
+        return this.#strings.at(this.#info.unsigned(offsetSize));
       case DW_FORM_line_strp:
-        return this.#textAt(this.#lineStrings, this.#info.unsigned(offsetSize));
+        return this.#strings.lineAt(this.#info.unsigned(offsetSize));
       case DW_FORM_strx:
       case DW_FORM_GNU_str_index:
         return this.#indexedText(entry.unit, this.#info.uleb());
@@ -269,9 +265,7 @@ export class Dwarf {
     const offset = this.sectionOffset(this.root(unit), DW_AT_stmt_list);
     if (offset === undefined) return [];
     this.#lines.at = offset;
-    const textIn = (section: 'line' | 'other', at: number): string =>
-      this.#textAt(section === 'line' ? this.#lineStrings : this.#strings, at);
-    return readFileNames(this.#lines, textIn, (steps) => this.spend(steps));
+    return readFileNames(this.#lines, this.#strings, (steps) => this.spend(steps));
   }
 
   #noEntry(offset: number): never {
@@ -368,26 +362,6 @@ export class Dwarf {
     return at;
   }
 
-  #textAt(section: Cursor, offset: number): string {
-    let known = this.#known.get(section);
-    if (known === undefined) {
-      known = new Map();
-      this.#known.set(section, known);
-    }
-    let text = known.get(offset);
-    if (text === undefined) {
-      section.at = offset;
-      text = this.#spendText(section.text());
-      known.set(offset, text);
-    }
-    return text;
-  }
-
-  #spendText(text: string): string {
-    this.spend(text.length >> 3);
-    return text;
-  }
-
   /** DWARF 5, 7.26: the unit says where its own offsets begin. */
   #indexedText(unit: Unit, index: number): string {
     let base = this.#stringBases.get(unit);
@@ -397,8 +371,6 @@ export class Dwarf {
       base = this.sectionOffset(this.root(unit), DW_AT_str_offsets_base) ?? header;
       this.#stringBases.set(unit, base);
     }
-    const offsets = this.#stringOffsets;
-    offsets.at = base + index * unit.offsetSize;
-    return this.#textAt(this.#strings, offsets.unsigned(unit.offsetSize));
+    return this.#strings.indexed(unit, base, index);
   }
 }

@@ -1,15 +1,13 @@
 import { DW_FORM_line_strp, DW_FORM_string, DW_FORM_strp, DW_LNCT_directory_index, DW_LNCT_path } from './constants.ts';
 import { type Cursor, damaged } from './cursor.ts';
 import { type FieldSizes, fixedSize, readConstant, skipForm } from './forms.ts';
-
-/** Text at an offset of .debug_line_str (`line`) or .debug_str. */
-type TextIn = (section: 'line' | 'other', offset: number) => string;
+import type { Strings } from './strings.ts';
 
 /**
  * The file names of a line table's header (DWARF 5, 6.2.4), by the numbers that `DW_AT_decl_file` uses: from 0 in version 5, from
  * 1 before. Each with its directory, unless that is the one the compiler ran in.
  */
-export function readFileNames(cursor: Cursor, textIn: TextIn, spend: (steps: number) => void): string[] {
+export function readFileNames(cursor: Cursor, strings: Strings, spend: (steps: number) => void): string[] {
   const offsetSize = cursor.u32() === 0xffff_ffff ? 8 : 4;
   if (offsetSize === 8) cursor.take(8);
   const version = cursor.u16();
@@ -22,8 +20,8 @@ export function readFileNames(cursor: Cursor, textIn: TextIn, spend: (steps: num
   cursor.take(Math.max(opcodes - 1, 0));
   if (version < 5) return readLists(cursor, spend);
   const sizes: FieldSizes = { version, offsetSize, addressSize: 8 };
-  const directories = readTable(cursor, sizes, textIn, spend);
-  const files = readTable(cursor, sizes, textIn, spend);
+  const directories = readTable(cursor, sizes, strings, spend);
+  const files = readTable(cursor, sizes, strings, spend);
   return files.map(({ path, directory }) => inDirectory(directory === 0 ? '' : directories[directory]?.path, path));
 }
 
@@ -50,7 +48,7 @@ interface FileEntry {
 }
 
 /** Version 5: a table that says by itself what columns it has. */
-function readTable(cursor: Cursor, sizes: FieldSizes, textIn: TextIn, spend: (steps: number) => void): FileEntry[] {
+function readTable(cursor: Cursor, sizes: FieldSizes, strings: Strings, spend: (steps: number) => void): FileEntry[] {
   const columns = Array.from({ length: cursor.u8() }, () => ({ content: cursor.uleb(), form: cursor.uleb() }));
   const entries: FileEntry[] = [];
   for (let left = cursor.uleb(); left > 0; left--) {
@@ -58,7 +56,7 @@ function readTable(cursor: Cursor, sizes: FieldSizes, textIn: TextIn, spend: (st
     let path = '';
     let directory = 0;
     for (const { content, form } of columns) {
-      if (content === DW_LNCT_path) path = readPath(cursor, form, sizes, textIn);
+      if (content === DW_LNCT_path) path = readPath(cursor, form, sizes, strings);
       else if (content === DW_LNCT_directory_index) directory = Number(readConstant(cursor, form) ?? 0n);
       else skipForm(cursor, form, sizes);
     }
@@ -67,12 +65,13 @@ function readTable(cursor: Cursor, sizes: FieldSizes, textIn: TextIn, spend: (st
   return entries;
 }
 
-function readPath(cursor: Cursor, form: number, sizes: FieldSizes, textIn: TextIn): string {
+function readPath(cursor: Cursor, form: number, sizes: FieldSizes, strings: Strings): string {
   if (form === DW_FORM_string) return cursor.text();
   if (form !== DW_FORM_line_strp && form !== DW_FORM_strp) {
     throw damaged(`a file name of a line table has form 0x${form.toString(16)}`);
   }
-  return textIn(form === DW_FORM_line_strp ? 'line' : 'other', cursor.unsigned(fixedSize(form, sizes)));
+  const offset = cursor.unsigned(fixedSize(form, sizes));
+  return form === DW_FORM_line_strp ? strings.lineAt(offset) : strings.at(offset);
 }
 
 function inDirectory(directory: string | undefined, name: string): string {

@@ -12,7 +12,7 @@ import {
 } from '../../dwarf/constants.ts';
 import type { Dwarf, Entry } from '../../dwarf/index.ts';
 import { canReinterpret } from './layouts.ts';
-import type { Kind, TypeOffset } from './reader.ts';
+import type { Kind, TypeOffset } from './model.ts';
 import type { Scope } from './scope.ts';
 
 /** A function or variable that is declared otherwise than before. */

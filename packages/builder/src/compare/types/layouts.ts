@@ -1,4 +1,4 @@
-import type { Layout, Member } from './reader.ts';
+import type { Layout, Member } from './model.ts';
 import type { Scope } from './scope.ts';
 
 /** In the order people want to read them: what follows from something else comes last. */

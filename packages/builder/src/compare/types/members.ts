@@ -12,7 +12,8 @@ import {
 } from '../../dwarf/constants.ts';
 import { Cursor, damaged } from '../../dwarf/cursor.ts';
 import type { Dwarf, Entry } from '../../dwarf/index.ts';
-import { isAggregate, type Member, type TypeReader } from './reader.ts';
+import { isAggregate, type Member } from './model.ts';
+import type { TypeReader } from './reader.ts';
 
 /** The members of a struct or union, with anonymous structs and unions opened up. */
 export function readMembers(reader: TypeReader, aggregate: Entry): Member[] {

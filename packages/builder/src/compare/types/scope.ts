@@ -9,7 +9,8 @@ import {
   DW_TAG_variable,
 } from '../../dwarf/constants.ts';
 import type { Dwarf, Entry, Unit } from '../../dwarf/index.ts';
-import { isAggregate, TypeReader } from './reader.ts';
+import { isAggregate } from './model.ts';
+import { TypeReader } from './reader.ts';
 
 /** What one translation unit declares at file scope, by name. */
 export class Scope {

@@ -11,7 +11,7 @@ import {
   DW_TAG_subroutine_type,
 } from '../../dwarf/constants.ts';
 import type { Entry } from '../../dwarf/index.ts';
-import { isAggregate, type Resolved, type TypeOffset } from './reader.ts';
+import { isAggregate, type Resolved, type TypeOffset } from './model.ts';
 import type { References } from './references.ts';
 import type { Scope } from './scope.ts';
 
