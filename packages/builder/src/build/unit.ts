@@ -4,7 +4,7 @@ import { errorCode } from '@kmend/base';
 import { sha256 } from '@kmend/base/node';
 import { readElf, SHN_UNDEF, writeElf } from '@kmend/elf';
 import { type Change, compareUnit } from '../compare/compare.ts';
-import { compareTypes } from '../compare/types.ts';
+import { checkTypes } from '../compare/types.ts';
 import { type CompiledUnit, type CompileInput, compileUnit, includedFiles, objectKey } from '../compile/compile.ts';
 import { runObjtool } from '../compile/objtool.ts';
 import { BuilderError } from '../error.ts';
@@ -143,13 +143,12 @@ class UnitBuilder {
     const functions = [...change.changed.values()].map((atom) => atom.symbol?.name ?? '');
     const provides = newGlobals(change);
     if (functions.length + provides.length + change.reasons.length === 0) return { outcome: this.#nothing() };
-    const { run, signal } = this.#context.edges;
-    const types = compareTypes(run, unit.source, stockObject.object, patchedObject.object, signal);
-    // Awaited below; a failure before that must not end the process.
-    types.catch(() => {});
     const proof = await this.#prove(stockObject, facts, scratch);
     if (reached && proof.equal.length === 0) return { outcome: this.#nothing() };
-    const reasons: Reason[] = [...change.reasons, ...proofReasons(unit, proof, functions), ...(await types)];
+    const added = [...change.added].flatMap(({ kind, symbol }) => (kind === 'function' ? (symbol?.name ?? []) : []));
+    const callersRebuilt = patched.headers.size > 0;
+    const types = checkTypes(unit.source, stock.file, after.file, { changed: functions, added, callersRebuilt });
+    const reasons: Reason[] = [...change.reasons, ...proofReasons(unit, proof, functions), ...types];
     const outcome: UnitOutcome = {
       ...this.#nothing(),
       reasons,

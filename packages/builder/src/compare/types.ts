@@ -12,6 +12,11 @@ import { typeKey, Usage, type Users } from './types/usage.ts';
 export interface LivepatchFunctions {
   readonly changed: readonly string[];
   readonly added: readonly string[];
+  /**
+   * Every unit that can include a changed header is built and compared too: callers of a function that the header declares
+   * otherwise than before are then changed, and so replaced as well.
+   */
+  readonly callersRebuilt?: boolean;
 }
 
 const SHOWN = 8;
@@ -43,7 +48,8 @@ export function compareTypes(source: string, original: Dwarf, patched: Dwarf, fu
   return pairs.flatMap(([before, after]) => {
     // Of several units, those that the livepatch changes nothing in are as they were.
     const isConcerned = pairs.length === 1 || [...livepatch].some((name) => after.functions.has(name));
-    return isConcerned ? new UnitTypes(source, before, after, livepatch).reasons() : [];
+    if (!isConcerned) return [];
+    return new UnitTypes(source, before, after, livepatch, functions.callersRebuilt === true).reasons();
   });
 }
 
@@ -53,14 +59,22 @@ class UnitTypes {
   readonly #patched: Scope;
   readonly #livepatch: ReadonlySet<string>;
   readonly #references: References;
+  readonly #callersRebuilt: boolean;
   #usage: Usage | undefined;
 
-  constructor(source: string, original: Scope, patched: Scope, livepatch: ReadonlySet<string>) {
+  constructor(
+    source: string,
+    original: Scope,
+    patched: Scope,
+    livepatch: ReadonlySet<string>,
+    callersRebuilt: boolean,
+  ) {
     this.#source = source;
     this.#original = original;
     this.#patched = patched;
     this.#livepatch = livepatch;
     this.#references = references(patched.dwarf.file);
+    this.#callersRebuilt = callersRebuilt;
   }
 
   reasons(): Reason[] {
@@ -134,9 +148,13 @@ class UnitTypes {
     const names = new Set([...this.#livepatch, ...this.#referenced()]);
     return comparePrototypes(this.#original, this.#patched, names).map(({ name, before, after, compatible }) => {
       const message = `${name}, which other units use, changes from ${before} to ${after}`;
-      return compatible
-        ? this.#review('prototype-changed', message, name)
-        : this.#refusal('prototype-changed', message, name);
+      if (compatible) return this.#review('prototype-changed', message, name);
+      // Modules that were not built here may use an export.
+      if (!this.#callersRebuilt || isExported(this.#original.dwarf.file, name)) {
+        return this.#refusal('prototype-changed', message, name);
+      }
+      const all = `${message}; all its callers have to be part of the livepatch`;
+      return this.#review('prototype-changed', all, name);
     });
   }
 
@@ -162,6 +180,12 @@ class UnitTypes {
   #review(code: string, message: string, symbol: string): Reason {
     return { code, verdict: 'needs-review', message, source: this.#source, symbol };
   }
+}
+
+/** `EXPORT_SYMBOL` leaves these names (include/linux/export.h; since 6.4 include/linux/export-internal.h takes the other). */
+function isExported(file: ElfFile, name: string): boolean {
+  const marks = new Set([`__ksymtab_${name}`, `__export_symbol_${name}`]);
+  return file.symbols.some((symbol) => marks.has(symbol.name));
 }
 
 function listUsers(functions: Users['functions']): string {

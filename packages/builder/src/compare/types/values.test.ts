@@ -7,10 +7,10 @@ import { compareTypes } from '../types.ts';
 
 const SOURCE = 'net/unit.c';
 
-async function compare(before: string, after: string, changed: string[]): Promise<Reason[]> {
+async function compare(before: string, after: string, changed: string[], callersRebuilt = false): Promise<Reason[]> {
   const [original, patched] = [readDwarf(await elfOf(before, ['-g'])), readDwarf(await elfOf(after, ['-g']))];
   assert.ok(original !== undefined && patched !== undefined);
-  return compareTypes(SOURCE, original, patched, { changed, added: [] });
+  return compareTypes(SOURCE, original, patched, { changed, added: [], callersRebuilt });
 }
 
 const verdicts = (reasons: readonly Reason[]): string[][] =>
@@ -117,6 +117,18 @@ test('a called function that is declared otherwise is refused', async () => {
   const reasons = await compare(text('int', 'x'), text('int, int', 'x, 2'), ['use']);
   assert.deepEqual(verdicts(reasons), [['prototype-changed', 'refused', 'far']]);
   assert.match(message(reasons), /far, which other units use, changes from int \(int\) to int \(int, int\)/);
+});
+
+test('where all callers are built too, a changed prototype needs review, but not that of an export', async () => {
+  const text = (parameters: string, more = ''): string => `int use(${parameters}) { return a; } ${more}`;
+  const reasons = await compare(text('int a'), text('int a, int b'), ['use'], true);
+  assert.deepEqual(verdicts(reasons), [['prototype-changed', 'needs-review', 'use']]);
+  assert.match(message(reasons), /all its callers have to be part of the livepatch/);
+  for (const mark of ['__ksymtab_use', '__export_symbol_use']) {
+    const exported = `void *${mark} = use;`;
+    const refused = await compare(text('int a', exported), text('int a, int b', exported), ['use'], true);
+    assert.deepEqual(verdicts(refused), [['prototype-changed', 'refused', 'use']], mark);
+  }
 });
 
 test('a variable that changes its type is refused where a function of the livepatch uses it', async () => {
