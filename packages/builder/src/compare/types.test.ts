@@ -140,6 +140,10 @@ test('variables that only the code refers to, results of called functions and in
       'static inline int get(void *p) { struct conf *c = p; take(c->limit); return c->limit; } int use(void *p) { return get(p); }',
       /use \(c: struct conf \*\)/,
     ],
+    [
+      'static inline struct conf *of(void *p) { take(1); return p; } int use(void *p) { return of(p)->limit; }',
+      /use \(its result: struct conf \*\)/,
+    ],
     ['int use(void *p) { if (p) { struct conf *in = p; take(in->limit); } return 0; }', /use \(in: struct conf \*\)/],
   ] as const) {
     const reasons = await compare(

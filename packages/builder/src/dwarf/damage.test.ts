@@ -155,6 +155,7 @@ test('types that are made of themselves are damaged, and so is what refers to it
     if (benign.has(what)) assert.deepEqual(use(), [], what);
     else if (/typedef|outside|header|unknown|holds|back/.test(what))
       assert.throws(use, { code: 'dwarf-damaged' }, what);
+    if (what === 'a sibling that goes back') assert.throws(use, { message: /says that \d+ follows/ });
     survives(file, file, what);
   }
 });
@@ -184,13 +185,16 @@ test('prototypes that double at every step are damaged, not endless', async () =
     .uleb128 5; .uleb128 0x24; .byte 0; .uleb128 3; .uleb128 8; .uleb128 0; .uleb128 0
     .uleb128 6; .uleb128 0x13; .byte 1; .uleb128 3; .uleb128 8; .uleb128 0; .uleb128 0
     .uleb128 7; .uleb128 0x0d; .byte 0; .uleb128 3; .uleb128 8; .uleb128 0x49; .uleb128 0x13; .uleb128 0; .uleb128 0`;
-  const types = Array.from({ length: 50 }, (_, index) => {
-    const inner = index === 0 ? 'base' : `f${index - 1}`;
-    return `f${index}: .uleb128 2; .uleb128 4; .long ${inner} - unit; .uleb128 4; .long ${inner} - unit; .byte 0`;
-  });
-  const struct = '.uleb128 6; .string "ops"; .uleb128 7; .string "f"; .long f49 - unit; .byte 0';
-  const file = await byHand(abbreviations, `base: .uleb128 5; .string "int"; ${types.join('\n')}\n${struct}`);
-  assert.equal(survives(file, file, 'doubling prototypes'), true);
+  // Sixteen steps take more words than any real type, fifty more than any memory.
+  for (const steps of [16, 50]) {
+    const types = Array.from({ length: steps }, (_, index) => {
+      const inner = index === 0 ? 'base' : `f${index - 1}`;
+      return `f${index}: .uleb128 2; .uleb128 4; .long ${inner} - unit; .uleb128 4; .long ${inner} - unit; .byte 0`;
+    });
+    const struct = `.uleb128 6; .string "ops"; .uleb128 7; .string "f"; .long f${steps - 1} - unit; .byte 0`;
+    const file = await byHand(abbreviations, `base: .uleb128 5; .string "int"; ${types.join('\n')}\n${struct}`);
+    assert.equal(survives(file, file, `prototypes doubled ${steps} times`), true);
+  }
 });
 
 test('compressed sections that lie about their size are damaged', async () => {

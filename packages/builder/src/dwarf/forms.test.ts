@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Scope } from '../compare/types/scope.ts';
 import { elfOf } from '../testing/gcc.ts';
 import {
   DW_AT_byte_size,
@@ -107,3 +108,53 @@ for (const [name, reference] of combinations) {
     assert.equal(dwarf.reference(variable, DW_AT_type)?.offset, base.offset);
   });
 }
+
+/**
+ * A type in a unit of its own, as Clang has it: the unit that uses it declares it with its signature; another variable refers across the
+ * sections. The type unit's section is a COMDAT of the same name.
+ */
+const TWO_SECTIONS = `
+  .section .debug_abbrev,"",@progbits
+  .uleb128 1; .uleb128 0x11; .byte 1; .uleb128 0; .uleb128 0
+  .uleb128 2; .uleb128 0x41; .byte 1; .uleb128 0; .uleb128 0
+  .uleb128 3; .uleb128 0x13; .byte 0; .uleb128 0x03; .uleb128 0x08; .uleb128 0x0b; .uleb128 0x0b; .uleb128 0; .uleb128 0
+  .uleb128 4; .uleb128 0x13; .byte 0; .uleb128 0x3c; .uleb128 0x19; .uleb128 0x69; .uleb128 0x20; .uleb128 0; .uleb128 0
+  .uleb128 5; .uleb128 0x34; .byte 0; .uleb128 0x49; .uleb128 0x13; .uleb128 0x03; .uleb128 0x08; .uleb128 0; .uleb128 0
+  .uleb128 6; .uleb128 0x34; .byte 0; .uleb128 0x49; .uleb128 0x10; .uleb128 0x03; .uleb128 0x08; .uleb128 0; .uleb128 0
+  .byte 0
+  .section .debug_info,"",@progbits
+unit: .long unitend - 1f
+1: .value 5
+  .byte 1, 8
+  .long .debug_abbrev
+  .uleb128 1
+declared: .uleb128 4; .quad 0x1122334455667788
+  .uleb128 5; .long declared - unit; .string "by_signature"
+  .uleb128 6; .long type; .string "across"
+  .uleb128 6; .long type; .string "last"
+  .byte 0
+unitend:
+  .section .debug_info,"G",@progbits,group,comdat
+own: .long ownend - 1f
+1: .value 5
+  .byte 2, 8
+  .long .debug_abbrev
+  .quad 0x1122334455667788
+  .long type - own
+  .uleb128 2
+type: .uleb128 3; .string "item"; .byte 24
+  .byte 0
+ownend:
+`;
+
+test('a type in a section of its own is found by signature and across sections', async () => {
+  const dwarf = readDwarf(await elfOf(TWO_SECTIONS, [], 'hand.s'));
+  assert.ok(dwarf?.units[0] !== undefined);
+  const scope = new Scope(dwarf, dwarf.units[0]);
+  assert.deepEqual([...scope.variables.keys()], ['by_signature', 'across', 'last']);
+  for (const [variable] of scope.variables.values()) {
+    assert.ok(variable !== undefined);
+    const type = scope.reader.typeOf(variable);
+    assert.deepEqual([scope.reader.signature(type), scope.reader.size(type)], ['struct item', 24]);
+  }
+});
