@@ -97,10 +97,19 @@ export class Cursor {
   /** A string that ends at a NUL. */
   text(): string {
     const start = this.at;
-    const end = this.bytes.subarray(start, start + LONGEST_STRING).indexOf(0);
-    if (end === -1) throw damaged(`a string at ${this.name}+${start} has no end`);
-    this.at = start + end + 1;
-    return this.bytes.toString('latin1', start, start + end);
+    const end = this.skipText();
+    return this.bytes.toString('latin1', start, end);
+  }
+
+  /** Moves behind a string; returns where its NUL is. */
+  skipText(): number {
+    const { at: start, bytes } = this;
+    const limit = Math.min(bytes.length, start + LONGEST_STRING);
+    let end = start;
+    while (end < limit && bytes[end] !== 0) end++;
+    if (end >= limit) throw damaged(`a string at ${this.name}+${start} has no end`);
+    this.at = end + 1;
+    return end;
   }
 
   #leb(): { readonly value: bigint; readonly bits: number; readonly last: number } {

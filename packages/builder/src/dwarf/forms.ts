@@ -135,7 +135,7 @@ export function skipForm(cursor: Cursor, form: number, unit: FieldSizes): void {
       readBlock(cursor, form);
       return;
     case DW_FORM_string:
-      cursor.text();
+      cursor.skipText();
       return;
     case DW_FORM_indirect: {
       const real = cursor.uleb();

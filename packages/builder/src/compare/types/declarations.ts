@@ -71,7 +71,7 @@ function describe({ reader }: Scope, type: TypeOffset): Described {
 
 function isCompatible(old: Described | undefined, now: Described | undefined): boolean {
   if (old === undefined || now === undefined || old.size !== now.size) return false;
-  return old.type === now.type || canReinterpret(old, now);
+  return old.type === now.type || canReinterpret(old.kind, now.kind);
 }
 
 /** The named variables at file scope, where they have another type than before. */

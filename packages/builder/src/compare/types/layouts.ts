@@ -1,4 +1,4 @@
-import type { Layout, Member } from './model.ts';
+import type { Kind, Layout, Member } from './model.ts';
 import type { Scope } from './scope.ts';
 
 /** In the order people want to read them: what follows from something else comes last. */
@@ -22,11 +22,13 @@ export interface ChangedLayout {
 export function compareLayouts(original: Scope, patched: Scope): ChangedLayout[] {
   const found = new Map<string, readonly Difference[]>();
   const held = new Map<string, string[]>();
+  const canStay: CanStay = (old, now) =>
+    canReinterpret(original.reader.kind(old.typeOffset), patched.reader.kind(now.typeOffset));
   for (const [name, entry] of original.aggregates) {
     const counterpart = patched.aggregates.get(name);
     if (counterpart === undefined) continue;
     const after = patched.reader.layout(counterpart);
-    const differences = diffLayouts(original.reader.layout(entry), after);
+    const differences = diffLayouts(original.reader.layout(entry), after, canStay);
     if (differences.length === 0) continue;
     found.set(name, differences);
     held.set(
@@ -66,8 +68,11 @@ function holdersOf(name: string, direct: ReadonlyMap<string, readonly string[]>)
   return [...all].sort();
 }
 
+/** Whether values that are there can be read as the new type. */
+type CanStay = (old: Member, now: Member) => boolean;
+
 /** Member by member, by name and by place. */
-export function diffLayouts(before: Layout, after: Layout): Difference[] {
+function diffLayouts(before: Layout, after: Layout, canStay: CanStay): Difference[] {
   if (isSame(before, after)) return [];
   const differences: Difference[] = [];
   if (before.size !== after.size) {
@@ -78,7 +83,7 @@ export function diffLayouts(before: Layout, after: Layout): Difference[] {
   for (const member of after.members) {
     const old = oldNames.get(member.path);
     if (old !== undefined) {
-      const difference = diffMember(old, member);
+      const difference = diffMember(old, member, canStay);
       if (difference !== undefined) differences.push(difference);
       continue;
     }
@@ -117,7 +122,7 @@ function isSame(before: Layout, after: Layout): boolean {
   );
 }
 
-function diffMember(old: Member, member: Member): Difference | undefined {
+function diffMember(old: Member, member: Member, canStay: CanStay): Difference | undefined {
   const { path } = member;
   if (old.bit !== member.bit) {
     return { kind: 'moved', text: `member ${path} moved from ${position(old)} to ${position(member)}` };
@@ -130,14 +135,14 @@ function diffMember(old: Member, member: Member): Difference | undefined {
     return { kind: 'resized', text: `member ${path} at ${position(member)}: ${sizes}` };
   }
   if (old.type === member.type) return undefined;
-  return { kind: canReinterpret(old, member) ? 'reinterpreted' : 'retyped', text: types };
+  return { kind: canStay(old, member) ? 'reinterpreted' : 'retyped', text: types };
 }
 
 /** Values of the one type are values of the other, if perhaps with another meaning: integers of one size; pointers that say less or more. */
-export function canReinterpret(old: Pick<Member, 'kind'>, now: Pick<Member, 'kind'>): boolean {
-  if (old.kind === 'integer') return now.kind === 'integer';
-  const isPointer = (kind: Member['kind']): boolean => kind === 'pointer' || kind === 'void-pointer';
-  return isPointer(old.kind) && isPointer(now.kind) && (old.kind === 'void-pointer' || now.kind === 'void-pointer');
+export function canReinterpret(old: Kind, now: Kind): boolean {
+  if (old === 'integer') return now === 'integer';
+  const isPointer = (kind: Kind): boolean => kind === 'pointer' || kind === 'void-pointer';
+  return isPointer(old) && isPointer(now) && (old === 'void-pointer' || now === 'void-pointer');
 }
 
 function byPath(layout: Layout): Map<string, Member> {

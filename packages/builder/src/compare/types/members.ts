@@ -17,13 +17,14 @@ import type { TypeReader } from './reader.ts';
 
 /** The members of a struct or union, with anonymous structs and unions opened up. */
 export function readMembers(reader: TypeReader, aggregate: Entry): Member[] {
-  return reader.dwarf
-    .children(aggregate)
-    .filter(({ abbreviation }) => abbreviation.tag === DW_TAG_member)
-    .flatMap((member) => openMember(reader, member));
+  const members: Member[] = [];
+  for (const child of reader.dwarf.children(aggregate)) {
+    if (child.abbreviation.tag === DW_TAG_member) addMember(reader, child, members);
+  }
+  return members;
 }
 
-function openMember(reader: TypeReader, entry: Entry): Member[] {
+function addMember(reader: TypeReader, entry: Entry, members: Member[]): void {
   const { dwarf } = reader;
   const path = dwarf.text(entry, DW_AT_name) ?? '';
   const typeOffset = dwarf.referenceOffset(entry, DW_AT_type);
@@ -33,24 +34,23 @@ function openMember(reader: TypeReader, entry: Entry): Member[] {
   const { resolved, bounds } = reader.element(typeOffset);
   const aggregate = isAggregate(resolved.entry) ? resolved.entry : undefined;
   const isAnonymous = aggregate !== undefined && resolved.name === undefined;
-  // An empty struct marks a place (DECLARE_FLEX_ARRAY); nothing lies there.
-  const inner = isAnonymous ? reader.layout(aggregate).members : [];
+  if (!isAnonymous || bounds !== '') {
+    members.push({
+      path,
+      bit,
+      bits: bitSize ?? size * 8,
+      // What is in an array of anonymous structs is compared member by member.
+      type: isAnonymous ? `anonymous ${bounds}` : reader.signature(typeOffset),
+      embeds: aggregate === undefined ? undefined : resolved.name,
+      typeOffset,
+    });
+  }
+  if (!isAnonymous) return;
+  const inner = reader.layout(aggregate).members;
   // Dear, so that structs that double at every step end before they fill the memory.
   dwarf.spend(32 * inner.length);
   const prefix = `${path}${bounds === '' ? '' : '[]'}${path === '' ? '' : '.'}`;
-  const opened = inner.map((each) => ({ ...each, path: prefix + each.path, bit: bit + each.bit }));
-  if (isAnonymous && bounds === '') return opened;
-  const whole: Member = {
-    path,
-    bit,
-    bits: bitSize ?? size * 8,
-    // What is in an array of anonymous structs is compared member by member.
-    type: isAnonymous ? `anonymous ${bounds}` : reader.signature(typeOffset),
-    kind: reader.kind(typeOffset),
-    ...(aggregate === undefined || resolved.name === undefined ? {} : { embeds: resolved.name }),
-    typeOffset,
-  };
-  return [whole, ...opened];
+  for (const each of inner) members.push({ ...each, path: prefix + each.path, bit: bit + each.bit });
 }
 
 /** DWARF 5, 5.7.6; and the way of version 3 to count a bit-field from the most significant bit of its storage unit. */

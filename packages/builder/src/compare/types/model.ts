@@ -16,9 +16,8 @@ export interface Member {
   readonly bits: number;
   /** Its type without typedefs and qualifiers. */
   readonly type: string;
-  readonly kind: Kind;
   /** The named type that it is, or is an array of: laid out inside the whole. */
-  readonly embeds?: string;
+  readonly embeds: string | undefined;
   readonly typeOffset: TypeOffset;
 }
 
