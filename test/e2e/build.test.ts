@@ -137,6 +137,21 @@ test('what would break live objects or never take effect is refused by its reaso
   }
 });
 
+test("Debian's own change of struct eventpoll is refused, with the members and the functions named", async () => {
+  const versions = ['--from', '6.1.170-3', '--to', '6.1.176-1', '--path', 'fs/eventpoll.c'];
+  await operator.kmend('fix', 'import', '--id', 'eventpoll', ...versions);
+  const result = await build('--fix', 'eventpoll');
+  assert.equal(result.exitCode, 3, result.stderr);
+  const reasons = result.manifest.reasons.filter(({ code }) => code.startsWith('type-'));
+  assert.deepEqual(
+    reasons.map(({ code, verdict, source, symbol }) => [code, verdict, source, symbol]),
+    [['type-layout-changed', 'refused', 'fs/eventpoll.c', 'struct eventpoll']],
+  );
+  const said = reasons[0]?.message ?? '';
+  assert.match(said, /size 176 -> 200; member rcu added at 176; member napi_id moved from 172 to 192/);
+  assert.match(said, /ep_free \(ep: struct eventpoll \*\)/);
+});
+
 test('a change of locking needs a person, who can accept it', async () => {
   const patch = await patchOf(SOURCE, (text) =>
     text.replace('kfree(opt);', 'rcu_read_lock(); rcu_read_unlock(); kfree(opt);'),

@@ -20,6 +20,7 @@ export type BuilderErrorCode =
   | 'source-unsupported'
   | 'header-too-wide'
   | 'object-unsupported'
+  | 'dwarf-damaged'
   | 'link-failed'
   | 'output-exists'
   | 'kernel-damaged';

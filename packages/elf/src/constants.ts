@@ -24,6 +24,8 @@ export const SHF_INFO_LINK = 0x40;
 /** sh_link names the section this one's order follows. */
 export const SHF_LINK_ORDER = 0x80;
 export const SHF_GROUP = 0x200;
+/** The content begins with an `Elf64_Chdr`. */
+export const SHF_COMPRESSED = 0x800;
 /** include/uapi/linux/elf.h: relocations that livepatch applies itself. */
 export const SHF_RELA_LIVEPATCH = 0x0010_0000;
 

@@ -3,6 +3,7 @@ import {
   ET_DYN,
   ET_EXEC,
   ET_REL,
+  SHF_COMPRESSED,
   SHF_LINK_ORDER,
   SHF_RELA_LIVEPATCH,
   SHN_LORESERVE,
@@ -259,11 +260,12 @@ function readRelocations(
     }
     const relocations: Relocation[] = [];
     const { data } = own;
+    const limit = BigInt(unpackedSize(target));
     const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
     for (let at = 0; at < data.length; at += RELA_SIZE) {
       const offset = view.getBigUint64(at, true);
       const symbol = symbols[view.getUint32(at + 12, true)];
-      if (symbol === undefined || offset >= BigInt(target.size)) {
+      if (symbol === undefined || offset >= limit) {
         throw new ElfError(
           'elf-inconsistent',
           `${own.name}: entry ${at / RELA_SIZE} points outside its symbols or section`,
@@ -280,6 +282,18 @@ function readRelocations(
     else target.relocations = relocations;
   });
   return livepatch;
+}
+
+/**
+ * Relocations of a compressed section count in what it unpacks to: `ch_size` of its header (gABI, "Section Compression"), or what
+ * stands behind `ZLIB` in the GNU tools' older way.
+ */
+function unpackedSize(section: Section): number | bigint {
+  const { data, flags, name, size } = section;
+  if (data.length < 16) return size;
+  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+  if ((flags & SHF_COMPRESSED) !== 0) return view.getBigUint64(8, true);
+  return name.startsWith('.zdebug') ? view.getBigUint64(4, false) : size;
 }
 
 function linkOrder(raw: readonly RawSection[], sections: readonly Section[]): void {

@@ -6,7 +6,7 @@ import { readElf, SHN_UNDEF, writeElf } from '@kmend/elf';
 import { type DeclaredCallbacks, declaredCallbacks } from '../author/callbacks.ts';
 import { shadowReasons } from '../author/shadow.ts';
 import { type Change, compareUnit } from '../compare/compare.ts';
-import { compareTypes } from '../compare/types.ts';
+import { checkTypes } from '../compare/types.ts';
 import { type CompiledUnit, type CompileInput, compileUnit, includedFiles, objectKey } from '../compile/compile.ts';
 import { runObjtool } from '../compile/objtool.ts';
 import { BuilderError } from '../error.ts';
@@ -147,17 +147,16 @@ class UnitBuilder {
     const provides = newGlobals(change);
     const isEmpty = functions.length + provides.length + callbacks.declared.length === 0;
     if (isEmpty && change.reasons.length === 0) return { outcome: this.#nothing() };
-    const { run, signal } = this.#context.edges;
-    const types = compareTypes(run, unit.source, stockObject.object, patchedObject.object, signal);
-    // Awaited below; a failure before that must not end the process.
-    types.catch(() => {});
     const proof = await this.#prove(stockObject, facts, scratch);
     if (reached && proof.equal.length === 0) return { outcome: this.#nothing() };
+    const added = [...change.added].flatMap(({ kind, symbol }) => (kind === 'function' ? (symbol?.name ?? []) : []));
+    const callersRebuilt = patched.headers.size > 0;
+    const types = checkTypes(unit.source, stock.file, after.file, { changed: functions, added, callersRebuilt });
     const reasons: Reason[] = [
       ...change.reasons,
       ...callbacks.reasons,
       ...proofReasons(unit, proof, functions),
-      ...(await types),
+      ...types,
     ];
     const outcome: UnitOutcome = {
       ...this.#nothing(),

@@ -1,7 +1,7 @@
 import { SHF_WRITE, STB_LOCAL } from '@kmend/elf';
 import { isBranch } from '../object/branch.ts';
 import type { Atom, ObjectView } from '../object/view.ts';
-import { isTraced } from './rules.ts';
+import { isReplaceableCode, isTraced } from './rules.ts';
 
 /**
  * Changed parts that cannot be replaced, but of which the livepatch can have its own, when everything that uses them comes along:
@@ -52,14 +52,14 @@ function isHidden(view: ObjectView, atom: Atom): boolean {
   return (
     atom.kind === 'function' &&
     atom.symbol?.bind === STB_LOCAL &&
-    atom.section.name.startsWith('.text') &&
+    isReplaceableCode(atom.section) &&
     !isTraced(view, atom)
   );
 }
 
 /** Whether a user of a carried part can be replaced, or be carried along itself. */
 export function canComeAlong(original: ObjectView, user: Atom): boolean {
-  return user.section.name.startsWith('.text') && (isTraced(original, user) || isHidden(original, user));
+  return isReplaceableCode(user.section) && (isTraced(original, user) || isHidden(original, user));
 }
 
 interface User {

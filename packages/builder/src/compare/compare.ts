@@ -119,8 +119,7 @@ function checkWholeSections(
   const fresh = prints(patched, after);
   for (const name of new Set([...old.keys(), ...fresh.keys()])) {
     if (old.get(name) === fresh.get(name)) continue;
-    if (/^\.(?:init|exit|ref|initcall|con_initcall)/.test(name))
-      reasons.review('init-changed', `${name} changed, which only starting or ending uses`);
+    if (isInit({ name })) reasons.review('init-changed', `${name} changed, which only starting or ending uses`);
     else reasons.refuse('section-changed', `the section ${name} changed; the running kernel has already used its own`);
   }
 }

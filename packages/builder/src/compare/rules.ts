@@ -30,8 +30,8 @@ export function nameOf(atom: Atom): string {
 }
 
 /** Code and data that the kernel has used and dropped, or that only unloading a module would use. */
-export function isInit(section: Section): boolean {
-  return /^\.(?:init|exit|ref|initcall|con_initcall)/.test(section.name);
+export function isInit(section: Pick<Section, 'name'>): boolean {
+  return /^\.(?:init|exit|initcall|con_initcall)/.test(section.name);
 }
 
 /** Tables that the kernel, or the loader of a module, has read once and acted on. */
@@ -39,6 +39,11 @@ export function isRegistered(section: Section): boolean {
   return /^(?:\.pci_fixup|__param|__tracepoints_ptrs|_ftrace_events|_ftrace_eval_map|_error_injection_whitelist|_kprobe_blacklist|__bpf_raw_tp_map)/.test(
     section.name,
   );
+}
+
+/** Code that stays, in sections that the tracer covers (scripts/recordmcount.c, is_mcounted_section_name); whether a function is traced is another question. */
+export function isReplaceableCode(section: Section): boolean {
+  return /^\.(?:text|ref\.text|sched\.text|cpuidle\.text|(?:soft)?irqentry\.text)(?:\.|$)/.test(section.name);
 }
 
 /** Exports: a livepatch makes none and takes none away, whoever is linked to one keeps it. */
@@ -94,7 +99,7 @@ export function keepsOld(part: Atom, user: Atom, reasons: Reasons): void {
 export function checkReplaceable(original: ObjectView, atom: Atom, counterpart: Atom, reasons: Reasons): void {
   const name = nameOf(counterpart);
   const section = counterpart.section.name;
-  if (!section.startsWith('.text')) {
+  if (!isReplaceableCode(counterpart.section)) {
     reasons.refuse('section-unpatchable', `${name} lies in ${section}, where code must not be traced`, name);
   } else if (!isTraced(original, counterpart)) {
     reasons.refuse(
@@ -121,7 +126,7 @@ export function checkAddable(atom: Atom, reasons: Reasons): void {
   // A new function that only starting up would call is never called; a new export is for nobody that runs already.
   if (isInit(atom.section) || isExport(atom.section)) return;
   if (atom.kind === 'function') {
-    if (!section.startsWith('.text'))
+    if (!isReplaceableCode(atom.section))
       reasons.refuse('section-unpatchable', `the new function ${name} lies in ${section}`, name);
   } else if (!/^\.(?:data|bss|rodata)(?:\.|$)/.test(section)) {
     reasons.refuse('section-added', `the new ${name} lies in ${section}, which only starting up would use`, name);

@@ -1,0 +1,3 @@
+export { Dwarf, type Entry } from './dwarf.ts';
+export { missingDwarf, readDwarf } from './read.ts';
+export type { Unit } from './units.ts';
