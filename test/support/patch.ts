@@ -5,14 +5,22 @@ import { run } from '@kmend/base/node';
 import { KERNEL } from '../../demo/fixes.ts';
 import type { Operator } from '../../demo/operator.ts';
 
-/** A patch of one file of the kernel's tree, made here and now: `edit` gets the file's text. Returns the patch's path. */
-export async function patchOf(operator: Operator, path: string, edit: (text: string) => string): Promise<string> {
-  const source = join(operator.cache, 'trees', KERNEL, 'source', path);
-  const text = await readFile(source, 'utf8');
+/**
+ * A patch of one file of the kernel's tree, made here and now: `edit` gets the file's text, as `onto` has left it. Returns the patch's path.
+ */
+export async function patchOf(
+  operator: Operator,
+  path: string,
+  edit: (text: string) => string,
+  onto: (text: string) => string = (text) => text,
+): Promise<string> {
+  const text = onto(await readFile(join(operator.cache, 'trees', KERNEL, 'source', path), 'utf8'));
   const changed = edit(text);
   assert.notEqual(changed, text, `the edit of ${path} changes nothing`);
   await mkdir(join(operator.home, 'edits'), { recursive: true });
   const directory = await mkdtemp(join(operator.home, 'edits', 'edit-'));
+  const source = join(directory, `before-${basename(path)}`);
+  await writeFile(source, text);
   const edited = join(directory, basename(path));
   await writeFile(edited, changed);
   const diff = await run('diff', ['-u', '--label', `a/${path}`, '--label', `b/${path}`, source, edited]);

@@ -27,9 +27,12 @@ export function stackedChange(unit: Unit, stock: ObjectView, base: ObjectView, p
     if (counterpart !== undefined) changed.set(atom, counterpart);
   }
   for (const atom of changed.keys()) {
+    const told = new Set<Atom>();
     for (const relocation of patched.relocationsIn(atom)) {
       const target = patched.targetOf(atom.section, relocation).atom;
-      if (target?.kind !== 'data' || !fromStock.added.has(target) || fromBase.added.has(target)) continue;
+      if (target?.kind !== 'data' || !fromStock.added.has(target) || fromBase.added.has(target) || told.has(target))
+        continue;
+      told.add(target);
       const name = target.symbol?.name ?? target.key;
       reasons.push({
         code: 'stacked-state',
