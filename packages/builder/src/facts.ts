@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { readElf } from '@kmend/elf';
 import {
-  type ExportedSymbol,
+  type Exports,
   type Kernel,
   KernelMemory,
   type KernelSymbol,
@@ -11,6 +11,7 @@ import {
   readModule,
   readSymbols,
   type StructLayout,
+  type SymbolTable,
   structLayouts,
 } from '@kmend/kernel';
 import { lateStructs } from './link/late.ts';
@@ -21,9 +22,9 @@ import type { Unit } from './types.ts';
 /** What a build knows of its kernel, read once. */
 export interface BuildFacts {
   readonly layouts: ReadonlyMap<string, StructLayout>;
-  readonly exports: ReadonlyMap<string, ExportedSymbol>;
-  /** vmlinux symbols by name, in kallsyms order. */
-  readonly byName: ReadonlyMap<string, readonly KernelSymbol[]>;
+  readonly exports: Exports;
+  /** Symbols of vmlinux. */
+  readonly symbols: SymbolTable;
   readonly vmlinux: ShippedImage;
   readonly modules: Map<string, readonly KernelSymbol[]>;
   /** Reads the symbols of every module that exports one of these names, and of the unit's own. */
@@ -39,12 +40,6 @@ export async function loadFacts(kernel: Kernel): Promise<BuildFacts> {
   ]);
   const elf = readElf(bytes);
   const exports = parseSymvers(symvers);
-  const byName = new Map<string, KernelSymbol[]>();
-  for (const symbol of symbols) {
-    const list = byName.get(symbol.name);
-    if (list === undefined) byName.set(symbol.name, [symbol]);
-    else list.push(symbol);
-  }
   const modules = new Map<string, readonly KernelSymbol[]>();
   const load = async (name: string): Promise<void> => {
     const path = files.get(name);
@@ -53,7 +48,7 @@ export async function loadFacts(kernel: Kernel): Promise<BuildFacts> {
   return {
     layouts: structLayouts(elf, [...tableStructs, ...lateStructs]),
     exports,
-    byName,
+    symbols,
     vmlinux: vmlinuxImage(new KernelMemory(elf), symbols),
     modules,
     async loadModules(names, unit) {

@@ -11,6 +11,7 @@ export type { Kernel, KernelCompiler, KernelPaths, KernelSymbol } from './kernel
 export { moduleFiles, moduleSymbols, readModule } from './modules.ts';
 export { SourceStore, sourcePackageOf, titleOf } from './source.ts';
 export { KernelStore } from './store/store.ts';
+export { SymbolTable } from './store/symbol-table.ts';
 export { readSymbols } from './store/symbols.ts';
 export type { UnpackEdges } from './store/unpack.ts';
-export { type ExportedSymbol, parseSymvers } from './symvers.ts';
+export { type ExportedSymbol, type Exports, parseSymvers } from './symvers.ts';

@@ -13,12 +13,20 @@ test('exports of vmlinux and of modules, by the name that /proc/modules spells',
     ].join('\n'),
   );
   assert.deepEqual(
-    [...exports.values()],
+    ['_printk', 'nf_register', 'dma_buf_get'].map((name) => exports.get(name)),
     [
       { name: '_printk', crc: '0x5d3a4e1c', object: 'vmlinux', gplOnly: false, namespace: '' },
       { name: 'nf_register', crc: '0x01234567', object: 'nf_tables', gplOnly: true, namespace: '' },
       { name: 'dma_buf_get', crc: '0x00000000', object: 'vmlinux', gplOnly: true, namespace: 'DMA_BUF' },
     ],
+  );
+});
+
+test('what is no export is not found', () => {
+  const exports = parseSymvers('0x5d3a4e1c\t_printk\tvmlinux\tEXPORT_SYMBOL\t\n');
+  assert.deepEqual(
+    [exports.has('printk'), exports.get('printk'), exports.has('_printk'), exports.size],
+    [false, undefined, true, 1],
   );
 });
 

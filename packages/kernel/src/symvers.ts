@@ -11,17 +11,32 @@ export interface ExportedSymbol {
   readonly namespace: string;
 }
 
+/** Exports by symbol. */
+export interface Exports {
+  readonly size: number;
+  has(name: string): boolean;
+  get(name: string): ExportedSymbol | undefined;
+}
+
 /** Module.symvers by symbol; `symvers-garbage` for a line that is not an export. */
-export function parseSymvers(text: string): ReadonlyMap<string, ExportedSymbol> {
-  const exports = new Map<string, ExportedSymbol>();
+export function parseSymvers(text: string): Exports {
+  // A build asks for a few hundred of ten thousands: what a line says is read when it is asked for.
+  const lines = new Map<string, string>();
   for (const line of text.split('\n')) {
     if (line === '') continue;
-    const [crc, name, module, type, namespace] = line.split('\t');
-    if (!crc || !name || !module || !type?.startsWith('EXPORT_SYMBOL') || !/^0x[0-9a-f]{8}$/.test(crc)) {
+    if (!/^0x[0-9a-f]{8}\t[^\t]+\t[^\t]+\tEXPORT_SYMBOL/.test(line)) {
       throw new KernelError('symvers-garbage', `Module.symvers has a line that is not an export: ${line.slice(0, 80)}`);
     }
-    const object = (module.split('/').at(-1) ?? module).replaceAll('-', '_');
-    exports.set(name, { name, crc, object, gplOnly: type.startsWith('EXPORT_SYMBOL_GPL'), namespace: namespace ?? '' });
+    lines.set(line.slice(11, line.indexOf('\t', 11)), line);
   }
-  return exports;
+  return {
+    size: lines.size,
+    has: (name) => lines.has(name),
+    get(name) {
+      const [crc = '', , module = '', type = '', namespace = ''] = lines.get(name)?.split('\t') ?? [];
+      if (crc === '') return undefined;
+      const object = (module.split('/').at(-1) ?? module).replaceAll('-', '_');
+      return { name, crc, object, gplOnly: type.startsWith('EXPORT_SYMBOL_GPL'), namespace };
+    },
+  };
 }

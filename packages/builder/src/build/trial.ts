@@ -42,9 +42,9 @@ export async function tryToCompile(
       failures.push({ source, errors, names: errors.flatMap(quotedNames), includes });
     }
   }
-  const { byName, exports } = await context.facts();
+  const { symbols, exports } = await context.facts();
   for (const [name, { source, includes }] of undefinedNames) {
-    if (name === '' || defined.has(name) || byName.has(name) || exports.has(name)) continue;
+    if (name === '' || defined.has(name) || symbols.has(name) || exports.has(name)) continue;
     if (!(await isOfModule(context, name, source))) failures.push({ source, errors: [], names: [name], includes });
   }
   return failures;

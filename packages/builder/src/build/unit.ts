@@ -201,7 +201,7 @@ class UnitBuilder {
       unit,
       proof,
       exports: facts.exports,
-      vmlinux: facts.byName,
+      vmlinux: facts.symbols,
       module: moduleSymbolsOf(facts),
       image: await imageOf(facts, unit),
     };

@@ -1,4 +1,4 @@
-import type { ExportedSymbol, KernelSymbol } from '@kmend/kernel';
+import type { Exports, KernelSymbol, SymbolTable } from '@kmend/kernel';
 import type { Need } from '../extract/emit.ts';
 import type { ShippedImage } from '../proof/image.ts';
 import type { Reason, Resolution, Unit, UnitProof } from '../types.ts';
@@ -7,9 +7,9 @@ import type { Reason, Resolution, Unit, UnitProof } from '../types.ts';
 export interface ResolveFacts {
   readonly unit: Unit;
   readonly proof: UnitProof;
-  readonly exports: ReadonlyMap<string, ExportedSymbol>;
-  /** vmlinux symbols by name, in kallsyms order. */
-  readonly vmlinux: ReadonlyMap<string, readonly KernelSymbol[]>;
+  readonly exports: Exports;
+  /** Symbols of vmlinux. */
+  readonly vmlinux: Pick<SymbolTable, 'named'>;
   /** Symbols of a module by the module's name; `undefined` where it is not shipped. */
   readonly module: (name: string) => readonly KernelSymbol[] | undefined;
   readonly image: ShippedImage;
@@ -59,7 +59,7 @@ export function resolveNeed(need: Need, facts: ResolveFacts): Resolution | Reaso
     return inModule(need, facts, unit.object, refuse, klp);
   }
   if (proven !== undefined && unit.object === 'vmlinux') return klp('vmlinux', proven.name, proven.sympos);
-  const places = facts.vmlinux.get(need.name) ?? [];
+  const places = facts.vmlinux.named(need.name);
   if (places.length === 0) return refuse('symbol-unknown', `the kernel has no symbol ${need.name}`);
   const globals = places.filter(({ type }) => type === type.toUpperCase() || type === 'w' || type === 'v');
   const [only] = globals;

@@ -10,7 +10,7 @@ import {
   STT_SECTION,
   sectionOf,
 } from '@kmend/elf';
-import { type KernelMemory, type KernelSymbol, moduleSymbols } from '@kmend/kernel';
+import { type KernelMemory, moduleSymbols, type SymbolTable } from '@kmend/kernel';
 import { BuilderError } from '../error.ts';
 import type { ObjectName } from '../types.ts';
 
@@ -47,13 +47,12 @@ class SymbolIndex {
   }
 }
 
-export function vmlinuxImage(memory: KernelMemory, symbols: readonly KernelSymbol[]): ShippedImage {
-  const index = new SymbolIndex(symbols);
+export function vmlinuxImage(memory: KernelMemory, symbols: SymbolTable): ShippedImage {
   return {
     object: 'vmlinux',
     read: (address, size) => memory.read(address, size),
-    named: (name) => index.named(name),
-    namesAt: (address) => index.namesAt(address),
+    named: (name) => symbols.named(name).map(({ address }) => address),
+    namesAt: (address) => symbols.namesAt(address),
   };
 }
 

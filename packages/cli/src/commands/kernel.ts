@@ -71,7 +71,7 @@ async function detailsOf(kernel: Kernel) {
     sourcePackage: kernel.sourcePackage,
     compiler: kernel.compiler.text,
     directory: paths.directory,
-    symbols: (await readSymbols(kernel)).length,
+    symbols: (await readSymbols(kernel)).size,
     exports: parseSymvers(await readFile(paths.moduleSymvers, 'utf8')).size,
     options: Object.fromEntries(telling.map((option) => [option, config.get(option) ?? 'not set'])),
   };

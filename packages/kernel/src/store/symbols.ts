@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { errorText } from '@kmend/base';
 import { KernelError } from '../error.ts';
 import type { Kernel, KernelSymbol } from '../kernel.ts';
+import { SymbolTable } from './symbol-table.ts';
 
 /** Decoded symbols as a text file, one `type address name` a line: read back in a fraction of the time of decoding. */
 export function symbolsText(symbols: readonly KernelSymbol[]): string {
@@ -13,8 +14,8 @@ export function symbolsPath(directory: string): string {
   return join(directory, 'kallsyms');
 }
 
-/** Symbols of a kernel's vmlinux in kallsyms order. */
-export async function readSymbols(kernel: Kernel): Promise<KernelSymbol[]> {
+/** Symbols of a kernel's vmlinux. */
+export async function readSymbols(kernel: Kernel): Promise<SymbolTable> {
   const path = symbolsPath(kernel.paths.directory);
   const unreadable = (why: string): KernelError =>
     new KernelError('kernel-record', `${path} cannot be read: ${why}`, {
@@ -24,13 +25,5 @@ export async function readSymbols(kernel: Kernel): Promise<KernelSymbol[]> {
     throw unreadable(errorText(error));
   });
   if (!text.endsWith('\n')) throw unreadable('it is cut off');
-  const symbols: KernelSymbol[] = [];
-  for (const line of text.split('\n')) {
-    if (line === '') continue;
-    const space = line.indexOf(' ', 2);
-    const address = line.slice(2, space);
-    if (!/^[0-9a-f]{1,16}$/.test(address)) throw unreadable(`it has the line ${JSON.stringify(line.slice(0, 80))}`);
-    symbols.push({ type: line.slice(0, 1), address: BigInt(`0x${address}`), name: line.slice(space + 1) });
-  }
-  return symbols;
+  return new SymbolTable(text, (line) => unreadable(`it has the line ${JSON.stringify(line.slice(0, 80))}`));
 }
