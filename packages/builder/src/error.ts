@@ -20,6 +20,8 @@ export type BuilderErrorCode =
   | 'source-unsupported'
   | 'header-too-wide'
   | 'object-unsupported'
+  | 'object-unreadable'
+  | 'symbols-unreadable'
   | 'dwarf-damaged'
   | 'link-failed'
   | 'output-exists'

@@ -1,5 +1,17 @@
 export { Builder, type BuildRequest, type BuildResult, type Companions } from './build/builder.ts';
+
 export { codeDigest } from './build/version.ts';
+
+export {
+  type ChangedItem,
+  type Changes,
+  type CompareRequest,
+  compareObjects,
+  type Difference,
+  type Item,
+  type ObjectComparison,
+} from './compare-objects/index.ts';
+
 export { BuilderError, type BuilderErrorCode } from './error.ts';
 export type { DeltaTexts } from './fix/companions.ts';
 export { deltaTexts, importFromDebian, importFromGit, importFromPatch } from './fix/import.ts';

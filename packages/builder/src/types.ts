@@ -44,11 +44,19 @@ export interface UnitProof {
 
 export interface ByteDifference {
   readonly function: string;
-  /** Offset in the function of the first differing byte; absent when the function was not found at all. */
+  /** Offset in the function of the first instruction that differs; absent when the function was not found at all. */
   readonly offset?: number;
-  readonly expected?: string;
-  readonly found?: string;
+  /** That instruction in the kernel, and as it was built here. */
+  readonly shipped?: DifferingInstruction;
+  readonly built?: DifferingInstruction;
   readonly reason: 'bytes-differ' | 'not-in-kernel' | 'ambiguous';
+}
+
+export interface DifferingInstruction {
+  /** As many bytes as an instruction can have, or the function still has. */
+  readonly bytes: Uint8Array;
+  /** What it refers to; in the kernel's, what lies at the address. */
+  readonly target?: string;
 }
 
 /** A reason for a verdict other than `patchable`. `code` is stable; docs/builder.md lists them. */

@@ -17,9 +17,9 @@ import { nameReferences } from '../link/klp.ts';
 import { settleLateReferences } from '../link/late.ts';
 import { ALIAS_PREFIX } from '../link/link.ts';
 import { hasStartingTwin, isReason, resolveNeed, twinMessage } from '../link/resolve.ts';
-import { instructionTails } from '../object/tails.ts';
 import { ObjectView } from '../object/view.ts';
 import { mergeProofs, proveUnit } from '../proof/prove.ts';
+import { proofReasons } from '../proof/show.ts';
 import { type ChangedHeaders, headersKey } from '../source/header-tree.ts';
 import type { PreparedTree, TreeEdges } from '../tree/prepare.ts';
 import type { KnownUnit } from '../tree/unit.ts';
@@ -155,7 +155,7 @@ class UnitBuilder {
     const reasons: Reason[] = [
       ...change.reasons,
       ...callbacks.reasons,
-      ...proofReasons(unit, proof, functions),
+      ...(await proofReasons(this.#context.edges, unit, proof, functions)),
       ...types,
     ];
     const outcome: UnitOutcome = {
@@ -329,9 +329,7 @@ class UnitBuilder {
   }
 
   async #view(path: string, facts: BuildFacts): Promise<ObjectView> {
-    const { run, signal } = this.#context.edges;
-    const file = readElf(await readFile(path));
-    return new ObjectView(file, facts.layouts, await instructionTails(run, path, file, signal));
+    return new ObjectView(readElf(await readFile(path)), facts.layouts);
   }
 
   /**
@@ -358,21 +356,4 @@ class UnitBuilder {
 
 function includeLines(text: string): string {
   return [...text.matchAll(/^\s*#\s*include\b.*$/gm)].map(([line]) => line.replaceAll(/\s+/g, '')).join('\n');
-}
-
-function proofReasons(unit: KnownUnit, proof: UnitProof, functions: readonly string[]): Reason[] {
-  if (proof.equal.length === 0) {
-    const message = `${unit.object} has none of the functions of ${unit.source}: this kernel is not built from it`;
-    return [{ code: 'unit-not-in-kernel', verdict: 'refused', message, source: unit.source }];
-  }
-  return functions
-    .map((name) => ({ name, difference: proof.different.find((entry) => entry.function === name) }))
-    .filter(({ name, difference }) => difference !== undefined || !proof.equal.includes(name))
-    .map(({ name, difference }) => ({
-      code: difference?.reason === 'bytes-differ' ? 'bytes-differ' : 'function-not-found',
-      verdict: 'refused' as const,
-      message: `${name} is not what ${unit.object} was shipped with: ${difference === undefined ? 'not compared' : JSON.stringify(difference)}`,
-      source: unit.source,
-      symbol: name,
-    }));
 }

@@ -28,9 +28,24 @@ export interface Change {
   readonly reasons: readonly Reason[];
 }
 
+/** A change with what it was made from, for those who show it. */
+export interface UnitChange extends Change {
+  readonly evidence: Evidence;
+}
+
+export interface Evidence {
+  readonly correlation: Correlation;
+  /** Every pair that differs, patched to original: also data, code that runs once, and split-off parts of functions. */
+  readonly differing: ReadonlyMap<Atom, Atom>;
+  readonly original: Fingerprints;
+  readonly patched: Fingerprints;
+}
+
 /** Compares function by function and variable by variable; whatever cannot be replaced live becomes a reason. */
-export function compareUnit(unit: Unit, original: ObjectView, patched: ObjectView): Change {
+export function compareUnit(unit: Unit, original: ObjectView, patched: ObjectView): UnitChange {
   const reasons = new Reasons(unit);
+  // A difference in what is not understood would not be seen.
+  for (const message of new Set([...original.unclear, ...patched.unclear])) reasons.refuse('table-unclear', message);
   const correlation = correlate(original, patched);
   const same = new Map(correlation.same);
   const before = new Fingerprints(original, (atom) => atom.key);
@@ -38,11 +53,13 @@ export function compareUnit(unit: Unit, original: ObjectView, patched: ObjectVie
   const added = new Set<Atom>();
   const changed = new Map<Atom, Atom>();
   const data = new Map<Atom, Atom>();
+  const differing = new Map<Atom, Atom>();
   for (const atom of patched.atoms) {
     if (atom.symbol === undefined || isNoise(atom)) continue;
     const counterpart = correlation.same.get(atom);
     if (counterpart === undefined) added.add(atom);
     else if (before.of(counterpart) !== after.of(atom)) {
+      differing.set(atom, counterpart);
       if (atom.kind !== 'function') data.set(atom, counterpart);
       else if (isInit(counterpart.section)) initChanged(atom, reasons);
       else changed.set(atom, counterpart);
@@ -73,7 +90,8 @@ export function compareUnit(unit: Unit, original: ObjectView, patched: ObjectVie
   checkRemoved(original, new Set([...correlation.same.values(), ...correlation.ambiguous]), isNoise, reasons);
   checkWholeSections(original, patched, before, after, reasons);
   checkAmbiguous(patched, correlation, changed, reasons);
-  return { changed, added, same, reasons: reasons.all };
+  const evidence = { correlation, differing, original: before, patched: after };
+  return { changed, added, same, reasons: reasons.all, evidence };
 }
 
 /** A changed `.cold` part means that its function changed. */

@@ -23,6 +23,7 @@ export function correlate(original: ObjectView, patched: ObjectView): Correlatio
     taken.add(before);
   };
   const before = byStem(original);
+  const uses = { original: new DataUses(original), patched: new DataUses(patched) };
   for (const [name, atoms] of byStem(patched)) {
     const others = before.get(name) ?? [];
     if (others.length === 0) continue;
@@ -30,7 +31,7 @@ export function correlate(original: ObjectView, patched: ObjectView): Correlatio
       pairAll(atoms, others, pair);
       continue;
     }
-    if (atoms[0]?.kind === 'data') pairByUse(original, patched, others, atoms, pair, ambiguous);
+    if (atoms[0]?.kind === 'data') pairByUse(uses.original.of(others), uses.patched.of(atoms), pair, ambiguous);
     const left = atoms.filter((atom) => !same.has(atom) && !ambiguous.has(atom));
     const free = others.filter((atom) => !taken.has(atom) && !ambiguous.has(atom));
     if (left.length === free.length) pairAll(left, free, pair);
@@ -73,17 +74,14 @@ export function sourceName(name: string): string {
 }
 
 function pairByUse(
-  original: ObjectView,
-  patched: ObjectView,
-  others: readonly Atom[],
-  atoms: readonly Atom[],
+  before: ReadonlyMap<string, readonly Atom[]>,
+  after: ReadonlyMap<string, readonly Atom[]>,
   pair: Pair,
   ambiguous: Set<Atom>,
 ): void {
-  const before = usesOf(original, new Set(others));
   const done = new Set<Atom>();
   const given = new Set<Atom>();
-  for (const [user, list] of usesOf(patched, new Set(atoms))) {
+  for (const [user, list] of after) {
     const left = list.filter((atom) => !done.has(atom));
     const free = (before.get(user) ?? []).filter((atom) => !given.has(atom));
     if (left.length === 0 || free.length === 0) continue;
@@ -101,17 +99,44 @@ function pairByUse(
   }
 }
 
-/** Which of the atoms each function uses, in the order of first use. */
-function usesOf(view: ObjectView, wanted: ReadonlySet<Atom>): Map<string, Atom[]> {
-  const uses = new Map<string, Atom[]>();
-  for (const user of view.functions) {
-    const name = sourceName(user.symbol?.name ?? '');
-    for (const relocation of view.relocationsIn(user)) {
-      const { atom } = view.targetOf(user.section, relocation);
-      if (atom === undefined || !wanted.has(atom)) continue;
-      const list = uses.get(name) ?? [];
-      if (!list.includes(atom)) uses.set(name, [...list, atom]);
-    }
+/** Which variables the functions of an object use, found once for all. */
+class DataUses {
+  readonly #view: ObjectView;
+  #found: Map<Atom, { readonly user: string; readonly order: number }[]> | undefined;
+
+  constructor(view: ObjectView) {
+    this.#view = view;
   }
-  return uses;
+
+  /** Which of the atoms each function of the source uses, in the order of first use. */
+  of(atoms: readonly Atom[]): Map<string, Atom[]> {
+    this.#found ??= this.#find();
+    const found = this.#found;
+    const sorted = atoms
+      .flatMap((atom) => (found.get(atom) ?? []).map((use) => ({ atom, ...use })))
+      .sort((a, b) => a.order - b.order);
+    const uses = new Map<string, Atom[]>();
+    for (const { user, atom } of sorted) {
+      const list = uses.get(user);
+      if (list === undefined) uses.set(user, [atom]);
+      else if (!list.includes(atom)) list.push(atom);
+    }
+    return uses;
+  }
+
+  #find(): Map<Atom, { user: string; order: number }[]> {
+    const found = new Map<Atom, { user: string; order: number }[]>();
+    let order = 0;
+    for (const function_ of this.#view.functions) {
+      const user = sourceName(function_.symbol?.name ?? '');
+      for (const relocation of this.#view.relocationsIn(function_)) {
+        const { atom } = this.#view.targetOf(function_.section, relocation);
+        if (atom?.kind !== 'data') continue;
+        const list = found.get(atom);
+        if (list === undefined) found.set(atom, [{ user, order: order++ }]);
+        else if (list.at(-1)?.user !== user) list.push({ user, order: order++ });
+      }
+    }
+    return found;
+  }
 }

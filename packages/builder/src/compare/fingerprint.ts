@@ -1,9 +1,8 @@
-import { relocationSize } from '@kmend/elf';
+import { sha256 } from '@kmend/base/node';
+import { sectionOf } from '@kmend/elf';
 import { isOwnCopy } from '../object/names.ts';
 import { isPieceSection } from '../object/tables.ts';
-import type { Atom, Entry, ObjectView, Target } from '../object/view.ts';
-
-const DEPTH_LIMIT = 6;
+import type { Atom, ObjectView, Part, Target } from '../object/view.ts';
 
 /**
  * A text for a part of an object that is the same in two compilations exactly when the part does the same: its bytes without the
@@ -13,6 +12,7 @@ export class Fingerprints {
   readonly #view: ObjectView;
   readonly #keyOf: (atom: Atom) => string;
   readonly #known = new Map<Atom, string>();
+  readonly #contents = new Map<Atom, string>();
 
   /** `keyOf`: the name under which a part is known in both objects. */
   constructor(view: ObjectView, keyOf: (atom: Atom) => string) {
@@ -24,38 +24,56 @@ export class Fingerprints {
     const known = this.#known.get(atom);
     if (known !== undefined) return known;
     const entries = this.#view.entriesOf(atom).filter(({ meaningful }) => meaningful);
-    const tables = entries.map((entry) => `${entry.section.name}(${this.#part(entry, 0)})`);
-    const print = `${atom.section.name.split('.')[1] ?? ''}|${this.#part(atom, 0)}|${tables.join(';')}`;
+    const tables = entries.map((entry) => `${entry.section.name}(${withoutPadding(this.#part(entry))})`);
+    const type = atom.prefix === undefined ? '' : this.#bytes({ ...atom, start: atom.prefix, end: atom.start });
+    const print = `${atom.section.name.split('.')[1] ?? ''}|${type}${this.#part(atom)}|${tables.join(';')}`;
     this.#known.set(atom, print);
     return print;
   }
 
-  /** The content of data that has no identity of its own. */
-  content(atom: Atom, depth: number): string {
-    return depth > DEPTH_LIMIT ? '...' : this.#part(atom, depth + 1);
+  /** The content of data that has no identity of its own, as a digest: constants can be large, and used in many places. */
+  content(atom: Atom): string {
+    const known = this.#contents.get(atom);
+    if (known !== undefined) return known;
+    // A constant that leads back to itself.
+    this.#contents.set(atom, '...');
+    const part = this.#part(atom);
+    const content = sha256(atom.kind === 'anonymous' ? withoutPadding(part) : part);
+    this.#contents.set(atom, content);
+    return content;
   }
 
-  #part(part: Atom | Entry, depth: number): string {
+  #bytes({ section, start, end }: Part): string {
+    return Buffer.from(section.data.subarray(start, end)).toString('hex');
+  }
+
+  #part(part: Part): string {
     const bytes = Buffer.from(part.section.data.subarray(part.start, part.end));
-    const size = part.end - part.start;
     const relocations: string[] = [];
-    for (const relocation of this.#view.relocationsIn(part)) {
-      const at = relocation.offset - part.start;
-      bytes.fill(0, at, at + (relocationSize(relocation.type) ?? 0));
-      const target = this.#view.targetOf(part.section, relocation);
-      relocations.push(`${at}:${relocation.type}:${this.#target(target, depth)}`);
+    for (const { offset, width, type, target } of this.#view.referencesIn(part)) {
+      const at = offset - part.start;
+      bytes.fill(0, at, at + width);
+      relocations.push(`${at}:${type}:${this.target(target)}`);
     }
-    return `${size}:${bytes.toString('hex')}[${relocations.join(',')}]`;
+    // Beside its texts a record of dynamic debugging has the line, and flags that the running kernel keeps in its own.
+    const shown = part.section.name === '__dyndbg' ? '' : bytes.toString('hex');
+    return `${part.end - part.start}:${shown}[${relocations.join(',')}]`;
   }
 
-  #target(target: Target, depth: number): string {
+  /** What a reference leads to. */
+  target(target: Target): string {
     const { atom, offset, symbol } = target;
-    if (atom === undefined) return `outside ${symbol.name}+${offset}`;
+    if (atom === undefined) return `outside ${symbol.name || sectionOf(symbol)?.name}+${offset}`;
     if (atom.kind === 'string') return `text ${atom.section.data.subarray(atom.start + offset, atom.end).toString()}`;
     if (atom.kind === 'function') return `code ${this.#keyOf(atom)}+${offset}`;
-    if (isPieceSection(atom.section)) return `piece ${this.content(atom, depth)}+${offset}`;
-    if (atom.kind === 'anonymous') return `constant ${this.content(atom, depth)}+${offset}`;
-    if (isOwnCopy(atom.symbol?.name ?? '', atom.section.name)) return `copy ${this.content(atom, depth)}+${offset}`;
+    if (isPieceSection(atom.section)) return `piece ${this.content(atom)}+${offset}`;
+    if (atom.kind === 'anonymous') return `constant ${this.content(atom)}+${offset}`;
+    if (isOwnCopy(atom.symbol?.name ?? '', atom.section.name)) return `copy ${this.content(atom)}+${offset}`;
     return `data ${this.#keyOf(atom)}+${offset}`;
   }
+}
+
+/** Where a nameless constant or the last entry of a table ends, nothing tells: zeros behind it may be filling. */
+function withoutPadding(part: string): string {
+  return part.replace(/^\d+:/, '').replace(/(?:00)*\[/, '[');
 }

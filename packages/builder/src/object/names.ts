@@ -49,3 +49,34 @@ export function isOwnCopy(name: string, section: string): boolean {
     section === CALLBACKS_SECTION
   );
 }
+
+/** `__pfx_foo` and `__cfi_foo`: padding and type hash in front of `foo`, which travel with it (objtool --prefix, -fsanitize=kcfi). */
+export function isPrefixSymbol(name: string): boolean {
+  return name.startsWith('__pfx_') || name.startsWith('__cfi_');
+}
+
+/** What objtool, modpost and the linker make of an object, and where things were in the source: says nothing about what the code does. */
+export function isByProduct(section: string): boolean {
+  return (
+    BY_PRODUCTS.has(section) ||
+    /^\.(?:note|orc_|BTF|debug_|sframe|llvm)/.test(section) ||
+    section.startsWith('__verbose')
+  );
+}
+
+const BY_PRODUCTS = new Set([
+  '.return_sites',
+  '.retpoline_sites',
+  '.call_sites',
+  '.ibt_endbr_seal',
+  '.cfi_sites',
+  '.kcfi_traps',
+  '.static_call_sites',
+  '.modinfo',
+  '.comment',
+  '.printk_index',
+  '__versions',
+  '__version_ext_crcs',
+  '__version_ext_names',
+  '.gnu.linkonce.this_module',
+]);

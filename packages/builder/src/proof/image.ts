@@ -17,6 +17,8 @@ import type { ObjectName } from '../types.ts';
 /** A kernel object as shipped: its bytes by address, and its symbols in the order `sympos` counts in. */
 export interface ShippedImage {
   readonly object: ObjectName;
+  /** Whatever its code refers to has a name here; kallsyms leaves some out. */
+  readonly complete: boolean;
   read(address: bigint, size: number): Uint8Array | undefined;
   /** Places of a name, in kallsyms order; for a module also names that it takes from elsewhere. */
   named(name: string): readonly bigint[];
@@ -50,6 +52,7 @@ class SymbolIndex {
 export function vmlinuxImage(memory: KernelMemory, symbols: SymbolTable): ShippedImage {
   return {
     object: 'vmlinux',
+    complete: false,
     read: (address, size) => memory.read(address, size),
     named: (name) => symbols.named(name).map(({ address }) => address),
     namesAt: (address) => symbols.namesAt(address),
@@ -95,6 +98,7 @@ export function moduleImage(object: ObjectName, file: ElfFile): ShippedImage {
   const index = new SymbolIndex(places.filter(({ name, address }) => counted.has(name) || address < MODULE_BASE));
   return {
     object,
+    complete: true,
     read(address, size) {
       for (const [section, bytes] of memory) {
         const start = base.get(section) ?? 0n;

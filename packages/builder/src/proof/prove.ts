@@ -68,7 +68,10 @@ export function mergeProofs(first: UnitProof, second: UnitProof): UnitProof {
     source: first.source,
     object: first.object,
     equal: [...equal],
-    different: first.different.filter((entry) => !equal.has(entry.function)),
+    // Compiled with the shipped flags, the first difference is not just a longer jump.
+    different: first.different
+      .filter((entry) => !equal.has(entry.function))
+      .map((entry) => second.different.find((other) => other.function === entry.function) ?? entry),
     addresses: new Map([...second.addresses, ...first.addresses]),
   };
 }

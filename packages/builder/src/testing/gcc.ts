@@ -3,25 +3,44 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { run, runOk } from '@kmend/base/node';
 import { type ElfFile, readElf } from '@kmend/elf';
-import { instructionTails } from '../object/tails.ts';
 import { ObjectView } from '../object/view.ts';
 
-/** What matters of the kernel's flags: the code model, tracing, and the builder's own two. */
+/** What matters of the kernel's flags: the code model and tracing. */
 const FLAGS =
-  '-O2 -ffunction-sections -fdata-sections -fno-pic -fno-pie -mcmodel=kernel -mno-red-zone -pg -mfentry -mrecord-mcount -fno-jump-tables -fno-asynchronous-unwind-tables -w';
+  '-O2 -fno-pic -fno-pie -mcmodel=kernel -mno-red-zone -pg -mfentry -mrecord-mcount -fno-jump-tables -fno-asynchronous-unwind-tables -w';
+
+/** The builder's own two. */
+const SEPARATE = ['-ffunction-sections', '-fdata-sections'];
+
+export interface CompileOptions {
+  /** `joined`: as Kbuild compiles, all functions in `.text`; default: each in a section of its own, as the builder does. */
+  readonly layout?: 'separate' | 'joined';
+  /** `s`: assembler text. */
+  readonly language?: 'c' | 's';
+  readonly flags?: readonly string[];
+}
+
+/** Compiles a small text; the object's bytes. */
+export async function compiled(text: string, options: CompileOptions = {}): Promise<Buffer> {
+  const { layout = 'separate', language = 'c', flags = [] } = options;
+  const all = [...(layout === 'separate' ? SEPARATE : []), ...flags];
+  return await withObjects([[`unit.${language}`, text]], all, async ([object = '']) => await readFile(object));
+}
+
+export async function assembled(text: string): Promise<ElfFile> {
+  return readElf(await compiled(text, { language: 's' }));
+}
 
 /** Compiles C text as the builder would, for tests on small sources. */
-export async function objectOf(text: string): Promise<ObjectView> {
-  return await withObjects([['unit.c', text]], [], async ([object = '']) => {
-    const file = readElf(await readFile(object));
-    const tails = await instructionTails(run, object, file, new AbortController().signal);
-    return new ObjectView(file, new Map(), tails);
-  });
+export async function objectOf(text: string, options: CompileOptions = {}): Promise<ObjectView> {
+  return new ObjectView(readElf(await compiled(text, options)), new Map());
 }
 
 /** The object of one text as it is read, with more flags. The text is C unless `name` says otherwise. */
 export async function elfOf(text: string, flags: readonly string[] = [], name = 'unit.c'): Promise<ElfFile> {
-  return await withObjects([[name, text]], flags, async ([object = '']) => readElf(await readFile(object)));
+  return await withObjects([[name, text]], [...SEPARATE, ...flags], async ([object = '']) =>
+    readElf(await readFile(object)),
+  );
 }
 
 /** The object that `ld -r` makes of several texts, by file name. */
@@ -29,7 +48,7 @@ export async function linkedOf(
   texts: readonly (readonly [string, string])[],
   flags: readonly string[],
 ): Promise<ElfFile> {
-  return await withObjects(texts, flags, async (objects, directory) => {
+  return await withObjects(texts, [...SEPARATE, ...flags], async (objects, directory) => {
     const whole = join(directory, 'whole.o');
     await runOk(run, 'ld', ['-r', '-o', whole, ...objects]);
     return readElf(await readFile(whole));

@@ -5,6 +5,7 @@ const families: readonly (readonly [word: string, load: () => Promise<Register>]
   ['kernel', async () => (await import('./kernel.ts')).kernelCommands],
   ['fix', async () => (await import('./fix.ts')).fixCommands],
   ['build', async () => (await import('./build.ts')).buildCommand],
+  ['compare', async () => (await import('./compare.ts')).compareCommand],
   ['repo', async () => (await import('./server.ts')).repoCommands],
   ['server', async () => (await import('./server.ts')).serverCommand],
   ['publish', async () => (await import('./publish.ts')).publishCommand],

@@ -1,0 +1,94 @@
+import { basename } from 'node:path';
+import type { Run } from '@kmend/base';
+import { compareUnit } from '../compare/compare.ts';
+import { agreedSizes, type StructSizes } from '../object/tables.ts';
+import { ObjectView } from '../object/view.ts';
+import type { Reason } from '../types.ts';
+import { type Draft, dataChanges, functionChanges } from './changes.ts';
+import { checksOf, comparedTables } from './checks.ts';
+import { withInstructions } from './instructions.ts';
+import type { Changes, Difference, InKernel, ObjectComparison } from './model.ts';
+import { moduleName, type ReadObject, readObject } from './read.ts';
+import { namesOf, neededReferences } from './standing.ts';
+import { readSymbolList } from './symbols.ts';
+import { checkObjectTypes, structSizes } from './types.ts';
+
+export interface CompareRequest {
+  /** Paths of two relocatable objects of one unit, or two builds of one module. */
+  readonly original: string;
+  readonly patched: string;
+  /** Path of a vmlinux, vmlinuz, System.map or kallsyms of the kernel that they are for. */
+  readonly symbols?: string;
+}
+
+export interface CompareEdges {
+  readonly run: Run;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Compares two objects of one unit from any kernel: what changed, why, and what that means for a livepatch. Errors: a file cannot be read
+ * or is no such object (`object-unreadable`, `object-unsupported`, `symbols-unreadable`, those of the ELF reader); all else is in the answer.
+ */
+export async function compareObjects(edges: CompareEdges, request: CompareRequest): Promise<ObjectComparison> {
+  const { run, signal } = edges;
+  const original = await readObject(request.original);
+  const patched = await readObject(request.patched);
+  const symbols = request.symbols === undefined ? undefined : await readSymbolList(run, request.symbols, signal);
+  const views = viewsOf(original, patched, symbols?.structs ?? new Map());
+  const module = moduleName(original.file);
+  const source = basename(request.patched);
+  const change = compareUnit({ source, object: module ?? 'vmlinux' }, ...views);
+  const compared = { original: views[0], patched: views[1], change };
+  const functions = functionChanges(compared);
+  const data = dataChanges(compared);
+  const types = checkObjectTypes(source, original.file, patched.file, change);
+  const owner = { module, original: original.file, symbols };
+  const inKernel = symbols === undefined && module === undefined ? undefined : namesOf(owner);
+  const found = [...functions.changed, ...data.changed].map((item) => item.found);
+  const differences = await withInstructions(run, found, signal);
+  const reasons = [...change.reasons, ...types.reasons];
+  return {
+    original: original.identity,
+    patched: patched.identity,
+    ...(module !== undefined && { module }),
+    verdict: verdictOf(reasons, [functions, data]),
+    reasons,
+    functions: finished(functions, differences, inKernel),
+    data: finished(data, differences.slice(functions.changed.length), undefined),
+    references: neededReferences(compared.patched, change, owner),
+    tables: comparedTables(...views),
+    checks: checksOf(views, types.check, module, symbols),
+  };
+}
+
+/** Both objects in parts, their tables split alike. */
+function viewsOf(original: ReadObject, patched: ReadObject, known: StructSizes): [ObjectView, ObjectView] {
+  const described = new Map([...structSizes(original.file), ...structSizes(patched.file), ...known]);
+  const sizes = agreedSizes(original.file, patched.file, described);
+  return [new ObjectView(original.file, sizes), new ObjectView(patched.file, sizes)];
+}
+
+function verdictOf(reasons: readonly Reason[], drafts: readonly Draft[]): ObjectComparison['verdict'] {
+  for (const verdict of ['refused', 'needs-review'] as const) {
+    if (reasons.some((reason) => reason.verdict === verdict)) return verdict;
+  }
+  const count = drafts.reduce(
+    (sum, { changed, added, removed }) => sum + changed.length + added.length + removed.length,
+    0,
+  );
+  return count === 0 ? 'unchanged' : 'patchable';
+}
+
+function finished(
+  { same, changed, added, removed }: Draft,
+  differences: readonly Difference[],
+  inKernel: ((name: string) => InKernel) | undefined,
+): Changes {
+  const items = changed.flatMap(({ found: _, ...item }, index) => {
+    const difference = differences[index];
+    if (difference === undefined) return [];
+    return [{ ...item, difference, ...(inKernel !== undefined && { inKernel: inKernel(item.name) }) }];
+  });
+  return { same, changed: items, added, removed };
+}

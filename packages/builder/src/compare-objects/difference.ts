@@ -1,0 +1,173 @@
+import type { Fingerprints } from '../compare/fingerprint.ts';
+import { describeTarget } from '../object/describe.ts';
+import type { Shown } from '../object/disassemble.ts';
+import { branchText, decodeInstruction } from '../object/instructions.ts';
+import { coldParent } from '../object/names.ts';
+import type { Atom, Entry, ObjectView, Part, Reference } from '../object/view.ts';
+import type { Difference } from './model.ts';
+
+/** One of the two objects, with what identifies its parts in both. */
+export interface Side {
+  readonly view: ObjectView;
+  readonly prints: Fingerprints;
+}
+
+/** A difference in code, still without the text of the instructions. */
+export interface CodeDifference {
+  readonly kind: 'code';
+  readonly offset: number;
+  readonly original?: Shown;
+  readonly patched?: Shown;
+  readonly part?: string;
+}
+
+export type FoundDifference = CodeDifference | Exclude<Difference, { kind: 'instruction' }>;
+
+/** The first difference of two functions: of their own code, then of their table entries. */
+export function functionDifference(before: Side, after: Side, original: Atom, patched: Atom): FoundDifference {
+  const offset = firstDifference(before, after, original, patched);
+  if (offset !== undefined) {
+    const [old, now] = [instructionAt(before.view, original, offset), instructionAt(after.view, patched, offset)];
+    return {
+      kind: 'code',
+      offset: old?.offset ?? now?.offset ?? offset,
+      ...(old && { original: old.shown }),
+      ...(now && { patched: now.shown }),
+      ...(coldParent(original.symbol?.name ?? '') !== undefined && { part: original.symbol?.name ?? '' }),
+    };
+  }
+  const entry = entryDifference(before, after, original, patched);
+  if (entry !== undefined) return entry;
+  if (original.section.name !== patched.section.name)
+    return { kind: 'section', original: original.section.name, patched: patched.section.name };
+  return { kind: 'prototype-hash' };
+}
+
+/** The first difference of two variables or constants. */
+export function dataDifference(before: Side, after: Side, original: Atom, patched: Atom): FoundDifference {
+  const [size, now] = [original.end - original.start, patched.end - patched.start];
+  if (size !== now) return { kind: 'size', original: size, patched: now };
+  const offset = firstDifference(before, after, original, patched);
+  if (offset === undefined) return { kind: 'section', original: original.section.name, patched: patched.section.name };
+  return {
+    kind: 'content',
+    offset,
+    original: contentAt(before.view, original, offset),
+    patched: contentAt(after.view, patched, offset),
+  };
+}
+
+/** Names and texts that a part and its entries refer to. */
+export function referredNames(view: ObjectView, atom: Atom): Set<string> {
+  const parts: Part[] = [atom, ...view.entriesOf(atom).filter(({ meaningful }) => meaningful)];
+  const names = parts.flatMap((part) =>
+    view.referencesIn(part).flatMap(({ target }) => (target.atom === atom ? [] : [describeTarget(target, false)])),
+  );
+  return new Set(names);
+}
+
+/** Offset of the first byte, or field that refers to something, in which two parts differ. */
+function firstDifference(before: Side, after: Side, original: Part, patched: Part): number | undefined {
+  const [old, now] = [masked(before, original), masked(after, patched)];
+  const length = Math.min(old.bytes.length, now.bytes.length);
+  let first = 0;
+  while (first < length && old.bytes[first] === now.bytes[first]) first++;
+  let found = first < length || old.bytes.length !== now.bytes.length ? first : undefined;
+  for (const at of new Set([...old.references.keys(), ...now.references.keys()])) {
+    if (at < (found ?? Number.POSITIVE_INFINITY) && old.references.get(at) !== now.references.get(at)) found = at;
+  }
+  return found;
+}
+
+interface Masked {
+  readonly bytes: Uint8Array;
+  /** What each field refers to, by its offset. */
+  readonly references: ReadonlyMap<number, string>;
+}
+
+function masked({ view, prints }: Side, part: Part): Masked {
+  const bytes = Buffer.alloc(part.end - part.start);
+  bytes.set(part.section.data.subarray(part.start, part.end));
+  const references = new Map<number, string>();
+  for (const { offset, width, type, target } of view.referencesIn(part)) {
+    const at = offset - part.start;
+    bytes.fill(0, at, at + width);
+    references.set(at, `${type} ${prints.target(target)}`);
+  }
+  return { bytes, references };
+}
+
+const LONGEST = 15;
+
+function instructionAt(
+  view: ObjectView,
+  atom: Atom,
+  offset: number,
+): { readonly offset: number; readonly shown: Shown } | undefined {
+  const { section } = atom;
+  if (atom.start + offset >= atom.end) return undefined;
+  const start = Math.max(atom.start, view.instructionStart(section, atom.start + offset));
+  const bytes = section.data.subarray(start, Math.min(atom.end, start + LONGEST));
+  const instruction = decodeInstruction(section.data, start);
+  const end = start + (instruction?.length ?? 1);
+  const reference = referenceIn(view, atom, start, end);
+  const target =
+    reference === undefined ? branchText(section.data, start, atom.start) : describeTarget(reference.target);
+  return { offset: start - atom.start, shown: { bytes, ...(target !== undefined && { target }) } };
+}
+
+function referenceIn(view: ObjectView, atom: Atom, start: number, end: number): Reference | undefined {
+  return view.referencesIn(atom).find(({ offset }) => offset >= start && offset < end);
+}
+
+function contentAt(view: ObjectView, part: Part, offset: number): string {
+  const place = part.start + offset;
+  const reference = view.referencesIn(part).find((candidate) => candidate.offset === place);
+  if (reference !== undefined) return describeTarget(reference.target);
+  return Buffer.from(part.section.data.subarray(place, Math.min(part.end, place + 8))).toString('hex');
+}
+
+function entryDifference(before: Side, after: Side, original: Atom, patched: Atom): FoundDifference | undefined {
+  const [old, now] = [byTable(before.view, original), byTable(after.view, patched)];
+  let line: FoundDifference | undefined;
+  for (const table of new Set([...old.keys(), ...now.keys()])) {
+    const [entries, others] = [old.get(table) ?? [], now.get(table) ?? []];
+    if (entries.length !== others.length)
+      return { kind: 'entries', table, original: entries.length, patched: others.length };
+    for (const [index, entry] of entries.entries()) {
+      const other = others[index];
+      const offset = other === undefined ? undefined : firstDifference(before, after, entry, other);
+      if (other === undefined || offset === undefined) continue;
+      const lines = table === '__bug_table' ? lineDifference(before, after, entry, other) : undefined;
+      line ??= lines;
+      if (lines !== undefined) continue;
+      const content = [contentAt(before.view, entry, offset), contentAt(after.view, other, offset)] as const;
+      return { kind: 'entry', table, index, offset, original: content[0], patched: content[1] };
+    }
+  }
+  return line;
+}
+
+/** struct bug_entry ends in two 16-bit members, the line and the flags (include/asm-generic/bug.h). */
+function lineDifference(before: Side, after: Side, entry: Entry, other: Entry): FoundDifference | undefined {
+  const size = entry.end - entry.start;
+  if (size < 12 || other.end - other.start !== size) return undefined;
+  const withoutLine = ({ view, prints }: Side, part: Entry): string => {
+    const { bytes, references } = masked({ view, prints }, part);
+    Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).fill(0, size - 4, size - 2);
+    return `${Buffer.from(bytes).toString('hex')}${[...references].join()}`;
+  };
+  if (withoutLine(before, entry) !== withoutLine(after, other)) return undefined;
+  const lineOf = ({ section, start }: Entry): number =>
+    new DataView(section.data.buffer, section.data.byteOffset).getUint16(start + size - 4, true);
+  return { kind: 'line', original: lineOf(entry), patched: lineOf(other) };
+}
+
+function byTable(view: ObjectView, atom: Atom): Map<string, Entry[]> {
+  const tables = new Map<string, Entry[]>();
+  for (const entry of view.entriesOf(atom)) {
+    if (!entry.meaningful) continue;
+    tables.set(entry.section.name, [...(tables.get(entry.section.name) ?? []), entry]);
+  }
+  return tables;
+}

@@ -1,0 +1,2 @@
+export { type CompareRequest, compareObjects } from './compare-objects.ts';
+export type * from './model.ts';
