@@ -84,6 +84,15 @@ for (const layout of ['joined', 'separate'] as const) {
   });
 }
 
+test('a branch that only goes further is not what differs first', async () => {
+  const branching = `int printk(const char *, ...); int limit, sum;
+    int f(int a) { if (a > 9) { sum += a; return 1; } printk("small"); printk("%d", a); return sum; }`;
+  const comparison = await compare(branching, branching.replace('printk("%d", a);', 'printk("%d", a + limit);'));
+  const { difference } = only(comparison.functions.changed);
+  assert.ok(difference.kind === 'instruction' && difference.original !== undefined);
+  assert.doesNotMatch(difference.original, /^j/);
+});
+
 test('texts count by content, and are shown', async () => {
   const comparison = await compare(BASE, BASE.replace('too large', 'too great'), JOINED);
   const { name, difference } = only(comparison.functions.changed);

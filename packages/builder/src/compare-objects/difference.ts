@@ -1,7 +1,7 @@
 import type { Fingerprints } from '../compare/fingerprint.ts';
 import { describeTarget } from '../object/describe.ts';
 import type { Shown } from '../object/disassemble.ts';
-import { branchText, decodeInstruction } from '../object/instructions.ts';
+import { branchTarget, branchText, decodeInstruction } from '../object/instructions.ts';
 import { coldParent } from '../object/names.ts';
 import type { Atom, Entry, ObjectView, Part, Reference } from '../object/view.ts';
 import type { Difference } from './model.ts';
@@ -27,7 +27,9 @@ export type FoundDifference = CodeDifference | Exclude<Difference, { kind: 'inst
 export function functionDifference(before: Side, after: Side, original: Atom, patched: Atom): FoundDifference {
   const offset = firstDifference(before, after, original, patched);
   if (offset !== undefined) {
-    const [old, now] = [instructionAt(before.view, original, offset), instructionAt(after.view, patched, offset)];
+    const place = telling(before, after, original, patched) ?? { original: offset, patched: offset };
+    const old = instructionAt(before.view, original, place.original);
+    const now = instructionAt(after.view, patched, place.patched);
     return {
       kind: 'code',
       offset: old?.offset ?? now?.offset ?? offset,
@@ -95,6 +97,53 @@ function masked({ view, prints }: Side, part: Part): Masked {
     references.set(at, `${type} ${prints.target(target)}`);
   }
   return { bytes, references };
+}
+
+/**
+ * Where the code first differs in more than how far its own branches go, which follows from a difference further on; `undefined` if
+ * nowhere.
+ */
+function telling(
+  before: Side,
+  after: Side,
+  original: Atom,
+  patched: Atom,
+): { readonly original: number; readonly patched: number } | undefined {
+  const [old, now] = [masked(before, original), masked(after, patched)];
+  let [at, other] = [0, 0];
+  while (at < old.bytes.length && other < now.bytes.length) {
+    const length = decodeInstruction(original.section.data, original.start + at)?.length ?? 1;
+    const otherLength = decodeInstruction(patched.section.data, patched.start + other)?.length ?? 1;
+    const branch = ownBranch(original, old, at, length);
+    const isSame =
+      branch === undefined
+        ? length === otherLength && sameStretch(old, now, at, other, length)
+        : branch === ownBranch(patched, now, other, otherLength);
+    if (!isSame) return { original: at, patched: other };
+    at += length;
+    other += otherLength;
+  }
+  return at === old.bytes.length && other === now.bytes.length ? undefined : { original: at, patched: other };
+}
+
+function sameStretch(old: Masked, now: Masked, at: number, other: number, length: number): boolean {
+  for (let index = 0; index < length; index++) {
+    if (old.bytes[at + index] !== now.bytes[other + index]) return false;
+    if (old.references.get(at + index) !== now.references.get(other + index)) return false;
+  }
+  return true;
+}
+
+/** The condition of a branch inside the function, whether near or short; `undefined` for all else. */
+function ownBranch({ section, start, end }: Atom, code: Masked, at: number, length: number): string | undefined {
+  const target = branchTarget(section.data, start + at);
+  if (target === undefined || target < start || target >= end) return undefined;
+  for (let index = at; index < at + length; index++) if (code.references.has(index)) return undefined;
+  const opcode = section.data[start + at] ?? 0;
+  const second = section.data[start + at + 1] ?? 0;
+  if ((opcode & 0xf0) === 0x70) return `if ${opcode & 0xf}`;
+  if (opcode === 0x0f && (second & 0xf0) === 0x80) return `if ${second & 0xf}`;
+  return opcode === 0xeb || opcode === 0xe9 ? 'always' : undefined;
 }
 
 const LONGEST = 15;

@@ -48,10 +48,10 @@ export interface ChangedItem extends Item {
 }
 
 /**
- * The first thing that differs. `offset`: bytes from the start of the function, variable or entry. `missing` stands for a side that has already
- * ended.
+ * The first thing that differs. `offset`: bytes from the start of the function, variable or entry.
  */
 export type Difference =
+  /** The first that differs in more than how far a branch goes inside the function; `offset` is the original's. */
   | {
       readonly kind: 'instruction';
       readonly offset: number;

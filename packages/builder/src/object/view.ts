@@ -86,6 +86,7 @@ export class ObjectView {
   readonly #common = new Map<ElfSymbol, Atom>();
   readonly #loose = new Map<string, Atom>();
   readonly #entries = new Map<Atom, Entry[]>();
+  readonly #byKey = new Map<string, Atom>();
   readonly #sorted = new Map<Section, readonly Relocation[]>();
   readonly #naming = new Map<Section, ElfSymbol[]>();
   readonly #prefixes = new Map<Section, ElfSymbol[]>();
@@ -106,8 +107,13 @@ export class ObjectView {
     this.unclear = unclear;
     this.#splitSections();
     this.atoms = [...this.#atoms.values(), [...this.#common.values()]].flat();
+    for (const atom of this.atoms) if (atom.symbol !== undefined) this.#byKey.set(atom.key, atom);
     this.functions = this.atoms.filter(({ kind }) => kind === 'function');
     this.#assignEntries();
+  }
+
+  byKey(key: string): Atom | undefined {
+    return this.#byKey.get(key);
   }
 
   /** Table entries that belong to a function. */
