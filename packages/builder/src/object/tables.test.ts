@@ -54,6 +54,8 @@ for (const [name, [size, entry]] of Object.entries(FORMS)) {
   test(`entries of ${name} from their relocations`, async () => {
     const table = tableOf(await withTable(name.split(' ')[0] ?? '', entries(entry)), new Map());
     assert.deepEqual(table, { entrySize: size, meaningful: true, from: 'relocations' });
+    const two = tableOf(await withTable(name.split(' ')[0] ?? '', entries(entry, ['first', 'second'])), new Map());
+    assert.deepEqual(two, table);
     const single = tableOf(await withTable(name.split(' ')[0] ?? '', entries(entry, ['first'])), new Map());
     assert.ok(single !== undefined && 'entrySize' in single);
     // A single entry may lack the padding that would follow it.
