@@ -17,7 +17,7 @@ export function stackedChange(unit: Unit, stock: ObjectView, base: ObjectView, p
     size = again.size;
     for (const atom of patched.functions) {
       if (again.has(atom)) continue;
-      const targets = patched.relocationsIn(atom).map((relocation) => patched.targetOf(atom.section, relocation).atom);
+      const targets = patched.referencesIn(atom).map(({ target }) => target.atom);
       if (targets.some((target) => target !== undefined && again.has(target) && fromStock.added.has(target)))
         again.add(atom);
     }
@@ -28,8 +28,7 @@ export function stackedChange(unit: Unit, stock: ObjectView, base: ObjectView, p
   }
   for (const atom of changed.keys()) {
     const told = new Set<Atom>();
-    for (const relocation of patched.relocationsIn(atom)) {
-      const target = patched.targetOf(atom.section, relocation).atom;
+    for (const { atom: target } of patched.referencesIn(atom).map((reference) => reference.target)) {
       if (target?.kind !== 'data' || !fromStock.added.has(target) || fromBase.added.has(target) || told.has(target))
         continue;
       told.add(target);

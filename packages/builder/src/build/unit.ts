@@ -11,7 +11,7 @@ import { type CompiledUnit, type CompileInput, compileUnit, includedFiles, objec
 import { runObjtool } from '../compile/objtool.ts';
 import { BuilderError } from '../error.ts';
 import { emit } from '../extract/emit.ts';
-import { newGlobals, select } from '../extract/extract.ts';
+import { newGlobals, select, shortBranches } from '../extract/extract.ts';
 import { type BuildFacts, imageOf, moduleSymbolsOf } from '../facts.ts';
 import { nameReferences } from '../link/klp.ts';
 import { settleLateReferences } from '../link/late.ts';
@@ -183,6 +183,14 @@ class UnitBuilder {
       change,
       callbacks.map(({ atom }) => atom),
     );
+    const short = shortBranches(after, selection);
+    if (short.length > 0) {
+      for (const { from, to } of short) {
+        const message = `${from.symbol?.name} jumps to ${to.symbol?.name} beside it in ${from.section.name}, too short to lead into the running kernel`;
+        reasons.push({ code: 'short-branch', verdict: 'refused', message, source: unit.source });
+      }
+      return { outcome: { ...outcome, reasons } };
+    }
     const extracted = emit(after, change, selection, prefix, callbacks);
     const objectPath = join(scratch, 'extracted.o');
     await writeFile(objectPath, writeElf(extracted.file));

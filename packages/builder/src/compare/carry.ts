@@ -71,10 +71,10 @@ interface User {
 function usersOf(view: ObjectView, wanted: ReadonlySet<Atom>): Map<Atom, User[]> {
   const users = new Map<Atom, User[]>();
   for (const user of view.atoms) {
-    for (const relocation of view.relocationsIn(user)) {
-      const { atom } = view.targetOf(user.section, relocation);
+    for (const reference of view.referencesIn(user)) {
+      const { atom } = reference.target;
       if (atom === undefined || atom === user || !wanted.has(atom)) continue;
-      const isCall = user.kind === 'function' && isBranch(user.section, relocation);
+      const isCall = user.kind === 'function' && isBranch(user.section, reference);
       users.set(atom, [...(users.get(atom) ?? []), { user, isCall }]);
     }
   }

@@ -4,7 +4,7 @@ import { readElf, SHN_UNDEF, STB_GLOBAL, writeElf } from '@kmend/elf';
 import { compareUnit } from '../compare/compare.ts';
 import { objectOf } from '../testing/gcc.ts';
 import { type Extracted, emit } from './emit.ts';
-import { select } from './extract.ts';
+import { select, shortBranches } from './extract.ts';
 
 async function extract(before: string, after: string): Promise<Extracted> {
   const patched = await objectOf(after);
@@ -77,5 +77,36 @@ test('the object can be written and read again', async () => {
       .filter(({ bind }) => bind === STB_GLOBAL)
       .map(({ name }) => name)
       .sort(),
+  );
+});
+
+test('calls that the assembler resolved inside a section that functions share lead to the kernel all the same', async () => {
+  const shared = '__attribute__((noinline, section(".sched.text")))';
+  // Far enough away that no short jump would do.
+  const far = 'asm volatile(".skip 300, 0x90");';
+  const before = `
+static int state; int printk(const char *, ...);
+static ${shared} int helper(int a) { ${far} return a + state++; }
+${shared} int caller(int a) { ${far} printk("%d", a); return helper(a) + 1; }
+`;
+  const { file, needs } = await extract(before, before.replace('helper(a) + 1', 'helper(a) + 2'));
+  assert.ok(needs.some(({ name, original }) => name === 'helper' && original !== undefined));
+  const code = file.sections.find(({ name }) => name === '.sched.text');
+  assert.ok(code?.relocations.some(({ symbol, addend }) => symbol.name === 'helper' && addend === -4n));
+});
+
+test('a jump too short to lead elsewhere is told', async () => {
+  const shared = '__attribute__((noinline, section(".sched.text")))';
+  const before = `
+static int state;
+static ${shared} int helper(int a) { return a + state++; }
+${shared} int caller(int a) { state += 1; return helper(a); }
+`;
+  const patched = await objectOf(before.replace('state += 1', 'state += 2'));
+  const change = compareUnit({ source: 'a/unit.c', object: 'vmlinux' }, await objectOf(before), patched);
+  const short = shortBranches(patched, select(patched, change));
+  assert.deepEqual(
+    short.map(({ from, to }) => [from.symbol?.name, to.symbol?.name]),
+    [['caller', 'helper']],
   );
 });

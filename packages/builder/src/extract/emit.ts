@@ -201,18 +201,18 @@ class Emitter {
   #relocate(part: Atom | Entry): void {
     const place = this.#places.get(part);
     if (place === undefined) return;
-    for (const relocation of this.#view.relocationsIn(part)) {
-      const { kind, target } = destinationOf(this.#view, this.#change, part, relocation);
-      const offset = place.offset + relocation.offset - part.start;
+    for (const reference of this.#view.referencesIn(part)) {
+      const { kind, target } = destinationOf(this.#change, part, reference);
+      const offset = place.offset + reference.offset - part.start;
       const own = kind === 'own' && target.atom !== undefined ? this.#places.get(target.atom) : undefined;
       // As the assembler does, and objtool expects: calls by the function's symbol, all other code by its section's.
       const bySection =
-        own !== undefined && (own.section.flags & SHF_EXECINSTR) !== 0 && relocation.type !== R_X86_64_PLT32;
+        own !== undefined && (own.section.flags & SHF_EXECINSTR) !== 0 && reference.type !== R_X86_64_PLT32;
       const symbol = bySection
         ? this.#sectionSymbol(own.section)
         : (own?.symbol ?? this.#need(target.symbol, target.atom));
       const addend = BigInt(target.offset + (own?.offset ?? 0) - target.bias);
-      place.section.relocations.push({ offset, type: relocation.type, symbol, addend });
+      place.section.relocations.push({ offset, type: reference.type, symbol, addend });
     }
   }
 

@@ -1,7 +1,7 @@
-import { R_X86_64_PLT32, type Relocation, SHF_EXECINSTR, STB_LOCAL } from '@kmend/elf';
+import { R_X86_64_PLT32, SHF_EXECINSTR, STB_LOCAL } from '@kmend/elf';
 import type { Change } from '../compare/compare.ts';
 import { coldParent, isOwnCopy } from '../object/names.ts';
-import type { Atom, Entry, ObjectView, Target } from '../object/view.ts';
+import type { Atom, Entry, ObjectView, Reference, Target } from '../object/view.ts';
 
 /** Which atoms go into the livepatch, and which of the running kernel's things they use. */
 export interface Selection {
@@ -28,8 +28,8 @@ export function select(view: ObjectView, change: Change, more: Iterable<Atom> = 
     const parts: (Atom | Entry)[] = [atom, ...view.entriesOf(atom)];
     entries.push(...view.entriesOf(atom));
     for (const part of parts) {
-      for (const relocation of view.relocationsIn(part)) {
-        const destination = destinationOf(view, change, part, relocation);
+      for (const reference of view.referencesIn(part)) {
+        const destination = destinationOf(change, part, reference);
         if (destination.kind === 'own') work.push(destination.target.atom);
       }
     }
@@ -45,32 +45,33 @@ export function newGlobals(change: Change): Atom[] {
   );
 }
 
-export function destinationOf(
-  view: ObjectView,
-  change: Change,
-  from: Atom | Entry,
-  relocation: Relocation,
-): Destination {
-  const target = view.targetOf(from.section, relocation);
+/**
+ * Jumps of selected functions to others of their section that are too short for the linker to lead anywhere else. The assembler writes them
+ * where functions share a section (`.sched.text`).
+ */
+export function shortBranches(view: ObjectView, selection: Selection): { readonly from: Atom; readonly to: Atom }[] {
+  return [...selection.atoms].flatMap((from) =>
+    view
+      .referencesIn(from)
+      .flatMap(({ width, target }) => (width === 1 && target.atom !== undefined ? [{ from, to: target.atom }] : [])),
+  );
+}
+
+export function destinationOf(change: Change, from: Atom | Entry, { target, type }: Reference): Destination {
   const { atom } = target;
-  if (atom !== undefined && isOwn(change, from, { ...target, atom }, relocation))
+  if (atom !== undefined && isOwn(change, from, { ...target, atom }, type))
     return { kind: 'own', target: { ...target, atom } };
   return { kind: 'kernel', target };
 }
 
-function isOwn(
-  change: Change,
-  from: Atom | Entry,
-  { atom, offset }: Target & { atom: Atom },
-  relocation: Relocation,
-): boolean {
+function isOwn(change: Change, from: Atom | Entry, { atom, offset }: Target & { atom: Atom }, type: number): boolean {
   if (atom.symbol === undefined || change.added.has(atom)) return true;
   const { name } = atom.symbol;
   if (atom.kind === 'data') return isOwnCopy(name, atom.section.name);
   if (isEntry(from) || coldParent(name) !== undefined) return true;
   // A call goes straight to the new code; an address that is kept somewhere must stay right after a revert: the kernel's own.
-  if (relocation.type === R_X86_64_PLT32 && change.changed.has(atom)) return true;
-  if (offset === 0 && relocation.type !== R_X86_64_PLT32) return false;
+  if (type === R_X86_64_PLT32 && change.changed.has(atom)) return true;
+  if (offset === 0 && type !== R_X86_64_PLT32) return false;
   // Jumps and labels inside a function, from its cold part, and from its pieces out of line.
   const isPiece = from.kind !== 'function' && (from.section.flags & SHF_EXECINSTR) !== 0;
   return atom === from || isPiece || coldParent(from.symbol?.name ?? '') === name;

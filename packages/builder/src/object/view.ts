@@ -198,7 +198,7 @@ export class ObjectView {
       if ((place >= part.start && place < part.end) || place < 0 || place >= section.size) continue;
       const atom = this.#atomAt(section, place);
       if (atom?.symbol === undefined) continue;
-      const target = { symbol: atom.symbol, atom, offset: place - atom.start, bias: 4 };
+      const target = { symbol: atom.symbol, atom, offset: place - atom.start, bias: start + length - offset };
       found.push({ offset, width: relative.width, type: relative.branch ? R_X86_64_PLT32 : R_X86_64_PC32, target });
     }
     return found;
