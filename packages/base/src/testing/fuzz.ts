@@ -94,7 +94,7 @@ class Watch {
 
   constructor(name: string, caseMs: number) {
     const workerData = { state: this.#state, name, limit: caseMs * 5 };
-    this.#worker = new Worker(WATCH, { eval: true, workerData });
+    this.#worker = new Worker(WATCH, { eval: true, execArgv: [], workerData });
   }
 
   /** A thread that starts needs this one once more. */
