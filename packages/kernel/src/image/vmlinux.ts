@@ -1,7 +1,7 @@
 import { gunzipSync } from 'node:zlib';
-import { errorCode, errorText, type Run } from '@kmend/base';
+import { errorText, type Run } from '@kmend/base';
 import { runOk } from '@kmend/base/node';
-import { KernelError } from '../error.ts';
+import { isDamage, KernelError } from '../error.ts';
 
 const UNPACKED_LIMIT = 512 << 20;
 
@@ -67,8 +67,9 @@ async function unpack(
     stdin: payload.subarray(0, payload.length - 4),
     maxOutput: UNPACKED_LIMIT,
     timeoutMs: 120_000,
+    limits: { memory: 2 ** 30 },
     ...(signal && { signal }),
   }).catch((error: unknown) => {
-    throw errorCode(error) === 'tool-failed' ? damaged(error) : error;
+    throw isDamage(error) ? damaged(error) : error;
   });
 }
