@@ -9,7 +9,7 @@ export interface FuzzOptions<T> {
   readonly cases: number;
   /** Milliseconds for all cases; those that do not fit are not run. Default 10 seconds. */
   readonly budgetMs?: number;
-  /** Milliseconds for one case; a longer one fails. Default 2 seconds. */
+  /** Milliseconds for one case; a longer one fails. Default 5 seconds. */
   readonly caseMs?: number;
   /** Bytes that one case may leave allocated outside the heap of objects. Default 64 MiB. */
   readonly caseBytes?: number;
@@ -30,7 +30,7 @@ export interface FuzzOutcome {
  * fail with the seed that makes it again.
  */
 export async function fuzz<T>(options: FuzzOptions<T>): Promise<FuzzOutcome> {
-  const { name, budgetMs = 10_000, caseMs = 2000, caseBytes = 64 << 20 } = options;
+  const { name, budgetMs = 10_000, caseMs = 5000, caseBytes = 64 << 20 } = options;
   const { KMEND_FUZZ_SEED: only, KMEND_FUZZ_FROM: first = '1' } = process.env;
   const seeds = only === undefined ? { from: Number(first), count: options.cases } : { from: Number(only), count: 1 };
   const refused = new Map<string, number>();

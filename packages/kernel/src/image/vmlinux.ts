@@ -3,7 +3,8 @@ import { errorText, type Run } from '@kmend/base';
 import { runOk } from '@kmend/base/node';
 import { isDamage, KernelError } from '../error.ts';
 
-const UNPACKED_LIMIT = 512 << 20;
+/** Bytes of an unpacked kernel: Debian's have 60 to 100 million. */
+const UNPACKED_LIMIT = 256 << 20;
 
 interface Compression {
   readonly name: string;
