@@ -170,6 +170,9 @@ function relocationBytes(
   relocations.forEach((relocation, index) => {
     const at = index * 24;
     const symbol = symbolIndex.get(relocation.symbol);
+    if (BigInt.asIntN(64, relocation.addend) !== relocation.addend) {
+      throw new ElfError('elf-inconsistent', `${name} has the addend ${relocation.addend}`);
+    }
     if (symbol === undefined) {
       throw new ElfError(
         'elf-inconsistent',

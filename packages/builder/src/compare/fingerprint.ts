@@ -41,7 +41,7 @@ export class Fingerprints {
     const relocations: string[] = [];
     for (const relocation of this.#view.relocationsIn(part)) {
       const at = relocation.offset - part.start;
-      bytes.fill(0, at, at + (relocationSize(relocation.type) ?? 0));
+      bytes.fill(0, at, Math.min(bytes.length, at + (relocationSize(relocation.type) ?? 0)));
       const target = this.#view.targetOf(part.section, relocation);
       relocations.push(`${at}:${relocation.type}:${this.#target(target, depth)}`);
     }

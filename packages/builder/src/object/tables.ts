@@ -32,7 +32,7 @@ export function tableSpec(section: Section, layouts: ReadonlyMap<string, StructL
   const struct = STRUCT_OF[section.name];
   if (struct !== undefined) {
     const size = layouts.get(struct)?.size;
-    if (size !== undefined) return { entrySize: size, meaningful: true };
+    if (size !== undefined && size > 0) return { entrySize: size, meaningful: true };
   }
   if (section.name === '.smp_locks') return { entrySize: 4, meaningful: true };
   if (section.name === '__mcount_loc' || section.name === '__patchable_function_entries') {

@@ -128,6 +128,9 @@ export class ObjectView {
   }
 
   #atomAt(section: Section, offset: number): Atom | undefined {
+    if ((offset < 0 || offset > section.size) && ((section.flags & SHF_STRINGS) !== 0 || isPieceSection(section))) {
+      throw new BuilderError('object-unsupported', `something refers to ${section.name}+${offset}, outside of it`);
+    }
     if ((section.flags & SHF_STRINGS) !== 0) return this.#stringAt(section, offset);
     if (isPieceSection(section)) return this.#pieceAt(section, offset);
     const atoms = this.#atoms.get(section) ?? [];
@@ -212,7 +215,8 @@ export class ObjectView {
       if (end > start) atoms.push({ kind: 'anonymous', section, start, end, key: '' });
     };
     const sorted = [...symbols].sort((a, b) => Number(a.value - b.value) || Number(b.size - a.size));
-    const isConstants = (section.flags & SHF_MERGE) !== 0 && section.entrySize > 0;
+    const isConstants =
+      (section.flags & SHF_MERGE) !== 0 && section.entrySize > 0 && section.data.length === section.size;
     for (const symbol of sorted) {
       const start = Number(symbol.value);
       const end = start + Number(symbol.size);
@@ -226,7 +230,9 @@ export class ObjectView {
       position = end;
     }
     if (isConstants && symbols.length === 0) {
-      for (let start = 0; start < section.size; start += section.entrySize) gap(start, start + section.entrySize);
+      for (let start = 0; start < section.size; start += section.entrySize) {
+        gap(start, Math.min(section.size, start + section.entrySize));
+      }
     } else {
       gap(position, section.size);
     }
@@ -239,10 +245,10 @@ export class ObjectView {
     for (const section of this.file.sections) {
       const spec = tableSpec(section, this.#layouts);
       if (spec === undefined) continue;
-      if (section.size % spec.entrySize !== 0) {
+      if (section.size % spec.entrySize !== 0 || section.data.length !== section.size) {
         throw new BuilderError(
           'object-unsupported',
-          `${section.name} has ${section.size} bytes, not a multiple of ${spec.entrySize}`,
+          `${section.name} has ${section.size} bytes, not entries of ${spec.entrySize}`,
         );
       }
       for (let start = 0; start < section.size; start += spec.entrySize) {

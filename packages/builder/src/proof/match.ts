@@ -22,9 +22,10 @@ export function matchFunction(
   known: ReadonlyMap<Binding, bigint>,
 ): Bindings | Difference {
   const size = atom.end - atom.start;
-  const shipped = image.read(address, size);
-  if (shipped === undefined) return { reason: 'not-in-kernel' };
   const own = atom.section.data.subarray(atom.start, atom.end);
+  // Code without bytes (in a section like .bss) is nothing that can be compared.
+  const shipped = own.length === size ? image.read(address, size) : undefined;
+  if (shipped === undefined) return { reason: 'not-in-kernel' };
   const relocated = new Uint8Array(size);
   const found: Bindings = new Map([[atom, address]]);
   for (const relocation of view.relocationsIn(atom)) {
