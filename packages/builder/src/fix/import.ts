@@ -99,7 +99,11 @@ export async function importFromGit(
     throw new BuilderError('fix-without-origin', `"${commit}" is not the name of a commit`);
   }
   const git = async (...args: string[]): Promise<string> => {
-    const result = await edges.run('git', ['-C', directory, ...args], { signal: edges.signal });
+    const result = await edges.run('git', ['-C', directory, ...args], {
+      signal: edges.signal,
+      // git maps the packs of a repository: address space, not memory.
+      limits: { memory: 2 ** 40 },
+    });
     if (result.exitCode !== 0) {
       throw new BuilderError('fix-without-origin', `git in ${directory}: ${result.stderr.trim().split('\n')[0]}`, {
         hint: 'name a git repository with --git and one of its commits with --commit',
