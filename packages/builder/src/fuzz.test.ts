@@ -10,6 +10,8 @@ import { readElf, writeElf } from '@kmend/elf';
 import { mutateElf } from '@kmend/elf/testing';
 import type { StructLayout } from '@kmend/kernel';
 import { compareUnit } from './compare/compare.ts';
+import { compareTypes } from './compare/types.ts';
+import { readDwarf } from './dwarf/index.ts';
 import { emit } from './extract/emit.ts';
 import { select } from './extract/extract.ts';
 import { convertModule, nameReferences } from './link/klp.ts';
@@ -119,6 +121,23 @@ test('the byte proof with mutated objects and mutated modules', async (t) => {
   });
   t.diagnostic(describeFuzz(outcome));
   assert.ok(outcome.cases >= 1000 && outcome.accepted > 100);
+});
+
+test('comparing the types of mutated objects', async (t) => {
+  const healthy = readElf(sound('before'));
+  const outcome = await fuzz({
+    name: 'readDwarf and compareTypes',
+    cases: 3000,
+    make: (random) => mutateElf(random, sound('after')),
+    attempt(bytes) {
+      const [original, patched] = [readDwarf(healthy), readDwarf(readElf(bytes))];
+      if (original === undefined || patched === undefined) return;
+      compareTypes(unit.source, original, patched, { changed: ['changed'], added: [] });
+      compareTypes(unit.source, patched, original, { changed: ['other'], added: ['helper'] });
+    },
+  });
+  t.diagnostic(describeFuzz(outcome));
+  assert.ok(outcome.cases >= 300 && outcome.accepted > 50);
 });
 
 test('turning mutated modules into livepatches', async (t) => {
