@@ -51,7 +51,7 @@ test('three fixes in vmlinux and a module: one livepatch, every function proven,
   assert.equal(await sha256File(join(first.out, file.name)), file.sha256);
   const again = await build('--fix', ...ids);
   assert.deepEqual(again.manifest, first.manifest);
-  assert.deepEqual((await readdir(again.out)).sort(), [file.name, 'livepatch.json'].sort());
+  assert.deepEqual((await readdir(again.out)).sort(), [file.name, 'livepatch.json', 'provenance.json'].sort());
 });
 
 test('a patch that does not apply, or does not compile, or is none', async () => {

@@ -1,5 +1,5 @@
 export type { Clock } from './clock.ts';
 export { errorCode, errorText, KmendError } from './error.ts';
 export { parseJson } from './json.ts';
-export type { Run, RunOptions, RunResult } from './process.ts';
+export type { Run, RunLimits, RunOptions, RunResult } from './process.ts';
 export { type Progress, silentProgress } from './progress.ts';

@@ -1,3 +1,13 @@
+/** Resource limits of a child and of each process it starts (setrlimit(2)): for tools that read what others made. */
+export interface RunLimits {
+  /** Bytes of address space of one process. */
+  readonly memory?: number;
+  /** Bytes of one written file. */
+  readonly fileSize?: number;
+  /** Seconds of processor time of one process. */
+  readonly cpuSeconds?: number;
+}
+
 /** Process spawning as an edge. Every tool run has a limit on time and on output; arguments never carry secrets. */
 export interface RunOptions {
   readonly cwd?: string;
@@ -8,6 +18,8 @@ export interface RunOptions {
   readonly timeoutMs?: number;
   /** Bytes kept of each of stdout and stderr; more is an error (`output-too-large`). Default 64 MiB. */
   readonly maxOutput?: number;
+  /** Breaking one of processor time or file size is `tool-limit`; without memory a tool fails by itself. Default none. */
+  readonly limits?: RunLimits;
   readonly signal?: AbortSignal;
 }
 

@@ -25,6 +25,13 @@ export type BuilderErrorCode =
   | 'dwarf-damaged'
   | 'link-failed'
   | 'output-exists'
+  | 'sign-key-unreadable'
+  | 'sign-key-exposed'
+  | 'sign-key-locked'
+  | 'sign-key-unsupported'
+  | 'sign-key-mismatch'
+  | 'sign-cert-unreadable'
+  | 'sign-failed'
   | 'kernel-damaged';
 
 /** Something that ends a build before there is a verdict. What makes a fix unfit for live patching is a `Reason` instead. */

@@ -18,3 +18,6 @@ export { deltaTexts, importFromDebian, importFromGit, importFromPatch } from './
 export type { Fix, FixOrigin } from './fix/model.ts';
 export { FixStore, type FixWords, makeFix } from './fix/store.ts';
 export { MANIFEST, prepareOutput, writeLivepatch } from './output.ts';
+export { BUILD_TYPE, PROVENANCE, Provenance } from './provenance.ts';
+export { openSigningKey, type SigningKey, type SigningKeyFiles } from './sign/key.ts';
+export { type ModuleSignature, signModule, signResult } from './sign/sign.ts';

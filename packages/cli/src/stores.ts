@@ -1,5 +1,5 @@
 import type { Clock, Progress, Run } from '@kmend/base';
-import { run, systemClock } from '@kmend/base/node';
+import { limitedRun, systemClock } from '@kmend/base/node';
 import { FixStore } from '@kmend/builder';
 import { Archive, KernelStore, mirrors, SourceStore } from '@kmend/kernel';
 import type { Context } from './context.ts';
@@ -14,7 +14,7 @@ export interface Edges {
 }
 
 export function edgesOf(context: Context): Edges {
-  return { run, clock: systemClock, fetch, progress: context.terminal.progress, signal: context.signal };
+  return { run: limitedRun, clock: systemClock, fetch, progress: context.terminal.progress, signal: context.signal };
 }
 
 export interface Stores {

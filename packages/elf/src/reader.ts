@@ -3,6 +3,8 @@ import {
   ET_DYN,
   ET_EXEC,
   ET_REL,
+  relocationSize,
+  SHF_ALLOC,
   SHF_COMPRESSED,
   SHF_LINK_ORDER,
   SHF_RELA_LIVEPATCH,
@@ -16,15 +18,29 @@ import {
   SHT_STRTAB,
   SHT_SYMTAB,
   SHT_SYMTAB_SHNDX,
+  STT_FUNC,
+  STT_OBJECT,
 } from './constants.ts';
 import { ElfError } from './error.ts';
-import type { ElfFile, ElfSymbol, LivepatchRelocations, Relocation, Section, Segment } from './model.ts';
+import {
+  type ElfFile,
+  type ElfSymbol,
+  type LivepatchRelocations,
+  type Relocation,
+  type Section,
+  type Segment,
+  sectionOf,
+} from './model.ts';
 
 const HEADER_SIZE = 64;
 const SECTION_HEADER_SIZE = 64;
 const PROGRAM_HEADER_SIZE = 56;
 const SYMBOL_SIZE = 24;
 const RELA_SIZE = 24;
+
+/** No part of a kernel is larger or aligned more widely: 2 GiB is what its code model addresses, 2 MiB its largest page in an object. */
+const LARGEST_SECTION = 2 ** 31;
+const WIDEST_ALIGN = 2 ** 21;
 
 interface RawSection {
   readonly nameOffset: number;
@@ -100,6 +116,7 @@ export function readElf(bytes: Uint8Array): ElfFile {
   const symbolTable = symbolTables[0];
   const symbols = symbolTable === undefined ? [] : readSymbols(file, raw, sections, symbolTable);
   linkOrder(raw, sections);
+  if (type === ET_REL) symbols.forEach(checkInside);
   const livepatchRelocations = type === ET_REL ? readRelocations(raw, sections, symbols, symbolTable) : [];
   const tables = new Set([SHT_NULL, SHT_SYMTAB, SHT_SYMTAB_SHNDX, SHT_GROUP, ...(type === ET_REL ? [SHT_RELA] : [])]);
   const bookkeeping = new Set<number>();
@@ -143,7 +160,7 @@ function readSectionHeaders(file: Bytes): RawSection[] {
   // gABI: with 0xff00 sections or more the count is in the null section's sh_size.
   const count = view.getUint16(60, true) || file.number64(offset + 32, 'section count');
   file.slice(offset, count * SECTION_HEADER_SIZE, 'the section header table');
-  return Array.from({ length: count }, (_, index) => {
+  const headers = Array.from({ length: count }, (_, index): RawSection => {
     const at = offset + index * SECTION_HEADER_SIZE;
     return {
       nameOffset: view.getUint32(at, true),
@@ -158,6 +175,23 @@ function readSectionHeaders(file: Bytes): RawSection[] {
       entrySize: file.number64(at + 56, 'sh_entsize'),
     };
   });
+  checkSections(file, headers);
+  return headers;
+}
+
+/**
+ * What would let later stages work on, copy or allocate far more than the file has. gABI: sections do not overlap, alignments are powers of
+ * two; no flag above the 32nd bit is defined.
+ */
+function checkSections(file: Bytes, headers: readonly RawSection[]): void {
+  let total = 0;
+  for (const [index, { type, flags, size, align }] of headers.entries()) {
+    if (flags > 0xffff_ffff || size > LARGEST_SECTION || align > WIDEST_ALIGN || (align & (align - 1)) !== 0) {
+      throw new ElfError('elf-inconsistent', `section ${index} has impossible flags, size or alignment`);
+    }
+    if (type !== SHT_NOBITS && type !== SHT_NULL) total += size;
+  }
+  if (total > file.bytes.length) throw new ElfError('elf-inconsistent', 'sections overlap');
 }
 
 function sectionNameIndex(file: Bytes, raw: readonly RawSection[]): number {
@@ -168,10 +202,14 @@ function sectionNameIndex(file: Bytes, raw: readonly RawSection[]): number {
   return real;
 }
 
-/** Look-up in a string table; strings end at a NUL inside the table. */
+/**
+ * Look-up in a string table; strings end at a NUL inside the table. Names may share their ends, but not so often that they come to a
+ * multiple of the table.
+ */
 function stringTable(file: Bytes, header: RawSection): (offset: number) => string {
   const data = Buffer.from(file.slice(header.offset, header.size, 'a string table'));
   const known = new Map<number, string>();
+  let budget = 4096 + data.length * 4;
   return (offset) => {
     const cached = known.get(offset);
     if (cached !== undefined) return cached;
@@ -179,6 +217,8 @@ function stringTable(file: Bytes, header: RawSection): (offset: number) => strin
     if (offset >= data.length || end === -1) {
       throw new ElfError('elf-inconsistent', `string offset ${offset} is outside its table of ${data.length} bytes`);
     }
+    budget -= end - offset;
+    if (budget < 0) throw new ElfError('elf-inconsistent', 'the names in a string table overlap too much');
     const text = data.toString('latin1', offset, end);
     known.set(offset, text);
     return text;
@@ -231,6 +271,15 @@ function readSymbols(
   return symbols;
 }
 
+/** In a relocatable object a symbol's value counts from its section's start; functions and variables lie inside. */
+function checkInside(symbol: ElfSymbol): void {
+  const section = sectionOf(symbol);
+  if (section === undefined || (symbol.type !== STT_FUNC && symbol.type !== STT_OBJECT)) return;
+  if (symbol.value + BigInt(symbol.size) > BigInt(section.size)) {
+    throw new ElfError('elf-inconsistent', `${symbol.name} ends outside its section ${section.name}`);
+  }
+}
+
 function sectionAt(sections: readonly Section[], index: number, who: string): Section {
   const section = sections[index];
   if (section === undefined)
@@ -264,8 +313,10 @@ function readRelocations(
     const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
     for (let at = 0; at < data.length; at += RELA_SIZE) {
       const offset = view.getBigUint64(at, true);
+      const type = view.getUint32(at + 8, true);
       const symbol = symbols[view.getUint32(at + 12, true)];
-      if (symbol === undefined || offset >= limit) {
+      // A type that is not known here has one byte at least.
+      if (symbol === undefined || offset + BigInt(relocationSize(type) ?? 1) > limit) {
         throw new ElfError(
           'elf-inconsistent',
           `${own.name}: entry ${at / RELA_SIZE} points outside its symbols or section`,
@@ -273,7 +324,7 @@ function readRelocations(
       }
       relocations.push({
         offset: Number(offset),
-        type: view.getUint32(at + 8, true),
+        type,
         symbol,
         addend: view.getBigInt64(at + 16, true),
       });
@@ -289,11 +340,12 @@ function readRelocations(
  * stands behind `ZLIB` in the GNU tools' older way.
  */
 function unpackedSize(section: Section): number | bigint {
-  const { data, flags, name, size } = section;
-  if (data.length < 16) return size;
+  const { data, flags, name } = section;
+  // What is loaded is never compressed.
+  if (data.length < 16 || (flags & SHF_ALLOC) !== 0) return data.length;
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   if ((flags & SHF_COMPRESSED) !== 0) return view.getBigUint64(8, true);
-  return name.startsWith('.zdebug') ? view.getBigUint64(4, false) : size;
+  return name.startsWith('.zdebug') ? view.getBigUint64(4, false) : data.length;
 }
 
 function linkOrder(raw: readonly RawSection[], sections: readonly Section[]): void {

@@ -16,6 +16,9 @@ import {
 import { ElfError } from './error.ts';
 import type { ElfFile, ElfSymbol, Relocation, Section } from './model.ts';
 
+/** Bytes of an object that are written at most; the largest of a kernel has a hundredth of that. */
+const LARGEST_FILE = 2 ** 30;
+
 interface OutSection {
   readonly name: string;
   readonly type: number;
@@ -68,7 +71,7 @@ export function writeElf(file: ElfFile): Uint8Array {
       name: section.name,
       type: section.type,
       // Groups are not kept: their members are ordinary sections.
-      flags: section.flags & ~SHF_GROUP,
+      flags: (section.flags & ~SHF_GROUP) >>> 0,
       address: section.address,
       data: section.data,
       size: section.type === SHT_NOBITS ? section.size : section.data.length,
@@ -167,6 +170,9 @@ function relocationBytes(
   relocations.forEach((relocation, index) => {
     const at = index * 24;
     const symbol = symbolIndex.get(relocation.symbol);
+    if (BigInt.asIntN(64, relocation.addend) !== relocation.addend) {
+      throw new ElfError('elf-inconsistent', `${name} has the addend ${relocation.addend}`);
+    }
     if (symbol === undefined) {
       throw new ElfError(
         'elf-inconsistent',
@@ -191,6 +197,7 @@ function assemble(out: readonly OutSection[], nameOffsets: readonly number[]): U
     return offset;
   });
   const headers = Math.ceil(position / 8) * 8;
+  if (headers > LARGEST_FILE) throw new ElfError('elf-unsupported', `an object of ${headers} bytes is not written`);
   const bytes = Buffer.alloc(headers + (out.length + 1) * 64);
   bytes.write('\x7fELF\x02\x01\x01', 'latin1');
   bytes.writeUInt16LE(ET_REL, 16);

@@ -32,6 +32,8 @@ const EXTRA: readonly (readonly [fixed: number, each: number] | undefined)[] = [
   [0, 12], // ENUM64
 ];
 const KIND_STRUCT = 4;
+/** Bytes of a name with its zero that are read: kernel/bpf/btf.c accepts 512 (KSYM_NAME_LEN). */
+const NAME_LIMIT = 512;
 
 /** Layouts of those of the named structs that the kernel has, from the kernel's own type information (the `.BTF` section of vmlinux). `btf-missing` without, or when damaged. */
 export function structLayouts(vmlinux: ElfFile, names: readonly string[]): ReadonlyMap<string, StructLayout> {
@@ -48,9 +50,10 @@ export function structLayouts(vmlinux: ElfFile, names: readonly string[]): Reado
   const stringsEnd = stringsAt + bytes.readUInt32LE(20);
   if (typesEnd > bytes.length || stringsEnd > bytes.length) throw damaged('parts beyond its end');
   const text = (offset: number): string => {
-    const end = bytes.indexOf(0, stringsAt + offset);
-    if (end === -1 || end >= stringsEnd) throw damaged('a name beyond its end');
-    return bytes.toString('latin1', stringsAt + offset, end);
+    const start = stringsAt + offset;
+    const length = bytes.subarray(start, Math.min(start + NAME_LIMIT, stringsEnd)).indexOf(0);
+    if (length === -1) throw damaged('a name that is too long or beyond its end');
+    return bytes.toString('latin1', start, start + length);
   };
   const wanted = new Set(names);
   const found = new Map<string, StructLayout>();

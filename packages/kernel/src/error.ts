@@ -1,4 +1,4 @@
-import { KmendError } from '@kmend/base';
+import { errorCode, KmendError } from '@kmend/base';
 
 export type KernelErrorCode =
   | 'archive-unreachable'
@@ -23,3 +23,8 @@ export type KernelErrorCode =
   | 'source-path';
 
 export class KernelError extends KmendError<KernelErrorCode> {}
+
+/** A tool failed over what it was given: it could not read it, or went on without an end. */
+export function isDamage(error: unknown): boolean {
+  return ['tool-failed', 'tool-timeout', 'tool-limit', 'output-too-large'].includes(errorCode(error) ?? '');
+}

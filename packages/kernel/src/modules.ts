@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { errorCode, errorText, type Run } from '@kmend/base';
-import { run, runOk } from '@kmend/base/node';
+import { basename, join } from 'node:path';
+import { errorText, type Run } from '@kmend/base';
+import { limitedRun, runOk } from '@kmend/base/node';
 import { type ElfFile, readElf, SHN_UNDEF, STB_LOCAL, STT_FILE, STT_SECTION, sectionOf } from '@kmend/elf';
-import { KernelError } from './error.ts';
+import { isDamage, KernelError } from './error.ts';
 import type { Kernel, KernelSymbol } from './kernel.ts';
 
 /**
@@ -18,8 +18,8 @@ export async function moduleFiles(kernel: Kernel): Promise<ReadonlyMap<string, s
   });
   const files = new Map<string, string>();
   for (const line of order.split('\n')) {
-    const base = /([^/]+)\.k?o$/.exec(line)?.[1];
-    if (base === undefined) continue;
+    const base = /^([\w-]+)\.k?o$/.exec(basename(line))?.[1];
+    if (base === undefined || line.split('/').includes('..')) continue;
     files.set(base.replaceAll('-', '_'), join(kernel.paths.modules, line.replace(/\.o$/, '.ko')));
   }
   return files;
@@ -35,7 +35,7 @@ const compressions: readonly (readonly [suffix: string, tool: string, ...args: s
 ];
 
 /** A module by the path that `moduleFiles` gives; unpacked where the suite compresses modules (Debian 13: `.ko.xz`). */
-export async function readModule(path: string, runner: Run = run): Promise<ElfFile> {
+export async function readModule(path: string, runner: Run = limitedRun): Promise<ElfFile> {
   const plain = await readFile(path).catch(() => undefined);
   if (plain !== undefined) return readElf(plain);
   for (const [suffix, tool, ...args] of compressions) {
@@ -43,7 +43,7 @@ export async function readModule(path: string, runner: Run = run): Promise<ElfFi
     if (packed === undefined) continue;
     return readElf(
       await runOk(runner, tool, args, { stdin: packed, maxOutput: UNPACKED_LIMIT }).catch((error: unknown) => {
-        if (errorCode(error) !== 'tool-failed') throw error;
+        if (!isDamage(error)) throw error;
         throw unreadable(`${path}${suffix}`, errorText(error));
       }),
     );

@@ -1,12 +1,15 @@
-import { mkdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { lstat, mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { runOk, withLock, writeFileAtomic } from '@kmend/base/node';
 import type { Packages } from './archive/archive.ts';
 import { KernelError } from './error.ts';
+import { unpackPackage } from './store/package.ts';
 import type { UnpackEdges } from './store/unpack.ts';
 
 const TREE_LIMIT_MS = 15 * 60_000;
+/** Bytes of an unpacked source: that of 6.1 has 1.3 billion. */
+const SOURCE_LIMIT = 2 ** 32;
 
 /** Kernel sources as Debian's `linux-source-*` packages carry them: upstream's release with Debian's patches applied. */
 export class SourceStore {
@@ -76,10 +79,11 @@ export class SourceStore {
     const temporary = await this.#temporary(version);
     try {
       progress.step(`repack the source ${version}`);
-      await runOk(run, 'dpkg-deb', ['-x', deb, temporary], { signal });
-      const script = 'set -o pipefail; xz -dc -T0 "$1" | zstd -q -1 -T0 -o "$2"';
+      await unpackPackage(this.#edges, deb, temporary);
+      // What is longer is cut off, which ends the pipeline with an error.
+      const script = 'set -o pipefail; xz -dc -T0 "$1" | head -c "$3" | zstd -q -1 -T0 -o "$2"';
       const packed = join(temporary, 'source.tar.zst');
-      const args = ['-c', script, 'bash', join(temporary, 'usr', 'src', `${name}.tar.xz`), packed];
+      const args = ['-c', script, 'bash', join(temporary, 'usr', 'src', `${name}.tar.xz`), packed, `${SOURCE_LIMIT}`];
       await runOk(run, 'bash', args, { signal, timeoutMs: TREE_LIMIT_MS });
       await rename(packed, path);
     } finally {
@@ -161,8 +165,9 @@ function saysOnlyMissing(stderr: string): boolean {
   );
 }
 
+/** A link is none: it could lead anywhere. */
 async function isFile(path: string): Promise<boolean> {
-  return await stat(path).then(
+  return await lstat(path).then(
     (it) => it.isFile(),
     () => false,
   );

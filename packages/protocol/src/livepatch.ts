@@ -70,6 +70,18 @@ export const Livepatch = z.object({
   byteProof: z.object({ compared: z.int().min(0), equal: z.int().min(0), different: z.array(z.string()).max(10_000) }),
   /** The module beside this file; absent where the verdict is `refused` or waits for review. */
   file: z.object({ name: z.string().max(100), sha256: Sha256, size: z.int().min(1) }).optional(),
+  /** How the module is signed for the kernel (include/linux/module_signature.h); absent where it is not. */
+  signature: z
+    .object({
+      /** Common name of the certificate's subject. */
+      signer: z.string().max(200),
+      /** The certificate's serial number, lower-case hex: what the kernel finds the key by, with the issuer. */
+      keyId: z.string().regex(/^[0-9a-f]{1,64}$/),
+      hash: z.literal('sha256'),
+      /** SHA-256 of the module as it was before. */
+      unsigned: Sha256,
+    })
+    .optional(),
   inputs: z.object({
     /** Fix id to SHA-256 of its patch. */
     fixes: z.record(z.string(), Sha256),

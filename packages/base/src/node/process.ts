@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import type { Run, RunOptions, RunResult } from '../process.ts';
-import { EdgeError } from './error.ts';
+import { EdgeError, toolMissing } from './error.ts';
+import { brokenLimit, limitedCommand, USUAL_LIMITS } from './limits.ts';
 
 const DEFAULT_TIMEOUT_MS = 10 * 60_000;
 const DEFAULT_MAX_OUTPUT = 64 * 1024 * 1024;
@@ -26,7 +27,8 @@ export const run: Run = (file, args, options: RunOptions = {}) =>
       return;
     }
     // detached: the child leads its own process group, so that a kill reaches what it started too.
-    const child = spawn(file, args, {
+    const [program, words] = limitedCommand(file, args, options.limits);
+    const child = spawn(program, words, {
       cwd: options.cwd,
       env: options.env ?? cleanEnvironment(),
       detached: true,
@@ -72,7 +74,7 @@ export const run: Run = (file, args, options: RunOptions = {}) =>
       settle();
       reject(
         cause.code === 'ENOENT'
-          ? new EdgeError('tool-missing', `${file} is not installed`, { cause, hint: 'run script/bootstrap' })
+          ? toolMissing(program, cause)
           : new EdgeError('tool-failed', `${file} could not be started: ${cause.message}`, { cause }),
       );
     });
@@ -83,9 +85,16 @@ export const run: Run = (file, args, options: RunOptions = {}) =>
         return;
       }
       const exitCode = code ?? 128 + (signal === null ? 0 : constants.signals[signal]);
-      resolve({ exitCode, stdout: Buffer.concat(out), stderr: Buffer.concat(err).toString('utf8') });
+      const stderr = Buffer.concat(err).toString('utf8');
+      const broken = options.limits === undefined ? undefined : brokenLimit(file, exitCode, stderr);
+      if (broken !== undefined) reject(broken);
+      else resolve({ exitCode, stdout: Buffer.concat(out), stderr });
     });
   });
+
+/** As `run`, and within limits whatever the tool reads; `limits` of a call lower or raise them. */
+export const limitedRun: Run = (file, args, options = {}) =>
+  run(file, args, { ...options, limits: { ...USUAL_LIMITS, ...options.limits } });
 
 /** Runs a program and returns its stdout; a non-zero exit is `tool-failed` with the last lines of its stderr. */
 export async function runOk(runner: Run, file: string, args: readonly string[], options?: RunOptions): Promise<Buffer> {

@@ -52,7 +52,7 @@ export class Fingerprints {
     const relocations: string[] = [];
     for (const { offset, width, type, target } of this.#view.referencesIn(part)) {
       const at = offset - part.start;
-      bytes.fill(0, at, at + width);
+      bytes.fill(0, at, Math.min(bytes.length, at + width));
       relocations.push(`${at}:${type}:${this.target(target)}`);
     }
     // Beside its texts a record of dynamic debugging has the line, and flags that the running kernel keeps in its own.

@@ -49,6 +49,9 @@ export function objectKey(tree: PreparedTree, unit: KnownUnit, input: CompileInp
   return sha256([...words, input.headersKey, input.text].join('\0'));
 }
 
+/** One line of a patch can make gcc write an object of any size. The units of a kernel stay far below. */
+const COMPILER_LIMITS = { memory: 2 ** 32, fileSize: 2 ** 29, cpuSeconds: 600 };
+
 /** Compiles one text of a unit straight with the compiler; what was compiled before comes from the cache. */
 export async function compileUnit(
   edges: CompileEdges,
@@ -87,6 +90,7 @@ export async function compileUnit(
       cwd: input.root,
       signal: edges.signal,
       timeoutMs: 10 * 60_000,
+      limits: COMPILER_LIMITS,
     });
     if (result.exitCode !== 0) {
       const errors = result.stderr.split('\n').filter((line) => /\b(?:fatal )?error:/.test(line));

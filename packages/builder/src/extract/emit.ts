@@ -19,6 +19,7 @@ import {
 import type { DeclaredCallbacks, Phase } from '../author/callbacks.ts';
 import type { Change } from '../compare/compare.ts';
 import { isPerCpu } from '../compare/rules.ts';
+import { BuilderError } from '../error.ts';
 import type { Atom, Entry, ObjectView } from '../object/view.ts';
 import { destinationOf, newGlobals, type Selection } from './extract.ts';
 
@@ -53,6 +54,9 @@ export interface Extracted {
   /** New global symbols, global in the extracted object too. */
   readonly provides: string[];
 }
+
+/** Bytes of one gathered section: strings, constants and table entries of a fix come to some kilobytes. */
+const LARGEST_SHARED = 64 << 20;
 
 interface Place {
   readonly section: Section;
@@ -173,6 +177,9 @@ class Emitter {
     }
     const align = partAlign(part);
     const offset = Math.ceil(section.size / align) * align;
+    if (offset > LARGEST_SHARED) {
+      throw new BuilderError('object-unsupported', `what is extracted of ${section.name} comes to ${offset} bytes`);
+    }
     const data = new Uint8Array(offset + part.end - part.start);
     data.set(section.data);
     data.set(part.section.data.subarray(part.start, part.end), offset);

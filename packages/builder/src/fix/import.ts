@@ -1,10 +1,11 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { errorText, type Run } from '@kmend/base';
 import { type DeltaRange, type SourceStore, sourceDelta, titleOf, type UnpackEdges } from '@kmend/kernel';
 import { BuilderError } from '../error.ts';
 import type { DeltaTexts } from './companions.ts';
 import type { Fix } from './model.ts';
+import { PATCH_LIMIT } from './patch.ts';
 import { type FixWords, makeFix } from './store.ts';
 
 export interface ImportEdges {
@@ -67,7 +68,7 @@ export function deltaTexts(edges: UnpackEdges, sources: SourceStore, range: Delt
 }
 
 export async function importFromPatch(words: ImportWords, path: string): Promise<Fix> {
-  const patch = await readFile(path, 'utf8').catch((error: unknown) => {
+  const patch = await readPatch(path).catch((error: unknown) => {
     throw new BuilderError('fix-without-origin', `the patch cannot be read: ${errorText(error)}`);
   });
   const subject = /^Subject: (?:\[PATCH[^\]]*\] )?(.+)$/m.exec(patch)?.[1];
@@ -76,6 +77,14 @@ export async function importFromPatch(words: ImportWords, path: string): Promise
     { kind: 'patch', file: basename(path) },
     patch,
   );
+}
+
+/** Not a device or a pipe, which may never end, and not a file that is far too large for a patch. */
+async function readPatch(path: string): Promise<string> {
+  const { size, isFile } = await stat(path).then((it) => ({ size: it.size, isFile: it.isFile() }));
+  if (!isFile) throw new Error(`${path} is not a file`);
+  if (size > PATCH_LIMIT) throw new Error(`${path} has more than ${PATCH_LIMIT} bytes`);
+  return await readFile(path, 'utf8');
 }
 
 /** One commit of a git repository. */
@@ -90,7 +99,11 @@ export async function importFromGit(
     throw new BuilderError('fix-without-origin', `"${commit}" is not the name of a commit`);
   }
   const git = async (...args: string[]): Promise<string> => {
-    const result = await edges.run('git', ['-C', directory, ...args], { signal: edges.signal });
+    const result = await edges.run('git', ['-C', directory, ...args], {
+      signal: edges.signal,
+      // git maps the packs of a repository: address space, not memory.
+      limits: { memory: 2 ** 40 },
+    });
     if (result.exitCode !== 0) {
       throw new BuilderError('fix-without-origin', `git in ${directory}: ${result.stderr.trim().split('\n')[0]}`, {
         hint: 'name a git repository with --git and one of its commits with --commit',

@@ -41,7 +41,7 @@ export function splitSection(
   keyOf: (symbol: ElfSymbol) => string,
 ): Atom[] {
   const isCode = (section.flags & SHF_EXECINSTR) !== 0;
-  if ((section.flags & SHF_MERGE) !== 0 && section.entrySize > 0 && symbols.length === 0) {
+  if (isConstants(section) && symbols.length === 0) {
     const pieces: Atom[] = [];
     for (let start = 0; start < section.size; start += section.entrySize) {
       pieces.push(anonymous(section, start, Math.min(section.size, start + section.entrySize)));
@@ -121,4 +121,9 @@ function endWithoutSize(section: Section, sorted: readonly ElfSymbol[], index: n
     if (value > start) return Number(value);
   }
   return section.size;
+}
+
+/** Constants of one size that the linker may merge; a section without bytes has none, whatever it says of itself. */
+function isConstants(section: Section): boolean {
+  return (section.flags & SHF_MERGE) !== 0 && section.entrySize > 0 && section.data.length === section.size;
 }

@@ -223,6 +223,9 @@ export class ObjectView {
   }
 
   #atomAt(section: Section, offset: number): Atom | undefined {
+    if ((offset < 0 || offset > section.size) && ((section.flags & SHF_STRINGS) !== 0 || isPieceSection(section))) {
+      throw new BuilderError('object-unsupported', `something refers to ${section.name}+${offset}, outside of it`);
+    }
     if ((section.flags & SHF_STRINGS) !== 0) return this.#stringAt(section, offset);
     const atoms = this.#atoms.get(section) ?? [];
     // One past the end is still this section's last atom: loops end there.
@@ -344,6 +347,8 @@ export class ObjectView {
       const table = this.tables.get(section.name);
       if (table === undefined) continue;
       const { entrySize, meaningful } = table;
+      if (section.data.length !== section.size)
+        throw new BuilderError('object-unsupported', `${section.name} is a table without content`);
       for (let start = 0; start < section.size; start += entrySize) {
         const entry: Entry = { section, start, end: Math.min(section.size, start + entrySize), meaningful };
         const first = this.relocationsIn(entry)[0];

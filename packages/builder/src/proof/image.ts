@@ -61,6 +61,8 @@ export function vmlinuxImage(memory: KernelMemory, symbols: SymbolTable): Shippe
 
 /** As modules lie in memory: the last 2 GiB less what vmlinux takes (arch/x86/include/asm/pgtable_64_types.h, MODULES_VADDR). */
 const MODULE_BASE = 0xffff_ffff_c000_0000n;
+/** Room for all modules together there (MODULES_LEN); one alone is far smaller. */
+const MODULE_LIMIT = 2 ** 30;
 const OUTSIDE_BASE = 0xffff_ffff_a000_0000n;
 
 /**
@@ -69,13 +71,16 @@ const OUTSIDE_BASE = 0xffff_ffff_a000_0000n;
  */
 export function moduleImage(object: ObjectName, file: ElfFile): ShippedImage {
   const base = new Map<Section, bigint>();
-  const memory = new Map<Section, Uint8Array>();
+  const memory: { readonly section: Section; readonly start: bigint; readonly bytes: Uint8Array }[] = [];
   let next = MODULE_BASE;
   for (const section of file.sections) {
     if ((section.flags & SHF_ALLOC) === 0) continue;
     base.set(section, next);
-    memory.set(section, section.type === SHT_NOBITS ? new Uint8Array(section.size) : section.data.slice());
-    next += BigInt((section.size + 8191) & ~4095);
+    memory.push({ section, start: next, bytes: section.data.slice() });
+    next += BigInt(Math.ceil(section.size / 4096) * 4096 + 4096);
+    if (next > MODULE_BASE + BigInt(MODULE_LIMIT)) {
+      throw new BuilderError('object-unsupported', `${object} is too large for a module`);
+    }
   }
   const outside = new Map<ElfSymbol, bigint>();
   for (const symbol of file.symbols) {
@@ -87,7 +92,7 @@ export function moduleImage(object: ObjectName, file: ElfFile): ShippedImage {
     const start = base.get(section);
     return start === undefined ? undefined : start + symbol.value;
   };
-  for (const [section, bytes] of memory) relocate(object, section, bytes, base.get(section) ?? 0n, addressOf);
+  for (const { section, start, bytes } of memory) relocate(object, section, bytes, start, addressOf);
   const own = file.symbols.filter((symbol) => symbol.name !== '' && symbol.type !== STT_SECTION);
   const places = own.flatMap((symbol) => {
     const address = addressOf(symbol);
@@ -100,13 +105,12 @@ export function moduleImage(object: ObjectName, file: ElfFile): ShippedImage {
     object,
     complete: true,
     read(address, size) {
-      for (const [section, bytes] of memory) {
-        const start = base.get(section) ?? 0n;
-        if (address < start || address + BigInt(size) > start + BigInt(bytes.length)) continue;
-        const offset = Number(address - start);
-        return bytes.subarray(offset, offset + size);
-      }
-      return undefined;
+      const part = memory.findLast(({ start }) => start <= address);
+      if (part === undefined) return undefined;
+      const offset = Number(address - part.start);
+      if (offset + size > part.section.size) return undefined;
+      // What has no bytes in the file (.bss) is zero.
+      return part.section.type === SHT_NOBITS ? new Uint8Array(size) : part.bytes.subarray(offset, offset + size);
     },
     named: (name) => index.named(name),
     namesAt: (address) => index.namesAt(address),

@@ -24,9 +24,11 @@ export function matchFunction(
   known: ReadonlyMap<Binding, bigint>,
 ): Bindings | Difference {
   const size = atom.end - atom.start;
+  const own = atom.section.data.subarray(atom.start, atom.end);
+  // Code without bytes (in a section like .bss) is nothing that can be compared.
+  if (own.length !== size) return { reason: 'not-in-kernel' };
   const shipped = readUpTo(image, address, size);
   if (shipped.length === 0) return { reason: 'not-in-kernel' };
-  const own = atom.section.data.subarray(atom.start, atom.end);
   const relocated = new Uint8Array(size);
   const found: Bindings = new Map([[atom, address]]);
   let problem: Problem | undefined;

@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import type { Run } from '@kmend/base';
 import { BuilderError } from '../error.ts';
 import type { Fix } from '../fix/model.ts';
+import { plainPatch } from '../fix/patch.ts';
 
 /** One source file through a series of fixes. */
 export interface ChangedSource {
@@ -73,8 +74,8 @@ async function applyOne(
   root: string,
   current: ReadonlyMap<string, string>,
 ): Promise<void> {
-  const options = { cwd: root, stdin: fix.patch, signal: edges.signal, timeoutMs: 30_000 };
-  const words = ['-p1', '-F0', '-s', '-f', '--no-backup-if-mismatch', '-r', '-'];
+  const options = { cwd: root, stdin: plainPatch(fix.id, fix.patch), signal: edges.signal, timeoutMs: 30_000 };
+  const words = ['--unified', '-p1', '-F0', '-s', '-f', '--no-backup-if-mismatch', '-r', '-'];
   const forward = await edges.run('patch', words, options);
   if (forward.exitCode === 0) return;
   // GNU patch leaves what it could apply: only from the texts as they were can be told whether the kernel has the fix already.

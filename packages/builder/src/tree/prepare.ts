@@ -94,6 +94,8 @@ async function unpack(edges: TreeEdges, kernel: Kernel, into: string): Promise<v
     '-C',
     source,
     '--strip-components=1',
+    '--no-same-owner',
+    '--no-same-permissions',
     '--exclude=*/Documentation/[!K]*',
   ];
   await runOk(edges.run, 'tar', args, { signal: edges.signal, timeoutMs: STEP_LIMIT_MS });

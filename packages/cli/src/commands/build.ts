@@ -1,5 +1,14 @@
 import { basename } from 'node:path';
-import { Builder, type Fix, importFromPatch, prepareOutput, writeLivepatch } from '@kmend/builder';
+import {
+  Builder,
+  type Fix,
+  importFromPatch,
+  openSigningKey,
+  prepareOutput,
+  type SigningKey,
+  signResult,
+  writeLivepatch,
+} from '@kmend/builder';
 import type { Livepatch } from '@kmend/protocol';
 import { CliError, type ExitCode, exitCodes } from '../error.ts';
 import type { Register } from '../program.ts';
@@ -12,6 +21,9 @@ interface BuildOptions {
   readonly stacked?: boolean;
   readonly on?: string[];
   readonly acceptReview?: boolean;
+  readonly signKey?: string;
+  readonly signCert?: string;
+  readonly signPassphraseFile?: string;
   readonly out: string;
 }
 
@@ -25,6 +37,9 @@ export const buildCommand: Register = ({ program, action }) => {
     .option('--stacked', 'one of a stack, instead of a cumulative livepatch that replaces all before it')
     .option('--on <id...>', 'with --stacked: the fixes of the series that hosts have loaded before, in their order')
     .option('--accept-review', 'build although a person has to look at it: you have')
+    .option('--sign-key <file>', 'sign the module for the kernel with this private key (PEM)')
+    .option('--sign-cert <file>', 'the certificate of the key; default: in the file of the key')
+    .option('--sign-passphrase-file <file>', 'a file whose first line opens the key')
     .requiredOption('--out <dir>', 'folder to write; an earlier build in it is replaced')
     .action(
       action(async (context, options: BuildOptions) => {
@@ -40,6 +55,7 @@ export const buildCommand: Register = ({ program, action }) => {
             hint: 'name some with --fix or --patch',
           });
         }
+        const key = await signingKeyOf(options);
         const kernel = await kernels.open(options.kernel);
         await prepareOutput(options.out);
         const kind = options.stacked ? 'stacked' : 'cumulative';
@@ -47,7 +63,8 @@ export const buildCommand: Register = ({ program, action }) => {
         const on: Fix[] = [];
         for (const id of options.on ?? []) on.push(await fixes.open(id));
         const builder = await Builder.open(edges, context.places.cache, kernel);
-        const result = await builder.build({ fixes: wanted, kind, on, acceptReview });
+        const built = await builder.build({ fixes: wanted, kind, on, acceptReview });
+        const result = key === undefined ? built : await signResult(edges, built, key);
         await writeLivepatch(options.out, result);
         context.terminal.result(result.manifest, (manifest) => describe(manifest, options.out));
         context.exitWith(exitCode(result.manifest));
@@ -55,13 +72,23 @@ export const buildCommand: Register = ({ program, action }) => {
     );
 };
 
+/** Opened before the build, so that a wrong key costs no time. */
+async function signingKeyOf(options: BuildOptions): Promise<SigningKey | undefined> {
+  const { signKey, signCert, signPassphraseFile } = options;
+  if (signKey !== undefined) {
+    return await openSigningKey({ key: signKey, certificate: signCert, passphrase: signPassphraseFile });
+  }
+  if (signCert === undefined && signPassphraseFile === undefined) return undefined;
+  throw new CliError('usage', '--sign-cert and --sign-passphrase-file go with --sign-key');
+}
+
 function exitCode({ verdict, reviewAccepted }: Livepatch): ExitCode {
   if (verdict === 'refused') return exitCodes.refused;
   return verdict === 'needs-review' && !reviewAccepted ? exitCodes.needsReview : exitCodes.done;
 }
 
 function describe(manifest: Livepatch, out: string): string {
-  const { byteProof, file } = manifest;
+  const { byteProof, file, signature } = manifest;
   const lines = [`${manifest.kind} livepatch ${manifest.id} for ${manifest.kernel.release}: ${manifest.verdict}`];
   for (const { name, functions, callbacks = [] } of manifest.objects) {
     const called = callbacks.map((entry) => `callbacks ${entry.name} (${entry.phases.join(', ')})`);
@@ -73,5 +100,6 @@ function describe(manifest: Livepatch, out: string): string {
   else if (manifest.verdict === 'needs-review')
     lines.push('  no module was written: read the reasons, then build with --accept-review');
   else lines.push('  no module was written');
+  if (signature !== undefined) lines.push(`  signed for the kernel by ${signature.signer} (${signature.keyId})`);
   return lines.join('\n');
 }

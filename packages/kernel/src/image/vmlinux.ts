@@ -1,9 +1,10 @@
 import { gunzipSync } from 'node:zlib';
-import { errorCode, errorText, type Run } from '@kmend/base';
+import { errorText, type Run } from '@kmend/base';
 import { runOk } from '@kmend/base/node';
-import { KernelError } from '../error.ts';
+import { isDamage, KernelError } from '../error.ts';
 
-const UNPACKED_LIMIT = 512 << 20;
+/** Bytes of an unpacked kernel: Debian's have 60 to 100 million. */
+const UNPACKED_LIMIT = 256 << 20;
 
 interface Compression {
   readonly name: string;
@@ -67,8 +68,9 @@ async function unpack(
     stdin: payload.subarray(0, payload.length - 4),
     maxOutput: UNPACKED_LIMIT,
     timeoutMs: 120_000,
+    limits: { memory: 2 ** 30 },
     ...(signal && { signal }),
   }).catch((error: unknown) => {
-    throw errorCode(error) === 'tool-failed' ? damaged(error) : error;
+    throw isDamage(error) ? damaged(error) : error;
   });
 }

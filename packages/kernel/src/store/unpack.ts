@@ -1,4 +1,4 @@
-import { access, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { access, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Progress, Run } from '@kmend/base';
 import { runOk } from '@kmend/base/node';
@@ -8,6 +8,7 @@ import { KernelError } from '../error.ts';
 import { decodeKallsyms } from '../image/kallsyms.ts';
 import { extractVmlinux } from '../image/vmlinux.ts';
 import type { Kernel } from '../kernel.ts';
+import { unpackPackage } from './package.ts';
 import { recordPath, recordText } from './record.ts';
 import { symbolsPath, symbolsText } from './symbols.ts';
 
@@ -39,7 +40,7 @@ export async function unpackKernel(
 ): Promise<void> {
   const { run, progress, signal } = edges;
   const unpack = async (deb: string, into: string): Promise<void> => {
-    await runOk(run, 'dpkg-deb', ['-x', deb, join(directory, into)], { signal });
+    await unpackPackage(edges, deb, join(directory, into));
   };
   progress.step(`unpack the headers of ${about.release}`);
   await unpack(packages.headers, 'headers');
@@ -109,10 +110,17 @@ async function layOutImage(image: string, release: string): Promise<void> {
   await rm(join(image, 'usr'), { recursive: true, force: true });
 }
 
+/** Bytes of a part that is read as a whole. */
+const PART_LIMIT = 256 << 20;
+
 async function readPart(path: string, release: string): Promise<Buffer> {
-  return await readFile(path).catch((error: unknown) => {
+  try {
+    const { size } = await stat(path);
+    if (size > PART_LIMIT) throw new Error(`it has ${size} bytes`);
+    return await readFile(path);
+  } catch (error) {
     throw incomplete(path, release, error);
-  });
+  }
 }
 
 function incomplete(path: string, release: string, cause: unknown): KernelError {

@@ -1,0 +1,3 @@
+export { describeFuzz, type FuzzOptions, type FuzzOutcome, fuzz } from './fuzz.ts';
+export { type Field, mutateBytes, mutateField, mutateLength } from './mutate.ts';
+export { Random } from './random.ts';

@@ -1,0 +1,1 @@
+export { mutateElf } from './mutate.ts';
