@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { judgeMemory, leaks } from './leak.ts';
+
+const KIB = 1024;
+
+/** KiB in use after the rounds of a sound livepatch, as measured in a guest on 6.1.0-47. */
+const SOUND = [
+  37_456, 37_412, 37_400, 37_444, 37_428, 37_472, 37_464, 37_396, 37_408, 37_408, 37_504, 37_488, 37_388, 37_384,
+  37_376, 37_500, 37_448, 37_472, 37_404, 37_416, 37_528,
+].map((value) => value * KIB);
+
+const leaking = (rounds: number, perRound: number): number[] =>
+  SOUND.slice(0, rounds + 1).map((value, index) => value + index * perRound);
+
+test('measured noise is no leak, with many rounds or few', () => {
+  for (const rounds of [1, 2, 3, 4, 10, 20]) {
+    const judged = judgeMemory(SOUND.slice(0, rounds + 1));
+    assert.ok(!leaks(judged), `${rounds} rounds: ${JSON.stringify(judged)}`);
+  }
+});
+
+test('a leak of 64 kB a round is found in 20 rounds, and one of 16 kB', () => {
+  assert.ok(leaks(judgeMemory(leaking(20, 64_000))));
+  assert.ok(leaks(judgeMemory(leaking(20, 16 * KIB))));
+});
+
+test('few rounds find large leaks only, and the bound says which', () => {
+  const { bound } = judgeMemory(leaking(4, 0));
+  assert.ok(bound > 64 * KIB && bound < 128 * KIB, String(bound));
+  assert.ok(leaks(judgeMemory(leaking(4, 256 * KIB))));
+  assert.ok(judgeMemory(leaking(20, 0)).bound < 12 * KIB);
+});
+
+test('one sample that strays far is not a leak, and hides none', () => {
+  const stray = (samples: number[], at: number) => samples.with(at, (samples[at] ?? 0) + 4096 * KIB);
+  for (const at of [0, 10, 20]) {
+    assert.ok(!leaks(judgeMemory(stray(leaking(20, 0), at))), `at ${at}`);
+    assert.ok(leaks(judgeMemory(stray(leaking(20, 64_000), at))), `at ${at}`);
+  }
+});
+
+test('memory that comes back is no leak', () => {
+  assert.ok(!leaks(judgeMemory(leaking(20, -64_000))));
+});
