@@ -9,7 +9,7 @@ import { ProofFailure } from './failure.ts';
 import { Guest } from './guest.ts';
 import { type InForce, requireInForce, requireNothingLeft } from './in-force.ts';
 import { judgeMemory, leaks, WARM_UP } from './leak.ts';
-import { kernelMemory } from './memory.ts';
+import { kernelMemory, quieten } from './memory.ts';
 import { PatchedModules } from './modules.ts';
 import type { ProofRecord, StepWork } from './record.ts';
 import type { BuiltLivepatch, ProofRequest } from './request.ts';
@@ -185,6 +185,7 @@ export class ProofSteps {
       await control.unload(module);
     };
     await takeOut();
+    await quieten(host);
     const samples: number[] = [];
     for (let round = 1 - WARM_UP; round <= rounds; round++) {
       await control.load(module);
