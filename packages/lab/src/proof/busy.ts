@@ -1,5 +1,6 @@
 import type { Host } from '../host.ts';
 import { ProofFailure } from './failure.ts';
+import { PATIENCE_MS } from './patience.ts';
 
 /** How often each loop of the load went round. */
 export type Turns = Readonly<Record<string, number>>;
@@ -54,7 +55,8 @@ export class BusyLoad {
 
   /** Ends the load; a loop that ended by itself, or never went round, is a `ProofFailure`. */
   async stop(): Promise<Turns> {
-    return judgeLoad(this.#names, await this.#host.check(['/bin/sh', '-c', END, 'sh', this.#group]));
+    const script = ['/bin/sh', '-c', END, 'sh', this.#group];
+    return judgeLoad(this.#names, await this.#host.check(script, { timeoutMs: PATIENCE_MS }));
   }
 }
 

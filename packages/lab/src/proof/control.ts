@@ -2,6 +2,7 @@ import type { GuestResult } from '../guest.ts';
 import type { Host } from '../host.ts';
 import { BLOCKERS } from './blockers.ts';
 import { ProofFailure } from './failure.ts';
+import { PATIENCE_MS } from './patience.ts';
 
 /** A livepatch module inside the guest. */
 export interface GuestModule {
@@ -38,9 +39,6 @@ i=0; while [ -d "/sys/kernel/livepatch/$1" ]; do i=$((i + 1)); [ $i -gt 100 ] &&
 i=0; until said=$(rmmod "$1" 2>&1); do i=$((i + 1)); [ $i -gt 50 ] && { echo "$said" >&2; exit ${EXIT.busy}; }; sleep 0.1; done
 `;
 
-/** Time for what surrounds a transition: the load keeps the guest busy. */
-const SURPLUS_MS = 90_000;
-
 /** Loads, reverts and unloads livepatches in a host, and keeps count of their transitions. */
 export class LivepatchControl {
   readonly #host: Host;
@@ -66,17 +64,18 @@ export class LivepatchControl {
 
   /** Unloads the module of a livepatch that was reverted or replaced. */
   async unload({ name }: GuestModule): Promise<void> {
-    const result = await this.#host.run(['/bin/sh', '-c', UNLOAD, 'sh', name]);
+    const result = await this.#host.run(['/bin/sh', '-c', UNLOAD, 'sh', name], { timeoutMs: PATIENCE_MS });
     if (result.exitCode === EXIT.late) throw new ProofFailure(`${name} was replaced, but the kernel keeps it`);
     if (result.exitCode !== 0) throw new ProofFailure(`${name} cannot be unloaded: ${said(result)}`);
   }
 
   async #transition(script: string, { name, path }: GuestModule, target: 0 | 1): Promise<number> {
     const words = ['/bin/sh', '-c', script, 'sh', name, path, String(this.#limit)];
-    const result = await this.#host.run(words, { timeoutMs: this.#limit * 1000 + SURPLUS_MS });
+    const result = await this.#host.run(words, { timeoutMs: this.#limit * 1000 + PATIENCE_MS });
     const verb = target === 1 ? 'load' : 'revert';
     if (result.exitCode === EXIT.late) {
-      const blockers = await this.#host.check(['/bin/sh', '-c', BLOCKERS, 'sh', String(target)]);
+      const script = ['/bin/sh', '-c', BLOCKERS, 'sh', String(target)];
+      const blockers = await this.#host.check(script, { timeoutMs: PATIENCE_MS });
       throw new ProofFailure(`the transition did not end within ${this.#limit} s`, [
         blockers === '' ? 'no task says that it is behind: one of the idle tasks may be' : 'tasks that hold it up:',
         ...blockers.split('\n').filter((line) => line !== ''),

@@ -2,6 +2,7 @@ import type { PatchedObject } from '@kmend/protocol';
 import { isRedirected } from '../code-in-force.ts';
 import type { Host } from '../host.ts';
 import { ProofFailure } from './failure.ts';
+import { PATIENCE_MS } from './patience.ts';
 
 /** Prints what the kernel says of livepatch $1, all modules in memory, and every function that ftrace redirects. */
 const COLLECT = `
@@ -27,12 +28,16 @@ export interface InForce {
 
 /** Checks that a livepatch, and no other, is in force: each function of each object in memory. Throws `ProofFailure`. */
 export async function requireInForce(host: Host, name: string, objects: readonly PatchedObject[]): Promise<InForce> {
-  return judgeInForce(await host.check(['/bin/sh', '-c', COLLECT, 'sh', name]), name, objects);
+  return judgeInForce(await collect(host, name), name, objects);
 }
 
 /** Checks that nothing of any livepatch is left. Throws `ProofFailure`. */
 export async function requireNothingLeft(host: Host): Promise<void> {
-  judgeNothingLeft(await host.check(['/bin/sh', '-c', COLLECT, 'sh', '.none']));
+  judgeNothingLeft(await collect(host, '.none'));
+}
+
+function collect(host: Host, name: string): Promise<string> {
+  return host.check(['/bin/sh', '-c', COLLECT, 'sh', name], { timeoutMs: PATIENCE_MS });
 }
 
 /** The judgement on what `COLLECT` printed. */

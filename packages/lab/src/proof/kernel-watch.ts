@@ -2,6 +2,7 @@ import { readNotes } from '@kmend/elf';
 import type { Host } from '../host.ts';
 import { complaints, newTaints } from '../kernel-log.ts';
 import { ProofFailure } from './failure.ts';
+import { PATIENCE_MS } from './patience.ts';
 
 const NT_GNU_BUILD_ID = 3;
 
@@ -36,7 +37,7 @@ export class KernelWatch {
   /** A step begins. */
   async mark(name: string): Promise<void> {
     this.#mark = `kmend-lab: ${++this.#marks} ${name}`;
-    await this.#host.check(['/bin/sh', '-c', 'echo "$1" >/dev/kmsg', 'sh', this.#mark]);
+    await this.#host.check(['/bin/sh', '-c', 'echo "$1" >/dev/kmsg', 'sh', this.#mark], { timeoutMs: PATIENCE_MS });
   }
 
   /** Throws `ProofFailure` for a complaint or a taint since the last mark. */
@@ -51,12 +52,12 @@ export class KernelWatch {
 
   /** What is wrong since the last mark, for a step that failed already. */
   async wrong(): Promise<readonly string[]> {
-    const [, log = ''] = split(await this.#host.check(READ));
+    const [, log = ''] = split(await this.#host.check(READ, { timeoutMs: PATIENCE_MS }));
     return complaints(since(log, this.#mark) ?? log);
   }
 
   async #require(mark: string): Promise<number> {
-    const [taint, log] = split(await this.#host.check(READ));
+    const [taint, log] = split(await this.#host.check(READ, { timeoutMs: PATIENCE_MS }));
     const lines = since(log, mark);
     if (lines === undefined) {
       throw new ProofFailure('the kernel log overran: it no longer reaches back to where the step began');

@@ -1,11 +1,12 @@
 import type { Host } from '../host.ts';
+import { PATIENCE_MS } from './patience.ts';
 
 /** Nothing but the rounds should happen while they are measured; udev would start processes for every module that comes or goes. */
 const QUIET = 'systemctl stop systemd-udevd-control.socket systemd-udevd-kernel.socket systemd-udevd.service';
 
 /** Makes a host as quiet as it can be. */
 export async function quieten(host: Host): Promise<void> {
-  await host.check(QUIET);
+  await host.check(QUIET, { timeoutMs: PATIENCE_MS });
 }
 
 /**
@@ -25,7 +26,7 @@ awk '/pages free/ { free += $3 } $1 == "count:" { free += $2 } END { print "Free
  * on the processors' own free lists, which grew by 20 MB over 20 rounds of a sound livepatch.
  */
 export async function kernelMemory(host: Host): Promise<number> {
-  return usedBytes(await host.check(MEASURE));
+  return usedBytes(await host.check(MEASURE, { timeoutMs: PATIENCE_MS }));
 }
 
 /** The same of what `MEASURE` printed. */

@@ -1,4 +1,5 @@
 import type { Host } from '../host.ts';
+import { PATIENCE_MS } from './patience.ts';
 
 /** Takes module $1 out of memory, after those that use it; tried again for a moment, as its last user may be going. */
 const REMOVE = `
@@ -27,7 +28,7 @@ export class PatchedModules {
   async removeAll(): Promise<string[]> {
     const inUse: string[] = [];
     for (const name of this.#names) {
-      const { exitCode } = await this.#host.run(['/bin/sh', '-c', REMOVE, 'sh', name]);
+      const { exitCode } = await this.#host.run(['/bin/sh', '-c', REMOVE, 'sh', name], { timeoutMs: PATIENCE_MS });
       if (exitCode !== 0) inUse.push(name);
     }
     return inUse;
@@ -61,7 +62,7 @@ export class PatchedModules {
 
   /** `undefined` when it is in memory then, else modprobe's words. */
   async #load(name: string): Promise<string | undefined> {
-    const { exitCode, stderr } = await this.#host.run(['modprobe', '--', name]);
+    const { exitCode, stderr } = await this.#host.run(['modprobe', '--', name], { timeoutMs: PATIENCE_MS });
     return exitCode === 0 ? undefined : stderr.trim() || `modprobe ended with ${exitCode}`;
   }
 }

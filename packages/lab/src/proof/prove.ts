@@ -1,4 +1,5 @@
 import type { Clock, Progress } from '@kmend/base';
+import { EdgeError } from '@kmend/base/node';
 import { isProven, type Proof } from '@kmend/protocol';
 import type { LabKernel } from '../boot-files.ts';
 import type { Lab } from '../lab.ts';
@@ -32,7 +33,7 @@ export async function proveLivepatch(
     await steps.run();
   } catch (error) {
     // What an interrupt breaks off is no failure of the livepatch.
-    edges.signal.throwIfAborted();
+    if (edges.signal.aborted) throw new EdgeError('interrupted', 'interrupted: no proof was written', { cause: error });
     if (!(error instanceof ProofFailure)) throw error;
   }
   const { accelerator } = await lab.accelerator(kernel);
