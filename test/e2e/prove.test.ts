@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
 import type { Livepatch, Proof, ProofStepName } from '@kmend/protocol';
 import { FIXES, importFixes, KERNEL, SUITE } from '../../demo/fixes.ts';
 import { KMEND, type KmendResult, Operator } from '../../demo/operator.ts';
-import { patchOf } from './patch-of.ts';
+import { patchOf } from '../support/patch.ts';
 
 /** Good and bad livepatches, proven as an operator does it: `bin/kmend`, the real kernel, a guest each. */
 const operator = await Operator.make(new AbortController().signal);
@@ -63,19 +63,15 @@ int main(void)
 
 /** A livepatch of version_proc_show that leaves a mark and does something more. */
 async function marked(name: string, statement: string): Promise<string[]> {
-  const patch = await patchOf(
-    operator,
-    'fs/proc/version.c',
-    (text) =>
-      text
-        .replace('#include <linux/fs.h>\n', '#include <linux/fs.h>\n#include <linux/gfp.h>\n')
-        .replace('\treturn 0;', `\tseq_puts(m, "kmend-marker\\n");\n\t${statement}\n\treturn 0;`),
-    name,
+  const patch = await patchOf(operator, 'fs/proc/version.c', (text) =>
+    text
+      .replace('#include <linux/fs.h>\n', '#include <linux/fs.h>\n#include <linux/gfp.h>\n')
+      .replace('\treturn 0;', `\tseq_puts(m, "kmend-marker\\n");\n\t${statement}\n\treturn 0;`),
   );
   await build(name, '--patch', patch);
   const source = join(operator.home, 'marker.c');
   await writeFile(source, MARKER);
-  return [out(name), '--reproducer', `${name}=${source}`];
+  return [out(name), '--reproducer', `${basename(patch, '.patch')}=${source}`];
 }
 
 test('a good livepatch, with a module, is proven; only then is it published', async () => {
@@ -141,15 +137,11 @@ test('a livepatch whose code warns fails where it is first called', async () => 
 });
 
 test('a transition that cannot end fails the load, with the task that holds it up', async () => {
-  const patch = await patchOf(
-    operator,
-    'mm/oom_kill.c',
-    (text) =>
-      text.replace(
-        /(struct task_struct \*tsk = NULL;\n)(\n\t\twait_event_freezable\(oom)/,
-        '$1\t\tREAD_ONCE(jiffies);\n$2',
-      ),
-    'always-there',
+  const patch = await patchOf(operator, 'mm/oom_kill.c', (text) =>
+    text.replace(
+      /(struct task_struct \*tsk = NULL;\n)(\n\t\twait_event_freezable\(oom)/,
+      '$1\t\tREAD_ONCE(jiffies);\n$2',
+    ),
   );
   await build('stuck', '--patch', patch);
   const result = await operator.run('prove', out('stuck'), '--transition-limit', '25');
