@@ -4,7 +4,7 @@ import { type Clock, errorText, type Progress } from '@kmend/base';
 import { run } from '@kmend/base/node';
 import { Archive, KernelStore, mirrors } from '@kmend/kernel';
 import { Lab, type Workload } from '@kmend/lab';
-import type { Livepatch } from '@kmend/protocol';
+import type { Livepatch, Proof } from '@kmend/protocol';
 import { FIXES, importFixes, KERNEL, MORE, SUITE } from './fixes.ts';
 import { lookAround } from './look-around.ts';
 import { Operator, type ServerProcess } from './operator.ts';
@@ -23,6 +23,8 @@ export interface DemoOptions {
 /** The function that holds the Spectre fix, as compiled: the patched one is inlined into it. */
 const HARDENED = 'io_submit_sqes';
 const CHECK_INTERVAL = 10;
+/** Of the proof: enough to be seen; kmend prove makes 20 unless told otherwise. */
+const ROUNDS = 3;
 
 /** From a source fix to a patched running kernel. Returns the exit code: 0 only if all that had to be observed was. */
 export async function runDemo(options: DemoOptions): Promise<number> {
@@ -131,22 +133,22 @@ class Demo {
       t.note('a TCP workload runs from now on');
       await this.#observeFlaws('vulnerable', 'the kernel');
     });
-    await t.step('Publish; the agent finds it, verifies, loads, and follows the transition', () =>
-      this.#publish('one', 1),
-    );
+    await t.step('Publish; the agent finds it, verifies, loads, and follows the transition', async () => {
+      t.note('unproven, so that something is to be seen soon: the second one is proven first');
+      await this.#publish('one', 1, '--unproven');
+    });
     await t.step('After: the flaws are gone, nothing was restarted', async () => {
       await this.#observeFlaws('fixed', `livepatch ${first.module}`);
       t.observe('livepatches in memory', first.module, (await this.patched.settledModules()).join(', '));
       t.observe('boot id', bootId, await this.patched.host.bootId());
     });
-    const second = await t.step(
-      `Build and publish a second cumulative livepatch, with ${MORE.id} as well`,
-      async () => {
-        const built = await this.#build('two', [...FIXES.map(({ id }) => id), MORE.id]);
-        await this.#publish('two', 2);
-        return built;
-      },
+    const second = await t.step(`Build a second cumulative livepatch, with ${MORE.id} as well`, () =>
+      this.#build('two', [...FIXES.map(({ id }) => id), MORE.id]),
     );
+    await t.step('Prove it in the lab: load, revert, replace, again and again, under load', () =>
+      this.#prove('two', 'one'),
+    );
+    await t.step('Publish it; nothing is asked but the proof', () => this.#publish('two', 2));
     await t.step('After: it replaced the first', async () => {
       await this.#observeFlaws('fixed', `livepatch ${second.module}`);
       t.observe('livepatches in memory', second.module, (await this.patched.settledModules()).join(', '));
@@ -186,9 +188,27 @@ class Demo {
     this.#timeline.observe('kernel of the host', KERNEL, await host.check(['uname', '-r']));
   }
 
-  async #publish(name: string, serial: number): Promise<void> {
+  async #prove(name: string, previous: string): Promise<void> {
     const t = this.#timeline;
-    const published = await this.#operator.kmend<{ serial: number }>('publish', join(this.#operator.home, name));
+    const folder = (it: string): string => join(this.#operator.home, it);
+    const proof = await this.#operator.kmend<Proof>(
+      'prove',
+      folder(name),
+      '--previous',
+      folder(previous),
+      '--rounds',
+      String(ROUNDS),
+    );
+    for (const step of proof.steps) t.observe(`proof, ${step.name}`, 'passed', step.outcome);
+    const { transitions, longestTransitionSeconds, memory } = proof.figures;
+    t.note(`${transitions} transitions, the longest ${longestTransitionSeconds} s`);
+    t.note(`memory kept a round: ${memory?.slope} bytes; a leak is more than ${memory?.bound} with ${ROUNDS} rounds`);
+  }
+
+  async #publish(name: string, serial: number, ...more: string[]): Promise<void> {
+    const t = this.#timeline;
+    const folder = join(this.#operator.home, name);
+    const published = await this.#operator.kmend<{ serial: number }>('publish', folder, ...more);
     t.observe('serial published', String(serial), String(published.serial));
     const begin = this.#options.clock.monotonic();
     const detail = await this.patched.untilReported(serial);

@@ -1,5 +1,5 @@
 import type { Clock } from '@kmend/base';
-import { codeInForce, type Host, type Lab, OPERATOR_ADDRESS } from '@kmend/lab';
+import { codeInForce, complaints, type Host, type Lab, OPERATOR_ADDRESS } from '@kmend/lab';
 import type { HostDetail, HostSummary } from '@kmend/protocol';
 import type { Operator, ServerProcess } from './operator.ts';
 
@@ -97,9 +97,6 @@ export class PatchedHost {
 
   /** Lines of the kernel log that must not be there. */
   async complaints(): Promise<string[]> {
-    const log = await this.host.kernelLog();
-    return log
-      .split('\n')
-      .filter((line) => /\b(?:BUG|WARNING|Oops|general protection|Call Trace|hung task|soft lockup)\b/.test(line));
+    return complaints(await this.host.kernelLog());
   }
 }

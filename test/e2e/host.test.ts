@@ -98,7 +98,7 @@ test('enrolled, with nothing published: the kernel is not covered, and the statu
 test('the module object is patched although it was loaded before the livepatch', async () => {
   await patched.host.check('modprobe af_alg && test -d /sys/module/af_alg');
   const first = await build('one', ...FIXES.map(({ id }) => id));
-  await operator.kmend('publish', join(operator.home, 'one'));
+  await operator.kmend('publish', join(operator.home, 'one'), '--unproven');
   const checked = await agent('check');
   assert.equal(checked.exitCode, 0, checked.text);
   const detail = await patched.untilReported(1);
@@ -130,7 +130,7 @@ test('a module loaded after the livepatch is patched as it comes', async () => {
 test('a second cumulative livepatch replaces the first', async () => {
   const before = await patched.host.bootId();
   const second = await build('two', ...FIXES.map(({ id }) => id), MORE.id);
-  await operator.kmend('publish', join(operator.home, 'two'));
+  await operator.kmend('publish', join(operator.home, 'two'), '--unproven');
   assert.equal((await agent('check')).exitCode, 0);
   await patched.untilReported(2);
   assert.deepEqual(await patched.settledModules(), [second.module]);
@@ -163,7 +163,7 @@ test('a server that is down, or that answers garbage, changes nothing and is tol
 test('a module that was tampered with on the server is not loaded', async () => {
   server = await operator.startServer('--port', String(server.port));
   const third = await build('three', FIXES[0].id, MORE.id);
-  await operator.kmend('publish', join(operator.home, 'three'));
+  await operator.kmend('publish', join(operator.home, 'three'), '--unproven');
   const targets = join(operator.home, 'server', 'repository', 'targets', 'kernels', third.kernel.buildId, '3');
   const name = (await readdir(targets)).find((entry) => entry.endsWith('.ko'));
   assert.ok(name !== undefined);

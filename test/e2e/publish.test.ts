@@ -8,7 +8,7 @@ import { run } from '@kmend/base/node';
 import { FIXES, importFixes, KERNEL, SUITE } from '../../demo/fixes.ts';
 import { KMEND, type KmendResult, Operator, type ServerProcess } from '../../demo/operator.ts';
 
-/** Publishing as an operator does it: a real server process, a real livepatch, and what can go wrong between them. */
+/** Publishing as an operator does it: a real server process, a real livepatch, and what can go wrong between them. Proofs are in prove.test.ts. */
 const operator = await Operator.make(new AbortController().signal);
 const out = join(operator.home, 'out');
 let server: ServerProcess;
@@ -45,7 +45,7 @@ test('a damaged module, a damaged manifest and a folder that is none are not sig
   );
   const garbage = await copy('garbage', (file, bytes) => (file.endsWith('.json') ? Buffer.from('{}') : bytes));
   for (const directory of [flipped, garbage, operator.home]) {
-    const [exitCode, code] = refusal(await operator.run('publish', directory));
+    const [exitCode, code] = refusal(await operator.run('publish', directory, '--unproven'));
     assert.equal(exitCode, 1);
     assert.match(code ?? '', /^livepatch-/, directory);
   }
@@ -56,16 +56,25 @@ test('a damaged module, a damaged manifest and a folder that is none are not sig
 test('the release key of another repository, a key that others can read, and no key', async () => {
   const other = join(operator.home, 'other');
   await operator.kmend('repo', 'init', '--data-dir', join(other, 'data'), '--keys', join(other, 'keys'));
-  assert.deepEqual(refusal(await operator.run('publish', out, '--keys', join(other, 'keys'))), [1, 'key-wrong']);
+  assert.deepEqual(refusal(await operator.run('publish', out, '--unproven', '--keys', join(other, 'keys'))), [
+    1,
+    'key-wrong',
+  ]);
   await run('chmod', ['644', join(other, 'keys', 'release.key')]);
-  assert.deepEqual(refusal(await operator.run('publish', out, '--keys', join(other, 'keys'))), [1, 'key-damaged']);
-  assert.deepEqual(refusal(await operator.run('publish', out, '--keys', join(other, 'none'))), [1, 'keys-missing']);
+  assert.deepEqual(refusal(await operator.run('publish', out, '--unproven', '--keys', join(other, 'keys'))), [
+    1,
+    'key-damaged',
+  ]);
+  assert.deepEqual(refusal(await operator.run('publish', out, '--unproven', '--keys', join(other, 'none'))), [
+    1,
+    'keys-missing',
+  ]);
   assert.deepEqual(refusal(await operator.run('repo', 'init')), [1, 'repository-exists']);
 });
 
 test('a wrong token; a server that is down, or is none', async () => {
   const env = { ...operator.environment, KMEND_TOKEN: 'not-the-token-at-all' };
-  const wrong = await run(KMEND, ['publish', out], { env });
+  const wrong = await run(KMEND, ['publish', out, '--unproven'], { env });
   assert.equal(wrong.exitCode, 1);
   assert.match(wrong.stderr, /\[unauthorized\]/);
   const down = await operator.run('host', 'list', '--server', 'http://127.0.0.1:9');
@@ -100,9 +109,9 @@ test('plain HTTP is for the loopback alone', async () => {
 });
 
 test('after all that, the good one is published, once', async () => {
-  const published = await operator.kmend<{ serial: number }>('publish', out);
+  const published = await operator.kmend<{ serial: number }>('publish', out, '--unproven');
   assert.equal(published.serial, 1);
-  assert.deepEqual(refusal(await operator.run('publish', out)), [1, 'publication-duplicate']);
+  assert.deepEqual(refusal(await operator.run('publish', out, '--unproven')), [1, 'publication-duplicate']);
   const policy = await operator.kmend<{ channels: { stable: { settled: number } } }>('policy', 'kernel', KERNEL);
   assert.equal(policy.channels.stable.settled, 1);
 });

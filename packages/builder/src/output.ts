@@ -2,11 +2,14 @@ import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorText } from '@kmend/base';
 import { sha256, writeFileAtomic } from '@kmend/base/node';
+import { PROOF_FILE } from '@kmend/protocol';
 import type { BuildResult } from './build/builder.ts';
 import { BuilderError } from './error.ts';
 import { PROVENANCE, provenanceOf } from './provenance.ts';
 
 export const MANIFEST = 'livepatch.json';
+/** What may lie beside it: of an earlier build, and gone with it. */
+const COMPANIONS: readonly string[] = [MANIFEST, PROOF_FILE, PROVENANCE];
 
 /** Makes the folder a livepatch is written to. What else lies in it must be an earlier build. */
 export async function prepareOutput(directory: string): Promise<void> {
@@ -14,9 +17,7 @@ export async function prepareOutput(directory: string): Promise<void> {
     if (error.code === 'ENOENT') return [] as string[];
     throw new BuilderError('output-exists', `${directory} cannot be written to: ${errorText(error)}`);
   });
-  const foreign = names.filter(
-    (name) => name !== MANIFEST && name !== PROVENANCE && !/^kmend_[0-9a-f]{12}\.ko$/.test(name),
-  );
+  const foreign = names.filter((name) => !COMPANIONS.includes(name) && !/^kmend_[0-9a-f]{12}\.ko$/.test(name));
   if (foreign.length > 0) {
     throw new BuilderError('output-exists', `${directory} holds something else (${foreign[0]})`, {
       hint: 'name a new or empty folder with --out',

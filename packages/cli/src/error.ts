@@ -1,6 +1,6 @@
 import { KmendError } from '@kmend/base';
 
-export type CliErrorCode = 'usage' | 'not-configured' | 'host-unknown';
+export type CliErrorCode = 'usage' | 'not-configured' | 'host-unknown' | 'proof-failed';
 
 export class CliError extends KmendError<CliErrorCode> {}
 

@@ -3,6 +3,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { type Context, createContext } from './context.ts';
 import { type ExitCode, exitCodes } from './error.ts';
 import type { Streams } from './terminal.ts';
+import { VERSION } from './version.ts';
 
 /** Adds one family of commands; `action` wraps what a command does so that context, errors and exit codes are the same for all. */
 export interface Registrar {
@@ -34,7 +35,7 @@ export async function runProgram(
   });
   const program = new Command('kmend')
     .description('Keeps running Linux kernels patched without reboots.')
-    .version('0.1.0')
+    .version(VERSION)
     .addOption(new Option('--json', 'print one JSON document on stdout'))
     .addHelpText(
       'after',

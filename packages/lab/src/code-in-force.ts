@@ -52,13 +52,16 @@ export function judge(collected: string): CodeInForce {
       ? []
       : [{ patch: fields[1] ?? '', enabled: fields[2] === '1', transition: fields[3] === '1' }];
   });
-  const redirected = rest('ftrace').some(
-    (line) => line.includes('klp_ftrace_handler') || /\(\d+\)\s+(?:[A-Z]\s+)*I(?:\s|$)/.test(line),
-  );
+  const redirected = rest('ftrace').some(isRedirected);
   const transition = claims.some((claim) => claim.transition);
   const evidence = lines.filter((line) => /^(sysfs|ftrace) /.test(line));
   // The top of the function's stack is the livepatch enabled last, which is the one loaded last.
   const latest = rest('module').find((name) => claims.some((claim) => claim.patch === name && claim.enabled));
   if (latest === undefined || !redirected) return { source: 'kernel', transition, evidence };
   return { source: 'livepatch', livepatch: latest, transition, evidence };
+}
+
+/** Whether a line of `enabled_functions` says that calls are led elsewhere: livepatch's handler, or the flag that one may (I). */
+export function isRedirected(line: string): boolean {
+  return line.includes('klp_ftrace_handler') || /\(\d+\)\s+(?:[A-Z]\s+)*I(?:\s|$)/.test(line);
 }

@@ -17,6 +17,7 @@ export type LabErrorCode =
   | 'lab-program-failed'
   | 'lab-workload-failed'
   | 'lab-host-state'
+  | 'lab-proof-unsuitable'
   | 'lab-closed';
 
 /** What went wrong in the lab; where a guest was running, `details.console` holds the last lines it printed. */

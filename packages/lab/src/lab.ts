@@ -26,6 +26,16 @@ export interface BootOptions {
   readonly kernelArguments?: readonly string[];
 }
 
+/** What a reproducer says of the running kernel. */
+export type Said = 'vulnerable' | 'fixed';
+
+/** The reproducer of a flaw, inside a host. */
+export interface Reproducer {
+  readonly id: string;
+  /** Runs it as an unprivileged user. `lab-program-failed` when it could not tell. */
+  ask(): Promise<Said>;
+}
+
 const REPRODUCERS = join(import.meta.dirname, '..', 'reproducers');
 const WORKLOAD = join(import.meta.dirname, '..', 'guest', 'workload.c');
 
@@ -110,10 +120,12 @@ export class Lab {
     );
   }
 
-  /** The program that tells whether the flaw `id` is there: compiled, static, ready to be copied into a host. */
-  reproducer(id: string): Promise<string> {
-    if (!/^[A-Za-z0-9-]+$/.test(id)) throw new LabError('lab-program-unknown', `there is no reproducer ${id}`);
-    return compileProgram(this.#edges, id, join(REPRODUCERS, `${id}.c`));
+  /**
+   * The program that tells whether the flaw `id` is there: compiled, static, ready to be copied into a host. `source`: a C file that is not the lab's own.
+   */
+  reproducer(id: string, source?: string): Promise<string> {
+    if (!/^[A-Za-z0-9._-]+$/.test(id)) throw new LabError('lab-program-unknown', `there is no reproducer ${id}`);
+    return compileProgram(this.#edges, id, source ?? join(REPRODUCERS, `${id}.c`));
   }
 
   /** The flaws that have a reproducer. */
@@ -122,20 +134,28 @@ export class Lab {
     return names.flatMap((name) => (name.endsWith('.c') ? [name.slice(0, -2)] : [])).sort();
   }
 
-  /**
-   * Runs the reproducer of a flaw inside a host, as an unprivileged user. `lab-program-failed` when it could not tell.
-   */
-  async reproduce(host: Host, id: string): Promise<'vulnerable' | 'fixed'> {
+  /** Brings the reproducer of a flaw into a host. */
+  async installReproducer(host: Host, id: string, source?: string): Promise<Reproducer> {
     const path = `/run/kmend-lab/${id}`;
-    await host.copyIn(await this.reproducer(id), path, 0o755);
-    const { exitCode, stdout, stderr } = await host.run([path], { user: 'nobody' });
-    const said = stdout.trim();
-    if (exitCode === 1 && said === 'vulnerable') return said;
-    if (exitCode === 0 && said === 'fixed') return said;
-    throw new LabError(
-      'lab-program-failed',
-      `${host.name}: the reproducer of ${id} ended with ${exitCode}: ${said}${stderr}`,
-    );
+    await host.copyIn(await this.reproducer(id, source), path, 0o755);
+    return {
+      id,
+      async ask() {
+        const { exitCode, stdout, stderr } = await host.run([path], { user: 'nobody' });
+        const said = stdout.trim();
+        if (exitCode === 1 && said === 'vulnerable') return said;
+        if (exitCode === 0 && said === 'fixed') return said;
+        throw new LabError(
+          'lab-program-failed',
+          `${host.name}: the reproducer of ${id} ended with ${exitCode}: ${said}${stderr}`,
+        );
+      },
+    };
+  }
+
+  /** Brings the reproducer of a flaw into a host and runs it once. */
+  async reproduce(host: Host, id: string): Promise<Said> {
+    return (await this.installReproducer(host, id)).ask();
   }
 
   /** Starts a TCP workload between a host and this process; see `Workload.stop` for what it lived through. */

@@ -104,5 +104,7 @@ export const LivepatchTarget = z.object({
   module: ObjectName,
   kind: z.enum(['cumulative', 'stacked']),
   fixes: z.array(FixId).max(5000),
+  /** Its proof is published beside it. */
+  proven: z.boolean().default(false),
 });
 export type LivepatchTarget = z.infer<typeof LivepatchTarget>;

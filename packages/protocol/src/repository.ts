@@ -22,6 +22,11 @@ export function manifestPath(buildId: BuildId, serial: number): string {
   return `kernels/${buildId}/${serial}/livepatch.json`;
 }
 
+/** Its `proof.json`; absent where it was published unproven. */
+export function proofPath(buildId: BuildId, serial: number): string {
+  return `kernels/${buildId}/${serial}/proof.json`;
+}
+
 /** Delegated role for rollout policy, signed online. */
 export const POLICY_ROLE = 'policy';
 

@@ -87,7 +87,7 @@ export class TestRepository implements RepositoryClient {
       builder: { name: 'kmend', version: '0.1.0' },
     };
     return {
-      target: { serial, id, module, kind: 'cumulative', fixes: ['CVE-2026-1'] },
+      target: { serial, id, module, kind: 'cumulative', fixes: ['CVE-2026-1'], proven: false },
       manifest,
       modulePath,
       sha256: sha256Text(module),

@@ -6,6 +6,7 @@ const families: readonly (readonly [word: string, load: () => Promise<Register>]
   ['fix', async () => (await import('./fix.ts')).fixCommands],
   ['build', async () => (await import('./build.ts')).buildCommand],
   ['compare', async () => (await import('./compare.ts')).compareCommand],
+  ['prove', async () => (await import('./prove.ts')).proveCommand],
   ['repo', async () => (await import('./server.ts')).repoCommands],
   ['server', async () => (await import('./server.ts')).serverCommand],
   ['publish', async () => (await import('./publish.ts')).publishCommand],

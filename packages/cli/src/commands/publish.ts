@@ -7,6 +7,7 @@ import { connect, keysDirectory, type ServerOptions, withServer } from '../serve
 interface PublishOptions extends ServerOptions {
   readonly channel: Channel;
   readonly keys?: string;
+  readonly unproven?: boolean;
 }
 
 export const publishCommand: Register = ({ program, action }) => {
@@ -15,13 +16,16 @@ export const publishCommand: Register = ({ program, action }) => {
     .description('sign a livepatch with the release key, on this machine, and give it to a channel')
     .argument('<dir>', 'what kmend build --out wrote')
     .addOption(new Option('--channel <name>').choices(Channel.options).default('stable'))
+    .option('--unproven', 'although there is no proof of it (kmend prove); one that failed is refused all the same')
     .option('--keys <dir>', 'folder with the release key (default: keys, under KMEND_HOME)');
   withServer(publish).action(
     action(async (context, livepatch: string, options: PublishOptions) => {
       const releaseKey = await loadReleaseKey(options.keys ?? keysDirectory(context));
       const api = await connect(context, options);
       const { channel } = options;
-      const outcome = await api.publish({ livepatch, channel, releaseKey, progress: context.terminal.progress });
+      const { progress } = context.terminal;
+      const unproven = options.unproven ?? false;
+      const outcome = await api.publish({ livepatch, channel, releaseKey, unproven, progress });
       const { livepatch: manifest } = outcome.publication.artifact;
       const result = {
         serial: outcome.serial,
@@ -30,12 +34,14 @@ export const publishCommand: Register = ({ program, action }) => {
         release: manifest.kernel.release,
         buildId: manifest.kernel.buildId,
         fixes: manifest.fixes.map(({ id }) => id),
+        proven: outcome.publication.proven,
         snapshotVersion: outcome.snapshotVersion,
         timestampVersion: outcome.timestampVersion,
       };
       context.terminal.result(
         result,
-        (data) => `serial ${data.serial} for ${data.release} is in ${data.channel}: ${data.fixes.join(', ')}`,
+        (data) =>
+          `serial ${data.serial} for ${data.release} is in ${data.channel}${data.proven ? '' : ', unproven'}: ${data.fixes.join(', ')}`,
       );
     }),
   );

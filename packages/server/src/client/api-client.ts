@@ -49,6 +49,8 @@ export interface PublishOptions {
   readonly livepatch: string;
   readonly channel: Channel;
   readonly releaseKey: SigningKey;
+  /** Publish although there is no proof. */
+  readonly unproven?: boolean;
   readonly progress?: Progress;
 }
 
@@ -123,11 +125,11 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
       const request = await signRenewal(await repositoryState(keys.release), keys, clock);
       return call('POST', '/v1/renew', RenewResponse, { json: request, timeoutMs: UPLOAD_TIMEOUT_MS });
     },
-    async publish({ livepatch, channel, releaseKey, progress = silentProgress }) {
+    async publish({ livepatch, channel, releaseKey, unproven = false, progress = silentProgress }) {
       progress.step('read the repository’s metadata');
       const state = await repositoryState(releaseKey);
       progress.step('sign with the release key');
-      const publication = await signPublication({ state, releaseKey, livepatch, channel, clock });
+      const publication = await signPublication({ state, releaseKey, livepatch, channel, unproven, clock });
       const total = publication.files.reduce((sum, file) => sum + file.size, 0);
       let done = 0;
       progress.step('upload');

@@ -6,18 +6,23 @@ import {
   LivepatchTarget,
   manifestPath,
   modulePath,
+  type Proof,
   type PublishRequest,
+  proofPath,
 } from '@kmend/protocol';
 import type { Metadata, TargetFile, Targets } from '@tufjs/models';
 import { TrustError } from '../error.ts';
 import { parseMetadata } from '../metadata/metadata.ts';
 import { kernelDelegation, nextSerial } from './kernel-role.ts';
+import { isOf } from './proof.ts';
 import type { RepositoryState } from './state.ts';
 
 /** What a publication adds, once everything about its metadata was verified; the files themselves come next. */
 export interface AcceptedMetadata {
   readonly module: TargetFile;
   readonly manifest: TargetFile;
+  /** Absent where the livepatch is published unproven. */
+  readonly proof: TargetFile | undefined;
   readonly description: LivepatchTarget;
 }
 
@@ -54,25 +59,28 @@ export async function verifyPublication(
   const added = checkKept(name, before, role);
   const module = role.signed.targets[modulePath(buildId, serial)];
   const manifest = role.signed.targets[manifestPath(buildId, serial)];
-  if (module === undefined || manifest === undefined || added.length !== 2) {
+  const proof = role.signed.targets[proofPath(buildId, serial)];
+  const files = [module, manifest, proof].filter((target) => target !== undefined);
+  if (module === undefined || manifest === undefined || added.length !== files.length) {
     throw new TrustError(
       'publication-invalid',
-      `${name} must add the module and the manifest of serial ${serial}, only`,
+      `${name} must add module, manifest and proof of serial ${serial}, only`,
       {
         details: { added },
       },
     );
   }
   const description = LivepatchTarget.safeParse(module.custom);
-  if (!description.success || description.data.serial !== serial) {
+  const described = description.success && description.data.proven === (proof !== undefined);
+  if (!described || description.data.serial !== serial) {
     throw new TrustError('publication-invalid', `${module.path} is not described as livepatch ${serial}`);
   }
-  for (const target of [module, manifest]) {
+  for (const target of files) {
     if (request.targets[target.path] !== target.hashes['sha256']) {
       throw new TrustError('publication-mismatch', `${target.path}: uploaded and signed SHA-256 differ`);
     }
   }
-  return { module, manifest, description: description.data };
+  return { module, manifest, proof, description: description.data };
 }
 
 /** The uploaded manifest must speak of the signed module, this kernel and the signed description. */
@@ -85,6 +93,14 @@ export function checkManifest(buildId: string, livepatch: Livepatch, { module, d
   if (fits) return;
   throw new TrustError('publication-mismatch', 'the manifest does not fit the module, the kernel or the description', {
     hint: 'build the livepatch again and publish what the build wrote, unchanged',
+  });
+}
+
+/** The uploaded proof must speak of the signed module, and well. */
+export function checkProof(livepatch: Livepatch, proof: Proof): void {
+  if (proof.passed && isOf(proof, livepatch)) return;
+  throw new TrustError('publication-mismatch', 'the proof failed, or is of another livepatch', {
+    hint: 'prove the livepatch with "kmend prove" and publish what it wrote, unchanged',
   });
 }
 

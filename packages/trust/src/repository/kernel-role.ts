@@ -7,6 +7,7 @@ import {
   LivepatchTarget as LivepatchTargetSchema,
   manifestPath,
   modulePath,
+  proofPath,
 } from '@kmend/protocol';
 import { Metadata, MetadataKind, TargetFile, Targets } from '@tufjs/models';
 import type { SigningKey } from '../keys/key.ts';
@@ -39,7 +40,7 @@ export function withLivepatch(
   before: Metadata<Targets> | undefined,
   buildId: string,
   description: LivepatchTarget,
-  files: { readonly module: LocalFile; readonly manifest: LocalFile },
+  files: { readonly module: LocalFile; readonly manifest: LocalFile; readonly proof: LocalFile | undefined },
   clock: Clock,
 ): Metadata<Targets> {
   const role = new Targets({
@@ -56,13 +57,14 @@ export function withLivepatch(
       unrecognizedFields: { custom: { ...description } },
     }),
   );
-  role.addTarget(
-    new TargetFile({
-      path: manifestPath(buildId, description.serial),
-      length: files.manifest.size,
-      hashes: { sha256: files.manifest.sha256 },
-    }),
-  );
+  const plain = [
+    [manifestPath(buildId, description.serial), files.manifest],
+    [proofPath(buildId, description.serial), files.proof],
+  ] as const;
+  for (const [path, file] of plain) {
+    if (file === undefined) continue;
+    role.addTarget(new TargetFile({ path, length: file.size, hashes: { sha256: file.sha256 } }));
+  }
   return new Metadata(role);
 }
 

@@ -20,11 +20,12 @@ import type { z } from 'zod';
 import { TrustError } from '../error.ts';
 import type { OnlineKeys } from '../keys/store.ts';
 import { isAging } from '../metadata/signing.ts';
-import { checkManifest, verifyPublication } from './accept.ts';
+import { checkManifest, checkProof, verifyPublication } from './accept.ts';
 import { parseManifest } from './artifact.ts';
 import { kernelOfRole, settledPolicy, signedLivepatches } from './kernel-role.ts';
 import { metadataFile, targetFile } from './layout.ts';
 import { type Changes, checkOnlineKeys, commitOnline, type Versions } from './online.ts';
+import { parseProof } from './proof.ts';
 import { createQueue } from './queue.ts';
 import { verifyRenewal } from './renew.ts';
 import { directoryReader, loadState, type RepositoryState } from './state.ts';
@@ -124,12 +125,13 @@ class OpenRepository implements Repository {
   acceptPublication(request: PublishRequest, upload: (sha256: string) => string): Promise<Published> {
     return this.#change(async () => {
       const accepted = await verifyPublication(this.state, request, this.#options.clock);
-      const { manifest, module } = accepted;
-      for (const target of [manifest, module]) {
+      const { manifest, module, proof } = accepted;
+      for (const target of [manifest, module, ...(proof === undefined ? [] : [proof])]) {
         await bringTarget(this.#options.repository, target, upload(request.targets[target.path] ?? ''));
       }
       const livepatch = parseManifest(await this.#readTarget(manifest), manifest.path);
       checkManifest(request.buildId, livepatch, accepted);
+      if (proof !== undefined) checkProof(livepatch, parseProof(await this.#readTarget(proof), proof.path));
       const before = await this.#readKernelPolicy(request.buildId);
       const policy = settledPolicy(before, request.buildId, request.channel, request.serial, this.#options.clock);
       const versions = await this.#commit({

@@ -6,12 +6,14 @@ import {
   manifestPath,
   modulePath,
   type PublishRequest,
+  proofPath,
 } from '@kmend/protocol';
 import { TrustError } from '../error.ts';
 import type { SigningKey } from '../keys/key.ts';
 import { signedText } from '../metadata/signing.ts';
 import { type LivepatchArtifact, type LocalFile, readArtifact } from './artifact.ts';
 import { nextSerial, signedLivepatches, withKernel, withLivepatch } from './kernel-role.ts';
+import { readProof } from './proof.ts';
 import type { RepositoryState } from './state.ts';
 
 export interface SignOptions {
@@ -21,6 +23,8 @@ export interface SignOptions {
   /** What `kmend build --out` wrote. */
   readonly livepatch: string;
   readonly channel: Channel;
+  /** Publish although there is no proof. One that failed, or belongs to another module, is refused all the same. */
+  readonly unproven?: boolean;
   readonly clock: Clock;
 }
 
@@ -29,16 +33,18 @@ export interface SignedPublication {
   /** To be uploaded before the request is sent. */
   readonly files: readonly LocalFile[];
   readonly artifact: LivepatchArtifact;
+  readonly proven: boolean;
 }
 
 /**
  * The operator's half of publishing: signs a livepatch for its kernel with the release key, as the next serial. Nothing is
- * sent here. Throws the codes of `readArtifact`, `key-wrong`, `publication-duplicate`.
+ * sent here. Throws the codes of `readArtifact` and `readProof`, `key-wrong`, `publication-duplicate`.
  */
 export async function signPublication(options: SignOptions): Promise<SignedPublication> {
   const { state, releaseKey, clock, channel } = options;
   checkReleaseKey(state, releaseKey);
   const artifact = await readArtifact(options.livepatch);
+  const proof = await readProof(options.livepatch, artifact, options.unproven ?? false);
   const { livepatch, module, manifest } = artifact;
   const { buildId } = livepatch.kernel;
   const name = kernelRole(buildId);
@@ -61,19 +67,25 @@ export async function signPublication(options: SignOptions): Promise<SignedPubli
     module: livepatch.module,
     kind: livepatch.kind,
     fixes: livepatch.fixes.map((fix) => fix.id),
+    proven: proof !== undefined,
   };
   const metadata: Record<string, string> = {
-    [name]: signedText(withLivepatch(before, buildId, description, artifact, clock), releaseKey),
+    [name]: signedText(withLivepatch(before, buildId, description, { module, manifest, proof }, clock), releaseKey),
   };
   if (state.targets.signed.delegations?.roles?.[name] === undefined) {
     metadata['targets'] = signedText(withKernel(state.targets, buildId, releaseKey, clock), releaseKey);
   }
   return {
     artifact,
-    files: [manifest, module],
+    proven: proof !== undefined,
+    files: [manifest, module, ...(proof === undefined ? [] : [proof])],
     request: {
       metadata,
-      targets: { [modulePath(buildId, serial)]: module.sha256, [manifestPath(buildId, serial)]: manifest.sha256 },
+      targets: {
+        [modulePath(buildId, serial)]: module.sha256,
+        [manifestPath(buildId, serial)]: manifest.sha256,
+        ...(proof === undefined ? {} : { [proofPath(buildId, serial)]: proof.sha256 }),
+      },
       buildId,
       serial,
       channel,

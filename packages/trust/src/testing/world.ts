@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Clock } from '@kmend/base';
 import { sha256, systemClock } from '@kmend/base/node';
-import type { Channel, Livepatch } from '@kmend/protocol';
+import { type Channel, isProven, type Livepatch, PROOF_FILE, type Proof, ProofStepName } from '@kmend/protocol';
 import type { SigningKey } from '../keys/key.ts';
 import { loadOnlineKeys, loadReleaseKey } from '../keys/store.ts';
 import { type CreatedRepository, createRepository } from '../repository/create.ts';
@@ -47,12 +47,37 @@ export function exampleManifest(n: number, module: string | Uint8Array, override
   };
 }
 
-/** Writes what `kmend build --out` would. */
+/** A proof of a livepatch for tests: every step passed but `failed`. */
+export function exampleProof(livepatch: Livepatch, failed?: ProofStepName): Proof {
+  const { id, module, kernel } = livepatch;
+  const steps = ProofStepName.options.map((name) => {
+    const outcome = name === failed ? ('failed' as const) : ('passed' as const);
+    return { name, outcome, seconds: 1, details: [] };
+  });
+  return {
+    schema: 'kmend.proof/1',
+    livepatch: { id, module, sha256: livepatch.file?.sha256 ?? sha256('') },
+    kernel: { buildId: kernel.buildId, release: kernel.release },
+    passed: isProven(steps),
+    steps,
+    notShown: [],
+    previous: null,
+    reproduced: [],
+    figures: { transitions: 0, longestTransitionSeconds: null, rounds: 0, memory: null },
+    lab: { accelerator: 'tcg', cpus: 2, memoryMb: 1024 },
+    made: '2026-11-20T00:00:00.000Z',
+    prover: { name: 'kmend', version: '0.1.0' },
+  };
+}
+
+/** Writes what `kmend build --out` and `kmend prove` would. */
 export async function writeArtifact(directory: string, n: number, overrides: Partial<Livepatch> = {}): Promise<string> {
   const module = Buffer.alloc(2000 + n, n);
+  const manifest = exampleManifest(n, module, overrides);
   await mkdir(directory, { recursive: true });
   await writeFile(join(directory, 'livepatch.ko'), module);
-  await writeFile(join(directory, 'livepatch.json'), JSON.stringify(exampleManifest(n, module, overrides)));
+  await writeFile(join(directory, 'livepatch.json'), JSON.stringify(manifest));
+  await writeFile(join(directory, PROOF_FILE), JSON.stringify(exampleProof(manifest)));
   return directory;
 }
 

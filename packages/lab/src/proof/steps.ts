@@ -1,0 +1,229 @@
+import type { Clock, Progress } from '@kmend/base';
+import type { ProofMemory } from '@kmend/protocol';
+import type { LabKernel } from '../boot-files.ts';
+import type { Lab, Reproducer, Said } from '../lab.ts';
+import type { Workload } from '../workload.ts';
+import { BusyLoad } from './busy.ts';
+import type { GuestModule } from './control.ts';
+import { ProofFailure } from './failure.ts';
+import { Guest } from './guest.ts';
+import { type InForce, requireInForce, requireNothingLeft } from './in-force.ts';
+import { judgeMemory, leaks, WARM_UP } from './leak.ts';
+import { kernelMemory, quieten } from './memory.ts';
+import { PatchedModules } from './modules.ts';
+import type { ProofRecord, StepWork } from './record.ts';
+import type { BuiltLivepatch, ProofRequest } from './request.ts';
+
+type Say = Parameters<StepWork>[0];
+
+/** Makes the steps of a proof one after the other, and keeps what the record tells of them beside their outcome. */
+export class ProofSteps {
+  readonly notShown: string[] = [];
+  rounds = 0;
+  memory: ProofMemory | undefined;
+  readonly #lab: Lab;
+  readonly #edges: { readonly clock: Clock; readonly progress: Progress };
+  readonly #kernel: LabKernel;
+  readonly #request: ProofRequest;
+  readonly #record: ProofRecord;
+  #guest: Guest | undefined;
+  #reproducers: readonly Reproducer[] = [];
+
+  constructor(
+    lab: Lab,
+    edges: { readonly clock: Clock; readonly progress: Progress },
+    kernel: LabKernel,
+    request: ProofRequest,
+    record: ProofRecord,
+  ) {
+    this.#lab = lab;
+    this.#edges = edges;
+    this.#kernel = kernel;
+    this.#request = request;
+    this.#record = record;
+  }
+
+  /** Seconds of each transition. */
+  get transitions(): readonly number[] {
+    return this.#guest?.control.transitions ?? [];
+  }
+
+  /** Fixes whose flaw was there before, gone after, and there again. */
+  get reproduced(): readonly string[] {
+    const seen = (['before', 'after', 'reverted'] as const).every((name) => this.#record.passed(name));
+    return seen ? this.#reproducers.map(({ id }) => id) : [];
+  }
+
+  async run(): Promise<void> {
+    const { livepatch, transitionLimit } = this.#request;
+    await this.#record.make('boot', async (say) => {
+      this.#guest = await Guest.boot(this.#lab, this.#kernel, transitionLimit);
+      say(`${this.#kernel.release} up after ${this.#guest.host.bootSeconds.toFixed(1)} s`);
+      return undefined;
+    });
+    const guest = this.#booted();
+    const names = livepatch.manifest.objects.map(({ name }) => name).filter((name) => name !== 'vmlinux');
+    const modules = new PatchedModules(guest.host, names);
+    const module = await this.#bring(guest, livepatch);
+    await this.#installReproducers(guest);
+    await this.#step('before', (say) => this.#expect(say, () => 'vulnerable'));
+
+    const workload = await this.#lab.startWorkload(guest.host);
+    const busy = await BusyLoad.start(guest.host, Guest.CPUS);
+    let inUse: string[] = [];
+    await this.#step('load', async (say) => {
+      inUse = await modules.removeAll();
+      if (inUse.length > 0)
+        this.notShown.push(`in use since the boot, never loaded after the livepatch: ${inUse.join(', ')}`);
+      await this.#load(guest, module, livepatch, say);
+      return undefined;
+    });
+    await this.#step('modules-after', async (say) => {
+      if (names.length === 0) return 'the livepatch patches vmlinux only';
+      const loaded = await modules.loadBeside(names.filter((name) => !inUse.includes(name)));
+      describe(await requireInForce(guest.host, module.name, livepatch.manifest.objects), say);
+      return loaded.length > 0 ? undefined : 'none of the modules can be loaded after the livepatch in this guest';
+    });
+    await this.#step('after', (say) => this.#expect(say, () => 'fixed'));
+    await this.#step('revert', async (say) => {
+      say(`transition ended after ${await guest.control.revert(module)} s`);
+      await guest.control.unload(module);
+      await requireNothingLeft(guest.host);
+      return undefined;
+    });
+    await this.#step('reverted', (say) => this.#expect(say, () => 'vulnerable'));
+    await this.#step('load-again', async (say) => {
+      const { absent, spoilt } = await modules.loadAlone();
+      if (spoilt.length > 0)
+        throw new ProofFailure('modules load on the kernel alone, not beside the livepatch', spoilt);
+      for (const [name, words] of absent) this.notShown.push(`${name} was never in memory: ${words}`);
+      await this.#load(guest, module, livepatch, say);
+      await this.#expect(say, () => 'fixed');
+      return undefined;
+    });
+    await this.#step('replace', (say) => this.#replace(guest, module, say));
+    await this.#step('workload', (say) => endLoad(busy, workload, say));
+    await this.#step('rounds', (say) => this.#rounds(guest, module, say));
+    await this.#step('kernel-log', async (say) => {
+      say(`${await guest.requireQuietThroughout()} lines since the boot, no complaint, no taint but a livepatch's own`);
+      return undefined;
+    });
+  }
+
+  #booted(): Guest {
+    if (this.#guest === undefined) throw new Error('the guest is not up yet');
+    return this.#guest;
+  }
+
+  #step(name: Parameters<ProofRecord['make']>[0], work: StepWork): Promise<void> {
+    return this.#record.make(name, this.#booted().watched(name, work));
+  }
+
+  async #bring(guest: Guest, { manifest, module }: BuiltLivepatch): Promise<GuestModule> {
+    const path = `/run/kmend-lab/${manifest.module}.ko`;
+    await guest.host.copyIn(module.path, path);
+    return { name: manifest.module, path };
+  }
+
+  async #installReproducers(guest: Guest): Promise<void> {
+    const { livepatch, reproducers } = this.#request;
+    const known = await this.#lab.reproducers();
+    const installed: Reproducer[] = [];
+    const without: string[] = [];
+    for (const { id } of livepatch.manifest.fixes) {
+      const source = reproducers.get(id);
+      if (source === undefined && !known.includes(id)) without.push(id);
+      else installed.push(await this.#lab.installReproducer(guest.host, id, source));
+    }
+    this.#reproducers = installed;
+    if (without.length > 0)
+      this.notShown.push(`no reproducer, so the flaw itself was not looked at: ${without.join(', ')}`);
+  }
+
+  /** Runs every reproducer; each must say what is expected of its fix. */
+  async #expect(say: Say, expected: (fix: string) => Said): Promise<string | undefined> {
+    if (this.#reproducers.length === 0) return 'none of the fixes has a reproducer';
+    for (const { id, ask } of this.#reproducers) {
+      const said = await ask();
+      if (said !== expected(id)) throw new ProofFailure(`${id} is ${said}, not ${expected(id)}`);
+      say(`${id}: ${said}`);
+    }
+    return undefined;
+  }
+
+  async #load(guest: Guest, module: GuestModule, { manifest }: BuiltLivepatch, say: Say): Promise<void> {
+    guest.touch();
+    say(`transition ended after ${await guest.control.load(module)} s`);
+    describe(await requireInForce(guest.host, module.name, manifest.objects), say);
+  }
+
+  /** Puts the previous livepatch in the place of this one, and this one back. */
+  async #replace(guest: Guest, module: GuestModule, say: Say): Promise<string | undefined> {
+    const { livepatch, previous } = this.#request;
+    if (livepatch.manifest.kind === 'stacked') return 'a stacked livepatch replaces nothing';
+    if (previous === undefined) return 'no previous livepatch was given (--previous)';
+    const earlier = await this.#bring(guest, previous);
+    const kept = new Set(previous.manifest.fixes.map(({ id }) => id));
+    const place = async (next: GuestModule, last: GuestModule, built: BuiltLivepatch): Promise<void> => {
+      say(`${next.name} replaced ${last.name} in ${await guest.control.load(next)} s`);
+      await guest.control.unload(last);
+      describe(await requireInForce(guest.host, next.name, built.manifest.objects), say);
+    };
+    await place(earlier, module, previous);
+    await this.#expect(say, (fix) => (kept.has(fix) ? 'fixed' : 'vulnerable'));
+    await place(module, earlier, livepatch);
+    await this.#expect(say, () => 'fixed');
+    return undefined;
+  }
+
+  /** Loads and reverts again and again, without the load, whose own memory would be in the way of the measurement. */
+  async #rounds(guest: Guest, module: GuestModule, say: Say): Promise<undefined> {
+    const { control, host } = guest;
+    const { rounds } = this.#request;
+    const takeOut = async (): Promise<void> => {
+      await control.revert(module);
+      await control.unload(module);
+    };
+    await takeOut();
+    await quieten(host);
+    const samples: number[] = [];
+    for (let round = 1 - WARM_UP; round <= rounds; round++) {
+      await control.load(module);
+      // So that the patched code itself runs in each round, as far as anything known makes it run.
+      await this.#expect(
+        () => {},
+        () => 'fixed',
+      );
+      await takeOut();
+      if (round >= 0) samples.push(await kernelMemory(host));
+      this.rounds = Math.max(0, round);
+      this.#edges.progress.advance(round + WARM_UP, rounds + WARM_UP, 'items');
+    }
+    await requireNothingLeft(host);
+    const memory = judgeMemory(samples);
+    this.memory = memory;
+    say(`${rounds} rounds behind ${WARM_UP} to warm up`);
+    const words = `memory in use grows by ${memory.slope} bytes a round; above ${memory.bound} it is a leak`;
+    if (leaks(memory)) throw new ProofFailure(words, [`samples: ${memory.samples.join(', ')}`]);
+    say(words);
+    return undefined;
+  }
+}
+
+function describe({ patched, absent, functions }: InForce, say: Say): void {
+  say(`${functions} functions in force in ${patched.length === 0 ? 'no object yet' : patched.join(', ')}`);
+  if (absent.length > 0) say(`not in memory: ${absent.join(', ')}`);
+}
+
+async function endLoad(busy: BusyLoad, workload: Workload, say: Say): Promise<undefined> {
+  const turns = await busy.stop();
+  say(
+    `turns of the load: ${Object.entries(turns)
+      .map(([name, count]) => `${name} ${count}`)
+      .join(', ')}`,
+  );
+  const { echoed, lost, longestGapMs, seconds } = await workload.stop();
+  say(`TCP: ${echoed} records in ${seconds.toFixed(0)} s, longest gap ${longestGapMs.toFixed(0)} ms, lost ${lost}`);
+  if (lost > 0) throw new ProofFailure(`the TCP workload lost ${lost} records`);
+  return undefined;
+}

@@ -1,0 +1,88 @@
+import { z } from 'zod';
+import { BuildId, FixId, ObjectName, Release, Sha256, Timestamp } from './values.ts';
+
+/** Where a proof lies, beside `livepatch.json`. */
+export const PROOF_FILE = 'proof.json';
+
+/** The steps of a proof, in their order (docs/builder.md, "The proof in the lab"). */
+export const ProofStepName = z.enum([
+  'boot',
+  'before',
+  'load',
+  'modules-after',
+  'after',
+  'revert',
+  'reverted',
+  'load-again',
+  'replace',
+  'workload',
+  'rounds',
+  'kernel-log',
+]);
+export type ProofStepName = z.infer<typeof ProofStepName>;
+
+/** Steps that nothing excuses. The others need something to be made with: a reproducer, a patched module, an earlier livepatch. */
+const NEEDED: readonly ProofStepName[] = ['boot', 'load', 'revert', 'load-again', 'workload', 'rounds', 'kernel-log'];
+
+/** Lines for people: what was seen, why it failed, or why it was not made. */
+const Details = z.array(z.string().max(4000)).max(1000);
+
+export const ProofStep = z.object({
+  name: ProofStepName,
+  outcome: z.enum(['passed', 'failed', 'not-made']),
+  seconds: z.number().min(0),
+  details: Details,
+});
+export type ProofStep = z.infer<typeof ProofStep>;
+
+/** Memory that each load and revert kept, by the rounds' samples. All in bytes. */
+export const ProofMemory = z.object({
+  /** Rounds before the first sample, which fill caches for the first time. */
+  warmUp: z.int().min(0),
+  /** What the kernel had in use after each counted round; the first is from before them. */
+  samples: z.array(z.int().min(0)).max(10_001),
+  /** Growth a round. */
+  slope: z.number(),
+  /** The slope that is taken for a leak. */
+  bound: z.number().positive(),
+});
+export type ProofMemory = z.infer<typeof ProofMemory>;
+
+/** `proof.json`: what became of one livepatch on its kernel in the lab. Written whole, when all is over. */
+export const Proof = z
+  .object({
+    schema: z.literal('kmend.proof/1'),
+    livepatch: z.object({ id: z.string().regex(/^[0-9a-f]{12}$/), module: ObjectName, sha256: Sha256 }),
+    kernel: z.object({ buildId: BuildId, release: Release }),
+    /** No step failed, and all that need no excuse were made. */
+    passed: z.boolean(),
+    /** Each step once, in order. */
+    steps: z.array(ProofStep),
+    /** What the steps did not show, and why: fixes without a reproducer, modules that could not be loaded. */
+    notShown: Details,
+    /** The livepatch of the `replace` step. */
+    previous: z.object({ id: z.string(), sha256: Sha256 }).nullable(),
+    /** Fixes whose flaw was seen come, go and come back. */
+    reproduced: z.array(FixId).max(5000),
+    figures: z.object({
+      transitions: z.int().min(0),
+      longestTransitionSeconds: z.number().min(0).nullable(),
+      rounds: z.int().min(0),
+      memory: ProofMemory.nullable(),
+    }),
+    /** The guest. */
+    lab: z.object({ accelerator: z.enum(['kvm', 'tcg']), cpus: z.int().min(1), memoryMb: z.int().min(1) }),
+    made: Timestamp,
+    prover: z.object({ name: z.literal('kmend'), version: z.string().max(32) }),
+  })
+  .refine(({ steps }) => steps.map(({ name }) => name).join() === ProofStepName.options.join(), {
+    message: 'not every step once, in order',
+    path: ['steps'],
+  })
+  .refine(({ passed, steps }) => passed === isProven(steps), { message: 'the steps say otherwise', path: ['passed'] });
+export type Proof = z.infer<typeof Proof>;
+
+/** Whether these steps make a proof. */
+export function isProven(steps: readonly ProofStep[]): boolean {
+  return steps.every(({ name, outcome }) => outcome === 'passed' || (outcome === 'not-made' && !NEEDED.includes(name)));
+}
