@@ -1,6 +1,7 @@
 /** The table of `script/bench coverage`. */
 import type { DeltaRange } from '@kmend/kernel';
 import type { Outcome } from './coverage-worker.ts';
+import type { Together } from './together.ts';
 
 export interface Summary {
   readonly classes: Readonly<Record<string, number>>;
@@ -49,7 +50,13 @@ const MEANING: Readonly<Record<string, string>> = {
   failed: 'no verdict',
 };
 
-export function reportText(kernel: string, range: DeltaRange, outcomes: readonly Outcome[], summary: Summary): string {
+export function reportText(
+  kernel: string,
+  range: DeltaRange,
+  outcomes: readonly Outcome[],
+  summary: Summary,
+  loaded: Together | undefined,
+): string {
   const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
   const lines = [
     `# Coverage: ${range.from} to ${range.to}, for ${kernel}`,
@@ -63,8 +70,9 @@ export function reportText(kernel: string, range: DeltaRange, outcomes: readonly
     `Of what is built, stands alone and changes code, **${percent(summary.share)}** is patchable (${percent(summary.patchableShare)}) or needs review;`,
     `of all that stands alone, also what changes no code, ${percent(summary.strictShare)}.`,
     '',
-    ...together(outcomes),
+    ...withCompanions(outcomes),
     '',
+    ...(loaded === undefined ? [] : [loadedText(loaded), '']),
     '## Reasons',
     '',
     '| code | files |',
@@ -82,7 +90,7 @@ export function reportText(kernel: string, range: DeltaRange, outcomes: readonly
 }
 
 /** What became of the fixes that need companions, with them. */
-function together(outcomes: readonly Outcome[]): string[] {
+function withCompanions(outcomes: readonly Outcome[]): string[] {
   const needing = outcomes.filter((outcome) => outcome.companions !== undefined);
   const counts: Record<string, number> = {};
   for (const { together: built, companions } of needing) {
@@ -91,6 +99,17 @@ function together(outcomes: readonly Outcome[]): string[] {
   }
   const parts = Object.entries(counts).map(([name, files]) => `${name} ${files}`);
   return [`The ${needing.length} that need companions, with them: ${parts.join(', ') || 'none'}.`];
+}
+
+function loadedText(loaded: Together): string {
+  const { fixes, functions, objects, size, loadSeconds, revertSeconds, operations, modules, absent, problems } = loaded;
+  const trouble =
+    problems.length === 0 ? 'no failure, kernel log clean' : `**${problems.length} problems**: ${problems.join('; ')}`;
+  return [
+    `All ${fixes} patchable ones together: one cumulative livepatch of ${functions} functions in ${objects} kernel objects (${size} bytes), with ${modules.length} patched modules in`,
+    `memory (${absent.length} others want what the guest does not have); loaded under load, transition ended after ${loadSeconds} s; ${operations.reduce((sum, count) => sum + count, 0)} operations on network,`,
+    `files, io_uring, IPC, keys and memory before, during and after; reverted after ${revertSeconds} s; ${trouble}.`,
+  ].join('\n');
 }
 
 function codes(outcomes: readonly Outcome[]): [string, number][] {

@@ -1,7 +1,8 @@
 /**
- * `script/bench coverage [--jobs N] [--fresh] [--only REGEXP] [--out DIR]`: every C file that Debian changed between two versions in the
+ * `script/bench coverage [--jobs N] [--fresh] [--only REGEXP] [--no-load] [--out DIR]`: every C file that Debian changed between two versions in the
  * core of the kernel, each taken as one fix by itself. Resumable: what this state of the builder has judged is not built again, unless
- * `--fresh`. Writes coverage.json and coverage.md.
+ * `--fresh`. Then all that are patchable together in one cumulative livepatch on the stock kernel in the lab, unless `--no-load`. Writes
+ * coverage.json and coverage.md.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { appendFile, mkdir, readFile, rm } from 'node:fs/promises';
@@ -14,6 +15,7 @@ import { Archive, KernelStore, mirrors, SourceStore, sourceDelta } from '@kmend/
 import { FROM, KERNEL, SUITE, TO } from '../demo/fixes.ts';
 import { classOf, reportText, summarise } from './coverage-report.ts';
 import type { Outcome } from './coverage-worker.ts';
+import { type Together, together } from './together.ts';
 
 const FOLDERS =
   'net/ipv4 net/ipv6 net/core net/unix net/netlink net/packet kernel fs mm ipc security crypto io_uring block lib';
@@ -26,18 +28,23 @@ const { values: options } = parseArgs({
     fresh: { type: 'boolean', default: false },
     only: { type: 'string', default: '' },
     out: { type: 'string' },
+    'no-load': { type: 'boolean', default: false },
   },
 });
 const { cache } = places();
 const out = options.out ?? join(cache, 'bench', 'coverage');
-const signal = new AbortController().signal;
+const stop = new AbortController();
+const { signal } = stop;
+for (const name of ['SIGINT', 'SIGTERM'] as const)
+  process.once(name, () => stop.abort(new Error(`interrupted by ${name}`)));
 const edges = { run, clock: systemClock, fetch, progress: silentProgress, signal };
 const begin = performance.now();
 
 const archive = new Archive(edges, mirrors(process.env), cache);
-await new KernelStore(edges, archive, cache).add(`${SUITE}/${KERNEL}`);
+const kernel = await new KernelStore(edges, archive, cache).add(`${SUITE}/${KERNEL}`);
+const sources = new SourceStore(edges, archive, cache);
 const range = { suite: SUITE, from: FROM, to: TO };
-const { changed } = await sourceDelta(edges, new SourceStore(edges, archive, cache), range);
+const { changed } = await sourceDelta(edges, sources, range);
 const inFolders = new RegExp(`^(?:${FOLDERS.replaceAll(' ', '|')})/.*\\.c$`);
 const files = changed.filter((path) => inFolders.test(path) && new RegExp(options.only).test(path));
 const kept = join(out, `${(await codeDigest()).slice(0, 16)}.jsonl`);
@@ -58,15 +65,28 @@ const minutes = (performance.now() - begin) / 60_000;
 
 const all = files.map((path) => outcomes.get(path)).filter((outcome) => outcome !== undefined);
 const summary = summarise(all);
-const report = { kernel: KERNEL, ...range, files: files.length, ...summary, outcomes: all };
-await writeFileAtomic(join(out, 'coverage.json'), `${JSON.stringify(report, null, 1)}\n`);
-const text = reportText(KERNEL, range, all, summary);
-await writeFileAtomic(join(out, 'coverage.md'), text);
+let loaded: Together | undefined;
+const keep = async (): Promise<string> => {
+  const report = { kernel: KERNEL, ...range, files: files.length, ...summary, together: loaded ?? null, outcomes: all };
+  await writeFileAtomic(join(out, 'coverage.json'), `${JSON.stringify(report, null, 1)}\n`);
+  const text = reportText(KERNEL, range, all, summary, loaded);
+  await writeFileAtomic(join(out, 'coverage.md'), text);
+  return text;
+};
+const text = await keep();
 console.log(`\n${text.split('\n## ')[0]}`);
 console.log(
   `${minutes.toFixed(1)} minutes; largest worker ${(memory / 1024).toFixed(0)} MiB; ${join(out, 'coverage.md')}`,
 );
 if (summary.classes['failed'] !== undefined || summary.share < WANTED) process.exitCode = 1;
+if (!options['no-load']) {
+  const patchable = all.filter((outcome) => classOf(outcome) === 'patchable').map(({ paths }) => paths[0] ?? '');
+  const around = { edges, cache, kernel, sources, range, signal, say: (line: string) => console.log(`  ${line}`) };
+  loaded = await together(around, patchable);
+  await keep();
+  for (const problem of loaded.problems) console.log(`PROBLEM  ${problem}`);
+  if (loaded.problems.length > 0) process.exitCode = 1;
+}
 
 /** Gives one file after the other to a process of its own. A worker that dies takes the bench with it: that is a failure to see. */
 async function work(): Promise<void> {

@@ -7,6 +7,7 @@ import { type LabKernel, prepareBootFiles } from './boot-files.ts';
 import { ConsoleLog } from './console.ts';
 import type { LabEdges } from './edges.ts';
 import { LabError } from './error.ts';
+import { type Exercise, exercise } from './exercise.ts';
 import { diskPath, Host } from './host.ts';
 import { compileProgram } from './programs.ts';
 import { prepareRoot, type Root } from './root.ts';
@@ -37,6 +38,7 @@ export interface Reproducer {
 }
 
 const REPRODUCERS = join(import.meta.dirname, '..', 'reproducers');
+const EXERCISE = join(import.meta.dirname, '..', 'guest', 'exercise.c');
 const WORKLOAD = join(import.meta.dirname, '..', 'guest', 'workload.c');
 
 /** Throw-away Debian hosts. Everything it starts ends with `close()`, or with this process, whatever ends that. */
@@ -164,6 +166,11 @@ export class Lab {
     const workload = await Workload.start(host, program, this.#edges.clock);
     this.#workloads.push(workload);
     return workload;
+  }
+
+  /** Uses many parts of a host's kernel for a time, side by side, and checks what comes back: network, files, io_uring, IPC, keys, memory. */
+  async exercise(host: Host, seconds: number): Promise<Exercise> {
+    return await exercise(host, await compileProgram(this.#edges, 'exercise', EXERCISE), seconds);
   }
 
   /** Cuts the power of all hosts and removes their disks. May be called again; an aborted `signal` calls it too. */

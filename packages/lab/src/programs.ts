@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorText } from '@kmend/base';
 import { exists, runOk } from '@kmend/base/node';
@@ -16,7 +16,7 @@ export async function compileProgram(edges: LabEdges, name: string, source: stri
   const { run, signal } = edges;
   let text: Buffer;
   try {
-    text = await readFile(source);
+    text = Buffer.concat([await readFile(source), ...(await partsOf(source))]);
   } catch (cause) {
     throw new LabError('lab-program-unknown', `there is no program ${name}: ${errorText(cause)}`, { cause });
   }
@@ -38,4 +38,11 @@ export async function compileProgram(edges: LabEdges, name: string, source: stri
     if (signal.aborted) throw cause;
     throw new LabError('lab-program-failed', `${name} did not compile: ${errorText(cause)}`, { cause });
   }
+}
+
+/** What a program of several files includes: the content of the folder beside it that has its name (`exercise/` of `exercise.c`). */
+async function partsOf(source: string): Promise<Buffer[]> {
+  const folder = source.replace(/\.c$/, '');
+  const names = await readdir(folder).catch(() => []);
+  return await Promise.all(names.sort().map((name) => readFile(join(folder, name))));
 }
