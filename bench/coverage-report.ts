@@ -20,10 +20,9 @@ export function classOf(outcome: Outcome): string {
   if (verdict !== 'refused') return verdict ?? 'failed';
   const refused = reasons.filter((reason) => reason.verdict === 'refused').map(({ code }) => code);
   if (refused.includes('unit-not-in-kernel')) return 'not-built';
-  // Other reasons beside it mean that code changed, but none that a running kernel still runs.
-  return refused.every((code) => code === 'no-function-changed') && reasons.length === refused.length
-    ? 'no-code-changed'
-    : 'refused';
+  if (!refused.every((code) => code === 'no-function-changed')) return 'refused';
+  // Code changed, but none that a running kernel still runs.
+  return reasons.some(({ code }) => code === 'init-changed') ? 'refused' : 'no-code-changed';
 }
 
 export function summarise(outcomes: readonly Outcome[]): Summary {

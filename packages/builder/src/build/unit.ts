@@ -8,7 +8,7 @@ import { shadowReasons } from '../author/shadow.ts';
 import { type Change, compareUnit } from '../compare/compare.ts';
 import { checkTypes } from '../compare/types.ts';
 import { type CompiledUnit, type CompileInput, compileUnit, includedFiles, objectKey } from '../compile/compile.ts';
-import { runObjtool } from '../compile/objtool.ts';
+import { runObjtool, runObjtoolOnPart } from '../compile/objtool.ts';
 import { BuilderError } from '../error.ts';
 import { emit } from '../extract/emit.ts';
 import { newGlobals, select, shortBranches } from '../extract/extract.ts';
@@ -197,7 +197,12 @@ class UnitBuilder {
     // As objects of a module, whatever the unit was: the flag decides how static calls and return sites are recorded.
     const flags = unit.command.objtoolArguments;
     const args = flags.includes('--module') ? flags : [...flags, '--module'];
-    for (const warning of await runObjtool(edges.run, tree, args, objectPath, edges.signal)) {
+    const whole = async (): Promise<string> => {
+      const path = join(scratch, 'whole.o');
+      await copyFile((await this.#compile(await this.#input(this.#request.patched))).object, path);
+      return path;
+    };
+    for (const warning of await runObjtoolOnPart(edges.run, tree, args, objectPath, whole, edges.signal)) {
       const message = `objtool: ${warning.replace(/^.*warning: objtool: /, '')}`;
       reasons.push({ code: 'objtool-warning', verdict: 'needs-review', message, source: unit.source });
     }

@@ -1,5 +1,6 @@
 import { SHF_WRITE, STB_LOCAL } from '@kmend/elf';
 import { isBranch } from '../object/branch.ts';
+import { isPieceSection } from '../object/tables.ts';
 import type { Atom, ObjectView } from '../object/view.ts';
 import { isReplaceableCode, isTraced } from './rules.ts';
 
@@ -74,6 +75,8 @@ function usersOf(view: ObjectView, wanted: ReadonlySet<Atom>): Map<Atom, User[]>
     for (const reference of view.referencesIn(user)) {
       const { atom } = reference.target;
       if (atom === undefined || atom === user || !wanted.has(atom)) continue;
+      // Replacement instructions and code out of line, on their way back into the function that they are of.
+      if (isPieceSection(user.section) && reference.target.offset !== 0) continue;
       const isCall = user.kind === 'function' && isBranch(user.section, reference);
       users.set(atom, [...(users.get(atom) ?? []), { user, isCall }]);
     }

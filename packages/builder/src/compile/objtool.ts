@@ -20,3 +20,24 @@ export async function runObjtool(
   }
   return said.filter((line) => line.includes('warning: objtool:'));
 }
+
+/** tools/objtool/check.c: code that goes on where nothing follows, as far as objtool can see. */
+const ENDS = /unexpected end of section|falls through to next function/;
+
+/**
+ * Runs objtool on an extracted object, in place. Whether a function of the same file ever returns it sees only where that function is
+ * too: what comes behind a call of one that does not is believed where the whole unit, which `whole` is a copy of, raises no such warning.
+ */
+export async function runObjtoolOnPart(
+  run: Run,
+  tree: PreparedTree,
+  args: readonly string[],
+  object: string,
+  whole: () => Promise<string>,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const warnings = await runObjtool(run, tree, args, object, signal);
+  if (!warnings.some((warning) => ENDS.test(warning))) return warnings;
+  const ofWhole = await runObjtool(run, tree, args, await whole(), signal);
+  return ofWhole.some((warning) => ENDS.test(warning)) ? warnings : warnings.filter((warning) => !ENDS.test(warning));
+}
