@@ -5,10 +5,12 @@ import type { Together } from './together.ts';
 
 export interface Summary {
   readonly classes: Readonly<Record<string, number>>;
-  /** Of those built that stand alone and change code: share that is patchable, at once or after review. */
+  /** Of those built that stand alone and change code that a kernel runs after its start: share that is patchable, at once or after review. */
   readonly share: number;
   readonly patchableShare: number;
-  /** The same of all that stand alone, those without any changed code counted as not patchable. */
+  /** The same with those counted as not patchable that change only init or exit code. */
+  readonly initShare: number;
+  /** The same with those, too, that change no code. */
   readonly strictShare: number;
 }
 
@@ -21,8 +23,7 @@ export function classOf(outcome: Outcome): string {
   const refused = reasons.filter((reason) => reason.verdict === 'refused').map(({ code }) => code);
   if (refused.includes('unit-not-in-kernel')) return 'not-built';
   if (!refused.every((code) => code === 'no-function-changed')) return 'refused';
-  // Code changed, but none that a running kernel still runs.
-  return reasons.some(({ code }) => code === 'init-changed') ? 'refused' : 'no-code-changed';
+  return reasons.some(({ code }) => code === 'init-changed') ? 'init-or-exit-only' : 'no-code-changed';
 }
 
 export function summarise(outcomes: readonly Outcome[]): Summary {
@@ -35,7 +36,8 @@ export function summarise(outcomes: readonly Outcome[]): Summary {
     classes,
     share: alone === 0 ? 1 : good / alone,
     patchableShare: alone === 0 ? 1 : count('patchable') / alone,
-    strictShare: alone === 0 ? 1 : good / (alone + count('no-code-changed')),
+    initShare: alone === 0 ? 1 : good / (alone + count('init-or-exit-only')),
+    strictShare: alone === 0 ? 1 : good / (alone + count('init-or-exit-only') + count('no-code-changed')),
   };
 }
 
@@ -43,7 +45,9 @@ const MEANING: Readonly<Record<string, string>> = {
   patchable: 'built, nothing to say',
   'needs-review': 'built; a person has to read the reasons',
   refused: 'not built, for the reason given',
-  'no-code-changed': 'compiles to the same code as before: annotations, types, what is configured out',
+  'init-or-exit-only': 'nothing to patch: only code that starting or ending runs, which is gone or not traced',
+  'no-code-changed':
+    'nothing to patch: compiles to the same code as before: annotations, types, what is configured out',
   'needs-companion': 'does not compile, or is not complete, without other files of the delta',
   'not-built': 'not in the configuration of this kernel',
   failed: 'no verdict',
@@ -66,8 +70,8 @@ export function reportText(
     '|---|---|---|',
     ...Object.entries(MEANING).map(([name, meaning]) => `| ${name} | ${summary.classes[name] ?? 0} | ${meaning} |`),
     '',
-    `Of what is built, stands alone and changes code, **${percent(summary.share)}** is patchable (${percent(summary.patchableShare)}) or needs review;`,
-    `of all that stands alone, also what changes no code, ${percent(summary.strictShare)}.`,
+    `Of what is built, stands alone and has anything to patch, **${percent(summary.share)}** is patchable (${percent(summary.patchableShare)}) or needs review;`,
+    `with what changes only init or exit code counted as not patchable ${percent(summary.initShare)}, and with what changes no code at all ${percent(summary.strictShare)}.`,
     '',
     ...withCompanions(outcomes),
     '',

@@ -32,6 +32,7 @@ export async function tryToCompile(
     const { source } = request.unit;
     try {
       const { object, includes } = await compilePatched(context, request);
+      if (object === undefined) continue;
       for (const { name, place } of readElf(await readFile(object)).symbols) {
         if (place === SHN_UNDEF) undefinedNames.set(name, { source, includes });
         else defined.add(name);
@@ -59,7 +60,25 @@ async function isOfModule(context: UnitContext, name: string, source: string): P
   return facts.modules.get(unit.object)?.some((symbol) => symbol.name === name) ?? false;
 }
 
-/** Identifiers that gcc quotes in its errors. */
+const KEYWORDS = new Set([
+  'const',
+  'struct',
+  'union',
+  'enum',
+  'unsigned',
+  'int',
+  'long',
+  'char',
+  'void',
+  'bool',
+  'inline',
+  'static',
+]);
+
+/** Identifiers that gcc quotes in its errors; a tracepoint's function is declared by the name behind `trace_`. */
 function quotedNames(error: string): string[] {
-  return [...error.matchAll(/[‘']([^’']+)[’']/g)].flatMap(([, text = '']) => text.match(/[A-Za-z_]\w*/g) ?? []);
+  const names = [...error.matchAll(/[‘']([^’']+)[’']/g)].flatMap(([, text = '']) => text.match(/[A-Za-z_]\w*/g) ?? []);
+  return names
+    .filter((name) => !KEYWORDS.has(name))
+    .flatMap((name) => (name.startsWith('trace_') ? [name, name.slice('trace_'.length)] : [name]));
 }

@@ -85,11 +85,14 @@ interface Found {
   readonly scratch: string;
 }
 
+/** The patched state of a unit, compiled; `undefined` for a file that this kernel is not built from. */
+export interface PatchedObject {
+  readonly object: string | undefined;
+  readonly includes: ReadonlySet<string>;
+}
+
 /** Compiles the patched state of a unit alone; the error for one that does not compile also tells what it includes. */
-export async function compilePatched(
-  context: UnitContext,
-  request: UnitRequest,
-): Promise<{ readonly object: string; readonly includes: ReadonlySet<string> }> {
+export async function compilePatched(context: UnitContext, request: UnitRequest): Promise<PatchedObject> {
   return await new UnitBuilder(context, request).compilePatched();
 }
 
@@ -258,11 +261,11 @@ class UnitBuilder {
     };
   }
 
-  async compilePatched(): Promise<{ readonly object: string; readonly includes: ReadonlySet<string> }> {
+  async compilePatched(): Promise<PatchedObject> {
     const stock = await this.#compiles(this.#stock);
     const includes = stock ? await includedFiles(await this.#compile(this.#stock)) : new Set<string>();
     // What this kernel is not built from need not compile.
-    if (!stock && this.#request.reached) return { object: '', includes };
+    if (!stock && this.#request.reached) return { object: undefined, includes };
     try {
       const { object } = await this.#compile(await this.#input(this.#request.patched));
       return { object, includes };

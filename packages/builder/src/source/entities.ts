@@ -9,9 +9,15 @@ const ENUM = /\benum\b(?:\s+\w+)?\s*\{([^}]*)\}/;
 /** Words that stand before a parenthesis in a declaration without being its name. */
 const NOT_A_NAME = /^(?:__attribute__|__\w+|if|while|for|switch|return|sizeof|typeof|defined)$/;
 
+/** Words of C and names of types that stand everywhere: what a declaration defines is none of them. */
+const COMMON = new Set(
+  'const volatile static extern inline struct union enum typedef unsigned signed void char short int long float double bool size_t ssize_t u8 u16 u32 u64 s8 s16 s32 s64 __u8 __u16 __u32 __u64 __be16 __be32 __le16 __le32 __le64'.split(
+    ' ',
+  ),
+);
+
 /** Names that a header defined before and defines differently, or not at all, after a change. New ones are not among them: nothing can use them yet. */
 export function changedEntities(before: string, after: string): string[] {
-  if (conditions(before) !== conditions(after)) return [...entitiesOf(before).keys()];
   const now = entitiesOf(after);
   return [...entitiesOf(before)].filter(([name, text]) => now.get(name) !== text).map(([name]) => name);
 }
@@ -22,13 +28,15 @@ export function entitiesOf(text: string): Entities {
   const add = (names: readonly string[], chunk: string): void => {
     for (const name of names) entities.set(name, `${entities.get(name) ?? ''}\n${chunk}`);
   };
-  const { code, macros } = separate(text);
-  for (const { name, body } of macros) add([name], body);
-  for (const chunk of declarations(code)) {
-    const values = enumerators(chunk);
-    if (values === undefined) add(namesOf(chunk), chunk);
-    // An enumerator counts by its own value: one added at the end changes no other.
-    else for (const [name, value] of values) add([name], value);
+  for (const { condition, code, macros } of blocks(text)) {
+    // What a definition depends on is part of it.
+    for (const { name, body } of macros) add([name], `${condition}${body}`);
+    for (const chunk of declarations(code)) {
+      const values = enumerators(chunk);
+      if (values === undefined) add(namesOf(chunk), `${condition}${chunk}`);
+      // An enumerator counts by its own value: one added at the end changes no other.
+      else for (const [name, value] of values) add([name], `${condition}${value}`);
+    }
   }
   return entities;
 }
@@ -46,24 +54,33 @@ function stripComments(text: string): string {
   );
 }
 
-/** Directives that decide what else counts. */
-function conditions(text: string): string {
-  const lines = stripComments(text).replaceAll('\\\n', ' ').split('\n');
-  return lines
-    .filter((line) => /^\s*#\s*(?:if|ifdef|ifndef|elif|else|endif|undef|pragma)\b/.test(line))
-    .map((line) => line.replaceAll(/\s+/g, ' ').trim())
-    .join('\n');
+interface Block {
+  /** The directives that decide whether it counts; empty at the outermost level. */
+  readonly condition: string;
+  readonly code: string;
+  readonly macros: readonly { readonly name: string; readonly body: string }[];
 }
 
-function separate(text: string): { code: string; macros: { name: string; body: string }[] } {
-  const macros: { name: string; body: string }[] = [];
-  const code: string[] = [];
+/** A text by the conditions its lines stand under. A declaration that a condition splits ends up in parts, each under the names in it. */
+function blocks(text: string): Block[] {
+  const found: { condition: string; lines: string[]; macros: { name: string; body: string }[] }[] = [];
+  const stack: string[] = [];
+  const begin = (): void =>
+    void found.push({ condition: stack.map((line) => `${line}\n`).join(''), lines: [], macros: [] });
+  begin();
   for (const line of stripComments(text).replaceAll('\\\n', ' ').split('\n')) {
+    const directive = /^\s*#\s*(if|ifdef|ifndef|elif|else|endif)\b/.exec(line)?.[1];
     const macro = /^\s*#\s*define\s+(\w+)(.*)$/.exec(line);
-    if (macro !== null) macros.push({ name: macro[1] ?? '', body: squeeze(line) });
-    else if (!/^\s*#/.test(line)) code.push(line);
+    const block = found.at(-1);
+    if (directive !== undefined) {
+      const last = directive.startsWith('if') ? undefined : stack.pop();
+      if (directive === 'elif' || directive === 'else') stack.push(`${last ?? ''} ${squeeze(line)}`);
+      else if (directive !== 'endif') stack.push(squeeze(line));
+      begin();
+    } else if (macro !== null) block?.macros.push({ name: macro[1] ?? '', body: squeeze(line) });
+    else if (!/^\s*#/.test(line)) block?.lines.push(line);
   }
-  return { code: code.join('\n'), macros };
+  return found.map(({ condition, lines, macros }) => ({ condition, code: lines.join('\n'), macros }));
 }
 
 function squeeze(text: string): string {
@@ -120,5 +137,7 @@ function namesOf(chunk: string): string[] {
   if (named !== undefined && !/^[A-Z_0-9]+$/.test(named)) return [named];
   const variable = /(\w+)\s*(?:\[[^\]]*\]\s*)*(?:=.*)?;$/.exec(chunk)?.[1];
   if (named === undefined && variable !== undefined) return [variable];
-  return [...new Set([...chunk.matchAll(IDENTIFIER)].map(([word]) => word))];
+  return [...new Set([...chunk.matchAll(IDENTIFIER)].map(([word]) => word))].filter(
+    (word) => word !== named && !COMMON.has(word),
+  );
 }
