@@ -87,6 +87,7 @@ export function compareUnit(unit: Unit, original: ObjectView, patched: ObjectVie
   for (const atom of data.keys()) checkChangedData(atom, reasons);
   for (const counterpart of changed.values()) checkReplaceable(original, counterpart, reasons);
   for (const atom of added) if (!correlation.ambiguous.has(atom)) checkAddable(atom, reasons);
+  for (const atom of [...changed.keys(), ...added]) checkInitUse(patched, atom, added, reasons);
   checkRemoved(original, new Set([...correlation.same.values(), ...correlation.ambiguous]), isNoise, reasons);
   checkWholeSections(original, patched, before, after, reasons);
   checkAmbiguous(patched, correlation, changed, reasons);
@@ -114,6 +115,21 @@ function moveToParents(
       const name = nameOf(counterpart);
       reasons.refuse('cold-without-parent', `${name} changed, and no function that it belongs to is known`, name);
     }
+  }
+}
+
+/** What stays may not use what a livepatch would only have while it loads: its own init sections are dropped then. */
+function checkInitUse(patched: ObjectView, atom: Atom, added: ReadonlySet<Atom>, reasons: Reasons): void {
+  if (isInit(atom.section)) return;
+  for (const relocation of patched.relocationsIn(atom)) {
+    const target = patched.targetOf(atom.section, relocation).atom;
+    if (target === undefined || !added.has(target) || !isInit(target.section)) continue;
+    const name = nameOf(target);
+    reasons.refuse(
+      'init-referenced',
+      `${nameOf(atom)} uses the new ${name} of ${target.section.name}, which does not stay`,
+      name,
+    );
   }
 }
 
