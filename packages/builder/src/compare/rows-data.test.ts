@@ -61,23 +61,25 @@ test('CSWTCH: a switch that became a table is part of its function', async () =>
 });
 
 /** Each of these stands for a use of a macro of the kernel; the number in its name is the compiler's. */
-const OWN_COPIES = [
-  ['static struct { int key; } __key; keep(&__key);', ''],
-  ['static unsigned char __warned; if (!__warned) { __warned = 1; keep(&shared); }', ''],
+const OWN_COPIES: readonly (readonly [name: string, use: string])[] = [
+  ['__key', 'static struct { int key; } __key; keep(&__key);'],
+  ['__warned', 'static unsigned char __warned; if (!__warned) { __warned = 1; keep(&shared); }'],
   [
-    'static unsigned char __section(".data..once") __already_done; if (!__already_done) { __already_done = 1; keep(&shared); }',
-    '.data..once',
+    '__already_done',
+    'static unsigned char __already_done; if (!__already_done) { __already_done = 1; keep(&shared); }',
   ],
-  ['static struct { int interval, burst; } _rs = { 5000, 10 }; keep(&_rs);', ''],
-  ['keep(__func__);', ''],
-  ['keep(__FUNCTION__);', ''],
-  ['static const struct { const char *format; int line; } _entry = { "text", __LINE__ }; keep(&_entry);', ''],
-  ['static int __UNIQUE_ID_thing7 = 3; keep(&__UNIQUE_ID_thing7);', ''],
-  ['static int __print_once; if (!__print_once) { __print_once = 1; keep(&shared); }', ''],
-] as const;
+  ['.data..once', 'static unsigned char __section(".data..once") done; if (!done) { done = 1; keep(&shared); }'],
+  ['.data.once', 'static unsigned char __section(".data.once") done; if (!done) { done = 1; keep(&shared); }'],
+  ['_rs', 'static struct { int interval, burst; } _rs = { 5000, 10 }; keep(&_rs);'],
+  ['__func__', 'keep(__func__);'],
+  ['__FUNCTION__', 'keep(__FUNCTION__);'],
+  ['_entry', 'static const struct { const char *format; int line; } _entry = { "text", 7 }; keep(&_entry);'],
+  ['__UNIQUE_ID_', 'static int __UNIQUE_ID_thing7 = 3; keep(&__UNIQUE_ID_thing7);'],
+  ['__print_once', 'static int __print_once; if (!__print_once) { __print_once = 1; keep(&shared); }'],
+  ['__flags', 'static const struct { long mask; const char *name; } __flags[] = { { 1, "one" } }; keep(__flags);'],
+];
 
-for (const [use] of OWN_COPIES) {
-  const name = /\b(_\w+?)(?=;| =|\))/.exec(use)?.[1] ?? '';
+for (const [name, use] of OWN_COPIES) {
   test(`never matched: ${name}`, async () => {
     const unit = (first: string, more = ''): string =>
       `int shared; void keep(const void *);\n${first}\nint changed(int a) { ${use} return a; }\nint below(int a) { ${use}${more} return a * 2; }\n`;

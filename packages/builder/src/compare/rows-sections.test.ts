@@ -103,11 +103,11 @@ struct index { const char *format, *function; unsigned line; };
 `;
 const records = (line: number, format = 'went %d'): string => `
 int two(int a) {
-	static struct record __UNIQUE_ID_ddebug7 __used __section("__dyndbg") = { "two", "${format}", ${line}, 0 };
+	static struct record descriptor __used __section("__dyndbg") = { "two", "${format}", ${line}, 0 };
 	static const struct index _entry __used = { "${format}", "two", ${line} };
 	static const struct index *_entry_ptr __used __section(".printk_index") = &_entry;
 	static struct record verbose __used __section("__verbose") = { "two", "${format}", ${line}, 0 };
-	if (__UNIQUE_ID_ddebug7.key) printk(__UNIQUE_ID_ddebug7.format, a);
+	if (descriptor.key) printk(descriptor.format, a);
 	return a;
 }
 `;
@@ -119,14 +119,11 @@ test('.printk_index, __dyndbg, __verbose: where a text stands is no difference, 
 });
 
 test("a livepatch has its own record of dynamic debugging, and so its own key: no module's is needed", async () => {
-  const branch = records(10).replace(
-    'if (__UNIQUE_ID_ddebug7.key)',
-    'STATIC_BRANCH(&__UNIQUE_ID_ddebug7.key, yes); return a; yes:',
-  );
+  const branch = records(10).replace('if (descriptor.key)', 'STATIC_BRANCH(&descriptor.key, yes); return a; yes:');
   const { file, needs } = await extractOf(LOGGING + branch, LOGGING + branch.replace('return a;\n', 'return a + 1;\n'));
   assert.deepEqual(needs.map(({ name }) => name).sort(), ['__fentry__', 'printk']);
   const key = file.sections.find(({ name }) => name === '__jump_table')?.relocations.at(-1);
-  const record = file.symbols.find(({ name }) => name.startsWith('__UNIQUE_ID_ddebug7'));
+  const record = file.symbols.find(({ name }) => name.startsWith('descriptor'));
   assert.ok(record !== undefined && key?.symbol === record);
   assert.equal(key.addend, 24n);
 });

@@ -66,7 +66,12 @@ export function destinationOf(change: Change, from: Atom | Entry, reference: Ref
   return { kind: 'kernel', target };
 }
 
-function isOwn(change: Change, from: Atom | Entry, { atom, offset }: Target & { atom: Atom }, reference: Reference): boolean {
+function isOwn(
+  change: Change,
+  from: Atom | Entry,
+  { atom, offset }: Target & { atom: Atom },
+  reference: Reference,
+): boolean {
   if (atom.symbol === undefined || change.added.has(atom)) return true;
   const { name } = atom.symbol;
   if (atom.kind === 'data') return isOwnCopy(name, atom.section.name);
