@@ -76,13 +76,10 @@ function isOwn(
   const { name } = atom.symbol;
   if (atom.kind === 'data') return isOwnCopy(name, atom.section.name);
   if (isEntry(from) || coldParent(name) !== undefined) return true;
-  // A call goes straight to the new code; an address that is kept somewhere must stay right after a revert: the kernel's own.
+  // A call goes straight to the new code, and so do jumps and labels inside it: its own, of its pieces out of line and of its jump
+  // tables. An address that is kept somewhere must stay right after a revert: the kernel's own.
   const calls = (from.section.flags & SHF_EXECINSTR) !== 0 && isCall(from.section, reference);
-  if (calls && change.changed.has(atom)) return true;
-  if (offset === 0 && !calls) return false;
-  // Jumps and labels inside a function: from itself, its cold part, its pieces out of line and its jump tables.
-  if (from.symbol === undefined) return offset !== 0 && change.changed.has(atom);
-  return atom === from || coldParent(from.symbol.name) === name;
+  return (calls || offset !== 0) && change.changed.has(atom);
 }
 
 /** gas marks branches to global symbols by the type; those to local ones show by the instruction. */
