@@ -100,8 +100,18 @@ test('a file that this kernel is not built from, and files that cannot be patche
   const unbuilt = await patchOf('mm/kasan/init.c', (text) => text.replace('{\n', '{\n\tbarrier();\n'));
   const result = await build('--patch', unbuilt);
   assert.deepEqual([result.exitCode, codeOf(result)], [1, 'unit-not-built'], result.stderr);
-  const header = await patchOf('include/net/ip.h', (text) => `${text}\n/* more */\n`);
-  const refused = await build('--patch', header);
+  const header = await patchOf('include/linux/list.h', (text) =>
+    text.replace('static inline void list_add(struct list_head *new, struct list_head *head)\n{\n', '$&\tbarrier();\n'),
+  );
+  const wide = await build('--patch', header);
+  assert.deepEqual([wide.exitCode, codeOf(wide)], [1, 'header-too-wide'], wide.stderr);
+  const comment = await patchOf('include/net/ip.h', (text) => `${text}\n/* more */\n`);
+  const nothing = await build('--patch', comment);
+  assert.deepEqual([nothing.exitCode, codes(nothing.manifest)], [3, ['no-function-changed']], nothing.stderr);
+  const assembler = await patchOf('arch/x86/lib/memcpy_64.S', (text) =>
+    text.replace('\tmovq %rdi, %rax\n', '$&\tnop\n'),
+  );
+  const refused = await build('--patch', assembler);
   assert.deepEqual([refused.exitCode, codeOf(refused)], [1, 'source-unsupported'], refused.stderr);
 });
 

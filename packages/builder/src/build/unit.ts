@@ -21,6 +21,7 @@ import { ObjectView } from '../object/view.ts';
 import { mergeProofs, proveUnit } from '../proof/prove.ts';
 import { proofReasons } from '../proof/show.ts';
 import { type ChangedHeaders, headersKey } from '../source/header-tree.ts';
+import { imageApart } from '../tree/apart.ts';
 import type { PreparedTree, TreeEdges } from '../tree/prepare.ts';
 import type { KnownUnit } from '../tree/unit.ts';
 import type { Reason, Resolution, UnitProof } from '../types.ts';
@@ -124,6 +125,8 @@ class UnitBuilder {
 
   async run(scratch: string): Promise<Built> {
     const { unit, base, patched, reached } = this.#request;
+    const apart = imageApart(unit.source, unit.command);
+    if (apart !== undefined) return { outcome: { ...this.#nothing(), reasons: [apartReason(unit, apart, reached)] } };
     const compiling = [
       this.#compile(this.#stock),
       this.#input(base).then((input) => this.#compile(input)),
@@ -368,6 +371,19 @@ class UnitBuilder {
     await runObjtool(edges.run, tree, this.#request.unit.command.objtoolArguments, path, edges.signal);
     return await this.#view(path, facts);
   }
+}
+
+/** A unit that a changed header only reaches goes on as it is; that may do no harm. */
+function apartReason({ source }: KnownUnit, image: string, reached: boolean): Reason {
+  const message = `${source} is linked into ${image}: a livepatch changes the kernel and its modules only`;
+  return reached
+    ? {
+        code: 'unit-outside-kernel',
+        verdict: 'needs-review',
+        message: `${message}; it goes on with the old header`,
+        source,
+      }
+    : { code: 'unit-outside-kernel', verdict: 'refused', message, source };
 }
 
 function includeLines(text: string): string {

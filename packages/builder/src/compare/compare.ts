@@ -11,7 +11,7 @@ import {
   checkReplaceable,
   initChanged,
   isInit,
-  isRegistered,
+  isReferred,
   keepsOld,
   nameOf,
   Reasons,
@@ -85,8 +85,9 @@ export function compareUnit(unit: Unit, original: ObjectView, patched: ObjectVie
     moveToParents(patched, correlation, changed, added, reasons);
   }
   for (const atom of data.keys()) checkChangedData(atom, reasons);
-  for (const [atom, counterpart] of changed) checkReplaceable(original, atom, counterpart, reasons);
+  for (const counterpart of changed.values()) checkReplaceable(original, counterpart, reasons);
   for (const atom of added) if (!correlation.ambiguous.has(atom)) checkAddable(atom, reasons);
+  for (const atom of [...changed.keys(), ...added]) checkInitUse(patched, atom, added, reasons);
   checkRemoved(original, new Set([...correlation.same.values(), ...correlation.ambiguous]), isNoise, reasons);
   checkWholeSections(original, patched, before, after, reasons);
   checkAmbiguous(patched, correlation, changed, reasons);
@@ -117,7 +118,22 @@ function moveToParents(
   }
 }
 
-/** Nameless content of sections that are registered or run once: compared as a whole. */
+/** What stays may not use what a livepatch would only have while it loads: its own init sections are dropped then. */
+function checkInitUse(patched: ObjectView, atom: Atom, added: ReadonlySet<Atom>, reasons: Reasons): void {
+  if (isInit(atom.section)) return;
+  for (const relocation of patched.relocationsIn(atom)) {
+    const target = patched.targetOf(atom.section, relocation).atom;
+    if (target === undefined || !added.has(target) || !isInit(target.section)) continue;
+    const name = nameOf(target);
+    reasons.refuse(
+      'init-referenced',
+      `${nameOf(atom)} uses the new ${name} of ${target.section.name}, which does not stay`,
+      name,
+    );
+  }
+}
+
+/** Nameless content that no code refers to, such as registered tables and what runs once: compared as a whole. */
 function checkWholeSections(
   original: ObjectView,
   patched: ObjectView,
@@ -128,7 +144,7 @@ function checkWholeSections(
   const prints = (view: ObjectView, by: Fingerprints): Map<string, string> => {
     const texts = new Map<string, string>();
     for (const atom of view.atoms) {
-      if (atom.symbol !== undefined || !(isInit(atom.section) || isRegistered(atom.section))) continue;
+      if (atom.symbol !== undefined || isReferred(atom.section)) continue;
       texts.set(atom.section.name, `${texts.get(atom.section.name) ?? ''}${by.of(atom)}`);
     }
     return texts;
@@ -157,7 +173,7 @@ function checkAmbiguous(
       told.add(target);
       const name = nameOf(target);
       reasons.refuse(
-        'static-local-ambiguous',
+        target.kind === 'function' ? 'function-ambiguous' : 'static-local-ambiguous',
         `${nameOf(atom)} uses ${name}, and of several of that name some came or went: which is which is not certain`,
         name,
       );

@@ -1,5 +1,6 @@
 import { coldParent, isOwnCopy, stem } from '../object/names.ts';
 import type { Atom, ObjectView } from '../object/view.ts';
+import { Fingerprints } from './fingerprint.ts';
 
 /** Which named parts of two objects of one unit are the same thing. */
 export interface Correlation {
@@ -12,7 +13,7 @@ export interface Correlation {
 /**
  * Pairs functions and variables by what the source calls them. The compiler numbers what shares a name (`calls.3`, `f.constprop.1`), and
  * the numbers shift with every edit: static variables are told apart by the function that uses them, and the order in which it does;
- * anything else by the order in the object, where there are as many before as after.
+ * functions by what they do, and those that changed by the order in the object, where there are as many before as after.
  */
 export function correlate(original: ObjectView, patched: ObjectView): Correlation {
   const same = new Map<Atom, Atom>();
@@ -32,11 +33,13 @@ export function correlate(original: ObjectView, patched: ObjectView): Correlatio
       continue;
     }
     if (atoms[0]?.kind === 'data') pairByUse(uses.original.of(others), uses.patched.of(atoms), pair, ambiguous);
+    else pairByContent(original, patched, others, atoms, pair);
     const left = atoms.filter((atom) => !same.has(atom) && !ambiguous.has(atom));
     const free = others.filter((atom) => !taken.has(atom) && !ambiguous.has(atom));
     if (left.length === free.length) pairAll(left, free, pair);
-    // Static variables that no function of theirs is left for came or went by themselves.
-    else if (atoms[0]?.kind !== 'data') for (const atom of [...left, ...free]) ambiguous.add(atom);
+    // Static variables that no function of theirs is left for came or went by themselves; so did what is left on one side alone.
+    else if (atoms[0]?.kind !== 'data' && left.length > 0 && free.length > 0)
+      for (const atom of [...left, ...free]) ambiguous.add(atom);
   }
   return { same, ambiguous };
 }
@@ -71,6 +74,23 @@ export function isNoise(atom: Atom): boolean {
 /** The function that the source has: without what the compiler split off or specialised. */
 export function sourceName(name: string): string {
   return (coldParent(name) ?? name).replace(/\.(?:part|isra|constprop|cold)\b.*$/, '');
+}
+
+/** Copies of one function that do the same as before: which number each has says nothing. */
+function pairByContent(
+  original: ObjectView,
+  patched: ObjectView,
+  others: readonly Atom[],
+  atoms: readonly Atom[],
+  pair: Pair,
+): void {
+  const byName = ({ kind, symbol, key }: Atom): string => `${kind} ${symbol === undefined ? key : stem(symbol.name)}`;
+  const [before, after] = [new Fingerprints(original, byName), new Fingerprints(patched, byName)];
+  const free = Map.groupBy(others, (atom) => before.of(atom));
+  for (const atom of atoms) {
+    const other = free.get(after.of(atom))?.shift();
+    if (other !== undefined) pair(atom, other);
+  }
 }
 
 function pairByUse(

@@ -1,5 +1,5 @@
 import { type Section, SHF_WRITE, STB_LOCAL } from '@kmend/elf';
-import { stem } from '../object/names.ts';
+import { isPieceSection } from '../object/tables.ts';
 import type { Atom, ObjectView } from '../object/view.ts';
 import type { Reason, Unit } from '../types.ts';
 
@@ -38,6 +38,13 @@ export function isInit(section: Pick<Section, 'name'>): boolean {
 export function isRegistered(section: Section): boolean {
   return /^(?:\.pci_fixup|__param|__tracepoints_ptrs|_ftrace_events|_ftrace_eval_map|_error_injection_whitelist|_kprobe_blacklist|__bpf_raw_tp_map)/.test(
     section.name,
+  );
+}
+
+/** Nameless parts of the section are compared through what refers to them, or are exports, which nobody that runs already needs. */
+export function isReferred(section: Section): boolean {
+  return (
+    /^\.(?:text|data|bss|rodata|ref\.\w+)(?:\.|$)/.test(section.name) || isPieceSection(section) || isExport(section)
   );
 }
 
@@ -96,7 +103,7 @@ export function keepsOld(part: Atom, user: Atom, reasons: Reasons): void {
 }
 
 /** Whether a changed function can be replaced in a running kernel. */
-export function checkReplaceable(original: ObjectView, atom: Atom, counterpart: Atom, reasons: Reasons): void {
+export function checkReplaceable(original: ObjectView, counterpart: Atom, reasons: Reasons): void {
   const name = nameOf(counterpart);
   const section = counterpart.section.name;
   if (!isReplaceableCode(counterpart.section)) {
@@ -107,8 +114,6 @@ export function checkReplaceable(original: ObjectView, atom: Atom, counterpart: 
       `${name} has no call to the tracer at its beginning (notrace), so that it cannot be replaced`,
       name,
     );
-  } else if (stem(nameOf(atom)) !== stem(name)) {
-    reasons.refuse('name-unsettled', `${name} and ${nameOf(atom)} cannot be told apart`, name);
   }
 }
 

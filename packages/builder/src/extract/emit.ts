@@ -20,6 +20,7 @@ import type { DeclaredCallbacks, Phase } from '../author/callbacks.ts';
 import type { Change } from '../compare/compare.ts';
 import { isPerCpu } from '../compare/rules.ts';
 import { BuilderError } from '../error.ts';
+import { isPrefixSymbol } from '../object/names.ts';
 import type { Atom, Entry, ObjectView } from '../object/view.ts';
 import { destinationOf, newGlobals, type Selection } from './extract.ts';
 
@@ -132,12 +133,13 @@ class Emitter {
 
   #placeAtom(atom: Atom): Place {
     if (atom.symbol === undefined) return this.#placeShared(atom);
-    const section = this.#newSection(atom.section, atom);
+    const lead = leadOf(this.#view, atom);
+    const section = this.#newSection(atom.section, { start: atom.start - lead, end: atom.end });
     const type = atom.kind === 'function' ? STT_FUNC : STT_OBJECT;
     const size = atom.end - atom.start;
     const symbol: ElfSymbol = {
       name: atom.symbol.name,
-      value: 0n,
+      value: BigInt(lead),
       size,
       // Others of the livepatch may refer to a new global; in the finished module it is local again.
       bind: this.#change.added.has(atom) ? atom.symbol.bind : STB_LOCAL,
@@ -146,7 +148,11 @@ class Emitter {
       place: section,
     };
     this.#file.symbols.push(symbol);
-    return { section, offset: 0, symbol };
+    for (const prefix of prefixesOf(this.#view, atom)) {
+      const value = prefix.value - BigInt(atom.start - lead);
+      this.#file.symbols.push({ ...prefix, value, bind: STB_LOCAL, place: section });
+    }
+    return { section, offset: lead, symbol };
   }
 
   #newSection(from: Section, part: { readonly start: number; readonly end: number } | undefined): Section {
@@ -259,6 +265,29 @@ class Emitter {
         );
     }
   }
+}
+
+/**
+ * Bytes in front of a function that belong to it: what `-fpatchable-function-entry=N,N` leaves free there for the kernel to patch
+ * (arch/x86/kernel/callthunks.c, alternative.c), or a type hash.
+ */
+function leadOf(view: ObjectView, atom: Atom): number {
+  if (atom.kind !== 'function') return 0;
+  let start = atom.start;
+  for (const { value } of prefixesOf(view, atom)) start = Math.min(start, Number(value));
+  for (const entry of view.entriesOf(atom)) {
+    if (entry.section.name !== '__patchable_function_entries') continue;
+    for (const relocation of view.relocationsIn(entry))
+      start = Math.min(start, atom.start + view.targetOf(entry.section, relocation).offset);
+  }
+  return atom.start - start;
+}
+
+/** Symbols at what lies in front of a function (`__pfx_`, `__cfi_`). */
+function prefixesOf(view: ObjectView, { section, symbol }: Atom): ElfSymbol[] {
+  return view.file.symbols.filter(
+    ({ name, place }) => place === section && isPrefixSymbol(name) && name.slice('__pfx_'.length) === symbol?.name,
+  );
 }
 
 function partAlign(part: Atom | Entry): number {

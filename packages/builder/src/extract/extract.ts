@@ -1,5 +1,6 @@
-import { R_X86_64_PLT32, SHF_EXECINSTR, STB_LOCAL } from '@kmend/elf';
+import { R_X86_64_PLT32, type Section, SHF_EXECINSTR, STB_LOCAL } from '@kmend/elf';
 import type { Change } from '../compare/compare.ts';
+import { isBranch } from '../object/branch.ts';
 import { coldParent, isOwnCopy } from '../object/names.ts';
 import type { Atom, Entry, ObjectView, Reference, Target } from '../object/view.ts';
 
@@ -57,24 +58,33 @@ export function shortBranches(view: ObjectView, selection: Selection): { readonl
   );
 }
 
-export function destinationOf(change: Change, from: Atom | Entry, { target, type }: Reference): Destination {
+export function destinationOf(change: Change, from: Atom | Entry, reference: Reference): Destination {
+  const { target } = reference;
   const { atom } = target;
-  if (atom !== undefined && isOwn(change, from, { ...target, atom }, type))
+  if (atom !== undefined && isOwn(change, from, { ...target, atom }, reference))
     return { kind: 'own', target: { ...target, atom } };
   return { kind: 'kernel', target };
 }
 
-function isOwn(change: Change, from: Atom | Entry, { atom, offset }: Target & { atom: Atom }, type: number): boolean {
+function isOwn(
+  change: Change,
+  from: Atom | Entry,
+  { atom, offset }: Target & { atom: Atom },
+  reference: Reference,
+): boolean {
   if (atom.symbol === undefined || change.added.has(atom)) return true;
   const { name } = atom.symbol;
   if (atom.kind === 'data') return isOwnCopy(name, atom.section.name);
   if (isEntry(from) || coldParent(name) !== undefined) return true;
-  // A call goes straight to the new code; an address that is kept somewhere must stay right after a revert: the kernel's own.
-  if (type === R_X86_64_PLT32 && change.changed.has(atom)) return true;
-  if (offset === 0 && type !== R_X86_64_PLT32) return false;
-  // Jumps and labels inside a function, from its cold part, and from its pieces out of line.
-  const isPiece = from.kind !== 'function' && (from.section.flags & SHF_EXECINSTR) !== 0;
-  return atom === from || isPiece || coldParent(from.symbol?.name ?? '') === name;
+  // A call goes straight to the new code, and so do jumps and labels inside it: its own, of its pieces out of line and of its jump
+  // tables. An address that is kept somewhere must stay right after a revert: the kernel's own.
+  const calls = (from.section.flags & SHF_EXECINSTR) !== 0 && isCall(from.section, reference);
+  return (calls || offset !== 0) && change.changed.has(atom);
+}
+
+/** gas marks branches to global symbols by the type; those to local ones show by the instruction. */
+function isCall(section: Section, reference: Reference): boolean {
+  return reference.type === R_X86_64_PLT32 || isBranch(section, reference);
 }
 
 function isEntry(part: Atom | Entry): part is Entry {

@@ -79,7 +79,8 @@ export function registrationSource(registration: Registration): string {
     'MODULE_LICENSE("GPL");',
     'MODULE_INFO(livepatch, "Y");',
     `MODULE_DESCRIPTION(${quote(registration.description)});`,
-    ...registration.namespaces.map((namespace) => `MODULE_IMPORT_NS(${namespace});`),
+    // What MODULE_IMPORT_NS() makes; its argument is a string since 6.13 only.
+    ...registration.namespaces.map((namespace) => `MODULE_INFO(import_ns, ${quote(namespace)});`),
     '',
   );
   return lines.join('\n');

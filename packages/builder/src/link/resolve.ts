@@ -1,4 +1,5 @@
 import type { Exports, KernelSymbol, SymbolTable } from '@kmend/kernel';
+import { isInit } from '../compare/rules.ts';
 import type { Need } from '../extract/emit.ts';
 import type { ShippedImage } from '../proof/image.ts';
 import type { Reason, Resolution, Unit, UnitProof } from '../types.ts';
@@ -41,6 +42,10 @@ export function resolveNeed(need: Need, facts: ResolveFacts): Resolution | Reaso
     sympos,
   });
   const proven = proof.addresses.get(need.name);
+  if (need.original !== undefined && unit.object !== 'vmlinux' && isInit(need.original.section)) {
+    const message = `${need.name} (${need.original.section.name}) is gone from ${unit.object} once it has started, and cannot be found then`;
+    return refuse('init-referenced', message);
+  }
   if (isOwn) {
     if (proven !== undefined) {
       return hasStartingTwin(facts, unit.object, proven.name)

@@ -15,37 +15,22 @@ export function coldParent(name: string): string | undefined {
   return match?.[1];
 }
 
-const OWN_COPY = new Set([
-  '__key',
-  '__warned',
-  '__already_done',
-  '__func__',
-  '__FUNCTION__',
-  '__PRETTY_FUNCTION__',
-  '_rs',
-  'CSWTCH',
-  '_entry',
-  '_entry_ptr',
-  '__print_once',
-  '__flags',
-]);
+const OWN_COPY = new Set(['__key', '__warned', '__already_done', '_rs', '__print_once', '__flags']);
 
 /**
  * Data of which every copy is as good as another: source-location noise, once-flags, lock classes, conversion tables; and what is meant
- * for the builder. A livepatch
- * carries its own; comparing it with the kernel's would tell nothing.
+ * for the builder. A livepatch carries its own; comparing it with the kernel's would tell nothing.
  */
 export function isOwnCopy(name: string, section: string): boolean {
   return (
     OWN_COPY.has(stem(name)) ||
     name.startsWith('__UNIQUE_ID_') ||
     name.startsWith('.L') ||
-    // A constant inside a function: nothing but that function can name it, and nothing can change it.
+    // A constant inside a function (`__func__.2`, `_entry.5`, `CSWTCH.7`): only that function can name it, and nothing can change it.
     (/\.\d+$/.test(name) && section.startsWith('.rodata')) ||
     section === '.data.once' ||
     section === '.data..once' ||
     section === '__dyndbg' ||
-    section === '.printk_index' ||
     section === CALLBACKS_SECTION
   );
 }

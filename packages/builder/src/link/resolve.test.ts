@@ -1,0 +1,141 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { ExportedSymbol, KernelSymbol } from '@kmend/kernel';
+import type { ShippedImage } from '../proof/image.ts';
+import { objectOf } from '../testing/gcc.ts';
+import type { ProvenAddress, UnitProof } from '../types.ts';
+import { registrationSource } from './registration.ts';
+import { hasStartingTwin, type ResolveFacts, resolveNeed } from './resolve.ts';
+
+const symbol = (name: string, type: string, address: bigint): KernelSymbol => ({ name, type, address });
+
+const VMLINUX = [
+  symbol('init_once', 't', 1n),
+  symbol('init_once', 't', 2n),
+  symbol('kfree', 'T', 3n),
+  symbol('unexported', 'T', 4n),
+  symbol('sema', 't', 5n),
+  symbol('sema', 'T', 6n),
+];
+const MODULE = [
+  symbol('mod_hook', 'T', 1n),
+  symbol('own', 't', 2n),
+  symbol('twice', 't', 3n),
+  symbol('twice', 'i', 4n),
+];
+
+const exported = (name: string, object: string, namespace = ''): [string, ExportedSymbol] => [
+  name,
+  { name, object, namespace, crc: '0x00000001', gplOnly: false },
+];
+
+const image: ShippedImage = {
+  object: 'vmlinux',
+  complete: false,
+  read: () => undefined,
+  named: (name) => VMLINUX.filter((entry) => entry.name === name).map(({ address }) => address),
+  namesAt: () => [],
+};
+
+function facts(object: string, addresses: readonly ProvenAddress[] = []): ResolveFacts {
+  const proof: UnitProof = {
+    source: 'a/unit.c',
+    object,
+    equal: [],
+    different: [],
+    addresses: new Map(addresses.map((address) => [address.name, address])),
+  };
+  return {
+    unit: { source: 'a/unit.c', object },
+    proof,
+    exports: new Map([
+      exported('kfree', 'vmlinux'),
+      exported('spaced', 'vmlinux', 'CRYPTO_INTERNAL'),
+      exported('mod_hook', 'some_mod'),
+    ]),
+    vmlinux: { named: (name) => VMLINUX.filter((entry) => entry.name === name) },
+    module: (name) => (name === 'some_mod' ? MODULE : undefined),
+    image,
+  };
+}
+
+const outcome = (name: string, given: ResolveFacts): unknown => {
+  const settled = resolveNeed({ name }, given);
+  return 'verdict' in settled ? [settled.verdict, settled.code] : settled;
+};
+
+test('what vmlinux exports is an ordinary reference, with the namespace that it wants', () => {
+  assert.deepEqual(outcome('kfree', facts('some_mod')), {
+    kind: 'export',
+    name: 'kfree',
+    exportedName: 'kfree',
+    namespace: '',
+  });
+  const spaced = resolveNeed({ name: 'spaced' }, facts('vmlinux'));
+  assert.ok('namespace' in spaced && spaced.namespace === 'CRYPTO_INTERNAL');
+  const text = registrationSource({
+    description: 'd',
+    replace: true,
+    objects: new Map(),
+    namespaces: [spaced.namespace],
+  });
+  assert.match(text, /MODULE_INFO\(import_ns, "CRYPTO_INTERNAL"\);/);
+});
+
+test('what a module exports is resolved by livepatch: the module may come later', () => {
+  assert.deepEqual(outcome('mod_hook', facts('vmlinux')), {
+    kind: 'klp',
+    name: 'mod_hook',
+    object: 'some_mod',
+    symbol: 'mod_hook',
+    sympos: 0,
+  });
+});
+
+test('of several symbols of a name the one that is meant must be proven, or be the only global one', () => {
+  assert.deepEqual(outcome('init_once', facts('vmlinux')), ['refused', 'symbol-unproven']);
+  assert.deepEqual(outcome('sema', facts('vmlinux')), {
+    kind: 'klp',
+    name: 'sema',
+    object: 'vmlinux',
+    symbol: 'sema',
+    sympos: 2,
+  });
+  const proven = { object: 'vmlinux', name: 'init_once', address: 2n, sympos: 2 };
+  assert.deepEqual(outcome('init_once', facts('vmlinux', [proven])), {
+    kind: 'klp',
+    name: 'init_once',
+    object: 'vmlinux',
+    symbol: 'init_once',
+    sympos: 2,
+  });
+  assert.deepEqual(outcome('nowhere', facts('vmlinux')), ['refused', 'symbol-unknown']);
+  assert.ok(hasStartingTwin(facts('some_mod'), 'some_mod', 'twice'));
+});
+
+test("a variable or function of the unit itself is the running kernel's, where the proof says", async () => {
+  const view = await objectOf('static int own = 1; int f(void) { return own++; }');
+  const original = view.byKey('own');
+  assert.ok(original !== undefined);
+  const need = { name: 'own', original };
+  const place = { object: 'some_mod', name: 'own.7', address: 2n, sympos: 0 };
+  const proof = { ...facts('some_mod').proof, addresses: new Map([['own', place]]) };
+  const settled = resolveNeed(need, { ...facts('some_mod'), proof });
+  // The number that the shipped object gave it.
+  assert.ok(!('verdict' in settled) && settled.kind === 'klp' && settled.symbol === 'own.7');
+  const unproven = resolveNeed(need, { ...facts('some_mod'), image: { ...image, named: () => [1n, 2n] } });
+  assert.ok('verdict' in unproven && unproven.code === 'symbol-unproven');
+});
+
+test("what a module drops once it has started cannot be found; vmlinux's names stay", async () => {
+  const view = await objectOf(
+    'int __attribute__((section(".init.text"))) start(void) { return 1; } int __attribute__((section(".ref.text"))) f(void) { return start(); }',
+  );
+  const original = view.byKey('start');
+  assert.ok(original !== undefined);
+  const place = { object: 'some_mod', name: 'start', address: 2n, sympos: 0 };
+  const settled = (object: string) => resolveNeed({ name: 'start', original }, facts(object, [{ ...place, object }]));
+  const [ofModule, ofVmlinux] = [settled('some_mod'), settled('vmlinux')];
+  assert.ok('verdict' in ofModule && ofModule.code === 'init-referenced');
+  assert.ok(!('verdict' in ofVmlinux) && ofVmlinux.kind === 'klp');
+});

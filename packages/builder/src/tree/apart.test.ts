@@ -1,0 +1,23 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { imageApart } from './apart.ts';
+
+test('units of other images than the kernel and its modules are told, by where they lie or by their code model', () => {
+  const kernel = { compilerArguments: ['-mcmodel=kernel'] };
+  const other = { compilerArguments: ['-mcmodel=kernel', '-fPIC', '-mcmodel=small'] };
+  for (const source of [
+    'arch/x86/boot/main.c',
+    'arch/x86/boot/compressed/misc.c',
+    'arch/x86/realmode/rm/video-mode.c',
+    'arch/x86/purgatory/purgatory.c',
+    'arch/x86/entry/vdso/vdso32/vclock_gettime.c',
+    'drivers/firmware/efi/libstub/efi-stub.c',
+    'scripts/kallsyms.c',
+  ])
+    assert.ok(imageApart(source, kernel) !== undefined, source);
+  assert.match(imageApart('arch/x86/entry/vdso/vclock_gettime.c', other) ?? '', /vDSO/);
+  assert.equal(imageApart('some/where/else.c', other), 'an image of its own');
+  // Beside them, and part of the kernel.
+  for (const source of ['arch/x86/entry/vdso/vma.c', 'arch/x86/realmode/init.c', 'drivers/firmware/efi/efi.c'])
+    assert.equal(imageApart(source, kernel), undefined, source);
+});

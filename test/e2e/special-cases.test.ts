@@ -1,0 +1,239 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { silentProgress } from '@kmend/base';
+import { run, systemClock } from '@kmend/base/node';
+import { Archive, KernelStore, mirrors } from '@kmend/kernel';
+import { type Host, Lab } from '@kmend/lab';
+import type { Livepatch } from '@kmend/protocol';
+import { KERNEL, SUITE } from '../../demo/fixes.ts';
+import { type KmendResult, Operator } from '../../demo/operator.ts';
+import { PatchedHost } from '../../demo/patched-host.ts';
+import { patchOf } from '../support/patch.ts';
+
+/**
+ * The special cases of the comparison (docs/builder.md) that small fixtures cannot show, on the kernel's own units: one cumulative
+ * livepatch with tables that the kernel acts on, keys, per-cpu data and references between units, loaded before the modules it patches.
+ */
+const signal = new AbortController().signal;
+const operator = await Operator.make(signal);
+const lab = new Lab({ run, clock: systemClock, progress: silentProgress, cache: join(operator.cache, 'lab'), signal });
+let host: Host;
+
+before(async () => {
+  await operator.kmend('kernel', 'add', `${SUITE}/${KERNEL}`);
+  // The tree is there once a fix was tried in it.
+  const versions = ['--from', '6.1.170-3', '--to', '6.1.176-1', '--path', 'ipc/util.c'];
+  await operator.kmend('fix', 'import', '--id', 'any', ...versions);
+  const edges = { run, clock: systemClock, fetch, progress: silentProgress, signal };
+  const store = new KernelStore(edges, new Archive(edges, mirrors(process.env), operator.cache), operator.cache);
+  host = await lab.boot(await store.open(KERNEL), { name: 'special-cases' });
+});
+after(async () => {
+  await lab.close();
+  await operator.remove();
+});
+
+async function build(...patches: string[]): Promise<KmendResult & { readonly manifest: Livepatch }> {
+  const out = join(operator.home, 'out');
+  const result = await operator.run(
+    'build',
+    '--kernel',
+    KERNEL,
+    '--out',
+    out,
+    '--accept-review',
+    '--patch',
+    ...patches,
+  );
+  return { ...result, manifest: result.json as Livepatch };
+}
+
+const edits: readonly (readonly [path: string, edit: (text: string) => string])[] = [
+  // A new function, exported, that other units of the livepatch use.
+  [
+    'fs/proc/cmdline.c',
+    (text) =>
+      text
+        .replace('#include <linux/seq_file.h>\n', '$&#include <linux/export.h>\n')
+        .replace(
+          'static int cmdline_proc_show',
+          'int kmend_double(int number);\nint kmend_double(int number)\n{\n\treturn number * 2;\n}\nEXPORT_SYMBOL_GPL(kmend_double);\n\n$&',
+        )
+        .replace("seq_putc(m, '\\n');\n", '$&\tseq_printf(m, "double %d\\n", kmend_double(4));\n'),
+  ],
+  // A static key of the livepatch, one of vmlinux, per-cpu data, dynamic debugging, and the function of the other unit.
+  [
+    'fs/proc/version.c',
+    (text) =>
+      text
+        .replace(
+          '#include "internal.h"\n',
+          `$&#include <linux/jump_label.h>
+#include <linux/percpu.h>
+#include <net/sock.h>
+
+int kmend_double(int number);
+DEFINE_STATIC_KEY_FALSE(kmend_key);
+static DEFINE_PER_CPU(int, kmend_reads) = 40;
+`,
+        )
+        .replace(
+          '\treturn 0;\n}\n\nstatic int __init',
+          `	{
+		int cpu, reads = 0;
+
+		this_cpu_inc(kmend_reads);
+		for_each_online_cpu(cpu)
+			reads += per_cpu(kmend_reads, cpu) - 40;
+		seq_printf(m, "reads %d\\n", kmend_double(reads));
+	}
+	if (static_branch_unlikely(&kmend_key))
+		seq_puts(m, "key on\\n");
+	else
+		static_branch_enable(&kmend_key);
+	if (static_branch_unlikely(&net_high_order_alloc_disable_key))
+		seq_puts(m, "high orders off\\n");
+	pr_debug("kmend-test: version read\\n");
+	return 0;
+}
+
+static int __init`,
+        ),
+  ],
+  // An exception table and alternatives (stac, clac): writes to user memory.
+  [
+    'fs/readdir.c',
+    (text) =>
+      text.replace(
+        /(static bool filldir64[\s\S]*?\n)(\tbuf->error = verify_dirent_name)/,
+        '$1\tif (namlen == 12 && !memcmp(name, "kmend-hidden", 12))\n\t\treturn true;\n$2',
+      ),
+  ],
+  // A tracepoint of a module.
+  [
+    'fs/btrfs/async-thread.c',
+    (text) => text.replace('\ttrace_btrfs_work_sched(work);\n', '$&\tREAD_ONCE(work->flags);\n'),
+  ],
+  // Static calls whose keys are a module's.
+  [
+    'arch/x86/kvm/x86.c',
+    (text) =>
+      text.replace(
+        '\tint r;\n\n\tr = static_call(kvm_x86_skip_emulated_instruction)(vcpu);\n',
+        '$&\tREAD_ONCE(vcpu->mode);\n',
+      ),
+  ],
+  // A module that uses a function which the livepatch adds to vmlinux.
+  [
+    'crypto/af_alg.c',
+    (text) =>
+      text
+        .replace('static int alg_bind(', 'int kmend_double(int number);\n\n$&')
+        .replace(
+          '\tif (sock->state == SS_CONNECTED)\n\t\treturn -EINVAL;\n\n\tBUILD_BUG_ON(',
+          '\tpr_info("kmend-test: bind %d\\n", kmend_double(addr_len));\n$&',
+        ),
+  ],
+];
+
+let module = '';
+
+test('one livepatch of them all is built, every function proven', async () => {
+  const patches: string[] = [];
+  for (const [path, edit] of edits) patches.push(await patchOf(operator, path, edit));
+  const { exitCode, stderr, manifest } = await build(...patches);
+  assert.equal(exitCode, 0, stderr);
+  assert.deepEqual(
+    manifest.objects.map(({ name, functions }) => [name, functions.map((entry) => entry.name).sort()]).sort(),
+    [
+      ['af_alg', ['alg_bind']],
+      ['btrfs', ['btrfs_work_helper']],
+      ['kvm', ['kvm_skip_emulated_instruction']],
+      ['vmlinux', ['cmdline_proc_show', 'filldir64', 'version_proc_show']],
+    ],
+  );
+  module = manifest.module;
+  await host.copyIn(join(operator.home, 'out', `${module}.ko`), `/root/${module}.ko`);
+});
+
+const settle = `for i in $(seq 300); do [ "$(cat /sys/kernel/livepatch/*/transition 2>/dev/null || echo 0)" = 0 ] && exit 0; sleep 0.2; done; exit 1`;
+const version = async (): Promise<string[]> => (await host.check('tail -n +2 /proc/version')).trim().split('\n');
+
+test('it loads before the modules that it patches, and they come', async () => {
+  await host.check('touch /root/kmend-hidden /root/kmend-shown');
+  await host.check(['insmod', `/root/${module}.ko`]);
+  await host.check(settle, { timeoutMs: 90_000 });
+  await host.check('modprobe btrfs && modprobe kvm && modprobe algif_hash', { timeoutMs: 120_000 });
+  const patched = await host.check(`cd /sys/kernel/livepatch/${module} && grep -H . */patched | sort`);
+  assert.deepEqual(
+    patched.trim().split('\n'),
+    ['af_alg', 'btrfs', 'kvm', 'vmlinux'].map((name) => `${name}/patched:1`),
+  );
+});
+
+test('a new static key, new per-cpu data and a key of vmlinux work in the new code', async () => {
+  assert.deepEqual(await version(), ['reads 2']);
+  assert.deepEqual(await version(), ['reads 4', 'key on']);
+  await host.check('sysctl -q net.core.high_order_alloc_disable=1');
+  assert.deepEqual(await version(), ['reads 6', 'key on', 'high orders off']);
+  await host.check('sysctl -q net.core.high_order_alloc_disable=0');
+  assert.deepEqual(await version(), ['reads 8', 'key on']);
+});
+
+test('what one unit adds, another one and a module use', async () => {
+  assert.equal((await host.check('tail -n 1 /proc/cmdline')).trim(), 'double 8');
+  // sockaddr_alg: a hash by its name; 88 bytes.
+  await host.check(
+    `perl -e 'socket(S, 38, 5, 0) or die; bind(S, pack("S a14 L L a64", 38, "hash", 0, 0, "sha256")) or die $!'`,
+  );
+  assert.match(await host.kernelLog(), /kmend-test: bind 176$/m);
+});
+
+test('an exception in the new code finds its way out', async () => {
+  const list = (await host.check('ls /root')).split('\n');
+  assert.ok(list.includes('kmend-shown') && !list.includes('kmend-hidden'));
+  // getdents64 into an address that is not mapped: EFAULT.
+  const failed = await host.check(
+    `perl -e 'open(D, "<", "/root"); my $n = syscall(217, fileno(D), 0x10000, 4096); print "$n ", $!+0, "\\n"'`,
+  );
+  assert.equal(failed.trim(), '-1 14');
+});
+
+test('dynamic debugging knows the new code, under the name of the livepatch', async () => {
+  await host.check(`echo 'module ${module} +p' >/proc/dynamic_debug/control`);
+  await version();
+  assert.match(await host.kernelLog(), /kmend-test: version read$/m);
+});
+
+test('it is reverted with the modules there, and leaves nothing behind', async () => {
+  await host.check(`echo 0 >/sys/kernel/livepatch/${module}/enabled`);
+  await host.check(settle, { timeoutMs: 90_000 });
+  await host.check(`rmmod ${module}`);
+  assert.deepEqual(await version(), ['']);
+  assert.match(await host.check('ls /root'), /kmend-hidden/);
+  const patched = new PatchedHost(host, lab, operator, systemClock);
+  assert.deepEqual(await patched.loadedModules(), []);
+  assert.deepEqual(await patched.complaints(), []);
+});
+
+test("what cannot be: a static branch on a module's own key, and code of other images", async () => {
+  const cases: readonly (readonly [code: string, path: string, edit: (text: string) => string])[] = [
+    [
+      'jump-label-module-key',
+      'net/netfilter/nf_tables_core.c',
+      (text) => text.replace('if (static_branch_unlikely(&nft_counters_enabled))\n', '$&\t\tREAD_ONCE(jiffies),\n'),
+    ],
+    [
+      'unit-outside-kernel',
+      'arch/x86/entry/vdso/vclock_gettime.c',
+      (text) => text.replace('return __cvdso_time(t);', 'return __cvdso_time(t) + 1;'),
+    ],
+    ['unit-outside-kernel', 'arch/x86/boot/compressed/misc.c', (text) => text.replace('{\n', '{\n\tbarrier();\n')],
+  ];
+  for (const [code, path, edit] of cases) {
+    const { exitCode, stderr, manifest } = await build(await patchOf(operator, path, edit));
+    const codes = new Set(manifest.reasons.map((reason) => reason.code));
+    assert.deepEqual([exitCode, [...codes]], [3, [code]], `${path}: ${stderr}`);
+  }
+});
