@@ -19,8 +19,9 @@ import { readRecipe } from '../tree/recipe.ts';
 import { hashInputs } from './inputs.ts';
 import { type KeptOutcome, OutcomeCache, type UnitOutcome } from './outcome.ts';
 import { planUnits } from './plan.ts';
+import type { UnitContext } from './request.ts';
 import { type TrialFailure, tryToCompile } from './trial.ts';
-import { buildUnit, type UnitContext } from './unit.ts';
+import { buildUnit } from './unit.ts';
 import { codeDigest } from './version.ts';
 
 export interface BuildRequest {

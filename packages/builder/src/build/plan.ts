@@ -9,7 +9,7 @@ import { markedText } from '../source/marked.ts';
 import { reachOf } from '../source/reach.ts';
 import { includedSources } from '../tree/included.ts';
 import { findUnits, type KnownUnit } from '../tree/unit.ts';
-import type { UnitContext, UnitRequest, UnitState } from './unit.ts';
+import type { UnitContext, UnitRequest, UnitState } from './request.ts';
 
 /**
  * Which units a set of fixes makes to be built: each changed file that is one, and for changed headers those that their changes can

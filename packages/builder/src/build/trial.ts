@@ -4,8 +4,9 @@ import { readElf, SHN_UNDEF } from '@kmend/elf';
 import type { Fix } from '../fix/model.ts';
 import type { ChangedSource } from '../source/apply.ts';
 import { findUnit } from '../tree/unit.ts';
+import { UnitCompiler } from './compiler.ts';
 import { planUnits } from './plan.ts';
-import { compilePatched, type UnitContext } from './unit.ts';
+import type { UnitContext } from './request.ts';
 
 /** What stands in the way of compiling fixes by themselves. */
 export interface TrialFailure {
@@ -31,7 +32,7 @@ export async function tryToCompile(
   for (const request of await planUnits(context, sources, [], fixes)) {
     const { source } = request.unit;
     try {
-      const { object, includes } = await compilePatched(context, request);
+      const { object, includes } = await new UnitCompiler(context, request).patched();
       if (object === undefined) continue;
       for (const { name, place } of readElf(await readFile(object)).symbols) {
         if (place === SHN_UNDEF) undefinedNames.set(name, { source, includes });

@@ -1,0 +1,90 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { errorCode } from '@kmend/base';
+import { readElf } from '@kmend/elf';
+import { type CompiledUnit, type CompileInput, compileUnit, includedFiles } from '../compile/compile.ts';
+import { BuilderError } from '../error.ts';
+import type { BuildFacts } from '../facts.ts';
+import { ObjectView } from '../object/view.ts';
+import { type ChangedHeaders, headersKey } from '../source/header-tree.ts';
+import type { PatchedObject, UnitContext, UnitRequest, UnitState } from './request.ts';
+
+/** Compiles the states of one unit. */
+export class UnitCompiler {
+  readonly stock: CompileInput;
+  readonly #context: UnitContext;
+  readonly #request: UnitRequest;
+
+  constructor(context: UnitContext, request: UnitRequest) {
+    this.#context = context;
+    this.#request = request;
+    this.stock = { text: request.stock, root: context.tree.source, headersKey: '', layout: 'separate' };
+  }
+
+  /** What was compiled before comes from the cache. */
+  compile(input: CompileInput): Promise<CompiledUnit> {
+    const { edges, tree, cache } = this.#context;
+    return compileUnit(edges, tree, this.#request.unit, input, cache);
+  }
+
+  /** What the compiler gets for a state: with the changed headers, if it includes any. */
+  async input({ text, headers }: UnitState): Promise<CompileInput> {
+    const relevant = await this.#relevant(text, headers);
+    if (relevant.size === 0) return { ...this.stock, text };
+    const root = await this.#context.headerRoot(headers);
+    return { text, root, headersKey: headersKey(relevant), layout: 'separate' };
+  }
+
+  /** Those of the changed headers that the unit includes; all where the change may make it include others than before. */
+  async #relevant(text: string, headers: ChangedHeaders): Promise<ChangedHeaders> {
+    if (headers.size === 0) return headers;
+    if (includeLines(text) !== includeLines(this.#request.stock)) return headers;
+    if (!(await this.compiles(this.stock))) return headers;
+    const included = await includedFiles(await this.compile(this.stock));
+    const relevant = new Map([...headers].filter(([path]) => included.has(path)));
+    for (const [path, changed] of relevant) {
+      const before = await readFile(join(this.#context.tree.source, path), 'latin1');
+      if (includeLines(changed) !== includeLines(before)) return headers;
+    }
+    return relevant;
+  }
+
+  /** A compiled object, taken apart. */
+  async view(path: string, facts: BuildFacts): Promise<ObjectView> {
+    return new ObjectView(readElf(await readFile(path)), facts.layouts);
+  }
+
+  /** Whether it compiles at all. */
+  async compiles(input: CompileInput): Promise<boolean> {
+    try {
+      await this.compile(input);
+      return true;
+    } catch (error) {
+      if (errorCode(error) === 'patch-does-not-compile') return false;
+      throw error;
+    }
+  }
+
+  /** The patched state alone; the error for one that does not compile also tells what the unit includes. */
+  async patched(): Promise<PatchedObject> {
+    const stock = await this.compiles(this.stock);
+    const includes = stock ? await includedFiles(await this.compile(this.stock)) : new Set<string>();
+    // What this kernel is not built from need not compile.
+    if (!stock && this.#request.reached) return { object: undefined, includes };
+    try {
+      const { object } = await this.compile(await this.input(this.#request.patched));
+      return { object, includes };
+    } catch (error) {
+      if (!(error instanceof BuilderError) || error.code !== 'patch-does-not-compile') throw error;
+      const { message, hint, details } = error;
+      throw new BuilderError('patch-does-not-compile', message, {
+        ...(hint === undefined ? {} : { hint }),
+        details: { ...details, includes },
+      });
+    }
+  }
+}
+
+function includeLines(text: string): string {
+  return [...text.matchAll(/^\s*#\s*include\b.*$/gm)].map(([line]) => line.replaceAll(/\s+/g, '')).join('\n');
+}

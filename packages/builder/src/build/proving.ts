@@ -1,0 +1,35 @@
+import { copyFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { CompiledUnit } from '../compile/compile.ts';
+import { runObjtool } from '../compile/objtool.ts';
+import { imageOf } from '../facts.ts';
+import type { ObjectView } from '../object/view.ts';
+import { mergeProofs, proveUnit } from '../proof/prove.ts';
+import type { KnownUnit } from '../tree/unit.ts';
+import type { UnitProof } from '../types.ts';
+import type { UnitCompiler } from './compiler.ts';
+import type { UnitContext } from './request.ts';
+
+/**
+ * The byte proof of a unit: its original, after the kernel's objtool, against the shipped bytes; as the builder compiles it, and where that
+ * leaves a difference also with the shipped flags alone. `scratch`: a folder for copies.
+ */
+export async function proveOriginal(
+  context: UnitContext,
+  unit: KnownUnit,
+  compiler: UnitCompiler,
+  scratch: string,
+): Promise<UnitProof> {
+  const facts = await context.facts();
+  const image = await imageOf(facts, unit);
+  const provable = async (compiled: CompiledUnit, name: string): Promise<ObjectView> => {
+    const path = join(scratch, name);
+    await copyFile(compiled.object, path);
+    await runObjtool(context.edges.run, context.tree, unit.command.objtoolArguments, path, context.edges.signal);
+    return await compiler.view(path, facts);
+  };
+  const proof = proveUnit(unit, await provable(await compiler.compile(compiler.stock), 'proof.o'), image);
+  if (proof.different.length === 0) return proof;
+  const shipped = await compiler.compile({ ...compiler.stock, layout: 'shipped' });
+  return mergeProofs(proof, proveUnit(unit, await provable(shipped, 'proof-shipped.o'), image));
+}
