@@ -1,4 +1,4 @@
-import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorCode } from '@kmend/base';
 import { sha256 } from '@kmend/base/node';
@@ -8,6 +8,7 @@ import { shadowReasons } from '../author/shadow.ts';
 import { type Change, compareUnit } from '../compare/compare.ts';
 import { checkTypes } from '../compare/types.ts';
 import { type CompiledUnit, type CompileInput, compileUnit, includedFiles, objectKey } from '../compile/compile.ts';
+import { exportCrcs, exportReasons, hasExports } from '../compile/exports.ts';
 import { runObjtool } from '../compile/objtool.ts';
 import { BuilderError } from '../error.ts';
 import { emit } from '../extract/emit.ts';
@@ -160,6 +161,8 @@ class UnitBuilder {
       ...callbacks.reasons,
       ...(await proofReasons(this.#context.edges, unit, proof, functions)),
       ...types,
+      // The types of exports are among those compared: where none differs, no CRC does.
+      ...(types.length > 0 && hasExports(stock.file) ? await this.#exportReasons(facts, scratch) : []),
     ];
     const outcome: UnitOutcome = {
       ...this.#nothing(),
@@ -272,6 +275,19 @@ class UnitBuilder {
         details: { ...details, includes },
       });
     }
+  }
+
+  async #exportReasons({ exports }: BuildFacts, scratch: string): Promise<Reason[]> {
+    const { edges, tree } = this.#context;
+    const { unit, patched } = this.#request;
+    const crcs = async (input: CompileInput, name: string): Promise<ReadonlyMap<string, string>> => {
+      const directory = join(scratch, name);
+      await mkdir(directory);
+      return await exportCrcs(edges, tree, unit, input, directory);
+    };
+    const patchedInput = await this.#input(patched);
+    const [before, after] = await Promise.all([crcs(this.#stock, 'crcs-stock'), crcs(patchedInput, 'crcs-patched')]);
+    return exportReasons(unit.source, exports, before, after);
   }
 
   #nothing(): UnitOutcome {
