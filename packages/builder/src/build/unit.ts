@@ -6,6 +6,7 @@ import { declaredCallbacks } from '../author/callbacks.ts';
 import { compareUnit } from '../compare/compare.ts';
 import { checkTypes } from '../compare/types.ts';
 import { objectKey } from '../compile/compile.ts';
+import { hasExports } from '../compile/exports.ts';
 import { BuilderError } from '../error.ts';
 import { newGlobals } from '../extract/extract.ts';
 import type { BuildFacts } from '../facts.ts';
@@ -14,6 +15,7 @@ import { imageApart } from '../tree/apart.ts';
 import type { KnownUnit } from '../tree/unit.ts';
 import type { Reason } from '../types.ts';
 import { UnitCompiler } from './compiler.ts';
+import { checkExports } from './exported.ts';
 import { type Built, extractUnit } from './extraction.ts';
 import type { KeptOutcome, UnitOutcome } from './outcome.ts';
 import { proveOriginal } from './proving.ts';
@@ -96,6 +98,10 @@ class UnitBuilder {
       ...callbacks.reasons,
       ...(await proofReasons(this.#context.edges, unit, proof, functions)),
       ...types,
+      // The types of exports are among those compared: where none differs, no CRC does.
+      ...(types.length > 0 && hasExports(stock.file)
+        ? await checkExports(this.#context, this.#request, this.#compiler, scratch)
+        : []),
     ];
     const outcome: UnitOutcome = {
       ...this.#nothing(),

@@ -16,6 +16,8 @@ const VMLINUX = [
   symbol('unexported', 'T', 4n),
   symbol('sema', 't', 5n),
   symbol('sema', 'T', 6n),
+  symbol('both', 'T', 7n),
+  symbol('both', 'T', 8n),
 ];
 const MODULE = [
   symbol('mod_hook', 'T', 1n),
@@ -109,6 +111,7 @@ test('of several symbols of a name the one that is meant must be proven, or be t
     symbol: 'init_once',
     sympos: 2,
   });
+  assert.deepEqual(outcome('both', facts('vmlinux')), ['refused', 'symbol-unproven']);
   assert.deepEqual(outcome('nowhere', facts('vmlinux')), ['refused', 'symbol-unknown']);
   assert.ok(hasStartingTwin(facts('some_mod'), 'some_mod', 'twice'));
 });
