@@ -10,6 +10,7 @@ import { KERNEL, SUITE } from '../../demo/fixes.ts';
 import { type KmendResult, Operator } from '../../demo/operator.ts';
 import { PatchedHost } from '../../demo/patched-host.ts';
 import { patchOf } from '../support/patch.ts';
+import { unload } from '../support/unload.ts';
 
 /**
  * Fixes adapted by hand, as docs/authoring.md tells: a shadow variable on message queues, and callbacks for vmlinux (of two files) and for
@@ -187,7 +188,7 @@ test('a replacing livepatch runs its own callbacks alone, and finds the variable
     'second semaphores post_patch vmlinux',
     'second semaphores pre_patch vmlinux',
   ]);
-  await host.check(['rmmod', first.module]);
+  await unload(host, first.module);
   await host.check('cat /proc/sysvipc/msg');
   assert.deepEqual(await log(), [`second queue ${queue} seen 4`]);
 });
@@ -219,7 +220,7 @@ test('a revert runs the callbacks the other way round, and leaves nothing behind
       'second queues post_unpatch vmlinux',
     ],
   );
-  await host.check(['rmmod', second.module]);
+  await unload(host, second.module);
   await host.check('cat /proc/sysvipc/msg');
   assert.deepEqual(await log(), []);
   await host.check(`ipcrm -q ${queue}`);

@@ -10,6 +10,7 @@ import { Lab } from '@kmend/lab';
 import { Livepatch } from '@kmend/protocol';
 import { FIXES, importFixes, KERNEL, SUITE } from '../../demo/fixes.ts';
 import { Operator } from '../../demo/operator.ts';
+import { unload } from '../support/unload.ts';
 
 const { signal } = new AbortController();
 const operator = await Operator.make(signal);
@@ -83,7 +84,7 @@ test('the kernel reads the signature: it loads where keys do not matter, and mis
   await host.check(
     `echo 0 > /sys/kernel/livepatch/${name}/enabled; while [ -e /sys/kernel/livepatch/${name} ]; do sleep 0.2; done`,
   );
-  await host.check(`rmmod ${name}`);
+  await unload(host, name);
 
   // As module.sig_enforce=1 on the kernel's command line.
   await host.check('echo 1 > /sys/module/module/parameters/sig_enforce');

@@ -10,6 +10,7 @@ import { KERNEL, SUITE } from '../../demo/fixes.ts';
 import { type KmendResult, Operator } from '../../demo/operator.ts';
 import { PatchedHost } from '../../demo/patched-host.ts';
 import { patchOf } from '../support/patch.ts';
+import { unload } from '../support/unload.ts';
 
 /**
  * The special cases of the comparison (docs/builder.md) that small fixtures cannot show, on the kernel's own units: one cumulative
@@ -202,7 +203,7 @@ test('dynamic debugging knows the new code, under the name of the livepatch', as
 test('it is reverted with the modules there, and leaves nothing behind', async () => {
   await host.check(`echo 0 >/sys/kernel/livepatch/${module}/enabled`);
   await host.check(settle, { timeoutMs: 90_000 });
-  await host.check(`rmmod ${module}`);
+  await unload(host, module);
   assert.deepEqual(await version(), ['']);
   assert.match(await host.check('ls /root'), /kmend-hidden/);
   const patched = new PatchedHost(host, lab, operator, systemClock);
