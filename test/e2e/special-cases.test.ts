@@ -211,6 +211,46 @@ test('it is reverted with the modules there, and leaves nothing behind', async (
   assert.deepEqual(await patched.complaints(), []);
 });
 
+/** Shifts every number that the compiler gives out, every string and every entry of a table, and changes nothing that was there. */
+const SHIFT = `
+int kmend_shift(int number);
+int kmend_shift(int number)
+{
+	static int __warned, calls;
+
+	if (WARN_ON_ONCE(number > 3))
+		printk_ratelimited(KERN_WARNING "%s: %d\\n", __func__, number);
+	pr_debug("shifted %d\\n", __warned);
+	might_sleep();
+	switch (number) {
+	case 0: return 31;
+	case 1: return 7;
+	case 2: return -5;
+	case 3: return 99;
+	case 4: return 12;
+	}
+	return ++calls;
+}
+`;
+
+test('whole units in which everything shifted: nothing changes', async () => {
+  for (const path of ['net/ipv4/tcp_input.c', 'fs/namei.c', 'kernel/workqueue.c', 'mm/slub.c', 'fs/btrfs/inode.c']) {
+    const patch = await patchOf(operator, path, (text) =>
+      text.replace(/(?:#include .*\n)(?![\s\S]*#include)/, `$&${SHIFT}`),
+    );
+    const { exitCode, stderr, manifest } = await build(patch);
+    assert.deepEqual(
+      [
+        exitCode,
+        manifest.objects.flatMap(({ functions }) => functions),
+        manifest.reasons.map(({ code }) => code).sort(),
+      ],
+      [3, [], ['no-function-changed', 'static-local-added']],
+      `${path}: ${stderr}`,
+    );
+  }
+});
+
 test('a type behind an export changes: refused for the modules that were built for the old one', async () => {
   const patch = await patchOf(operator, 'include/crypto/if_alg.h', (text) =>
     text.replace('struct af_alg_sgl {\n', '$&\tlong added;\n'),

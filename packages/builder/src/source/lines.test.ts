@@ -50,6 +50,28 @@ test('lines behind an added, a removed and a changed one keep their numbers', as
   assert.deepEqual(await numbers(BEFORE, BEFORE.replace('/* a comment;', '/* a comment;\n * longer;')), unchanged);
 });
 
+test('the count is put right again where it would stand in a branch that is left out', async () => {
+  const before = `int one;
+#ifdef NOT_SET
+int two;
+# ifdef NEITHER
+int three;
+# endif
+int four;
+#else
+int a(void) { MARK_a __LINE__; }
+#endif
+/* a comment */
+int b(void) { MARK_b __LINE__; }
+`;
+  const unchanged = await numbers(before, before);
+  assert.deepEqual(unchanged, ['a 9', 'b 12']);
+  assert.deepEqual(await numbers(before, before.replace('int one;\n', 'int one;\nint more;\n')), unchanged);
+  // Behind a definition that is not over yet, as soon as it is.
+  const opened = before.replace('int two;\n', '').replace('#ifdef NOT_SET\n', 'int more(void)\n{ }\n#ifdef NOT_SET\n');
+  assert.deepEqual(await numbers(before, opened), unchanged);
+});
+
 test('the name that __FILE__ shows is that in the tree', () => {
   assert.match(markLines('dir/unit.c', 'x\n', []), /^#line 1 "dir\/unit.c"\nx\n$/);
 });

@@ -29,7 +29,10 @@ export function markLines(name: string, text: string, changes: readonly ChangedL
   let pending = false;
   let next = 0;
   let inComment = false;
-  let before = '';
+  let isEnded = false;
+  let inDirective = false;
+  let depth = 0;
+  let maybeSkipped = false;
   for (const [index, line] of text.split('\n').entries()) {
     const number = index + 1;
     for (let change = changes[next]; change !== undefined && number > change.patched.to; change = changes[++next]) {
@@ -37,13 +40,24 @@ export function markLines(name: string, text: string, changes: readonly ChangedL
       pending = true;
     }
     // A directive may not stand inside a macro's arguments, a continued line or a comment: only behind a whole statement.
-    if (pending && !inComment && /(?:[;{}]|\*\/)\s*$/.test(before) && !before.trimStart().startsWith('#')) {
+    if (pending && !inComment && !inDirective && isEnded) {
       out.push(`#line ${number + shift}`);
       pending = false;
+      maybeSkipped = depth > 0;
     }
     out.push(line);
+    const conditional = inComment || inDirective ? undefined : /^\s*#\s*(if|el|endif)/.exec(line)?.[1];
+    if (conditional === 'if') depth++;
+    else if (conditional !== undefined) {
+      // The branch that ends here may have been skipped, and the count with it: again behind it.
+      if (maybeSkipped) pending = true;
+      if (conditional === 'endif') depth--;
+    }
+    inDirective = inDirective || (!inComment && line.trimStart().startsWith('#'));
     inComment = endsInComment(line, inComment);
-    before = line;
+    // Directives stand between statements, or inside one, and change nothing about that.
+    if (!inDirective && line.trim() !== '') isEnded = /(?:[;{}]|\*\/)\s*$/.test(line);
+    inDirective &&= line.endsWith('\\');
   }
   return out.join('\n');
 }
