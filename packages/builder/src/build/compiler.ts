@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorCode } from '@kmend/base';
 import { readElf } from '@kmend/elf';
-import { type CompiledUnit, type CompileInput, compileUnit, includedFiles } from '../compile/compile.ts';
+import { type CompiledUnit, type CompileInput, compileUnit, includedFiles, objectKey } from '../compile/compile.ts';
 import { BuilderError } from '../error.ts';
 import type { BuildFacts } from '../facts.ts';
 import { ObjectView } from '../object/view.ts';
@@ -14,6 +14,7 @@ export class UnitCompiler {
   readonly stock: CompileInput;
   readonly #context: UnitContext;
   readonly #request: UnitRequest;
+  readonly #compiled = new Map<string, Promise<CompiledUnit>>();
 
   constructor(context: UnitContext, request: UnitRequest) {
     this.#context = context;
@@ -21,10 +22,13 @@ export class UnitCompiler {
     this.stock = { text: request.stock, root: context.tree.source, headersKey: '', layout: 'separate' };
   }
 
-  /** What was compiled before comes from the cache. */
+  /** What was compiled before comes from the cache; states that are alike are compiled once. */
   compile(input: CompileInput): Promise<CompiledUnit> {
     const { edges, tree, cache } = this.#context;
-    return compileUnit(edges, tree, this.#request.unit, input, cache);
+    const key = objectKey(tree, this.#request.unit, input);
+    const compiled = this.#compiled.get(key) ?? compileUnit(edges, tree, this.#request.unit, input, cache);
+    this.#compiled.set(key, compiled);
+    return compiled;
   }
 
   /** What the compiler gets for a state: with the changed headers, if it includes any. */
