@@ -62,8 +62,6 @@ class UnitBuilder {
     const { unit, base, patched, reached } = this.#request;
     const apart = imageApart(unit.source, unit.command);
     if (apart !== undefined) return { outcome: { ...this.#nothing(), reasons: [apartReason(unit, apart, reached)] } };
-    // Read while the compilers run; a failure of theirs must not leave this one unhandled.
-    this.#context.facts().catch(() => {});
     const compiling = [
       this.#compiler.compile(this.#compiler.stock),
       this.#compiler.input(base).then((input) => this.#compiler.compile(input)),
