@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import type { Livepatch } from '@kmend/protocol';
+import { FROM, KERNEL, SUITE, TO } from '../../demo/fixes.ts';
+import { Operator } from '../../demo/operator.ts';
+import { patchOf } from '../support/patch.ts';
+
+/** Fixes that do not stand alone, and changed headers, on the real kernel. */
+const operator = await Operator.make(new AbortController().signal);
+const range = ['--from', FROM, '--to', TO, '--suite', SUITE];
+
+interface Imported {
+  readonly files: readonly string[];
+  readonly compiled: { readonly compiles: boolean; readonly complete: boolean; readonly companions: readonly string[] };
+}
+
+before(() => operator.kmend('kernel', 'add', `${SUITE}/${KERNEL}`));
+after(() => operator.remove());
+
+const functionsOf = ({ objects }: Livepatch): string[] =>
+  objects.flatMap(({ name, functions }) => functions.map((entry) => `${name}: ${entry.name}`)).sort();
+
+test('a fix that needs other files of its delta: they are named, and taken along on demand', async () => {
+  const words = ['fix', 'import', '--id', 'SPACE', ...range, '--path', 'fs/btrfs/space-info.c'];
+  const alone = await operator.kmend<Imported>(...words);
+  assert.deepEqual(alone.files, ['fs/btrfs/space-info.c']);
+  const companions = ['fs/btrfs/sysfs.c', 'fs/btrfs/sysfs.h'];
+  assert.deepEqual(
+    [alone.compiled.compiles, alone.compiled.complete, alone.compiled.companions],
+    [false, true, companions],
+  );
+  const out = join(operator.home, 'space');
+  const failed = await operator.run('build', '--kernel', KERNEL, '--fix', 'SPACE', '--out', out);
+  assert.deepEqual(
+    [failed.exitCode, (failed.json as { error: { code: string } }).error.code],
+    [1, 'patch-does-not-compile'],
+  );
+  const whole = await operator.kmend<Imported>(...words, '--replace', '--companions');
+  assert.deepEqual(whole.files, ['fs/btrfs/space-info.c', ...companions]);
+  const built = await operator.kmend<Livepatch>(
+    'build',
+    '--kernel',
+    KERNEL,
+    '--fix',
+    'SPACE',
+    '--out',
+    out,
+    '--accept-review',
+  );
+  assert.deepEqual(functionsOf(built), ['btrfs: btrfs_sysfs_add_space_info_type', 'btrfs: create_space_info']);
+});
+
+test('a fix that compiles needs none; without a kernel of its version nothing is said', async () => {
+  const words = ['fix', 'import', '--id', 'OPTIONS', ...range, '--path', 'net/ipv4/ip_options.c'];
+  const { compiled } = await operator.kmend<Imported>(...words);
+  assert.deepEqual([compiled.compiles, compiled.companions], [true, []]);
+  const unchecked = await operator.kmend<Partial<Imported>>(...words, '--no-check');
+  assert.equal(unchecked.compiled, undefined);
+});
+
+test('a changed inline function of a header changes the functions of the files that use it, and no others', async () => {
+  const patch = await patchOf(operator, 'ipc/util.h', (text) =>
+    text.replace(
+      /(static inline void ipc_unlock_object\([^)]*\)\n\{\n)/,
+      '$1\tWRITE_ONCE(perm->seq, READ_ONCE(perm->seq));\n',
+    ),
+  );
+  const built = await operator.kmend<Livepatch>(
+    'build',
+    ...['--kernel', KERNEL, '--patch', patch, '--accept-review', '--out', join(operator.home, 'header')],
+  );
+  const sources = new Set(built.objects.flatMap(({ functions }) => functions.map(({ source }) => source)));
+  assert.deepEqual([...sources].sort(), ['ipc/msg.c', 'ipc/sem.c', 'ipc/shm.c', 'ipc/util.c']);
+  assert.ok(functionsOf(built).includes('vmlinux: do_msgsnd'));
+  assert.ok(built.byteProof.compared > 0 && built.byteProof.compared === built.byteProof.equal);
+});
