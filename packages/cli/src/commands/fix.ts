@@ -1,4 +1,6 @@
+import { errorCode, errorText } from '@kmend/base';
 import { Builder, deltaTexts, type Fix, importFromDebian, importFromGit, importFromPatch } from '@kmend/builder';
+import type { Kernel } from '@kmend/kernel';
 import { Severity } from '@kmend/protocol';
 import { Option } from 'commander';
 import type { Context } from '../context.ts';
@@ -121,10 +123,23 @@ async function companionsOf(context: Context, fix: Fix): Promise<Checked | undef
   const { edges, kernels, sources } = storesOf(context);
   const kernel = (await kernels.list()).find(({ version }) => version === origin.from);
   if (kernel === undefined) return undefined;
-  const builder = await Builder.open(edges, context.places.cache, kernel);
+  const builder = await openBuilder(context, kernel);
+  if (builder === undefined) return undefined;
   const delta = deltaTexts(edges, sources, origin);
   const found = await builder.companionsOf(fix, delta, (paths) => withFiles(context, fix, paths));
   return { kernel: kernel.release, ...found };
+}
+
+/** A fix can be kept on a machine that cannot compile for its kernel; that it was not compiled is said. */
+async function openBuilder(context: Context, kernel: Kernel): Promise<Builder | undefined> {
+  try {
+    return await Builder.open(storesOf(context).edges, context.places.cache, kernel);
+  } catch (error) {
+    const code = errorCode(error);
+    if (code !== 'compiler-missing' && code !== 'compiler-differs') throw error;
+    context.terminal.note(`not compiled to see whether it stands alone: ${errorText(error)}`);
+    return undefined;
+  }
 }
 
 /** The same fix with more files of its delta. */
