@@ -31,8 +31,7 @@ export type BuilderErrorCode =
   | 'sign-key-unsupported'
   | 'sign-key-mismatch'
   | 'sign-cert-unreadable'
-  | 'sign-failed'
-  | 'kernel-damaged';
+  | 'sign-failed';
 
 /** Something that ends a build before there is a verdict. What makes a fix unfit for live patching is a `Reason` instead. */
 export class BuilderError extends KmendError<BuilderErrorCode> {}
