@@ -40,6 +40,10 @@ test('a definition that changes is named, in every form', () => {
   assert.deepEqual(changed('return x + y', 'return x - y'), ['inner']);
 });
 
+test('a number is never a name', () => {
+  assert.deepEqual(changedEntities('MAKE_KEY(1, flag) 1;\n', 'MAKE_KEY(2, flag) 2;\n'), ['flag']);
+});
+
 test('what goes is named, what comes is not, comments and white space do not count', () => {
   assert.deepEqual(changed('#define LIMIT 10\n', ''), ['LIMIT']);
   assert.deepEqual(changed('extern int counter;', 'extern int counter;\nextern int more;\n#define MORE 1'), []);

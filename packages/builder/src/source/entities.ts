@@ -128,14 +128,14 @@ function enumerators(chunk: string): Map<string, string> | undefined {
 
 function namesOf(chunk: string): string[] {
   const tag = /\b(?:struct|union)\s+(\w+)\s*\{/.exec(chunk)?.[1];
-  const alias = /^typedef\b.*?(\w+)\s*(?:\[[^\]]*\])*\s*;$/.exec(chunk)?.[1];
+  const alias = /^typedef\b.*?([A-Za-z_]\w*)\s*(?:\[[^\]]*\])*\s*;$/.exec(chunk)?.[1];
   if (tag !== undefined || alias !== undefined) return [tag, alias].filter((name) => name !== undefined);
   const head = chunk.split('{')[0] ?? chunk;
   const called = [...head.matchAll(/([A-Za-z_]\w*)\s*\(/g)].map(([, name = '']) => name);
   const named = called.find((name) => !NOT_A_NAME.test(name)) ?? called[0];
   // A macro at top level (DECLARE_PER_CPU(...)) defines something that its arguments name.
   if (named !== undefined && !/^[A-Z_0-9]+$/.test(named)) return [named];
-  const variable = /(\w+)\s*(?:\[[^\]]*\]\s*)*(?:=.*)?;$/.exec(chunk)?.[1];
+  const variable = /([A-Za-z_]\w*)\s*(?:\[[^\]]*\]\s*)*(?:=.*)?;$/.exec(chunk)?.[1];
   if (named === undefined && variable !== undefined) return [variable];
   return [...new Set([...chunk.matchAll(IDENTIFIER)].map(([word]) => word))].filter(
     (word) => word !== named && !COMMON.has(word),
