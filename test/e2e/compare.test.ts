@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { exists, run, runOk } from '@kmend/base/node';
+import { run, runOk } from '@kmend/base/node';
 import { compareObjects, type ObjectComparison } from '@kmend/builder';
 import { readElf, SHF_EXECINSTR } from '@kmend/elf';
 import { structLayouts } from '@kmend/kernel';
@@ -11,6 +11,7 @@ import { KERNEL, SUITE } from '../../demo/fixes.ts';
 import { Operator } from '../../demo/operator.ts';
 import { decodeInstruction } from '../../packages/builder/src/object/instructions.ts';
 import { compiled } from '../../packages/builder/src/testing/gcc.ts';
+import { preparedTree } from '../support/tree.ts';
 
 /** `kmend compare` on what kernels were shipped with. */
 const { signal } = new AbortController();
@@ -98,12 +99,9 @@ test('instructions of real modules have the lengths that binutils sees, and the 
   assert.ok(count > 200_000, `${count}`);
 });
 
-test('two kernels of one series: what differs is told for every changed function', async (t) => {
+test('two kernels of one series: what differs is told for every changed function', async () => {
   const NEXT = '6.1.0-50-amd64';
-  if (!(await exists(join(operator.cache, 'kernels', NEXT, 'kernel.json')))) {
-    t.skip(`needs kmend kernel add ${SUITE}/${NEXT}`);
-    return;
-  }
+  await operator.kmend('kernel', 'add', `${SUITE}/${NEXT}`);
   const later = new Map((await modulesOf(NEXT)).map((path) => [path.split('/').at(-1), path]));
   let [same, changed] = [0, 0];
   for (const path of sample(modules, 40, 'ext4', 'xfs')) {
@@ -129,12 +127,8 @@ int first(int a) { return late(a) + early(a); }
 int (*hook(void))(int) { return late; }
 `;
 
-test("objects that the kernel's objtool has been over", async (t) => {
-  const objtool = join(operator.cache, 'trees', KERNEL, 'source', 'tools', 'objtool', 'objtool');
-  if (!(await exists(objtool))) {
-    t.skip(`needs the tree that kmend build prepares for ${KERNEL}`);
-    return;
-  }
+test("objects that the kernel's objtool has been over", async () => {
+  const objtool = join(await preparedTree(operator), 'tools', 'objtool', 'objtool');
   const flags = ['-mindirect-branch=thunk-extern', '-mfunction-return=thunk-extern', '-fno-stack-protector'];
   const object = async (name: string, text: string, isChecked: boolean): Promise<string> => {
     const path = join(scratch, `${name}.o`);

@@ -25,20 +25,6 @@ const says = (word: string) => (text: string) =>
 
 before(async () => {
   await operator.kmend('kernel', 'add', `${SUITE}/${KERNEL}`);
-  // The tree is there once something was built.
-  await operator.kmend(
-    'fix',
-    'import',
-    '--id',
-    'any',
-    '--from',
-    '6.1.170-3',
-    '--to',
-    '6.1.176-1',
-    '--path',
-    'ipc/util.c',
-  );
-  await operator.kmend('build', '--kernel', KERNEL, '--fix', 'any', '--out', join(operator.home, 'any'));
   const counted = (text: string): string =>
     says('second')(text)
       .replace('static int version_proc_show', 'static int shown;\n\nstatic int version_proc_show')

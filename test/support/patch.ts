@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { run } from '@kmend/base/node';
-import { KERNEL } from '../../demo/fixes.ts';
 import type { Operator } from '../../demo/operator.ts';
+import { preparedTree } from './tree.ts';
 
 /**
  * A patch of one file of the kernel's tree, made here and now: `edit` gets the file's text, as `onto` has left it. Returns the patch's path.
@@ -14,7 +14,7 @@ export async function patchOf(
   edit: (text: string) => string,
   onto: (text: string) => string = (text) => text,
 ): Promise<string> {
-  const text = onto(await readFile(join(operator.cache, 'trees', KERNEL, 'source', path), 'utf8'));
+  const text = onto(await readFile(join(await preparedTree(operator), path), 'utf8'));
   const changed = edit(text);
   assert.notEqual(changed, text, `the edit of ${path} changes nothing`);
   await mkdir(join(operator.home, 'edits'), { recursive: true });
