@@ -5,13 +5,17 @@ export type AgentErrorCode =
   // how it was called
   | 'usage'
   | 'not-root'
+  | 'is-root'
+  | 'fetcher-user'
   | 'not-enrolled'
   | 'already-enrolled'
   | 'config-invalid'
   | 'root-invalid'
   | 'key-unreadable'
   | 'key-refused'
+  | 'bundle-unreadable'
   | 'busy'
+  | 'loader-unreachable'
   | 'interrupted'
   // server and repository
   | 'server-unreachable'
@@ -26,21 +30,27 @@ export type AgentErrorCode =
   | 'kernel-without-livepatch'
   | 'illegal-transition'
   // before a load
+  | 'kernel-tainted'
+  | 'memory-low'
   | 'wrong-kernel'
   | 'livepatch-unsupported'
   | 'livepatch-damaged'
   | 'lockdown'
   | 'signature-required'
+  | 'signature-untrusted'
   | 'conflict-livepatch'
   | 'conflict-module'
+  | 'conflict-agent'
   | 'conflict-transition'
   | 'conflict-ftrace'
+  | 'conflict-kprobe'
   // the kernel's answer
   | 'load-refused'
   | 'load-failed'
   | 'transition-stuck'
   | 'revert-failed'
-  | 'nothing-loaded';
+  | 'nothing-loaded'
+  | 'nothing-older';
 
 export class AgentError extends KmendError<AgentErrorCode> {}
 

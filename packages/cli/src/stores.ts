@@ -36,3 +36,8 @@ export function storesOf(context: Context): Stores {
     fixes: new FixStore(home),
   };
 }
+
+/** A kernel's build id, named by itself or by its release. */
+export async function buildIdOf(context: Context, name: string): Promise<string> {
+  return /^[0-9a-f]{40}$/.test(name) ? name : (await storesOf(context).kernels.open(name)).buildId;
+}

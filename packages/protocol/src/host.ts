@@ -66,6 +66,32 @@ export const HostEvent = z.object({
 });
 export type HostEvent = z.infer<typeof HostEvent>;
 
+/** A task that has not moved over to a transition's target yet, as /proc shows it. */
+export const Blocker = z.object({
+  pid: z.int().min(0),
+  tid: z.int().min(0),
+  name: z.string().max(64),
+  /** Kernel functions on its stack, innermost first; empty where the kernel does not tell. */
+  stack: z.array(z.string().max(512)).max(64),
+});
+export type Blocker = z.infer<typeof Blocker>;
+
+/** Why a host is not where the policy wants it, as the host itself sees it. */
+export const HostTrouble = z.object({
+  /** Why it does nothing although it could; a reason of the agent's decision. */
+  reason: z.string().max(64).nullable(),
+  /** What stood in the way of the last load, with the way out. */
+  problem: z
+    .object({ code: z.string().max(64), message: z.string().max(2000), hint: z.string().max(500).optional() })
+    .nullable(),
+  /** A person's hold on that host. */
+  hold: z.string().max(500).nullable(),
+  quarantined: z.array(z.object({ serial: Serial, code: z.string().max(64), reason: z.string().max(2000) })).max(100),
+  /** Tasks that hold the transition up. */
+  blockers: z.array(Blocker).max(32),
+});
+export type HostTrouble = z.infer<typeof HostTrouble>;
+
 export const Report = z.object({
   schema: z.literal('kmend.report/1'),
   at: Timestamp,
@@ -76,6 +102,11 @@ export const Report = z.object({
   status: HostStatus,
   livepatches: z.array(LoadedLivepatch).max(64),
   effectiveSerial: Serial.nullable(),
+  trouble: HostTrouble.optional(),
   events: z.array(HostEvent).max(500),
 });
 export type Report = z.infer<typeof Report>;
+
+/** A report that is carried to the server by hand: what `kmend-agent check --report FILE` writes and `kmend host import` takes. */
+export const ReportFile = z.object({ schema: z.literal('kmend.report-file/1'), hostId: HostId, report: Report });
+export type ReportFile = z.infer<typeof ReportFile>;

@@ -61,6 +61,14 @@ export const Livepatch = z.object({
   dependsOn: z.array(FixId).max(5000).optional(),
   kernel: z.object({ buildId: BuildId, release: Release, version: z.string().max(64), arch: z.literal('x86_64') }),
   fixes: z.array(FixSummary).min(1).max(5000),
+  /**
+   * Version of the distribution's kernel whose security fixes are all in this livepatch: its maker's word, and what scanners should go by.
+   */
+  effectiveVersion: z
+    .string()
+    .max(64)
+    .regex(/^[0-9][A-Za-z0-9.+~:-]*$/)
+    .optional(),
   verdict: Verdict,
   reasons: z.array(VerdictReason).max(10_000),
   /** A person accepted the `needs-review` reasons at build time. */

@@ -1,6 +1,9 @@
+export { bundleFetch } from './bundle/bundle-fetch.ts';
+export { type Bundle, type BundleOptions, createBundle } from './bundle/create.ts';
+export { cacheFetch } from './client/cache-fetch.ts';
 export { openRepositoryClient, type RepositoryClientOptions } from './client/client.ts';
 export type { Fetch, TransferLimits } from './client/transfer.ts';
-export type { CheckOutcome, RepositoryClient, VerifiedLivepatch } from './client/types.ts';
+export type { CheckOutcome, MirrorFailure, RepositoryClient, VerifiedLivepatch } from './client/types.ts';
 export { failureKind, TrustError, type TrustErrorCode } from './error.ts';
 export type { SigningKey } from './keys/key.ts';
 export { loadOnlineKeys, loadReleaseKey, loadRootKey, type OnlineKeys } from './keys/store.ts';

@@ -1,61 +1,117 @@
-import { advance } from '../agent/advance.ts';
-import { type BootOutcome, boot, reconcileBoot } from '../agent/boot.ts';
-import { commit } from '../agent/context.ts';
-import { createActor, perform } from '../service/commands.ts';
-import { notifyReady } from '../service/notify.ts';
-import type { Command, CommandResult } from '../service/orders.ts';
-import { runService } from '../service/run.ts';
-import { createQueue, sleep } from '../service/sleep.ts';
+import { setGlobalProxyFromEnv } from 'node:http';
+import { text } from 'node:stream/consumers';
+import type { ReportFile } from '@kmend/protocol';
+import { proxySettings } from '../config/proxy.ts';
+import { AgentError } from '../error.ts';
+import { fetchLivepatch } from '../fetcher/check.ts';
+import type { Fetcher } from '../fetcher/context.ts';
+import { buySeat, EnrolRequest } from '../fetcher/enrol.ts';
+import { numbered, whatToTell } from '../fetcher/report.ts';
+import { tellNews } from '../fetcher/tell.ts';
+import { turn } from '../fetcher/turn.ts';
+import { waitSeconds } from '../fetcher/wait.ts';
+import { advance } from '../loader/advance.ts';
+import { boot, reconcileBoot } from '../loader/boot.ts';
+import { commit } from '../loader/context.ts';
+import { readObserved } from '../seen/observed.ts';
+import { runLoader } from '../service/run.ts';
+import { sleep } from '../service/sleep.ts';
 import * as machine from '../state/machine.ts';
-import type { Context } from './commands.ts';
+import { trustCertificates } from './certificates.ts';
+import type { Context, Values } from './commands.ts';
+import { inheritedPlaces } from './listen.ts';
 import { assertRoot } from './root.ts';
-import { openSession, type SessionOptions } from './session.ts';
+import { type Logging, openFetcherSession, openLoaderSession } from './session.ts';
+import { commandText } from './text.ts';
 
-/** Does in this process what the service would do, where none is running. */
-export async function orderHere({ edges, terminal, signal }: Context, command: Command): Promise<CommandResult> {
-  const tell = (line: string): void => terminal.note(line.trimEnd());
-  const { agent, lock } = await openSession(edges, { patient: true, online: true, journal: false, write: tell });
+/**
+ * `kmend-agent fetcher-once`: one run of the fetcher: a full turn; with `--serial N` one livepatch is fetched; with `--tell` only what
+ * is new is reported; with `--bundle FILE` a carried bundle stands for the network; with `--report` the report is printed in place of the
+ * result; with `--service` the seconds until the next check are, whatever happened.
+ */
+export async function fetcherOnce(context: Context, values: Values): Promise<number> {
+  const { edges, env, uid, signal, terminal } = context;
+  assertNotRoot(uid);
+  const { bundle } = values;
+  const options = { ...logging(env), ...(typeof bundle === 'string' ? { bundle } : {}) };
+  const { fetcher, lock } = await openFetcherSession(edges, env, options);
   try {
-    await reconcileBoot(agent);
-    return await perform(
-      createActor(agent, createQueue(), signal, () => {}),
-      command,
-      signal,
-      tell,
-    );
+    return await runOnce(fetcher, context, values);
   } finally {
     lock.release();
+    if (values['service'] === true) {
+      const { wakeAt } = await readObserved(edges);
+      const { intervalSeconds } = fetcher.contact.value;
+      const at = wakeAt === null ? undefined : Date.parse(wakeAt);
+      const seconds = waitSeconds({ intervalSeconds, wakeAt: at, now: edges.clock.now().getTime() }, edges.random());
+      terminal.raw(`${seconds}\n`);
+    }
+    if (signal.aborted) terminal.note('interrupted');
   }
 }
 
-export async function run({ edges, env, uid, signal }: Context): Promise<number> {
+async function runOnce(fetcher: Fetcher, { signal, terminal }: Context, values: Values): Promise<number> {
+  const { serial } = values;
+  if (typeof serial === 'string') {
+    const found = await fetchLivepatch(fetcher, Number(serial), signal);
+    terminal.note(found ? `fetched serial ${serial}` : `the repository has no serial ${serial}`);
+    return 0;
+  }
+  if (values['tell'] === true) {
+    await tellNews(fetcher, signal);
+    return 0;
+  }
+  const offline = typeof values['bundle'] === 'string';
+  const tell = (line: string): void => terminal.note(line);
+  const result = await turn(fetcher, { look: values['service'] !== true, report: !offline, tell }, signal);
+  if (values['service'] === true) return 0;
+  if (values['report'] === true) {
+    const report = await numbered(fetcher, await whatToTell(fetcher));
+    const file: ReportFile = { schema: 'kmend.report-file/1', hostId: fetcher.identity.hostId, report };
+    terminal.result(file, (it) => JSON.stringify(it, null, 2));
+  } else if (result !== undefined) terminal.result(result, commandText);
+  return 0;
+}
+
+/** `kmend-agent fetcher-enrol`: buys the seat; what it needs comes on stdin, so that the key is in no process list. */
+export async function fetcherEnrol({ edges, env, uid, stdin, terminal }: Context): Promise<number> {
+  assertNotRoot(uid);
+  const request = EnrolRequest.parse(JSON.parse(await text(stdin)));
+  await trustCertificates([request.config.server], request.config.caFile);
+  setGlobalProxyFromEnv(proxySettings(request.config, env));
+  const { hostId, channel } = await buySeat(edges, request);
+  terminal.result({ hostId, channel }, (it) => JSON.stringify(it));
+  return 0;
+}
+
+/** `kmend-agent loader`: the service that loads; systemd starts it when somebody asks, or after it died at work. */
+export async function loader({ edges, env, uid, signal }: Context): Promise<number> {
   assertRoot(uid);
-  const { agent, lock } = await openSession(edges, logging(env, true, true));
+  const session = await openLoaderSession(edges, { ...logging(env), patient: true });
   try {
-    const notify = (): Promise<void> => notifyReady(edges.run, env['NOTIFY_SOCKET'], 'watching');
-    await runService(agent, signal, notify);
+    await runLoader(session.loader, inheritedPlaces(env, process.pid), signal);
   } finally {
-    lock.release();
+    session.lock.release();
   }
   return 0;
 }
 
-/** Longest that a boot waits for a transition; the service follows it further. */
+/** Longest that a boot waits for a transition; the loader follows it further. */
 const BOOT_WAIT_MS = 30_000;
 
 export async function bootCommand({ edges, env, uid, signal, terminal }: Context): Promise<number> {
   assertRoot(uid);
-  const { agent, lock } = await openSession(edges, logging(env, false, false));
+  const { loader, lock } = await openLoaderSession(edges, { ...logging(env), patient: false });
   try {
-    const outcome: BootOutcome = await boot(agent);
+    const { outcome, crashed } = await boot(loader);
     const until = edges.clock.monotonic() + BOOT_WAIT_MS;
     while (!signal.aborted && edges.clock.monotonic() < until) {
-      const state = machine.stateOf(agent.store.journal);
+      const state = machine.stateOf(loader.store.journal);
       if (state !== 'transition' && state !== 'replacing') break;
-      await sleep(edges.clock, (await advance(agent)) ?? 0, signal);
+      await sleep(edges.clock, (await advance(loader)) ?? 0, signal);
     }
-    const state = machine.stateOf(agent.store.journal);
-    terminal.result({ outcome, state }, (it) => `boot: ${it.outcome} (${it.state})`);
+    const state = machine.stateOf(loader.store.journal);
+    terminal.result({ outcome, crashed, state }, (it) => `boot: ${it.outcome} (${it.state})`);
   } finally {
     lock.release();
   }
@@ -64,16 +120,25 @@ export async function bootCommand({ edges, env, uid, signal, terminal }: Context
 
 export async function shutdown({ edges, env, uid, terminal }: Context): Promise<number> {
   assertRoot(uid);
-  const { agent, lock } = await openSession(edges, logging(env, true, false));
+  const { loader, lock } = await openLoaderSession(edges, { ...logging(env), patient: true });
   try {
-    if (agent.store.journal.current !== null) await commit(agent, machine.markShutdown);
-    terminal.result({ state: machine.stateOf(agent.store.journal) }, (it) => `shutdown noted (${it.state})`);
+    await reconcileBoot(loader);
+    if (loader.store.journal.current !== null) await commit(loader, machine.markShutdown);
+    terminal.result({ state: machine.stateOf(loader.store.journal) }, (it) => `shutdown noted (${it.state})`);
   } finally {
     lock.release();
   }
   return 0;
 }
 
-function logging(env: Context['env'], patient: boolean, online: boolean): SessionOptions {
-  return { patient, online, journal: env['JOURNAL_STREAM'] !== undefined, write: (line) => process.stderr.write(line) };
+function logging(env: Context['env']): Logging {
+  return { journal: env['JOURNAL_STREAM'] !== undefined, write: (line) => process.stderr.write(line) };
+}
+
+/** What talks to the network must not be able to load anything. */
+function assertNotRoot(uid: number | undefined): void {
+  if (uid !== 0) return;
+  throw new AgentError('is-root', 'this part of the agent talks to the network and never runs as root', {
+    hint: 'it is for kmend-agent.service (user kmend-agent); kmend-agent check has it run now',
+  });
 }

@@ -1,16 +1,23 @@
-import { readFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { access, chmod, copyFile, readFile, rm, writeFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
-import { errorCode } from '@kmend/base';
-import { readStatus } from '../agent/status.ts';
+import { errorText, parseJson } from '@kmend/base';
+import { EnrolResponse } from '@kmend/protocol';
+import { loadIdentity } from '../config/identity.ts';
+import { readStatus } from '../decide/document.ts';
 import type { Edges } from '../edges/edges.ts';
+import { paths } from '../edges/paths.ts';
 import { AgentError, exitCodes } from '../error.ts';
-import { enrol } from '../server/enrol.ts';
+import { unreachable } from '../fetcher/consult.ts';
+import { finishEnrolment, prepareEnrolment } from '../fetcher/enrol.ts';
 import { askService } from '../service/control.ts';
-import type { Command, CommandResult } from '../service/orders.ts';
-import { trustCertificates } from './certificates.ts';
+import type { CommandResult, LoaderOrder } from '../service/orders.ts';
+import { peekJournal } from '../state/store.ts';
+import { asFetcher } from './as-fetcher.ts';
+import { diagnose } from './doctor.ts';
 import { assertRoot } from './root.ts';
 import type { Terminal } from './terminal.ts';
-import { commandText, statusText } from './text.ts';
+import { commandText, diagnosisText, historyText, statusText, unameText } from './text.ts';
 
 export interface Context {
   readonly edges: Edges;
@@ -23,41 +30,106 @@ export interface Context {
 
 export type Values = Readonly<Record<string, string | boolean | undefined>>;
 
-/** Asks the service, or acts in this process where none is running. */
-async function order(context: Context, command: Command): Promise<number> {
+/** Where a carried bundle lies while the fetcher reads it: root made it, everybody may read it. */
+const BUNDLE = '/run/kmend-agent/bundle';
+
+/** Checks now: one full turn of the fetcher, as its own user. */
+export async function check(context: Context, values: Values): Promise<number> {
   assertRoot(context.uid);
-  const { terminal, signal } = context;
-  const tell = (line: string): void => terminal.note(line);
-  const result = await askOrAct(context, command, tell, signal);
-  terminal.result(result, commandText);
-  return 0;
-}
-
-/** Rounds of asking the service and waiting for the lock; each waits ten seconds at most. */
-const ROUNDS = 3;
-
-/** A service that is just starting holds the lock but does not answer yet: it is asked again before anyone is told to wait. */
-async function askOrAct(
-  context: Context,
-  command: Command,
-  tell: (line: string) => void,
-  signal: AbortSignal,
-): Promise<CommandResult> {
-  for (let round = 1; ; round++) {
-    const answer = await askService(command, tell, signal);
-    if (answer !== undefined) return answer;
-    try {
-      return await (await act()).orderHere(context, command);
-    } catch (error) {
-      if (errorCode(error) !== 'busy' || round === ROUNDS) throw error;
-    }
+  const { edges } = context;
+  // Tells what is missing on this host before anything is started.
+  await loadIdentity(edges);
+  const bundle = optional(values, 'bundle');
+  const report = optional(values, 'report');
+  if (bundle === undefined) return await once(context, report, []);
+  await readable(bundle);
+  try {
+    await rm(BUNDLE, { force: true });
+    await copyFile(bundle, BUNDLE, constants.COPYFILE_EXCL);
+    await chmod(BUNDLE, 0o644);
+    return await once(context, report, ['--bundle', BUNDLE]);
+  } finally {
+    await rm(BUNDLE, { force: true });
   }
 }
 
-export const check = (context: Context): Promise<number> => order(context, { command: 'check' });
-export const resume = (context: Context): Promise<number> => order(context, { command: 'resume' });
-export const revert = (context: Context, values: Values): Promise<number> =>
-  order(context, { command: 'revert', untilNewer: values['until-newer'] === true });
+async function once(context: Context, report: string | undefined, args: readonly string[]): Promise<number> {
+  const { env, signal, terminal } = context;
+  const json = terminal.json || report !== undefined ? ['--json'] : [];
+  const wanted = report === undefined ? [] : ['--report'];
+  const { exitCode, stdout } = await asFetcher(['fetcher-once', ...args, ...wanted, ...json], { env, signal });
+  if (report === undefined || exitCode !== 0) {
+    terminal.raw(stdout);
+    return exitCode;
+  }
+  await writeFile(report, stdout, { mode: 0o600 });
+  terminal.result({ report }, () => `the report is in ${report}: carry it to the operator (kmend host import)`);
+  return 0;
+}
+
+async function readable(path: string): Promise<void> {
+  try {
+    await access(path, constants.R_OK);
+  } catch (cause) {
+    throw new AgentError('bundle-unreadable', `${path} cannot be read: ${errorText(cause)}`, {
+      cause,
+      hint: 'a file that `kmend repo bundle` made',
+    });
+  }
+}
+
+/** An order to the loader; what it then wants from the repository is fetched, once. */
+async function order(context: Context, build: (fetched: number[]) => LoaderOrder): Promise<number> {
+  assertRoot(context.uid);
+  const { terminal, signal, edges } = context;
+  await loadIdentity(edges);
+  let result = await ask(context, build([]));
+  if (result.action === 'fetch' && result.serial !== null) {
+    terminal.note(`fetching serial ${result.serial}`);
+    const args = ['fetcher-once', '--serial', String(result.serial)];
+    const { exitCode, stdout } = await asFetcher(args, { env: context.env, signal });
+    if (exitCode !== 0) {
+      terminal.raw(stdout);
+      return exitCode;
+    }
+    result = await ask(context, build([result.serial]));
+  }
+  terminal.result(result, commandText);
+  return refusals.has(result.reason ?? '') ? exitCodes.failed : 0;
+}
+
+/** An order by hand that was not done for one of these was refused; the rest of the reasons mean that nothing had to be done. */
+const refusals = new Set([
+  'withdrawn',
+  'halted',
+  'quarantined',
+  'switched-off',
+  'busy',
+  'not-covered',
+  'nothing-chosen',
+]);
+
+async function ask({ terminal, signal }: Context, what: LoaderOrder): Promise<CommandResult> {
+  const result = await askService(paths.loaderSocket, what, terminal.note, signal);
+  if (result === undefined) throw unreachable(paths.loaderSocket);
+  return result;
+}
+
+export const apply = (context: Context, values: Values): Promise<number> => {
+  const serial = serialOf(values, 'serial');
+  return order(context, (fetched) => ({ command: 'apply', serial, fetched }));
+};
+export const resume = (context: Context): Promise<number> => order(context, () => ({ command: 'resume' }));
+export const revert = (context: Context, values: Values): Promise<number> => {
+  const to = values['previous'] === true ? 'previous' : 'none';
+  const untilNewer = values['until-newer'] === true;
+  return order(context, (fetched) => ({ command: 'revert', to, untilNewer, fetched }));
+};
+export const hold = (context: Context, values: Values): Promise<number> => {
+  const until = momentOf(values, 'until', context.edges.clock.now());
+  const reason = (optional(values, 'reason') ?? 'held by hand').slice(0, 500);
+  return order(context, () => ({ command: 'hold', until, reason }));
+};
 
 export async function status({ edges, terminal, uid }: Context): Promise<number> {
   assertRoot(uid);
@@ -66,16 +138,39 @@ export async function status({ edges, terminal, uid }: Context): Promise<number>
   return document.exitCode;
 }
 
+export async function doctor({ edges, terminal, uid }: Context): Promise<number> {
+  assertRoot(uid);
+  const diagnosis = await diagnose(edges);
+  terminal.result(diagnosis, diagnosisText);
+  return diagnosis.exitCode;
+}
+
+export async function uname({ edges, terminal, uid }: Context): Promise<number> {
+  assertRoot(uid);
+  terminal.result(await readStatus(edges), unameText);
+  return 0;
+}
+
+export async function history({ edges, terminal, uid }: Context): Promise<number> {
+  assertRoot(uid);
+  const { events } = await peekJournal(edges);
+  terminal.result({ events }, historyText);
+  return 0;
+}
+
 /** The acting half, with the repository client in it, is loaded only where it is needed: asking the service is quick. */
 const act = (): Promise<typeof import('./act.ts')> => import('./act.ts');
 
-export const run = async (context: Context): Promise<number> => (await act()).run(context);
+export const fetcherOnce = async (context: Context, values: Values): Promise<number> =>
+  (await act()).fetcherOnce(context, values);
+export const fetcherEnrol = async (context: Context): Promise<number> => (await act()).fetcherEnrol(context);
+export const loader = async (context: Context): Promise<number> => (await act()).loader(context);
 export const bootCommand = async (context: Context): Promise<number> => (await act()).bootCommand(context);
 export const shutdown = async (context: Context): Promise<number> => (await act()).shutdown(context);
 
 export async function enrolCommand(context: Context, values: Values): Promise<number> {
   assertRoot(context.uid);
-  const { edges, terminal } = context;
+  const { edges, terminal, env, signal } = context;
   const root = await readGiven(required(values, 'root'), 'root-invalid');
   const keyFile = required(values, 'key-file');
   const key = keyFile === '-' ? await text(context.stdin) : await readGiven(keyFile, 'key-unreadable');
@@ -88,18 +183,24 @@ export async function enrolCommand(context: Context, values: Values): Promise<nu
   const caFile = optional(values, 'ca');
   const repository = optional(values, 'repository');
   const server = required(values, 'server');
-  await trustCertificates([server], caFile);
-  const identity = await enrol(edges, {
+  const config = await prepareEnrolment(edges, {
     server,
-    activationKey,
     root,
     ...(repository === undefined ? {} : { repository }),
     ...(caFile === undefined ? {} : { caFile }),
     allowPlainHttp: values['allow-plain-http'] === true,
     again: values['again'] === true,
   });
+  const stdin = JSON.stringify({ config, activationKey });
+  const { exitCode, stdout } = await asFetcher(['fetcher-enrol', '--json'], { stdin, env, signal });
+  if (exitCode !== 0) {
+    if (terminal.json) terminal.raw(stdout);
+    return exitCode;
+  }
+  const { hostId, channel } = EnrolResponse.pick({ hostId: true, channel: true }).parse(parseJson(stdout));
+  await finishEnrolment(edges, root, config);
   const started = values['no-start'] === true ? false : await startService(edges);
-  terminal.result({ hostId: identity.hostId, channel: identity.channel, started }, (it) =>
+  terminal.result({ hostId, channel, started }, (it) =>
     [
       `enrolled as ${it.hostId}, channel ${it.channel}`,
       it.started ? '' : 'start it: systemctl restart kmend-agent',
@@ -126,6 +227,25 @@ function required(values: Values, name: string): string {
   if (value === undefined || value === '')
     throw new AgentError('usage', `--${name} is needed`, { hint: 'kmend-agent --help' });
   return value;
+}
+
+function serialOf(values: Values, name: string): number | null {
+  const value = optional(values, name);
+  if (value === undefined) return null;
+  const serial = Number(value);
+  if (Number.isInteger(serial) && serial >= 1 && serial < 2 ** 31) return serial;
+  throw new AgentError('usage', `--${name} is a serial, not "${value}"`, { hint: 'kmend-agent status shows serials' });
+}
+
+/** An ISO 8601 moment, or a time from now such as `90m`, `8h`, `3d`; `null` where it is not given. */
+function momentOf(values: Values, name: string, now: Date): string | null {
+  const value = optional(values, name);
+  if (value === undefined) return null;
+  const units = { m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+  const [, count, unit] = /^(\d{1,5})([mhd])$/.exec(value) ?? [];
+  const at = unit === undefined ? Date.parse(value) : now.getTime() + Number(count) * units[unit as keyof typeof units];
+  if (Number.isFinite(at)) return new Date(at).toISOString();
+  throw new AgentError('usage', `--${name} is a moment such as 2026-12-24T18:00 or 8h, not "${value}"`);
 }
 
 async function readGiven(path: string, code: 'root-invalid' | 'key-unreadable'): Promise<string> {

@@ -25,7 +25,7 @@ async function call(kernel: TestKernel, uid: number, ...argv: string[]) {
 test('help, version and wrong usage need no root', async (t) => {
   const kernel = await TestKernel.make();
   t.after(() => kernel.remove());
-  assert.match((await call(kernel, 1000, '--help')).out, /Exit codes of status: 0 latest/);
+  assert.match((await call(kernel, 1000, '--help')).out, /Exit codes of status and doctor: 0 latest/);
   assert.equal((await call(kernel, 1000, 'status', '--help')).exitCode, 0);
   assert.match((await call(kernel, 1000, '--version')).out, /^\d+\.\d+\.\d+\n$/);
   for (const argv of [['nothing'], ['constructor'], ['status', '--wrong'], ['check', 'now']]) {
@@ -38,7 +38,8 @@ test('help, version and wrong usage need no root', async (t) => {
 test('not root, then not enrolled: code, hint, exit code 5, also as JSON', async (t) => {
   const kernel = await TestKernel.make();
   t.after(() => kernel.remove());
-  for (const command of ['status', 'check', 'revert', 'resume', 'run', 'boot', 'shutdown', 'enrol']) {
+  const wantRoot = ['status', 'doctor', 'uname', 'history', 'check', 'apply', 'revert', 'hold', 'resume', 'enrol'];
+  for (const command of [...wantRoot, 'loader', 'boot', 'shutdown']) {
     const { exitCode, err } = await call(kernel, 1000, command);
     assert.equal(exitCode, 5, command);
     assert.match(err, /\[not-root\]\n {2}run it with sudo/, command);
@@ -46,4 +47,12 @@ test('not root, then not enrolled: code, hint, exit code 5, also as JSON', async
   const { exitCode, out } = await call(kernel, 0, 'status', '--json');
   assert.equal(exitCode, 5);
   assert.equal(JSON.parse(out).error.code, 'not-enrolled');
+  for (const command of ['check', 'apply', 'revert', 'hold', 'resume'])
+    assert.match((await call(kernel, 0, command)).err, /\[not-enrolled\]/, command);
+  assert.match((await call(kernel, 0, 'doctor')).out, /not-enrolled.*\n.*kmend-agent enrol/);
+  // What talks to the network does not run as root.
+  for (const command of ['fetcher-once', 'fetcher-enrol'])
+    assert.match((await call(kernel, 0, command)).err, /\[is-root\]/, command);
+  assert.equal((await call(kernel, 0, 'hold', '--until', 'soon')).exitCode, 6);
+  assert.equal((await call(kernel, 0, 'apply', '--serial', '0')).exitCode, 6);
 });

@@ -3,15 +3,22 @@ import { errorText } from '@kmend/base';
 import { AgentError, exitCodes } from '../error.ts';
 import { AGENT_VERSION } from '../version.ts';
 import {
+  apply,
   bootCommand,
   type Context,
   check,
+  doctor,
   enrolCommand,
+  fetcherEnrol,
+  fetcherOnce,
+  history,
+  hold,
+  loader,
   resume,
   revert,
-  run,
   shutdown,
   status,
+  uname,
   type Values,
 } from './commands.ts';
 import { createTerminal, type Streams } from './terminal.ts';
@@ -37,10 +44,26 @@ const commands: Readonly<Record<string, Entry>> = {
     },
   },
   status: { run: status, options: {} },
-  check: { run: check, options: {} },
-  revert: { run: revert, options: { 'until-newer': { type: 'boolean' } } },
+  check: { run: check, options: { bundle: { type: 'string' }, report: { type: 'string' } } },
+  apply: { run: apply, options: { serial: { type: 'string' } } },
+  revert: { run: revert, options: { 'until-newer': { type: 'boolean' }, previous: { type: 'boolean' } } },
+  hold: { run: hold, options: { until: { type: 'string' }, reason: { type: 'string' } } },
   resume: { run: resume, options: {} },
-  run: { run, options: {} },
+  history: { run: history, options: {} },
+  doctor: { run: doctor, options: {} },
+  uname: { run: uname, options: {} },
+  'fetcher-once': {
+    run: fetcherOnce,
+    options: {
+      bundle: { type: 'string' },
+      serial: { type: 'string' },
+      report: { type: 'boolean' },
+      service: { type: 'boolean' },
+      tell: { type: 'boolean' },
+    },
+  },
+  'fetcher-enrol': { run: fetcherEnrol, options: {} },
+  loader: { run: loader, options: {} },
   boot: { run: bootCommand, options: {} },
   shutdown: { run: shutdown, options: {} },
 };

@@ -4,6 +4,8 @@ export interface Terminal {
   readonly json: boolean;
   /** The command's result: one JSON document, or the lines that `text` makes of it. */
   result<T>(data: T, text: (data: T) => string): void;
+  /** What another process of the agent made of its result already. */
+  raw(text: string): void;
   /** Said on the way, on stderr. */
   note(text: string): void;
   error(error: unknown): void;
@@ -19,6 +21,9 @@ export function createTerminal({ out, err }: Streams, json: boolean): Terminal {
     json,
     result(data, text) {
       out.write(json ? `${JSON.stringify(data, null, 2)}\n` : `${text(data).trimEnd()}\n`);
+    },
+    raw(text) {
+      out.write(text);
     },
     note(text) {
       err.write(`${text}\n`);

@@ -1,5 +1,9 @@
-import type { StatusDocument } from '../agent/status.ts';
+import { mitigationText } from '../decide/diagnose.ts';
+import type { StatusDocument } from '../decide/document.ts';
+import { effectiveVersion } from '../decide/effective.ts';
 import type { CommandResult } from '../service/orders.ts';
+import type { JournalEvent } from '../state/journal.ts';
+import type { Diagnosis } from './doctor.ts';
 
 const reasons: Record<string, string> = {
   'not-covered': 'the repository has nothing for this kernel',
@@ -8,7 +12,12 @@ const reasons: Record<string, string> = {
   'newer-loaded': 'something newer than what the policy asks for is loaded, and not withdrawn',
   busy: 'another livepatch is on its way in or out',
   halted: 'the fleet is halted: nothing new is loaded',
-  held: 'held back by kmend-agent revert; kmend-agent resume lifts it',
+  held: 'held by a person; kmend-agent resume lifts it',
+  withdrawn: 'that livepatch was withdrawn',
+  window: 'the maintenance window is closed; kmend-agent apply loads it now',
+  deferred: 'the transition did not end the last time; it is tried again later',
+  'switched-off': 'the agent is switched off in this boot',
+  'not-found': 'the repository has no such livepatch',
   quarantined: 'quarantined on this host; kmend-agent resume lifts it',
 };
 
@@ -27,11 +36,23 @@ export function statusText(document: StatusDocument): string {
     const seen = axis.seen === null ? 'never looked at' : `seen ${axis.seen}`;
     lines.push(`${name.padEnd(11)} ${axis.state} (${seen})${axis.detail === undefined ? '' : `: ${axis.detail}`}`);
   }
-  if (document.reason !== null) lines.push(`policy      ${reasonText(document.reason)}`);
+  if (document.reason !== null) {
+    const when = document.wakeAt === null ? '' : ` (looked at again ${document.wakeAt})`;
+    lines.push(`policy      ${reasonText(document.reason)}${when}`);
+  }
+  if (document.switchedOff !== null) lines.push(`off         ${document.switchedOff}`);
+  for (const it of document.blockers)
+    lines.push(`in the way  ${it.name} (pid ${it.pid}, task ${it.tid}): ${it.stack.slice(0, 6).join(' < ')}`);
   if (problem !== null)
     lines.push(`problem     ${problem.message} [${problem.code}]`, `            ${problem.hint ?? ''}`);
-  if (hold !== null) lines.push(`held        since ${hold.at}; kmend-agent resume lifts it`);
+  if (hold !== null)
+    lines.push(`held        since ${hold.at}${hold.until === null ? '' : ` until ${hold.until}`}: ${hold.reason}`);
   for (const it of document.quarantined) lines.push(`quarantined serial ${it.serial} [${it.code}]: ${it.reason}`);
+  for (const flaw of document.hardware.flaws.filter(({ state }) => state !== 'not-affected'))
+    lines.push(`hardware    ${flaw.name}: ${flaw.words}: ${mitigationText(flaw)}`);
+  if (document.hardware.otherFixes.length > 0)
+    lines.push(`hardware    fixes in force besides: ${document.hardware.otherFixes.join(', ')}`);
+  if (document.microcode !== null) lines.push(`microcode   ${document.microcode}`);
   lines.push(`host        ${document.hostId}, channel ${document.channel}, server ${document.server}`);
   return lines.join('\n');
 }
@@ -52,11 +73,39 @@ export function commandText(result: CommandResult): string {
       return `loaded${serial}: every task runs it (${result.state})`;
     case 'revert':
       return `reverted${serial}: now ${result.state}`;
+    case 'hold':
+      return `held: ${result.serial === null ? 'nothing is loaded' : `serial ${result.serial} stays`} until kmend-agent resume`;
+    case 'fetch':
+      return `serial ${result.serial ?? '?'} is not in the repository`;
     case 'resume':
       return 'resumed: nothing is held back or quarantined';
     case 'none':
       return `nothing to do: ${reasonText(result.reason ?? 'up-to-date')}`;
   }
+}
+
+/** The system as uname(1) names it, with the version whose fixes are in force. */
+export function unameText(document: StatusDocument): string {
+  return `${document.kernel.release} ${effectiveVersion(document)}`;
+}
+
+export function historyText({ events }: { readonly events: readonly JournalEvent[] }): string {
+  if (events.length === 0) return 'nothing happened yet';
+  return events
+    .map(
+      ({ at, code, serial, message }) =>
+        `${at}  ${serial === undefined ? '' : `serial ${serial}  `}${message} [${code}]`,
+    )
+    .join('\n');
+}
+
+export function diagnosisText({ findings }: Diagnosis): string {
+  const signs = { good: 'ok', note: '--', bad: '!!' } as const;
+  return findings
+    .map(
+      ({ level, code, text, advice }) => `${signs[level]} ${text} [${code}]${advice === '' ? '' : `\n     ${advice}`}`,
+    )
+    .join('\n');
 }
 
 export const help = `kmend-agent keeps this host's running kernel patched.
@@ -67,14 +116,22 @@ Usage: kmend-agent COMMAND [--json]
         [--repository URL] [--ca FILE] [--allow-plain-http] [--again] [--no-start]
                  buys a seat with the activation key in FILE ("-": stdin), trusts the repository root, starts the service
   status         what is in force, what was seen and when; the exit code is for monitoring
-  check          checks now and waits for the outcome
-  revert [--until-newer]
-                 takes the livepatch out of the kernel; nothing is loaded until "resume", or until a newer serial
-  resume         lifts what revert and quarantine hold back
-  run            the service (kmend-agent.service)
-  boot           re-applies the last good livepatch (kmend-agent-boot.service)
-  shutdown       notes that the host goes down in good order (kmend-agent-shutdown.service)
+  doctor         why this host is not protected, in plain words, and what to do
+  check [--bundle FILE] [--report FILE]
+                 checks now and waits for the outcome; --bundle: takes a carried bundle in place of the network;
+                 --report: writes the report to a file in place of sending it
+  apply [--serial N]
+                 loads what the policy wants now, windows and delays or not; --serial: that one, and stays with it
+  revert [--until-newer | --previous]
+                 takes the livepatch out of the kernel; nothing is loaded until "resume", or until a newer serial;
+                 --previous: goes back to the livepatch before it, and stays with it
+  hold [--until TIME] [--reason TEXT]
+                 what runs now stays until "resume", or until TIME (2026-12-24T18:00, 8h, 3d)
+  resume         lifts what revert, hold and quarantine hold back
+  history        what happened on this host, newest last
+  uname          the kernel's release and the version whose fixes are in force
 
-Exit codes of status: 0 latest, 1 nothing in force, 2 newer available, 3 kernel not covered, 4 unknown.
+For the units: fetcher-once, fetcher-enrol, loader, boot, shutdown.
+Exit codes of status and doctor: 0 latest, 1 nothing in force, 2 newer available, 3 kernel not covered, 4 unknown.
 Of every command: 0 done, 5 failed, 6 wrong usage, 130 interrupted.
 `;

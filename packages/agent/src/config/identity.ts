@@ -29,9 +29,9 @@ export async function loadIdentity(edges: Edges): Promise<Identity> {
 
 export async function saveIdentity(edges: Edges, identity: Identity): Promise<void> {
   try {
-    await edges.files.directory(paths.state, 0o700);
+    await edges.files.directory(paths.fetcher, 0o700);
     await edges.files.writeAtomic(paths.identity, `${JSON.stringify(identity)}\n`, 0o600);
   } catch (error) {
-    throw diskFull(error, paths.state) ?? error;
+    throw diskFull(error, paths.fetcher) ?? error;
   }
 }

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { code } from '../testing/errors.ts';
 import { TestKernel } from '../testing/kernel.ts';
 import { loadConfig, mergeConfig } from './load.ts';
-import { repositoryUrl } from './schema.ts';
+import { repositoryUrls } from './schema.ts';
 
 test('fragments are laid over the configuration in the order of their names', async (t) => {
   const kernel = await TestKernel.make();
@@ -16,7 +16,7 @@ test('fragments are laid over the configuration in the order of their names', as
   await kernel.write('/etc/kmend-agent/config.d/notes.txt', 'not looked at');
   const config = await loadConfig(edges);
   assert.deepEqual([config.soakSeconds, config.channel, config.server], [3, 'canary', 'https://a.example']);
-  assert.equal(repositoryUrl(config), 'https://a.example/repository');
+  assert.deepEqual(repositoryUrls(config), ['https://a.example/repository']);
   await kernel.write('/etc/kmend-agent/config.d/30-c.json', '[1]');
   await assert.rejects(loadConfig(edges), code('config-invalid'));
 });
@@ -29,6 +29,8 @@ test('unknown keys, wrong values and plain HTTP to elsewhere are refused', () =>
     { server: 'https://a', soakSeconds: -1 },
     { server: 'http://10.0.2.2:8000' },
     { server: 'http://localhost.example' },
+    { server: 'https://a', proxy: 'http://me:secret@proxy:3128' },
+    { server: 'https://a', mirrors: ['https://b', 'file:///c'] },
     {},
   ]) {
     assert.throws(() => mergeConfig([fragment]), code('config-invalid'), JSON.stringify(fragment));

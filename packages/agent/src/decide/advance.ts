@@ -9,6 +9,10 @@ export type Step =
   | { readonly kind: 'loaded' }
   | { readonly kind: 'transitioned' }
   | { readonly kind: 'stuck' }
+  /** The transition is taken back: it did not end in its time. */
+  | { readonly kind: 'time-out' }
+  /** The kernel complained of it: it is taken out. */
+  | { readonly kind: 'indict'; readonly complaint: string }
   /** Unload these modules: replaced or reverted, no livepatch any more. */
   | { readonly kind: 'unload'; readonly modules: readonly string[] }
   | { readonly kind: 'replaced'; readonly left: readonly string[] }
@@ -21,6 +25,8 @@ export interface Patience {
   readonly soakMs: number;
   /** After this long a transition is reported as stuck. */
   readonly stuckMs: number;
+  /** After this long a transition is taken back, to be tried again later. */
+  readonly limitMs: number;
   /** How long the kernel may take to let go of replaced modules. */
   readonly unloadMs: number;
 }
@@ -31,9 +37,21 @@ export function pollMs(elapsedMs: number): number {
   return elapsedMs < 60_000 ? 1_000 : 5_000;
 }
 
-/** Pure: `elapsedMs` is the time since the attempt entered its phase. */
-export function nextStep(attempt: Attempt | null, kernel: KernelView, elapsedMs: number, patience: Patience): Step {
+/** How often the kernel log is looked at while a livepatch is watched, in milliseconds. */
+export const WATCH_MS = 10_000;
+
+/** Pure: `elapsedMs` is the time since the attempt entered its phase; `complaint`: what the kernel said of it. */
+export function nextStep(
+  attempt: Attempt | null,
+  kernel: KernelView,
+  elapsedMs: number,
+  patience: Patience,
+  complaint?: string,
+): Step {
   if (attempt === null || attempt.phase === 'failed') return { kind: 'rest' };
+  const { phase } = attempt;
+  if (complaint !== undefined && (phase === 'transition' || phase === 'replacing' || phase === 'soak'))
+    return { kind: 'indict', complaint };
   const mine = kernel.livepatches.find((it) => it.name === attempt.module);
   const poll: Step = { kind: 'wait', ms: pollMs(elapsedMs) };
   switch (attempt.phase) {
@@ -43,6 +61,7 @@ export function nextStep(attempt: Attempt | null, kernel: KernelView, elapsedMs:
     case 'transition':
       if (mine === undefined || !mine.enabled) return { kind: 'vanished' };
       if (!mine.transition) return { kind: 'transitioned' };
+      if (elapsedMs >= patience.limitMs) return { kind: 'time-out' };
       return !attempt.stuck && elapsedMs >= patience.stuckMs ? { kind: 'stuck' } : poll;
     case 'replacing': {
       if (mine === undefined || !mine.enabled) return { kind: 'vanished' };
@@ -55,7 +74,7 @@ export function nextStep(attempt: Attempt | null, kernel: KernelView, elapsedMs:
     case 'soak':
       if (mine === undefined || !mine.enabled) return { kind: 'vanished' };
       if (elapsedMs >= patience.soakMs) return { kind: 'soaked' };
-      return { kind: 'wait', ms: Math.min(patience.soakMs - elapsedMs, 60_000) };
+      return { kind: 'wait', ms: Math.min(patience.soakMs - elapsedMs, WATCH_MS) };
     case 'good':
       return mine?.enabled === true ? { kind: 'wait', ms: 60_000 } : { kind: 'vanished' };
     case 'reverting':

@@ -1,14 +1,24 @@
 import { type Channel, chosenSerial, type FleetPolicy, type KernelPolicy } from '@kmend/protocol';
-import { isQuarantined, type Journal } from '../state/journal.ts';
+import { holdInForce, isQuarantined, type Journal, lastGood } from '../state/journal.ts';
 
 export interface Situation {
   readonly buildId: string;
+  readonly bootId: string;
   readonly hostId: string;
   readonly channel: Channel;
   readonly fleet: FleetPolicy | undefined;
   /** `undefined`: the repository does not cover this kernel. */
   readonly policy: KernelPolicy | undefined;
   readonly journal: Journal;
+  /** Milliseconds since 1970, and seconds since boot. */
+  readonly now: number;
+  readonly uptime: number;
+  /** Whether a maintenance window is open, and when the next one opens. */
+  readonly window: { readonly open: boolean; readonly opens: Date | null };
+  /** Nothing may be loaded in this boot: `kmend=off` or the file switch. */
+  readonly switchedOff: boolean;
+  /** A person's order: this serial, or (`null`) what the policy wants, now. It stands above windows, delays and holds. */
+  readonly order?: { readonly serial: number | null } | undefined;
 }
 
 export type Reason =
@@ -19,10 +29,15 @@ export type Reason =
   | 'busy'
   | 'halted'
   | 'held'
-  | 'quarantined';
+  | 'quarantined'
+  | 'withdrawn'
+  | 'window'
+  | 'deferred'
+  | 'switched-off';
 
 export type Decision =
-  | { readonly kind: 'none'; readonly reason: Reason }
+  /** `wakeAt`: when the reason ends by itself, in milliseconds since 1970. */
+  | { readonly kind: 'none'; readonly reason: Reason; readonly wakeAt?: number | undefined }
   | { readonly kind: 'load'; readonly serial: number }
   | { readonly kind: 'revert'; readonly serial: number; readonly reason: string };
 
@@ -33,62 +48,94 @@ export interface Verdict {
   readonly chosen: number | null;
 }
 
-/** What the signed policy asks of this host now. Pure. */
+/** What the signed policy (or a person, as far as it lets him) asks of this host now. Pure. */
 export function decide(situation: Situation): Verdict {
-  const { policy, journal } = situation;
-  if (policy === undefined) return verdict({ kind: 'none', reason: 'not-covered' }, 'not-covered', null);
+  const { policy, journal, order } = situation;
+  if (policy === undefined) return { decision: none('not-covered'), coverage: 'not-covered', chosen: null };
   const chosen = chosenSerial(policy, situation.channel, situation.hostId);
   const attempt = journal.current;
   // A failed attempt is not (or no longer) in force; the others are, or are about to be.
   const running =
     attempt !== null && attempt.phase !== 'failed' && attempt.phase !== 'reverting' ? attempt.serial : null;
-  const withdrawn = running === null ? undefined : policy.withdrawn.find((it) => it.serial === running);
-  const behind = chosen !== null && (running === null || chosen > running || withdrawn !== undefined);
-  const coverage = behind || withdrawn !== undefined ? 'behind' : 'current';
-  return verdict(decision(situation, chosen, running, withdrawn?.reason), coverage, chosen);
+  const withdrawn = (serial: number | null): string | undefined =>
+    policy.withdrawn.find((it) => it.serial === serial)?.reason;
+  const gone = withdrawn(running);
+  const behind = chosen !== null && (running === null || chosen > running || gone !== undefined);
+  const coverage = behind || gone !== undefined ? 'behind' : 'current';
+  const context: Context = { ...situation, policy, chosen, running, withdrawn };
+  const decision = order === undefined ? byPolicy(context) : byOrder(context, order.serial ?? chosen);
+  return { decision, coverage, chosen };
 }
 
-function verdict(what: Decision, coverage: Verdict['coverage'], chosen: number | null): Verdict {
-  return { decision: what, coverage, chosen };
+interface Context extends Situation {
+  readonly policy: KernelPolicy;
+  readonly chosen: number | null;
+  readonly running: number | null;
+  /** Why a serial was withdrawn. */
+  withdrawn(serial: number | null): string | undefined;
 }
 
-function decision(
-  { journal, fleet, buildId }: Situation,
-  chosen: number | null,
-  running: number | null,
-  withdrawn: string | undefined,
-): Decision {
+function byPolicy(context: Context): Decision {
+  const { journal, chosen, running } = context;
   const phase = journal.current?.phase;
   if (phase === 'loading' || phase === 'reverting') return none('busy');
-  const obstacle = chosen === null ? undefined : obstacleTo(journal, fleet, buildId, chosen);
-  if (withdrawn !== undefined && running !== null) {
-    // Taking it out is never held back by the kill switch: that stops loads only.
-    const canReplace = chosen !== null && obstacle === undefined && phase !== 'transition' && phase !== 'replacing';
-    if (canReplace) return { kind: 'load', serial: chosen };
-    return { kind: 'revert', serial: running, reason: `serial ${running} was withdrawn: ${withdrawn}` };
+  const moving = phase === 'transition' || phase === 'replacing';
+  const obstacle = chosen === null ? undefined : obstacleTo(context, chosen);
+  const gone = context.withdrawn(running);
+  if (gone !== undefined && running !== null) {
+    // Taking it out is never held back by the kill switch or a window: those stop loads only.
+    if (chosen !== null && !moving && (obstacle === undefined || obstacle.reason === 'window'))
+      return { kind: 'load', serial: chosen };
+    return { kind: 'revert', serial: running, reason: `serial ${running} was withdrawn: ${gone}` };
   }
   if (chosen === null) return none('nothing-chosen');
   if (running === chosen) return none('up-to-date');
   if (running !== null && running > chosen) return none('newer-loaded');
-  if (obstacle !== undefined) return none(obstacle);
-  if (phase === 'transition' || phase === 'replacing') return none('busy');
-  return { kind: 'load', serial: chosen };
+  if (obstacle !== undefined) return (running === null ? fallback(context, obstacle) : undefined) ?? obstacle;
+  return moving ? none('busy') : { kind: 'load', serial: chosen };
 }
 
-function obstacleTo(
-  journal: Journal,
-  fleet: FleetPolicy | undefined,
-  buildId: string,
-  serial: number,
-): Reason | undefined {
-  if (fleet?.halted === true) return 'halted';
-  const { hold } = journal;
-  if (hold !== null && hold.buildId === buildId && (hold.untilNewerThan === null || serial <= hold.untilNewerThan)) {
-    return 'held';
+/** A person may load what the policy does not withdraw, of what the kill switch lets through. */
+function byOrder(context: Context, serial: number | null): Decision {
+  const { journal, fleet, buildId, running } = context;
+  const phase = journal.current?.phase;
+  if (serial === null) return none('nothing-chosen');
+  if (running === serial && phase !== undefined) return none('up-to-date');
+  if (context.withdrawn(serial) !== undefined) return none('withdrawn');
+  if (context.switchedOff) return none('switched-off');
+  if (fleet?.halted === true) return none('halted');
+  if (isQuarantined(journal, buildId, serial)) return none('quarantined');
+  const busy = phase === 'loading' || phase === 'reverting' || phase === 'transition' || phase === 'replacing';
+  return busy ? none('busy') : { kind: 'load', serial };
+}
+
+/** Where what is wanted is quarantined here (or waits for its transition), the last good one is better than none. */
+function fallback(context: Context, obstacle: Decision & { kind: 'none' }): Decision | undefined {
+  if (obstacle.reason !== 'quarantined' && obstacle.reason !== 'deferred' && obstacle.reason !== 'window')
+    return undefined;
+  const { journal, buildId, chosen } = context;
+  const last = lastGood(journal, buildId, (it) => context.withdrawn(it) === undefined);
+  if (last === undefined || (last.serial === chosen && obstacle.reason !== 'window')) return undefined;
+  return { kind: 'load', serial: last.serial };
+}
+
+function obstacleTo(context: Context, serial: number): (Decision & { kind: 'none' }) | undefined {
+  const { journal, fleet, buildId, bootId, now, uptime, window } = context;
+  if (context.switchedOff) return none('switched-off');
+  if (fleet?.halted === true) return none('halted');
+  const hold = holdInForce(journal, buildId, now);
+  if (hold !== null && (hold.untilNewerThan === null || serial <= hold.untilNewerThan)) {
+    return none('held', hold.until === null ? undefined : Date.parse(hold.until));
   }
-  return isQuarantined(journal, buildId, serial) ? 'quarantined' : undefined;
+  if (isQuarantined(journal, buildId, serial)) return none('quarantined');
+  const { deferred } = journal;
+  if (deferred !== null && deferred.buildId === buildId && deferred.serial === serial && deferred.bootId === bootId) {
+    const left = deferred.untilUptime - uptime;
+    if (left > 0) return none('deferred', now + left * 1000);
+  }
+  return window.open ? undefined : none('window', window.opens?.getTime());
 }
 
-function none(reason: Reason): Decision {
-  return { kind: 'none', reason };
+function none(reason: Reason, wakeAt?: number): Decision & { kind: 'none' } {
+  return { kind: 'none', reason, ...(wakeAt === undefined ? {} : { wakeAt }) };
 }

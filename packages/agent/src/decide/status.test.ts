@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { nothingObserved, type Observed } from '../agent/observed.ts';
 import type { KernelLivepatch } from '../kernel/livepatch.ts';
+import { type Contact, noContact } from '../seen/contact.ts';
+import { nothingObserved, type Observed } from '../seen/observed.ts';
 import { type Attempt, emptyJournal, type Journal } from '../state/journal.ts';
 import { statusOf } from './status.ts';
 
@@ -19,7 +20,7 @@ function attempt(serial: 1 | 2): Attempt {
   const module = names[serial - 1] ?? '';
   return {
     ...{ buildId, serial, id: module.slice(6), module, bootId, origin: 'check', phase: 'soak' },
-    ...{ began: now.toISOString(), since: now.toISOString(), sinceUptime: 1, sha256: 'cd'.repeat(32) },
+    ...{ began: now.toISOString(), since: now.toISOString(), sinceUptime: 1, logFrom: 0, sha256: 'cd'.repeat(32) },
     ...{ stuck: false, cleanShutdown: false, failure: null },
   };
 }
@@ -31,12 +32,19 @@ function livepatch(name: string, transition = false, enabled = true): KernelLive
 function observed(ageMinutes: number, values: Partial<Observed> = {}): Observed {
   const seen = new Date(now.getTime() - ageMinutes * 60_000).toISOString();
   const axis = <S>(state: S) => ({ state, since: seen, seen });
-  return { ...nothingObserved, contact: axis('ok' as const), coverage: axis('current' as const), chosen: 1, ...values };
+  return { ...nothingObserved, version: 7, coverage: axis('current' as const), chosen: 1, ...values };
 }
 
-function look(livepatches: KernelLivepatch[], current: Attempt | null, seen: Observed) {
+/** A good contact at the time of that look. */
+function contact({ coverage, version }: Observed): Contact {
+  if (coverage === null) return noContact;
+  const { since, seen } = coverage;
+  return { ...noContact, contact: { state: 'ok', since, seen }, version };
+}
+
+function look(livepatches: KernelLivepatch[], current: Attempt | null, seen: Observed, met = contact(seen)) {
   const kernel = { supported: true, livepatches, modules: livepatches.map((it) => it.name) };
-  return statusOf({ observed: seen, journal: { ...journal, current }, kernel, buildId, bootId, now });
+  return statusOf({ observed: seen, contact: met, journal: { ...journal, current }, kernel, buildId, bootId, now });
 }
 
 test('nothing looked at yet is unknown, not well', () => {
@@ -88,4 +96,15 @@ test('coverage follows what was loaded or reverted since the check', () => {
   const loaded = look([livepatch(names[0])], attempt(1), observed(1, { coverage: behind }));
   assert.equal(loaded.status.coverage.state, 'current');
   assert.equal(look([], null, observed(1)).status.coverage.state, 'behind');
+});
+
+test('a later contact that found the same signed metadata confirms what the loader made of it; another one does not', () => {
+  const old = observed(60);
+  const fresh = { ...contact(observed(1)), version: 7 };
+  const loaded = [livepatch(names[0])];
+  assert.equal(look(loaded, attempt(1), old, fresh).status.coverage.state, 'current');
+  assert.equal(look(loaded, attempt(1), old, { ...fresh, version: 8 }).status.coverage.state, 'unknown');
+  const since = now.toISOString();
+  const down = { ...fresh, contact: { state: 'unreachable', since, seen: since } } as const;
+  assert.equal(look(loaded, attempt(1), old, down).status.coverage.state, 'unknown');
 });

@@ -1,11 +1,15 @@
 import type { HostStatus, LoadedLivepatch } from '@kmend/protocol';
-import type { Observed } from '../agent/observed.ts';
 import { type ExitCode, exitCodes } from '../error.ts';
 import { isOurs, type KernelView, toLoaded } from '../kernel/livepatch.ts';
+import type { Contact } from '../seen/contact.ts';
+import type { Observed } from '../seen/observed.ts';
+import type { SeenState } from '../seen/stored.ts';
 import { type Journal, serialOf } from '../state/journal.ts';
 
 export interface Seen {
+  /** What the loader saw, and what the fetcher saw. */
   readonly observed: Observed;
+  readonly contact: Contact;
   readonly journal: Journal;
   readonly kernel: KernelView;
   readonly buildId: string;
@@ -39,7 +43,7 @@ export function statusOf(seen: Seen): StatusView {
   const failed = ours.length === 0 && attempt?.phase === 'failed';
   const verified = ours.length > 0 && ours.every((it) => isVerified(seen, it.name));
   const status: HostStatus = {
-    contact: fresh(seen, seen.observed.contact),
+    contact: fresh(seen, seen.contact.contact),
     coverage: coverageNow(seen, Math.max(0, ...ours.map((it) => it.serial ?? 0))),
     loaded: {
       state: ours.length > 0 ? 'loaded' : failed ? 'failed' : 'none',
@@ -71,13 +75,13 @@ function isVerified({ journal, bootId }: Seen, module: string): boolean {
 
 /** An axis that was not looked at for long says `unknown`: what was true then may not be now. */
 function fresh<S extends string>(
-  { observed, now }: Seen,
-  axis: { state: S; since: string; seen: string; detail?: string | undefined } | null,
+  { contact, now }: Seen,
+  axis: SeenState<S> | null,
 ): { state: S | 'unknown'; since: string | null; seen: string | null; detail?: string } {
   if (axis === null) return { state: 'unknown', since: null, seen: null };
   const { state, since, seen, detail } = axis;
   const age = now.getTime() - Date.parse(seen);
-  const limit = Math.max(LEAST_STALE_MS, STALE_INTERVALS * observed.intervalSeconds * 1000);
+  const limit = Math.max(LEAST_STALE_MS, STALE_INTERVALS * contact.intervalSeconds * 1000);
   // Older than the limit, or from the future: the clock was set back since.
   if (age > limit || age < -LEAST_STALE_MS) {
     return { state: 'unknown', since: seen, seen, detail: `last seen ${state} at ${seen}` };
@@ -85,9 +89,17 @@ function fresh<S extends string>(
   return { state, since, seen, ...(detail === undefined ? {} : { detail }) };
 }
 
-/** The last check's word, brought up to date with what was loaded or reverted since. `running`: 0 where nothing is. */
+/** A contact that found the same signed metadata says again what the loader made of it. */
+function confirmed({ observed, contact }: Seen): SeenState<'current' | 'behind' | 'not-covered'> | null {
+  const { coverage, version } = observed;
+  const same = contact.contact?.state === 'ok' && version !== null && contact.version === version;
+  if (coverage === null || !same || contact.contact === null) return coverage;
+  return contact.contact.seen > coverage.seen ? { ...coverage, seen: contact.contact.seen } : coverage;
+}
+
+/** The loader's last word, brought up to date with what was loaded or reverted since. `running`: 0 where nothing is. */
 function coverageNow(seen: Seen, running: number): HostStatus['coverage'] {
-  const axis = fresh(seen, seen.observed.coverage);
+  const axis = fresh(seen, confirmed(seen));
   const { chosen } = seen.observed;
   if (chosen === null) return axis;
   if (axis.state === 'behind' && running === chosen) return { ...axis, state: 'current' };

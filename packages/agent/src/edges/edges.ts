@@ -12,13 +12,15 @@ export interface Files {
   /** Names in a directory, sorted; `undefined` where it is not there. */
   names(path: string): Promise<readonly string[] | undefined>;
   isDirectory(path: string): Promise<boolean>;
+  /** When a file was last written; `undefined` where it is not there. */
+  modified(path: string): Promise<Date | undefined>;
   /** One write(2) into an existing file, for sysfs attributes. */
   poke(path: string, value: string): Promise<void>;
   /** Whole or not at all, fsynced, with its directory. */
   writeAtomic(path: string, data: string | Uint8Array, mode: number): Promise<void>;
   /** Creates a new file that only its owner may read; fails where the path exists. */
   writePrivate(path: string, data: Uint8Array): Promise<void>;
-  /** Creates a directory with its parents and this mode. */
+  /** Creates a directory with its parents and this mode; one that is there is left as it is (the package makes those of a host). */
   directory(path: string, mode: number): Promise<void>;
   rename(from: string, to: string): Promise<void>;
   remove(path: string): Promise<void>;
@@ -35,5 +37,12 @@ export interface Edges {
   readonly run: Run;
   readonly fetch: typeof fetch;
   /** What the runtime knows of the machine without reading files. */
-  readonly machine: { hostname(): string; arch(): string; release(): string; version(): string };
+  readonly machine: {
+    hostname(): string;
+    arch(): string;
+    release(): string;
+    version(): string;
+    /** Name of the host's time zone, as in the IANA database. */
+    timeZone(): string;
+  };
 }

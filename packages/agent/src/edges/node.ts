@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { chmod, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { arch, hostname, release, version } from 'node:os';
 import { join } from 'node:path';
 import { run, systemClock, writeFileAtomic } from '@kmend/base/node';
@@ -36,6 +36,7 @@ export function nodeFiles(root = '/'): Files {
     text: async (path, limit) => (await bytes(path, limit))?.toString('utf8'),
     names: (path) => orAbsent(async () => (await readdir(real(path))).sort()),
     isDirectory: async (path) => (await orAbsent(() => stat(real(path))))?.isDirectory() ?? false,
+    modified: async (path) => (await orAbsent(() => stat(real(path))))?.mtime,
     async poke(path, value) {
       const handle = await open(real(path), constants.O_WRONLY);
       try {
@@ -56,8 +57,6 @@ export function nodeFiles(root = '/'): Files {
     },
     async directory(path, mode) {
       await mkdir(real(path), { recursive: true, mode });
-      // mkdir leaves the mode of a directory that was there already.
-      await chmod(real(path), mode);
     },
     rename: (from, to) => rename(real(from), real(to)),
     remove: (path) => rm(real(path), { force: true }),
@@ -81,6 +80,12 @@ export function nodeEdges(): Edges {
     files: nodeFiles(),
     run,
     fetch: globalThis.fetch,
-    machine: { hostname, arch: () => (arch() === 'x64' ? 'x86_64' : arch()), release, version },
+    machine: {
+      hostname,
+      arch: () => (arch() === 'x64' ? 'x86_64' : arch()),
+      release,
+      version,
+      timeZone: () => new Intl.DateTimeFormat().resolvedOptions().timeZone,
+    },
   };
 }

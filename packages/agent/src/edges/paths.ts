@@ -3,14 +3,29 @@ export const paths = {
   config: '/etc/kmend-agent/config.json',
   configDirectory: '/etc/kmend-agent/config.d',
   trustedRoot: '/etc/kmend-agent/root.json',
-  /** 0700, survives reboots. */
-  state: '/var/lib/kmend-agent',
-  identity: '/var/lib/kmend-agent/identity.json',
-  journal: '/var/lib/kmend-agent/journal.json',
-  repository: '/var/lib/kmend-agent/repository',
-  /** 0700, gone with the boot. */
-  runtime: '/run/kmend-agent',
-  observed: '/run/kmend-agent/observed.json',
-  socket: '/run/kmend-agent/control.sock',
-  lock: '/run/kmend-agent/lock',
+  /** While this file is there, nothing is loaded. */
+  off: '/etc/kmend-agent/off',
+
+  /** Of the fetcher alone (0700, user kmend-agent); nothing in it is believed by the loader. */
+  fetcher: '/var/lib/kmend-agent/fetcher',
+  identity: '/var/lib/kmend-agent/fetcher/identity.json',
+  reports: '/var/lib/kmend-agent/fetcher/reports.json',
+  fetched: '/var/lib/kmend-agent/fetcher/repository',
+
+  /** Of the loader (2750, root, group kmend-agent): survives reboots. */
+  loader: '/var/lib/kmend-agent/loader',
+  journal: '/var/lib/kmend-agent/loader/journal.json',
+  repository: '/var/lib/kmend-agent/loader/repository',
+
+  /** Gone with the boot. */
+  contact: '/run/kmend-agent/fetcher/contact.json',
+  idle: '/run/kmend-agent/fetcher/idle.json',
+  fetcherLock: '/run/kmend-agent/fetcher/lock',
+  loaderRuntime: '/run/kmend-agent/loader',
+  observed: '/run/kmend-agent/loader/observed.json',
+  lock: '/run/kmend-agent/loader/lock',
+  /** Root alone: every order. */
+  loaderSocket: '/run/kmend-agent/loader.sock',
+  /** Root and the fetcher: `consider` alone. */
+  considerSocket: '/run/kmend-agent/consider.sock',
 } as const;

@@ -1,13 +1,5 @@
+import type { Blocker } from '@kmend/protocol';
 import type { Edges } from '../edges/edges.ts';
-
-/** A task that has not moved over to the transition's target yet. */
-export interface Blocker {
-  readonly pid: number;
-  readonly tid: number;
-  readonly name: string;
-  /** Kernel functions on its stack, innermost first; empty where the kernel does not tell. */
-  readonly stack: readonly string[];
-}
 
 const MAX_BLOCKERS = 20;
 
@@ -15,7 +7,7 @@ const MAX_BLOCKERS = 20;
  * Tasks that hold a transition up: `/proc/<pid>/task/<tid>/patch_state` differs from the target, 1 while a livepatch comes into force and
  * 0 while one goes (Documentation/livepatch/livepatch.rst, "Consistency model").
  */
-export async function blockingTasks(edges: Edges, target: 0 | 1): Promise<readonly Blocker[]> {
+export async function blockingTasks(edges: Edges, target: 0 | 1): Promise<Blocker[]> {
   const blockers: Blocker[] = [];
   for (const pid of (await edges.files.names('/proc')) ?? []) {
     if (!/^\d+$/.test(pid)) continue;
@@ -25,7 +17,7 @@ export async function blockingTasks(edges: Edges, target: 0 | 1): Promise<readon
       if (state === undefined || state.trim() === '-1' || state.trim() === String(target)) continue;
       const name = (await quietly(edges.files.text(`${directory}/comm`)))?.trim() ?? '?';
       const stack = (await quietly(edges.files.text(`${directory}/stack`))) ?? '';
-      blockers.push({ pid: Number(pid), tid: Number(tid), name, stack: functionsOf(stack) });
+      blockers.push({ pid: Number(pid), tid: Number(tid), name: name.slice(0, 64), stack: functionsOf(stack) });
       if (blockers.length === MAX_BLOCKERS) return blockers;
     }
   }
@@ -41,8 +33,9 @@ async function quietly(text: Promise<string | undefined>): Promise<string | unde
   }
 }
 
-function functionsOf(stack: string): readonly string[] {
-  return stack.split('\n').flatMap((line) => /^\[<\w+>\] ([^+\s]+)/.exec(line)?.[1] ?? []);
+function functionsOf(stack: string): string[] {
+  const names = stack.split('\n').flatMap((line) => /^\[<\w+>\] ([^+\s]{1,512})/.exec(line)?.[1] ?? []);
+  return names.slice(0, 64);
 }
 
 /** One line for people: `sshd (812: do_wait < kernel_wait4), …`. */

@@ -20,7 +20,6 @@ export async function readFacts(edges: Edges): Promise<HostFacts> {
   const { machine, files } = edges;
   const os = (await files.text('/etc/os-release')) ?? '';
   const stat = (await files.text('/proc/stat', 4_000_000)) ?? '';
-  const cpu = (await files.text('/proc/cpuinfo', 16_000_000)) ?? '';
   const booted = Number(/^btime (\d+)$/m.exec(stat)?.[1] ?? Number.NaN);
   const facts: HostFacts = {
     hostname: machine.hostname().slice(0, 253),
@@ -35,12 +34,18 @@ export async function readFacts(edges: Edges): Promise<HostFacts> {
     bootedAt: new Date(Number.isFinite(booted) ? booted * 1000 : edges.clock.now()).toISOString(),
     agentVersion: AGENT_VERSION,
     hardwareFlaws: await readFlaws(edges),
-    microcode: /^microcode\s*: (\S+)$/m.exec(cpu)?.[1] ?? null,
+    microcode: await readMicrocode(edges),
   };
   return HostFacts.parse(facts);
 }
 
-async function readFlaws(edges: Edges): Promise<HostFacts['hardwareFlaws']> {
+/** Revision of the processor's microcode, as /proc/cpuinfo has it; `null` where it does not tell. */
+export async function readMicrocode(edges: Edges): Promise<string | null> {
+  const cpu = (await edges.files.text('/proc/cpuinfo', 16_000_000)) ?? '';
+  return /^microcode\s*: (\S{1,32})$/m.exec(cpu)?.[1] ?? null;
+}
+
+export async function readFlaws(edges: Edges): Promise<HostFacts['hardwareFlaws']> {
   const flaws: HostFacts['hardwareFlaws'] = [];
   for (const name of (await edges.files.names(FLAWS)) ?? []) {
     const state = (await edges.files.text(`${FLAWS}/${name}`))?.trim().slice(0, 300);

@@ -4,7 +4,7 @@ import type { Edges } from '../edges/edges.ts';
 import { paths } from '../edges/paths.ts';
 import { AgentError, diskFull } from '../error.ts';
 import { LIVEPATCH_DIRECTORY } from './livepatch.ts';
-import { linesSince, uptime } from './log.ts';
+import { lastLogTime, linesSince } from './log.ts';
 
 const INSMOD = '/sbin/insmod';
 const RMMOD = '/sbin/rmmod';
@@ -27,10 +27,10 @@ export async function stageModule(
   edges: Edges,
   verified: { modulePath: string; sha256: string },
 ): Promise<StagedModule> {
-  const path = `${paths.runtime}/load-${randomBytes(8).toString('hex')}.ko`;
+  const path = `${paths.loaderRuntime}/load-${randomBytes(8).toString('hex')}.ko`;
   const discard = (): Promise<void> => edges.files.remove(path);
   try {
-    await edges.files.directory(paths.runtime, 0o700);
+    await edges.files.directory(paths.loaderRuntime, 0o750);
     const source = await edges.files.bytes(verified.modulePath, MAX_MODULE);
     await edges.files.writePrivate(path, source ?? new Uint8Array());
     const bytes = await edges.files.bytes(path, MAX_MODULE);
@@ -47,13 +47,13 @@ export async function stageModule(
     return { path, bytes, discard };
   } catch (error) {
     await discard();
-    throw diskFull(error, paths.runtime) ?? error;
+    throw diskFull(error, paths.loaderRuntime) ?? error;
   }
 }
 
 /** Hands the module to the kernel. Throws `load-refused` with the kernel's own words. */
 export async function insertModule(edges: Edges, staged: StagedModule, module: string): Promise<void> {
-  const before = await uptime(edges);
+  const before = await lastLogTime(edges);
   const result = await tool(edges, INSMOD, [edges.files.real(staged.path)]);
   if (result === undefined) return;
   const kernelLog = await linesSince(edges, before);

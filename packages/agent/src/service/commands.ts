@@ -1,88 +1,97 @@
-import { advance } from '../agent/advance.ts';
-import { type CheckResult, check } from '../agent/check.ts';
-import type { Agent } from '../agent/context.ts';
-import { resume, revert } from '../agent/revert.ts';
 import { AgentError } from '../error.ts';
-import type { Command, CommandResult } from './orders.ts';
+import { advance } from '../loader/advance.ts';
+import { type Considered, consider } from '../loader/consider.ts';
+import type { Loader } from '../loader/context.ts';
+import { hold, previousSerial, resume, revert } from '../loader/revert.ts';
+import type { CommandResult, LoaderOrder } from './orders.ts';
 import { sleep } from './sleep.ts';
 
-const CHECK_TIMEOUT_MS = 15 * 60_000;
+const CONSIDER_TIMEOUT_MS = 5 * 60_000;
 
 export interface Actor {
-  readonly agent: Agent;
+  readonly loader: Loader;
   /** Everything that acts goes through here, one after the other. */
   readonly queue: <T>(work: () => Promise<T>) => Promise<T>;
   /** Called after whatever may have changed something. */
   changed(): void;
-  /** Ends the network part of a check under way. */
-  interrupt(): void;
-  /** Signal of the check that is about to begin. */
-  checkSignal(): AbortSignal;
 }
 
-export function createActor(agent: Agent, queue: Actor['queue'], stop: AbortSignal, changed: () => void): Actor {
-  let current = new AbortController();
-  return {
-    agent,
-    queue,
-    changed,
-    interrupt() {
-      current.abort();
-      current = new AbortController();
-    },
-    checkSignal: () => AbortSignal.any([stop, current.signal, AbortSignal.timeout(CHECK_TIMEOUT_MS)]),
-  };
-}
-
-export async function runCheck(actor: Actor): Promise<CheckResult> {
-  try {
-    return await actor.queue(() => check(actor.agent, actor.checkSignal()));
-  } finally {
-    actor.changed();
-  }
-}
+type Tell = (text: string) => void;
 
 /** Does what was asked and follows it to its outcome. `tell` hears how it goes. */
-export async function perform(
-  actor: Actor,
-  command: Command,
-  stop: AbortSignal,
-  tell: (text: string) => void,
-): Promise<CommandResult> {
-  switch (command.command) {
-    case 'check': {
-      const result = await runCheck(actor);
-      // A check that finds a transition under way tells how that ends.
-      if (result.action !== 'none' || result.reason === 'busy') await follow(actor, stop, tell);
-      else if (actor.agent.store.journal.current?.phase === 'transition') await follow(actor, stop, tell);
-      return outcome(actor.agent, result);
+export async function perform(actor: Actor, order: LoaderOrder, stop: AbortSignal, tell: Tell): Promise<CommandResult> {
+  const { loader } = actor;
+  switch (order.command) {
+    case 'consider': {
+      // First what the kernel shows: a livepatch that someone took out is not there to be compared with the policy.
+      await actor.queue(() => advance(loader));
+      const result = await look(actor, { fetched: order.fetched }, stop);
+      // A look that finds a transition under way tells how that ends.
+      const moving = loader.store.journal.current?.phase === 'transition';
+      const begun = result.action === 'load' || result.action === 'revert';
+      if (order.follow && (begun || result.reason === 'busy' || moving)) await follow(actor, stop, tell);
+      return outcome(loader, result);
     }
+    case 'apply':
+      return await apply(actor, order.serial, order.fetched, stop, tell);
     case 'revert': {
-      actor.interrupt();
-      const { serial } = await actor.queue(() => revert(actor.agent, command.untilNewer)).finally(actor.changed);
+      if (order.to === 'previous') {
+        const serial = order.fetched[0] ?? previousSerial(loader);
+        return await apply(actor, serial, order.fetched, stop, tell);
+      }
+      const { serial } = await actor.queue(() => revert(loader, order.untilNewer)).finally(actor.changed);
       await follow(actor, stop, tell);
-      const { journal } = actor.agent.store;
-      return { action: 'revert', reason: null, chosen: null, state: journal.current?.phase ?? 'idle', serial };
+      return { ...outcome(loader, { action: 'revert', reason: null, chosen: null, serial }), serial };
     }
+    case 'hold':
+      await actor.queue(() => hold(loader, order.until, order.reason)).finally(actor.changed);
+      return outcome(loader, { action: 'hold', reason: null, chosen: null, serial: null });
     case 'resume':
-      await actor.queue(() => resume(actor.agent)).finally(actor.changed);
-      return outcome(actor.agent, { action: 'none', reason: null, chosen: null }, 'resume');
+      await actor.queue(() => resume(loader)).finally(actor.changed);
+      return outcome(loader, { action: 'resume', reason: null, chosen: null, serial: null });
   }
 }
 
-function outcome(agent: Agent, result: CheckResult, action: CommandResult['action'] = result.action): CommandResult {
-  const { current } = agent.store.journal;
-  const { reason, chosen } = result;
-  return { action, reason, chosen, state: current?.phase ?? 'idle', serial: current?.serial ?? null };
+function look(actor: Actor, what: Parameters<typeof consider>[1], stop: AbortSignal): Promise<Considered> {
+  const signal = AbortSignal.any([stop, AbortSignal.timeout(CONSIDER_TIMEOUT_MS)]);
+  return actor.queue(() => consider(actor.loader, what, signal)).finally(actor.changed);
 }
 
-/** Follows what is in flight until it rests. Throws `transition-stuck` (the agent goes on waiting) and what made it fail. */
-export async function follow(actor: Actor, stop: AbortSignal, tell: (text: string) => void): Promise<void> {
-  const { agent } = actor;
+/** A serial that was asked for by number is held: the policy would replace it at its next look. */
+async function apply(
+  actor: Actor,
+  serial: number | null,
+  fetched: readonly number[],
+  stop: AbortSignal,
+  tell: Tell,
+): Promise<CommandResult> {
+  const { loader } = actor;
+  const result = await look(actor, { order: { serial }, fetched }, stop);
+  if (serial !== null && result.action !== 'fetch' && (result.action === 'load' || result.reason === 'up-to-date')) {
+    const reason = `serial ${serial} was asked for by hand`;
+    await actor.queue(() => hold(loader, null, reason)).finally(actor.changed);
+  }
+  if (result.action === 'load') await follow(actor, stop, tell);
+  return outcome(loader, result);
+}
+
+function outcome(
+  loader: Loader,
+  result: Omit<Considered, 'action'> & { action: CommandResult['action'] },
+): CommandResult {
+  const { current } = loader.store.journal;
+  const { action, reason, chosen } = result;
+  const serial = action === 'fetch' ? result.serial : (current?.serial ?? null);
+  return { action, reason, chosen, state: current?.phase ?? 'idle', serial };
+}
+
+/** Follows what is in flight until it rests. Throws `transition-stuck` (the loader goes on waiting) and what made it fail. */
+export async function follow(actor: Actor, stop: AbortSignal, tell: Tell): Promise<void> {
+  const { loader } = actor;
   let told = '';
   while (!stop.aborted) {
-    const wait = await actor.queue(() => advance(agent));
-    const { current } = agent.store.journal;
+    const wait = await actor.queue(() => advance(loader));
+    const { current, events } = loader.store.journal;
     actor.changed();
     if (current === null || current.phase === 'soak' || current.phase === 'good') return;
     if (current.phase === 'failed') {
@@ -91,14 +100,14 @@ export async function follow(actor: Actor, stop: AbortSignal, tell: (text: strin
       throw new AgentError(known, message, { hint: 'it is quarantined on this host; kmend-agent resume lifts that' });
     }
     if (current.stuck) {
-      const message = agent.store.journal.events.findLast((it) => it.code === 'transition-stuck')?.message;
+      const message = events.findLast((it) => it.code === 'transition-stuck')?.message;
       throw new AgentError('transition-stuck', message ?? `the transition of ${current.module} takes long`, {
         hint: 'the agent goes on waiting and never forces it; end or restart the tasks named, or kmend-agent revert',
       });
     }
     if (told !== current.phase) tell(`${current.module}: ${current.phase}`);
     told = current.phase;
-    await sleep(agent.edges.clock, wait ?? 0, stop);
+    await sleep(loader.edges.clock, wait ?? 0, stop);
   }
   throw new AgentError('interrupted', 'interrupted before the outcome was known; the next command goes on from there');
 }

@@ -3,9 +3,8 @@ import { createConnection, createServer, type Server, type Socket } from 'node:n
 import { createInterface } from 'node:readline';
 import { errorCode, errorText, KmendError } from '@kmend/base';
 import { z } from 'zod';
-import { paths } from '../edges/paths.ts';
 import { AgentError } from '../error.ts';
-import { Command, CommandResult } from './orders.ts';
+import { CommandResult, type LoaderOrder } from './orders.ts';
 
 /** One JSON document a line, from the service: any number of `told`, then one of the others. */
 const Line = z.union([
@@ -17,33 +16,41 @@ type Line = z.infer<typeof Line>;
 
 const MAX_REQUEST = 4096;
 
-export type Handler = (command: Command, tell: (text: string) => void) => Promise<CommandResult>;
+export type Handler<Order> = (order: Order, tell: (text: string) => void) => Promise<CommandResult>;
+
+/** Where a server listens: a path of its own (0600), or a socket that systemd passed on (sd_listen_fds(3)). */
+export type Place = { readonly path: string } | { readonly fd: number };
 
 /**
- * Serves commands on a unix socket that only root can reach (0600, in a directory of 0700). The caller holds the lock,
- * so a socket that is there already belongs to nobody.
+ * Takes orders of one kind on a unix socket. Who may reach it is the socket's mode: that is all the authority an order has, so each
+ * socket takes only the orders that its users may give.
  */
-export async function serveControl(handler: Handler, path: string = paths.socket): Promise<Server> {
-  await rm(path, { force: true });
-  const server = createServer((socket) => void converse(socket, handler));
+export async function serveControl<Order>(
+  schema: z.ZodType<Order>,
+  handler: Handler<Order>,
+  place: Place,
+): Promise<Server> {
+  // Whoever serves holds a lock, so a socket that is there already belongs to nobody.
+  if ('path' in place) await rm(place.path, { force: true });
+  const server = createServer((socket) => void converse(socket, schema, handler));
   server.maxConnections = 16;
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(path, resolve);
+    server.listen('path' in place ? place.path : { fd: place.fd }, resolve);
   });
-  await chmod(path, 0o600);
+  if ('path' in place) await chmod(place.path, 0o600);
   return server;
 }
 
-async function converse(socket: Socket, handler: Handler): Promise<void> {
+async function converse<Order>(socket: Socket, schema: z.ZodType<Order>, handler: Handler<Order>): Promise<void> {
   // Who asked may leave; what was asked is done all the same.
   socket.on('error', () => {});
   const say = (line: Line): void => {
     if (socket.writable) socket.write(`${JSON.stringify(line)}\n`);
   };
   try {
-    const command = Command.parse(JSON.parse(await firstLine(socket)));
-    say({ result: await handler(command, (told) => say({ told })) });
+    const order = schema.parse(JSON.parse(await firstLine(socket)));
+    say({ result: await handler(order, (told) => say({ told })) });
   } catch (error) {
     const hint = error instanceof KmendError ? error.hint : undefined;
     const code = errorCode(error) ?? 'internal';
@@ -64,7 +71,7 @@ function firstLine(socket: Socket): Promise<string> {
         resolve(text.slice(0, end));
       } else if (text.length > MAX_REQUEST) socket.destroy();
     });
-    socket.once('close', () => reject(new Error('no command came')));
+    socket.once('close', () => reject(new Error('no order came')));
   });
 }
 
@@ -73,17 +80,17 @@ export class ServiceError extends KmendError {}
 
 /** Asks the running service; `undefined` where none is running. */
 export async function askService(
-  command: Command,
+  path: string,
+  order: LoaderOrder,
   tell: (text: string) => void,
   signal: AbortSignal,
-  path: string = paths.socket,
 ): Promise<CommandResult | undefined> {
   const socket = await connect(path);
   if (socket === undefined) return undefined;
   const leave = (): void => void socket.destroy();
   signal.addEventListener('abort', leave, { once: true });
   try {
-    socket.write(`${JSON.stringify(command)}\n`);
+    socket.write(`${JSON.stringify(order)}\n`);
     for await (const text of createInterface({ input: socket })) {
       const line = Line.parse(JSON.parse(text));
       if ('told' in line) tell(line.told);
@@ -98,7 +105,7 @@ export async function askService(
     socket.destroy();
   }
   throw new AgentError('interrupted', 'the service went away before it answered', {
-    hint: 'journalctl -u kmend-agent says why',
+    hint: 'journalctl -u kmend-agent -u kmend-loader says why',
   });
 }
 

@@ -7,7 +7,7 @@ export interface Lock {
 }
 
 /**
- * The right to act on this host: whoever holds it may load, revert and write the journal. Node has no flock(2), so a
+ * The right to act on this host (or, with another path, to be the one fetcher): whoever holds it may load, revert and write the journal. Node has no flock(2), so a
  * small child of util-linux's flock(1) holds it for as long as its input is open; when this process dies, however it
  * dies, the kernel closes the pipe and the lock is free. Throws `busy`.
  */
@@ -40,10 +40,14 @@ export function takeLock(path: string = paths.lock): Promise<Lock> {
 }
 
 /** Waits for the lock, for a command that finds another one at work. */
-export async function waitForLock(sleep: (ms: number) => Promise<void>, tries: number): Promise<Lock> {
+export async function waitForLock(
+  sleep: (ms: number) => Promise<void>,
+  tries: number,
+  path: string = paths.lock,
+): Promise<Lock> {
   for (let left = tries; ; left -= 1) {
     try {
-      return await takeLock();
+      return await takeLock(path);
     } catch (error) {
       if (left <= 1 || !(error instanceof AgentError)) throw error;
       await sleep(500);

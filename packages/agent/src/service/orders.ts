@@ -1,15 +1,38 @@
+import { Serial, Timestamp } from '@kmend/protocol';
 import { z } from 'zod';
 
-/** What a person can ask of the one actor, over the socket or in their own process. */
-export const Command = z.discriminatedUnion('command', [
-  z.object({ command: z.literal('check') }),
-  z.object({ command: z.literal('revert'), untilNewer: z.boolean() }),
-  z.object({ command: z.literal('resume') }),
+/** What the fetcher may ask of the loader: to look at what it brought, and act by the signed policy alone. */
+export const ConsiderOrder = z.strictObject({
+  command: z.literal('consider'),
+  /** Serials that were just fetched, or could not be. */
+  fetched: z.array(Serial).max(8).readonly(),
+  /** Wait for the outcome of what is begun. */
+  follow: z.boolean(),
+});
+export type ConsiderOrder = z.infer<typeof ConsiderOrder>;
+
+/** What root may order besides. */
+export const LoaderOrder = z.discriminatedUnion('command', [
+  ConsiderOrder,
+  z.strictObject({
+    command: z.literal('apply'),
+    /** `null`: what the policy wants; else this one, which is then held. */
+    serial: Serial.nullable(),
+    fetched: z.array(Serial).max(8).readonly(),
+  }),
+  z.strictObject({
+    command: z.literal('revert'),
+    to: z.enum(['none', 'previous']),
+    untilNewer: z.boolean(),
+    fetched: z.array(Serial).max(8).readonly(),
+  }),
+  z.strictObject({ command: z.literal('hold'), until: Timestamp.nullable(), reason: z.string().max(500) }),
+  z.strictObject({ command: z.literal('resume') }),
 ]);
-export type Command = z.infer<typeof Command>;
+export type LoaderOrder = z.infer<typeof LoaderOrder>;
 
 export const CommandResult = z.object({
-  action: z.enum(['none', 'load', 'revert', 'resume']),
+  action: z.enum(['none', 'load', 'revert', 'fetch', 'hold', 'resume']),
   reason: z.string().nullable(),
   chosen: z.int().nullable(),
   /** State of the livepatch afterwards. */

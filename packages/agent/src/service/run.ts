@@ -1,82 +1,110 @@
-import { advance } from '../agent/advance.ts';
-import { reconcileBoot } from '../agent/boot.ts';
-import type { Agent } from '../agent/context.ts';
+import type { Server } from 'node:net';
+import { advance } from '../loader/advance.ts';
+import { reconcileBoot } from '../loader/boot.ts';
+import type { Loader } from '../loader/context.ts';
 import { errorData } from '../log.ts';
-import { type Actor, createActor, perform, runCheck } from './commands.ts';
-import { serveControl } from './control.ts';
-import { reportLoop } from './reporter.ts';
+import { type Actor, perform } from './commands.ts';
+import { type Place, serveControl } from './control.ts';
+import { ConsiderOrder, LoaderOrder } from './orders.ts';
 import { createBell, createQueue, sleep } from './sleep.ts';
 
-/** Most of the first wait, so that hosts that came up together do not ask together. */
-const FIRST_CHECK_MS = 20_000;
 /** How often to look at what is in flight while an attempt to go on with it fails. */
 const TROUBLE_MS = 10_000;
-const REST_MS = 3_600_000;
+/** How long the loader stays although nothing is in flight and nobody asks. */
+const LINGER_MS = 5_000;
 
-/** Milliseconds to the next check: the interval, give or take a fifth. */
-export function jittered(seconds: number, random: number): number {
-  return Math.round(seconds * 1000 * (0.8 + 0.4 * random));
+export interface Places {
+  /** Takes every order; root alone reaches it. */
+  readonly orders: Place;
+  /** Takes `consider` alone; the fetcher reaches it. */
+  readonly consider: Place;
 }
 
 /**
- * The service: checks, what is in flight, reports and commands, until `stop`. The caller holds the lock. `ready` is
- * called once commands are taken.
+ * The loader's service: takes orders and follows what is in flight. Ends when nothing is and nobody asks any more (systemd
+ * holds the sockets and starts it again), or with `stop`. The caller holds the lock.
  */
-export async function runService(agent: Agent, stop: AbortSignal, ready: () => Promise<void>): Promise<void> {
+export async function runLoader(loader: Loader, places: Places, stop: AbortSignal): Promise<void> {
   const bell = createBell();
-  const actor = createActor(agent, createQueue(), stop, () => bell.ring());
-  await actor.queue(() => reconcileBoot(agent));
-  const control = await serveControl((command, tell) => perform(actor, command, stop, tell));
+  const busy = createGauge(() => bell.ring());
+  const actor: Actor = { loader, queue: createQueue(), changed: () => bell.ring() };
+  await actor.queue(() => reconcileBoot(loader));
+  const serve = <Order extends LoaderOrder>(schema: Parameters<typeof serveControl<Order>>[0], place: Place) =>
+    serveControl(schema, (order, tell) => busy.during(() => perform(actor, order, stop, tell)), place);
+  const servers: Server[] = [await serve(LoaderOrder, places.orders), await serve(ConsiderOrder, places.consider)];
+  loader.log('info', 'ready', { kernel: loader.edges.machine.release() });
   try {
-    await ready();
-    agent.log('info', 'watching', { host: agent.identity.hostId, kernel: agent.edges.machine.release() });
-    await Promise.all([
-      checkLoop(actor, stop),
-      advanceLoop(actor, stop, () => bell.signal()),
-      reportLoop(agent, stop, () => bell.signal()),
-    ]);
+    await advanceUntilRest(actor, stop, () => bell.signal(), busy);
   } finally {
-    control.close();
+    for (const server of servers) server.close();
   }
 }
 
-async function checkLoop(actor: Actor, stop: AbortSignal): Promise<void> {
-  const { agent } = actor;
-  const { clock } = agent.edges;
-  const interval = (): number => agent.config.checkIntervalSeconds ?? agent.observed.value.intervalSeconds;
-  await sleep(clock, agent.edges.random() * Math.min(FIRST_CHECK_MS, interval() * 1000), stop);
-  let trouble = '';
-  while (!stop.aborted) {
+/** Orders under way. */
+interface Gauge {
+  readonly idle: boolean;
+  during<T>(work: () => Promise<T>): Promise<T>;
+}
+
+function createGauge(changed: () => void): Gauge {
+  let count = 0;
+  return {
+    get idle() {
+      return count === 0;
+    },
+    async during(work) {
+      count += 1;
+      try {
+        return await work();
+      } finally {
+        count -= 1;
+        changed();
+      }
+    },
+  };
+}
+
+/** Has what happened while nobody waited reported: whoever gave an order reports its outcome himself. */
+function createTeller(loader: Loader): () => Promise<void> {
+  let told = loader.store.journal.events.at(-1)?.number;
+  return async () => {
+    const newest = loader.store.journal.events.at(-1)?.number;
+    if (newest === told) return;
+    told = newest;
+    const args = ['start', '--no-block', 'kmend-agent-report.service'];
     try {
-      const result = await runCheck(actor);
-      if (trouble !== '') agent.log('info', 'checks succeed again', { after: trouble });
-      trouble = '';
-      agent.log('debug', 'checked', { ...result });
+      await loader.edges.run('/bin/systemctl', args, { timeoutMs: 10_000 });
     } catch (error) {
-      if (stop.aborted) return;
-      const data = errorData(error);
-      // The same trouble at each check is said once.
-      agent.log(trouble === data['code'] ? 'debug' : 'warn', 'check failed', data);
-      trouble = String(data['code']);
+      // The next check reports it all the same.
+      loader.log('debug', 'the report was not started', errorData(error));
     }
-    await sleep(clock, jittered(interval(), agent.edges.random()), stop);
-  }
+  };
 }
 
-async function advanceLoop(actor: Actor, stop: AbortSignal, changed: () => AbortSignal): Promise<void> {
-  const { agent } = actor;
+async function advanceUntilRest(
+  { loader, queue }: Actor,
+  stop: AbortSignal,
+  changed: () => AbortSignal,
+  busy: Gauge,
+): Promise<void> {
+  const { clock } = loader.edges;
+  const tell = createTeller(loader);
+  let restSince = clock.monotonic();
   while (!stop.aborted) {
     const wake = changed();
     let wait: number | undefined;
-    const before = agent.store.journal;
     try {
-      wait = await actor.queue(() => advance(agent));
+      wait = await queue(() => advance(loader));
     } catch (error) {
-      agent.log('warn', 'cannot go on with what is in flight', errorData(error));
+      loader.log('warn', 'cannot go on with what is in flight', errorData(error));
       wait = TROUBLE_MS;
     }
-    if (agent.store.journal !== before) actor.changed();
-    // A check may put something new in flight meanwhile: a soak's long wait must not hold that up.
-    await sleep(agent.edges.clock, wait ?? REST_MS, AbortSignal.any([stop, wake]));
+    if (busy.idle) await tell();
+    const phase = loader.store.journal.current?.phase;
+    // What is good is watched by the fetcher: it has the loader look again when the kernel shows something else.
+    const resting = busy.idle && (wait === undefined || phase === 'good');
+    if (!resting) restSince = clock.monotonic();
+    else if (clock.monotonic() - restSince >= LINGER_MS) return;
+    await sleep(clock, resting ? LINGER_MS : (wait ?? LINGER_MS), AbortSignal.any([stop, wake]));
   }
 }

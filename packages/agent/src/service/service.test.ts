@@ -1,22 +1,18 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { mkdtemp, rm, stat } from 'node:fs/promises';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { Report } from '@kmend/protocol';
+import { systemClock } from '@kmend/base/node';
 import { AgentError } from '../error.ts';
-import { reportContent, sendReport } from '../server/report.ts';
 import { code } from '../testing/errors.ts';
-import { makeHost, never } from '../testing/host.ts';
-import { createActor, perform } from './commands.ts';
+import { makeHost, never, type TestHost } from '../testing/host.ts';
+import { type Actor, perform } from './commands.ts';
 import { askService, serveControl } from './control.ts';
 import { takeLock } from './lock.ts';
-import type { CommandResult } from './orders.ts';
-import { retryMs } from './reporter.ts';
-import { jittered } from './run.ts';
+import { type CommandResult, ConsiderOrder } from './orders.ts';
+import { runLoader } from './run.ts';
 import { createQueue } from './sleep.ts';
 
 async function directory(t: { after(work: () => Promise<void>): void }): Promise<string> {
@@ -52,32 +48,48 @@ test('one actor at a time; a lock dies with its holder', async (t) => {
   await again();
 });
 
-test('commands over the socket: progress, result, errors with code and hint, nobody there', async (t) => {
+const LOOK = { command: 'consider', fetched: [], follow: true } as const;
+
+test('orders over a socket: progress, result, errors with code and hint, nobody there, orders of another kind', async (t) => {
   const path = join(await directory(t), 'control.sock');
-  assert.equal(await askService({ command: 'check' }, () => {}, never, path), undefined);
+  assert.equal(await askService(path, LOOK, () => {}, never), undefined);
   const result: CommandResult = { action: 'load', reason: null, chosen: 1, state: 'soak', serial: 1 };
-  const server = await serveControl(async (command, tell) => {
-    if (command.command === 'resume') throw new AgentError('disk-full', 'full', { hint: 'free some' });
+  const handler = async (order: ConsiderOrder, tell: (text: string) => void): Promise<CommandResult> => {
+    if (order.fetched.length > 0) throw new AgentError('disk-full', 'full', { hint: 'free some' });
     tell('half way');
     return result;
-  }, path);
+  };
+  const server = await serveControl(ConsiderOrder, handler, { path });
   t.after(() => void server.close());
   assert.equal((await stat(path)).mode & 0o777, 0o600);
   const told: string[] = [];
-  assert.deepEqual(await askService({ command: 'check' }, (text) => told.push(text), never, path), result);
+  assert.deepEqual(await askService(path, LOOK, (text) => told.push(text), never), result);
   assert.deepEqual(told, ['half way']);
   const hint = { code: 'disk-full', message: 'full', hint: 'free some' };
   await assert.rejects(
-    askService({ command: 'resume' }, () => {}, never, path),
+    askService(path, { ...LOOK, fetched: [1] }, () => {}, never),
     hint,
   );
+  // The fetcher's socket takes no order of a person, whoever sends it.
+  for (const order of [
+    { command: 'revert', to: 'none', untilNewer: false, fetched: [] },
+    { command: 'apply', serial: 1, fetched: [] },
+    { command: 'hold', until: null, reason: 'x' },
+    { command: 'resume' },
+  ] as const) {
+    await assert.rejects(askService(path, order, () => {}, never));
+  }
 });
 
-test('check follows a load to its outcome; a stuck one is an error that forces nothing', async (t) => {
+function actorOf(host: TestHost): Actor {
+  return { loader: host.loader, queue: createQueue(), changed: () => {} };
+}
+
+test('a look follows a load to its outcome; a stuck one is an error that forces nothing', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(1);
-  const actor = createActor(host.agent, createQueue(), never, () => {});
-  assert.deepEqual(await perform(actor, { command: 'check' }, never, () => {}), {
+  const actor = actorOf(host);
+  assert.deepEqual(await perform(actor, LOOK, never, () => {}), {
     action: 'load',
     reason: null,
     chosen: 1,
@@ -87,53 +99,63 @@ test('check follows a load to its outcome; a stuck one is an error that forces n
   host.kernel.blocked = true;
   host.repository.choose(2);
   await assert.rejects(
-    perform(actor, { command: 'check' }, never, () => {}),
+    perform(actor, LOOK, never, () => {}),
     code('transition-stuck'),
   );
-  assert.equal(host.agent.store.journal.current?.phase, 'transition');
+  assert.equal(host.loader.store.journal.current?.phase, 'transition');
   assert.ok(!host.kernel.commands.some((it) => it.includes('force')));
   host.kernel.blocked = false;
-  const back = await perform(actor, { command: 'revert', untilNewer: false }, never, () => {});
+  const order = { command: 'revert', to: 'none', untilNewer: false, fetched: [] } as const;
+  const back = await perform(actor, order, never, () => {});
   assert.equal(back.action, 'revert');
 });
 
-test('a report carries the events once, counts up, and takes the channel the server gives', async (t) => {
+test('a livepatch that the fetcher has not brought is asked for, once', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(1);
-  const actor = createActor(host.agent, createQueue(), never, () => {});
-  await perform(actor, { command: 'check' }, never, () => {});
-  const seen: Report[] = [];
-  let status = 503;
-  const server = createServer(async (request, response) => {
-    assert.equal(request.headers.authorization, 'Bearer secret');
-    seen.push(Report.parse(JSON.parse(Buffer.concat(await request.toArray()).toString())));
-    response.writeHead(status).end(JSON.stringify({ nextReportSeconds: 86_400, channel: 'early' }));
-  }).listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  t.after(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const agent = { ...host.agent, config: { ...host.agent.config, server: url }, edges: { ...host.agent.edges, fetch } };
-  await assert.rejects(sendReport(agent, await reportContent(agent), never));
-  status = 200;
-  assert.equal(await sendReport(agent, await reportContent(agent), never), 86_400);
-  assert.deepEqual(
-    seen.map((it) => it.sequence),
-    [1, 2],
+  host.repository.missing.add(1);
+  const actor = actorOf(host);
+  const wanted = await perform(actor, LOOK, never, () => {});
+  assert.deepEqual([wanted.action, wanted.serial], ['fetch', 1]);
+  await assert.rejects(
+    perform(actor, { ...LOOK, fetched: [1] }, never, () => {}),
+    code('not-found'),
   );
-  assert.deepEqual(
-    seen[1]?.events.map((it) => it.code),
-    ['load-started', 'loaded', 'transition-complete', 'replaced'],
-  );
-  assert.equal(seen[1]?.effectiveSerial, 1);
-  assert.equal(seen[1]?.facts.microcode, '0xf0');
-  assert.deepEqual((await reportContent(agent)).events, []);
-  assert.equal(agent.identity.channel, 'early');
+  host.repository.missing.clear();
+  assert.equal((await perform(actor, { ...LOOK, fetched: [1] }, never, () => {})).action, 'load');
 });
 
-test('intervals are jittered, retries back off to an hour', () => {
-  assert.deepEqual([jittered(100, 0), jittered(100, 0.5), jittered(100, 1)], [80_000, 100_000, 120_000]);
-  assert.deepEqual([retryMs(1, 0), retryMs(1, 1), retryMs(5, 1), retryMs(99, 1)], [2_500, 5_000, 80_000, 3_600_000]);
+test('apply --serial loads that one and stays with it; revert --previous goes back; resume lets the policy in again', async (t) => {
+  const host = await makeHost(t);
+  const actor = actorOf(host);
+  const say = (): void => {};
+  host.repository.choose(2);
+  await perform(actor, { command: 'apply', serial: 1, fetched: [] }, never, say);
+  assert.equal(host.loader.store.journal.current?.serial, 1);
+  assert.equal((await perform(actor, LOOK, never, say)).reason, 'held');
+  await perform(actor, { command: 'apply', serial: 2, fetched: [] }, never, say);
+  assert.equal(host.loader.store.journal.current?.serial, 2);
+  const back = { command: 'revert', to: 'previous', untilNewer: false, fetched: [] } as const;
+  assert.deepEqual((await perform(actor, back, never, say)).serial, 1);
+  await assert.rejects(perform(actor, back, never, say), code('nothing-older'));
+  assert.equal((await perform(actor, LOOK, never, say)).reason, 'held');
+  await perform(actor, { command: 'resume' }, never, say);
+  assert.equal((await perform(actor, LOOK, never, say)).serial, 2);
+});
+
+test('the loader leaves when nothing is in flight and nobody asks, and its sockets take only their own orders', async (t) => {
+  const host = await makeHost(t, { soakSeconds: 0 });
+  host.repository.choose(1);
+  const place = await directory(t);
+  const places = { orders: { path: join(place, 'a') }, consider: { path: join(place, 'b') } };
+  const loader = { ...host.loader, edges: { ...host.loader.edges, clock: systemClock } };
+  const running = runLoader(loader, places, never);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  const result = await askService(places.consider.path, LOOK, () => {}, never);
+  assert.equal(result?.action, 'load');
+  await assert.rejects(askService(places.consider.path, { command: 'resume' }, () => {}, never));
+  assert.equal((await askService(places.orders.path, { command: 'resume' }, () => {}, never))?.action, 'resume');
+  await running;
+  assert.equal(host.loader.store.journal.current?.phase, 'good');
+  assert.equal(await askService(places.orders.path, LOOK, () => {}, never), undefined);
 });

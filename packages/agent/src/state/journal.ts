@@ -27,7 +27,7 @@ export const Attempt = z.object({
   phase: Phase,
   /** Boot in which it began; a load never outlives its boot. */
   bootId: z.uuid(),
-  origin: z.enum(['check', 'boot', 'adopted']),
+  origin: z.enum(['check', 'order', 'boot', 'adopted']),
   began: Timestamp,
   /** When `phase` was entered. */
   since: Timestamp,
@@ -35,6 +35,8 @@ export const Attempt = z.object({
   sinceUptime: z.number().min(0),
   /** SHA-256 of the very file handed to the kernel; `null` where the agent found the module loaded already. */
   sha256: Sha256.nullable(),
+  /** Time of the last kernel log line before it, in seconds of the log's own clock: what complains later may be its doing. */
+  logFrom: z.number().min(0),
   /** The transition was reported as stuck; once each. */
   stuck: z.boolean(),
   /** This boot was being shut down in good order: the next boot must not call it a crash. */
@@ -56,27 +58,55 @@ export const Quarantined = z.object({
 });
 export type Quarantined = z.infer<typeof Quarantined>;
 
-/** Set by `revert`: nothing is loaded until `resume`, or (where a serial is named) until there is a newer one. */
-export const Hold = z.object({ buildId: BuildId, untilNewerThan: Serial.nullable(), at: Timestamp });
+/**
+ * A person's word that stands above the policy, for one kernel.
+ * - out: set by `revert`: nothing is loaded until `resume`, or (where a serial is named) until there is a newer one
+ * - stay: set by `hold` and `apply --serial`: what runs now goes on running, also over reboots
+ */
+export const Hold = z.object({
+  kind: z.enum(['out', 'stay']),
+  buildId: BuildId,
+  untilNewerThan: Serial.nullable(),
+  /** It ends by itself then; `null`: with `resume`. */
+  until: Timestamp.nullable(),
+  reason: z.string().max(500),
+  at: Timestamp,
+});
 export type Hold = z.infer<typeof Hold>;
 
-export const limits = { good: 8, quarantined: 100, known: 32, events: 200 } as const;
+/**
+ * A livepatch whose transition was taken back because it did not end: tried again later in the same boot (what holds a transition up
+ * ends with the boot). In seconds since boot: the wall clock may jump by years.
+ */
+export const Deferred = z.object({
+  buildId: BuildId,
+  serial: Serial,
+  bootId: z.uuid(),
+  tries: z.int().min(1),
+  untilUptime: z.number().min(0),
+});
+export type Deferred = z.infer<typeof Deferred>;
+
+/** `number` counts up for ever, so that whoever reports events knows which were sent. */
+export const JournalEvent = HostEvent.extend({ number: z.int().min(1) });
+export type JournalEvent = z.infer<typeof JournalEvent>;
+
+export const limits = { good: 24, goodOfKernel: 3, quarantined: 100, known: 32, events: 200 } as const;
 
 export const Journal = z.object({
   schema: z.literal('kmend.agent-journal/1'),
   current: Attempt.nullable(),
   /** What was in force when `current` began; still is where `current` fails or is taken back before it replaced it. */
   previous: Attempt.nullable(),
-  /** Last good livepatch of each kernel this host has run, newest last. */
+  /** The last good livepatches of each kernel this host has run, newest last: re-applied at boot, and what to fall back to. */
   good: z.array(Good).max(limits.good),
   quarantined: z.array(Quarantined).max(limits.quarantined),
   hold: Hold.nullable(),
+  deferred: Deferred.nullable(),
   /** Livepatches this host has met, to name what sysfs shows. */
   known: z.array(z.object(livepatchFields)).max(limits.known),
-  /** Not yet acknowledged by the server; the oldest fall off. */
-  events: z.array(HostEvent).max(limits.events),
-  /** Sequence number of the last report sent or tried. */
-  sequence: z.int().min(0),
+  /** What happened, newest last; the oldest fall off. */
+  events: z.array(JournalEvent).max(limits.events),
 });
 export type Journal = z.infer<typeof Journal>;
 
@@ -87,14 +117,16 @@ export const emptyJournal: Journal = {
   good: [],
   quarantined: [],
   hold: null,
+  deferred: null,
   known: [],
   events: [],
-  sequence: 0,
 };
 
-/** Adds an event; the oldest fall off, so that a host that cannot report does not fill its disk. */
+/** Adds an event; the oldest fall off, so that the journal never fills a disk. */
 export function withEvent(journal: Journal, event: HostEvent): Journal {
-  return { ...journal, events: [...journal.events, event].slice(-limits.events) };
+  const number = (journal.events.at(-1)?.number ?? 0) + 1;
+  const message = event.message.slice(0, 2000);
+  return { ...journal, events: [...journal.events, { ...event, message, number }].slice(-limits.events) };
 }
 
 export function serialOf(journal: Journal, buildId: string): (module: string) => number | null {
@@ -103,4 +135,18 @@ export function serialOf(journal: Journal, buildId: string): (module: string) =>
 
 export function isQuarantined(journal: Journal, buildId: string, serial: number): boolean {
   return journal.quarantined.some((it) => it.buildId === buildId && it.serial === serial);
+}
+
+/** The newest good livepatch of a kernel that is neither quarantined nor refused by `allowed`. */
+export function lastGood(journal: Journal, buildId: string, allowed: (serial: number) => boolean): Good | undefined {
+  return journal.good.findLast(
+    (it) => it.buildId === buildId && !isQuarantined(journal, buildId, it.serial) && allowed(it.serial),
+  );
+}
+
+/** Whether the hold of a person stands at this moment (`now`: milliseconds since 1970). */
+export function holdInForce(journal: Journal, buildId: string, now: number): Hold | null {
+  const { hold } = journal;
+  if (hold === null || hold.buildId !== buildId) return null;
+  return hold.until !== null && Date.parse(hold.until) <= now ? null : hold;
 }

@@ -14,6 +14,7 @@ const candidate = {
   bootId,
   origin: 'check',
   sha256: 'cd'.repeat(32),
+  logFrom: 12.5,
 } as const satisfies machine.Candidate;
 
 function attempt(phase: Phase, serial = 3): Attempt {
@@ -35,6 +36,8 @@ const transitions: Record<machine.TransitionName, (journal: Journal) => Journal>
   soaked: (journal) => machine.soaked(journal, now),
   reportStuck: (journal) => machine.reportStuck(journal, now, 'waiting for x'),
   fail: (journal) => machine.fail(journal, now, 'load-failed', 'gone', false),
+  timeOut: (journal) => machine.timeOut(journal, now, 'too long'),
+  indict: (journal) => machine.indict(journal, now, 'oops in f'),
   beginRevert: (journal) => machine.beginRevert(journal, now, null, 'asked for'),
   reverted: (journal) => machine.reverted(journal, now, false),
   markShutdown: machine.markShutdown,
@@ -52,6 +55,8 @@ const targets: Record<machine.TransitionName, machine.State | 'same'> = {
   soaked: 'good',
   reportStuck: 'same',
   fail: 'failed',
+  timeOut: 'reverting',
+  indict: 'reverting',
   beginRevert: 'reverting',
   reverted: 'idle',
   markShutdown: 'same',
@@ -63,9 +68,11 @@ for (const name of Object.keys(transitions) as machine.TransitionName[]) {
   test(`${name}: from every legal state to its target, from no other`, () => {
     for (const state of ['idle', ...Phase.options] as const) {
       const before = inState(state);
-      if ((machine.sources[name] as readonly string[]).includes(state)) {
+      if ((machine.transitions[name].from as readonly string[]).includes(state)) {
         const after = transitions[name](before);
         assert.equal(machine.stateOf(after), targets[name] === 'same' ? state : targets[name], state);
+        const to: readonly string[] = machine.transitions[name].to;
+        assert.ok(to.includes(targets[name]) || (targets[name] === 'idle' && to.includes('before')));
         assert.deepEqual(Journal.parse(after), after);
         assert.notEqual(after, before);
       } else {
@@ -115,8 +122,11 @@ test('an adopted livepatch never counts as good: its bytes were not compared', (
 
 test('resume lifts hold and quarantine, and leaves what is loaded alone', () => {
   const held = machine.hold(machine.fail(inState('loading'), now, 'load-refused', 'no', false), {
+    kind: 'out',
     buildId: candidate.buildId,
     untilNewerThan: null,
+    until: null,
+    reason: 'x',
     at: now.at,
   });
   const resumed = machine.resume(held, now);
@@ -136,4 +146,41 @@ test('lists are bounded however long the host lives', () => {
   assert.equal(journal.quarantined.length, limits.quarantined);
   assert.equal(journal.known.length, limits.known);
   Journal.parse(journal);
+});
+
+test('a transition that did not end is put off, longer each time, in this boot only', () => {
+  let journal = inState('transition');
+  const waits: number[] = [];
+  for (let tries = 1; tries <= 7; tries += 1) {
+    journal = machine.timeOut({ ...journal, current: attempt('transition') }, now, 'too long');
+    assert.equal(journal.deferred?.tries, tries);
+    waits.push((journal.deferred?.untilUptime ?? 0) - now.uptime);
+  }
+  assert.deepEqual(waits, [900, 1800, 3600, 7200, 14_400, 21_600, 21_600]);
+  assert.deepEqual(journal.quarantined, []);
+  const other = { ...attempt('transition'), bootId: '00000000-0000-4000-8000-000000000000' };
+  assert.equal(machine.timeOut({ ...journal, current: other }, now, 'x').deferred?.tries, 1);
+});
+
+test('a few good livepatches of each kernel are kept to fall back to, never a withdrawn one', () => {
+  let journal = emptyJournal;
+  for (let serial = 1; serial <= 5; serial += 1)
+    journal = machine.soaked({ ...journal, current: attempt('soak', serial) }, now);
+  assert.deepEqual(
+    journal.good.map((it) => it.serial),
+    [3, 4, 5],
+  );
+  const left = machine.forget(journal, candidate.buildId, new Set([5]));
+  assert.deepEqual(
+    left.good.map((it) => it.serial),
+    [3, 4],
+  );
+  assert.equal(machine.forget(left, candidate.buildId, new Set([5])), left);
+});
+
+test('events are numbered for ever, so that whoever reports them knows which were sent', () => {
+  let journal = emptyJournal;
+  for (let count = 0; count < limits.events + 5; count += 1) journal = machine.resume(journal, now);
+  assert.equal(journal.events.length, limits.events);
+  assert.equal(journal.events.at(-1)?.number, limits.events + 5);
 });

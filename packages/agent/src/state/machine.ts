@@ -1,15 +1,19 @@
 import { AgentError } from '../error.ts';
-import { type Attempt, type Good, type Hold, type Journal, limits, type Phase, withEvent } from './journal.ts';
+import {
+  type Attempt,
+  type Deferred,
+  type Good,
+  type Hold,
+  type Journal,
+  limits,
+  type Phase,
+  withEvent,
+} from './journal.ts';
 
 /**
- * The agent's state machine: one function a transition, each of which asserts where it may come from and returns the
- * whole next journal. Pure: the caller makes it durable before it acts on it.
- *
- *   idle ──beginLoad──▶ loading ──loaded──▶ transition ──transitioned──▶ replacing ──replaced──▶ soak ──soaked──▶ good
- *   idle ──adopt──▶ transition              soak, good, failed ──beginLoad──▶ loading
- *   loading, transition, replacing, soak, good, reverting ──fail──▶ failed (quarantined)
- *   transition, replacing, soak, good, failed ──beginRevert──▶ reverting ──reverted──▶ idle
- *   loading ──neverLoaded──▶ idle           any of an earlier boot ──crashed (quarantined) | rebooted──▶ idle
+ * The loader's state machine: one function a transition, each of which asserts where it may come from and returns the
+ * whole next journal. Pure: the caller makes it durable before it acts on it. `transitions` is the picture in docs/agent.md
+ * (state/picture.ts).
  */
 export type State = Phase | 'idle';
 
@@ -17,28 +21,39 @@ export function stateOf(journal: Journal): State {
   return journal.current?.phase ?? 'idle';
 }
 
-/** Legal sources of each transition. */
-export const sources = {
-  beginLoad: ['idle', 'soak', 'good', 'failed'],
-  adopt: ['idle', 'failed'],
-  loaded: ['loading'],
-  neverLoaded: ['loading'],
-  transitioned: ['transition'],
-  replaced: ['replacing'],
-  soaked: ['soak'],
-  reportStuck: ['transition', 'reverting'],
-  fail: ['loading', 'transition', 'replacing', 'soak', 'good', 'reverting'],
-  beginRevert: ['transition', 'replacing', 'soak', 'good', 'failed'],
-  reverted: ['reverting'],
-  markShutdown: ['loading', 'transition', 'replacing', 'soak', 'good', 'reverting', 'failed'],
-  crashed: ['loading', 'transition', 'replacing', 'soak', 'reverting'],
-  rebooted: ['loading', 'transition', 'replacing', 'soak', 'good', 'reverting', 'failed'],
-} as const satisfies Record<string, readonly State[]>;
-export type TransitionName = keyof typeof sources;
+/**
+ * Of each transition: the states it may come from, and where it leads. `same`: it stays, with something noted. `before`: back to
+ * what was in force before, `soak` or `good` as it was, else `idle`.
+ */
+export const transitions = {
+  beginLoad: { from: ['idle', 'soak', 'good', 'failed'], to: ['loading'] },
+  adopt: { from: ['idle', 'failed'], to: ['transition'] },
+  loaded: { from: ['loading'], to: ['transition'] },
+  neverLoaded: { from: ['loading'], to: ['before'] },
+  transitioned: { from: ['transition'], to: ['replacing'] },
+  replaced: { from: ['replacing'], to: ['soak'] },
+  soaked: { from: ['soak'], to: ['good'] },
+  reportStuck: { from: ['transition', 'reverting'], to: ['same'] },
+  timeOut: { from: ['transition'], to: ['reverting'] },
+  indict: { from: ['transition', 'replacing', 'soak'], to: ['reverting'] },
+  fail: {
+    from: ['loading', 'transition', 'replacing', 'soak', 'good', 'reverting'],
+    to: ['failed', 'before'],
+  },
+  beginRevert: { from: ['transition', 'replacing', 'soak', 'good', 'failed'], to: ['reverting'] },
+  reverted: { from: ['reverting'], to: ['before'] },
+  markShutdown: { from: ['loading', 'transition', 'replacing', 'soak', 'good', 'reverting', 'failed'], to: ['same'] },
+  crashed: { from: ['loading', 'transition', 'replacing', 'soak', 'reverting'], to: ['idle'] },
+  rebooted: {
+    from: ['loading', 'transition', 'replacing', 'soak', 'good', 'reverting', 'failed'],
+    to: ['idle'],
+  },
+} as const satisfies Record<string, { from: readonly State[]; to: readonly (State | 'same' | 'before')[] }>;
+export type TransitionName = keyof typeof transitions;
 
 function assertSource(name: TransitionName, journal: Journal): void {
   const state = stateOf(journal);
-  if (!(sources[name] as readonly State[]).includes(state)) {
+  if (!(transitions[name].from as readonly State[]).includes(state)) {
     throw new AgentError('illegal-transition', `"${name}" is not possible in state ${state}`, {
       details: { transition: name, state },
       hint: 'this is a defect of the agent: nothing was changed; please report it with the journal',
@@ -57,7 +72,10 @@ export interface Moment {
   readonly at: string;
   readonly uptime: number;
 }
-export type Candidate = Pick<Attempt, 'buildId' | 'serial' | 'id' | 'module' | 'bootId' | 'origin' | 'sha256'>;
+export type Candidate = Pick<
+  Attempt,
+  'buildId' | 'serial' | 'id' | 'module' | 'bootId' | 'origin' | 'sha256' | 'logFrom'
+>;
 
 function begin(journal: Journal, candidate: Candidate, phase: Phase, now: Moment): Journal {
   const { buildId, serial, id, module } = candidate;
@@ -138,15 +156,24 @@ export function replaced(journal: Journal, now: Moment, left: readonly string[])
 
 export function soaked(journal: Journal, now: Moment): Journal {
   const attempt = attemptIn('soaked', journal);
-  const next = enter(journal, attempt, 'good', now, 'good', `${attempt.module} came through its soak`);
+  const next = enter(
+    { ...journal, deferred: null },
+    attempt,
+    'good',
+    now,
+    'good',
+    `${attempt.module} came through its soak`,
+  );
   return { ...next, good: goodWith(journal, attempt, now) };
 }
 
-/** The livepatches to re-apply at boot, one a kernel; never one whose bytes this host has not compared. */
+/** The livepatches to re-apply at boot, a few a kernel; never one whose bytes this host has not compared. */
 function goodWith(journal: Journal, { buildId, serial, id, module, sha256 }: Attempt, now: Moment): Good[] {
   if (sha256 === null) return journal.good;
   const good: Good = { buildId, serial, id, module, sha256, since: now.at };
-  return [...journal.good.filter((it) => it.buildId !== buildId), good].slice(-limits.good);
+  const mine = journal.good.filter((it) => it.buildId === buildId && it.serial !== serial);
+  const others = journal.good.filter((it) => it.buildId !== buildId);
+  return [...others, ...mine.slice(1 - limits.goodOfKernel), good].slice(-limits.good);
 }
 
 /** Said once a transition: it takes long, and what holds it up. The agent goes on waiting; it never forces. */
@@ -185,6 +212,31 @@ export function fail(journal: Journal, now: Moment, code: string, message: strin
   return withEvent({ ...next, current, previous: null }, { at: now.at, code, message: text, serial: attempt.serial });
 }
 
+/** How long until a transition that did not end is tried again: doubling, at most six hours. Seconds. */
+export function retryAfter(tries: number): number {
+  return Math.min(6 * 3600, 900 * 2 ** (tries - 1));
+}
+
+/** The transition did not end in its time: it is taken back, and tried again later. Nothing is quarantined: the tasks were in the way. */
+export function timeOut(journal: Journal, now: Moment, message: string): Journal {
+  const attempt = attemptIn('timeOut', journal);
+  const { buildId, serial, bootId } = attempt;
+  const before = journal.deferred;
+  const again = before?.buildId === buildId && before.serial === serial && before.bootId === bootId;
+  const tries = again ? before.tries + 1 : 1;
+  const deferred: Deferred = { buildId, serial, bootId, tries, untilUptime: now.uptime + retryAfter(tries) };
+  const text = `${message}; taken back, tried again in ${Math.round(retryAfter(tries) / 60)} minutes`;
+  return enter({ ...journal, deferred }, attempt, 'reverting', now, 'transition-timeout', text);
+}
+
+/** The kernel complained of it while it was watched: it is taken out and quarantined. */
+export function indict(journal: Journal, now: Moment, complaint: string): Journal {
+  const attempt = attemptIn('indict', journal);
+  const next = quarantine(journal, attempt, now, 'kernel-complaint', complaint);
+  return enter(next, attempt, 'reverting', now, 'kernel-complaint', `${attempt.module} is taken out: ${complaint}`);
+}
+
+/** `hold` stands from now on; `null` leaves the one there is. */
 export function beginRevert(journal: Journal, now: Moment, hold: Hold | null, reason: string): Journal {
   const attempt = attemptIn('beginRevert', journal);
   const next = enter(journal, attempt, 'reverting', now, 'revert-started', reason);
@@ -231,11 +283,22 @@ export function resume(journal: Journal, now: Moment): Journal {
   const count = journal.quarantined.length;
   const message = `hold ${journal.hold === null ? 'not set' : 'lifted'}, ${count} quarantined livepatches released`;
   const current = journal.current?.phase === 'failed' ? null : journal.current;
-  return withEvent({ ...journal, current, hold: null, quarantined: [] }, { at: now.at, code: 'resumed', message });
+  return withEvent(
+    { ...journal, current, hold: null, deferred: null, quarantined: [] },
+    { at: now.at, code: 'resumed', message },
+  );
 }
 
-/** `revert` while nothing is loaded: only the hold. */
+/** Withdrawn livepatches are not re-applied at boot, and nothing falls back to them. */
+export function forget(journal: Journal, buildId: string, serials: ReadonlySet<number>): Journal {
+  const good = journal.good.filter((it) => it.buildId !== buildId || !serials.has(it.serial));
+  return good.length === journal.good.length ? journal : { ...journal, good };
+}
+
+/** A person's word alone: `hold`, or `revert` while nothing is loaded. */
 export function hold(journal: Journal, value: Hold): Journal {
+  const ends = value.until === null ? 'until kmend-agent resume' : `until ${value.until}`;
+  const what = value.kind === 'out' ? 'nothing is loaded' : 'what runs now stays';
   const next = { ...journal, hold: value };
-  return withEvent(next, { at: value.at, code: 'held', message: 'nothing is loaded until kmend-agent resume' });
+  return withEvent(next, { at: value.at, code: 'held', message: `${what} ${ends}: ${value.reason}` });
 }

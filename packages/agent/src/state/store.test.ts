@@ -26,10 +26,10 @@ test('a damaged journal is moved aside and said, whatever is left of it', async 
   const kernel = await TestKernel.make();
   t.after(() => kernel.remove());
   for (const text of ['', '{', '{"schema":"kmend.agent-journal/1"}', 'null', '\0\0\0']) {
-    await kernel.write('/var/lib/kmend-agent/journal.json', text);
+    await kernel.write('/var/lib/kmend-agent/loader/journal.json', text);
     const { journal } = await openJournal(kernel.edges());
     assert.equal(journal.events[0]?.code, 'journal-damaged');
-    assert.deepEqual(readdirSync(kernel.path('/var/lib/kmend-agent')), ['journal.json.damaged']);
+    assert.deepEqual(readdirSync(kernel.path('/var/lib/kmend-agent/loader')), ['journal.json.damaged']);
   }
 });
 
@@ -43,7 +43,7 @@ test('a full file system: disk-full, the old journal stays whole, nothing is lef
   skip: !mayMount,
 }, async (t) => {
   const kernel = await TestKernel.make();
-  const state = kernel.path('/var/lib/kmend-agent');
+  const state = kernel.path('/var/lib/kmend-agent/loader');
   mkdirSync(state, { recursive: true });
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', state]);
   t.after(async () => {

@@ -6,6 +6,8 @@ import { AgentError, diskFull } from '../error.ts';
 import { emptyJournal, Journal, withEvent } from './journal.ts';
 
 const MAX_JOURNAL = 4 * 1024 * 1024;
+/** Only root writes; the fetcher's group reads. */
+const LOADER_MODE = 0o750;
 
 /**
  * The journal on disk. Every change is durable (temporary file, fsync, rename, fsync of the directory) before `update`
@@ -19,7 +21,7 @@ export interface JournalStore {
 }
 
 export async function openJournal(edges: Edges): Promise<JournalStore> {
-  await edges.files.directory(paths.state, 0o700);
+  await edges.files.directory(paths.loader, LOADER_MODE);
   let journal = await readJournal(edges);
   let last: Promise<unknown> = Promise.resolve();
   return {
@@ -42,9 +44,9 @@ export async function openJournal(edges: Edges): Promise<JournalStore> {
 
 async function save(edges: Edges, journal: Journal): Promise<void> {
   try {
-    await edges.files.writeAtomic(paths.journal, `${JSON.stringify(journal)}\n`, 0o600);
+    await edges.files.writeAtomic(paths.journal, `${JSON.stringify(journal)}\n`, 0o640);
   } catch (error) {
-    throw diskFull(error, paths.state) ?? error;
+    throw diskFull(error, paths.loader) ?? error;
   }
 }
 

@@ -1,11 +1,15 @@
 import { mkdir } from 'node:fs/promises';
 import type { TestContext } from 'node:test';
-import { advance } from '../agent/advance.ts';
-import { type Agent, openAgent } from '../agent/context.ts';
 import { Config } from '../config/schema.ts';
 import { type StatusView, statusOf } from '../decide/status.ts';
+import { paths } from '../edges/paths.ts';
+import { type Fetcher, openFetcher } from '../fetcher/context.ts';
 import { readKernelView } from '../kernel/livepatch.ts';
+import { advance } from '../loader/advance.ts';
+import { type Considered, consider } from '../loader/consider.ts';
+import { type Loader, openLoader } from '../loader/context.ts';
 import type { Level } from '../log.ts';
+import { type Contact, noContact } from '../seen/contact.ts';
 import { TestKernel } from './kernel.ts';
 import { TestRepository } from './repository.ts';
 
@@ -13,9 +17,9 @@ export interface TestHost {
   readonly kernel: TestKernel;
   readonly repository: TestRepository;
   readonly logged: string[];
-  agent: Agent;
+  loader: Loader;
   /** A new life of the agent on the same disk. */
-  restart(): Promise<Agent>;
+  restart(): Promise<Loader>;
   /** Advances until nothing moves any more or `ms` have passed; returns the state. */
   advance(ms?: number): Promise<string>;
 }
@@ -26,12 +30,12 @@ const HOST_ID = '2d0a0f5e-8c1d-4a53-9a43-1a9fd7b2c5aa';
 export async function makeHost(context: TestContext, config: Partial<Config> = {}): Promise<TestHost> {
   const kernel = await TestKernel.make();
   context.after(() => kernel.remove());
-  await mkdir(kernel.path('/var/lib/kmend-agent/repository'), { recursive: true });
+  await mkdir(kernel.path(paths.repository), { recursive: true });
   // The agent reads the module through its files, which are rooted: the path is the host's.
-  const repository = new TestRepository(kernel.path('/var/lib/kmend-agent/repository'));
+  const repository = new TestRepository(kernel.path(paths.repository));
   const logged: string[] = [];
   const log = (_level: Level, message: string): void => void logged.push(message);
-  const open = async (): Promise<Agent> => {
+  const open = async (): Promise<Loader> => {
     const rooted = {
       check: () => repository.check(),
       fleetPolicy: () => repository.fleetPolicy(),
@@ -44,10 +48,10 @@ export async function makeHost(context: TestContext, config: Partial<Config> = {
       ...it,
       modulePath: it.modulePath.slice(kernel.root.length),
     });
-    return openAgent(
+    return openLoader(
       kernel.edges(),
       Config.parse({ server: 'http://127.0.0.1:1', ...config }),
-      { schema: 'kmend.agent-identity/1', hostId: HOST_ID, token: 'secret', channel: 'stable' },
+      { hostId: HOST_ID, channel: 'stable' },
       rooted,
       log,
     );
@@ -56,19 +60,19 @@ export async function makeHost(context: TestContext, config: Partial<Config> = {
     kernel,
     repository,
     logged,
-    agent: await open(),
+    loader: await open(),
     async restart() {
-      host.agent = await open();
-      return host.agent;
+      host.loader = await open();
+      return host.loader;
     },
     async advance(ms = 5_000) {
       const until = kernel.clock.ms + ms;
       while (kernel.clock.ms < until) {
-        const wait = await advance(host.agent);
+        const wait = await advance(host.loader);
         if (wait === undefined) break;
         kernel.clock.ms += Math.min(wait, until - kernel.clock.ms);
       }
-      return host.agent.store.journal.current?.phase ?? 'idle';
+      return host.loader.store.journal.current?.phase ?? 'idle';
     },
   };
   return host;
@@ -76,14 +80,34 @@ export async function makeHost(context: TestContext, config: Partial<Config> = {
 
 export const never = new AbortController().signal;
 
+/** A look of the loader at what the fetcher brought, as at each regular check. */
+export function check(loader: Loader, signal: AbortSignal): Promise<Considered> {
+  return consider(loader, { fetched: [] }, signal);
+}
+
+/** The fetcher's half of a host, over the same repository. */
+export function makeFetcher({ loader, repository }: TestHost): Promise<Fetcher> {
+  const identity = { schema: 'kmend.agent-identity/1', hostId: HOST_ID, token: 'secret', channel: 'stable' } as const;
+  return openFetcher(loader.edges, loader.config, identity, repository, () => {}, {});
+}
+
+/** A fetcher that was in contact when the loader last looked. */
+function contactOf({ observed }: Loader): Contact {
+  const { coverage, version } = observed.value;
+  if (coverage === null) return noContact;
+  const { since, seen } = coverage;
+  return { ...noContact, contact: { state: 'ok', since, seen }, version, intervalSeconds: 60 };
+}
+
 /** What `kmend-agent status` would say. */
-export async function view({ agent, kernel }: TestHost): Promise<StatusView> {
+export async function view({ loader, kernel }: TestHost): Promise<StatusView> {
   return statusOf({
-    observed: agent.observed.value,
-    journal: agent.store.journal,
-    kernel: await readKernelView(agent.edges),
-    buildId: agent.buildId,
-    bootId: agent.bootId,
+    observed: loader.observed.value,
+    contact: contactOf(loader),
+    journal: loader.store.journal,
+    kernel: await readKernelView(loader.edges),
+    buildId: loader.buildId,
+    bootId: loader.bootId,
     now: kernel.clock.now(),
   });
 }

@@ -36,6 +36,14 @@ export class TestKernel {
   /** Called before any file is written atomically. */
   beforeWrite: (path: string) => void = () => {};
   bootedAt = this.clock.ms;
+  /** The kernel log, as dmesg prints it. */
+  readonly log: string[] = ['[    0.000001] Linux'];
+
+  /** The kernel says something. */
+  say(text: string): void {
+    const seconds = (this.clock.ms - this.bootedAt) / 1000 + this.log.length / 1_000;
+    this.log.push(`[${seconds.toFixed(6).padStart(12)}] ${text}`);
+  }
 
   readonly root: string;
 
@@ -48,6 +56,8 @@ export class TestKernel {
     await kernel.write('/sys/kernel/notes', notes(BUILD_ID));
     await kernel.write('/sys/kernel/security/lockdown', '[none] integrity confidentiality\n');
     await kernel.write('/sys/devices/system/cpu/vulnerabilities/spectre_v2', 'Mitigation: Retpolines\n');
+    await kernel.write('/proc/sys/kernel/tainted', '0\n');
+    await kernel.write('/proc/cmdline', 'root=/dev/vda ro\n');
     await kernel.write('/proc/cpuinfo', 'processor\t: 0\nmicrocode\t: 0xf0\n');
     await kernel.write('/proc/stat', 'cpu 0\nbtime 1793491200\n');
     await kernel.write('/etc/os-release', 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n');
@@ -134,6 +144,7 @@ export class TestKernel {
         arch: () => 'x86_64',
         release: () => '6.1.0-47-amd64',
         version: () => '#1 SMP',
+        timeZone: () => 'UTC',
       },
     };
   }
@@ -142,6 +153,7 @@ export class TestKernel {
     const [argument = ''] = args;
     this.commands.push(`${file.split('/').at(-1)} ${argument.startsWith('/') ? 'FILE' : argument}`.trim());
     if (file.endsWith('/insmod')) {
+      if (this.refusal !== undefined) this.say('livepatch: failed to find it');
       if (this.refusal !== undefined) return result(1, '', `insmod: ERROR: could not insert module: ${this.refusal}\n`);
       await this.load(await readFile(argument, 'utf8'));
       return result(0);
@@ -151,8 +163,7 @@ export class TestKernel {
       await this.write('/proc/modules', left.join('\n'));
       return result(0);
     }
-    if (file.endsWith('/dmesg'))
-      return result(0, '[    0.000001] Linux\n[99999.000000] livepatch: failed to find it\n');
+    if (file.endsWith('/dmesg')) return result(0, `${this.log.join('\n')}\n`);
     return result(127);
   }
 

@@ -4,6 +4,8 @@ import type { FleetPolicy, KernelPolicy, Livepatch } from '@kmend/protocol';
 import { type RepositoryClient, TrustError, type VerifiedLivepatch } from '@kmend/trust';
 import { BUILD_ID, sha256Text } from './kernel.ts';
 
+const LATER = new Date('2027-01-01T00:00:00Z');
+
 /** Name of the module of a serial; its bytes are its name. */
 export function moduleOf(serial: number): string {
   return `kmend_${serial.toString(16).padStart(12, '0')}`;
@@ -20,7 +22,11 @@ export class TestRepository implements RepositoryClient {
   policy: KernelPolicy | undefined;
   buildIdOfManifest = BUILD_ID;
   failure: Error | undefined;
+  /** What the next checks say. */
+  changed = true;
   readonly cached = new Set<number>();
+  /** Serials that the policy may name although the fetcher has not brought them. */
+  readonly missing = new Set<number>();
   readonly #directory: string;
 
   constructor(directory: string) {
@@ -39,7 +45,7 @@ export class TestRepository implements RepositoryClient {
 
   async check() {
     if (this.failure !== undefined) throw this.failure;
-    return { changed: true, version: 1, expires: new Date('2027-01-01T00:00:00Z') };
+    return { changed: this.changed, version: 1, expires: LATER, freshUntil: LATER };
   }
 
   async fleetPolicy() {
@@ -51,6 +57,7 @@ export class TestRepository implements RepositoryClient {
   }
 
   async fetchLivepatch(buildId: string, serial: number) {
+    if (this.missing.has(serial)) throw new TrustError('not-found', `there is no serial ${serial}`);
     this.cached.add(serial);
     return this.verifyCached(buildId, serial);
   }

@@ -30,6 +30,8 @@ export async function writeFileAtomic(path: string, data: string | Uint8Array, m
   try {
     const handle = await open(temporary, 'wx', mode);
     try {
+      // open(2) leaves out what the umask has.
+      await handle.chmod(mode);
       await handle.writeFile(data);
       await handle.sync();
     } finally {

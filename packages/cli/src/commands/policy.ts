@@ -3,7 +3,7 @@ import { Option } from 'commander';
 import { CliError } from '../error.ts';
 import type { Register } from '../program.ts';
 import { connect, type ServerOptions, withServer } from '../server-options.ts';
-import { storesOf } from '../stores.ts';
+import { buildIdOf } from '../stores.ts';
 
 interface FleetOptions extends ServerOptions {
   readonly checkInterval?: string;
@@ -51,7 +51,7 @@ export const policyCommands: Register = ({ program, action }) => {
     .option('--reason <text>', 'why, for --withdraw');
   withServer(kernel).action(
     action(async (context, name: string, options: KernelOptions) => {
-      const buildId = /^[0-9a-f]{40}$/.test(name) ? name : (await storesOf(context).kernels.open(name)).buildId;
+      const buildId = await buildIdOf(context, name);
       const api = await connect(context, options);
       const change: ChangeKernelPolicy = {
         ...(options.settle === undefined

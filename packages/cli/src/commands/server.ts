@@ -1,18 +1,13 @@
 import { once } from 'node:events';
-import { join } from 'node:path';
-import { systemClock } from '@kmend/base/node';
 import { startServer } from '@kmend/server';
-import { type CreatedRepository, createRepository } from '@kmend/trust';
 import { CliError } from '../error.ts';
 import type { Register } from '../program.ts';
 import { DEFAULT_PORT, dataDirectory, keysDirectory } from '../server-options.ts';
+import { describeCreated } from './repo.ts';
 
-interface RepositoryOptions {
+interface ListenOptions {
   readonly dataDir?: string;
   readonly keys?: string;
-}
-
-interface ListenOptions extends RepositoryOptions {
   readonly host: string;
   readonly port: string;
   readonly cert?: string;
@@ -20,27 +15,6 @@ interface ListenOptions extends RepositoryOptions {
   readonly behindProxy?: boolean;
   readonly log: 'debug' | 'info' | 'warn' | 'error';
 }
-
-export const repoCommands: Register = ({ program, action }) => {
-  const repo = program.command('repo').description('the signed repository');
-  repo
-    .command('init')
-    .description('make keys and an empty signed repository, without starting a server')
-    .option('--data-dir <dir>', "the server's folder (default: server, under KMEND_HOME)")
-    .option('--keys <dir>', 'folder for the root and the release key (default: keys, under KMEND_HOME)')
-    .action(
-      action(async (context, options: RepositoryOptions) => {
-        const dataDir = options.dataDir ?? dataDirectory(context);
-        const created = await createRepository({
-          offlineKeys: options.keys ?? keysDirectory(context),
-          onlineKeys: join(dataDir, 'keys'),
-          repository: join(dataDir, 'repository'),
-          clock: systemClock,
-        });
-        context.terminal.result(created, describeCreated);
-      }),
-    );
-};
 
 export const serverCommand: Register = ({ program, action }) => {
   program
@@ -91,15 +65,3 @@ export const serverCommand: Register = ({ program, action }) => {
       }),
     );
 };
-
-function describeCreated(created: CreatedRepository): string {
-  return [
-    `made a signed repository in ${created.repository}`,
-    `hosts need its trust root: ${created.root}`,
-    'keys:',
-    ...created.keys.map(
-      ({ role, kind, path, purpose }) => `  ${role.padEnd(9)} ${kind.padEnd(7)} ${path}\n${' '.repeat(20)}${purpose}`,
-    ),
-    'Back up the offline keys now, and keep them off the server: whoever has the release key can load code into every host.',
-  ].join('\n');
-}

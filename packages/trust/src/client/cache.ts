@@ -21,6 +21,7 @@ const CHECK_FILE = 'check.json';
  *   old or the new one, whole
  * - `metadata/w-<random>/`: where tuf-js works (it writes in place), while `lock` is held
  * - `targets/`: downloaded files by their target path
+ * - `partial/`: downloads that broke off (client/partial.ts)
  */
 export class MetadataCache {
   readonly directory: string;
@@ -31,6 +32,10 @@ export class MetadataCache {
 
   get targets(): string {
     return join(this.directory, 'targets');
+  }
+
+  get partials(): string {
+    return join(this.directory, 'partial');
   }
 
   get lock(): string {

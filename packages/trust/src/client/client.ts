@@ -1,17 +1,18 @@
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readFile, rm } from 'node:fs/promises';
 import type { Clock } from '@kmend/base';
-import { syncDirectory, systemClock } from '@kmend/base/node';
+import { systemClock } from '@kmend/base/node';
 import { FLEET_POLICY_PATH, FleetPolicy, KernelPolicy, kernelPolicyPath } from '@kmend/protocol';
-import type { TargetFile } from '@tufjs/models';
 import type { z } from 'zod';
 import { TrustError } from '../error.ts';
 import { parseMetadata } from '../metadata/metadata.ts';
 import { type CheckRecord, MetadataCache } from './cache.ts';
 import { cachedKernelTargets, parseAnchor, type TrustedRoot } from './chain.ts';
-import { readAll, statusFailure } from './fetcher.ts';
+import { downloadTarget } from './download.ts';
+import { readAll } from './fetcher.ts';
 import { livepatchFiles, localPath, pruneLivepatches, sha256Of, verifyLivepatch } from './livepatch.ts';
-import { type Session, TIMESTAMP_MAX_LENGTH, transaction } from './transaction.ts';
+import { Mirrors } from './mirrors.ts';
+import { statusFailure } from './status.ts';
+import { locationOf, type Session, TIMESTAMP_MAX_LENGTH, transaction } from './transaction.ts';
 import { defaultLimits, type Fetch, get, type TransferEdges, type TransferLimits } from './transfer.ts';
 import type { CheckOutcome, RepositoryClient, VerifiedLivepatch } from './types.ts';
 
@@ -20,8 +21,8 @@ export interface RepositoryClientOptions {
   readonly directory: string;
   /** The trust anchor: a `root.json` that came with the host's configuration, as bytes or as the path of a file. */
   readonly root: Uint8Array | string;
-  /** Base URL of the repository: what holds `metadata/` and `targets/`. */
-  readonly url: string;
+  /** Base URL of the repository: what holds `metadata/` and `targets/`. Of several mirrors, the best one first. */
+  readonly url: string | readonly string[];
   readonly fetch?: Fetch;
   /** Times transfers and idle checks. tuf-js itself compares expiry with the system's clock. */
   readonly clock?: Clock;
@@ -66,16 +67,18 @@ async function readAnchor(root: Uint8Array | string): Promise<TrustedRoot> {
 class Client implements RepositoryClient {
   readonly #cache: MetadataCache;
   readonly #anchor: TrustedRoot;
-  readonly #url: string;
+  readonly #mirrors: Mirrors;
   readonly #edges: TransferEdges;
   #held: Held | undefined;
+  /** Until the first check, the cache knows better which mirror worked last. */
+  #checked = false;
   /** Policies of the held generation, by target path; `undefined`: signed metadata names none. */
   readonly #policies = new Map<string, unknown>();
 
   constructor(options: RepositoryClientOptions, anchor: TrustedRoot) {
     this.#cache = new MetadataCache(options.directory);
     this.#anchor = anchor;
-    this.#url = options.url.replace(/\/+$/, '');
+    this.#mirrors = new Mirrors(options.url);
     this.#edges = {
       fetch: options.fetch ?? globalThis.fetch,
       clock: options.clock ?? systemClock,
@@ -83,31 +86,43 @@ class Client implements RepositoryClient {
     };
   }
 
-  get #environment() {
-    return { cache: this.#cache, anchor: this.#anchor, url: this.#url, edges: this.#edges };
-  }
-
-  get #timestampUrl(): string {
-    return `${this.#url}/metadata/timestamp.json`;
-  }
-
   async check(signal: AbortSignal): Promise<CheckOutcome> {
+    if (!this.#checked) {
+      this.#checked = true;
+      const held = await this.#current(signal);
+      if (held?.check !== undefined) this.#mirrors.prefer(held.check.url);
+    }
+    const { result, passedOver } = await this.#mirrors.attempt(signal, (url) => this.#checkAt(url, signal));
+    const { check } = this.#held ?? {};
+    const validator =
+      check?.etag === undefined ? {} : { validator: { url: timestampUrl(check.url), etag: check.etag } };
+    return { ...result, ...validator, ...(passedOver.length === 0 ? {} : { passedOver }) };
+  }
+
+  async #checkAt(url: string, signal: AbortSignal): Promise<CheckOutcome> {
     const held = await this.#current(signal);
-    if (held === undefined || held.freshUntil <= this.#edges.clock.now()) return this.#refresh(signal, held, undefined);
-    const etag = held.check?.url === this.#url ? held.check.etag : undefined;
+    if (held === undefined || held.freshUntil <= this.#edges.clock.now()) {
+      return this.#refresh(url, signal, held, undefined);
+    }
+    const etag = held.check?.url === url ? held.check.etag : undefined;
     const headers = etag === undefined ? {} : { 'if-none-match': etag };
-    const answer = await get(this.#edges, this.#timestampUrl, TIMESTAMP_MAX_LENGTH, signal, headers);
+    const address = timestampUrl(url);
+    const answer = await get(this.#edges, address, TIMESTAMP_MAX_LENGTH, signal, headers);
+    const { version, expires, freshUntil } = held;
+    const unchanged = { changed: false, version, expires, freshUntil };
     if (answer.status === 304) {
       await answer.discard();
-      return { changed: false, version: held.version, expires: held.expires };
+      return unchanged;
     }
     if (answer.status !== 200) {
       await answer.discard();
-      throw statusFailure(this.#timestampUrl, answer.status);
+      throw statusFailure(address, answer.status);
     }
     const bytes = await readAll(answer);
-    if (bytes.equals(held.timestamp)) return { changed: false, version: held.version, expires: held.expires };
-    return this.#refresh(signal, held, { bytes, etag: answer.etag });
+    if (!bytes.equals(held.timestamp)) return this.#refresh(url, signal, held, { bytes, etag: answer.etag });
+    // The same state from another mirror, or with another ETag: the next check asks with that one.
+    this.#held = { ...held, check: checkRecord(url, answer.etag) };
+    return unchanged;
   }
 
   async fleetPolicy(signal: AbortSignal): Promise<FleetPolicy | undefined> {
@@ -124,9 +139,10 @@ class Client implements RepositoryClient {
   }
 
   async fetchLivepatch(buildId: string, serial: number, signal: AbortSignal): Promise<VerifiedLivepatch> {
-    const { result } = await this.#transact('cache', signal, async (session) => {
+    return this.#transact(signal, async (session) => {
       const files = await livepatchFiles(buildId, serial, (path) => session.updater.getTargetInfo(path));
-      for (const target of [files.manifest, files.module]) await this.#download(session, target);
+      for (const target of [files.manifest, files.module])
+        await downloadTarget(session, target, localPath(this.#cache.targets, target));
       try {
         const result = await verifyLivepatch(buildId, serial, files, this.#cache.targets);
         await pruneLivepatches(this.#cache.targets, files);
@@ -136,7 +152,6 @@ class Client implements RepositoryClient {
         throw error;
       }
     });
-    return result;
   }
 
   async verifyCached(buildId: string, serial: number): Promise<VerifiedLivepatch> {
@@ -157,7 +172,7 @@ class Client implements RepositoryClient {
     const generation = await this.#cache.current();
     if (generation === undefined || this.#held?.generation === generation) return this.#held;
     try {
-      await this.#transact('cache', signal, async ({ updater, fetcher, read }) => {
+      await this.#transactAt(this.#mirrors.first, 'cache', signal, async ({ updater, fetcher, read }) => {
         fetcher.offline = true;
         await updater.refresh();
         return { result: undefined, held: await describe(read) };
@@ -171,33 +186,43 @@ class Client implements RepositoryClient {
   }
 
   async #refresh(
+    url: string,
     signal: AbortSignal,
     before: Held | undefined,
     primed: { readonly bytes: Buffer; readonly etag: string | undefined } | undefined,
   ): Promise<CheckOutcome> {
-    const { held } = await this.#transact('network', signal, async (session) => {
+    const { held } = await this.#transactAt(url, 'network', signal, async (session) => {
       // Another process may have gone ahead meanwhile; then what was downloaded before is old news.
       if (primed !== undefined && session.generation === before?.generation) {
-        session.fetcher.prime(this.#timestampUrl, primed.bytes, primed.etag);
+        session.fetcher.prime(timestampUrl(url), primed.bytes, primed.etag);
       }
       await session.updater.refresh();
       const state = await describe(session.read);
       // An ETag counts only for the very bytes that are held now.
       const answer = session.fetcher.timestamp;
       const etag = answer?.bytes.equals(state.timestamp) === true ? answer.etag : undefined;
-      return { result: undefined, held: state, check: { url: this.#url, ...(etag === undefined ? {} : { etag }) } };
+      return { result: undefined, held: state, check: checkRecord(url, etag) };
     });
     if (held === undefined) throw new TypeError('a refresh always says what it holds');
-    return { changed: held.version !== before?.version, version: held.version, expires: held.expires };
+    const { version, expires, freshUntil } = held;
+    return { changed: version !== before?.version, version, expires, freshUntil };
+  }
+
+  /** A transaction that begins with what is cached, and takes what is not from some mirror. */
+  async #transact<T>(signal: AbortSignal, work: (session: Session) => Promise<Done<T>>): Promise<T> {
+    const { result } = await this.#mirrors.attempt(signal, (url) => this.#transactAt(url, 'cache', signal, work));
+    return result.result;
   }
 
   /** A transaction, after which this object knows what generation is in force. */
-  async #transact<T>(
+  async #transactAt<T>(
+    url: string,
     from: 'cache' | 'network',
     signal: AbortSignal,
-    work: (session: Session) => Promise<{ readonly result: T; readonly held?: State; readonly check?: CheckRecord }>,
+    work: (session: Session) => Promise<Done<T>>,
   ): Promise<{ readonly result: T; readonly held: Held | undefined }> {
-    const { result, generation } = await transaction(this.#environment, { from, signal }, async (session) => {
+    const environment = { cache: this.#cache, anchor: this.#anchor, location: locationOf(url), edges: this.#edges };
+    const { result, generation } = await transaction(environment, { from, signal }, async (session) => {
       const done = await work(session);
       const held = done.held ?? (await describe(session.read));
       return { result: { value: done.result, held }, ...(done.check === undefined ? {} : { check: done.check }) };
@@ -216,11 +241,11 @@ class Client implements RepositoryClient {
     const held = await this.#current(signal);
     const fresh = held !== undefined && held.freshUntil > this.#edges.clock.now();
     if (fresh && this.#policies.has(path)) return this.#policies.get(path) as T | undefined;
-    const { result } = await this.#transact('cache', signal, async (session) => {
+    const result = await this.#transact<T | undefined>(signal, async (session) => {
       const target = await session.updater.getTargetInfo(path);
       if (target === undefined) return { result: undefined };
       sha256Of(target, MAX_POLICY);
-      await this.#download(session, target);
+      await downloadTarget(session, target, localPath(this.#cache.targets, target));
       const parsed = schema.safeParse(JSON.parse(await readFile(localPath(this.#cache.targets, target), 'utf8')));
       if (parsed.success) return { result: parsed.data };
       throw new TrustError('repository-garbage', `${path} is signed but not in the form this version of kmend knows`, {
@@ -231,26 +256,24 @@ class Client implements RepositoryClient {
     this.#policies.set(path, result);
     return result;
   }
-
-  /** Brings a target into the cache unless the right one is there: beside its place, verified, fsynced, then renamed. */
-  async #download(session: Session, target: TargetFile): Promise<void> {
-    const path = localPath(this.#cache.targets, target);
-    if ((await session.updater.findCachedTarget(target, path)) !== undefined) return;
-    const temporary = `${path}.tmp`;
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    try {
-      await session.updater.downloadTarget(target, temporary);
-      const handle = await open(temporary, 'r+');
-      await handle.sync().finally(() => handle.close());
-      await rename(temporary, path);
-      await syncDirectory(dirname(path));
-    } finally {
-      await rm(temporary, { force: true });
-    }
-  }
 }
 
 type State = Omit<Held, 'generation' | 'check'>;
+
+/** What work in a transaction ends with. */
+interface Done<T> {
+  readonly result: T;
+  readonly held?: State;
+  readonly check?: CheckRecord;
+}
+
+function timestampUrl(url: string): string {
+  return `${url}/metadata/timestamp.json`;
+}
+
+function checkRecord(url: string, etag: string | undefined): CheckRecord {
+  return { url, ...(etag === undefined ? {} : { etag }) };
+}
 
 /** What the metadata that tuf-js ended with says of itself. */
 async function describe(read: Session['read']): Promise<State> {

@@ -1,9 +1,9 @@
-import { randomBytes } from 'node:crypto';
-import { mkdir, open, rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Fetcher } from 'tuf-js';
 import { DownloadHTTPError } from 'tuf-js/dist/error.js';
-import { TrustError } from '../error.ts';
+import { failureKind, isDiskFull, TrustError } from '../error.ts';
+import type { PartialDownload, PartialDownloads } from './partial.ts';
+import { resumeDownload } from './resume.ts';
+import { statusFailure } from './status.ts';
 import { type Answer, get, type TransferEdges } from './transfer.ts';
 
 const ROOT_FILE = /\/(\d+)\.root\.json$/;
@@ -11,7 +11,8 @@ const ROOT_FILE = /\/(\d+)\.root\.json$/;
 /** What tuf-js downloads through: bounded, cancellable, and it remembers why a transfer failed, which tuf-js does not. */
 export class RepositoryFetcher implements Fetcher {
   readonly #edges: TransferEdges;
-  readonly #temporary: string;
+  readonly #partials: PartialDownloads;
+  readonly #targetsUrl: string;
   /** Of the operation in progress; operations of a client follow one another. */
   signal: AbortSignal = AbortSignal.abort();
   /** While true every request fails: the cache alone has to do. */
@@ -24,9 +25,10 @@ export class RepositoryFetcher implements Fetcher {
   timestamp: { readonly bytes: Buffer; readonly etag: string | undefined } | undefined;
   readonly #ready = new Map<string, Buffer>();
 
-  constructor(edges: TransferEdges, temporary: string) {
+  constructor(edges: TransferEdges, partials: PartialDownloads, targetsUrl: string) {
     this.#edges = edges;
-    this.#temporary = temporary;
+    this.#partials = partials;
+    this.#targetsUrl = targetsUrl;
   }
 
   /** Answers the next request for timestamp.json with these bytes: a check has just downloaded them. */
@@ -51,24 +53,44 @@ export class RepositoryFetcher implements Fetcher {
     });
   }
 
+  /**
+   * Downloads a target's file, going on where an earlier attempt broke off, and hands it over to be verified. A file that
+   * was put together of two attempts and turns out wrong is thrown away and fetched from its start, once.
+   */
   async downloadFile<T>(url: string, maxLength: number, handler: (file: string) => Promise<T>): Promise<T> {
-    const path = join(this.#temporary, `download-${randomBytes(6).toString('hex')}`);
+    const partial = await this.#partials.of(this.#nameOf(url));
+    const attempt = async (): Promise<{ readonly result: T } | undefined> => {
+      const resumed = (await partial.size()) > 0;
+      await this.#recorded(() => this.#resume(url, maxLength, partial));
+      try {
+        return { result: await handler(partial.path) };
+      } catch (error) {
+        if (!resumed || isDiskFull(error)) throw error;
+        return undefined;
+      } finally {
+        await partial.remove();
+      }
+    };
+    const done = (await attempt()) ?? (await attempt());
+    if (done === undefined) throw new TypeError('a download that begins anew is not resumed');
+    return done.result;
+  }
+
+  async #resume(url: string, maxLength: number, partial: PartialDownload): Promise<void> {
+    if (this.offline) throw new TrustError('not-cached', `${url} is not in the cache`);
     try {
-      await this.#recorded(async () => {
-        const answer = await this.#get(url, maxLength);
-        await mkdir(this.#temporary, { recursive: true });
-        const handle = await open(path, 'wx', 0o600);
-        try {
-          for await (const chunk of answer.body) await handle.writeFile(chunk);
-        } finally {
-          await handle.close();
-          await answer.discard();
-        }
-      });
-      return await handler(path);
-    } finally {
-      await rm(path, { force: true });
+      await resumeDownload(this.#edges, { url, length: maxLength, partial, signal: this.signal });
+    } catch (error) {
+      // What broke off can be gone on with; what was refused, or did not fit on the disk, cannot.
+      if (!this.signal.aborted && failureKind(error) !== 'unreachable') await partial.remove();
+      throw error;
     }
+  }
+
+  /** A target file's name in the repository, whichever mirror it comes from. */
+  #nameOf(url: string): string {
+    const base = new URL(`${this.#targetsUrl.replace(/\/+$/, '')}/`).href;
+    return url.startsWith(base) ? url.slice(base.length) : url;
   }
 
   async #get(url: string, maxLength: number): Promise<Answer> {
@@ -102,17 +124,4 @@ export async function readAll(answer: Answer): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   for await (const chunk of answer.body) chunks.push(chunk);
   return Buffer.concat(chunks);
-}
-
-export function statusFailure(url: string, status: number): TrustError {
-  if (status === 404 || status === 410) {
-    return new TrustError('not-found', `the repository has no ${url}`, {
-      hint: 'check the repository’s URL; a mirror may have been copied only in part',
-      details: { url, status },
-    });
-  }
-  return new TrustError('repository-unreachable', `${url} answers with HTTP status ${status}`, {
-    hint: 'look at the patch server’s log, and at proxies on the way',
-    details: { url, status },
-  });
 }

@@ -8,6 +8,7 @@ import type { CheckRecord, MetadataCache } from './cache.ts';
 import { followRoots, rootFile, type TrustedRoot } from './chain.ts';
 import { diskFull, updateFailure } from './failure.ts';
 import { RepositoryFetcher } from './fetcher.ts';
+import { PartialDownloads } from './partial.ts';
 import type { TransferEdges } from './transfer.ts';
 
 /** Bytes and counts a repository may not exceed, as the specification's clients set them. */
@@ -20,12 +21,24 @@ const LIMITS = {
   targetsMaxLength: 5_000_000,
 } as const;
 export const TIMESTAMP_MAX_LENGTH = LIMITS.timestampMaxLength;
+/** No metadata file is longer. */
+export const METADATA_MAX_LENGTH = LIMITS.targetsMaxLength;
+
+/** Base addresses of a repository's two kinds of files. */
+export interface Location {
+  readonly metadata: string;
+  readonly targets: string;
+}
+
+/** Where the files of a repository at a base URL without a slash at its end are. */
+export function locationOf(url: string): Location {
+  return { metadata: `${url}/metadata`, targets: `${url}/targets` };
+}
 
 export interface TransactionEnvironment {
   readonly cache: MetadataCache;
   readonly anchor: TrustedRoot;
-  /** Base URL of the repository, without a slash at the end. */
-  readonly url: string;
+  readonly location: Location;
   readonly edges: TransferEdges;
 }
 
@@ -81,22 +94,24 @@ async function run<T>(
   options: TransactionOptions,
   work: (session: Session) => Promise<{ readonly result: T; readonly check?: CheckRecord }>,
 ): Promise<Committed<T>> {
-  const { cache, anchor, edges, url } = environment;
+  const { cache, anchor, edges, location } = environment;
   await cache.sweep();
+  const partials = new PartialDownloads(cache.partials);
+  await partials.sweep(edges.clock.now());
   const generation = await cache.current();
   const directory = await cache.work(generation);
   try {
     const read = (file: string) => readFile(join(directory, file)).catch(() => undefined);
     const root = await followRoots(anchor, read);
     await writeFile(join(directory, 'root.json'), root.bytes);
-    const fetcher = new RepositoryFetcher(edges, directory);
+    const fetcher = new RepositoryFetcher(edges, partials, location.targets);
     fetcher.signal = options.signal;
     fetcher.offline = options.offline === true;
     const updater = new Updater({
       metadataDir: directory,
-      metadataBaseUrl: `${url}/metadata`,
+      metadataBaseUrl: location.metadata,
       targetDir: cache.targets,
-      targetBaseUrl: `${url}/targets`,
+      targetBaseUrl: location.targets,
       fetcher,
       forceCache: options.from === 'cache',
       config: LIMITS,

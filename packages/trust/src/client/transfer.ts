@@ -32,6 +32,8 @@ export interface TransferEdges {
 export interface Answer {
   readonly status: number;
   readonly etag: string | undefined;
+  /** Of an answer to a request for a range, as sent. */
+  readonly contentRange: string | undefined;
   /** The body, chunk by chunk, within the limits; iterate it to its end or call `discard`. */
   readonly body: AsyncIterable<Uint8Array>;
   discard(): Promise<void>;
@@ -69,6 +71,7 @@ export async function get(
   return {
     status: response.status,
     etag: response.headers.get('etag') ?? undefined,
+    contentRange: response.headers.get('content-range') ?? undefined,
     body: bounded(edges, response, url, maxLength, signal, own),
     async discard() {
       own.abort();
@@ -97,11 +100,7 @@ async function* bounded(
       const { done, value } = await within(clock, reader.read(), budget, () => slow(url, `${received} bytes so far`));
       if (done) return;
       received += value.length;
-      if (received > maxLength) {
-        throw new TrustError('repository-too-large', `${url} is larger than the ${maxLength} bytes allowed`, {
-          hint: 'the repository or something before it is broken or hostile; nothing of it was kept',
-        });
-      }
+      if (received > maxLength) throw tooLarge(url, maxLength);
       yield value;
     }
   } catch (error) {
@@ -126,6 +125,12 @@ async function within<T>(clock: Clock, work: Promise<T>, ms: number, onTimeout: 
   } finally {
     done.abort();
   }
+}
+
+export function tooLarge(url: string, maxLength: number): TrustError {
+  return new TrustError('repository-too-large', `${url} is larger than the ${maxLength} bytes allowed`, {
+    hint: 'the repository or something before it is broken or hostile; nothing of it was kept',
+  });
 }
 
 function slow(url: string, what: string): TrustError {

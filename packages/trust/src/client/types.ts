@@ -1,4 +1,12 @@
 import type { FleetPolicy, KernelPolicy, Livepatch, LivepatchTarget } from '@kmend/protocol';
+import type { TrustErrorCode } from '../error.ts';
+
+/** Why a mirror of the repository was passed over. */
+export interface MirrorFailure {
+  readonly url: string;
+  readonly code: TrustErrorCode;
+  readonly message: string;
+}
 
 /** Outcome of one check of the repository. */
 export interface CheckOutcome {
@@ -8,6 +16,12 @@ export interface CheckOutcome {
   readonly version: number;
   /** When the timestamp role expires: after that, nothing in the cache may be called fresh. */
   readonly expires: Date;
+  /** The earliest expiry of root, timestamp, snapshot and targets: until then an unchanged timestamp.json needs no other look. */
+  readonly freshUntil: Date;
+  /** Where timestamp.json came from, with the ETag that asks whether it is still the same; absent where there was none. */
+  readonly validator?: { readonly url: string; readonly etag: string };
+  /** Mirrors that were tried before the one that answered; absent where the first one did. */
+  readonly passedOver?: readonly MirrorFailure[];
 }
 
 /** A livepatch whose bytes were compared with the signed metadata just now. */

@@ -1,6 +1,7 @@
 import type { Clock } from '@kmend/base';
 import { systemClock } from '@kmend/base/node';
-import { readAll, statusFailure } from '../client/fetcher.ts';
+import { readAll } from '../client/fetcher.ts';
+import { statusFailure } from '../client/status.ts';
 import { defaultLimits, type Fetch, get } from '../client/transfer.ts';
 import { TrustError } from '../error.ts';
 import type { SigningKey } from '../keys/key.ts';

@@ -19,7 +19,21 @@ export interface TestWeb {
   close(): Promise<void>;
 }
 
-/** A plain web server with ETags on loopback: the repository must need nothing more. For tests. */
+/** The rest of a file, where a request asks for that and its condition holds (RFC 9110, sections 13.1.5 and 14). */
+function sendRange(request: IncomingMessage, response: ServerResponse, file: Buffer, etag: string): boolean {
+  const first = /^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1];
+  if (first === undefined || (request.headers['if-range'] ?? etag) !== etag) return false;
+  const rest = file.subarray(Number(first));
+  if (rest.length === 0) {
+    response.writeHead(416, { 'content-range': `bytes */${file.length}` }).end();
+    return true;
+  }
+  const range = `bytes ${first}-${file.length - 1}/${file.length}`;
+  response.writeHead(206, { etag, 'content-range': range, 'content-length': rest.length }).end(rest);
+  return true;
+}
+
+/** A plain web server with ETags and ranges on loopback: the repository must need nothing more. For tests. */
 export async function startWeb(root: string): Promise<TestWeb> {
   let seen = 0;
   const sockets: Socket[] = [];
@@ -34,7 +48,9 @@ export async function startWeb(root: string): Promise<TestWeb> {
     }
     const etag = `"${createHash('sha256').update(file).digest('hex').slice(0, 16)}"`;
     if (request.headers['if-none-match'] === etag) response.writeHead(304, { etag }).end();
-    else response.writeHead(200, { etag, 'content-length': file.length }).end(file);
+    else if (!sendRange(request, response, file, etag)) {
+      response.writeHead(200, { etag, 'content-length': file.length }).end(file);
+    }
   });
   server.on('connection', (socket) => sockets.push(socket));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

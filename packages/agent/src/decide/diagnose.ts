@@ -1,0 +1,165 @@
+import type { FlawSummary } from '../kernel/flaws.ts';
+import type { StatusDocument } from './document.ts';
+
+/** One thing that is so on this host, in plain words, and what a person does about it. */
+export interface Finding {
+  readonly level: 'good' | 'note' | 'bad';
+  /** Stable; the same as in status, reports and docs/agent.md where there is one. */
+  readonly code: string;
+  readonly text: string;
+  /** Empty where nothing has to be done. */
+  readonly advice: string;
+}
+
+const reasons: Readonly<Record<string, readonly [string, string]>> = {
+  'not-covered': [
+    'the repository has nothing for this very kernel',
+    'ask the operator for this kernel (kmend-agent status shows its build id), or boot a kernel that is covered',
+  ],
+  'nothing-chosen': [
+    'the signed policy asks for no livepatch on this channel',
+    'the operator has not settled one yet, or withdrew it: nothing to do here',
+  ],
+  busy: ['another livepatch is on its way in or out', 'wait; kmend-agent status shows how it goes'],
+  halted: ['the operator halted the fleet: nothing new is loaded anywhere', 'nothing to do here; ask the operator'],
+  held: ['a person holds this host', 'kmend-agent resume lifts it'],
+  quarantined: [
+    'what the policy asks for is quarantined here: this host had trouble with it',
+    'read the reason below; kmend-agent resume tries it again',
+  ],
+  withdrawn: ['that livepatch was withdrawn by the operator', 'choose another serial'],
+  window: ['the maintenance window is closed', 'wait for it, or kmend-agent apply loads it now'],
+  deferred: [
+    'the transition did not end the last time; it is tried again later',
+    'end or restart the tasks that were in the way (kmend-agent history names them), then kmend-agent apply',
+  ],
+  'switched-off': ['the agent is switched off in this boot', 'remove /etc/kmend-agent/off, or boot without kmend=off'],
+};
+
+/** Why this host is, or is not, protected; what is worst first. Pure. */
+export function findingsOf(document: StatusDocument): Finding[] {
+  const bad: Finding[] = [];
+  const notes: Finding[] = [];
+  const { status, problem, hold, quarantined, blockers } = document;
+  if (document.switchedOff !== null)
+    bad.push({
+      level: 'bad',
+      code: 'switched-off',
+      text: `nothing is loaded in this boot: ${document.switchedOff}`,
+      advice: reasons['switched-off']?.[1] ?? '',
+    });
+  if (problem !== null)
+    bad.push({
+      level: 'bad',
+      code: problem.code,
+      text: problem.message,
+      advice: problem.hint ?? 'docs/agent.md explains the code',
+    });
+  contactFindings(document, bad, notes);
+  if (status.transition.state === 'in-transition') {
+    const names = blockers.map((it) => `${it.name} (pid ${it.pid})`).join(', ');
+    bad.push({
+      level: 'bad',
+      code: 'in-transition',
+      text: `a transition is under way: not every task runs the new code yet${names === '' ? '' : `; in the way: ${names}`}`,
+      advice:
+        names === '' ? 'wait' : 'wait, or restart those tasks; after its limit it is taken back and tried again later',
+    });
+  }
+  const { reason } = document;
+  if (reason !== null && reason !== 'up-to-date' && reason !== 'switched-off') {
+    const [text, advice] = reasons[reason] ?? [reason, 'docs/agent.md explains it'];
+    const protects = reason === 'newer-loaded' || (reason === 'held' && document.effectiveSerial !== null);
+    (protects ? notes : bad).push({ level: protects ? 'note' : 'bad', code: reason, text, advice });
+  }
+  if (hold !== null)
+    notes.push({
+      level: 'note',
+      code: 'held',
+      text: `held since ${hold.at}${hold.until === null ? '' : ` until ${hold.until}`}: ${hold.reason}`,
+      advice: 'kmend-agent resume lifts it',
+    });
+  for (const it of quarantined)
+    notes.push({
+      level: 'note',
+      code: it.code,
+      text: `serial ${it.serial} is quarantined since ${it.at}: ${it.reason}`,
+      advice: 'a newer serial is loaded all the same; kmend-agent resume tries this one again',
+    });
+  for (const flaw of document.hardware.flaws) {
+    if (flaw.state !== 'vulnerable') continue;
+    const text = `${flaw.name}: the kernel says "${flaw.words}"`;
+    notes.push({ level: 'note', code: 'hardware-flaw', text, advice: mitigationText(flaw) });
+  }
+  return [headline(document), ...bad, ...notes];
+}
+
+function contactFindings({ status, metadataExpires }: StatusDocument, bad: Finding[], notes: Finding[]): void {
+  const { contact } = status;
+  if (contact.state === 'ok') return;
+  const expiry = metadataExpires === null ? '' : `; what is known is signed until ${metadataExpires}`;
+  const text = `${contact.detail ?? 'the repository was not asked yet in this boot'}${expiry}`;
+  if (contact.state === 'untrusted')
+    bad.push({
+      level: 'bad',
+      code: 'untrusted',
+      text,
+      advice:
+        'nothing of it was used; tell the operator of the repository: a mirror is broken, or somebody tampers with it',
+    });
+  else if (contact.state === 'unreachable')
+    bad.push({
+      level: 'bad',
+      code: 'unreachable',
+      text,
+      advice: 'look at the network, the proxy, the address and the certificate; what is loaded stays in force',
+    });
+  else
+    notes.push({
+      level: 'note',
+      code: 'contact-unknown',
+      text,
+      advice: 'systemctl status kmend-agent; kmend-agent check asks now',
+    });
+}
+
+/** What stands between a hardware flaw and this host, or what would. */
+export function mitigationText({ mitigation, fixes }: FlawSummary): string {
+  switch (mitigation) {
+    case 'not-needed':
+      return 'this processor does not have it';
+    case 'kernel':
+      return 'mitigated by the running kernel';
+    case 'kernel-and-livepatch':
+      return `mitigated by the running kernel; the livepatch adds ${fixes.join(', ')}`;
+    case 'livepatch':
+      return `the livepatch in force adds ${fixes.join(', ')}; the kernel's words are from boot`;
+    case 'microcode':
+      return 'needs newer microcode';
+    case 'hypervisor':
+      return 'depends on the hypervisor under this host';
+    case 'reboot':
+      return 'only a reboot changes it: a newer kernel, or another boot option';
+  }
+}
+
+function headline({ status, effectiveSerial, chosenSerial, fixes, effectiveVersion }: StatusDocument): Finding {
+  if (effectiveSerial === null) {
+    const text = 'this host is NOT protected: no livepatch is in force for every task';
+    return { level: 'bad', code: 'nothing-in-force', text, advice: 'see below' };
+  }
+  const what = `serial ${effectiveSerial} (${fixes.length} fixes${effectiveVersion === null ? '' : `, as good as ${effectiveVersion}`})`;
+  if (status.coverage.state === 'current')
+    return {
+      level: 'good',
+      code: 'protected',
+      text: `this host is protected: ${what} is in force, and nothing newer is asked for`,
+      advice: '',
+    };
+  if (status.coverage.state === 'behind') {
+    const text = `${what} is in force, but the policy asks for serial ${chosenSerial ?? 'another'}`;
+    return { level: 'bad', code: 'behind', text, advice: 'see below' };
+  }
+  const text = `${what} is in force; whether there is something newer is not known`;
+  return { level: 'note', code: 'coverage-unknown', text, advice: 'see below' };
+}

@@ -1,0 +1,51 @@
+import type { Channel } from '@kmend/protocol';
+import type { RepositoryClient } from '@kmend/trust';
+import type { Identity } from '../config/identity.ts';
+import type { Config } from '../config/schema.ts';
+import type { Edges } from '../edges/edges.ts';
+import { readBootId } from '../kernel/facts.ts';
+import { runningBuildId } from '../kernel/notes.ts';
+import type { Log } from '../log.ts';
+import { type ContactStore, openContact } from '../seen/contact.ts';
+import { openReportState, type ReportStateStore } from './report-state.ts';
+
+/** What the fetcher works on: the network, its own cache, and what the loader lets it read. It decides nothing. */
+export interface Fetcher {
+  readonly edges: Edges;
+  readonly config: Config;
+  readonly repository: RepositoryClient;
+  readonly contact: ContactStore;
+  readonly reports: ReportStateStore;
+  readonly log: Log;
+  /** Of the process: where the proxy may be named. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly buildId: string;
+  readonly bootId: string;
+  identity: Identity;
+}
+
+export async function openFetcher(
+  edges: Edges,
+  config: Config,
+  identity: Identity,
+  repository: RepositoryClient,
+  log: Log,
+  env: Fetcher['env'],
+): Promise<Fetcher> {
+  return {
+    edges,
+    config,
+    identity,
+    repository,
+    log,
+    env,
+    contact: await openContact(edges),
+    reports: await openReportState(edges),
+    buildId: await runningBuildId(edges),
+    bootId: await readBootId(edges),
+  };
+}
+
+export function channelOf({ config, identity }: Pick<Fetcher, 'config' | 'identity'>): Channel {
+  return config.channel ?? identity.channel;
+}

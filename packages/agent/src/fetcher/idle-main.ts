@@ -1,0 +1,3 @@
+import { idleCheck } from './idle.ts';
+
+process.exitCode = await idleCheck();

@@ -1,0 +1,53 @@
+import { errorData } from '../log.ts';
+import type { Fetcher } from './context.ts';
+import { digestOf, sendReport, whatToTell } from './report.ts';
+
+const FIRST_RETRY_MS = 5_000;
+const LAST_RETRY_MS = 3_600_000;
+/** Reports that follow each other because something changed while one was on its way. */
+const MOST_AT_ONCE = 5;
+
+/** Milliseconds until try number `failures` + 1: doubling, with jitter, so that a fleet does not come back as one. */
+export function retryMs(failures: number, random: number): number {
+  const most = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(failures - 1, 20));
+  return Math.round(most * (0.5 + random / 2));
+}
+
+/**
+ * Reports where something changed or the regular report is due. While the server is away a change is no reason to ask it
+ * sooner. Returns the number of the newest event told; never throws for what the server does.
+ */
+export async function reportIfDue(fetcher: Fetcher, signal: AbortSignal): Promise<number> {
+  const { edges, reports } = fetcher;
+  for (let count = 0; ; count++) {
+    const told = await whatToTell(fetcher);
+    const now = edges.clock.now().getTime();
+    const digest = digestOf({ ...told.content, events: [] });
+    const { failures, dueAt } = reports.value;
+    const due = now >= dueAt || dueAt - now > LONGEST_MS;
+    const news = told.content.events.length > 0 || digest !== reports.value.digest;
+    if (count === MOST_AT_ONCE || !(due || (news && failures === 0))) return reports.value.sent;
+    try {
+      const seconds = await sendReport(fetcher, told, signal);
+      if (failures > 0) fetcher.log('info', 'reports reach the server again', { failures });
+      await reports.save({
+        ...reports.value,
+        digest,
+        failures: 0,
+        dueAt: edges.clock.now().getTime() + seconds * 1000,
+      });
+    } catch (error) {
+      if (signal.aborted) throw error;
+      const wait = retryMs(failures + 1, edges.random());
+      await reports.save({ ...reports.value, failures: failures + 1, dueAt: edges.clock.now().getTime() + wait });
+      fetcher.log(failures === 0 ? 'warn' : 'debug', 'report not delivered', {
+        ...errorData(error),
+        retrySeconds: wait / 1000,
+      });
+      return reports.value.sent;
+    }
+  }
+}
+
+/** Longer than any server asks for: the clock was set back since. */
+const LONGEST_MS = 8 * 86_400_000;

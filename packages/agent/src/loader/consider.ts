@@ -1,0 +1,147 @@
+import { errorCode, errorText, KmendError } from '@kmend/base';
+import { type Decision, decide, type Reason, type Verdict } from '../decide/decide.ts';
+import { windowAt } from '../decide/windows.ts';
+import { AgentError } from '../error.ts';
+import { switchedOff } from '../kernel/switch.ts';
+import type { Problem } from '../seen/observed.ts';
+import { see } from '../seen/stored.ts';
+import { withEvent } from '../state/journal.ts';
+import * as machine from '../state/machine.ts';
+import { channelOf, commit, type Loader, now, wakeSoon } from './context.ts';
+import { loadLivepatch } from './load.ts';
+import { withdraw } from './revert.ts';
+
+export interface Considered {
+  /** What was begun; follow it with `advance`. `fetch`: the livepatch that is wanted is not in the fetcher's cache yet. */
+  readonly action: 'none' | 'load' | 'revert' | 'fetch';
+  /** Why nothing was begun. */
+  readonly reason: Reason | null;
+  /** Serial the signed policy wants here; `null`: none. */
+  readonly chosen: number | null;
+  /** Serial that is loaded, reverted or to be fetched. */
+  readonly serial: number | null;
+}
+
+export interface Consideration {
+  /** A person's order; absent: the policy decides. */
+  readonly order?: { readonly serial: number | null };
+  /** Serials the fetcher has just fetched, or says it cannot: asked for no more. */
+  readonly fetched: readonly number[];
+}
+
+/**
+ * Looks at what the fetcher brought: verifies all of it anew, decides by the signed policy, begins what that asks for.
+ * Throws the trust package's errors as they are, and whatever stands in the way of a load.
+ */
+export async function consider(loader: Loader, what: Consideration, signal: AbortSignal): Promise<Considered> {
+  try {
+    const { decision, chosen } = await ask(loader, what, signal);
+    if (decision.kind === 'none') return { action: 'none', reason: decision.reason, chosen, serial: null };
+    const { serial } = decision;
+    if (decision.kind === 'load') {
+      const origin = what.order === undefined ? 'check' : 'order';
+      if (!(await loadOrWant(loader, serial, origin, what.fetched, signal)))
+        return { action: 'fetch', reason: null, chosen, serial };
+    } else {
+      await withdraw(loader, decision.reason);
+      await wakeSoon(loader);
+    }
+    await settleProblem(loader, undefined, serial);
+    return { action: decision.kind, reason: null, chosen, serial };
+  } catch (cause) {
+    const error =
+      signal.aborted && !(cause instanceof AgentError)
+        ? new AgentError('interrupted', 'interrupted: nothing was loaded', { cause })
+        : cause;
+    await settleProblem(loader, error, loader.observed.value.chosen);
+    throw error;
+  }
+}
+
+/** False where the fetcher has to bring it first. */
+async function loadOrWant(
+  loader: Loader,
+  serial: number,
+  origin: 'check' | 'order',
+  fetched: readonly number[],
+  signal: AbortSignal,
+): Promise<boolean> {
+  try {
+    await loadLivepatch(loader, serial, origin, signal);
+    return true;
+  } catch (error) {
+    if (errorCode(error) === 'not-found' && !fetched.includes(serial)) return false;
+    throw error;
+  }
+}
+
+async function ask(loader: Loader, { order }: Consideration, signal: AbortSignal): Promise<Verdict> {
+  const { repository, observed, buildId, bootId, edges, config } = loader;
+  const outcome = await repository.check(signal);
+  const fleet = await repository.fleetPolicy(signal);
+  const policy = await repository.kernelPolicy(buildId, signal);
+  const moment = await now(edges);
+  const clock = edges.clock.now();
+  if (policy !== undefined) {
+    const withdrawn = new Set(policy.withdrawn.map((it) => it.serial));
+    await commit(loader, (journal) => machine.forget(journal, buildId, withdrawn));
+  }
+  const verdict = decide({
+    buildId,
+    bootId,
+    hostId: loader.identity.hostId,
+    channel: channelOf(loader),
+    fleet,
+    policy,
+    journal: loader.store.journal,
+    now: clock.getTime(),
+    uptime: moment.uptime,
+    window: windowAt(config.maintenanceWindows, clock, edges.machine.timeZone()),
+    switchedOff: (await switchedOff(edges)) !== undefined,
+    order,
+  });
+  const { decision, coverage, chosen } = verdict;
+  const idle = decision.kind === 'none' && decision.reason !== 'busy';
+  await observed.save({
+    ...observed.value,
+    coverage: see(observed.value.coverage, coverage, moment.at),
+    version: outcome.version,
+    chosen,
+    reason: decision.kind === 'none' ? decision.reason : null,
+    wakeAt: wakeAtOf(decision, clock.getTime()),
+    problem: idle ? null : observed.value.problem,
+  });
+  return verdict;
+}
+
+const BUSY_MS = 30_000;
+
+function wakeAtOf(decision: Decision, now: number): string | null {
+  if (decision.kind !== 'none') return null;
+  const at = decision.reason === 'busy' ? now + BUSY_MS : decision.wakeAt;
+  return at === undefined ? null : new Date(at).toISOString();
+}
+
+/** Remembers what stands in the way; an event is left only where that is news. */
+async function settleProblem(loader: Loader, error: unknown, serial: number | null): Promise<void> {
+  const { observed } = loader;
+  const before = observed.value.problem;
+  const code = errorCode(error) ?? 'internal';
+  if (error === undefined || code === 'interrupted') {
+    if (error === undefined && before !== null) await observed.save({ ...observed.value, problem: null });
+    return;
+  }
+  const problem = problemOf(error, loader.edges.clock.now().toISOString());
+  await observed.save({ ...observed.value, problem });
+  // A full disk cannot take the event either; a refused load left its own.
+  if (before?.code === code || code === 'disk-full' || code === 'load-refused') return;
+  await commit(loader, (journal, moment) =>
+    withEvent(journal, { at: moment.at, code, message: problem.message, ...(serial === null ? {} : { serial }) }),
+  );
+}
+
+export function problemOf(error: unknown, at: string): Problem {
+  const hint = error instanceof KmendError ? error.hint?.slice(0, 500) : undefined;
+  const message = errorText(error).slice(0, 2000);
+  return { code: errorCode(error) ?? 'internal', message, at, ...(hint === undefined ? {} : { hint }) };
+}

@@ -1,0 +1,275 @@
+import assert from 'node:assert/strict';
+import { readdir, readFile } from 'node:fs/promises';
+import { test } from 'node:test';
+import { code } from '../testing/errors.ts';
+import { check, makeHost, never, type TestHost, view } from '../testing/host.ts';
+import { moduleOf } from '../testing/repository.ts';
+import { resume, revert } from './revert.ts';
+
+const insmods = (host: TestHost): number => host.kernel.commands.filter((it) => it.startsWith('insmod')).length;
+
+test('a chosen livepatch is loaded once, followed through transition and soak, and good afterwards', async (t) => {
+  const host = await makeHost(t);
+  host.repository.choose(1);
+  assert.deepEqual(await check(host.loader, never), { action: 'load', reason: null, chosen: 1, serial: 1 });
+  assert.equal((await view(host)).exitCode, 0);
+  assert.equal(await host.advance(1_000), 'soak');
+  assert.equal(await host.advance(900_000), 'good');
+  assert.equal((await check(host.loader, never)).reason, 'up-to-date');
+  assert.equal(insmods(host), 1);
+  const { status, effectiveSerial, exitCode } = await view(host);
+  assert.equal(effectiveSerial, 1);
+  assert.equal(exitCode, 0);
+  assert.equal(status.verified.state, 'verified');
+  assert.deepEqual(await readdir(host.kernel.path('/run/kmend-agent/loader')), ['observed.json']);
+});
+
+test('the journal is on disk before the kernel is asked', async (t) => {
+  const host = await makeHost(t);
+  host.repository.choose(1);
+  let onDisk = '';
+  const load = host.kernel.load.bind(host.kernel);
+  host.kernel.load = async (name) => {
+    onDisk = JSON.parse(await readFile(host.kernel.path('/var/lib/kmend-agent/loader/journal.json'), 'utf8')).current
+      .phase;
+    await load(name);
+  };
+  await check(host.loader, never);
+  assert.equal(onDisk, 'loading');
+});
+
+test('a second cumulative livepatch replaces the first: exactly one module remains', async (t) => {
+  const host = await makeHost(t);
+  host.repository.choose(1);
+  await check(host.loader, never);
+  await host.advance(1_000);
+  host.repository.choose(2);
+  await check(host.loader, never);
+  assert.equal(await host.advance(5_000), 'soak');
+  assert.equal((await view(host)).effectiveSerial, 2);
+  const modules = await host.kernel.modules();
+  assert.ok(modules.includes(moduleOf(2)) && !modules.includes(moduleOf(1)), modules);
+});
+
+test('what the kernel refuses is quarantined with the kernel log, and not tried again until resume', async (t) => {
+  const host = await makeHost(t);
+  host.repository.choose(1);
+  host.kernel.refusal = 'Invalid module format';
+  await assert.rejects(check(host.loader, never), (error: Error) => {
+    assert.match(error.message, /Invalid module format.*livepatch: failed to find it/);
+    return code('load-refused')(error);
+  });
+  assert.equal((await view(host)).status.loaded.state, 'failed');
+  for (let i = 0; i < 3; i += 1) assert.equal((await check(host.loader, never)).reason, 'quarantined');
+  assert.equal(insmods(host), 1);
+  host.kernel.refusal = undefined;
+  await resume(host.loader);
+  assert.equal((await check(host.loader, never)).action, 'load');
+});
+
+test('where a replacement is refused, the one in force stays the host’s livepatch', async (t) => {
+  const host = await makeHost(t);
+  host.repository.choose(1);
+  await check(host.loader, never);
+  await host.advance(1_000);
+  host.repository.choose(2);
+  host.kernel.refusal = 'Invalid argument';
+  await assert.rejects(check(host.loader, never), code('load-refused'));
+  assert.equal(host.loader.store.journal.current?.serial, 1);
+  const { effectiveSerial, exitCode } = await view(host);
+  assert.equal(effectiveSerial, 1);
+  assert.equal((await check(host.loader, never)).reason, 'quarantined');
+  assert.equal(exitCode, 2);
+});
+
+for (const [name, obstacle, wanted] of [
+  ['a foreign livepatch', (host: TestHost) => host.kernel.load('foreign'), 'conflict-livepatch'],
+  [
+    'another live patch system',
+    (host: TestHost) => host.kernel.write('/proc/modules', 'kpatch_x 1 0 - Live 0x0\n'),
+    'conflict-module',
+  ],
+  [
+    'lockdown',
+    (host: TestHost) => host.kernel.write('/sys/kernel/security/lockdown', 'none [integrity] confidentiality\n'),
+    'lockdown',
+  ],
+  [
+    'enforced signatures',
+    (host: TestHost) => host.kernel.write('/sys/module/module/parameters/sig_enforce', 'Y\n'),
+    'signature-required',
+  ],
+  [
+    'another tracer',
+    (host: TestHost) =>
+      host.kernel.write('/sys/kernel/tracing/enabled_functions', 'ip_options_compile (1) R I     tramp: 0x0\n'),
+    'conflict-ftrace',
+  ],
+  [
+    'another kernel',
+    async (host: TestHost) => {
+      host.repository.buildIdOfManifest = 'cd'.repeat(20);
+    },
+    'wrong-kernel',
+  ],
+] as const) {
+  test(`${name} bars a load: nothing is loaded, the journal untouched, one event however often`, async (t) => {
+    const host = await makeHost(t);
+    host.repository.choose(1);
+    await obstacle(host);
+    for (let i = 0; i < 3; i += 1) await assert.rejects(check(host.loader, never), code(wanted));
+    assert.equal(insmods(host), 0);
+    assert.equal(host.loader.store.journal.current, null);
+    assert.deepEqual(
+      host.loader.store.journal.events.map((it) => it.code),
+      [wanted],
+    );
+    assert.equal(host.loader.observed.value.problem?.code, wanted);
+  });
+}
+
+test('a full disk before the load: nothing is loaded; afterwards it goes on by itself', async (t) => {
+  const host = await makeHost(t);
+  host.repository.choose(1);
+  host.kernel.beforeWrite = (path) => {
+    if (path.endsWith('journal.json')) throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+  };
+  await assert.rejects(check(host.loader, never), code('disk-full'));
+  assert.equal(insmods(host), 0);
+  host.kernel.beforeWrite = () => {};
+  assert.equal((await check(host.loader, never)).action, 'load');
+});
+
+test('a disk that fills up during the load is caught up with once there is space', async (t) => {
+  const host = await makeHost(t);
+  host.repository.choose(1);
+  let writes = 0;
+  host.kernel.beforeWrite = (path) => {
+    if (path.endsWith('journal.json') && ++writes > 1) throw Object.assign(new Error('full'), { code: 'ENOSPC' });
+  };
+  await assert.rejects(check(host.loader, never), code('disk-full'));
+  assert.equal(host.loader.store.journal.current?.phase, 'loading');
+  host.kernel.beforeWrite = () => {};
+  assert.equal(await host.advance(1_000), 'soak');
+});
+
+test('a long transition is reported once with the tasks that hold it up, and never forced', async (t) => {
+  const host = await makeHost(t);
+  host.repository.choose(1);
+  host.kernel.blocked = true;
+  await host.kernel.write('/proc/7/task/7/patch_state', '0\n');
+  await host.kernel.write('/proc/7/task/7/comm', 'sleepy\n');
+  await host.kernel.write('/proc/7/task/7/stack', '[<0>] do_wait+0x1/0x2\n[<0>] kernel_wait4+0x1/0x2\n');
+  await check(host.loader, never);
+  assert.equal(await host.advance(200_000), 'transition');
+  const stuck = host.loader.store.journal.events.filter((it) => it.code === 'transition-stuck');
+  assert.equal(stuck.length, 1);
+  assert.match(stuck[0]?.message ?? '', /sleepy \(7: do_wait < kernel_wait4\)/);
+  const { exitCode, effectiveSerial } = await view(host);
+  assert.equal(exitCode, 1);
+  assert.equal(effectiveSerial, null);
+  host.kernel.blocked = false;
+  assert.equal(await host.advance(10_000), 'soak');
+});
+
+test('revert takes it out and holds it back until resume', async (t) => {
+  const host = await makeHost(t);
+  host.repository.choose(1);
+  await check(host.loader, never);
+  await host.advance(1_000);
+  assert.deepEqual(await revert(host.loader, false), { serial: 1 });
+  assert.equal(await host.advance(5_000), 'idle');
+  assert.ok(!(await host.kernel.modules()).includes('kmend_'));
+  host.repository.choose(2);
+  assert.equal((await check(host.loader, never)).reason, 'held');
+  await resume(host.loader);
+  assert.equal((await check(host.loader, never)).action, 'load');
+});
+
+test('revert --until-newer lets a newer serial in', async (t) => {
+  const host = await makeHost(t);
+  host.repository.choose(1);
+  await check(host.loader, never);
+  await host.advance(1_000);
+  await revert(host.loader, true);
+  await host.advance(5_000);
+  assert.equal((await check(host.loader, never)).reason, 'held');
+  host.repository.choose(2);
+  assert.equal((await check(host.loader, never)).action, 'load');
+});
+
+test('revert in mid-transition turns it round: the one before stays', async (t) => {
+  const host = await makeHost(t);
+  host.repository.choose(1);
+  await check(host.loader, never);
+  await host.advance(1_000);
+  host.kernel.blocked = true;
+  host.repository.choose(2);
+  await check(host.loader, never);
+  await revert(host.loader, true);
+  host.kernel.blocked = false;
+  assert.equal(await host.advance(5_000), 'soak');
+  assert.equal((await view(host)).effectiveSerial, 1);
+});
+
+test('a withdrawn livepatch is replaced by the one chosen, or taken out where the fleet is halted', async (t) => {
+  const host = await makeHost(t);
+  host.repository.choose(2);
+  await check(host.loader, never);
+  await host.advance(1_000);
+  host.repository.choose(1, [2]);
+  assert.equal((await check(host.loader, never)).action, 'load');
+  await host.advance(5_000);
+  assert.equal((await view(host)).effectiveSerial, 1);
+  host.repository.choose(null, [1]);
+  host.repository.fleet = { ...host.repository.fleet, halted: true };
+  assert.equal((await check(host.loader, never)).action, 'revert');
+  assert.equal(await host.advance(5_000), 'idle');
+});
+
+test('halted: nothing new is loaded', async (t) => {
+  const host = await makeHost(t);
+  host.repository.choose(1);
+  host.repository.fleet = { ...host.repository.fleet, halted: true };
+  assert.equal((await check(host.loader, never)).reason, 'halted');
+  assert.equal(insmods(host), 0);
+});
+
+test('a livepatch disabled by hand is not loaded again behind that hand', async (t) => {
+  const host = await makeHost(t);
+  host.repository.choose(1);
+  await check(host.loader, never);
+  await host.advance(1_000);
+  await host.kernel.drop(moduleOf(1));
+  assert.equal(await host.advance(60_000), 'failed');
+  assert.equal((await check(host.loader, never)).reason, 'quarantined');
+});
+
+test('a kernel without livepatch support, and one that is not covered, say so', async (t) => {
+  const host = await makeHost(t);
+  await check(host.loader, never);
+  assert.equal((await view(host)).exitCode, 3);
+  host.repository.choose(1);
+  const edges = host.loader.edges;
+  const files = {
+    ...edges.files,
+    names: async (path: string) => (path.endsWith('/livepatch') ? undefined : edges.files.names(path)),
+  };
+  await assert.rejects(check({ ...host.loader, edges: { ...edges, files } }, never), code('kernel-without-livepatch'));
+  assert.equal(insmods(host), 0);
+});
+
+test('a check that is interrupted while it fetches loads nothing and leaves no problem behind', async (t) => {
+  const host = await makeHost(t);
+  host.repository.choose(1);
+  const stop = new AbortController();
+  const { repository } = host.loader;
+  const fetchLivepatch: typeof repository.fetchLivepatch = async (buildId, serial, signal) => {
+    stop.abort();
+    return repository.fetchLivepatch(buildId, serial, signal);
+  };
+  const loader = { ...host.loader, repository: { ...repository, fetchLivepatch } };
+  await assert.rejects(check(loader, stop.signal), code('interrupted'));
+  assert.equal(insmods(host), 0);
+  assert.equal(loader.observed.value.problem, null);
+});

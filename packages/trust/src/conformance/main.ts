@@ -1,0 +1,38 @@
+import { parseArgs } from 'node:util';
+import { errorText } from '@kmend/base';
+import { download, initialise, refresh } from './client.ts';
+
+// The client-under-test of https://github.com/theupdateframework/tuf-conformance (its CLIENT-CLI.md): exit code 0 where a
+// command succeeded in full, 1 where anything failed.
+
+const OPTIONS = {
+  'metadata-dir': { type: 'string' },
+  'metadata-url': { type: 'string' },
+  'target-name': { type: 'string' },
+  'target-base-url': { type: 'string' },
+  'target-dir': { type: 'string' },
+} as const;
+
+async function main(args: readonly string[]): Promise<void> {
+  const { values, positionals } = parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true });
+  const required = (name: keyof typeof OPTIONS): string => {
+    const value = values[name];
+    if (value === undefined) throw new TypeError(`--${name} is missing`);
+    return value;
+  };
+  const [command, root, ...rest] = positionals;
+  if (command === 'init' && root !== undefined && rest.length === 0) {
+    return initialise(required('metadata-dir'), root);
+  }
+  if (command === 'refresh' && root === undefined) return refresh(required('metadata-dir'), required('metadata-url'));
+  if (command === 'download' && root === undefined) {
+    const location = { metadata: required('metadata-url'), targets: required('target-base-url') };
+    return download(required('metadata-dir'), location, required('target-name'), required('target-dir'));
+  }
+  throw new TypeError('usage: kmend-tuf-conformance --metadata-dir DIR [OPTION...] init ROOT | refresh | download');
+}
+
+main(process.argv.slice(2)).catch((error: unknown) => {
+  process.stderr.write(`${errorText(error)}\n`);
+  process.exitCode = 1;
+});
