@@ -106,7 +106,7 @@ function withCompanions(outcomes: readonly Outcome[]): string[] {
 
 /** What became of all that is patchable, in one livepatch. */
 export function loadedText(loaded: Together): string {
-  const { fixes, functions, objects, size, load, revert, exercises, modules, late, absent, problems } = loaded;
+  const { fixes, functions, objects, size, load, revert, exercises, modules, late, absent, problems, hung } = loaded;
   const operations = exercises.reduce((sum, exercise) => sum + exercise.operations, 0);
   const areas = Object.keys(exercises[0]?.areas ?? {});
   const skipped = exercises[0]?.skipped ?? [];
@@ -124,6 +124,7 @@ export function loadedText(loaded: Together): string {
     problems.length === 0
       ? 'no failure, kernel log clean.'
       : `**${problems.length} problems**: ${problems.join('; ')}.`,
+    ...(hung === 0 ? [] : [`Guests before it that hung for a fault of the emulator: ${hung}.`]),
   ].join('\n');
 }
 

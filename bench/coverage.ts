@@ -80,7 +80,7 @@ if (!options['load-only']) {
 if (!options['no-load']) {
   const patchable = all.filter((outcome) => classOf(outcome) === 'patchable').map(({ paths }) => paths[0] ?? '');
   const part = patchable.filter((path) => only.test(path));
-  const around = { edges, cache, kernel, sources, range, signal, say: (line: string) => console.log(`  ${line}`) };
+  const around = { edges, cache, kernel, sources, range, out, signal, say: (line: string) => console.log(`  ${line}`) };
   const loaded = await together(around, part);
   if (part.length === patchable.length) await write(loaded);
   console.log(`\n${loadedText(loaded)}`);

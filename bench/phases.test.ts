@@ -21,7 +21,7 @@ test('the phases of a load and of a revert', () => {
 });
 
 test('the last transition counts, and only when it has ended', () => {
-  const again = LOG.replaceAll(/^\[ +/gm, '[   9');
+  const again = LOG.replaceAll(/^\[ *(\d+)/gm, (_, seconds) => `[ ${1000 + Number(seconds)}`);
   assert.deepEqual(phasesOf(LOG + again, NAME, 'unpatching')?.finish, 27.718);
   const begun = again.split('\n').slice(0, 3).join('\n');
   assert.equal(phasesOf(LOG + begun, NAME, 'patching'), undefined);

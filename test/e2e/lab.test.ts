@@ -52,6 +52,19 @@ test('commands tell exit code, output and signals; a slow one is killed', async 
   await assert.rejects(host.check('exit 4'), (error) => errorCode(error) === 'lab-command-failed');
 });
 
+test('where the processors are is known without asking the guest', async () => {
+  const busy = host.run('sha256sum /dev/zero', { timeoutMs: 4000 });
+  busy.catch(() => {});
+  const seen = new Set<bigint>();
+  for (let look = 0; look < 20; look++) {
+    const addresses = await host.processors();
+    assert.equal(addresses.length, 2);
+    for (const address of addresses) seen.add(address);
+  }
+  assert.ok(seen.size > 2, 'the guest goes on between two looks');
+  await assert.rejects(busy, (error) => errorCode(error) === 'lab-command-timeout');
+});
+
 test('files arrive whole, small and large, or not at all', async () => {
   for (const size of [0, 1000, 5_000_000]) {
     const bytes = randomBytes(size);
