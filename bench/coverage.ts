@@ -121,6 +121,7 @@ async function work(): Promise<void> {
   });
   await message(worker);
   for (let path = waiting.shift(); path !== undefined; path = waiting.shift()) {
+    signal.throwIfAborted();
     worker.send([path]);
     const { outcome, memory: used } = (await message(worker)) as { outcome: Outcome; memory: number };
     outcomes.set(path, outcome);

@@ -74,12 +74,15 @@ static double now(void)
 
 static void run(const struct area *area, double until)
 {
+	double rest = until - now();
+
 	/* What blocks for ever is a failure, not a hang of the whole. */
-	alarm((unsigned)(until - now()) + 120);
-	while (now() < until) {
+	alarm((rest > 0 ? (unsigned)rest : 0) + 120);
+	/* Once at least, however long it took to get here. */
+	do {
 		area->round();
 		own->rounds++;
-	}
+	} while (now() < until);
 }
 
 static void put_text(const char *text)
