@@ -1,5 +1,6 @@
 import type { Reason } from '../types.ts';
 import type { Call } from './calls.ts';
+import { without } from './moves.ts';
 import type { Side } from './side.ts';
 
 /** Where memory comes from and goes back to; `kv` is either of `k` and `v` (mm/util.c, `kvmalloc_node`). */
@@ -46,32 +47,24 @@ export function memoryReasons(path: string, before: Side, after: Side): Reason[]
 
 /** The calls that went from one pool to another; none where calls of one pool only came, or only went. */
 function moved(old: readonly Call[], now: readonly Call[], table: typeof ALLOCATES): string[] {
-  const [dropped, added] = [excess(old, now, table), excess(now, old, table)];
-  const gone = new Set(dropped.map(({ pool }) => pool));
-  const come = new Set(added.map(({ pool }) => pool));
-  if (gone.size === 0 || come.size === 0) return [];
-  if (table === FREES && come.size === 1 && come.has('kv') && [...gone].every((pool) => pool === 'k' || pool === 'v')) {
-    return [];
-  }
+  const [before, after] = [pools(old, table), pools(now, table)];
+  const [gone, come] = [without(before, after, textOf), without(after, before, textOf)];
+  const [dropped, added] = [without(gone, come, poolOf), without(come, gone, poolOf)];
+  if (dropped.length === 0 || added.length === 0) return [];
+  const isWider = added.every(({ pool }) => pool === 'kv') && dropped.every(({ pool }) => pool === 'k' || pool === 'v');
+  if (table === FREES && isWider) return [];
   return [...added.map(({ text }) => `+${text}`), ...dropped.map(({ text }) => `-${text}`)];
 }
 
-/** Calls of pools that the one list has more of than the other. */
-function excess(
-  calls: readonly Call[],
-  others: readonly Call[],
-  table: typeof ALLOCATES,
-): { readonly pool: Pool; readonly text: string }[] {
-  const counts = new Map<Pool, number>();
-  for (const { pool } of pools(others, table)) counts.set(pool, (counts.get(pool) ?? 0) + 1);
-  return pools(calls, table).filter(({ pool }) => {
-    const count = counts.get(pool) ?? 0;
-    counts.set(pool, count - 1);
-    return count <= 0;
-  });
+interface PoolCall {
+  readonly pool: Pool;
+  readonly text: string;
 }
 
-function pools(calls: readonly Call[], table: typeof ALLOCATES): { readonly pool: Pool; readonly text: string }[] {
+const textOf = ({ text }: PoolCall): string => text;
+const poolOf = ({ pool }: PoolCall): string => pool;
+
+function pools(calls: readonly Call[], table: typeof ALLOCATES): PoolCall[] {
   return calls.flatMap(({ name, text }) => {
     if (OWN_KIND.test(name)) return [];
     const [, pool] = table.find(([pattern]) => pattern.test(name)) ?? [];
