@@ -104,15 +104,32 @@ function withCompanions(outcomes: readonly Outcome[]): string[] {
   return [`The ${needing.length} that need companions, with them: ${parts.join(', ') || 'none'}.`];
 }
 
-function loadedText(loaded: Together): string {
-  const { fixes, functions, objects, size, loadSeconds, revertSeconds, operations, modules, absent, problems } = loaded;
-  const trouble =
-    problems.length === 0 ? 'no failure, kernel log clean' : `**${problems.length} problems**: ${problems.join('; ')}`;
+/** What became of all that is patchable, in one livepatch. */
+export function loadedText(loaded: Together): string {
+  const { fixes, functions, objects, size, load, revert, exercises, modules, late, absent, problems, hung } = loaded;
+  const operations = exercises.reduce((sum, exercise) => sum + exercise.operations, 0);
+  const areas = Object.keys(exercises[0]?.areas ?? {});
+  const skipped = exercises[0]?.skipped ?? [];
+  const missing = Object.keys(absent);
   return [
-    `All ${fixes} patchable ones together: one cumulative livepatch of ${functions} functions in ${objects} kernel objects (${size} bytes), with ${modules.length} patched modules in`,
-    `memory (${absent.length} others want what the guest does not have); loaded under load, transition ended after ${loadSeconds} s; ${operations.reduce((sum, count) => sum + count, 0)} operations on network,`,
-    `files, io_uring, IPC, keys and memory before, during and after; reverted after ${revertSeconds} s; ${trouble}.`,
+    `Together: ${fixes} fixes, one cumulative livepatch of ${functions} functions in ${objects} kernel objects (${size} bytes), with ${modules.length} of the patched modules in memory`,
+    `and ${late.length} loaded behind it${missing.length > 0 ? ` (${missing.join(', ')} want what the guest does not have)` : ''};`,
+    load === undefined
+      ? 'not loaded;'
+      : `loaded under load in ${seconds(load.prepare)} s, every task had gone over ${seconds(load.tasks)} s later;`,
+    `exercised before, during and after: ${operations} operations in ${areas.length} areas (${areas.join(', ')})${skipped.length > 0 ? `, without what this kernel does not have (${skipped.join(', ')})` : ''};`,
+    revert === undefined
+      ? 'not reverted;'
+      : `reverted, every task had gone back after ${seconds(revert.tasks)} s, and the kernel had let go of the functions ${seconds(revert.finish)} s later;`,
+    problems.length === 0
+      ? 'no failure, kernel log clean.'
+      : `**${problems.length} problems**: ${problems.join('; ')}.`,
+    ...(hung === 0 ? [] : [`Guests before it that hung for a fault of the emulator: ${hung}.`]),
   ].join('\n');
+}
+
+function seconds(value: number): string {
+  return value.toFixed(value < 0.1 ? 3 : 1);
 }
 
 function codes(outcomes: readonly Outcome[]): [string, number][] {

@@ -1,8 +1,9 @@
 /**
- * `script/bench coverage [--jobs N] [--fresh] [--only REGEXP] [--no-load] [--out DIR]`: every C file that Debian changed between two versions in the
- * core of the kernel, each taken as one fix by itself. Resumable: what this state of the builder has judged is not built again, unless
- * `--fresh`. Then all that are patchable together in one cumulative livepatch on the stock kernel in the lab, unless `--no-load`. Writes
- * coverage.json and coverage.md.
+ * `script/bench coverage [--jobs N] [--fresh] [--only REGEXP] [--no-load | --load-only] [--out DIR]`: every C file that Debian changed between two
+ * versions in the core of the kernel, each taken as one fix by itself. Resumable: what this state of the builder has judged is not built again,
+ * unless `--fresh`. Then all that are patchable together in one cumulative livepatch on the stock kernel in the lab, unless `--no-load`. Writes
+ * coverage.json and coverage.md. `--load-only` takes the judgements from the last coverage.json, and with `--only` loads a part of it and writes
+ * nothing: to find the fix that makes trouble.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { appendFile, mkdir, readFile, rm } from 'node:fs/promises';
@@ -13,7 +14,7 @@ import { places, run, systemClock, writeFileAtomic } from '@kmend/base/node';
 import { codeDigest } from '@kmend/builder';
 import { Archive, KernelStore, mirrors, SourceStore, sourceDelta } from '@kmend/kernel';
 import { FROM, KERNEL, SUITE, TO } from '../demo/fixes.ts';
-import { classOf, reportText, summarise } from './coverage-report.ts';
+import { classOf, loadedText, reportText, summarise } from './coverage-report.ts';
 import type { Outcome } from './coverage-worker.ts';
 import { type Together, together } from './together.ts';
 
@@ -29,8 +30,10 @@ const { values: options } = parseArgs({
     only: { type: 'string', default: '' },
     out: { type: 'string' },
     'no-load': { type: 'boolean', default: false },
+    'load-only': { type: 'boolean', default: false },
   },
 });
+if (options['no-load'] && options['load-only']) throw new Error('--no-load and --load-only leave nothing to do');
 const { cache } = places();
 const out = options.out ?? join(cache, 'bench', 'coverage');
 const stop = new AbortController();
@@ -46,17 +49,18 @@ const sources = new SourceStore(edges, archive, cache);
 const range = { suite: SUITE, from: FROM, to: TO };
 const { changed } = await sourceDelta(edges, sources, range);
 const inFolders = new RegExp(`^(?:${FOLDERS.replaceAll(' ', '|')})/.*\\.c$`);
-const files = changed.filter((path) => inFolders.test(path) && new RegExp(options.only).test(path));
+const only = new RegExp(options.only);
 const kept = join(out, `${(await codeDigest()).slice(0, 16)}.jsonl`);
 if (options.fresh) await rm(kept, { force: true });
 await mkdir(out, { recursive: true });
 
+const files = changed.filter((path) => inFolders.test(path) && (options['load-only'] || only.test(path)));
 const outcomes = new Map<string, Outcome>();
-for (const line of (await readFile(kept, 'utf8').catch(() => '')).split('\n')) {
-  const outcome = parseJson(line) as Outcome | undefined;
-  if (outcome !== undefined && files.includes(outcome.paths[0] ?? '')) outcomes.set(outcome.paths[0] ?? '', outcome);
+for (const outcome of options['load-only'] ? await reported() : await judgedBefore()) {
+  const [path = ''] = outcome.paths;
+  if (files.includes(path)) outcomes.set(path, outcome);
 }
-const waiting = files.filter((path) => !outcomes.has(path));
+const waiting = options['load-only'] ? [] : files.filter((path) => !outcomes.has(path));
 console.log(`${files.length} files; ${outcomes.size} judged before`);
 let memory = 0;
 let done = outcomes.size;
@@ -65,27 +69,48 @@ const minutes = (performance.now() - begin) / 60_000;
 
 const all = files.map((path) => outcomes.get(path)).filter((outcome) => outcome !== undefined);
 const summary = summarise(all);
-let loaded: Together | undefined;
-const keep = async (): Promise<string> => {
+if (!options['load-only']) {
+  const text = await write();
+  console.log(`\n${text.split('\n## ')[0]}`);
+  console.log(
+    `${minutes.toFixed(1)} minutes; largest worker ${(memory / 1024).toFixed(0)} MiB; ${join(out, 'coverage.md')}`,
+  );
+  if (summary.classes['failed'] !== undefined || summary.share < WANTED) process.exitCode = 1;
+}
+if (!options['no-load']) {
+  const patchable = all.filter((outcome) => classOf(outcome) === 'patchable').map(({ paths }) => paths[0] ?? '');
+  const part = patchable.filter((path) => only.test(path));
+  const around = { edges, cache, kernel, sources, range, out, signal, say: (line: string) => console.log(`  ${line}`) };
+  const loaded = await together(around, part);
+  if (part.length === patchable.length) await write(loaded);
+  console.log(`\n${loadedText(loaded)}`);
+  for (const problem of loaded.problems) console.log(`PROBLEM  ${problem}`);
+  if (loaded.problems.length > 0) process.exitCode = 1;
+}
+
+/** Writes both reports; the text of the readable one. */
+async function write(loaded?: Together): Promise<string> {
   const report = { kernel: KERNEL, ...range, files: files.length, ...summary, together: loaded ?? null, outcomes: all };
   await writeFileAtomic(join(out, 'coverage.json'), `${JSON.stringify(report, null, 1)}\n`);
   const text = reportText(KERNEL, range, all, summary, loaded);
   await writeFileAtomic(join(out, 'coverage.md'), text);
   return text;
-};
-const text = await keep();
-console.log(`\n${text.split('\n## ')[0]}`);
-console.log(
-  `${minutes.toFixed(1)} minutes; largest worker ${(memory / 1024).toFixed(0)} MiB; ${join(out, 'coverage.md')}`,
-);
-if (summary.classes['failed'] !== undefined || summary.share < WANTED) process.exitCode = 1;
-if (!options['no-load']) {
-  const patchable = all.filter((outcome) => classOf(outcome) === 'patchable').map(({ paths }) => paths[0] ?? '');
-  const around = { edges, cache, kernel, sources, range, signal, say: (line: string) => console.log(`  ${line}`) };
-  loaded = await together(around, patchable);
-  await keep();
-  for (const problem of loaded.problems) console.log(`PROBLEM  ${problem}`);
-  if (loaded.problems.length > 0) process.exitCode = 1;
+}
+
+/** What this state of the builder has judged. */
+async function judgedBefore(): Promise<Outcome[]> {
+  const lines = (await readFile(kept, 'utf8').catch(() => '')).split('\n');
+  return lines.map((line) => parseJson(line) as Outcome | undefined).filter((outcome) => outcome !== undefined);
+}
+
+/** What the last report says, whatever state of the builder it is of: what is not patchable any more is found out when it is built. */
+async function reported(): Promise<readonly Outcome[]> {
+  const path = join(out, 'coverage.json');
+  const report = parseJson(await readFile(path, 'utf8').catch(() => '')) as
+    | { outcomes?: readonly Outcome[] }
+    | undefined;
+  if (report?.outcomes === undefined) throw new Error(`there is no report in ${path}: run without --load-only first`);
+  return report.outcomes;
 }
 
 /** Gives one file after the other to a process of its own. A worker that dies takes the bench with it: that is a failure to see. */
@@ -96,6 +121,7 @@ async function work(): Promise<void> {
   });
   await message(worker);
   for (let path = waiting.shift(); path !== undefined; path = waiting.shift()) {
+    signal.throwIfAborted();
     worker.send([path]);
     const { outcome, memory: used } = (await message(worker)) as { outcome: Outcome; memory: number };
     outcomes.set(path, outcome);

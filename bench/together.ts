@@ -1,16 +1,33 @@
 /** The last part of `script/bench coverage`: all that is patchable in one cumulative livepatch, on the stock kernel in the lab. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Progress, silentProgress } from '@kmend/base';
+import { errorText, KmendError, type Progress, silentProgress } from '@kmend/base';
 import { run, systemClock } from '@kmend/base/node';
 import { Builder, importFromDebian } from '@kmend/builder';
 import type { DeltaRange, Kernel, SourceStore, UnpackEdges } from '@kmend/kernel';
-import { complaints, type Exercise, type Host, Lab, LivepatchControl } from '@kmend/lab';
+import {
+  type Exercise,
+  type GuestModule,
+  type Host,
+  KernelWatch,
+  Lab,
+  LivepatchControl,
+  ProofFailure,
+  requireInForce,
+  requireNothingLeft,
+} from '@kmend/lab';
 import type { Livepatch } from '@kmend/protocol';
+import { type Phases, phasesOf, SAY_PHASES } from './phases.ts';
+import { NO_RANDOM_PLACE, placesText, runsStaleCode, watchProcessors } from './stale-code.ts';
 
 const MEMORY_MB = 2048;
 const TRANSITION_LIMIT_S = 300;
 const EXERCISE_S = 30;
+const MODPROBE_MS = 180_000;
+/** One in so many of the patched modules is loaded after the livepatch. */
+const LATE_SHARE = 6;
+/** A guest that hangs for a fault of the emulator tells nothing: another one takes its place. */
+const MOST_GUESTS = 4;
 
 export interface Together {
   readonly fixes: number;
@@ -18,15 +35,19 @@ export interface Together {
   readonly objects: number;
   readonly size: number;
   readonly buildSeconds: number;
-  readonly loadSeconds: number;
-  readonly revertSeconds: number;
-  /** Operations before, during and after the load, and after the revert. */
-  readonly operations: readonly number[];
-  /** Patched modules that were in memory, and those that do not load in the guest (hardware). */
+  /** Seconds; absent when it did not come to that. */
+  readonly load?: Phases;
+  readonly revert?: Phases;
+  /** Before, during and after the load, and after the revert. */
+  readonly exercises: readonly ({ readonly when: string } & Pick<Exercise, 'operations' | 'areas' | 'skipped'>)[];
+  /** Patched modules that were in memory, those loaded behind the livepatch, and why others do not load in the guest (hardware). */
   readonly modules: readonly string[];
-  readonly absent: readonly string[];
+  readonly late: readonly string[];
+  readonly absent: Readonly<Record<string, string>>;
   /** What went wrong; empty when nothing did. */
   readonly problems: readonly string[];
+  /** Guests before this one that hung for a fault of the emulator (stale-code.ts). */
+  readonly hung: number;
 }
 
 interface Surroundings {
@@ -35,6 +56,8 @@ interface Surroundings {
   readonly kernel: Kernel;
   readonly sources: SourceStore;
   readonly range: DeltaRange;
+  /** Folder for the livepatch, and for the kernel's log when something goes wrong. */
+  readonly out: string;
   readonly signal: AbortSignal;
   say(line: string): void;
 }
@@ -53,10 +76,18 @@ export async function together(around: Surroundings, paths: readonly string[]): 
   const progress: Progress = { ...silentProgress, step: around.say };
   const lab = new Lab({ run, clock: systemClock, progress, cache: join(around.cache, 'lab'), signal: around.signal });
   try {
-    const host = await lab.boot(around.kernel, { name: 'together', memoryMb: MEMORY_MB });
-    const measured = await tryOut(around, lab, host, manifest, module);
     const counts = { fixes: paths.length, functions, objects: manifest.objects.length, size: module.length };
-    return { ...counts, buildSeconds, ...measured };
+    for (let hung = 0; ; hung++) {
+      // The kernel's words of the whole time, and all marks among them.
+      const kernelArguments = ['log_buf_len=16M', 'printk.devkmsg=on', NO_RANDOM_PLACE];
+      const name = `together-${hung}`;
+      const host = await lab.boot(around.kernel, { name, memoryMb: MEMORY_MB, kernelArguments });
+      const trial = new Trial(around, lab, host, manifest);
+      await trial.run(module);
+      if (!trial.ranStaleCode || hung + 1 === MOST_GUESTS) return { ...counts, buildSeconds, ...trial.measured, hung };
+      around.say('the emulator ran code that the kernel had changed: a fault of QEMU before 8.1; again in a new guest');
+      await host.powerOffHard();
+    }
   } finally {
     await lab.close();
   }
@@ -72,52 +103,146 @@ async function build({ edges, cache, kernel, sources, range }: Surroundings, pat
   return await builder.build({ fixes, kind: 'cumulative', acceptReview: true });
 }
 
-type Measured = Pick<Together, 'loadSeconds' | 'revertSeconds' | 'operations' | 'modules' | 'absent' | 'problems'>;
+type Measured = Omit<Together, 'fixes' | 'functions' | 'objects' | 'size' | 'buildSeconds' | 'hung'>;
+type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
 
-async function tryOut(
-  { say, cache }: Surroundings,
-  lab: Lab,
-  host: Host,
-  manifest: Livepatch,
-  module: Uint8Array,
-): Promise<Measured> {
-  const problems: string[] = [];
-  const operations: number[] = [];
-  const exercised = (when: string, { operations: count, failures, skipped }: Exercise): void => {
-    operations.push(count);
-    problems.push(...failures.map((failure) => `${when}: ${failure}`));
-    say(
-      `exercised ${when}: ${count} operations, ${failures.length} areas with failures${skipped.length > 0 ? `, without ${skipped.join(' ')}` : ''}`,
-    );
-  };
-  const modules: string[] = [];
-  const absent: string[] = [];
-  for (const { name } of manifest.objects) {
-    if (name === 'vmlinux') continue;
-    const { exitCode } = await host.run(['modprobe', name], { timeoutMs: 180_000 });
-    (exitCode === 0 ? modules : absent).push(name);
+/** One livepatch in one guest; what it measured until something went wrong is kept. */
+class Trial {
+  readonly measured: Writable<Measured> & { exercises: Measured['exercises'][number][]; problems: string[] };
+  readonly #around: Surroundings;
+  readonly #lab: Lab;
+  readonly #host: Host;
+  readonly #manifest: Livepatch;
+  readonly #watch: KernelWatch;
+  #ranStaleCode = false;
+
+  constructor(around: Surroundings, lab: Lab, host: Host, manifest: Livepatch) {
+    this.#around = around;
+    this.#lab = lab;
+    this.#host = host;
+    this.#manifest = manifest;
+    this.#watch = new KernelWatch(host);
+    this.measured = { exercises: [], modules: [], late: [], absent: {}, problems: [] };
   }
-  say(`patched modules in memory: ${modules.length}; not to be had in the guest: ${absent.join(' ') || 'none'}`);
-  exercised('on the kernel alone', await lab.exercise(host, EXERCISE_S));
-  const path = `/root/${manifest.module}.ko`;
-  const file = join(cache, 'bench', 'coverage', `${manifest.module}.ko`);
-  await writeFile(file, module);
-  await host.copyIn(file, path);
-  const control = new LivepatchControl(host, TRANSITION_LIMIT_S);
-  const livepatch = { name: manifest.module, path };
-  const during = lab.exercise(host, EXERCISE_S);
-  // Awaited below; a failure before that must not end the process.
-  during.catch(() => {});
-  const loadSeconds = await control.load(livepatch);
-  say(`loaded; every task has gone over after ${loadSeconds} s`);
-  exercised('while it was loaded', await during);
-  exercised('with all of it in force', await lab.exercise(host, EXERCISE_S));
-  const revertSeconds = await control.revert(livepatch);
-  await control.unload(livepatch);
-  say(`reverted after ${revertSeconds} s and unloaded`);
-  exercised('after the revert', await lab.exercise(host, EXERCISE_S));
-  const log = complaints(await host.kernelLog());
-  problems.push(...log.map((line) => `kernel log: ${line}`));
-  say(log.length === 0 ? 'kernel log clean' : `kernel log: ${log.length} complaints`);
-  return { loadSeconds, revertSeconds, operations, modules, absent, problems };
+
+  get ranStaleCode(): boolean {
+    return this.#ranStaleCode;
+  }
+
+  /** What goes wrong in the guest becomes a problem; an interrupt is thrown. */
+  async run(module: Uint8Array): Promise<void> {
+    try {
+      await this.#watch.begin();
+      await this.#steps(module);
+      const lines = await this.#watch.requireQuietThroughout();
+      this.#around.say(`kernel log clean, ${lines} lines`);
+    } catch (error) {
+      this.#around.signal.throwIfAborted();
+      this.measured.problems.push(...(await this.#explain(error)));
+    }
+    if (this.measured.problems.length > 0) await this.#keepLog();
+  }
+
+  /** What the kernel said: its own log, and the serial console, which is there even when the guest answers no more; and where its processors were. */
+  async #keepLog(): Promise<void> {
+    const processors = this.#host.isOn ? await watchProcessors(this.#host, this.#around.kernel, systemClock) : [];
+    this.#ranStaleCode = runsStaleCode(processors);
+    const log = this.#host.isOn ? await this.#host.kernelLog().catch(errorText) : 'the guest is off';
+    const file = join(this.#around.out, 'together-kernel.log');
+    await writeFile(file, `${log}\n\nserial console:\n${this.#host.console()}\n\n${placesText(processors)}\n`);
+    this.#around.say(`the kernel's log is in ${file}`);
+  }
+
+  async #steps(module: Uint8Array): Promise<void> {
+    const { say } = this.#around;
+    const host = this.#host;
+    const names = this.#manifest.objects.map(({ name }) => name).filter((name) => name !== 'vmlinux');
+    const heldBack = names.filter((_, index) => index % LATE_SHARE === LATE_SHARE - 1);
+    await this.#loadModules(names.filter((name) => !heldBack.includes(name)));
+    await this.#exercise('on the kernel alone');
+    await host.check(SAY_PHASES);
+    const livepatch = await this.#bring(module);
+    const control = new LivepatchControl(host, TRANSITION_LIMIT_S);
+    const inMemory = new Set((await host.check("sed 's/ .*//' /proc/modules")).split('\n'));
+    this.measured.modules = names.filter((name) => inMemory.has(name));
+
+    const during = this.#exercise('while it was loaded');
+    // Awaited below; a failure before that must not end the process.
+    during.catch(() => {});
+    await control.load(livepatch);
+    this.measured.load = await this.#phases('patching');
+    await during;
+    await requireInForce(host, livepatch.name, this.#manifest.objects);
+    const before = this.measured.modules;
+    this.measured.late = await this.#loadModules(heldBack.filter((name) => !before.includes(name)));
+    const { functions, patched } = await requireInForce(host, livepatch.name, this.#manifest.objects);
+    say(`${functions} functions in force in ${patched.length} objects, of which late: ${this.measured.late.join(' ')}`);
+    await this.#exercise('with all of it in force');
+
+    await control.revert(livepatch);
+    this.measured.revert = await this.#phases('unpatching');
+    await control.unload(livepatch);
+    await requireNothingLeft(host);
+    await this.#exercise('after the revert');
+  }
+
+  async #bring(module: Uint8Array): Promise<GuestModule> {
+    const name = this.#manifest.module;
+    const livepatch = { name, path: `/root/${name}.ko` };
+    const file = join(this.#around.out, `${name}.ko`);
+    await writeFile(file, module);
+    await this.#host.copyIn(file, livepatch.path);
+    return livepatch;
+  }
+
+  /** Those that load; the others are kept as absent, with modprobe's words. */
+  async #loadModules(names: readonly string[]): Promise<string[]> {
+    const loaded: string[] = [];
+    const absent: Record<string, string> = {};
+    for (const name of names) {
+      const { exitCode, stderr } = await this.#host.run(['modprobe', '--', name], { timeoutMs: MODPROBE_MS });
+      if (exitCode === 0) loaded.push(name);
+      else absent[name] = stderr.trim() || `modprobe ended with ${exitCode}`;
+    }
+    this.measured.absent = { ...this.measured.absent, ...absent };
+    for (const [name, words] of Object.entries(absent))
+      this.#around.say(`not to be had in the guest: ${name}: ${words}`);
+    return loaded;
+  }
+
+  async #exercise(when: string): Promise<void> {
+    const { operations, areas, skipped, failures } = await this.#lab.exercise(this.#host, EXERCISE_S);
+    const { exercises, problems } = this.measured;
+    problems.push(...failures.map((failure) => `${when}: ${failure}`));
+    const known = exercises[0]?.skipped ?? skipped;
+    const gone = skipped.filter((what) => !known.includes(what));
+    problems.push(...gone.map((what) => `${when}: ${what} is not there any more`));
+    exercises.push({ when, operations, areas, skipped });
+    this.#around.say(
+      `exercised ${when}: ${operations} operations in ${Object.keys(areas).length} areas, ${failures.length} with failures; not in this kernel: ${skipped.join(', ') || 'nothing'}`,
+    );
+  }
+
+  async #phases(direction: 'patching' | 'unpatching'): Promise<Phases> {
+    const phases = phasesOf(await this.#host.kernelLog(), this.#manifest.module, direction);
+    if (phases === undefined) throw new ProofFailure(`the kernel log does not tell of the end of ${direction}`);
+    const { prepare, tasks, finish } = phases;
+    this.#around.say(
+      `${direction}: prepared in ${prepare} s, every task had gone over ${tasks} s later, done ${finish} s later`,
+    );
+    return phases;
+  }
+
+  /** What is wrong, with the tasks in the way and the kernel's own complaints where there are any. */
+  async #explain(error: unknown): Promise<string[]> {
+    const details = error instanceof ProofFailure ? error.details : [];
+    const console = error instanceof KmendError ? error.details?.['console'] : undefined;
+    const log = this.#host.isOn ? await this.#watch.wrong().catch(() => []) : [];
+    return [
+      errorText(error),
+      ...details.map((line) => `  ${line}`),
+      ...log.filter((line) => !details.includes(line)).map((line) => `kernel log: ${line}`),
+      ...(typeof console === 'string' ? console.split('\n').map((line) => `console: ${line}`) : []),
+    ];
+  }
 }

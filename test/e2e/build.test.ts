@@ -162,6 +162,22 @@ test("Debian's own change of struct eventpoll is refused, with the members and t
   assert.match(said, /ep_free \(ep: struct eventpoll \*\)/);
 });
 
+test('a new struct that the fix puts where the running kernel has a smaller one needs a person', async () => {
+  const versions = ['--from', '6.1.170-3', '--to', '6.1.176-1', '--path', 'net/core/net-procfs.c'];
+  await operator.kmend('fix', 'import', '--id', 'ptype', ...versions);
+  const result = await build('--fix', 'ptype');
+  assert.equal(result.exitCode, 4, result.stderr);
+  // /proc/net/ptype was made at boot, with 8 bytes for each reader.
+  assert.deepEqual(
+    result.manifest.reasons.map(({ code, source, symbol }) => [code, source, symbol]),
+    [['type-added', 'net/core/net-procfs.c', 'struct ptype_iter_state']],
+  );
+  assert.match(
+    result.manifest.reasons[0]?.message ?? '',
+    /16 bytes.*ptype_seq_show \(iter: struct ptype_iter_state \*\)/,
+  );
+});
+
 test('a change of locking needs a person, who can accept it', async () => {
   const patch = await patchOf(SOURCE, (text) =>
     text.replace('kfree(opt);', 'rcu_read_lock(); rcu_read_unlock(); kfree(opt);'),

@@ -10,9 +10,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { errorCode, KmendError, silentProgress } from '@kmend/base';
 import { places, run, sha256, systemClock } from '@kmend/base/node';
 import { Archive, type Kernel, KernelStore, mirrors } from '@kmend/kernel';
-import { codeInForce, type Host, Lab, OPERATOR_ADDRESS } from '@kmend/lab';
+import { codeInForce, complaints, type Host, Lab, OPERATOR_ADDRESS } from '@kmend/lab';
 
 const RELEASE = '6.1.0-47-amd64';
+const AREAS = (
+  'bpf cgroup cipher core disk futex hash huge io_uring ipv4 ipv6 keys loop memory netlink packet pipe posix pressure proc process route signal ' +
+  'sysv tmpfs trace unix user userfault'
+).split(' ');
 const cache = places().cache;
 const signal = new AbortController().signal;
 const lab = new Lab({ run, clock: systemClock, progress: silentProgress, cache: join(cache, 'lab'), signal });
@@ -46,6 +50,19 @@ test('commands tell exit code, output and signals; a slow one is killed', async 
   await assert.rejects(slow, (error) => errorCode(error) === 'lab-command-timeout');
   assert.equal((await host.run(['pgrep', '-f', 'sleep 98[7]'])).exitCode, 1);
   await assert.rejects(host.check('exit 4'), (error) => errorCode(error) === 'lab-command-failed');
+});
+
+test('where the processors are is known without asking the guest', async () => {
+  const busy = host.run('sha256sum /dev/zero', { timeoutMs: 4000 });
+  busy.catch(() => {});
+  const seen = new Set<bigint>();
+  for (let look = 0; look < 20; look++) {
+    const addresses = await host.processors();
+    assert.equal(addresses.length, 2);
+    for (const address of addresses) seen.add(address);
+  }
+  assert.ok(seen.size > 2, 'the guest goes on between two looks');
+  await assert.rejects(busy, (error) => errorCode(error) === 'lab-command-timeout');
 });
 
 test('files arrive whole, small and large, or not at all', async () => {
@@ -94,6 +111,31 @@ test('a workload runs without loss, and a broken connection is not taken for suc
   const killed = await lab.startWorkload(host);
   await host.check('pkill -KILL workload');
   await assert.rejects(killed.stop(), (error) => errorCode(error) === 'lab-workload-failed');
+});
+
+test('the exercise reaches every area of the stock kernel, without a failure', async () => {
+  const { areas, failures, skipped, operations } = await lab.exercise(host, 10);
+  assert.deepEqual(failures, []);
+  // Debian's kernel has all of it.
+  assert.deepEqual(skipped, []);
+  assert.deepEqual(Object.keys(areas).sort(), AREAS);
+  assert.ok(operations > 10_000, String(operations));
+  assert.deepEqual(complaints(await host.kernelLog()), []);
+});
+
+test('the exercise tells what fails and what a kernel does not have', async () => {
+  await host.check('mkdir /tmp/empty && mount --bind /tmp/empty /sys/kernel/tracing && chmod 000 /usr/sbin/mkfs.ext4');
+  await host.check('mount -t tmpfs -o size=4k tmpfs /dev/shm');
+  try {
+    const { failures, skipped } = await lab.exercise(host, 2);
+    assert.deepEqual(skipped, ['trace: tracefs', 'loop: loop devices']);
+    assert.match(
+      failures.find((line) => line.startsWith('tmpfs:')) ?? '',
+      /failures, first line \d+: .*pwrite.*errno 28/,
+    );
+  } finally {
+    await host.check('umount /sys/kernel/tracing /dev/shm && chmod 755 /usr/sbin/mkfs.ext4');
+  }
 });
 
 test('the disk outlives a reboot and a power cut', async () => {

@@ -8,6 +8,8 @@
 
 #include "exercise/exercise.h"
 
+#include "exercise/netlink.h"
+
 #include "exercise/network.h"
 
 #include "exercise/files.h"
@@ -20,21 +22,47 @@
 
 #include "exercise/memory.h"
 
-unsigned long operations, failures;
-char first_failure[200];
+#include "exercise/process.h"
+
+#include "exercise/namespaces.h"
+
+#include "exercise/loop.h"
+
+enum { MOST_AREAS = 64 };
+
+struct report *own;
 
 void failed(const char *what, int line)
 {
 	int error = errno;
 
-	if (failures++ == 0)
-		snprintf(first_failure, sizeof(first_failure), "line %d: %.120s (errno %d)", line, what, error);
+	if (own->failures++ == 0)
+		snprintf(own->first, sizeof(own->first), "line %d: %.120s (errno %d)", line, what, error);
 }
 
-struct report {
-	unsigned long rounds, operations, failures;
-	char first[200];
-};
+void absent(const char *what)
+{
+	size_t length = strlen(own->absent);
+
+	for (const char *at = own->absent; (at = strstr(at, what)) != NULL; at += strlen(what))
+		if ((at == own->absent || at[-1] == ',') && (at[strlen(what)] == ',' || at[strlen(what)] == '\0'))
+			return;
+	snprintf(own->absent + length, sizeof(own->absent) - length, "%s%s", length ? "," : "", what);
+}
+
+void in_child(void (*work)(void))
+{
+	int status = 0;
+	pid_t child = fork();
+
+	if (child == 0) {
+		/* Not longer than the whole: the parent's alarm is not inherited. */
+		alarm(120);
+		work();
+		_exit(0);
+	}
+	CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0);
+}
 
 static double now(void)
 {
@@ -44,27 +72,47 @@ static double now(void)
 	return time.tv_sec + time.tv_nsec / 1e9;
 }
 
-static void run(const struct area *area, double until, struct report *report)
+static void run(const struct area *area, double until)
 {
+	double rest = until - now();
+
 	/* What blocks for ever is a failure, not a hang of the whole. */
-	alarm((unsigned)(until - now()) + 120);
-	while (now() < until) {
+	alarm((rest > 0 ? (unsigned)rest : 0) + 120);
+	/* Once at least, however long it took to get here. */
+	do {
 		area->round();
-		report->rounds++;
-		report->operations = operations;
-		report->failures = failures;
-		memcpy(report->first, first_failure, sizeof(report->first));
-	}
+		own->rounds++;
+	} while (now() < until);
+}
+
+static void put_text(const char *text)
+{
+	putchar('"');
+	for (; *text; text++)
+		putchar(*text == '"' || *text == '\\' ? '\'' : *text);
+	putchar('"');
+}
+
+static void put_report(const char *name, const struct report *report, int status)
+{
+	printf("\"%s\":{\"rounds\":%lu,\"operations\":%lu,\"failures\":%lu,\"status\":%d,\"first\":", name, report->rounds, report->operations,
+	       report->failures, status);
+	put_text(report->first);
+	printf(",\"absent\":");
+	put_text(report->absent);
+	printf("}");
 }
 
 int main(int count, char **words)
 {
-	const struct area *const families[] = { network_areas, file_areas, uring_areas, ipc_areas, key_areas, memory_areas };
+	const struct area *const families[] = { network_areas, namespace_areas, file_areas, uring_areas,
+						ipc_areas,     process_areas,   key_areas,  memory_areas, loop_areas };
 	double until = now() + (count > 1 ? atof(words[1]) : 10);
-	const struct area *areas[64];
-	pid_t children[64];
+	const struct area *areas[MOST_AREAS];
+	pid_t children[MOST_AREAS];
 	int number = 0, bad = 0;
-	struct report *reports = mmap(NULL, sizeof(struct report) * 64, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct report *reports =
+		mmap(NULL, sizeof(struct report) * MOST_AREAS, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	for (size_t family = 0; family < sizeof(families) / sizeof(families[0]); family++)
 		for (const struct area *area = families[family]; area->name; area++)
@@ -72,23 +120,21 @@ int main(int count, char **words)
 	for (int index = 0; index < number; index++) {
 		children[index] = fork();
 		if (children[index] == 0) {
-			run(areas[index], until, &reports[index]);
+			own = &reports[index];
+			run(areas[index], until);
 			_exit(0);
 		}
 	}
 	printf("{");
 	for (int index = 0; index < number; index++) {
 		int status = 0;
-		struct report *report = &reports[index];
 
 		waitpid(children[index], &status, 0);
-		if (status != 0 || report->failures > 0 || report->rounds == 0)
+		if (status != 0 || reports[index].failures > 0 || reports[index].rounds == 0)
 			bad = 1;
-		printf("%s\"%s\":{\"rounds\":%lu,\"operations\":%lu,\"failures\":%lu,\"status\":%d,\"first\":\"", index ? "," : "",
-		       areas[index]->name, report->rounds, report->operations, report->failures, status);
-		for (const char *text = report->first; *text; text++)
-			putchar(*text == '"' || *text == '\\' ? '\'' : *text);
-		printf("\"}");
+		if (index)
+			putchar(',');
+		put_report(areas[index]->name, &reports[index], status);
 	}
 	printf("}\n");
 	return bad;

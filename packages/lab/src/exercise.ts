@@ -9,7 +9,14 @@ const PATIENCE_MS = 240_000;
 
 const Report = z.record(
   z.string(),
-  z.object({ rounds: z.number(), operations: z.number(), failures: z.number(), status: z.number(), first: z.string() }),
+  z.object({
+    rounds: z.number(),
+    operations: z.number(),
+    failures: z.number(),
+    status: z.number(),
+    first: z.string(),
+    absent: z.string(),
+  }),
 );
 
 /** What an exercise did to a kernel, and what went wrong. */
@@ -17,7 +24,7 @@ export interface Exercise {
   readonly operations: number;
   /** Operations by area. */
   readonly areas: Readonly<Record<string, number>>;
-  /** Areas that this kernel does not have. */
+  /** What this kernel does not have, `area: feature`: it was not exercised. */
   readonly skipped: readonly string[];
   /** An area and its first failure each; empty when all went well. */
   readonly failures: readonly string[];
@@ -44,11 +51,14 @@ export function parseExercise(text: string): Exercise | undefined {
   return {
     operations: all.reduce((sum, [, { operations }]) => sum + operations, 0),
     areas: Object.fromEntries(all.map(([name, { operations }]) => [name, operations])),
-    skipped: all.filter(([, { rounds, operations }]) => rounds > 0 && operations === 0).map(([name]) => name),
-    failures: all.flatMap(([name, { rounds, failures, status, first }]) => {
+    skipped: all.flatMap(([name, { absent }]) =>
+      absent.split(',').flatMap((what) => (what === '' ? [] : [`${name}: ${what}`])),
+    ),
+    failures: all.flatMap(([name, { rounds, operations, failures, status, first, absent }]) => {
       if (failures > 0) return [`${name}: ${failures} failures, first ${first}`];
       if (status !== 0) return [`${name}: ended with status ${status}`];
-      return rounds === 0 ? [`${name}: did not get round once`] : [];
+      if (rounds === 0) return [`${name}: did not get round once`];
+      return operations === 0 && absent === '' ? [`${name}: did nothing`] : [];
     }),
   };
 }

@@ -136,6 +136,12 @@ export class Host {
     return this.check(level === 'all' ? ['dmesg'] : ['dmesg', '--level=emerg,alert,crit,err,warn']);
   }
 
+  /** The address that each processor is at just now, also when the guest does not answer any more or is in panic. */
+  async processors(): Promise<readonly bigint[]> {
+    if (this.#machine === undefined || !this.isOn) throw new LabError('lab-guest-gone', `${this.name} is off`);
+    return await this.#machine.qmp.processors();
+  }
+
   /** Differs from boot to boot (`/proc/sys/kernel/random/boot_id`). */
   bootId(): Promise<string> {
     return this.check(['cat', '/proc/sys/kernel/random/boot_id']);

@@ -10,6 +10,8 @@ export { complaints } from './kernel-log.ts';
 export { type BootOptions, Lab, type Reproducer } from './lab.ts';
 export { type GuestModule, LivepatchControl } from './proof/control.ts';
 export { ProofFailure } from './proof/failure.ts';
+export { requireInForce, requireNothingLeft } from './proof/in-force.ts';
+export { KernelWatch } from './proof/kernel-watch.ts';
 export { type ProofEdges, proveLivepatch } from './proof/prove.ts';
 export type { BuiltLivepatch, ProofRequest } from './proof/request.ts';
 export type { Accelerator } from './qemu.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { insmodPaths } from './boot-files.ts';
 import { type MachineSpec, machineArguments } from './qemu.ts';
-import { parseUsernet } from './qmp.ts';
+import { parseRegisters, parseUsernet } from './qmp.ts';
 
 const spec: MachineSpec = {
   name: 'web-1',
@@ -51,6 +51,20 @@ test('the ports QEMU chose are read from its table', () => {
       [8080, 40001],
     ],
   );
+});
+
+test('instruction pointers are read from what QEMU prints of each processor', () => {
+  const text = [
+    '',
+    'CPU#0',
+    'RAX=0000000000000041 RBX=ffff888079331ac0 RCX=0000000000000000 RDX=000000000006f261',
+    'R12=ffff88800e9c0000 R13=ffff88800e870000 R14=ffffffff82413b90 R15=ffff88800e870ac8',
+    'RIP=ffffffff8116fb71 RFL=00000202 [-------] CPL=0 II=0 A20=1 SMM=0 HLT=0',
+    '',
+    'CPU#1',
+    'RIP=ffffffff81a4713c RFL=00000082 [--S----] CPL=0 II=0 A20=1 SMM=0 HLT=0',
+  ].join('\r\n');
+  assert.deepEqual(parseRegisters(text), [0xffff_ffff_8116_fb71n, 0xffff_ffff_81a4_713cn]);
 });
 
 test('modules are taken in the order of loading, built-in ones left out', () => {

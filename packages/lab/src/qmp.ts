@@ -44,14 +44,27 @@ export class Qmp {
 
   /** The port on the operator's loopback that QEMU forwards to each guest port (`info usernet`). */
   async forwards(): Promise<ReadonlyMap<number, number>> {
-    const text = z.string().parse(await this.#execute('human-monitor-command', { 'command-line': 'info usernet' }));
-    return parseUsernet(text);
+    return parseUsernet(await this.#monitor('info usernet'));
+  }
+
+  /** Address of the instruction that each virtual processor is at, also of a guest that does not answer any more; it stands still meanwhile. */
+  async processors(): Promise<bigint[]> {
+    await this.#execute('stop', {});
+    try {
+      return parseRegisters(await this.#monitor('info registers -a'));
+    } finally {
+      await this.#execute('cont', {});
+    }
   }
 
   /** QEMU is gone: whatever waits for an answer fails. */
   end(error: Error): void {
     for (const waiting of this.#waiting.values()) waiting.reject(error);
     this.#waiting.clear();
+  }
+
+  async #monitor(command: string): Promise<string> {
+    return z.string().parse(await this.#execute('human-monitor-command', { 'command-line': command }));
   }
 
   #execute(execute: string, args: object): Promise<unknown> {
@@ -74,4 +87,9 @@ export function parseUsernet(text: string): ReadonlyMap<number, number> {
     if (fields !== null) ports.set(Number(fields[2]), Number(fields[1]));
   }
   return ports;
+}
+
+/** The instruction pointers out of `info registers -a`, processor by processor: `RIP=ffffffff8116fb71 RFL=00000202 ...`. */
+export function parseRegisters(text: string): bigint[] {
+  return [...text.matchAll(/^RIP=([0-9a-f]{16}) /gm)].map(([, hex]) => BigInt(`0x${hex}`));
 }

@@ -91,8 +91,8 @@ class UnitBuilder {
     const proof = await proveOriginal(this.#context, unit, this.#compiler, scratch);
     if (reached && proof.equal.length === 0) return { outcome: this.#nothing() };
     const added = [...change.added].flatMap(({ kind, symbol }) => (kind === 'function' ? (symbol?.name ?? []) : []));
-    const callersRebuilt = patched.headers.size > 0;
-    const types = checkTypes(unit.source, stock.file, after.file, { changed: functions, added, callersRebuilt });
+    const headers = [...patched.headers.keys()];
+    const types = checkTypes(unit.source, stock.file, after.file, { changed: functions, added, headers });
     const reasons: Reason[] = [
       ...change.reasons,
       ...callbacks.reasons,

@@ -12,10 +12,15 @@ function unit(header: string, body: string): string {
   return `#line 1 "include/linux/unit.h"\n${header}\n#line 1 "${SOURCE}"\n${body}\n`;
 }
 
-async function compare(before: string, after: string, changed: string[], added: string[] = []): Promise<Reason[]> {
+async function compare(
+  before: string,
+  after: string,
+  changed: string[],
+  more: { added?: string[]; headers?: string[] } = {},
+): Promise<Reason[]> {
   const [original, patched] = [readDwarf(await elfOf(before, ['-g'])), readDwarf(await elfOf(after, ['-g']))];
   assert.ok(original !== undefined && patched !== undefined);
-  return compareTypes(SOURCE, original, patched, { changed, added });
+  return compareTypes(SOURCE, original, patched, { changed, added: [], ...more });
 }
 
 const verdicts = (reasons: readonly Reason[]): string[][] =>
@@ -177,6 +182,43 @@ test('a struct that only functions of the livepatch know needs review; one that 
   // Another unit may include the header.
   const shared = await compare(unit(local, body('', '')), unit(bigger, body('', '')), ['use']);
   assert.deepEqual(verdicts(shared), [[LAYOUT, 'refused', 'struct walk']]);
+});
+
+test('a new struct that is found behind an untyped pointer needs review: what live objects have there is something else', async () => {
+  const header = 'struct seq { void *private; }; void set(void *); struct state *make(void);';
+  const state = 'struct state { long first; void *dev; };';
+  const old = unit(header, 'int use(struct seq *s) { set(s->private); return 0; }');
+  const changed = (body: string, types = state): Promise<Reason[]> =>
+    compare(old, unit(header, `${types} ${body}`), ['use'], { added: ['get'] });
+  const cast = await changed('int use(struct seq *s) { struct state *it = s->private; set(it->dev); return 0; }');
+  assert.deepEqual(verdicts(cast), [['type-added', 'needs-review', 'struct state']]);
+  assert.match(message(cast), /^struct state \(16 bytes\) is new, .*; used by use \(it: struct state \*\)$/);
+  const inlined = `static struct state *get(struct seq *s) { set(s); return s->private; } int use(struct seq *s) { return get(s)->first; }`;
+  assert.deepEqual(verdicts(await changed(inlined)), [['type-added', 'needs-review', 'struct state']]);
+  // One that only another new one leads to has come with that one.
+  const pair = 'struct state { struct part *part; }; struct part { struct state *whole; int a; };';
+  const both = await changed('int use(struct seq *s) { struct state *it = s->private; return it->part->a; }', pair);
+  assert.deepEqual(verdicts(both), [['type-added', 'needs-review', 'struct state']]);
+
+  for (const given of [
+    'int use(struct seq *s) { struct state it = { 1, s }; set(&it); return it.first; }',
+    'static void get(void *p) { struct state *it = p; set(it->dev); } int use(struct seq *s) { struct state it = { 1, s }; set(get); get(&it); return 0; }',
+    'static struct state all[4]; int use(struct seq *s) { struct state *it = &all[1]; set(it); return 0; }',
+    'int use(struct seq *s) { struct state *it = make(); set(it->dev); return 0; }',
+  ]) {
+    assert.deepEqual(await changed(given), [], given);
+  }
+});
+
+test('a struct that a header declares is new only where the fixes change that header', async () => {
+  const header = 'struct seq { void *private; }; void set(void *);';
+  const added = `${header} struct state { long first; };`;
+  const before = 'int use(struct seq *s) { set(s); return 0; }';
+  const after = 'int use(struct seq *s) { struct state *it = s->private; set(it); return it->first; }';
+  assert.deepEqual(await compare(unit(added, before), unit(added, after), ['use']), []);
+  const headers = ['include/linux/unit.h'];
+  const found = await compare(unit(header, before), unit(added, after), ['use'], { headers });
+  assert.deepEqual(verdicts(found), [['type-added', 'needs-review', 'struct state']]);
 });
 
 test('compiled copies of a function belong to it by name', async () => {

@@ -13,10 +13,10 @@ export interface LivepatchFunctions {
   readonly changed: readonly string[];
   readonly added: readonly string[];
   /**
-   * Every unit that can include a changed header is built and compared too: callers of a function that the header declares
-   * otherwise than before are then changed, and so replaced as well.
+   * Changed headers, by their paths in the tree. Every unit that can include one is built and compared too: callers of a function that
+   * the header declares otherwise than before are then changed, and so replaced as well.
    */
-  readonly callersRebuilt?: boolean;
+  readonly headers?: readonly string[];
 }
 
 const SHOWN = 8;
@@ -49,7 +49,7 @@ export function compareTypes(source: string, original: Dwarf, patched: Dwarf, fu
     // Of several units, those that the livepatch changes nothing in are as they were.
     const isConcerned = pairs.length === 1 || [...livepatch].some((name) => after.functions.has(name));
     if (!isConcerned) return [];
-    return new UnitTypes(source, before, after, livepatch, functions.callersRebuilt === true).reasons();
+    return new UnitTypes(source, before, after, livepatch, functions.headers ?? []).reasons();
   });
 }
 
@@ -59,7 +59,7 @@ class UnitTypes {
   readonly #patched: Scope;
   readonly #livepatch: ReadonlySet<string>;
   readonly #references: References;
-  readonly #callersRebuilt: boolean;
+  readonly #headers: readonly string[];
   #usage: Usage | undefined;
 
   constructor(
@@ -67,20 +67,21 @@ class UnitTypes {
     original: Scope,
     patched: Scope,
     livepatch: ReadonlySet<string>,
-    callersRebuilt: boolean,
+    headers: readonly string[],
   ) {
     this.#source = source;
     this.#original = original;
     this.#patched = patched;
     this.#livepatch = livepatch;
     this.#references = references(patched.dwarf.file);
-    this.#callersRebuilt = callersRebuilt;
+    this.#headers = headers;
   }
 
   reasons(): Reason[] {
     const scopes = [this.#original, this.#patched] as const;
     return [
       ...compareLayouts(...scopes).map((changed) => this.#layout(changed)),
+      ...this.#added(),
       ...compareEnumerations(...scopes).map((changed) => this.#enumeration(changed)),
       ...this.#constants(),
       ...this.#prototypes(),
@@ -123,6 +124,24 @@ class UnitTypes {
     return this.#refusal('type-layout-changed', `${changes}; live objects have the old layout; ${touched}`, name);
   }
 
+  /**
+   * A new struct behind an untyped pointer is how the new code sees objects that other code makes: /proc/net/ptype, registered at boot,
+   * goes on to give each reader a `seq->private` of the old size, and what the new code writes behind it corrupts memory.
+   */
+  #added(): Reason[] {
+    const fresh = new Map([...this.#patched.aggregates].filter(([name]) => !this.#original.aggregates.has(name)));
+    const names = new Set(fresh.keys());
+    return [...fresh].flatMap(([name, entry]) => {
+      // Others are old types of the kernel that the unit did not use before.
+      const isNew = this.#patched.isOwn(this.#source, entry) || this.#patched.isDeclaredIn(this.#headers, entry);
+      const functions = isNew ? this.#users.ofUntyped(name, names) : [];
+      if (functions.length === 0) return [];
+      const { size } = this.#patched.reader.layout(entry);
+      const message = `${name} (${size} bytes) is new, and pointers to it are made of untyped ones; objects that the running kernel has made, or will make of a size that it was told before, hold something else there and may be smaller; used by ${listUsers(functions)}`;
+      return [this.#review('type-added', message, name)];
+    });
+  }
+
   #enumeration({ title, name, entry, differences, onlyBound }: ChangedEnumeration): Reason {
     const key = typeKey({ entry, name }) ?? title;
     const { functions } = this.#users.of(key);
@@ -150,7 +169,7 @@ class UnitTypes {
       const message = `${name}, which other units use, changes from ${before} to ${after}`;
       if (compatible) return this.#review('prototype-changed', message, name);
       // Modules that were not built here may use an export.
-      if (!this.#callersRebuilt || isExported(this.#original.dwarf.file, name)) {
+      if (this.#headers.length === 0 || isExported(this.#original.dwarf.file, name)) {
         return this.#refusal('prototype-changed', message, name);
       }
       const all = `${message}; all its callers have to be part of the livepatch`;

@@ -31,11 +31,7 @@ const thingOf = ({ call }: ProtocolCall): string => `${call.name}(${call.args[0]
 const nameOf = ({ call }: ProtocolCall): string => call.name;
 
 /** A multiset's difference. */
-function without(
-  calls: readonly ProtocolCall[],
-  others: readonly ProtocolCall[],
-  keyOf: (call: ProtocolCall) => string,
-): ProtocolCall[] {
+export function without<Item>(calls: readonly Item[], others: readonly Item[], keyOf: (call: Item) => string): Item[] {
   const counts = new Map<string, number>();
   for (const other of others) counts.set(keyOf(other), (counts.get(keyOf(other)) ?? 0) + 1);
   return calls.filter((call) => {

@@ -226,3 +226,34 @@ test('a constant of a header is used by what includes it', () => {
   const [reason] = reviewSource({ path: 'a/unit.h', stock: '#define LIMIT 4\n', versions }, new Set('A'));
   assert.equal(reason?.code, 'macro-changed');
 });
+
+test('memory that comes from another allocator, or goes back to another, needs review; kvfree() for kfree() does not', () => {
+  const file = (take: string, give: string): string =>
+    `int take(void **p, size_t size) { *p = ${take}; return *p ? 0 : -ENOMEM; } void give(void *p) { ${give}; }`;
+  const base = file('kzalloc(size, GFP_KERNEL)', 'kfree(p)');
+  const [wider] = review(base, file('kvzalloc(size, GFP_KERNEL)', 'kvfree(p)'));
+  assert.deepEqual([wider?.code, wider?.symbol], ['memory-protocol', 'take']);
+  assert.match(wider?.message ?? '', /in take \(\+kvzalloc\(size, GFP_KERNEL\), -kzalloc\(size, GFP_KERNEL\)\);/);
+  for (const [take, give] of [
+    ['kmem_cache_alloc(all, GFP_KERNEL)', 'kfree(p)'],
+    ['vmalloc(size)', 'kfree(p)'],
+    ['kzalloc(size, GFP_KERNEL)', 'vfree(p)'],
+    ['kzalloc(size, GFP_KERNEL)', 'kmem_cache_free(all, p)'],
+  ] as const) {
+    assert.deepEqual(codes(base, file(take, give)), ['memory-protocol'], `${take} ${give}`);
+  }
+  for (const [take, give] of [
+    ['kmalloc_array(size, 2, GFP_NOFS)', 'kfree_sensitive(p)'],
+    ['kzalloc(size, GFP_KERNEL)', 'kvfree(p)'],
+    ['kzalloc(size, GFP_KERNEL)', 'kfree_skb(p); kfree(p)'],
+    ['kzalloc(size, GFP_KERNEL)', 'kfree(p); vfree(q)'],
+    ['find(size)', 'kfree(p)'],
+  ] as const) {
+    assert.deepEqual(codes(base, file(take, give)), [], `${take} ${give}`);
+  }
+  const [narrower] = review(
+    file('kvmalloc(1)', 'kvfree(p->a); kvfree(p->b); kfree(p->c); kvfree(p)'),
+    file('kvmalloc(1)', 'kvfree(p->a); kfree(p->b); kfree(p->c); kvfree(p)'),
+  );
+  assert.match(narrower?.message ?? '', /in give \(\+kfree\(p->b\), -kvfree\(p->b\)\);/);
+});

@@ -3,6 +3,7 @@ import type { Reason } from '../types.ts';
 import type { Family, ProtocolCall } from './families.ts';
 import { scanFile } from './functions.ts';
 import { macroReasons } from './macros.ts';
+import { memoryReasons } from './memory.ts';
 import { type Changes, changesOf, type FunctionChange } from './moves.ts';
 import { type Side, sidesOf, type Version } from './side.ts';
 
@@ -19,7 +20,7 @@ const SHOWN_LENGTH = 80;
 /**
  * What a machine cannot judge: functions that take or drop locks, RCU protection or references otherwise than before. During the
  * transition old and new code run side by side, and functions that do not change run beside both. For each of the fixes at most one
- * reason a family, and one a changed macro constant.
+ * reason a family, one for memory, and one a changed macro constant.
  */
 export function reviewSource(source: ChangedSource, fixes: ReadonlySet<string>): Reason[] {
   const reasons: Reason[] = [];
@@ -46,6 +47,7 @@ function reviewStep(path: string, old: Version, fresh: Version): Reason[] {
       reasons.push(reasonOf(path, family, changes, before, after));
     }
   }
+  reasons.push(...memoryReasons(path, before, after));
   return reasons;
 }
 

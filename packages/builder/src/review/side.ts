@@ -1,4 +1,4 @@
-import { callsIn } from './calls.ts';
+import { type Call, callsIn } from './calls.ts';
 import { type Family, type ProtocolCall, protocolOf } from './families.ts';
 import type { ScannedFile } from './functions.ts';
 import { type Token, textOf, tokensOf } from './tokens.ts';
@@ -53,17 +53,21 @@ export class Side {
   calls(name: string, family: Family): readonly ProtocolCall[] {
     let calls = this.#calls.get(name);
     if (calls === undefined) {
-      const all = callsIn(this.#bodies.get(name) ?? []);
-      calls = all.flatMap((call) => protocolOf(call, this.#names) ?? []);
+      calls = this.callsOf(name).flatMap((call) => protocolOf(call, this.#names) ?? []);
       this.#calls.set(name, calls);
     }
     return calls.filter((call) => call.family === family);
   }
 
+  /** All calls in a function. */
+  callsOf(name: string): readonly Call[] {
+    return callsIn(this.#bodies.get(name) ?? []);
+  }
+
   /** A function gets the object in itself: as the value of a call, or filled in by one (`call(&it)`, for `it.x` too). */
   obtains(name: string, object: string): boolean {
     const [root = ''] = object.split('.');
-    return callsIn(this.#bodies.get(name) ?? []).some(
+    return this.callsOf(name).some(
       (call) =>
         !CONVERSION.test(call.name) &&
         (call.result === object || call.args.includes(`&${object}`) || call.args.includes(`&${root}`)),

@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <linux/futex.h>
 #include <mqueue.h>
-#include <sched.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
 #include <sys/sem.h>
 #include <sys/shm.h>
 #include <sys/timerfd.h>
-#include <sys/wait.h>
 
 static void sysv_round(void)
 {
@@ -31,8 +28,10 @@ static void sysv_round(void)
 	CHECK(shared != (void *)-1);
 	shared[100] = 's';
 	struct shmid_ds status;
+	struct seminfo limits;
 	CHECK(shmctl(memory, IPC_STAT, &status) == 0 && status.shm_nattch == 1);
 	CHECK(shmdt(shared) == 0);
+	CHECK(semctl(set, 0, SEM_INFO, &limits) >= 0 && limits.semusz > 0);
 	CHECK(msgctl(queue, IPC_RMID, NULL) == 0 && semctl(set, 0, IPC_RMID) == 0 && shmctl(memory, IPC_RMID, NULL) == 0);
 }
 
@@ -43,8 +42,10 @@ static void posix_round(void)
 
 	snprintf(name, sizeof(name), "/exercise-%d", getpid());
 	mqd_t queue = mq_open(name, O_RDWR | O_CREAT, 0600, &attributes);
-	if (queue == (mqd_t)-1 && errno == ENOSYS)
+	if (queue == (mqd_t)-1 && errno == ENOSYS) {
+		absent("POSIX message queues");
 		return;
+	}
 	CHECK(queue != (mqd_t)-1);
 	for (int round = 0; round < 20; round++) {
 		CHECK(mq_send(queue, "text", 4, round % 5) == 0);
@@ -58,32 +59,59 @@ static void posix_round(void)
 	CHECK(timerfd_settime(timer, 0, &when, NULL) == 0 && read(timer, &count, 8) == 8);
 	close(event);
 	close(timer);
-	int word = 1;
-	struct timespec soon = { .tv_nsec = 1000000 };
-	CHECK(syscall(SYS_futex, &word, FUTEX_WAIT, 1, &soon, NULL, 0) == -1 && errno == ETIMEDOUT);
-	CHECK(syscall(SYS_futex, &word, FUTEX_WAKE, 1, NULL, NULL, 0) == 0);
 }
 
-static void process_round(void)
-{
-	int status;
-	pid_t child = fork();
+enum { WAITERS = 3 };
 
-	if (child == 0) {
-		if (unshare(CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWNS) != 0)
-			_exit(1);
-		execl("/bin/true", "true", (char *)NULL);
-		_exit(2);
+struct words {
+	int lock, queue, started, woken;
+};
+
+static struct words *words;
+
+static long futex(int *word, int operation, int value, const void *timeout, int *other, int wanted)
+{
+	return syscall(SYS_futex, word, operation, value, timeout, other, wanted);
+}
+
+/* Waits at one word, is moved to a lock with priority inheritance, and gets it (Documentation/locking/futex-requeue-pi.rst). */
+static void waiter(void)
+{
+	__atomic_fetch_add(&words->started, 1, __ATOMIC_SEQ_CST);
+	CHECK(futex(&words->queue, FUTEX_WAIT_REQUEUE_PI, 0, NULL, &words->lock, 0) == 0);
+	__atomic_fetch_add(&words->woken, 1, __ATOMIC_SEQ_CST);
+	CHECK(futex(&words->lock, FUTEX_UNLOCK_PI, 0, NULL, NULL, 0) == 0);
+	_exit(0);
+}
+
+static void futex_round(void)
+{
+	pid_t children[WAITERS];
+	int status, moved = 0, word = 1;
+	struct timespec soon = { .tv_nsec = 1000000 };
+
+	CHECK(futex(&word, FUTEX_WAIT, 1, &soon, NULL, 0) == -1 && errno == ETIMEDOUT);
+	CHECK(futex(&word, FUTEX_WAKE, 1, NULL, NULL, 0) == 0);
+	words = mmap(NULL, sizeof(*words), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	CHECK(words != MAP_FAILED);
+	for (int index = 0; index < WAITERS; index++) {
+		children[index] = fork();
+		if (children[index] == 0)
+			waiter();
 	}
-	CHECK(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	sigset_t set;
-	sigemptyset(&set);
-	sigaddset(&set, SIGUSR1);
-	CHECK(sigprocmask(SIG_BLOCK, &set, NULL) == 0 && kill(getpid(), SIGUSR1) == 0);
-	struct timespec soon = { .tv_sec = 2 };
-	CHECK(sigtimedwait(&set, NULL, &soon) == SIGUSR1);
+	for (int attempt = 0; attempt < 20000 && moved < WAITERS; attempt++) {
+		long now = futex(&words->queue, FUTEX_CMP_REQUEUE_PI, 1, (void *)(unsigned long)WAITERS, &words->lock, 0);
+		CHECK(now >= 0);
+		moved += now > 0 ? now : 0;
+		usleep(1000);
+	}
+	CHECK(moved == WAITERS);
+	for (int index = 0; index < WAITERS; index++)
+		CHECK(waitpid(children[index], &status, 0) == children[index] && status == 0);
+	CHECK(words->woken == WAITERS && words->started == WAITERS);
+	munmap(words, sizeof(*words));
 }
 
 const struct area ipc_areas[] = {
-	{ "sysv", sysv_round }, { "posix", posix_round }, { "process", process_round }, { NULL, NULL },
+	{ "sysv", sysv_round }, { "posix", posix_round }, { "futex", futex_round }, { NULL, NULL },
 };

@@ -39,8 +39,13 @@ export class Scope {
 
   /** Whether the unit's own file declares an entry, so that no other unit can know of it. `source` is that file's path in the tree. */
   isOwn(source: string, entry: Entry): boolean {
+    return this.dwarf.declarationFile(entry) === this.name || this.isDeclaredIn([source], entry);
+  }
+
+  /** Whether one of some files, by their paths in the tree, declares an entry. */
+  isDeclaredIn(paths: readonly string[], entry: Entry): boolean {
     const file = this.dwarf.declarationFile(entry);
-    return file !== undefined && (file === this.name || file === source || file.endsWith(`/${source}`));
+    return file !== undefined && paths.some((path) => file === path || file.endsWith(`/${path}`));
   }
 
   #add(entry: Entry): void {

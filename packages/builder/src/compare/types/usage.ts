@@ -19,6 +19,8 @@ import type { Scope } from './scope.ts';
 interface Edge {
   readonly from: Node;
   readonly label: string;
+  /** The type itself or an array of it, not behind a pointer. */
+  readonly isValue: boolean;
 }
 
 interface Node {
@@ -89,6 +91,28 @@ export class Usage {
     return { functions: [...functions].map(([name, way]) => ({ name, way })), others: [...others] };
   }
 
+  /**
+   * Functions of the livepatch that have a pointer to a type, nearest first, where nothing that is declared gives them one: there is no
+   * variable or part of another type, and none comes out of a function outside the livepatch. Then it was made of an untyped pointer.
+   * `fresh`: the types that the original code did not have.
+   */
+  ofUntyped(type: string, fresh: ReadonlySet<string>): Users['functions'] {
+    if (this.#isGiven(type, fresh, new Set())) return [];
+    const functions = new Map<string, string>();
+    for (const { from, label } of this.#edges.get(type) ?? []) {
+      if (from.kind === 'function' && !functions.has(from.name)) functions.set(from.name, label);
+    }
+    return [...functions].map(([name, way]) => ({ name, way }));
+  }
+
+  #isGiven(type: string, fresh: ReadonlySet<string>, seen: Set<string>): boolean {
+    seen.add(type);
+    return (this.#edges.get(type) ?? []).some(({ from, isValue }) => {
+      if (from.kind !== 'type') return isValue || from.kind !== 'function' || !this.#livepatch.has(from.name);
+      return !seen.has(from.name) && (!fresh.has(from.name) || this.#isGiven(from.name, fresh, seen));
+    });
+  }
+
   /** Whether a struct or union has a member of the type, directly or behind pointers. */
   isMemberType(type: string): boolean {
     return (this.#edges.get(type) ?? []).some(({ from }) => from.kind === 'type');
@@ -137,10 +161,12 @@ export class Usage {
     if (names.length === 0) return;
     this.#scope.dwarf.spend(names.length);
     const text = `${label}: ${this.#scope.reader.signature(type)}`;
+    const value = typeKey(this.#scope.reader.element(type).resolved);
     for (const name of names) {
+      const edge = { from, label: text, isValue: name === value };
       const edges = this.#edges.get(name);
-      if (edges === undefined) this.#edges.set(name, [{ from, label: text }]);
-      else edges.push({ from, label: text });
+      if (edges === undefined) this.#edges.set(name, [edge]);
+      else edges.push(edge);
     }
   }
 
