@@ -115,14 +115,23 @@ export async function neverEnds(operator: Operator): Promise<NeverEndingLivepatc
   return { ...built, ...SLEEPER, function: 'do_signal_stop' };
 }
 
-/** A small module that depends on nothing and on which nothing depends: its functions are patched by every `good` livepatch. */
-export const PATCHED_MODULE = 'can';
+/**
+ * A small module whose patched function refers to nothing of the module: so it may be unloaded and loaded again while a livepatch is in force.
+ * Before Linux 6.3 any other is refused then, as the kernel does not take its relocations back ("livepatch: Clear relocation targets on a
+ * module removal"): with net/can/proc.c, whose statistics compare a function of the module, `modprobe` fails at the second time.
+ */
+export const PATCHED_MODULE = 'af_key';
 
-/** Harmless; says its number in /proc/version (vmlinux) and in /proc/net/can/stats (a module). See `goodInForce`. */
+/** Harmless; says its number in /proc/version (vmlinux) and in /proc/net/pfkey (a module). See `goodInForce`. */
 export function good(operator: Operator, number: number): Promise<BuiltLivepatch> {
+  const line = `kmend-good ${number}`;
   const edits: readonly Edit[] = [
-    { path: 'fs/proc/version.c', edit: showsLine(`kmend-good ${number}`, 'static int __init') },
-    { path: 'net/can/proc.c', edit: showsLine(`kmend-good ${number}`, 'static int can_reset_stats_proc_show') },
+    { path: 'fs/proc/version.c', edit: showsLine(line, 'static int __init') },
+    {
+      path: 'net/key/af_key.c',
+      edit: (text) =>
+        text.replace(/(static int pfkey_seq_show\([\s\S]*?\n)(\treturn 0;\n)/, `$1\tseq_puts(f, "${line}\\n");\n$2`),
+    },
   ];
   return buildLivepatch(operator, `good-${number}`, edits);
 }
@@ -141,11 +150,11 @@ export async function goodInForce(
     return text === '' ? undefined : Number(text);
   };
   await host.check(['modprobe', PATCHED_MODULE]);
-  return { vmlinux: await shown('/proc/version'), module: await shown('/proc/net/can/stats') };
+  return { vmlinux: await shown('/proc/version'), module: await shown('/proc/net/pfkey') };
 }
 
-/** Loads and unloads the patched module in the guest's background for ever; `kill` ends it. For the guest's shell; prints nothing. */
+/** Loads and unloads the patched module in the guest's background, several times a second, until it is stopped. For the guest's shell. */
 export const MODULE_CHURN = {
-  start: `setsid sh -c 'while :; do modprobe ${PATCHED_MODULE}; cat /proc/net/can/stats; rmmod ${PATCHED_MODULE}; done' </dev/null >/dev/null 2>&1 & echo $! >/run/kmend-churn`,
-  stop: 'kill -- -"$(cat /run/kmend-churn)"; rm /run/kmend-churn',
+  start: `setsid sh -c 'while :; do modprobe ${PATCHED_MODULE}; cat /proc/net/pfkey; rmmod ${PATCHED_MODULE}; sleep 0.1; done' </dev/null >/dev/null 2>&1 & echo $! >/run/kmend-churn`,
+  stop: 'group=$(cat /run/kmend-churn); kill -- "-$group"; while kill -0 -- "-$group" 2>/dev/null; do sleep 0.1; done',
 } as const;
