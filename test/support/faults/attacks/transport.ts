@@ -38,28 +38,34 @@ const changed = (change: (file: Buffer) => Buffer): Attack =>
     response.writeHead(200, { 'content-length': bytes.length }).end(bytes);
   });
 
-async function endless({ response }: Exchange): Promise<void> {
+/** What goes on for hours, and nobody waits for: until the other side has had enough. */
+function aside({ response }: Exchange, work: () => Promise<void>): void {
   response.on('error', () => undefined);
-  while (!response.destroyed) {
-    if (!response.write(CHUNK)) await delay(1);
-  }
+  work().catch((error: unknown) => response.destroy(error as Error));
 }
 
-async function trickle({ response, file }: Exchange): Promise<void> {
+const endless: Answer = (exchange) =>
+  aside(exchange, async () => {
+    while (!exchange.response.destroyed) if (!exchange.response.write(CHUNK)) await delay(1);
+  });
+
+const trickle: Answer = async (exchange) => {
+  const { response, file } = exchange;
   const bytes = (await file()) ?? Buffer.alloc(1000);
   response.writeHead(200, { 'content-length': bytes.length });
-  // Aside: the answer goes on for hours, and nobody waits for it.
-  void (async () => {
+  aside(exchange, async () => {
     for (let at = 0; at < bytes.length && !response.destroyed; at++) {
       response.write(bytes.subarray(at, at + 1));
       await delay(1000, undefined, { ref: false });
     }
-  })();
-}
+  });
+};
 
-function bomb({ response }: Exchange): void {
+function bomb(): Answer {
   const packed = gzipSync(Buffer.alloc(BOMB_BYTES), { level: 9 });
-  response.writeHead(200, { 'content-encoding': 'gzip', 'content-length': packed.length }).end(packed);
+  return ({ response }) => {
+    response.writeHead(200, { 'content-encoding': 'gzip', 'content-length': packed.length }).end(packed);
+  };
 }
 
 const status =
@@ -112,8 +118,8 @@ export const TRANSPORT = {
     every(({ response }) => {
       response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>Sign in</title>');
     }),
-  'gzip-bomb': () => onTimestamp(bomb),
-  'gzip-bomb-artifact': () => onModule(bomb),
+  'gzip-bomb': () => onTimestamp(bomb()),
+  'gzip-bomb-artifact': () => onModule(bomb()),
   'content-length-too-long': () => every(promise((bytes) => bytes.length + 1000)),
   'content-length-too-short': () => every(promise((bytes) => Math.floor(bytes.length / 2))),
   'empty-file': () => every(({ response }) => void response.writeHead(200, { 'content-length': 0 }).end()),
