@@ -4,12 +4,18 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { errorCode } from '@kmend/base';
 import { kernelRole, manifestPath, modulePath } from '@kmend/protocol';
-import { Metadata, MetadataKind } from '@tufjs/models';
-import { generateKey, type SigningKey } from '../keys/key.ts';
-import { loadOnlineKeys, loadRootKey, type OnlineKeys } from '../keys/store.ts';
-import { metaFileOf, signedText } from '../metadata/signing.ts';
-import { tufKey } from '../repository/create.ts';
+import { generateKey } from '../keys/key.ts';
+import { loadOnlineKeys, loadRootKey } from '../keys/store.ts';
 import { metadataFile, TIMESTAMP_FILE, targetFile } from '../repository/layout.ts';
+import {
+  type Forge,
+  newOnlineKeys,
+  readSigned,
+  type SignedJson,
+  signOnline,
+  signRole,
+  signRoot,
+} from '../testing/forge.ts';
 import { startWeb } from '../testing/web.ts';
 import { BUILD_ID, exampleManifest, makeWorld, OTHER_BUILD_ID, type World } from '../testing/world.ts';
 import { openRepositoryClient, type RepositoryClientOptions } from './client.ts';
@@ -44,64 +50,15 @@ async function keepState(world: World, name: string): Promise<string> {
   return copy;
 }
 
-interface SignedJson {
-  readonly signatures: unknown[];
-  readonly signed: {
-    version: number;
-    expires: string;
-    meta: Record<string, { version: number }>;
-    targets: Record<string, unknown>;
-  };
-}
-
-async function readSigned(path: string): Promise<SignedJson> {
-  return JSON.parse(await readFile(path, 'utf8'));
-}
-
-/** What someone with the online keys can do: sign a snapshot and a timestamp of their liking. */
-async function signOnline(
-  world: World,
-  keys: Pick<OnlineKeys, 'snapshot' | 'timestamp'>,
-  change: {
-    meta?: Record<string, { version: number }>;
-    snapshotVersion?: number;
-    timestampVersion?: number;
-    expires?: string;
-  } = {},
-): Promise<void> {
-  const { state } = world.repository;
-  const directory = world.created.repository;
-  const snapshotJson = JSON.parse(JSON.stringify(state.snapshot.toJSON()));
-  const snapshotVersion = change.snapshotVersion ?? state.snapshot.signed.version + 1;
-  Object.assign(snapshotJson.signed, { version: snapshotVersion });
-  Object.assign(snapshotJson.signed.meta, change.meta);
-  const snapshot = signedText(Metadata.fromJSON(MetadataKind.Snapshot, snapshotJson), keys.snapshot);
-  await writeFile(join(directory, metadataFile('snapshot', snapshotVersion)), snapshot);
-  const timestampJson = JSON.parse(JSON.stringify(state.timestamp.toJSON()));
-  timestampJson.signed.version = change.timestampVersion ?? state.timestamp.signed.version + 1;
-  timestampJson.signed.expires = change.expires ?? timestampJson.signed.expires;
-  timestampJson.signed.meta['snapshot.json'] = metaFileOf(snapshot, snapshotVersion).toJSON();
-  const timestamp = signedText(Metadata.fromJSON(MetadataKind.Timestamp, timestampJson), keys.timestamp);
-  await writeFile(join(directory, TIMESTAMP_FILE), timestamp);
-}
-
 /** Signs a timestamp that expires while the test looks on. */
 async function expireSoon(world: World): Promise<void> {
   const expires = new Date(Date.now() + SOON).toISOString();
-  await signOnline(world, await loadOnlineKeys(world.path('online')), { expires });
+  await signOnline(forgeOf(world), await loadOnlineKeys(world.path('online')), { expires });
 }
 
-/** Signs targets metadata for a role, as a JSON change of what it says now. */
-async function signRole(world: World, role: string, key: SigningKey, change: (signed: SignedJson['signed']) => void) {
-  const { state } = world.repository;
-  const now = role === 'targets' ? state.targets : await state.role(role);
-  assert.ok(now);
-  const json = JSON.parse(JSON.stringify(now.toJSON()));
-  json.signed.version++;
-  change(json.signed);
-  const text = signedText(Metadata.fromJSON(MetadataKind.Targets, json), key);
-  await writeFile(join(world.created.repository, metadataFile(role, json.signed.version)), text);
-  return { [`${role}.json`]: JSON.parse(JSON.stringify(metaFileOf(text, json.signed.version).toJSON())) };
+/** Where the tests forge: the repository's own files. */
+function forgeOf({ repository, created }: World): Forge {
+  return { state: repository.state, directory: created.repository };
 }
 
 test('arbitrary installation: a mirror swaps the module', async (t) => {
@@ -155,7 +112,7 @@ test('rollback: a mirror goes back to an older state', async (t) => {
 test('rollback: an older timestamp for the same snapshot, to win time', async (t) => {
   const { world, open, file } = await setUp(t);
   const old = await readFile(file(TIMESTAMP_FILE));
-  await signOnline(world, await loadOnlineKeys(world.path('online')), { snapshotVersion: 1 });
+  await signOnline(forgeOf(world), await loadOnlineKeys(world.path('online')), { snapshotVersion: 1 });
   const client = await open();
   assert.equal((await client.check(signal)).version, 2);
   await writeFile(file(TIMESTAMP_FILE), old);
@@ -171,7 +128,7 @@ test('rollback: the online keys sign an older kernel role', async (t) => {
   await world.publish(2);
   const client = await open();
   await client.check(signal);
-  await signOnline(world, await loadOnlineKeys(world.path('online')), { meta: { [role]: older } });
+  await signOnline(forgeOf(world), await loadOnlineKeys(world.path('online')), { meta: { [role]: older } });
   await assert.rejects(client.check(signal), withCode('repository-rollback'));
 });
 
@@ -181,11 +138,11 @@ test('fast-forward: stolen online keys jump ahead, and a new root lets hosts rec
   const client = await open();
   await client.check(signal);
   const stolen = await loadOnlineKeys(world.path('online'));
-  await signOnline(world, stolen, { snapshotVersion: 1_000_000, timestampVersion: 1_000_000 });
+  await signOnline(forgeOf(world), stolen, { snapshotVersion: 1_000_000, timestampVersion: 1_000_000 });
   assert.equal((await client.check(signal)).version, 1_000_000);
-  const fresh = { snapshot: generateKey('snapshot').key, timestamp: generateKey('timestamp').key };
-  await rotateRoot(world, fresh);
-  await signOnline(world, fresh);
+  const fresh = newOnlineKeys();
+  await signRoot(forgeOf(world), fresh, await loadRootKey(world.path('offline')));
+  await signOnline(forgeOf(world), fresh);
   const outcome = await client.check(signal);
   assert.ok(outcome.version < 100, `version ${outcome.version}`);
   await rm(file(metadataFile('root', 2)));
@@ -275,13 +232,13 @@ test('wrong software: a kernel’s role cannot sign for another kernel or for po
   const { world, open } = await setUp(t);
   await world.publish(1);
   const keys = await loadOnlineKeys(world.path('online'));
-  const meta = await signRole(world, kernelRole(BUILD_ID), world.releaseKey, (signed) => {
+  const meta = await signRole(forgeOf(world), kernelRole(BUILD_ID), world.releaseKey, (signed) => {
     const file = signed.targets[modulePath(BUILD_ID, 1)];
     signed.targets[modulePath(OTHER_BUILD_ID, 1)] = file;
     signed.targets[manifestPath(OTHER_BUILD_ID, 1)] = file;
     signed.targets[`policy/${OTHER_BUILD_ID}.json`] = file;
   });
-  await signOnline(world, keys, { meta });
+  await signOnline(forgeOf(world), keys, { meta });
   const client = await open();
   await client.check(signal);
   await assert.rejects(client.fetchLivepatch(OTHER_BUILD_ID, 1, signal), withCode('not-found'));
@@ -294,12 +251,12 @@ test('wrong software: a livepatch signed under the wrong build id is turned away
   await world.publish(2, { kernel: { ...exampleManifest(2, '').kernel, buildId: OTHER_BUILD_ID } });
   // As above: the shape is that of the role published two lines before.
   const other = (await world.repository.state.role(kernelRole(OTHER_BUILD_ID)))?.toJSON() as unknown as SignedJson;
-  const meta = await signRole(world, kernelRole(BUILD_ID), world.releaseKey, (signed) => {
+  const meta = await signRole(forgeOf(world), kernelRole(BUILD_ID), world.releaseKey, (signed) => {
     signed.targets[modulePath(BUILD_ID, 1)] = other.signed.targets[modulePath(OTHER_BUILD_ID, 1)];
     signed.targets[manifestPath(BUILD_ID, 1)] = other.signed.targets[manifestPath(OTHER_BUILD_ID, 1)];
   });
   await cp(file(`targets/kernels/${OTHER_BUILD_ID}/1`), file(`targets/kernels/${BUILD_ID}/1`), { recursive: true });
-  await signOnline(world, await loadOnlineKeys(world.path('online')), { meta });
+  await signOnline(forgeOf(world), await loadOnlineKeys(world.path('online')), { meta });
   const client = await open();
   await client.check(signal);
   await assert.rejects(client.fetchLivepatch(BUILD_ID, 1, signal), withCode('repository-mismatch'));
@@ -354,10 +311,10 @@ test('key compromise: the three online keys cannot put a module of their own bef
   await world.publish(1);
   const stolen = await loadOnlineKeys(world.path('online'));
   const role = kernelRole(BUILD_ID);
-  const forged = await signRole(world, role, stolen.policy, (signed) => {
+  const forged = await signRole(forgeOf(world), role, stolen.policy, (signed) => {
     signed.targets[modulePath(BUILD_ID, 2)] = signed.targets[modulePath(BUILD_ID, 1)];
   });
-  await signOnline(world, stolen, { meta: forged });
+  await signOnline(forgeOf(world), stolen, { meta: forged });
   const client = await open();
   await client.check(signal);
   await assert.rejects(client.fetchLivepatch(BUILD_ID, 2, signal), withCode('repository-unsigned'));
@@ -369,7 +326,7 @@ test('key compromise: a stolen release key alone reaches no host', async (t) => 
   await world.publish(1);
   const client = await open();
   await client.check(signal);
-  await signRole(world, kernelRole(BUILD_ID), world.releaseKey, (signed) => {
+  await signRole(forgeOf(world), kernelRole(BUILD_ID), world.releaseKey, (signed) => {
     signed.targets[modulePath(BUILD_ID, 2)] = signed.targets[modulePath(BUILD_ID, 1)];
   });
   assert.equal((await client.check(signal)).changed, false);
@@ -379,26 +336,8 @@ test('key compromise: a stolen release key alone reaches no host', async (t) => 
 test('key compromise: a new root without the old root key’s signature is not followed', async (t) => {
   const { world, open } = await setUp(t);
   const attacker = generateKey('root').key;
-  const fresh = { snapshot: generateKey('snapshot').key, timestamp: generateKey('timestamp').key };
-  await rotateRoot(world, fresh, attacker);
-  await signOnline(world, fresh);
+  const fresh = newOnlineKeys();
+  await signRoot(forgeOf(world), fresh, attacker);
+  await signOnline(forgeOf(world), fresh);
   await assert.rejects((await open()).check(signal), withCode('repository-unsigned'));
 });
-
-/** Version 2 of root, naming other snapshot and timestamp keys. */
-async function rotateRoot(
-  world: World,
-  keys: Pick<OnlineKeys, 'snapshot' | 'timestamp'>,
-  signer?: SigningKey,
-): Promise<void> {
-  const root = Metadata.fromJSON(MetadataKind.Root, JSON.parse(await readFile(world.created.root, 'utf8')));
-  const json = JSON.parse(JSON.stringify(root.toJSON()));
-  json.signed.version = 2;
-  for (const role of ['snapshot', 'timestamp'] as const) {
-    json.signed.roles[role].keyids = [keys[role].id];
-    json.signed.keys[keys[role].id] = tufKey(keys[role].id, keys[role].public).toJSON();
-  }
-  const rootKey = signer ?? (await loadRootKey(world.path('offline')));
-  const text = signedText(Metadata.fromJSON(MetadataKind.Root, json), rootKey);
-  await writeFile(join(world.created.repository, metadataFile('root', 2)), text);
-}

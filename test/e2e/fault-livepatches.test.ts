@@ -1,0 +1,167 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { KmendError, silentProgress } from '@kmend/base';
+import { run, systemClock } from '@kmend/base/node';
+import { Archive, KernelStore, mirrors } from '@kmend/kernel';
+import { codeInForce, complaints, type GuestModule, type Host, Lab, LivepatchControl, ProofFailure } from '@kmend/lab';
+import { KERNEL, SUITE } from '../../demo/fixes.ts';
+import { Operator } from '../../demo/operator.ts';
+import type { BuiltLivepatch } from '../support/faults/build.ts';
+import * as faults from '../support/faults/livepatches.ts';
+
+/** The livepatches that misbehave on purpose (test/support/faults), each loaded by hand on the real kernel: they do what they say, and nothing else. */
+const signal = new AbortController().signal;
+const operator = await Operator.make(signal);
+const lab = new Lab({ run, clock: systemClock, progress: silentProgress, cache: join(operator.cache, 'lab'), signal });
+/** Seconds that the lab waits for a transition: more than the 15 after which the kernel itself nudges tasks. */
+const PATIENCE = 18;
+/** Seconds until the late panic, here. */
+const LATER = 6;
+let host: Host;
+let control: LivepatchControl;
+
+before(async () => {
+  await operator.kmend('kernel', 'add', `${SUITE}/${KERNEL}`);
+  const edges = { run, clock: systemClock, fetch, progress: silentProgress, signal };
+  const store = new KernelStore(edges, new Archive(edges, mirrors(process.env), operator.cache), operator.cache);
+  host = await lab.boot(await store.open(KERNEL), { name: 'faults' });
+  control = new LivepatchControl(host, PATIENCE);
+});
+after(async () => {
+  await lab.close();
+  await operator.remove();
+});
+
+async function bring({ file, module }: BuiltLivepatch): Promise<GuestModule> {
+  const path = `/root/${module}.ko`;
+  await host.copyIn(file, path);
+  return { name: module, path };
+}
+
+async function remove(module: GuestModule): Promise<void> {
+  await control.revert(module);
+  await control.unload(module);
+}
+
+/** What the kernel logs while `work` runs. */
+async function logged(work: () => Promise<unknown>): Promise<string> {
+  const before = (await host.kernelLog()).split('\n').length;
+  await work();
+  return (await host.kernelLog()).split('\n').slice(before).join('\n');
+}
+
+/** Loads it and waits for the panic: what the console showed. */
+async function panics(work: () => Promise<unknown>): Promise<string> {
+  let shown = '';
+  await assert.rejects(work(), (error) => {
+    assert.ok(error instanceof KmendError);
+    assert.equal(error.code, 'lab-guest-panic', String(error));
+    shown = String(error.details?.['console']);
+    return true;
+  });
+  return shown;
+}
+
+test('good ones say which is in force, in vmlinux and in a module that comes and goes meanwhile', async () => {
+  const [first, second] = [await faults.good(operator, 1), await faults.good(operator, 2)];
+  assert.notEqual(first.manifest.id, second.manifest.id);
+  assert.deepEqual(first.manifest.objects.map(({ name }) => name).sort(), [faults.PATCHED_MODULE, 'vmlinux']);
+  assert.deepEqual(await faults.goodInForce(host), { vmlinux: undefined, module: undefined });
+  await host.check(faults.MODULE_CHURN.start);
+  const loaded = await bring(first);
+  const replacing = await bring(second);
+  await control.load(loaded);
+  await control.load(replacing);
+  await control.unload(loaded);
+  await host.check(faults.MODULE_CHURN.stop);
+  assert.equal((await host.run("pgrep -f '[w]hile :; do modprobe'")).exitCode, 1);
+  assert.deepEqual(await faults.goodInForce(host), { vmlinux: 2, module: 2 });
+  await host.check(['rmmod', faults.PATCHED_MODULE]);
+  assert.deepEqual(await faults.goodInForce(host), { vmlinux: 2, module: 2 });
+  await remove(replacing);
+  assert.deepEqual(await faults.goodInForce(host), { vmlinux: undefined, module: undefined });
+});
+
+test('one warns whenever a user reads a file, and the warning names it', async () => {
+  const livepatch = await faults.warnsInPatched(operator);
+  const ask = (): Promise<string> => host.check(livepatch.trigger, { user: 'nobody' });
+  assert.deepEqual(complaints(await logged(ask)), [], 'harmless on the stock kernel');
+  const module = await bring(livepatch);
+  await control.load(module);
+  for (const _ of [1, 2]) {
+    const log = await logged(ask);
+    assert.match(log, new RegExp(`WARNING: CPU: \\d .*execdomains_proc_show.* \\[${module.name}\\]`));
+    assert.match(log, new RegExp(faults.SAYS.warning));
+  }
+  await remove(module);
+  assert.deepEqual(complaints(await logged(ask)), []);
+});
+
+test('one’s transition waits for a stopped process as long as that stands still, and ends with it', async () => {
+  const livepatch = await faults.neverEnds(operator);
+  const module = await bring(livepatch);
+  const inTransition = (): Promise<string> => host.check(['cat', `/sys/kernel/livepatch/${module.name}/transition`]);
+  await host.check(livepatch.hold);
+  await assert.rejects(control.load(module), (error) => {
+    assert.ok(error instanceof ProofFailure);
+    const [, blocker, ...others] = error.details;
+    assert.match(blocker ?? '', new RegExp(`^${livepatch.task} \\(\\d+\\): ${livepatch.function} `));
+    assert.deepEqual(others, []);
+    return true;
+  });
+  assert.equal(await inTransition(), '1');
+  await host.check(livepatch.release);
+  await host.check(
+    `for i in $(seq 50); do grep -q 0 /sys/kernel/livepatch/${module.name}/transition && exit; sleep 0.1; done; exit 1`,
+  );
+  assert.equal((await codeInForce(host, livepatch.function)).livepatch, module.name);
+  await remove(module);
+
+  await host.check(livepatch.hold);
+  await host.check(['insmod', module.path]);
+  await host.check(['sleep', '2']);
+  assert.equal(await inTransition(), '1');
+  await remove(module);
+  await host.check(livepatch.release);
+});
+
+test('one panics some time after it came in force; a host that is told to reboots then', async () => {
+  const module = await bring(await faults.panicsLater(operator, LATER));
+  const load = `cut -d" " -f1 /proc/uptime; insmod ${module.path} && cut -d" " -f1 /proc/uptime`;
+  let times: readonly number[] = [];
+  await host.rebootBy(async () => {
+    await host.check('echo 1 >/proc/sys/kernel/panic');
+    times = (await host.check(load)).split('\n').map(Number);
+    await host.check(['sleep', '60']);
+  });
+  const [begin = Number.NaN, loaded = Number.NaN] = times;
+  const panic = new RegExp(`\\[ *([\\d.]+)\\] Kernel panic - not syncing: ${faults.SAYS.panicsLater}`).exec(
+    host.console(),
+  );
+  const at = Number(panic?.[1]);
+  assert.ok(at >= begin + LATER && at < loaded + LATER + 5, `loaded from ${begin} to ${loaded} s, panic at ${at} s`);
+  const shown = host.console().slice(panic?.index);
+  assert.match(shown, new RegExp(`update_process_times.* \\[${module.name}\\]`));
+});
+
+// After the panic: an oops marks the kernel (taint D), and its panics come without a call trace (kernel/panic.c).
+test('one kills whoever reads a file by an oops that names it, and the host goes on', async () => {
+  const livepatch = await faults.oopsesInPatched(operator);
+  const module = await bring(livepatch);
+  await control.load(module);
+  const log = await logged(async () => {
+    assert.equal((await host.run(livepatch.trigger, { user: 'nobody' })).exitCode, 137);
+  });
+  assert.match(log, new RegExp(faults.SAYS.oops));
+  assert.match(log, new RegExp(`RIP: .*execdomains_proc_show.* \\[${module.name}\\]`));
+  await remove(module);
+  await host.check(livepatch.trigger, { user: 'nobody' });
+});
+
+test('one panics while it is being loaded', async () => {
+  assert.equal(await host.check('cat /proc/sys/kernel/panic'), '0');
+  const module = await bring(await faults.panicsOnLoad(operator));
+  const shown = await panics(() => host.check(['insmod', module.path]));
+  assert.match(shown, new RegExp(`Kernel panic - not syncing: ${faults.SAYS.panicsOnLoad}`));
+});
