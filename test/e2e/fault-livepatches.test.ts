@@ -9,6 +9,7 @@ import { KERNEL, SUITE } from '../../demo/fixes.ts';
 import { Operator } from '../../demo/operator.ts';
 import type { BuiltLivepatch } from '../support/faults/build.ts';
 import * as faults from '../support/faults/livepatches.ts';
+import { HostileMirror, ownerOf } from '../support/faults/mirror.ts';
 
 /** The livepatches that misbehave on purpose (test/support/faults), each loaded by hand on the real kernel: they do what they say, and nothing else. */
 const signal = new AbortController().signal;
@@ -81,6 +82,31 @@ test('good ones say which is in force, in vmlinux and in a module that comes and
   assert.deepEqual(await faults.goodInForce(host), { vmlinux: 2, module: 2 });
   await remove(replacing);
   assert.deepEqual(await faults.goodInForce(host), { vmlinux: undefined, module: undefined });
+});
+
+test('they are published like any other, and come to a guest through a mirror that lies when it is told to', async () => {
+  const server = await operator.startServer();
+  const mirror = await HostileMirror.start(ownerOf(operator.home, systemClock));
+  try {
+    for (const serial of [1, 2]) {
+      const { directory } = await faults.good(operator, serial);
+      assert.equal((await operator.kmend<{ serial: number }>('publish', directory, '--unproven')).serial, serial);
+      // The owner signs on behind the server's back meanwhile; the server takes it from there.
+      await mirror.be('rollback');
+    }
+    const { directory } = await faults.panicsOnLoad(operator);
+    assert.equal((await operator.kmend<{ serial: number }>('publish', directory, '--unproven')).serial, 3);
+    mirror.beHonest();
+    const { hostname, port } = new URL(mirror.guestUrl);
+    const ask = `exec 3<>/dev/tcp/${hostname}/${port}; printf 'GET /metadata/timestamp.json HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3`;
+    assert.match(await host.check(['bash', '-c', ask]), /^HTTP\/1\.1 200 OK\r\n[\s\S]*"_type":"timestamp"/);
+    await mirror.be('login-page');
+    assert.match(await host.check(['bash', '-c', ask]), /<title>Sign in/);
+    assert.equal(mirror.answered, 1);
+  } finally {
+    await mirror.close();
+    await server.stop();
+  }
 });
 
 test('one warns whenever a user reads a file, and the warning names it', async () => {

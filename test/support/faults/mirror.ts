@@ -11,7 +11,7 @@ import { type Attack, type Owner, type Settings, Stage } from './attacks/stage.t
 import { TRANSPORT } from './attacks/transport.ts';
 
 export { MODES, type Mode, type ModeName, modeOf, type Threat } from './attacks/modes.ts';
-export type { Owner, Settings } from './attacks/stage.ts';
+export { type Owner, ownerOf, type Settings } from './attacks/stage.ts';
 
 const ATTACKS: Readonly<Record<ModeName, (stage: Stage) => Attack | Promise<Attack>>> = {
   ...METADATA,

@@ -15,6 +15,17 @@ export interface Owner {
   readonly clock: Clock;
 }
 
+/** Where `kmend server` and `kmend publish` keep all of it, below an operator's home. */
+export function ownerOf(home: string, clock: Clock): Owner {
+  const server = join(home, 'server');
+  return {
+    repository: join(server, 'repository'),
+    onlineKeys: join(server, 'keys'),
+    offlineKeys: join(home, 'keys'),
+    clock,
+  };
+}
+
 export interface Settings {
   /** Which bit is flipped, what noise is sent. */
   readonly seed: number;
