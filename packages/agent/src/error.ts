@@ -22,7 +22,6 @@ export type AgentErrorCode =
   | 'server-slow'
   | 'server-garbage'
   | 'server-refused'
-  | 'repository-untrusted'
   // this host
   | 'disk-full'
   | 'journal-newer'

@@ -29,7 +29,8 @@ interface Entry {
   readonly options: Readonly<Record<string, { readonly type: 'string' | 'boolean' }>>;
 }
 
-const commands: Readonly<Record<string, Entry>> = {
+/** Every command with its options; docs/agent.md explains each. */
+export const commands: Readonly<Record<string, Entry>> = {
   enrol: {
     run: enrolCommand,
     options: {
