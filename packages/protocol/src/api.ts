@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { HostEvent, HostFacts, HostId, HostStatus, LoadedLivepatch } from './host.ts';
 import { FixSummary, LivepatchTarget } from './livepatch.ts';
 import { ChannelPolicy, FleetPolicy, KernelPolicy } from './policy.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { BuildId, Channel, Line, ObjectName, Release, Serial, Timestamp } from './values.ts';
 
 /** Id of a host: random, given by the server at enrolment. */

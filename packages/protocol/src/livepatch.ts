@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { BuildId, FixId, Line, ObjectName, Release, Serial, Sha256 } from './values.ts';
 
 export const Severity = z.enum(['low', 'medium', 'high', 'critical', 'unknown']);

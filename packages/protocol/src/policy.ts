@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import { BuildId, Channel, Line, Serial, Timestamp } from './values.ts';
 
 /** `policy/fleet.json`: what holds for every host. */

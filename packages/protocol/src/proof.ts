@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { BuildId, FixId, ObjectName, Release, Sha256, Timestamp } from './values.ts';
 
 /** Where a proof lies, beside `livepatch.json`. */

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** GNU build id of a kernel: 40 lower-case hex digits. */
 export const BuildId = z.string().regex(/^[0-9a-f]{40}$/, 'a build id is 40 lower-case hex digits');

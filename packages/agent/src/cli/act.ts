@@ -1,8 +1,9 @@
-import { setGlobalProxyFromEnv } from 'node:http';
 import { text } from 'node:stream/consumers';
+import { errorCode, errorText } from '@kmend/base';
 import type { ReportFile } from '@kmend/protocol';
 import { proxySettings } from '../config/proxy.ts';
-import { AgentError } from '../error.ts';
+import { useProxy } from '../edges/proxy.ts';
+import { AgentError, exitCodes } from '../error.ts';
 import { fetchLivepatch } from '../fetcher/check.ts';
 import type { Fetcher } from '../fetcher/context.ts';
 import { buySeat, EnrolRequest } from '../fetcher/enrol.ts';
@@ -22,6 +23,7 @@ import type { Context, Values } from './commands.ts';
 import { inheritedPlaces } from './listen.ts';
 import { assertRoot } from './root.ts';
 import { type Logging, openFetcherSession, openLoaderSession } from './session.ts';
+import type { Terminal } from './terminal.ts';
 import { commandText } from './text.ts';
 
 /**
@@ -61,16 +63,28 @@ async function runOnce(fetcher: Fetcher, { signal, terminal }: Context, values: 
     await tellNews(fetcher, signal);
     return 0;
   }
-  const offline = typeof values['bundle'] === 'string';
+  const carried = typeof values['bundle'] === 'string' || values['report'] === true;
   const tell = (line: string): void => terminal.note(line);
-  const result = await turn(fetcher, { look: values['service'] !== true, report: !offline, tell }, signal);
-  if (values['service'] === true) return 0;
-  if (values['report'] === true) {
-    const report = await numbered(fetcher, await whatToTell(fetcher));
-    const file: ReportFile = { schema: 'kmend.report-file/1', hostId: fetcher.identity.hostId, report };
-    terminal.result(file, (it) => JSON.stringify(it, null, 2));
-  } else if (result !== undefined) terminal.result(result, commandText);
+  const options = { look: values['service'] !== true, report: !carried, tell };
+  if (values['report'] === true) return await reportToFile(fetcher, () => turn(fetcher, options, signal), terminal);
+  const result = await turn(fetcher, options, signal);
+  if (values['service'] !== true && result !== undefined) terminal.result(result, commandText);
   return 0;
+}
+
+/** The report is wanted above all where the check failed. */
+async function reportToFile(fetcher: Fetcher, work: () => Promise<unknown>, terminal: Terminal): Promise<number> {
+  let failure: unknown;
+  try {
+    await work();
+  } catch (error) {
+    failure = error;
+    terminal.note(`kmend-agent: ${errorText(error)} [${errorCode(error) ?? 'internal'}]`);
+  }
+  const report = await numbered(fetcher, await whatToTell(fetcher));
+  const file: ReportFile = { schema: 'kmend.report-file/1', hostId: fetcher.identity.hostId, report };
+  terminal.raw(`${JSON.stringify(file, null, 2)}\n`);
+  return failure === undefined ? 0 : exitCodes.failed;
 }
 
 /** `kmend-agent fetcher-enrol`: buys the seat; what it needs comes on stdin, so that the key is in no process list. */
@@ -78,7 +92,7 @@ export async function fetcherEnrol({ edges, env, uid, stdin, terminal }: Context
   assertNotRoot(uid);
   const request = EnrolRequest.parse(JSON.parse(await text(stdin)));
   await trustCertificates([request.config.server], request.config.caFile);
-  setGlobalProxyFromEnv(proxySettings(request.config, env));
+  useProxy(proxySettings(request.config, env));
   const { hostId, channel } = await buySeat(edges, request);
   terminal.result({ hostId, channel }, (it) => JSON.stringify(it));
   return 0;

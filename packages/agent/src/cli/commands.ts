@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { access, chmod, copyFile, readFile, rm, writeFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import { errorText, parseJson } from '@kmend/base';
-import { EnrolResponse } from '@kmend/protocol';
+import { EnrolResponse, ReportFile } from '@kmend/protocol';
 import { loadIdentity } from '../config/identity.ts';
 import { readStatus } from '../decide/document.ts';
 import type { Edges } from '../edges/edges.ts';
@@ -58,13 +58,13 @@ async function once(context: Context, report: string | undefined, args: readonly
   const json = terminal.json || report !== undefined ? ['--json'] : [];
   const wanted = report === undefined ? [] : ['--report'];
   const { exitCode, stdout } = await asFetcher(['fetcher-once', ...args, ...wanted, ...json], { env, signal });
-  if (report === undefined || exitCode !== 0) {
+  if (report === undefined || !ReportFile.safeParse(parseJson(stdout)).success) {
     terminal.raw(stdout);
     return exitCode;
   }
   await writeFile(report, stdout, { mode: 0o600 });
   terminal.result({ report }, () => `the report is in ${report}: carry it to the operator (kmend host import)`);
-  return 0;
+  return exitCode;
 }
 
 async function readable(path: string): Promise<void> {

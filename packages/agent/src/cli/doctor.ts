@@ -6,6 +6,7 @@ import { readManifest } from '../decide/manifest.ts';
 import type { Edges } from '../edges/edges.ts';
 import { type ExitCode, exitCodes } from '../error.ts';
 import { preflight } from '../kernel/preflight.ts';
+import { findRivals } from '../kernel/rivals.ts';
 import { readTaint } from '../kernel/taint.ts';
 
 export interface Diagnosis {
@@ -48,8 +49,13 @@ async function obstacles(edges: Edges, candidate: Parameters<typeof preflight>[1
   const problems = await preflight(edges, candidate, acceptTaint);
   const { flags } = await readTaint(edges);
   const notes = flags.filter(({ weight }) => weight === 'warns').map(({ meaning, letter }) => `${meaning} (${letter})`);
+  const rivals = (await findRivals(edges)).filter(({ active }) => !active);
   return [
     ...problems.map(findingOf),
+    ...rivals.map(
+      ({ system, evidence }) =>
+        ({ level: 'note', code: 'conflict-agent', text: `${system} is installed, inactive: ${evidence}`, advice: 'leave it inactive' }) as const,
+    ),
     ...notes.map(
       (text) => ({ level: 'note', code: 'kernel-tainted', text, advice: 'nothing is held back by it' }) as const,
     ),

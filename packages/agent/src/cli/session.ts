@@ -1,4 +1,3 @@
-import { setGlobalProxyFromEnv } from 'node:http';
 import { bundleFetch, cacheFetch, openRepositoryClient } from '@kmend/trust';
 import { loadIdentity } from '../config/identity.ts';
 import { loadConfig } from '../config/load.ts';
@@ -6,6 +5,7 @@ import { proxySettings } from '../config/proxy.ts';
 import { repositoryUrls } from '../config/schema.ts';
 import type { Edges } from '../edges/edges.ts';
 import { paths } from '../edges/paths.ts';
+import { useProxy } from '../edges/proxy.ts';
 import { type Fetcher, openFetcher } from '../fetcher/context.ts';
 import { type Loader, openLoader } from '../loader/context.ts';
 import { createLog } from '../log.ts';
@@ -62,7 +62,7 @@ export async function openFetcherSession(
   const urls = repositoryUrls(config);
   if (bundle === undefined) {
     await trustCertificates([config.server, ...urls], config.caFile);
-    setGlobalProxyFromEnv(proxySettings(config, env));
+    useProxy(proxySettings(config, env));
   }
   const repository = await openRepositoryClient({
     directory: paths.fetched,

@@ -1,6 +1,6 @@
 import { parseJson } from '@kmend/base';
 import { Channel, HostId } from '@kmend/protocol';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Edges } from '../edges/edges.ts';
 import { paths } from '../edges/paths.ts';
 import { AgentError, diskFull } from '../error.ts';

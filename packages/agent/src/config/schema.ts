@@ -1,5 +1,5 @@
 import { Channel } from '@kmend/protocol';
-import { z } from 'zod';
+import * as z from 'zod';
 import { MaintenanceWindows } from '../decide/windows.ts';
 import { AcceptedTaint } from '../kernel/taint.ts';
 

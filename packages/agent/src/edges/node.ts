@@ -79,7 +79,8 @@ export function nodeEdges(): Edges {
     random: Math.random,
     files: nodeFiles(),
     run,
-    fetch: globalThis.fetch,
+    // Looked up when it is used: Node loads its HTTP client at the first look.
+    fetch: (input, init) => globalThis.fetch(input, init),
     machine: {
       hostname,
       arch: () => (arch() === 'x64' ? 'x86_64' : arch()),

@@ -1,5 +1,5 @@
 import { EnrolResponse } from '@kmend/protocol';
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Identity, saveIdentity } from '../config/identity.ts';
 import { assertPrivate } from '../config/load.ts';
 import { Config, ServerUrl } from '../config/schema.ts';

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
+import { useProxy } from '../edges/proxy.ts';
 import type { IdleState } from './idle-state.ts';
 
 const TIMEOUT_MS = 15_000;
@@ -10,11 +11,10 @@ const TIMEOUT_MS = 15_000;
  */
 export async function stillCurrent({ url, etag, proxy, caFile }: IdleState): Promise<boolean> {
   const secure = url.startsWith('https:');
-  const http = await import('node:http');
-  if (Object.keys(proxy).length > 0) http.setGlobalProxyFromEnv({ ...proxy });
+  useProxy(proxy);
   const headers = { 'if-none-match': etag, 'user-agent': 'kmend', accept: '*/*' };
   const ca = secure ? await authorities(caFile) : undefined;
-  const client = secure ? await import('node:https') : http;
+  const client = process.getBuiltinModule(secure ? 'node:https' : 'node:http');
   return await new Promise((resolve) => {
     const request = client.get(url, { headers, timeout: TIMEOUT_MS, ...(ca === undefined ? {} : { ca }) });
     const done = (response?: IncomingMessage): void => {
@@ -29,7 +29,7 @@ export async function stillCurrent({ url, etag, proxy, caFile }: IdleState): Pro
 
 /** What Node brings, and the owner's own authority. A host that trusts only through its system's store asks in the full turn. */
 async function authorities(caFile: string | null): Promise<string[] | undefined> {
-  const tls = await import('node:tls');
+  const tls = process.getBuiltinModule('node:tls');
   const bundled = tls.getCACertificates('bundled');
   const system = await readFile('/etc/ssl/certs/ca-certificates.crt', 'utf8').catch(() => undefined);
   const own = caFile === null ? undefined : await readFile(caFile, 'utf8').catch(() => undefined);

@@ -1,5 +1,5 @@
 import { HardwareFlaw, HostFacts } from '@kmend/protocol';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Edges } from '../edges/edges.ts';
 import { AgentError } from '../error.ts';
 import { AGENT_VERSION } from '../version.ts';

@@ -115,10 +115,14 @@ async function ask(loader: Loader, { order }: Consideration, signal: AbortSignal
 }
 
 const BUSY_MS = 30_000;
+/** The switch may be a file that a person takes away. */
+const OFF_MS = 300_000;
 
 function wakeAtOf(decision: Decision, now: number): string | null {
   if (decision.kind !== 'none') return null;
-  const at = decision.reason === 'busy' ? now + BUSY_MS : decision.wakeAt;
+  const again: Partial<Record<Reason, number>> = { busy: BUSY_MS, 'switched-off': OFF_MS };
+  const soon = again[decision.reason];
+  const at = soon === undefined ? decision.wakeAt : now + soon;
   return at === undefined ? null : new Date(at).toISOString();
 }
 

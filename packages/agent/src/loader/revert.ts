@@ -4,7 +4,7 @@ import { isOurs, readKernelView } from '../kernel/livepatch.ts';
 import { disableLivepatch } from '../kernel/loader.ts';
 import { type Hold, isQuarantined } from '../state/journal.ts';
 import * as machine from '../state/machine.ts';
-import { commit, type Loader } from './context.ts';
+import { commit, type Loader, wakeSoon } from './context.ts';
 
 /**
  * Takes the livepatch out of force on a person's word; `advance` follows it to the end. Nothing is loaded again until
@@ -48,7 +48,12 @@ export async function withdraw(loader: Loader, reason: string): Promise<void> {
 /** What runs now goes on running, whatever the policy asks for, except that what is withdrawn still goes. */
 export async function hold(loader: Loader, until: string | null, reason: string): Promise<void> {
   await commit(loader, (journal) => machine.hold(journal, holdOf(loader, 'stay', until, reason)));
-  await remark(loader, 'held');
+  await remark(loader, 'held', until);
+}
+
+/** A person who has something loaded does not hold everything back any more. */
+export async function liftOut(loader: Loader): Promise<void> {
+  if (loader.store.journal.hold?.kind === 'out') await commit(loader, machine.lift);
 }
 
 /** The livepatch before the one that runs, to go back to: the newest older one that this host has met and not quarantined. */
@@ -73,9 +78,10 @@ function holdOf(loader: Loader, kind: Hold['kind'], until: string | null, reason
 export async function resume(loader: Loader): Promise<void> {
   await commit(loader, machine.resume);
   await remark(loader, null);
+  await wakeSoon(loader);
 }
 
 /** What the last look gave as its reason for doing nothing is not the reason any more. */
-async function remark({ observed }: Loader, reason: Reason | null): Promise<void> {
-  await observed.save({ ...observed.value, reason, wakeAt: null, problem: null });
+async function remark({ observed }: Loader, reason: Reason | null, wakeAt: string | null = null): Promise<void> {
+  await observed.save({ ...observed.value, reason, wakeAt, problem: null });
 }

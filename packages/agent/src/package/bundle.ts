@@ -6,7 +6,7 @@ import { build } from 'esbuild';
 const programs = { agent: '../cli/main.ts', idle: '../fetcher/idle-main.ts' };
 
 /**
- * The agent as ES modules with nothing of the build machine in them: `agent.mjs`, and `idle.mjs`, the small program that runs at every check.
+ * The agent as ES modules with nothing of the build machine in them: `agent.mjs` with its parts, and `idle.mjs`, the small program that runs at every check.
  * Whitespace is taken out, since every start of a program reads all of it; names are kept, for what a stack says.
  */
 export async function bundleAgent(): Promise<ReadonlyMap<string, Uint8Array>> {
@@ -16,6 +16,9 @@ export async function bundleAgent(): Promise<ReadonlyMap<string, Uint8Array>> {
     ),
     absWorkingDir: fileURLToPath(new URL('../../../..', import.meta.url)),
     bundle: true,
+    // What only some commands need is read by them alone.
+    splitting: true,
+    chunkNames: 'part-[hash]',
     write: false,
     outdir: 'out',
     outExtension: { '.js': '.mjs' },

@@ -1,5 +1,5 @@
 import { Blocker, Serial, Timestamp } from '@kmend/protocol';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Edges } from '../edges/edges.ts';
 import { paths } from '../edges/paths.ts';
 import { openStored, readStored, Seen, type Stored } from './stored.ts';

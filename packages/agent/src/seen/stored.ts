@@ -1,6 +1,6 @@
 import { parseJson } from '@kmend/base';
 import { Timestamp } from '@kmend/protocol';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Edges } from '../edges/edges.ts';
 import { diskFull } from '../error.ts';
 

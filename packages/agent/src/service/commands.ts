@@ -2,7 +2,7 @@ import { AgentError } from '../error.ts';
 import { advance } from '../loader/advance.ts';
 import { type Considered, consider } from '../loader/consider.ts';
 import type { Loader } from '../loader/context.ts';
-import { hold, previousSerial, resume, revert } from '../loader/revert.ts';
+import { hold, liftOut, previousSerial, resume, revert } from '../loader/revert.ts';
 import type { CommandResult, LoaderOrder } from './orders.ts';
 import { sleep } from './sleep.ts';
 
@@ -71,6 +71,7 @@ async function apply(
     const reason = `serial ${serial} was asked for by hand`;
     await actor.queue(() => hold(loader, null, reason)).finally(actor.changed);
   }
+  if (serial === null && result.action === 'load') await actor.queue(() => liftOut(loader)).finally(actor.changed);
   if (result.action === 'load') await follow(actor, stop, tell);
   return outcome(loader, result);
 }

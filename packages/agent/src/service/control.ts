@@ -2,7 +2,7 @@ import { chmod, rm } from 'node:fs/promises';
 import { createConnection, createServer, type Server, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { errorCode, errorText, KmendError } from '@kmend/base';
-import { z } from 'zod';
+import * as z from 'zod';
 import { AgentError } from '../error.ts';
 import { CommandResult, type LoaderOrder } from './orders.ts';
 

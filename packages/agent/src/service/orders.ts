@@ -1,5 +1,5 @@
 import { Serial, Timestamp } from '@kmend/protocol';
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** What the fetcher may ask of the loader: to look at what it brought, and act by the signed policy alone. */
 export const ConsiderOrder = z.strictObject({

@@ -1,6 +1,7 @@
 import type { Server } from 'node:net';
 import { advance } from '../loader/advance.ts';
 import { reconcileBoot } from '../loader/boot.ts';
+import { consider } from '../loader/consider.ts';
 import type { Loader } from '../loader/context.ts';
 import { errorData } from '../log.ts';
 import { type Actor, perform } from './commands.ts';
@@ -64,6 +65,20 @@ function createGauge(changed: () => void): Gauge {
   };
 }
 
+/** Looks by itself where the time for that has come; true where something was begun. */
+async function lookAgain(loader: Loader, queue: Actor['queue'], stop: AbortSignal): Promise<boolean> {
+  const { wakeAt } = loader.observed.value;
+  if (wakeAt === null || Date.parse(wakeAt) > loader.edges.clock.now().getTime()) return false;
+  try {
+    const { action } = await queue(() => consider(loader, { fetched: [] }, stop));
+    return action === 'load' || action === 'revert';
+  } catch (error) {
+    // It is kept as a problem, and the fetcher has the loader look again.
+    loader.log('warn', 'cannot look again', errorData(error));
+    return false;
+  }
+}
+
 /** Has what happened while nobody waited reported: whoever gave an order reports its outcome himself. */
 function createTeller(loader: Loader): () => Promise<void> {
   let told = loader.store.journal.events.at(-1)?.number;
@@ -100,6 +115,7 @@ async function advanceUntilRest(
       wait = TROUBLE_MS;
     }
     if (busy.idle) await tell();
+    if (busy.idle && (await lookAgain(loader, queue, stop))) continue;
     const phase = loader.store.journal.current?.phase;
     // What is good is watched by the fetcher: it has the loader look again when the kernel shows something else.
     const resting = busy.idle && (wait === undefined || phase === 'good');

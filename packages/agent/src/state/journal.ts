@@ -1,5 +1,5 @@
 import { BuildId, HostEvent, ObjectName, Serial, Sha256, Timestamp } from '@kmend/protocol';
-import { z } from 'zod';
+import * as z from 'zod';
 
 /**
  * Where one load stands. `idle` is the absence of an attempt.

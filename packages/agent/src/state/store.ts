@@ -1,5 +1,5 @@
 import { errorText } from '@kmend/base';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Edges } from '../edges/edges.ts';
 import { paths } from '../edges/paths.ts';
 import { AgentError, diskFull } from '../error.ts';

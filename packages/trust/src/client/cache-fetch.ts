@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 import { TrustError } from '../error.ts';
 import { fileChunks, fileResponse } from './file-body.ts';
 import { MAX_MODULE } from './livepatch.ts';

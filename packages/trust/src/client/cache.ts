@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { copyFile, mkdir, open, readdir, readFile, readlink, rename, rm, symlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { syncDirectory } from '@kmend/base/node';
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** Left beside complete metadata only: what the next conditional GET needs. */
 export const CheckRecord = z.object({

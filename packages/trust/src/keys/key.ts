@@ -1,7 +1,7 @@
 import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { canonicalize } from '@tufjs/canonical-json';
 import { Signature } from '@tufjs/models';
-import { z } from 'zod';
+import * as z from 'zod';
 import { TrustError } from '../error.ts';
 
 /** Ed25519 public key as TUF metadata lists it (specification 1.0.34, section 4.2). */
