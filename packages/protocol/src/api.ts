@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { HostEvent, HostFacts, HostId, HostStatus, LoadedLivepatch } from './host.ts';
+import { HostEvent, HostFacts, HostId, HostStatus, HostTrouble, LoadedLivepatch } from './host.ts';
 import { FixSummary, LivepatchTarget } from './livepatch.ts';
 import { ChannelPolicy, FleetPolicy, KernelPolicy } from './policy.ts';
 import { BuildId, Channel, Line, Release, Serial, Sha256, Timestamp } from './values.ts';
@@ -74,6 +74,8 @@ export type HostSummary = z.infer<typeof HostSummary>;
 export const HostDetail = HostSummary.extend({
   facts: HostFacts,
   livepatches: z.array(LoadedLivepatch),
+  /** Why it is not where the policy wants it; `null` where its agent has not told. */
+  trouble: HostTrouble.nullable(),
   events: z.array(HostEvent),
 });
 export type HostDetail = z.infer<typeof HostDetail>;

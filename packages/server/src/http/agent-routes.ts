@@ -2,8 +2,9 @@ import { errorCode } from '@kmend/base';
 import { ApiError, EnrolRequest, EnrolResponse, Report, ReportResponse } from '@kmend/protocol';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
-import { type KnownHost, reportDigest } from '../store/hosts.ts';
+import type { KnownHost } from '../store/hosts.ts';
 import { enrol } from '../store/keys.ts';
+import { reportDigest } from '../store/reports.ts';
 import { requireHost } from './auth.ts';
 import type { AppContext } from './context.ts';
 

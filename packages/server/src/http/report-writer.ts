@@ -1,4 +1,4 @@
-import { type NewReport, storeReports } from '../store/hosts.ts';
+import { type NewReport, storeReports } from '../store/reports.ts';
 import type { Database } from '../store/store.ts';
 
 /**
