@@ -81,6 +81,14 @@ export const HostDetail = HostSummary.extend({
 export type HostDetail = z.infer<typeof HostDetail>;
 export const HostPage = z.object({ hosts: z.array(HostSummary), total: z.int(), next: z.string().nullable() });
 export type HostPage = z.infer<typeof HostPage>;
+/** `POST /v1/hosts/reports` (operator) takes a `ReportFile`, carried by hand from a host without a network. */
+export const ImportReportResponse = z.object({
+  /** False: the server had this report or a newer one already, and nothing changed. */
+  stored: z.boolean(),
+  /** Sequence of the newest report that the server now has of the host. */
+  newest: z.int().min(0),
+});
+export type ImportReportResponse = z.infer<typeof ImportReportResponse>;
 /** Query of `GET /v1/hosts`: `after` is the `next` of the page before; `search` is part of a host name. */
 export const HostQuery = z.object({
   limit: z.coerce.number().int().min(1).max(500).default(100),

@@ -4,6 +4,7 @@ import { CliError } from '../error.ts';
 import type { Register } from '../program.ts';
 import { connect, type ServerOptions, withServer } from '../server-options.ts';
 import { table } from '../terminal.ts';
+import { importCommand } from './host-import.ts';
 import { hostRow, hostText } from './host-text.ts';
 
 interface ListOptions extends ServerOptions {
@@ -12,7 +13,8 @@ interface ListOptions extends ServerOptions {
 
 const PAGE = 500;
 
-export const hostCommands: Register = ({ program, action }) => {
+export const hostCommands: Register = (registrar) => {
+  const { program, action } = registrar;
   const host = program.command('host').description('enrolled hosts');
   withServer(
     host
@@ -35,6 +37,7 @@ export const hostCommands: Register = ({ program, action }) => {
       context.terminal.result(await api.showHost(id), hostText);
     }),
   );
+  importCommand(host, registrar);
 };
 
 async function idOf(api: ApiClient, hostname: string): Promise<string> {

@@ -7,12 +7,12 @@ import { enrol } from '../store/keys.ts';
 import { reportDigest } from '../store/reports.ts';
 import { requireHost } from './auth.ts';
 import type { AppContext } from './context.ts';
+import { MAX_REPORT } from './report-writer.ts';
 
 /** Seconds between the regular reports of a host; changes are reported at once besides. */
 const REPORT_SECONDS = 86_400;
 /** Bytes. */
 const MAX_ENROL = 65_536;
-const MAX_REPORT = 4 * 2 ** 20;
 
 /** What hosts ask for: enrolment and reports. */
 export function agentRoutes(context: AppContext) {

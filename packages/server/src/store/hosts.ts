@@ -14,11 +14,19 @@ export interface KnownHost {
 }
 
 /** The host a bearer token belongs to. */
-export async function hostByToken(db: Database, token: string): Promise<KnownHost | undefined> {
+export function hostByToken(db: Database, token: string): Promise<KnownHost | undefined> {
+  return knownHost(db, 'token_hash', hashSecret(token));
+}
+
+export function hostById(db: Database, id: string): Promise<KnownHost | undefined> {
+  return knownHost(db, 'id', id);
+}
+
+async function knownHost(db: Database, column: 'id' | 'token_hash', value: string): Promise<KnownHost | undefined> {
   const row = await db
     .selectFrom('hosts')
     .select(['id', 'channel', 'sequence', 'digest'])
-    .where('token_hash', '=', hashSecret(token))
+    .where(column, '=', value)
     .executeTakeFirst();
   return row === undefined ? undefined : { ...row, channel: Channel.parse(row.channel) };
 }

@@ -58,7 +58,9 @@ async function storeReport(db: Database, { hostId, report, digest, at }: NewRepo
 }
 
 async function storeEvents(db: Database, hostId: string, events: readonly HostEvent[]): Promise<void> {
-  const rows = events.map(({ at, code, message, serial }) => ({
+  const fresh = await withoutKnown(db, hostId, events);
+  if (fresh.length === 0) return;
+  const rows = fresh.map(({ at, code, message, serial }) => ({
     host_id: hostId,
     at,
     code,
@@ -80,6 +82,24 @@ async function storeEvents(db: Database, hostId: string, events: readonly HostEv
         .limit(1),
     )
     .execute();
+}
+
+/**
+ * A host tells its events until it knows that they arrived: again when an answer got lost, and in every report file, since nobody tells it
+ * what became of those.
+ */
+async function withoutKnown(db: Database, hostId: string, events: readonly HostEvent[]): Promise<HostEvent[]> {
+  const oldest = events.reduce((least, { at }) => (at < least ? at : least), events[0]?.at ?? '');
+  const known = await db
+    .selectFrom('host_events')
+    .select(['at', 'code', 'message', 'serial'])
+    .where('host_id', '=', hostId)
+    .where('at', '>=', oldest)
+    .execute();
+  const key = ({ at, code, message, serial }: { [name in keyof HostEvent]: unknown }): string =>
+    JSON.stringify([at, code, message, serial ?? null]);
+  const keys = new Set(known.map(key));
+  return events.filter((event) => !keys.has(key(event)));
 }
 
 export interface Seen {
