@@ -114,6 +114,31 @@ test('policy: fleet and kernel, as asked for and no further', async (t) => {
   await assert.rejects(api.kernelPolicy('cd'.repeat(20)), withCode('not-found'));
 });
 
+test('policy: an order that would do something else than it says is refused, and changes nothing', async (t) => {
+  const world = await testServer(t);
+  for (const n of [1, 2]) await publish(world, n);
+  const { api } = world;
+  const settle = (serial: number) => ({ stable: { settled: serial, rollout: null } });
+  const withdraw = [{ serial: 2, reason: 'it hangs' }];
+  const before = await api.setKernelPolicy(BUILD_ID, { withdraw, channels: settle(1) });
+  const refused = async (change: Parameters<typeof api.setKernelPolicy>[1], said: RegExp): Promise<void> => {
+    await assert.rejects(
+      api.setKernelPolicy(BUILD_ID, change),
+      (error: KmendError) => withCode('policy-invalid')(error) && said.test(`${error.message} ${error.hint}`),
+    );
+  };
+  await refused({ restore: [1] }, /serial 1 is not withdrawn.*withdrawn: 2/);
+  await refused({ channels: settle(2) }, /serial 2 is withdrawn.*it hangs.*restore it/);
+  await refused({ channels: { early: { settled: 1, rollout: { id: 'r', serial: 2, permyriad: 1 } } } }, /serial 2/);
+  await refused({ restore: [2], withdraw }, /serial 2 cannot be both/);
+  assert.deepEqual(await api.kernelPolicy(BUILD_ID), before);
+  // In one order: back, and in force again.
+  const after = await api.setKernelPolicy(BUILD_ID, { restore: [2], channels: settle(2) });
+  assert.deepEqual([after.withdrawn, after.channels.stable?.settled], [[], 2]);
+  // What is settled may be withdrawn: hosts then run none.
+  assert.equal((await api.setKernelPolicy(BUILD_ID, { withdraw })).channels.stable?.settled, 2);
+});
+
 test('hosts come in pages by name, can be searched, and removed', async (t) => {
   const world = await testServer(t);
   const { key } = await world.api.createKey({ name: 'k', channel: 'stable', seats: null, expires: null });

@@ -27,6 +27,7 @@ import { listLivepatches } from '../store/livepatches.ts';
 import { reportDigest } from '../store/reports.ts';
 import { requireOperator } from './auth.ts';
 import type { AppContext } from './context.ts';
+import { changedPolicy } from './policy-change.ts';
 import { publishRoutes } from './publish-routes.ts';
 import { MAX_REPORT } from './report-writer.ts';
 
@@ -170,18 +171,9 @@ function policyRoutes({ store, repository }: AppContext) {
       async (request) => {
         const { buildId } = request.params;
         await kernelPolicy(buildId);
-        await repository.setKernelPolicy(buildId, (before) => changed(before, request.body));
+        await repository.setKernelPolicy(buildId, (before) => changedPolicy(before, request.body));
         return kernelPolicy(buildId);
       },
     );
-  };
-}
-
-function changed(before: KernelPolicy, { channels, withdraw, restore }: ChangeKernelPolicy): KernelPolicy {
-  const touched = new Set([...(restore ?? []), ...(withdraw ?? []).map((item) => item.serial)]);
-  return {
-    ...before,
-    channels: { ...before.channels, ...channels },
-    withdrawn: [...before.withdrawn.filter((item) => !touched.has(item.serial)), ...(withdraw ?? [])],
   };
 }
