@@ -49,8 +49,11 @@ test('three fixes in vmlinux and a module: one livepatch, every function proven,
   const file = first.manifest.file;
   assert.ok(file !== undefined);
   assert.equal(await sha256File(join(first.out, file.name)), file.sha256);
-  const again = await build('--fix', ...ids);
-  assert.deepEqual(again.manifest, first.manifest);
+  // What its maker says it is as good as changes nothing of what it is.
+  const effectiveVersion = '6.1.176-1';
+  const again = await build('--fix', ...ids, '--effective-version', effectiveVersion);
+  assert.deepEqual(again.manifest, { ...first.manifest, effectiveVersion });
+  assert.equal(await sha256File(join(again.out, file.name)), file.sha256);
   assert.deepEqual((await readdir(again.out)).sort(), [file.name, 'livepatch.json', 'provenance.json'].sort());
 });
 

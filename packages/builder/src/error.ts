@@ -14,6 +14,7 @@ export type BuilderErrorCode =
   | 'fix-empty'
   | 'fix-without-origin'
   | 'fix-conflict'
+  | 'version-malformed'
   | 'patch-does-not-apply'
   | 'patch-changes-nothing'
   | 'patch-does-not-compile'

@@ -17,6 +17,7 @@ export type { DeltaTexts } from './fix/companions.ts';
 export { deltaTexts, importFromDebian, importFromGit, importFromPatch } from './fix/import.ts';
 export type { Fix, FixOrigin } from './fix/model.ts';
 export { FixStore, type FixWords, makeFix } from './fix/store.ts';
+export { assertEffectiveVersion } from './manifest.ts';
 export { MANIFEST, prepareOutput, writeLivepatch } from './output.ts';
 export { BUILD_TYPE, PROVENANCE, Provenance } from './provenance.ts';
 export { openSigningKey, type SigningKey, type SigningKeyFiles } from './sign/key.ts';

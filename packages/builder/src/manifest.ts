@@ -1,6 +1,7 @@
 import type { Kernel } from '@kmend/kernel';
-import type { Livepatch, PatchedObject, VerdictReason } from '@kmend/protocol';
+import { EffectiveVersion, type Livepatch, type PatchedObject, type VerdictReason } from '@kmend/protocol';
 import type { UnitOutcome } from './build/outcome.ts';
+import { BuilderError } from './error.ts';
 import type { Fix } from './fix/model.ts';
 
 /** Part of a livepatch's id: another builder may make other code of the same inputs. */
@@ -8,18 +9,30 @@ export const BUILDER_VERSION = '0.1.0';
 
 export interface ManifestParts {
   readonly id: string;
-  readonly kernel: Kernel;
+  readonly kernel: Pick<Kernel, 'buildId' | 'release' | 'version' | 'arch' | 'compiler'>;
   readonly fixes: readonly Fix[];
   readonly kind: Livepatch['kind'];
+  readonly effectiveVersion: string | undefined;
   readonly reasons: readonly VerdictReason[];
   readonly acceptReview: boolean;
   readonly units: readonly UnitOutcome[];
   readonly inputs: Livepatch['inputs'];
 }
 
+/**
+ * What the maker of a livepatch says it brings a kernel up to. Nothing here can check it: which fixes a version has is known to the
+ * distribution, not to a build. Throws `version-malformed`.
+ */
+export function assertEffectiveVersion(version: string | undefined): void {
+  if (version === undefined || EffectiveVersion.safeParse(version).success) return;
+  throw new BuilderError('version-malformed', `${JSON.stringify(version)} is not a version of a Debian package`, {
+    hint: 'name the linux package whose security fixes are all in it, as its changelog does: 6.1.176-1',
+  });
+}
+
 /** `livepatch.json` without the module's hash. */
 export function makeManifest(parts: ManifestParts): Livepatch {
-  const { id, kernel, fixes, kind, reasons, acceptReview, units, inputs } = parts;
+  const { id, kernel, fixes, kind, effectiveVersion, reasons, acceptReview, units, inputs } = parts;
   const verdict = reasons.some((reason) => reason.verdict === 'refused')
     ? 'refused'
     : reasons.length > 0
@@ -47,6 +60,7 @@ export function makeManifest(parts: ManifestParts): Livepatch {
     ...(kind === 'stacked' ? { dependsOn } : {}),
     kernel: { buildId: kernel.buildId, release: kernel.release, version: kernel.version, arch: kernel.arch },
     fixes: fixes.map(({ id: fix, title, severity, hardware }) => ({ id: fix, title, severity, hardware })),
+    ...(effectiveVersion === undefined ? {} : { effectiveVersion }),
     verdict,
     reasons: [...reasons],
     reviewAccepted: verdict === 'needs-review' && acceptReview,

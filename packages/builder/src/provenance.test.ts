@@ -118,6 +118,11 @@ test('each field that the specifications require is required', () => {
   );
 });
 
+test('an effective version is a parameter of the build: livepatch.json is not the same without it', () => {
+  const stated = provenanceOf({ ...manifest, effectiveVersion: '6.12.3-1' }, hash('manifest'));
+  assert.equal(stated?.predicate.buildDefinition.externalParameters['effectiveVersion'], '6.12.3-1');
+});
+
 test('a signed module is the subject; what was signed is told too', () => {
   const signature = { signer: 'me', keyId: '12ab', hash: 'sha256', unsigned: hash('before') } as const;
   const statement = provenanceOf({ ...manifest, signature }, hash('manifest'));

@@ -72,7 +72,8 @@ export type Provenance = z.infer<typeof Provenance>;
  * no module was built. `manifestSha256`: of `livepatch.json` as written.
  */
 export function provenanceOf(manifest: Livepatch, manifestSha256: string): Provenance | undefined {
-  const { file, kernel, inputs, fixes, kind, reviewAccepted, compiler, builder, signature } = manifest;
+  const { file, kernel, inputs, fixes, kind, effectiveVersion, reviewAccepted, compiler, builder, signature } =
+    manifest;
   if (file === undefined) return undefined;
   const { release, version } = kernel;
   const sourcePackage = sourcePackageOf(version);
@@ -93,6 +94,7 @@ export function provenanceOf(manifest: Livepatch, manifestSha256: string): Prove
           kind,
           fixes: fixes.map(({ id }) => id),
           ...(inputs.on === undefined ? {} : { on: Object.keys(inputs.on) }),
+          ...(effectiveVersion === undefined ? {} : { effectiveVersion }),
           acceptReview: reviewAccepted,
         },
         internalParameters: { compiler, ...(signature === undefined ? {} : { signature }) },

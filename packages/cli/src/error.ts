@@ -1,6 +1,6 @@
 import { KmendError } from '@kmend/base';
 
-export type CliErrorCode = 'usage' | 'not-configured' | 'host-unknown' | 'proof-failed';
+export type CliErrorCode = 'usage' | 'not-configured' | 'host-unknown' | 'report-unreadable' | 'proof-failed';
 
 export class CliError extends KmendError<CliErrorCode> {}
 

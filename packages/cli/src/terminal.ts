@@ -85,6 +85,14 @@ function amount(value: number, unit: 'bytes' | 'files' | 'items' | undefined): s
   return unit === 'bytes' ? `${(value / 1_000_000).toFixed(1)} MB` : `${value}`;
 }
 
+/**
+ * Text that somebody else wrote, fit to be shown: control characters (line ends, escape sequences) could make a terminal show what is not
+ * so. Each becomes U+FFFD.
+ */
+export function oneLine(text: string): string {
+  return text.replace(/\p{Cc}/gu, '\u{fffd}');
+}
+
 /** Rows as aligned columns under a heading. */
 export function table(heading: readonly string[], rows: readonly (readonly string[])[]): string {
   const all = [heading, ...rows];

@@ -1,5 +1,6 @@
 import * as z from 'zod';
-import { HostEvent, HostFacts, HostId, HostStatus, LoadedLivepatch } from './host.ts';
+import { HostEvent, HostFacts, HostId, HostStatus, HostTrouble, LoadedLivepatch } from './host.ts';
+
 import { FixSummary, LivepatchTarget } from './livepatch.ts';
 import { ChannelPolicy, FleetPolicy, KernelPolicy } from './policy.ts';
 import { BuildId, Channel, Line, Release, Serial, Sha256, Timestamp } from './values.ts';
@@ -74,11 +75,21 @@ export type HostSummary = z.infer<typeof HostSummary>;
 export const HostDetail = HostSummary.extend({
   facts: HostFacts,
   livepatches: z.array(LoadedLivepatch),
+  /** Why it is not where the policy wants it; `null` where its agent has not told. */
+  trouble: HostTrouble.nullable(),
   events: z.array(HostEvent),
 });
 export type HostDetail = z.infer<typeof HostDetail>;
 export const HostPage = z.object({ hosts: z.array(HostSummary), total: z.int(), next: z.string().nullable() });
 export type HostPage = z.infer<typeof HostPage>;
+/** `POST /v1/hosts/reports` (operator) takes a `ReportFile`, carried by hand from a host without a network. */
+export const ImportReportResponse = z.object({
+  /** False: the server had this report or a newer one already, and nothing changed. */
+  stored: z.boolean(),
+  /** Sequence of the newest report that the server now has of the host. */
+  newest: z.int().min(0),
+});
+export type ImportReportResponse = z.infer<typeof ImportReportResponse>;
 /** Query of `GET /v1/hosts`: `after` is the `next` of the page before; `search` is part of a host name. */
 export const HostQuery = z.object({
   limit: z.coerce.number().int().min(1).max(500).default(100),

@@ -49,6 +49,12 @@ export const PatchedObject = z.object({
 });
 export type PatchedObject = z.infer<typeof PatchedObject>;
 
+/** Version of the distribution's kernel whose security fixes are all in a livepatch: its maker's word, and what scanners should go by. */
+export const EffectiveVersion = z
+  .string()
+  .max(64)
+  .regex(/^[0-9][A-Za-z0-9.+~:-]*$/, 'not a version of a Debian package');
+
 /** `livepatch.json`: what the builder says of one build. Reproducible: holds no time and no machine. */
 export const Livepatch = z.object({
   schema: z.literal('kmend.livepatch/1'),
@@ -61,14 +67,7 @@ export const Livepatch = z.object({
   dependsOn: z.array(FixId).max(5000).optional(),
   kernel: z.object({ buildId: BuildId, release: Release, version: z.string().max(64), arch: z.literal('x86_64') }),
   fixes: z.array(FixSummary).min(1).max(5000),
-  /**
-   * Version of the distribution's kernel whose security fixes are all in this livepatch: its maker's word, and what scanners should go by.
-   */
-  effectiveVersion: z
-    .string()
-    .max(64)
-    .regex(/^[0-9][A-Za-z0-9.+~:-]*$/)
-    .optional(),
+  effectiveVersion: EffectiveVersion.optional(),
   verdict: Verdict,
   reasons: z.array(VerdictReason).max(10_000),
   /** A person accepted the `needs-review` reasons at build time. */

@@ -54,7 +54,12 @@ async function obstacles(edges: Edges, candidate: Parameters<typeof preflight>[1
     ...problems.map(findingOf),
     ...rivals.map(
       ({ system, evidence }) =>
-        ({ level: 'note', code: 'conflict-agent', text: `${system} is installed, inactive: ${evidence}`, advice: 'leave it inactive' }) as const,
+        ({
+          level: 'note',
+          code: 'conflict-agent',
+          text: `${system} is installed, inactive: ${evidence}`,
+          advice: 'leave it inactive',
+        }) as const,
     ),
     ...notes.map(
       (text) => ({ level: 'note', code: 'kernel-tainted', text, advice: 'nothing is held back by it' }) as const,

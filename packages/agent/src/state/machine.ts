@@ -291,7 +291,10 @@ export function resume(journal: Journal, now: Moment): Journal {
 
 /** What was held back by `revert` is let in again by an order to load. */
 export function lift(journal: Journal, now: Moment): Journal {
-  return withEvent({ ...journal, hold: null }, { at: now.at, code: 'hold-lifted', message: 'an order to load lifted the hold' });
+  return withEvent(
+    { ...journal, hold: null },
+    { at: now.at, code: 'hold-lifted', message: 'an order to load lifted the hold' },
+  );
 }
 
 /** Withdrawn livepatches are not re-applied at boot, and nothing falls back to them. */

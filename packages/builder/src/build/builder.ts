@@ -10,7 +10,7 @@ import type { Fix } from '../fix/model.ts';
 import { klpSymbolName } from '../link/klp.ts';
 import { linkModule } from '../link/link.ts';
 import type { RegisteredObject } from '../link/registration.ts';
-import { BUILDER_VERSION, makeManifest } from '../manifest.ts';
+import { assertEffectiveVersion, BUILDER_VERSION, makeManifest } from '../manifest.ts';
 import { reviewSource } from '../review/review.ts';
 import { applyFixes } from '../source/apply.ts';
 import { type ChangedHeaders, headersKey, headerTree } from '../source/header-tree.ts';
@@ -29,6 +29,8 @@ export interface BuildRequest {
   readonly kind: Livepatch['kind'];
   /** For a stacked livepatch: the fixes of the series that hosts have loaded before it. */
   readonly on?: readonly Fix[];
+  /** Version of the distribution's kernel whose security fixes are all in it: your word; the module is the same with and without. */
+  readonly effectiveVersion?: string | undefined;
   /** A person has read the reasons for review and accepts them. */
   readonly acceptReview: boolean;
 }
@@ -149,7 +151,8 @@ export class Builder {
   }
 
   async #build(request: BuildRequest, scratch: string): Promise<BuildResult> {
-    const { fixes, kind, acceptReview, on = [] } = request;
+    const { fixes, kind, acceptReview, effectiveVersion, on = [] } = request;
+    assertEffectiveVersion(effectiveVersion);
     if (on.length > 0 && kind !== 'stacked') {
       throw new BuilderError(
         'fix-conflict',
@@ -190,7 +193,7 @@ export class Builder {
       12,
     );
     const units = outcomes.map(({ outcome }) => outcome);
-    const draft = makeManifest({ id, kernel, fixes, kind, reasons, acceptReview, units, inputs });
+    const draft = makeManifest({ id, kernel, fixes, kind, effectiveVersion, reasons, acceptReview, units, inputs });
     if (draft.verdict === 'refused' || (draft.verdict === 'needs-review' && !acceptReview)) return { manifest: draft };
     const module = await this.#link(draft, outcomes, scratch);
     const file = { name: `${draft.module}.ko`, sha256: sha256(module), size: module.length };

@@ -1,5 +1,6 @@
 import { basename } from 'node:path';
 import {
+  assertEffectiveVersion,
   Builder,
   type Fix,
   importFromPatch,
@@ -20,6 +21,7 @@ interface BuildOptions {
   readonly patch?: string[];
   readonly stacked?: boolean;
   readonly on?: string[];
+  readonly effectiveVersion?: string;
   readonly acceptReview?: boolean;
   readonly signKey?: string;
   readonly signCert?: string;
@@ -36,6 +38,10 @@ export const buildCommand: Register = ({ program, action }) => {
     .option('--patch <file...>', 'patch files, used once, behind the fixes')
     .option('--stacked', 'one of a stack, instead of a cumulative livepatch that replaces all before it')
     .option('--on <id...>', 'with --stacked: the fixes of the series that hosts have loaded before, in their order')
+    .option(
+      '--effective-version <version>',
+      'version of the distribution’s kernel whose security fixes are all in it; scanners go by it, and nobody checks your word',
+    )
     .option('--accept-review', 'build although a person has to look at it: you have')
     .option('--sign-key <file>', 'sign the module for the kernel with this private key (PEM)')
     .option('--sign-cert <file>', 'the certificate of the key; default: in the file of the key')
@@ -43,6 +49,9 @@ export const buildCommand: Register = ({ program, action }) => {
     .requiredOption('--out <dir>', 'folder to write; an earlier build in it is replaced')
     .action(
       action(async (context, options: BuildOptions) => {
+        const { effectiveVersion } = options;
+        // Before anything else, so that a mistyped one costs no time.
+        assertEffectiveVersion(effectiveVersion);
         const { edges, kernels, fixes } = storesOf(context);
         const wanted: Fix[] = [];
         for (const id of options.fix ?? []) wanted.push(await fixes.open(id));
@@ -63,10 +72,10 @@ export const buildCommand: Register = ({ program, action }) => {
         const on: Fix[] = [];
         for (const id of options.on ?? []) on.push(await fixes.open(id));
         const builder = await Builder.open(edges, context.places.cache, kernel);
-        const built = await builder.build({ fixes: wanted, kind, on, acceptReview });
+        const built = await builder.build({ fixes: wanted, kind, on, effectiveVersion, acceptReview });
         const result = key === undefined ? built : await signResult(edges, built, key);
         await writeLivepatch(options.out, result);
-        context.terminal.result(result.manifest, (manifest) => describe(manifest, options.out));
+        context.terminal.result(result.manifest, (manifest) => buildText(manifest, options.out));
         context.exitWith(exitCode(result.manifest));
       }),
     );
@@ -87,13 +96,16 @@ function exitCode({ verdict, reviewAccepted }: Livepatch): ExitCode {
   return verdict === 'needs-review' && !reviewAccepted ? exitCodes.needsReview : exitCodes.done;
 }
 
-function describe(manifest: Livepatch, out: string): string {
+/** The summary of a build for people. */
+export function buildText(manifest: Livepatch, out: string): string {
   const { byteProof, file, signature } = manifest;
   const lines = [`${manifest.kind} livepatch ${manifest.id} for ${manifest.kernel.release}: ${manifest.verdict}`];
   for (const { name, functions, callbacks = [] } of manifest.objects) {
     const called = callbacks.map((entry) => `callbacks ${entry.name} (${entry.phases.join(', ')})`);
     lines.push(`  ${name}: ${[...functions.map((entry) => entry.name), ...called].join(', ')}`);
   }
+  if (manifest.effectiveVersion !== undefined)
+    lines.push(`  effective version: ${manifest.effectiveVersion} (your word)`);
   lines.push(`  byte proof: ${byteProof.equal} of ${byteProof.compared} functions equal the shipped kernel`);
   for (const reason of manifest.reasons) lines.push(`  ${reason.verdict} [${reason.code}]: ${reason.message}`);
   if (file !== undefined) lines.push(`  ${out}/${file.name} (${file.size} bytes, SHA-256 ${file.sha256})`);

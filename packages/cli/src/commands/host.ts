@@ -1,9 +1,11 @@
-import type { HostDetail, HostSummary } from '@kmend/protocol';
+import type { HostSummary } from '@kmend/protocol';
 import type { ApiClient } from '@kmend/server';
 import { CliError } from '../error.ts';
 import type { Register } from '../program.ts';
 import { connect, type ServerOptions, withServer } from '../server-options.ts';
 import { table } from '../terminal.ts';
+import { importCommand } from './host-import.ts';
+import { hostRow, hostText } from './host-text.ts';
 
 interface ListOptions extends ServerOptions {
   readonly search?: string;
@@ -11,7 +13,8 @@ interface ListOptions extends ServerOptions {
 
 const PAGE = 500;
 
-export const hostCommands: Register = ({ program, action }) => {
+export const hostCommands: Register = (registrar) => {
+  const { program, action } = registrar;
   const host = program.command('host').description('enrolled hosts');
   withServer(
     host
@@ -23,7 +26,7 @@ export const hostCommands: Register = ({ program, action }) => {
       const api = await connect(context, options);
       const hosts = await all(api, options.search);
       context.terminal.result({ hosts }, (data) =>
-        table(['ID', 'HOST', 'KERNEL', 'CHANNEL', 'SERIAL', 'COVERAGE', 'LAST REPORT'], data.hosts.map(row)),
+        table(['ID', 'HOST', 'KERNEL', 'CHANNEL', 'SERIAL', 'COVERAGE', 'LAST REPORT'], data.hosts.map(hostRow)),
       );
     }),
   );
@@ -31,9 +34,10 @@ export const hostCommands: Register = ({ program, action }) => {
     action(async (context, name: string, options: ServerOptions) => {
       const api = await connect(context, options);
       const id = /^[0-9a-f]{8}-[0-9a-f-]{27}$/.test(name) ? name : await idOf(api, name);
-      context.terminal.result(await api.showHost(id), describe);
+      context.terminal.result(await api.showHost(id), hostText);
     }),
   );
+  importCommand(host, registrar);
 };
 
 async function idOf(api: ApiClient, hostname: string): Promise<string> {
@@ -64,46 +68,4 @@ async function all(api: ApiClient, search: string | undefined): Promise<HostSumm
     after = page.next;
   }
   return hosts;
-}
-
-function row(host: HostSummary): string[] {
-  const { status } = host;
-  return [
-    host.id,
-    host.hostname,
-    host.release,
-    host.channel,
-    serial(host.effectiveSerial),
-    status.coverage.state,
-    host.lastReport ?? 'never',
-  ];
-}
-
-function serial(value: number | null): string {
-  return value === null ? 'none' : String(value);
-}
-
-function describe(host: HostDetail): string {
-  const axes = Object.entries(host.status).map(([name, axis]) => {
-    const seen = axis.seen === null ? 'never looked at' : `seen ${axis.seen}`;
-    return `  ${name.padEnd(11)} ${axis.state.padEnd(14)} ${seen}${axis.detail === undefined ? '' : `: ${axis.detail}`}`;
-  });
-  return [
-    `id        ${host.id}`,
-    `host      ${host.hostname}`,
-    `kernel    ${host.release} (build id ${host.buildId})`,
-    `channel   ${host.channel}`,
-    `serial    ${serial(host.effectiveSerial)}`,
-    `enrolled  ${host.enrolled}`,
-    `reported  ${host.lastReport ?? 'never'}`,
-    'status',
-    ...axes,
-    'loaded',
-    ...host.livepatches.map(
-      (entry) =>
-        `  ${entry.name} (serial ${serial(entry.serial)}) ${entry.transition ? 'in transition' : entry.enabled ? 'enabled' : 'disabled'}`,
-    ),
-    'events',
-    ...host.events.slice(-20).map((event) => `  ${event.at} ${event.code}: ${event.message}`),
-  ].join('\n');
 }

@@ -4,6 +4,7 @@ import { CliError } from '../error.ts';
 import type { Register } from '../program.ts';
 import { connect, type ServerOptions, withServer } from '../server-options.ts';
 import { buildIdOf } from '../stores.ts';
+import { fleetText, kernelText } from './policy-text.ts';
 
 interface FleetOptions extends ServerOptions {
   readonly checkInterval?: string;
@@ -12,10 +13,11 @@ interface FleetOptions extends ServerOptions {
 }
 
 interface KernelOptions extends ServerOptions {
-  readonly channel: Channel;
+  readonly channel?: readonly Channel[];
   readonly settle?: string;
   readonly withdraw?: string;
   readonly reason?: string;
+  readonly restore?: string;
 }
 
 export const policyCommands: Register = ({ program, action }) => {
@@ -24,8 +26,12 @@ export const policyCommands: Register = ({ program, action }) => {
     .command('fleet')
     .description('what holds for every host; without options: show it')
     .option('--check-interval <seconds>', 'how often hosts check, 10 to 86400')
-    .option('--halt', 'no host loads anything new')
-    .option('--resume', 'and again');
+    .addOption(
+      new Option('--halt', 'no host loads anything new; what is loaded stays, what is withdrawn goes').conflicts(
+        'resume',
+      ),
+    )
+    .option('--resume', 'lift the halt: hosts load again');
   withServer(fleet).action(
     action(async (context, options: FleetOptions) => {
       const api = await connect(context, options);
@@ -34,41 +40,51 @@ export const policyCommands: Register = ({ program, action }) => {
         ...(options.halt ? { halted: true } : options.resume ? { halted: false } : {}),
       };
       const result = Object.keys(change).length === 0 ? await api.fleetPolicy() : await api.setFleetPolicy(change);
-      context.terminal.result(
-        result,
-        (data) =>
-          `hosts check every ${data.checkIntervalSeconds} s${data.halted ? '; HALTED: nothing new is loaded' : ''}`,
-      );
+      context.terminal.result(result, fleetText);
     }),
   );
   const kernel = policy
     .command('kernel')
     .description('what holds for one kernel; without options: show it')
     .argument('<release|build-id>')
-    .addOption(new Option('--channel <name>').choices(Channel.options).default('stable'))
-    .option('--settle <serial>', 'what hosts of the channel should run')
+    .addOption(
+      new Option('--channel <name...>', 'channels that --settle speaks of (default: stable)').choices(Channel.options),
+    )
+    .option(
+      '--settle <serial>',
+      'what hosts of these channels should run; who runs a newer one keeps it, unless that is withdrawn',
+    )
     .option('--withdraw <serial>', 'no host may load it, and those that have replace or revert it')
-    .option('--reason <text>', 'why, for --withdraw');
+    .option('--reason <text>', 'why, for --withdraw')
+    .option('--restore <serial>', 'take its withdrawal back');
   withServer(kernel).action(
     action(async (context, name: string, options: KernelOptions) => {
+      const change = changeOf(options);
       const buildId = await buildIdOf(context, name);
       const api = await connect(context, options);
-      const change: ChangeKernelPolicy = {
-        ...(options.settle === undefined
-          ? {}
-          : { channels: { [options.channel]: { settled: whole(options.settle), rollout: null } } }),
-        ...(options.withdraw === undefined
-          ? {}
-          : { withdraw: [{ serial: whole(options.withdraw), reason: reasonOf(options) }] }),
-      };
       const result =
         Object.keys(change).length === 0 ? await api.kernelPolicy(buildId) : await api.setKernelPolicy(buildId, change);
-      context.terminal.result(result, (data) =>
-        JSON.stringify({ channels: data.channels, withdrawn: data.withdrawn }, null, 2),
-      );
+      context.terminal.result(result, kernelText);
     }),
   );
 };
+
+function changeOf(options: KernelOptions): ChangeKernelPolicy {
+  const { channel = ['stable'], settle, withdraw, restore } = options;
+  if (options.channel !== undefined && settle === undefined) {
+    throw new CliError('usage', '--channel goes with --settle: a withdrawal holds for every channel');
+  }
+  if (options.reason !== undefined && withdraw === undefined)
+    throw new CliError('usage', '--reason goes with --withdraw');
+  const settled = settle === undefined ? undefined : whole(settle);
+  return {
+    ...(settled === undefined
+      ? {}
+      : { channels: Object.fromEntries(channel.map((each) => [each, { settled, rollout: null }])) }),
+    ...(withdraw === undefined ? {} : { withdraw: [{ serial: whole(withdraw), reason: reasonOf(options) }] }),
+    ...(restore === undefined ? {} : { restore: [whole(restore)] }),
+  };
+}
 
 function whole(text: string): number {
   if (!/^[1-9]\d{0,9}$/.test(text)) throw new CliError('usage', `${text} is not a whole number above 0`);

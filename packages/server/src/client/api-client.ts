@@ -12,12 +12,14 @@ import {
   HostDetail,
   HostPage,
   type HostQuery,
+  ImportReportResponse,
   KernelPolicy,
   KeyList,
   LivepatchList,
   type PublishedLivepatch,
   PublishResponse,
   RenewResponse,
+  type ReportFile,
   UploadResponse,
 } from '@kmend/protocol';
 import {
@@ -68,6 +70,8 @@ export interface ApiClient {
   listHosts(query?: HostQuery): Promise<HostPage>;
   showHost(id: string): Promise<HostDetail>;
   removeHost(id: string): Promise<void>;
+  /** Hands over a report that was carried here by hand. */
+  importReport(file: ReportFile): Promise<ImportReportResponse>;
   listLivepatches(): Promise<PublishedLivepatch[]>;
   fleetPolicy(): Promise<FleetPolicy>;
   setFleetPolicy(change: ChangeFleetPolicy): Promise<FleetPolicy>;
@@ -115,6 +119,7 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
     listHosts: (query = {}) => call('GET', `/v1/hosts?${search(query)}`, HostPage),
     showHost: (id) => call('GET', hostPath(id), HostDetail),
     removeHost: (id) => call('DELETE', hostPath(id), z.undefined()),
+    importReport: (file) => call('POST', '/v1/hosts/reports', ImportReportResponse, { json: file }),
     listLivepatches: async () => (await call('GET', '/v1/livepatches', LivepatchList)).livepatches,
     fleetPolicy: () => call('GET', '/v1/policy/fleet', FleetPolicy),
     setFleetPolicy: (change) => call('PUT', '/v1/policy/fleet', FleetPolicy, { json: change }),

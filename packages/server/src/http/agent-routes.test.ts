@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ask, enrol, enrolled, type Reply } from '../testing/ask.ts';
-import { exampleReport, testServer } from '../testing/world.ts';
+import { exampleReport, exampleTrouble, testServer } from '../testing/world.ts';
 
 test('enrolment: seats, expiry, revocation and unknown keys each have their code', async (t) => {
   const world = await testServer(t);
@@ -59,6 +59,20 @@ test('a report that says nothing new is noted together with others, and still co
   const after = await again.api.showHost(host.hostId);
   assert.ok((after.lastReport ?? '') > (before.lastReport ?? ''), 'written on close');
   assert.equal(after.effectiveSerial, 1);
+});
+
+test('what stands in a host’s way is kept as it said last, and a change of it alone is news', async (t) => {
+  const world = await testServer(t);
+  const host = await enrolled(world);
+  const trouble = async (sequence: number, more: Parameters<typeof exampleReport>[1]) => {
+    assert.equal((await ask(world, 'POST', '/v1/reports', exampleReport(sequence, more), host.token)).status, 200);
+    return (await world.api.showHost(host.hostId)).trouble;
+  };
+  assert.equal((await world.api.showHost(host.hostId)).trouble, null);
+  assert.deepEqual(await trouble(1, { trouble: exampleTrouble }), exampleTrouble);
+  const moved = { ...exampleTrouble, blockers: [] };
+  assert.deepEqual(await trouble(2, { trouble: moved }), moved, 'at once, not with the next batch of unchanged ones');
+  assert.equal(await trouble(3, {}), null, 'an agent that does not tell');
 });
 
 test('many reports at once are all kept, the newest of each host', async (t) => {

@@ -2,16 +2,17 @@ import { errorCode } from '@kmend/base';
 import { ApiError, EnrolRequest, EnrolResponse, Report, ReportResponse } from '@kmend/protocol';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
-import { type KnownHost, reportDigest } from '../store/hosts.ts';
+import type { KnownHost } from '../store/hosts.ts';
 import { enrol } from '../store/keys.ts';
+import { reportDigest } from '../store/reports.ts';
 import { requireHost } from './auth.ts';
 import type { AppContext } from './context.ts';
+import { MAX_REPORT } from './report-writer.ts';
 
 /** Seconds between the regular reports of a host; changes are reported at once besides. */
 const REPORT_SECONDS = 86_400;
 /** Bytes. */
 const MAX_ENROL = 65_536;
-const MAX_REPORT = 4 * 2 ** 20;
 
 /** What hosts ask for: enrolment and reports. */
 export function agentRoutes(context: AppContext) {

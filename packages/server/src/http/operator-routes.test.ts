@@ -2,11 +2,12 @@ import assert from 'node:assert/strict';
 import { readdir } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { test } from 'node:test';
+import type { KmendError } from '@kmend/base';
 import { sha256 } from '@kmend/base/node';
 import { loadReleaseKey, loadRootKey, openRepositoryClient } from '@kmend/trust';
 import { createApiClient } from '../client/api-client.ts';
-import { ask, enrol, withCode } from '../testing/ask.ts';
-import { BUILD_ID, publish, testServer, writeArtifact } from '../testing/world.ts';
+import { ask, enrol, enrolled, withCode } from '../testing/ask.ts';
+import { BUILD_ID, exampleReport, exampleTrouble, publish, testServer, writeArtifact } from '../testing/world.ts';
 
 const { signal } = new AbortController();
 
@@ -113,6 +114,31 @@ test('policy: fleet and kernel, as asked for and no further', async (t) => {
   await assert.rejects(api.kernelPolicy('cd'.repeat(20)), withCode('not-found'));
 });
 
+test('policy: an order that would do something else than it says is refused, and changes nothing', async (t) => {
+  const world = await testServer(t);
+  for (const n of [1, 2]) await publish(world, n);
+  const { api } = world;
+  const settle = (serial: number) => ({ stable: { settled: serial, rollout: null } });
+  const withdraw = [{ serial: 2, reason: 'it hangs' }];
+  const before = await api.setKernelPolicy(BUILD_ID, { withdraw, channels: settle(1) });
+  const refused = async (change: Parameters<typeof api.setKernelPolicy>[1], said: RegExp): Promise<void> => {
+    await assert.rejects(
+      api.setKernelPolicy(BUILD_ID, change),
+      (error: KmendError) => withCode('policy-invalid')(error) && said.test(`${error.message} ${error.hint}`),
+    );
+  };
+  await refused({ restore: [1] }, /serial 1 is not withdrawn.*withdrawn: 2/);
+  await refused({ channels: settle(2) }, /serial 2 is withdrawn.*it hangs.*restore it/);
+  await refused({ channels: { early: { settled: 1, rollout: { id: 'r', serial: 2, permyriad: 1 } } } }, /serial 2/);
+  await refused({ restore: [2], withdraw }, /serial 2 cannot be both/);
+  assert.deepEqual(await api.kernelPolicy(BUILD_ID), before);
+  // In one order: back, and in force again.
+  const after = await api.setKernelPolicy(BUILD_ID, { restore: [2], channels: settle(2) });
+  assert.deepEqual([after.withdrawn, after.channels.stable?.settled], [[], 2]);
+  // What is settled may be withdrawn: hosts then run none.
+  assert.equal((await api.setKernelPolicy(BUILD_ID, { withdraw })).channels.stable?.settled, 2);
+});
+
 test('hosts come in pages by name, can be searched, and removed', async (t) => {
   const world = await testServer(t);
   const { key } = await world.api.createKey({ name: 'k', channel: 'stable', seats: null, expires: null });
@@ -129,6 +155,58 @@ test('hosts come in pages by name, can be searched, and removed', async (t) => {
   assert.equal((await world.api.listHosts({ search: 'b-2' })).total, 1);
   assert.equal((await world.api.listHosts({ search: '%' })).total, 0);
   await assert.rejects(world.api.showHost('00000000-0000-4000-8000-000000000000'), withCode('not-found'));
+});
+
+test('a report carried by hand counts as one that the host sent, from when it was written', async (t) => {
+  const world = await testServer(t);
+  const { hostId, token } = await enrolled(world);
+  const event = { at: '2026-11-02T00:00:00Z', code: 'load-failed', message: 'no memory', serial: 5 };
+  const file = (sequence: number, more: Parameters<typeof exampleReport>[1] = {}) => ({
+    schema: 'kmend.report-file/1' as const,
+    hostId,
+    report: exampleReport(sequence, { at: '2020-01-01T00:00:00Z', ...more }),
+  });
+  const first = await world.api.importReport(file(3, { trouble: exampleTrouble, effectiveSerial: 5, events: [event] }));
+  assert.deepEqual(first, { stored: true, newest: 3 });
+  const shown = await world.api.showHost(hostId);
+  assert.deepEqual(
+    [shown.lastReport, shown.effectiveSerial, shown.trouble, shown.events],
+    ['2020-01-01T00:00:00.000Z', 5, exampleTrouble, [event]],
+  );
+  for (const older of [1, 3])
+    assert.deepEqual(await world.api.importReport(file(older, { effectiveSerial: 1 })), { stored: false, newest: 3 });
+  assert.deepEqual(await world.api.showHost(hostId), shown, 'older ones change nothing');
+  // The next file tells the same events again: the host does not know that they arrived.
+  const later = { ...event, at: '2026-11-03T00:00:00Z', code: 'load-started' };
+  await world.api.importReport(file(4, { at: '2999-01-01T00:00:00Z', effectiveSerial: 5, events: [event, later] }));
+  const after = await world.api.showHost(hostId);
+  assert.deepEqual(after.events, [later, event]);
+  assert.ok((after.lastReport ?? '') <= new Date().toISOString(), 'never later than now');
+  const many = Array.from({ length: 500 }, (_, n) => ({ ...later, message: `${n} ${'€'.repeat(1900)}` }));
+  assert.equal(
+    (await world.api.importReport(file(5, { effectiveSerial: 5, events: many }))).stored,
+    true,
+    'as large as by wire',
+  );
+  assert.equal((await ask(world, 'POST', '/v1/reports', exampleReport(5), token)).status, 200);
+  assert.equal((await world.api.showHost(hostId)).effectiveSerial, 5, 'nor by wire');
+});
+
+test('a carried report of a host that is not enrolled here, garbage, and a host’s own token are refused', async (t) => {
+  const world = await testServer(t);
+  const { hostId, token } = await enrolled(world);
+  const file = { schema: 'kmend.report-file/1' as const, hostId, report: exampleReport(1) };
+  await assert.rejects(
+    world.api.importReport({ ...file, hostId: '00000000-0000-4000-8000-000000000000' }),
+    (error: KmendError) =>
+      withCode('not-found')(error) && /web-1.*enrolled here/.test(error.message) && /enrol/.test(error.hint ?? ''),
+  );
+  const send = async (body: unknown, as: string): Promise<number> =>
+    (await ask(world, 'POST', '/v1/hosts/reports', body, as)).status;
+  assert.equal(await send(file.report, world.token), 400);
+  assert.equal(await send({ ...file, report: { ...file.report, sequence: 0 } }, world.token), 400);
+  assert.equal(await send(file, token), 401);
+  assert.equal((await world.api.showHost(hostId)).lastReport, null);
 });
 
 test('the operator’s client names a server that is down, slow, or not one of ours', async (t) => {

@@ -11,20 +11,25 @@ import {
   HostId,
   HostPage,
   HostQuery,
+  ImportReportResponse,
   KernelPolicy,
   KeyList,
   LivepatchList,
+  ReportFile,
 } from '@kmend/protocol';
 import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { ServerError } from '../error.ts';
-import { listHosts, removeHost, showHost } from '../store/hosts.ts';
+import { hostById, listHosts, removeHost, showHost } from '../store/hosts.ts';
 import { createKey, listKeys, revokeKey } from '../store/keys.ts';
 import { listLivepatches } from '../store/livepatches.ts';
+import { reportDigest } from '../store/reports.ts';
 import { requireOperator } from './auth.ts';
 import type { AppContext } from './context.ts';
+import { changedPolicy } from './policy-change.ts';
 import { publishRoutes } from './publish-routes.ts';
+import { MAX_REPORT } from './report-writer.ts';
 
 /** What the operator asks for. Every route below needs the operator's token. */
 export function operatorRoutes(context: AppContext) {
@@ -59,7 +64,8 @@ function keyRoutes({ store, clock }: AppContext) {
   };
 }
 
-function hostRoutes({ store }: AppContext) {
+function hostRoutes(context: AppContext) {
+  const { store } = context;
   return async (instance: FastifyInstance): Promise<void> => {
     const app = instance.withTypeProvider<ZodTypeProvider>();
     const params = z.object({ id: HostId });
@@ -73,6 +79,20 @@ function hostRoutes({ store }: AppContext) {
       { schema: { ...operator, tags: ['hosts'], params, response: { 200: HostDetail, 404: ApiError } } },
       async (request) => showHost(store, request.params.id),
     );
+    app.post(
+      '/v1/hosts/reports',
+      {
+        bodyLimit: MAX_REPORT + REPORT_FILE_FRAME,
+        schema: {
+          ...operator,
+          tags: ['hosts'],
+          summary: 'A report carried by hand from a host without a network',
+          body: ReportFile,
+          response: { 200: ImportReportResponse, 404: ApiError },
+        },
+      },
+      async (request) => importReport(context, request.body),
+    );
     app.delete(
       '/v1/hosts/:id',
       { schema: { ...operator, tags: ['hosts'], params, response: { 204: z.undefined(), 404: ApiError } } },
@@ -82,6 +102,28 @@ function hostRoutes({ store }: AppContext) {
       },
     );
   };
+}
+
+/** Bytes of a report file beside the report. */
+const REPORT_FILE_FRAME = 1024;
+
+/** Takes a report that a person carried here as the host itself would send it. Throws `not-found`. */
+async function importReport(
+  { store, seen, writer, clock }: AppContext,
+  { hostId, report }: ReportFile,
+): Promise<ImportReportResponse> {
+  const host = await hostById(store, hostId);
+  if (host === undefined) {
+    throw new ServerError('not-found', `no host ${hostId} (${report.facts.hostname}) is enrolled here`, {
+      hint: 'it was removed, or belongs to another server: import the file there, or enrol the host here and take a new report',
+    });
+  }
+  const newest = Math.max(host.sequence, seen.sequenceOf(hostId));
+  if (report.sequence <= newest) return { stored: false, newest };
+  // When the host said so, not when somebody brought it; a clock that runs ahead there must not make it news for ever.
+  const at = new Date(Math.min(Date.parse(report.at), clock.now().getTime())).toISOString();
+  await writer.write({ hostId, report, digest: reportDigest(report), at });
+  return { stored: true, newest: report.sequence };
 }
 
 function policyRoutes({ store, repository }: AppContext) {
@@ -129,18 +171,9 @@ function policyRoutes({ store, repository }: AppContext) {
       async (request) => {
         const { buildId } = request.params;
         await kernelPolicy(buildId);
-        await repository.setKernelPolicy(buildId, (before) => changed(before, request.body));
+        await repository.setKernelPolicy(buildId, (before) => changedPolicy(before, request.body));
         return kernelPolicy(buildId);
       },
     );
-  };
-}
-
-function changed(before: KernelPolicy, { channels, withdraw, restore }: ChangeKernelPolicy): KernelPolicy {
-  const touched = new Set([...(restore ?? []), ...(withdraw ?? []).map((item) => item.serial)]);
-  return {
-    ...before,
-    channels: { ...before.channels, ...channels },
-    withdrawn: [...before.withdrawn.filter((item) => !touched.has(item.serial)), ...(withdraw ?? [])],
   };
 }

@@ -1,4 +1,4 @@
-import { type Seen, storeSeen } from '../store/hosts.ts';
+import { type Seen, storeSeen } from '../store/reports.ts';
 import type { Database } from '../store/store.ts';
 
 /** Milliseconds that "still alive, nothing new" may wait to be written. */

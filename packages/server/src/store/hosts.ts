@@ -1,21 +1,10 @@
-import { createHash } from 'node:crypto';
-import {
-  Channel,
-  HostDetail,
-  type HostEvent,
-  type HostPage,
-  type HostQuery,
-  HostSummary,
-  type Report,
-} from '@kmend/protocol';
+import { Channel, HostDetail, type HostPage, type HostQuery, HostSummary } from '@kmend/protocol';
 import { sql } from 'kysely';
 import type { z } from 'zod';
 import { ServerError } from '../error.ts';
+import { KEPT_EVENTS } from './reports.ts';
 import { hashSecret } from './secrets.ts';
 import type { Database } from './store.ts';
-
-/** Events kept of each host. */
-const KEPT_EVENTS = 1000;
 
 export interface KnownHost {
   readonly id: string;
@@ -25,108 +14,21 @@ export interface KnownHost {
 }
 
 /** The host a bearer token belongs to. */
-export async function hostByToken(db: Database, token: string): Promise<KnownHost | undefined> {
+export function hostByToken(db: Database, token: string): Promise<KnownHost | undefined> {
+  return knownHost(db, 'token_hash', hashSecret(token));
+}
+
+export function hostById(db: Database, id: string): Promise<KnownHost | undefined> {
+  return knownHost(db, 'id', id);
+}
+
+async function knownHost(db: Database, column: 'id' | 'token_hash', value: string): Promise<KnownHost | undefined> {
   const row = await db
     .selectFrom('hosts')
     .select(['id', 'channel', 'sequence', 'digest'])
-    .where('token_hash', '=', hashSecret(token))
+    .where(column, '=', value)
     .executeTakeFirst();
   return row === undefined ? undefined : { ...row, channel: Channel.parse(row.channel) };
-}
-
-/** What makes a report differ from the one before. */
-export function reportDigest({ facts, status, livepatches, effectiveSerial }: Report): string {
-  // When an axis was last seen changes with each report and says nothing new.
-  const axes = Object.entries(status).map(([name, axis]) => [name, axis.state, axis.since, axis.detail]);
-  return createHash('sha256')
-    .update(JSON.stringify([facts, axes, livepatches, effectiveSerial]))
-    .digest('hex');
-}
-
-/** A report that says something new, with when it came. */
-export interface NewReport {
-  readonly hostId: string;
-  readonly report: Report;
-  readonly digest: string;
-  readonly at: string;
-}
-
-/** Stores reports in one transaction. Older sequences than the stored one change nothing. */
-export async function storeReports(db: Database, reports: readonly NewReport[]): Promise<void> {
-  await db.transaction().execute(async (transaction) => {
-    for (const report of reports) await storeReport(transaction, report);
-  });
-}
-
-async function storeReport(db: Database, { hostId, report, digest, at }: NewReport): Promise<void> {
-  const { facts, status } = report;
-  const { numUpdatedRows } = await db
-    .updateTable('hosts')
-    .set({
-      hostname: facts.hostname,
-      release: facts.kernel.release,
-      build_id: facts.kernel.buildId,
-      last_report: at,
-      sequence: report.sequence,
-      digest,
-      effective_serial: report.effectiveSerial,
-      facts: JSON.stringify(facts),
-      status: JSON.stringify(status),
-      livepatches: JSON.stringify(report.livepatches),
-      contact: status.contact.state,
-      coverage: status.coverage.state,
-      loaded: status.loaded.state,
-      transition: status.transition.state,
-      verified: status.verified.state,
-    })
-    .where('id', '=', hostId)
-    .where('sequence', '<', report.sequence)
-    .executeTakeFirst();
-  if (numUpdatedRows > 0n && report.events.length > 0) await storeEvents(db, hostId, report.events);
-}
-
-async function storeEvents(db: Database, hostId: string, events: readonly HostEvent[]): Promise<void> {
-  const rows = events.map(({ at, code, message, serial }) => ({
-    host_id: hostId,
-    at,
-    code,
-    message,
-    serial: serial ?? null,
-  }));
-  // SQLite takes 32,766 parameters; a report has at most 500 events of five.
-  await db.insertInto('host_events').values(rows).execute();
-  await db
-    .deleteFrom('host_events')
-    .where('host_id', '=', hostId)
-    .where('id', '<=', (expression) =>
-      expression
-        .selectFrom('host_events')
-        .select('id')
-        .where('host_id', '=', hostId)
-        .orderBy('id', 'desc')
-        .offset(KEPT_EVENTS)
-        .limit(1),
-    )
-    .execute();
-}
-
-export interface Seen {
-  readonly sequence: number;
-  readonly at: string;
-}
-
-/** Notes reports that said nothing new, many at once. */
-export async function storeSeen(db: Database, seen: ReadonlyMap<string, Seen>): Promise<void> {
-  await db.transaction().execute(async (transaction) => {
-    for (const [id, { sequence, at }] of seen) {
-      await transaction
-        .updateTable('hosts')
-        .set({ last_report: at, sequence })
-        .where('id', '=', id)
-        .where('sequence', '<', sequence)
-        .execute();
-    }
-  });
 }
 
 const SUMMARY = [
@@ -214,7 +116,7 @@ function parseCursor(cursor: string): { readonly hostname: string; readonly id: 
 export async function showHost(db: Database, id: string): Promise<HostDetail> {
   const row = await db
     .selectFrom('hosts')
-    .select([...SUMMARY, 'facts', 'livepatches'])
+    .select([...SUMMARY, 'facts', 'livepatches', 'trouble'])
     .where('id', '=', id)
     .executeTakeFirst();
   if (row === undefined) throw noHost(id);
@@ -229,6 +131,7 @@ export async function showHost(db: Database, id: string): Promise<HostDetail> {
     ...summaryOf(row),
     facts: JSON.parse(row.facts),
     livepatches: JSON.parse(row.livepatches),
+    trouble: row.trouble === null ? null : JSON.parse(row.trouble),
     events: events.map(({ serial, ...event }) => (serial === null ? event : { ...event, serial })),
   });
 }

@@ -105,6 +105,7 @@ export function enrol(db: Database, { activationKey, facts }: EnrolRequest, cloc
         facts: JSON.stringify(facts),
         status: JSON.stringify(status),
         livepatches: '[]',
+        trouble: null,
         contact: status.contact.state,
         coverage: status.coverage.state,
         loaded: status.loaded.state,

@@ -39,6 +39,8 @@ interface HostTable {
   readonly facts: string;
   readonly status: string;
   readonly livepatches: string;
+  /** HostTrouble; `null` before the first report, and of agents that do not tell. */
+  readonly trouble: string | null;
   /** The five axes again, for counting. */
   readonly contact: string;
   readonly coverage: string;

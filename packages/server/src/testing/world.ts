@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { sha256 } from '@kmend/base/node';
-import type { HostFacts, Livepatch, Report } from '@kmend/protocol';
+import type { HostFacts, HostTrouble, Livepatch, Report } from '@kmend/protocol';
 import { loadReleaseKey } from '@kmend/trust';
 import { type ApiClient, createApiClient } from '../client/api-client.ts';
 import { type RunningServer, type ServerOptions, startServer } from '../server.ts';
@@ -97,6 +97,15 @@ export function exampleReport(sequence: number, more: Partial<Report> = {}): Rep
     ...more,
   };
 }
+
+/** Everything that can be in a host's way at once. */
+export const exampleTrouble: HostTrouble = {
+  reason: 'quarantined',
+  problem: { code: 'memory-low', message: 'not enough memory', hint: 'free some' },
+  hold: 'until the audit is over',
+  quarantined: [{ serial: 7, code: 'kernel-complaint', reason: 'the kernel warned' }],
+  blockers: [{ pid: 812, tid: 813, name: 'postgres', stack: ['do_select', 'core_sys_select'] }],
+};
 
 /** Writes what `kmend build --out` would. */
 export async function writeArtifact(directory: string, n: number): Promise<string> {

@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { HostDetail, HostTrouble } from '@kmend/protocol';
+import { hostRow, hostText } from './host-text.ts';
+
+const none: HostTrouble = { reason: null, problem: null, hold: null, quarantined: [], blockers: [] };
+
+function host(trouble: HostTrouble | null, more: Partial<HostDetail> = {}): HostDetail {
+  const axis = { since: null, seen: '2026-11-02T00:00:00Z' };
+  return {
+    id: '00000000-0000-4000-8000-000000000001',
+    hostname: 'web-1',
+    release: '6.1.0-47-amd64',
+    buildId: 'ab'.repeat(20),
+    channel: 'stable',
+    status: {
+      contact: { ...axis, state: 'ok' },
+      coverage: { ...axis, state: 'behind' },
+      loaded: { ...axis, state: 'none' },
+      transition: { ...axis, state: 'none' },
+      verified: { ...axis, state: 'none' },
+    },
+    effectiveSerial: null,
+    enrolled: '2026-11-01T00:00:00Z',
+    lastReport: '2026-11-02T00:00:00Z',
+    facts: {
+      hostname: 'web-1',
+      machineArch: 'x86_64',
+      osRelease: 'Debian GNU/Linux 12 (bookworm)',
+      kernel: { release: '6.1.0-47-amd64', buildId: 'ab'.repeat(20), version: '#1 SMP' },
+      bootId: '00000000-0000-4000-8000-000000000002',
+      bootedAt: '2026-11-01T00:00:00Z',
+      agentVersion: '0.1.0',
+      hardwareFlaws: [],
+      microcode: null,
+    },
+    livepatches: [],
+    trouble,
+    events: [],
+    ...more,
+  };
+}
+
+/** The lines between the status and what is loaded. */
+function why(shown: HostDetail): string[] {
+  const lines = hostText(shown).split('\n');
+  return lines.slice(lines.findIndex((line) => line.includes('verified')) + 1, lines.indexOf('loaded'));
+}
+
+test('everything in the way is said in words, with its code and the way out', () => {
+  const trouble: HostTrouble = {
+    reason: 'quarantined',
+    problem: { code: 'memory-low', message: '12 MB are free, 40 are needed', hint: 'free some memory' },
+    hold: 'until the audit is over',
+    quarantined: [{ serial: 7, code: 'kernel-complaint', reason: 'the kernel warned' }],
+    blockers: [
+      { pid: 812, tid: 813, name: 'postgres', stack: ['do_select', 'core_sys_select', 'kern_select'] },
+      { pid: 9, tid: 9, name: 'kworker/0:1', stack: [] },
+    ],
+  };
+  assert.deepEqual(why(host(trouble)), [
+    'no livepatch in force, because',
+    '  reason      it had trouble with what the policy asks for; kmend-agent resume on the host tries that again [quarantined]',
+    '  problem     12 MB are free, 40 are needed [memory-low]',
+    '              free some memory',
+    '  held        until the audit is over',
+    '  quarantined serial 7: the kernel warned [kernel-complaint]',
+    '  task        postgres (pid 812, thread 813) has not moved to the new code',
+    '              in do_select < core_sys_select < kern_select',
+    '  task        kworker/0:1 (pid 9) has not moved to the new code',
+  ]);
+  assert.equal(why(host({ ...none, reason: 'halted' }, { effectiveSerial: 3 }))[0], 'in the way');
+});
+
+test('each reason of the agent has words; one of a newer agent is shown as it is', () => {
+  for (const reason of ['not-covered', 'nothing-chosen', 'newer-loaded', 'busy', 'halted', 'held', 'quarantined']) {
+    assert.match(why(host({ ...none, reason }))[1] ?? '', new RegExp(` reason {6}\\w.+ \\[${reason}\\]$`));
+  }
+  assert.equal(why(host({ ...none, reason: 'moon-phase' }))[1], '  reason      [moon-phase]');
+  assert.equal(why(host({ ...none, reason: 'constructor' }))[1], '  reason      [constructor]');
+});
+
+test('a host without a livepatch that says nothing is not left without a word; one that is fine is', () => {
+  assert.match(why(host(null, { lastReport: null }))[1] ?? '', /never reported/);
+  assert.match(why(host(null))[1] ?? '', /kmend-agent doctor/);
+  assert.match(why(host(none))[1] ?? '', /nothing in the way/);
+  assert.deepEqual(why(host({ ...none, reason: 'up-to-date' }, { effectiveSerial: 3 })), []);
+  assert.deepEqual(why(host(null, { effectiveSerial: 3 })), []);
+});
+
+test('many tasks and deep stacks are cut, and said to be', () => {
+  const stack = Array.from({ length: 30 }, (_, n) => `f${n}`);
+  const blockers = Array.from({ length: 14 }, (_, n) => ({ pid: n, tid: n, name: 'task', stack }));
+  const lines = why(host({ ...none, blockers }));
+  assert.equal(lines.filter((line) => line.startsWith('  task')).length, 10);
+  assert.match(lines.at(-1) ?? '', /and 4 more tasks/);
+  assert.match(lines[2] ?? '', / in f0 < .* < f7 < \.\.\.$/);
+});
+
+test('a task or host whose name is an escape sequence cannot draw on the operator’s terminal', () => {
+  const evil = '\x1b[2Jok\nloaded\u009b';
+  const trouble = {
+    ...none,
+    reason: evil,
+    problem: { code: evil, message: evil, hint: evil },
+    hold: evil,
+    quarantined: [{ serial: 1, code: evil, reason: evil }],
+    blockers: [{ pid: 1, tid: 1, name: evil, stack: [evil] }],
+  };
+  const event = { at: '2026-11-02T00:00:00Z', code: evil, message: evil };
+  const shown = host(trouble, { hostname: evil, events: [event] });
+  shown.status.contact.detail = evil;
+  for (const text of [...hostText(shown).split('\n'), ...hostRow(shown)]) assert.doesNotMatch(text, /\p{Cc}/u);
+  assert.equal(hostText(shown).match(/^loaded$/gm)?.length, 1);
+});

@@ -1,0 +1,103 @@
+import type { HostDetail, HostSummary, HostTrouble } from '@kmend/protocol';
+import { oneLine } from '../terminal.ts';
+
+/** Reasons of the agent's decision (docs/agent.md), as the operator sees them: what holds the host back, and who can change it. */
+const reasons: Readonly<Record<string, string>> = {
+  'not-covered': 'the repository has nothing for this very kernel: build and publish for its build id',
+  'nothing-chosen': 'the policy asks for no livepatch on its channel: kmend policy kernel ... --settle',
+  'newer-loaded': 'it runs something newer than the policy asks for; only a withdrawal takes that back',
+  busy: 'another livepatch is on its way in or out',
+  halted: 'the fleet is halted, nothing new is loaded: kmend policy fleet --resume',
+  held: 'a person holds it where it is; kmend-agent resume on the host lifts that',
+  quarantined: 'it had trouble with what the policy asks for; kmend-agent resume on the host tries that again',
+  withdrawn: 'what was asked for on the host was withdrawn',
+  window: 'its maintenance window is closed; kmend-agent apply on the host does not wait for it',
+  deferred: 'the transition did not end the last time; it tries again later',
+  'switched-off': 'the agent is switched off there: /etc/kmend-agent/off, or kmend=off on the kernel’s command line',
+};
+
+/** Tasks shown, and functions of each one's stack. */
+const SHOWN_TASKS = 10;
+const SHOWN_FRAMES = 8;
+
+/** One host in full. What it says of itself is shown, not believed: no control character of it reaches the terminal. */
+export function hostText(host: HostDetail): string {
+  const axes = Object.entries(host.status).map(([name, axis]) => {
+    const seen = axis.seen === null ? 'never looked at' : `seen ${axis.seen}`;
+    const detail = axis.detail === undefined ? '' : `: ${oneLine(axis.detail)}`;
+    return `  ${name.padEnd(11)} ${axis.state.padEnd(14)} ${seen}${detail}`;
+  });
+  return [
+    `id        ${host.id}`,
+    `host      ${oneLine(host.hostname)}`,
+    `kernel    ${host.release} (build id ${host.buildId})`,
+    `channel   ${host.channel}`,
+    `serial    ${serialText(host.effectiveSerial)}`,
+    `enrolled  ${host.enrolled}`,
+    `reported  ${host.lastReport ?? 'never'}`,
+    'status',
+    ...axes,
+    ...obstacles(host),
+    'loaded',
+    ...host.livepatches.map(
+      (entry) =>
+        `  ${entry.name} (serial ${serialText(entry.serial)}) ${entry.transition ? 'in transition' : entry.enabled ? 'enabled' : 'disabled'}`,
+    ),
+    'events',
+    ...host.events.slice(-20).map((event) => `  ${event.at} ${oneLine(event.code)}: ${oneLine(event.message)}`),
+  ].join('\n');
+}
+
+export function serialText(value: number | null): string {
+  return value === null ? 'none' : String(value);
+}
+
+/** Why it has no livepatch yet, or not the one that it should have. */
+function obstacles({ effectiveSerial, lastReport, trouble }: HostDetail): string[] {
+  const without = effectiveSerial === null;
+  const lines = trouble === null ? [] : troubleLines(trouble);
+  if (lines.length > 0) return [without ? 'no livepatch in force, because' : 'in the way', ...lines];
+  if (!without) return [];
+  const why =
+    lastReport === null
+      ? 'it has never reported: does kmend-agent run there, and does it reach the server?'
+      : trouble === null
+        ? 'its agent did not say why: kmend-agent doctor on the host does'
+        : 'it knows of nothing in the way: its next check may bring one; see the status above';
+  return ['no livepatch in force', `  ${why}`];
+}
+
+function troubleLines({ reason, problem, hold, quarantined, blockers }: HostTrouble): string[] {
+  const lines: string[] = [];
+  const say = (name: string, text: string): unknown => lines.push(`  ${name.padEnd(11)} ${text}`);
+  if (reason !== null && reason !== 'up-to-date') {
+    const words = Object.hasOwn(reasons, reason) ? `${reasons[reason]} ` : '';
+    say('reason', `${words}[${oneLine(reason)}]`);
+  }
+  if (problem !== null) {
+    say('problem', `${oneLine(problem.message)} [${oneLine(problem.code)}]`);
+    if (problem.hint !== undefined) say('', oneLine(problem.hint));
+  }
+  if (hold !== null) say('held', oneLine(hold));
+  for (const it of quarantined) say('quarantined', `serial ${it.serial}: ${oneLine(it.reason)} [${oneLine(it.code)}]`);
+  for (const { name, pid, tid, stack } of blockers.slice(0, SHOWN_TASKS)) {
+    say('task', `${oneLine(name)} (pid ${pid}${tid === pid ? '' : `, thread ${tid}`}) has not moved to the new code`);
+    const more = stack.length > SHOWN_FRAMES ? ' < ...' : '';
+    if (stack.length > 0) say('', `in ${stack.slice(0, SHOWN_FRAMES).map(oneLine).join(' < ')}${more}`);
+  }
+  if (blockers.length > SHOWN_TASKS) say('', `and ${blockers.length - SHOWN_TASKS} more tasks (--json shows all)`);
+  return lines;
+}
+
+/** Cells of `kmend host list`. */
+export function hostRow(host: HostSummary): string[] {
+  return [
+    host.id,
+    oneLine(host.hostname),
+    host.release,
+    host.channel,
+    serialText(host.effectiveSerial),
+    host.status.coverage.state,
+    host.lastReport ?? 'never',
+  ];
+}

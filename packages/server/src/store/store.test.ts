@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { Kysely } from 'kysely';
+import { Migrator } from 'kysely/migration';
+import { exampleFacts, exampleReport, exampleTrouble } from '../testing/world.ts';
+import { showHost } from './hosts.ts';
+import { migrationProvider } from './migrations.ts';
+import { reportDigest, storeReports } from './reports.ts';
+import { openSqlite } from './sqlite.ts';
+import { initialStatus } from './status.ts';
+import { openStore } from './store.ts';
+
+const HOST = '00000000-0000-4000-8000-00000000000a';
+
+/** A store as the first released version left it, with one host. */
+async function firstVersion(path: string): Promise<void> {
+  const db = new Kysely<Record<string, Record<string, unknown>>>({ dialect: openSqlite(path) });
+  const { error } = await new Migrator({ db, provider: migrationProvider }).migrateTo('001-first');
+  assert.equal(error, undefined);
+  const at = '2026-11-01T00:00:00Z';
+  const facts = exampleFacts();
+  await db
+    .insertInto('activation_keys')
+    .values({ id: 'k', name: 'k', hash: 'h', channel: 'stable', revoked: 0, created: at })
+    .execute();
+  await db
+    .insertInto('hosts')
+    .values({
+      id: HOST,
+      key_id: 'k',
+      token_hash: 't',
+      hostname: facts.hostname,
+      release: facts.kernel.release,
+      build_id: facts.kernel.buildId,
+      channel: 'stable',
+      enrolled: at,
+      sequence: 0,
+      facts: JSON.stringify(facts),
+      status: JSON.stringify(initialStatus()),
+      livepatches: '[]',
+      contact: 'unknown',
+      coverage: 'unknown',
+      loaded: 'unknown',
+      transition: 'unknown',
+      verified: 'unknown',
+    })
+    .execute();
+  await db.destroy();
+}
+
+test('a store of the first version keeps its hosts and takes what newer agents tell', async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), 'kmend-store-'));
+  t.after(() => rm(directory, { recursive: true, force: true }));
+  const path = join(directory, 'store.sqlite');
+  await firstVersion(path);
+  const db = await openStore(path);
+  t.after(() => db.destroy());
+  assert.deepEqual([(await showHost(db, HOST)).hostname, (await showHost(db, HOST)).trouble], ['web-1', null]);
+  const report = exampleReport(1, { trouble: exampleTrouble });
+  await storeReports(db, [{ hostId: HOST, report, digest: reportDigest(report), at: report.at }]);
+  assert.deepEqual((await showHost(db, HOST)).trouble, exampleTrouble);
+});
