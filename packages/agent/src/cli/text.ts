@@ -74,7 +74,7 @@ export function commandText(result: CommandResult): string {
     case 'revert':
       return `reverted${serial}: now ${result.state}`;
     case 'hold':
-      return `held: ${result.serial === null ? 'nothing is loaded' : `serial ${result.serial} stays`} until kmend-agent resume`;
+      return `held: ${result.serial === null ? 'nothing is loaded' : `serial ${result.serial} stays`}; kmend-agent resume lifts it`;
     case 'fetch':
       return `serial ${result.serial ?? '?'} is not in the repository`;
     case 'resume':

@@ -1,0 +1,211 @@
+import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import type { StatusDocument } from '@kmend/agent';
+import { buildAgentPackage, UNITS } from '@kmend/agent/package';
+import { silentProgress } from '@kmend/base';
+import { run, systemClock } from '@kmend/base/node';
+import { Archive, KernelStore, mirrors } from '@kmend/kernel';
+import { Lab } from '@kmend/lab';
+import { FIXES, importFixes, KERNEL, MORE, SUITE } from '../../demo/fixes.ts';
+import { Operator, type ServerProcess } from '../../demo/operator.ts';
+import { PatchedHost } from '../../demo/patched-host.ts';
+
+/**
+ * What an operator does with a host besides letting it run: hold it, go back, switch the agent off, carry updates by hand, upgrade
+ * and remove the package, and what is left after a power cut. Tests go on where the last one ended.
+ */
+const signal = new AbortController().signal;
+const operator = await Operator.make(signal);
+const lab = new Lab({ run, clock: systemClock, progress: silentProgress, cache: join(operator.cache, 'lab'), signal });
+const [, aead] = FIXES;
+let server: ServerProcess;
+let patched: PatchedHost;
+let key = '';
+
+/** Runs `kmend-agent ... --json` in the guest. */
+async function agent(...args: string[]) {
+  const { exitCode, stdout, stderr } = await patched.host.run(['kmend-agent', ...args, '--json'], {
+    timeoutMs: 180_000,
+  });
+  return { exitCode, json: JSON.parse(stdout), text: `${stdout}${stderr}` };
+}
+
+async function status(): Promise<StatusDocument> {
+  return (await agent('status')).json;
+}
+
+async function publish(name: string, ...ids: string[]): Promise<void> {
+  const out = join(operator.home, name);
+  await operator.kmend('build', '--kernel', KERNEL, '--fix', ...ids, '--out', out);
+  await operator.kmend('publish', out, '--unproven');
+}
+
+async function bootHost(name: string, kernelArguments: readonly string[] = []): Promise<PatchedHost> {
+  const edges = { run, clock: systemClock, fetch, progress: silentProgress, signal };
+  const store = new KernelStore(edges, new Archive(edges, mirrors(process.env), operator.cache), operator.cache);
+  const host = await lab.boot(await store.open(KERNEL), { name, kernelArguments });
+  const made = new PatchedHost(host, lab, operator, systemClock);
+  await made.install((await buildAgentPackage({ out: join(operator.home, 'deb') })).path);
+  await made.enrol(server, key, { soakSeconds: 1 });
+  return made;
+}
+
+before(async () => {
+  await operator.kmend('kernel', 'add', `${SUITE}/${KERNEL}`);
+  await importFixes((...args) => operator.kmend(...args), [...FIXES, MORE]);
+  server = await operator.startServer();
+  await operator.kmend('policy', 'fleet', '--check-interval', '86400');
+  key = (await operator.kmend<{ key: string }>('key', 'create', '--name', 'lab', '--seats', '2')).key;
+  await publish('one', aead.id);
+  patched = await bootHost('held');
+});
+after(async () => {
+  await lab.close();
+  await server?.stop();
+  await operator.remove();
+});
+
+test('the units are hardened: what talks to the network can load nothing, what loads has no network', async (t) => {
+  const scores: Record<string, number> = {};
+  for (const unit of UNITS.filter((it) => it.endsWith('.service'))) {
+    const said = await patched.host.check(['systemd-analyze', 'security', unit, '--no-pager']);
+    scores[unit] = Number(/Overall exposure level for .*: (\d+\.\d+)/.exec(said)?.[1]);
+    t.diagnostic(`systemd-analyze security ${unit}: ${scores[unit]}`);
+  }
+  assert.ok((scores['kmend-agent.service'] ?? 10) <= 1.5, JSON.stringify(scores));
+  assert.ok((scores['kmend-agent-report.service'] ?? 10) <= 1.5, JSON.stringify(scores));
+  for (const [unit, score] of Object.entries(scores)) assert.ok(score <= 3.5, `${unit} ${score}`);
+  // The fetcher's user reaches one of the loader's sockets, which takes no order of a person.
+  const asFetcher = ['setpriv', '--reuid=kmend-agent', '--regid=kmend-agent', '--clear-groups', '--bounding-set=-all'];
+  const reach = (socket: string) =>
+    `require('net').connect('/run/kmend-agent/${socket}').on('connect', () => process.exit(0)).on('error', () => process.exit(7))`;
+  const node = '/usr/lib/kmend-agent/node';
+  const may = async (socket: string) => (await patched.host.run([...asFetcher, node, '-e', reach(socket)])).exitCode;
+  assert.deepEqual([await may('consider.sock'), await may('loader.sock')], [0, 7]);
+  const load = await patched.host.run([
+    ...asFetcher,
+    'sh',
+    '-c',
+    'modprobe af_alg; cat /proc/self/status | grep CapBnd',
+  ]);
+  assert.match(load.stdout, /CapBnd:\s*0+$/m);
+  assert.match(load.stderr, /not permitted/);
+  const identity = '/var/lib/kmend-agent/fetcher/identity.json';
+  assert.equal(await patched.host.check(`stat -c '%a %U' ${identity}`), '600 kmend-agent');
+});
+
+test('hold keeps what runs, over a newer livepatch and a reboot; resume lets it in; apply --serial goes back and stays', async () => {
+  assert.equal((await agent('check')).json.state, 'soak');
+  await patched.untilReported(1);
+  assert.equal((await agent('hold', '--reason', 'change freeze', '--until', '8h')).exitCode, 0);
+  await publish('two', aead.id, MORE.id);
+  assert.equal((await agent('check')).json.reason, 'held');
+  await patched.host.reboot();
+  const held = await status();
+  assert.deepEqual([held.effectiveSerial, held.hold?.kind, held.chosenSerial], [1, 'stay', null]);
+  assert.equal((await agent('resume')).exitCode, 0);
+  assert.equal((await agent('check')).exitCode, 0);
+  assert.equal((await status()).effectiveSerial, 2);
+  const back = await agent('revert', '--previous');
+  assert.deepEqual([back.exitCode, back.json.serial], [0, 1], back.text);
+  assert.equal((await status()).effectiveSerial, 1);
+  assert.equal((await agent('check')).json.reason, 'held');
+  assert.equal((await agent('resume')).exitCode, 0);
+  assert.equal((await agent('apply')).json.serial, 2);
+  const { stdout } = await patched.host.run(['kmend-agent', 'uname']);
+  assert.match(stdout, new RegExp(`^${KERNEL} .*\\+kmend2\n$`));
+});
+
+test('a power cut in the soak: that livepatch is quarantined and said, the last good one is in force again', async () => {
+  const config = { soakSeconds: 86_400 };
+  await patched.host.copyIn(Buffer.from(JSON.stringify(config)), '/etc/kmend-agent/config.d/60-soak.json');
+  await publish('three', aead.id, FIXES[0].id);
+  assert.equal((await agent('check')).json.state, 'soak');
+  assert.equal((await status()).effectiveSerial, 3);
+  await patched.host.powerOffHard();
+  await patched.host.start();
+  const after = await status();
+  assert.equal(after.effectiveSerial, 2);
+  assert.deepEqual(
+    after.quarantined.map((it) => [it.serial, it.code]),
+    [[3, 'crashed']],
+  );
+  const told = await agent('doctor');
+  assert.match(told.text, /serial 3 is quarantined.*went down without an orderly shutdown/);
+  assert.equal((await agent('check')).json.reason, 'quarantined');
+  assert.equal(await patched.reproduce(aead.id), 'fixed');
+});
+
+test('the file switch: nothing is loaded, by whatever way, until it is gone', async () => {
+  await patched.host.check('rm /etc/kmend-agent/config.d/60-soak.json; touch /etc/kmend-agent/off');
+  await patched.host.reboot();
+  assert.deepEqual(await patched.loadedModules(), []);
+  assert.equal((await agent('resume')).exitCode, 0);
+  assert.equal((await agent('check')).json.reason, 'switched-off');
+  const refused = await agent('apply');
+  assert.deepEqual([refused.exitCode, refused.json.reason], [5, 'switched-off']);
+  assert.match((await agent('doctor')).text, /\/etc\/kmend-agent\/off is there/);
+  await patched.host.check('rm /etc/kmend-agent/off');
+  assert.equal((await agent('check')).exitCode, 0);
+  assert.equal((await status()).effectiveSerial, 3);
+});
+
+test('air gap: a carried bundle brings the livepatch without a network, and the report comes back as a file', async () => {
+  await publish('four', aead.id, FIXES[0].id, MORE.id);
+  const bundle = join(operator.home, 'bundle.tar');
+  await operator.kmend('repo', 'bundle', '--kernel', KERNEL, '--out', bundle);
+  await server.stop();
+  await patched.host.copyIn(bundle, '/root/bundle.tar', 0o600);
+  assert.equal((await agent('check')).json.error.code, 'repository-unreachable');
+  const done = await agent('check', '--bundle', '/root/bundle.tar', '--report', '/root/report.json');
+  assert.equal(done.exitCode, 0, done.text);
+  assert.equal((await status()).effectiveSerial, 4);
+  const report = join(operator.home, 'report.json');
+  const bytes = await patched.host.readFile('/root/report.json');
+  assert.equal(JSON.parse(bytes.toString()).report.effectiveSerial, 4);
+  await writeFile(report, bytes);
+  // A bundle that was changed on its way is not believed.
+  const bad = Buffer.from(await readFile(bundle));
+  const at = bad.indexOf('"signatures"');
+  bad[at + 60] = (bad[at + 60] ?? 0) ^ 1;
+  await patched.host.copyIn(bad, '/root/bad.tar');
+  const refused = await agent('check', '--bundle', '/root/bad.tar');
+  assert.equal(refused.exitCode, 5, refused.text);
+  assert.match(refused.text, /"code": "repository-/);
+  assert.equal((await agent('check', '--bundle', '/root/none.tar')).json.error.code, 'bundle-unreadable');
+  server = await operator.startServer('--port', String(server.port));
+  await operator.kmend('host', 'import', report);
+  assert.equal((await patched.seen()).effectiveSerial, 4);
+});
+
+test('upgrade and removal of the package leave the livepatch in the kernel', async () => {
+  const before = await patched.loadedModules();
+  assert.equal(before.length, 1);
+  const { path } = await buildAgentPackage({ out: join(operator.home, 'newer'), version: '9.9.9' });
+  await patched.install(path);
+  assert.deepEqual(await patched.loadedModules(), before);
+  assert.equal((await agent('check')).exitCode, 0);
+  assert.equal((await status()).effectiveSerial, 4);
+  await patched.host.check(['dpkg', '--remove', 'kmend-agent'], { timeoutMs: 120_000 });
+  assert.deepEqual(await patched.loadedModules(), before);
+  assert.equal(await patched.reproduce(aead.id), 'fixed');
+  await patched.install(path);
+  const again = await status();
+  assert.deepEqual([again.effectiveSerial, again.status.verified.state], [4, 'verified']);
+  await patched.host.check(['dpkg', '--purge', 'kmend-agent'], { timeoutMs: 120_000 });
+  assert.deepEqual(await patched.loadedModules(), before);
+  assert.equal(
+    await patched.host.check('ls -d /var/lib/kmend-agent /run/kmend-agent /etc/kmend-agent 2>/dev/null | wc -l'),
+    '0',
+  );
+  assert.deepEqual(await patched.complaints(), []);
+});
+
+test('kmend=off on the kernel command line: nothing is loaded in that boot', async () => {
+  patched = await bootHost('off', ['kmend=off']);
+  assert.equal((await agent('check')).json.reason, 'switched-off');
+  assert.deepEqual(await patched.loadedModules(), []);
+  assert.match((await agent('doctor')).text, /kmend=off on the kernel command line/);
+});
