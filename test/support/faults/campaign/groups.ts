@@ -1,0 +1,103 @@
+import { bootClockRound, clockRound } from './clock.ts';
+import { type DiskError, diskRound, ERRORS, SPANS, VOLUMES, type Volume, volumeRound } from './disk.ts';
+import { killRound } from './kill.ts';
+import type { Life } from './life.ts';
+import { outageRound } from './outage.ts';
+import { powerRound } from './power.ts';
+import type { Rig } from './rig.ts';
+import type { Round } from './round.ts';
+import { evenly, inTurn, places, type Steps } from './steps.ts';
+import { crowdRound, secondRound } from './together.ts';
+
+export interface Around {
+  readonly rig: Rig;
+  readonly life: Life;
+  /** Present where the group asks for it. */
+  readonly steps: Steps | undefined;
+  /** How many rounds are wanted. */
+  readonly count: number;
+}
+
+export interface Group {
+  readonly name: string;
+  /** Wants a traced life first. */
+  readonly needsSteps: boolean;
+  rounds(around: Around): Round[];
+}
+
+const RUNNING = ['load', 'replace', 'revert'] as const;
+/** What the cache's steps get of the rounds: they are many and alike. */
+const CACHE_SHARE = 0.2;
+const POWER_CUTS = 100;
+
+export const groups: readonly Group[] = [
+  {
+    name: 'kill',
+    needsSteps: true,
+    rounds: ({ life, steps, count }) => chosen(steps, count).map((place) => killRound(life, place)),
+  },
+  {
+    name: 'power',
+    needsSteps: true,
+    rounds({ life, steps, count }) {
+      const list = chosen(steps, Math.min(count, POWER_CUTS));
+      const turns = Math.ceil(Math.min(count, POWER_CUTS) / list.length);
+      return Array.from({ length: turns }, (_, turn) => list.map((place) => powerRound(life, place, turn + 1))).flat();
+    },
+  },
+  {
+    name: 'disk',
+    needsSteps: true,
+    rounds({ life, steps, count }) {
+      const volumes = Object.keys(VOLUMES).map((volume) => volumeRound(life, volume as Volume));
+      const kinds = Object.keys(ERRORS).flatMap((name) => SPANS.map((span) => ({ name: name as DiskError, span })));
+      // Each step fails in another way than the one before it; all ways come round.
+      const faults = chosen(steps, count).map((place, at) => ({ place, ...cycled(kinds, at) }));
+      return [...volumes, ...faults.map(({ place, name, span }) => diskRound(life, place, name, span))];
+    },
+  },
+  {
+    name: 'clock',
+    needsSteps: false,
+    rounds({ life, count }) {
+      const running = RUNNING.flatMap((phase) => [10, -10].map((years) => clockRound(life, years, phase)));
+      const boots = [10, -10].flatMap((years) => [false, true].map((cut) => bootClockRound(life, years, cut)));
+      return evenly([...running, ...boots], count);
+    },
+  },
+  {
+    name: 'outage',
+    needsSteps: false,
+    rounds: ({ rig, life, count }) =>
+      evenly(
+        (['load', 'replace', 'boot'] as const).map((phase) => outageRound(rig, life, phase)),
+        count,
+      ),
+  },
+  {
+    name: 'together',
+    needsSteps: false,
+    rounds({ life, count }) {
+      const crowds = [
+        ['check', 'check', 'check'],
+        ['check', 'revert', 'status'],
+        ['revert', 'resume', 'check'],
+      ];
+      const seconds = RUNNING.map((phase) => secondRound(life, phase));
+      return evenly([...seconds, ...crowds.map((orders) => crowdRound(life, orders))], count);
+    },
+  },
+];
+
+function cycled<T>(list: readonly T[], at: number): T {
+  return list[at % list.length] as T;
+}
+
+/** Every step where something cannot be taken back, and some of the cache's. */
+function chosen(steps: Steps | undefined, count: number) {
+  if (steps === undefined) throw new Error('the steps were not traced');
+  const all = places(steps, 'journalled', [...RUNNING, 'boot']);
+  const cache = places(steps, 'repository', RUNNING);
+  const most = Math.max(1, Math.round(Math.min(count, all.length) * CACHE_SHARE));
+  return inTurn([...evenly(all, count - most), ...evenly(cache, most)]);
+}

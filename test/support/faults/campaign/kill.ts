@@ -1,0 +1,29 @@
+import { layout } from '../layout.ts';
+import type { Life } from './life.ts';
+import { judged, type Round, type RoundResult } from './round.ts';
+import { type Place, placeId, planAt } from './steps.ts';
+
+/** kill -9 of the agent right before a step; systemd starts it again, and the next check goes on. */
+export function killRound(life: Life, place: Place): Round {
+  const id = placeId(place);
+  return { id, run: () => killAt(life, id, place) };
+}
+
+async function killAt(life: Life, id: string, place: Place): Promise<RoundResult> {
+  const { host, faults } = life.guest;
+  const { phase } = place;
+  await life.bring(phase);
+  await faults.arm({ mode: 'kill', ...planAt(place) });
+  return await judged(life, id, async () => {
+    if (phase === 'boot') await host.reboot();
+    else await life.order(phase);
+    const fired = await faults.fired();
+    const during = await life.look();
+    await faults.lift();
+    if (phase === 'boot') await host.check(`systemctl reset-failed && systemctl start ${layout.resident.join(' ')}`);
+    await life.untilActive();
+    await life.ask('check');
+    const last = await life.look();
+    return { what: fired.join('; '), struck: fired.length > 0, seen: [during], last, mayNeedPerson: false };
+  });
+}

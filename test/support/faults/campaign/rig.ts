@@ -1,0 +1,144 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { buildAgentPackage } from '@kmend/agent/package';
+import type { Progress } from '@kmend/base';
+import { run, sha256File, systemClock } from '@kmend/base/node';
+import { buildId, readElf } from '@kmend/elf';
+import { Archive, type Kernel, KernelStore, mirrors } from '@kmend/kernel';
+import { type Host, Lab } from '@kmend/lab';
+import type { Livepatch } from '@kmend/protocol';
+import { type ApiClient, createApiClient, readOperatorToken } from '@kmend/server';
+import { FIXES, importFixes, KERNEL, MORE, SUITE } from '../../../../demo/fixes.ts';
+import { Operator, type ServerProcess } from '../../../../demo/operator.ts';
+import { PatchedHost } from '../../../../demo/patched-host.ts';
+import { Faults } from '../shim.ts';
+
+/** A livepatch that was really signed and published: whatever else is in a kernel is wrong there. */
+export interface Published {
+  readonly serial: number;
+  readonly module: string;
+  readonly sha256: string;
+  /** GNU build id of the module file: what `/sys/module/<name>/notes` shows of it. */
+  readonly buildId: string;
+}
+
+/** The flaw whose reproducer tells whether the livepatch is really in force: a plain call, quick and without side effects. */
+const FLAW = FIXES[0].id;
+
+/** One patch server with two published livepatches, for any number of guests. */
+export class Rig {
+  readonly operator: Operator;
+  readonly lab: Lab;
+  readonly api: ApiClient;
+  readonly kernel: Kernel;
+  /** Serial 1, and serial 2 with one fix more. */
+  readonly published: readonly Published[];
+  /** The package of the agent that is tried. */
+  readonly deb: string;
+  readonly #key: string;
+  #server: ServerProcess;
+
+  private constructor(parts: {
+    operator: Operator;
+    lab: Lab;
+    server: ServerProcess;
+    api: ApiClient;
+    kernel: Kernel;
+    published: readonly Published[];
+    deb: string;
+    key: string;
+  }) {
+    this.operator = parts.operator;
+    this.lab = parts.lab;
+    this.#server = parts.server;
+    this.api = parts.api;
+    this.kernel = parts.kernel;
+    this.published = parts.published;
+    this.deb = parts.deb;
+    this.#key = parts.key;
+  }
+
+  static async make(signal: AbortSignal, progress: Progress): Promise<Rig> {
+    const operator = await Operator.make(signal);
+    const lab = new Lab({ run, clock: systemClock, progress, cache: join(operator.cache, 'lab'), signal });
+    let server: ServerProcess | undefined;
+    try {
+      progress.step('server and livepatches');
+      await operator.kmend('kernel', 'add', `${SUITE}/${KERNEL}`);
+      await importFixes((...args) => operator.kmend(...args), [FIXES[0], FIXES[1], MORE]);
+      server = await operator.startServer();
+      // A day: each check is asked for, so that steps can be counted.
+      await operator.kmend('policy', 'fleet', '--check-interval', '86400');
+      const base = FIXES.slice(0, 2).map(({ id }) => id);
+      const published = [await publish(operator, 'one', base), await publish(operator, 'two', [...base, MORE.id])];
+      const { key } = await operator.kmend<{ key: string }>('key', 'create', '--name', 'faults', '--seats', '1000');
+      const edges = { run, clock: systemClock, fetch, progress, signal };
+      const store = new KernelStore(edges, new Archive(edges, mirrors(process.env), operator.cache), operator.cache);
+      const deb = (await buildAgentPackage({ out: join(operator.home, 'deb') })).path;
+      const token = await readOperatorToken({ env: {}, file: join(operator.home, 'server', 'operator-token') });
+      const api = createApiClient({ url: server.url, token, signal });
+      return new Rig({ operator, lab, server, api, kernel: await store.open(KERNEL), published, deb, key });
+    } catch (error) {
+      await lab.close();
+      await server?.stop();
+      await operator.remove();
+      throw error;
+    }
+  }
+
+  /** A new guest with the agent of this checkout, enrolled, and the faults' library in it. */
+  async guest(name: string, config: Readonly<Record<string, unknown>> = {}): Promise<Guest> {
+    // Every module that the kernel takes is written down, from the first moment of every boot.
+    const kernelArguments = ['trace_event=module:module_load'];
+    const host = await this.lab.boot(this.kernel, { name, kernelArguments });
+    const patched = new PatchedHost(host, this.lab, this.operator, systemClock);
+    await patched.install(this.deb);
+    const faults = await Faults.install(host);
+    const reproducer = '/usr/local/lib/kmend-lab-reproducer';
+    await host.copyIn(await this.lab.reproducer(FLAW), reproducer, 0o755);
+    await patched.enrol(this.#server, this.#key, { soakSeconds: 1, ...config });
+    return { host, patched, faults, reproducer };
+  }
+
+  /** Says which serial hosts are to run. */
+  async choose(serial: number): Promise<void> {
+    const change = { channels: { stable: { settled: serial, rollout: null } } };
+    await this.api.setKernelPolicy(this.kernel.buildId, change);
+  }
+
+  /** Does something while nothing answers at the server's address. */
+  async withoutServer<T>(work: () => Promise<T>): Promise<T> {
+    const { port } = this.#server;
+    await this.#server.stop();
+    try {
+      return await work();
+    } finally {
+      this.#server = await this.operator.startServer('--port', String(port));
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.lab.close();
+    await this.#server.stop();
+    await this.operator.remove();
+  }
+}
+
+export interface Guest {
+  readonly host: Host;
+  readonly patched: PatchedHost;
+  readonly faults: Faults;
+  /** The program in the guest that tells whether the flaw is there. */
+  readonly reproducer: string;
+}
+
+async function publish(operator: Operator, name: string, ids: readonly string[]): Promise<Published> {
+  const out = join(operator.home, name);
+  const { file, module } = await operator.kmend<Livepatch>('build', '--kernel', KERNEL, '--fix', ...ids, '--out', out);
+  if (file === undefined || module === undefined) throw new Error(`${ids.join(' ')} gave no livepatch`);
+  const { serial } = await operator.kmend<{ serial: number }>('publish', out, '--unproven');
+  const path = join(out, file.name);
+  const id = buildId(readElf(await readFile(path)));
+  if (id === undefined) throw new Error(`${path} has no build id`);
+  return { serial, module, sha256: await sha256File(path), buildId: id };
+}

@@ -1,0 +1,84 @@
+import { layout, type StepClass } from '../layout.ts';
+import type { Plan, TracedStep } from '../shim.ts';
+import { type Life, PHASES, type Phase } from './life.ts';
+
+/** How many steps of each class a phase has: counted in a real life of the agent. */
+export type Steps = Readonly<Record<Phase, Readonly<Record<StepClass, number>>>>;
+
+/** Leads a guest through all phases and writes down what the agent does to the disk and the kernel. */
+export async function traceLife(life: Life): Promise<{ steps: Steps; trace: Readonly<Record<Phase, TracedStep[]>> }> {
+  const { host, faults } = life.guest;
+  const trace: Record<Phase, TracedStep[]> = { load: [], replace: [], revert: [], boot: [] };
+  for (const phase of PHASES) {
+    await life.bring(phase);
+    const role = phase === 'boot' ? layout.boot : layout.loader;
+    await faults.arm({ mode: 'trace', role });
+    if (phase === 'boot') await host.reboot();
+    else await life.order(phase);
+    await host.check('sleep 3');
+    trace[phase] = await faults.trace();
+    await faults.lift();
+    await life.look();
+  }
+  const count = (phase: Phase): Record<StepClass, number> => ({
+    journalled: of(trace[phase], 'journalled').length,
+    repository: of(trace[phase], 'repository').length,
+    seen: of(trace[phase], 'seen').length,
+  });
+  return {
+    steps: { load: count('load'), replace: count('replace'), revert: count('revert'), boot: count('boot') },
+    trace,
+  };
+}
+
+export function of(trace: readonly TracedStep[], name: StepClass): TracedStep[] {
+  const { op, path } = layout.steps[name];
+  const ops = op.split('|').map(pattern);
+  const paths = path.split('|').map(pattern);
+  return trace.filter((step) => ops.some((it) => it.test(step.op)) && paths.some((it) => it.test(step.path)));
+}
+
+/** fnmatch(3) without flags, as the library uses it, for `*` and `[!x]`. */
+function pattern(text: string): RegExp {
+  const source = text
+    .replace(/[.+^${}()|\\]/g, '\\$&')
+    .replaceAll('[!', '[^')
+    .replaceAll('*', '.*');
+  return new RegExp(`^${source}$`, 's');
+}
+
+/** One step of one phase. */
+export interface Place {
+  readonly phase: Phase;
+  readonly name: StepClass;
+  /** From 1. */
+  readonly nth: number;
+}
+
+export function placeId({ phase, name, nth }: Place): string {
+  return `${phase}/${name}/${nth}`;
+}
+
+export function planAt({ phase, name, nth }: Place): Pick<Plan, 'role' | 'op' | 'path' | 'nth'> {
+  return { role: phase === 'boot' ? layout.boot : layout.loader, ...layout.steps[name], nth };
+}
+
+/** Every step of a class in every phase of `phases`. */
+export function places(steps: Steps, name: StepClass, phases: readonly Phase[]): Place[] {
+  return phases.flatMap((phase) =>
+    Array.from({ length: steps[phase][name] }, (_, index) => ({ phase, name, nth: index + 1 })),
+  );
+}
+
+/** `count` of them, evenly over the whole; all of them where there are fewer. */
+export function evenly<T>(all: readonly T[], count: number): T[] {
+  if (all.length <= count) return [...all];
+  return Array.from({ length: count }, (_, index) => all[Math.floor(((index + 0.5) * all.length) / count)] as T);
+}
+
+/** In turn through the phases, so that one round ends where the next begins and no time is lost on the way. */
+export function inTurn(list: readonly Place[]): Place[] {
+  const queues = PHASES.map((phase) => list.filter((it) => it.phase === phase));
+  const turns = Math.max(0, ...queues.map((it) => it.length));
+  return Array.from({ length: turns }, (_, turn) => queues.flatMap((queue) => queue.slice(turn, turn + 1))).flat();
+}

@@ -1,0 +1,33 @@
+/** The agent's processes, units and files as the campaign finds them on a host (docs/agent.md, "Files and units"): one place to change. */
+export const layout = {
+  node: '/usr/lib/kmend-agent/node',
+  /** Units that run the agent's code: the faults' library is loaded into all of them. */
+  units: ['kmend-agent.service', 'kmend-agent-boot.service', 'kmend-agent-shutdown.service'],
+  /** What is started again after a fault, where systemd does not do it by itself. */
+  resident: ['kmend-agent.service'],
+  /** The first argument of the process that writes the journal and loads. */
+  loader: 'run',
+  /** The first argument of the process that speaks with the network. */
+  fetcher: 'run',
+  /** What one host has running once, as `kmend-agent WORD`. */
+  once: ['run'],
+  boot: 'boot',
+  shutdown: 'shutdown',
+  state: '/var/lib/kmend-agent',
+  runtime: '/run/kmend-agent',
+  journal: '/var/lib/kmend-agent/journal.json',
+  /** Which calls of a traced life belong together, as patterns of the faults' library. */
+  steps: {
+    /** The journal, the staged module, and what is asked of the kernel: what cannot be taken back. */
+    journalled: {
+      op: '[!m]*',
+      path: '*/journal.json*|/var/lib/kmend-agent|*/load-*.ko|/sys/kernel/livepatch*',
+    },
+    /** The verified cache. */
+    repository: { op: '*', path: '/var/lib/kmend-agent/repository*' },
+    /** What was seen, kept for the status. */
+    seen: { op: '[!m]*', path: '*/observed.json*|/run/kmend-agent' },
+  },
+} as const;
+
+export type StepClass = keyof typeof layout.steps;
