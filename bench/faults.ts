@@ -6,11 +6,10 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { places } from '@kmend/base/node';
 import { campaign } from '../test/support/faults/campaign/campaign.ts';
-import { groups } from '../test/support/faults/campaign/groups.ts';
+import { groups, QUICK } from '../test/support/faults/campaign/groups.ts';
 import { Rig } from '../test/support/faults/campaign/rig.ts';
 import { remarks, table } from '../test/support/faults/campaign/table.ts';
 
-const QUICK_ROUNDS = 6;
 const { values } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
@@ -34,7 +33,7 @@ const rig = await Rig.make(stop.signal, { step: say, advance() {} });
 try {
   const rows = await campaign(rig, {
     groups: groups.filter((it) => values.only?.includes(it.name) ?? true),
-    rounds: Number(values.rounds ?? (values.quick ? QUICK_ROUNDS : Number.POSITIVE_INFINITY)),
+    rounds: values.rounds === undefined ? (values.quick ? QUICK : Number.POSITIVE_INFINITY) : Number(values.rounds),
     directory: join(places().cache, 'bench', 'faults'),
     signal: stop.signal,
     say,

@@ -2,7 +2,7 @@ import { sha256File } from '@kmend/base/node';
 import type { Group } from './groups.ts';
 import { Life } from './life.ts';
 import type { Observation } from './observe.ts';
-import { Record } from './record.ts';
+import { Results } from './results.ts';
 import type { Guest, Rig } from './rig.ts';
 import type { RoundResult } from './round.ts';
 import { type Steps, traceLife } from './steps.ts';
@@ -10,8 +10,8 @@ import type { Row } from './table.ts';
 
 export interface CampaignOptions {
   readonly groups: readonly Group[];
-  /** At most so many rounds a group, evenly over all there are. */
-  readonly rounds: number;
+  /** At most so many rounds a group, evenly over all there are: one number for all, or one each; absent: all. */
+  readonly rounds: number | Readonly<Record<string, number>>;
   /** Where results are kept. */
   readonly directory: string;
   readonly signal: AbortSignal;
@@ -28,13 +28,14 @@ export async function campaign(rig: Rig, options: CampaignOptions): Promise<Row[
   let steps: Steps | undefined;
   const rows: Row[] = [];
   for (const group of groups) {
-    const record = await Record.open(directory, group.name, subject);
+    const record = await Results.open(directory, group.name, subject);
     if (group.needsSteps && steps === undefined) {
       say('a whole life of the agent, step by step');
       steps = (await traceLife(life)).steps;
       say(JSON.stringify(steps));
     }
-    const all = group.rounds({ rig, life, steps, count: rounds });
+    const count = typeof rounds === 'number' ? rounds : (rounds[group.name] ?? Number.POSITIVE_INFINITY);
+    const all = group.rounds({ rig, life, steps, count });
     const left = all.filter((round) => !record.has(round.id));
     say(`${group.name}: ${all.length} faults, ${left.length} to go`);
     for (const [index, round] of left.entries()) {
@@ -75,7 +76,7 @@ async function evidence({ host }: Guest, life: Life): Promise<string> {
   const parts = [`console:\n${host.console().slice(-6000)}`];
   try {
     const seen: Observation = await life.look();
-    parts.push(`seen now: ${JSON.stringify({ ...seen, complaints: undefined }, null, 1)}`);
+    parts.push(`seen now: ${JSON.stringify(seen, null, 1)}`);
     parts.push(await host.check('journalctl -b --no-pager -n 120 -u "kmend*"; dmesg | tail -n 40'));
   } catch (error) {
     parts.push(`the host says no more: ${String(error)}`);

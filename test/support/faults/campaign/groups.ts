@@ -30,6 +30,9 @@ const RUNNING = ['load', 'replace', 'revert'] as const;
 const CACHE_SHARE = 0.2;
 const POWER_CUTS = 100;
 
+/** Rounds of each group in the short form. */
+export const QUICK: Readonly<Record<string, number>> = { kill: 4, power: 3, disk: 3, clock: 2, outage: 1, together: 2 };
+
 export const groups: readonly Group[] = [
   {
     name: 'kill',

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Journal } from '../../../../packages/agent/src/state/journal.ts';
 import { emptyJournal } from '../../../../packages/agent/src/state/journal.ts';
-import { alwaysHolds, standing } from './judge.ts';
+import { alwaysHolds, standing, toldTooMuch } from './judge.ts';
 import type { Claims, Observation } from './observe.ts';
 
 const ONE = { serial: 1, module: 'kmend_aaaaaaaaaaaa', sha256: 'a1'.repeat(32), buildId: 'b1'.repeat(20) };
@@ -12,6 +12,7 @@ const on = [{ name: ONE.module, enabled: true, transition: false }];
 const moving = [{ name: ONE.module, enabled: true, transition: true }];
 
 const protectedClaims: Claims = {
+  hostId: '00000000-0000-4000-8000-000000000000',
   status: {
     contact: { state: 'ok' },
     coverage: { state: 'current' },
@@ -42,7 +43,7 @@ const sound: Observation = {
   buildIds: { [ONE.module]: ONE.buildId },
   system: 'running',
   failedUnits: [],
-  complaints: '',
+  enabled: [ONE.module],
 };
 const harms = (change: Partial<Observation>): string[] =>
   alwaysHolds({ ...sound, ...change }, published).map(({ harm }) => harm);
@@ -54,6 +55,7 @@ test('a sound host is blamed for nothing', () => {
 
 test('a module that nobody published, in the kernel or handed to it, is seen', () => {
   assert.deepEqual(harms({ foreign: [ONE.module, 'kmend_cccccccccccc'] }), ['unverified']);
+  assert.deepEqual(harms({ enabled: ['kmend_cccccccccccc'] }), ['unverified']);
   assert.deepEqual(harms({ handed: ['ff'.repeat(32)] }), ['unverified']);
   assert.deepEqual(harms({ buildIds: { [ONE.module]: TWO.buildId } }), ['unverified']);
 });
@@ -93,4 +95,15 @@ test('the right state is what the policy wants, a kept hold, or a quarantine tha
   assert.equal(standing({ ...sound, ...none }, emptyJournal, ONE).kind, 'wrong');
   assert.equal(standing({ ...sound, system: 'degraded' }, emptyJournal, ONE).kind, 'wrong');
   assert.equal(standing(sound, emptyJournal, TWO).kind, 'wrong');
+});
+
+test('the server must not believe more than there is', () => {
+  const told = { loaded: 'loaded', transition: 'complete', effectiveSerial: 1 };
+  const nothing = { ...sound, before: [], after: [] };
+  assert.deepEqual(toldTooMuch(told, sound, published), []);
+  assert.deepEqual(
+    toldTooMuch(told, nothing, published).map(({ harm }) => harm),
+    ['false-protected'],
+  );
+  assert.deepEqual(toldTooMuch({ ...told, transition: 'in-transition' }, nothing, published), []);
 });

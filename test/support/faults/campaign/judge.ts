@@ -17,7 +17,7 @@ export function alwaysHolds(seen: Observation, published: readonly Published[]):
 
 function unverified(seen: Observation, published: readonly Published[]): Finding[] {
   const found: string[] = [];
-  for (const name of seen.foreign)
+  for (const name of new Set([...seen.foreign, ...seen.enabled]))
     if (!published.some((it) => it.module === name)) found.push(`the kernel took ${name}`);
   for (const sha256 of seen.handed)
     if (!published.some((it) => it.sha256 === sha256))
@@ -54,6 +54,23 @@ function falselyProtected(seen: Observation, published: readonly Published[]): F
   if (before && after && seen.effect !== 'fixed')
     return [fault(`serial ${serial} is said to be in force, but the reproducer says "${seen.effect}"`)];
   return [];
+}
+
+/** What the patch server shows of a host. */
+export interface Told {
+  readonly loaded: string;
+  readonly transition: string;
+  readonly effectiveSerial: number | null;
+}
+
+/** The server was told of more than there is. A report takes a moment: ask again before this is believed. */
+export function toldTooMuch(told: Told, seen: Observation, published: readonly Published[]): Finding[] {
+  const { loaded, transition, effectiveSerial } = told;
+  if (loaded !== 'loaded' || transition !== 'complete' || effectiveSerial === null) return [];
+  const module = published.find((it) => it.serial === effectiveSerial)?.module;
+  if (inForce(seen.before, module) || inForce(seen.after, module)) return [];
+  const text = `the server was told that serial ${effectiveSerial} is in force; sysfs shows ${JSON.stringify(seen.after)}`;
+  return [{ harm: 'false-protected', text }];
 }
 
 function journalLost(seen: Observation): Finding[] {

@@ -2,7 +2,7 @@ import type { GuestResult } from '@kmend/lab';
 import type { Journal } from '../../../../packages/agent/src/state/journal.ts';
 import { parseJournal } from '../../../../packages/agent/src/state/store.ts';
 import { layout } from '../layout.ts';
-import { inForce } from './judge.ts';
+import { inForce, type Told } from './judge.ts';
 import { type Observation, observe } from './observe.ts';
 import type { Guest, Published, Rig } from './rig.ts';
 
@@ -104,6 +104,13 @@ export class Life {
     await this.guest.host.check(['/bin/sh', '-c', UNTIL_ACTIVE, 'sh', String(seconds), ...layout.resident], {
       timeoutMs: (seconds + 30) * 1000,
     });
+  }
+
+  /** What the server shows of this host. */
+  async told({ claims }: Observation): Promise<Told | undefined> {
+    if (claims === undefined) return undefined;
+    const { status, effectiveSerial } = await this.#rig.api.showHost(claims.hostId);
+    return { loaded: status.loaded.state, transition: status.transition.state, effectiveSerial };
   }
 
   async look(): Promise<Observation> {

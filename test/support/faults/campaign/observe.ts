@@ -5,6 +5,7 @@ import { layout } from '../layout.ts';
 
 /** What `kmend-agent status --json` claims; only what is judged. */
 const Claims = z.object({
+  hostId: z.string(),
   status: z.object({
     contact: z.object({ state: z.string() }),
     coverage: z.object({ state: z.string() }),
@@ -54,7 +55,8 @@ export interface Observation {
   /** `running`, `degraded` and so on. */
   readonly system: string;
   readonly failedUnits: readonly string[];
-  readonly complaints: string;
+  /** Livepatches that the kernel's own log says it enabled in this boot. */
+  readonly enabled: readonly string[];
 }
 
 /** Prints one part after the other, each behind a line `== name`. */
@@ -72,7 +74,7 @@ echo "== buildIds"; for f in /sys/module/kmend_*/notes/.note.gnu.build-id; do
   [ -e "$f" ] && echo "$(echo "$f" | cut -d/ -f4) $(od -An -v -tx1 -j16 "$f" | tr -d ' \\n')"; done
 echo "== system"; systemctl is-system-running
 echo "== failedUnits"; systemctl list-units --failed --plain --no-legend | cut -d' ' -f1
-echo "== complaints"; dmesg
+echo "== enabled"; dmesg | sed -n "s/.*livepatch: enabling patch '\\([^']*\\)'.*/\\1/p" | sort -u
 `;
 
 /** Looks at a host from outside and from inside, in one call. `reproducer`: the path of the flaw's program in the guest. */
@@ -107,7 +109,7 @@ export function parseObservation(text: string): Observation {
     buildIds: Object.fromEntries(lines('buildIds').map((line) => line.split(' ') as [string, string])),
     system: of('system'),
     failedUnits: lines('failedUnits'),
-    complaints: of('complaints'),
+    enabled: lines('enabled'),
   };
 }
 

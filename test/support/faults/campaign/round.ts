@@ -1,5 +1,6 @@
 import { errorText } from '@kmend/base';
-import { alwaysHolds, type Finding, type Standing, standing } from './judge.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { alwaysHolds, type Finding, type Standing, standing, toldTooMuch } from './judge.ts';
 import { journalOf, type Life } from './life.ts';
 import type { Observation } from './observe.ts';
 
@@ -46,7 +47,7 @@ export async function judged(life: Life, id: string, strike: () => Promise<Struc
   try {
     const { what, struck, seen, last, found = [], mayNeedPerson } = await strike();
     const findings = [...seen, last].flatMap((it) => alwaysHolds(it, life.published));
-    findings.push(...found);
+    findings.push(...found, ...(await toldAtLast(life, last)));
     const end = standing(last, journalOf(last), life.wanted);
     if (end.kind === 'wrong') findings.push({ harm: 'not-right', text: end.text });
     if (end.kind === 'person' && !mayNeedPerson)
@@ -61,6 +62,19 @@ export async function judged(life: Life, id: string, strike: () => Promise<Struc
       findings: [{ harm: 'down', text }],
       standing: { kind: 'wrong', text },
     });
+  }
+}
+
+const REPORT_MS = 90_000;
+
+/** What the server believes once reports have had time to come through. */
+async function toldAtLast(life: Life, last: Observation): Promise<readonly Finding[]> {
+  const until = performance.now() + REPORT_MS;
+  for (;;) {
+    const told = await life.told(last);
+    const findings = told === undefined ? [] : toldTooMuch(told, last, life.published);
+    if (findings.length === 0 || performance.now() > until) return findings;
+    await sleep(1_000);
   }
 }
 

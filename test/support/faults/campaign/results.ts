@@ -15,7 +15,7 @@ const Result = z.object({
 const Kept = z.object({ subject: z.string(), results: z.array(Result) });
 
 /** What the rounds of one group gave, on disk after each: a campaign that was interrupted goes on where it was. */
-export class Record {
+export class Results {
   readonly #directory: string;
   readonly #group: string;
   readonly #subject: string;
@@ -29,11 +29,11 @@ export class Record {
   }
 
   /** `subject`: what is being tried, e.g. the hash of the agent's package; results for another one are forgotten. */
-  static async open(directory: string, group: string, subject: string): Promise<Record> {
+  static async open(directory: string, group: string, subject: string): Promise<Results> {
     await mkdir(directory, { recursive: true });
     const text = await readFile(join(directory, `${group}.json`), 'utf8').catch(() => undefined);
     const kept = text === undefined ? undefined : Kept.safeParse(JSON.parse(text)).data;
-    return new Record(directory, group, subject, kept?.subject === subject ? kept.results : []);
+    return new Results(directory, group, subject, kept?.subject === subject ? kept.results : []);
   }
 
   get results(): readonly RoundResult[] {
