@@ -5,28 +5,25 @@ export const layout = {
   units: ['kmend-agent.service', 'kmend-agent-boot.service', 'kmend-agent-shutdown.service'],
   /** What is started again after a fault, where systemd does not do it by itself. */
   resident: ['kmend-agent.service'],
-  /** The first argument of the process that writes the journal and loads. */
-  loader: 'run',
-  /** The first argument of the process that speaks with the network. */
-  fetcher: 'run',
   /** What one host has running once, as `kmend-agent WORD`. */
   once: ['run'],
+  /** The first argument of the process that loads at boot. */
   boot: 'boot',
-  shutdown: 'shutdown',
   state: '/var/lib/kmend-agent',
   runtime: '/run/kmend-agent',
   journal: '/var/lib/kmend-agent/journal.json',
-  /** Which calls of a traced life belong together, as patterns of the faults' library. */
+  /** Which calls of a traced life belong together: whose they are, and patterns as the faults' library takes them. */
   steps: {
     /** The journal, the staged module, and what is asked of the kernel: what cannot be taken back. */
     journalled: {
+      role: 'run',
       op: '[!m]*',
       path: '*/journal.json*|/var/lib/kmend-agent|*/load-*.ko|/sys/kernel/livepatch*',
     },
-    /** The verified cache. */
-    repository: { op: '*', path: '/var/lib/kmend-agent/repository*' },
+    /** The verified cache of whoever loads. */
+    repository: { role: 'run', op: '*', path: '/var/lib/kmend-agent/repository*' },
     /** What was seen, kept for the status. */
-    seen: { op: '[!m]*', path: '*/observed.json*|/run/kmend-agent' },
+    seen: { role: 'run', op: '[!m]*', path: '*/observed.json*|/run/kmend-agent' },
   },
 } as const;
 

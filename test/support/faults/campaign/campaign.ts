@@ -60,7 +60,7 @@ function lineOf({ id, struck, findings, standing, seconds, what }: RoundResult):
 
 /** A loadable object of the livepatch comes and goes during all of it. */
 const CHURN = `[Service]
-ExecStart=/bin/sh -c 'while sleep 3; do modprobe -q algif_hash; modprobe -q -r algif_hash; modprobe -q -r af_alg; done'
+ExecStart=/bin/sh -c 'while sleep 10; do modprobe algif_hash || exit 1; modprobe -q -r algif_hash; done'
 [Install]
 WantedBy=multi-user.target
 `;

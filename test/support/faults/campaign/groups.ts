@@ -1,3 +1,4 @@
+import { BAD, badRound, neverEndsRound } from './bad.ts';
 import { bootClockRound, clockRound } from './clock.ts';
 import { type DiskError, diskRound, ERRORS, SPANS, VOLUMES, type Volume, volumeRound } from './disk.ts';
 import { killRound } from './kill.ts';
@@ -31,7 +32,7 @@ const CACHE_SHARE = 0.2;
 const POWER_CUTS = 100;
 
 /** Rounds of each group in the short form. */
-export const QUICK: Readonly<Record<string, number>> = { kill: 4, power: 3, disk: 3, clock: 2, outage: 1, together: 2 };
+export const QUICK: Readonly<Record<string, number>> = { kill: 4, power: 3, disk: 3, clock: 2, outage: 1, livepatch: 1, together: 2 };
 
 export const groups: readonly Group[] = [
   {
@@ -76,6 +77,12 @@ export const groups: readonly Group[] = [
         (['load', 'replace', 'boot'] as const).map((phase) => outageRound(rig, life, phase)),
         count,
       ),
+  },
+  {
+    name: 'livepatch',
+    needsSteps: false,
+    rounds: ({ rig, life, count }) =>
+      evenly([...BAD.map((bad) => badRound(rig, life, bad)), neverEndsRound(rig, life)], count),
   },
   {
     name: 'together',

@@ -84,6 +84,20 @@ export class Life {
     this.#wanted = wanted;
   }
 
+  /** The policy wants what was just published. */
+  publishedAnew(added: Published): void {
+    this.#wanted = added;
+    this.#known = undefined;
+  }
+
+  /** Lays configuration over the agent's, and has it taken up. */
+  async configure(change: Readonly<Record<string, unknown>>): Promise<void> {
+    const { host } = this.guest;
+    await host.copyIn(Buffer.from(JSON.stringify(change)), '/etc/kmend-agent/config.d/90-faults.json');
+    await host.check(`systemctl restart ${layout.resident.join(' ')}`, { timeoutMs: 120_000 });
+    this.#known = undefined;
+  }
+
   /** Does what the phase is about; whatever comes of it. Not for `boot`: that is for whoever holds the switch. */
   order(phase: Exclude<Phase, 'boot'>): Promise<GuestResult> {
     return this.ask(ORDER[phase]);

@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Host } from '@kmend/lab';
 import { PEACE, STOPPED } from '../shim.ts';
 import type { Life } from './life.ts';
 import { judged, type Round, type RoundResult } from './round.ts';
@@ -7,6 +6,7 @@ import { type Place, placeId, planAt } from './steps.ts';
 
 const PATIENCE_MS = 180_000;
 const POLL_MS = 20;
+const ASK_MS = 500;
 
 /** The power is cut while the agent stands right before a step. What it had not made durable is lost. */
 export function powerRound(life: Life, place: Place, turn: number): Round {
@@ -26,7 +26,7 @@ async function cutAt(life: Life, id: string, place: Place): Promise<RoundResult>
       () => true,
       () => false,
     );
-    const what = await stopOn(host, shown, asked);
+    const what = await stopOn(life, shown, asked);
     await host.powerOffHard();
     await asked;
     await host.start({ kernelArguments: [PEACE] });
@@ -46,17 +46,30 @@ async function cutAt(life: Life, id: string, place: Place): Promise<RoundResult>
 }
 
 /** What the library said when it stopped the agent; `undefined`: the question was answered first. */
-async function stopOn(host: Host, from: number, asked: Promise<boolean>): Promise<string | undefined> {
+async function stopOn(life: Life, from: number, asked: Promise<boolean>): Promise<string | undefined> {
+  const { host, faults } = life.guest;
   const until = performance.now() + PATIENCE_MS;
-  let answered = false;
+  let done = false;
   void asked.then(() => {
-    answered = true;
+    done = true;
   });
+  // A process without rights to the kernel log says it in a file alone, which is there once the host is up.
+  let told: string | undefined;
+  const ask = async (): Promise<void> => {
+    while (!done && told === undefined) {
+      told = (await faults.fired().catch(() => []))[0];
+      await sleep(ASK_MS);
+    }
+  };
+  void ask();
   while (performance.now() < until) {
-    const found = STOPPED.exec(host.console().slice(from))?.[1];
-    if (found !== undefined) return found;
-    if (answered) return undefined;
+    const found = STOPPED.exec(host.console().slice(from))?.[1] ?? told;
+    if (found !== undefined || done) {
+      done = true;
+      return found;
+    }
     await sleep(POLL_MS);
   }
+  done = true;
   return undefined;
 }

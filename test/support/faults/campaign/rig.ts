@@ -3,10 +3,11 @@ import { join } from 'node:path';
 import { buildAgentPackage } from '@kmend/agent/package';
 import type { Progress } from '@kmend/base';
 import { run, sha256File, systemClock } from '@kmend/base/node';
+import { MANIFEST } from '@kmend/builder';
 import { buildId, readElf } from '@kmend/elf';
 import { Archive, type Kernel, KernelStore, mirrors } from '@kmend/kernel';
 import { type Host, Lab } from '@kmend/lab';
-import type { Livepatch } from '@kmend/protocol';
+import { Livepatch } from '@kmend/protocol';
 import { type ApiClient, createApiClient, readOperatorToken } from '@kmend/server';
 import { FIXES, importFixes, KERNEL, MORE, SUITE } from '../../../../demo/fixes.ts';
 import { Operator, type ServerProcess } from '../../../../demo/operator.ts';
@@ -31,8 +32,8 @@ export class Rig {
   readonly lab: Lab;
   readonly api: ApiClient;
   readonly kernel: Kernel;
-  /** Serial 1, and serial 2 with one fix more. */
-  readonly published: readonly Published[];
+  /** Serial 1, serial 2 with one fix more, and whatever was published since. */
+  readonly published: Published[];
   /** The package of the agent that is tried. */
   readonly deb: string;
   readonly #key: string;
@@ -44,7 +45,7 @@ export class Rig {
     server: ServerProcess;
     api: ApiClient;
     kernel: Kernel;
-    published: readonly Published[];
+    published: Published[];
     deb: string;
     key: string;
   }) {
@@ -70,7 +71,7 @@ export class Rig {
       // A day: each check is asked for, so that steps can be counted.
       await operator.kmend('policy', 'fleet', '--check-interval', '86400');
       const base = FIXES.slice(0, 2).map(({ id }) => id);
-      const published = [await publish(operator, 'one', base), await publish(operator, 'two', [...base, MORE.id])];
+      const published = [await build(operator, 'one', base), await build(operator, 'two', [...base, MORE.id])];
       const { key } = await operator.kmend<{ key: string }>('key', 'create', '--name', 'faults', '--seats', '1000');
       const edges = { run, clock: systemClock, fetch, progress, signal };
       const store = new KernelStore(edges, new Archive(edges, mirrors(process.env), operator.cache), operator.cache);
@@ -89,7 +90,8 @@ export class Rig {
   /** A new guest with the agent of this checkout, enrolled, and the faults' library in it. */
   async guest(name: string, config: Readonly<Record<string, unknown>> = {}): Promise<Guest> {
     // Every module that the kernel takes is written down, from the first moment of every boot.
-    const kernelArguments = ['trace_event=module:module_load'];
+    // What panics comes back by itself, as a host without a person beside it is set up.
+    const kernelArguments = ['trace_event=module:module_load', 'panic=1'];
     const host = await this.lab.boot(this.kernel, { name, kernelArguments });
     const patched = new PatchedHost(host, this.lab, this.operator, systemClock);
     await patched.install(this.deb);
@@ -104,6 +106,13 @@ export class Rig {
   async choose(serial: number): Promise<void> {
     const change = { channels: { stable: { settled: serial, rollout: null } } };
     await this.api.setKernelPolicy(this.kernel.buildId, change);
+  }
+
+  /** Signs and publishes what `kmend build --out` left in a folder; hosts are to run it from then on. */
+  async publish(folder: string): Promise<Published> {
+    const added = await publish(this.operator, folder);
+    this.published.push(added);
+    return added;
   }
 
   /** Does something while nothing answers at the server's address. */
@@ -132,12 +141,17 @@ export interface Guest {
   readonly reproducer: string;
 }
 
-async function publish(operator: Operator, name: string, ids: readonly string[]): Promise<Published> {
+async function build(operator: Operator, name: string, ids: readonly string[]): Promise<Published> {
   const out = join(operator.home, name);
-  const { file, module } = await operator.kmend<Livepatch>('build', '--kernel', KERNEL, '--fix', ...ids, '--out', out);
-  if (file === undefined || module === undefined) throw new Error(`${ids.join(' ')} gave no livepatch`);
-  const { serial } = await operator.kmend<{ serial: number }>('publish', out, '--unproven');
-  const path = join(out, file.name);
+  await operator.kmend('build', '--kernel', KERNEL, '--fix', ...ids, '--out', out);
+  return await publish(operator, out);
+}
+
+async function publish(operator: Operator, folder: string): Promise<Published> {
+  const { serial } = await operator.kmend<{ serial: number }>('publish', folder, '--unproven');
+  const { file, module } = Livepatch.parse(JSON.parse(await readFile(join(folder, MANIFEST), 'utf8')));
+  if (file === undefined || module === undefined) throw new Error(`${folder} holds no livepatch`);
+  const path = join(folder, file.name);
   const id = buildId(readElf(await readFile(path)));
   if (id === undefined) throw new Error(`${path} has no build id`);
   return { serial, module, sha256: await sha256File(path), buildId: id };

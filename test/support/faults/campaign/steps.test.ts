@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { layout } from '../layout.ts';
 import { parseObservation } from './observe.ts';
-import { evenly, inTurn, of, type Place } from './steps.ts';
+import { evenly, inTurn, type Place, stepsOf } from './steps.ts';
 
-const step = (op: string, path: string) => ({ n: 1, role: 'run', op, path });
+const step = (op: string, path: string) => ({ n: 1, role: layout.steps.journalled.role, op, path });
 
 test('what cannot be taken back is told apart from the rest', () => {
   const mine = [
@@ -14,8 +14,9 @@ test('what cannot be taken back is told apart from the rest', () => {
     step('rmmod', '/sys/kernel/livepatch/kmend_0c13'),
   ];
   const others = [step('mkdir', layout.journal), step('write', `${layout.state}/repository/metadata/root.json`)];
-  assert.deepEqual(of([...mine, ...others], 'journalled'), mine);
-  assert.deepEqual(of([...mine, ...others], 'repository'), others.slice(1));
+  assert.deepEqual(stepsOf([...mine, ...others], 'journalled', 'load'), mine);
+  assert.deepEqual(stepsOf([...mine, ...others], 'repository', 'load'), others.slice(1));
+  assert.deepEqual(stepsOf(mine, 'journalled', 'boot'), []);
 });
 
 test('rounds are taken evenly, and in turn through the phases', () => {

@@ -11,8 +11,7 @@ export async function traceLife(life: Life): Promise<{ steps: Steps; trace: Read
   const trace: Record<Phase, TracedStep[]> = { load: [], replace: [], revert: [], boot: [] };
   for (const phase of PHASES) {
     await life.bring(phase);
-    const role = phase === 'boot' ? layout.boot : layout.loader;
-    await faults.arm({ mode: 'trace', role });
+    await faults.arm({ mode: 'trace' });
     if (phase === 'boot') await host.reboot();
     else await life.order(phase);
     await host.check('sleep 3');
@@ -20,22 +19,33 @@ export async function traceLife(life: Life): Promise<{ steps: Steps; trace: Read
     await faults.lift();
     await life.look();
   }
-  const count = (phase: Phase): Record<StepClass, number> => ({
-    journalled: of(trace[phase], 'journalled').length,
-    repository: of(trace[phase], 'repository').length,
-    seen: of(trace[phase], 'seen').length,
-  });
+  const count = (phase: Phase): Record<StepClass, number> => {
+    const of = (name: StepClass): number => stepsOf(trace[phase], name, phase).length;
+    return eachClass(of);
+  };
   return {
     steps: { load: count('load'), replace: count('replace'), revert: count('revert'), boot: count('boot') },
     trace,
   };
 }
 
-export function of(trace: readonly TracedStep[], name: StepClass): TracedStep[] {
-  const { op, path } = layout.steps[name];
+function eachClass(count: (name: StepClass) => number): Record<StepClass, number> {
+  const names = Object.keys(layout.steps) as StepClass[];
+  return Object.fromEntries(names.map((name) => [name, count(name)])) as Record<StepClass, number>;
+}
+
+/** The steps of one class. At boot one process does everything. */
+export function stepsOf(trace: readonly TracedStep[], name: StepClass, phase: Phase): TracedStep[] {
+  const { op, path, role } = { ...layout.steps[name], ...roleAt(phase) };
   const ops = op.split('|').map(pattern);
   const paths = path.split('|').map(pattern);
-  return trace.filter((step) => ops.some((it) => it.test(step.op)) && paths.some((it) => it.test(step.path)));
+  return trace.filter(
+    (step) => step.role === role && ops.some((it) => it.test(step.op)) && paths.some((it) => it.test(step.path)),
+  );
+}
+
+function roleAt(phase: Phase): { readonly role?: string } {
+  return phase === 'boot' ? { role: layout.boot } : {};
 }
 
 /** fnmatch(3) without flags, as the library uses it, for `*` and `[!x]`. */
@@ -60,7 +70,7 @@ export function placeId({ phase, name, nth }: Place): string {
 }
 
 export function planAt({ phase, name, nth }: Place): Pick<Plan, 'role' | 'op' | 'path' | 'nth'> {
-  return { role: phase === 'boot' ? layout.boot : layout.loader, ...layout.steps[name], nth };
+  return { ...layout.steps[name], ...roleAt(phase), nth };
 }
 
 /** Every step of a class in every phase of `phases`. */

@@ -1,0 +1,131 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { errorCode } from '@kmend/base';
+import * as livepatches from '../livepatches.ts';
+import { outcome } from './clock.ts';
+import type { Finding } from './judge.ts';
+import { inForce } from './judge.ts';
+import type { Life } from './life.ts';
+import type { Observation } from './observe.ts';
+import type { Published, Rig } from './rig.ts';
+import { judged, type Round, type RoundResult } from './round.ts';
+
+const LATER_S = 30;
+/** Longer than anything here takes to do its harm, and than an emulated host takes to show it. */
+const SOAK_S = 600;
+const PATIENCE_MS = 300_000;
+
+/** A livepatch that was signed by mistake, and what it does to a host on which an older one was good. */
+interface Bad {
+  readonly name: string;
+  /** Builds it; gives what is to happen in the guest once it is loaded. */
+  build(rig: Rig): Promise<{ readonly directory: string; readonly trigger?: string }>;
+  /** The host goes down with it, and comes up by itself. */
+  readonly panics: boolean;
+}
+
+export const BAD: readonly Bad[] = [
+  { name: 'panics-on-load', panics: true, build: ({ operator }) => livepatches.panicsOnLoad(operator) },
+  { name: 'panics-later', panics: true, build: ({ operator }) => livepatches.panicsLater(operator, LATER_S) },
+  { name: 'warns', panics: false, build: ({ operator }) => livepatches.warnsInPatched(operator) },
+  { name: 'oopses', panics: false, build: ({ operator }) => livepatches.oopsesInPatched(operator) },
+];
+
+/** It is loaded, does its harm, and must end quarantined and said, with the one before it in force again. */
+export function badRound(rig: Rig, life: Life, bad: Bad): Round {
+  return { id: bad.name, run: () => suffer(rig, life, bad) };
+}
+
+async function suffer(rig: Rig, life: Life, bad: Bad): Promise<RoundResult> {
+  const good = await settleOn(life, 2);
+  await life.configure({ soakSeconds: SOAK_S });
+  const { directory, trigger } = await bad.build(rig);
+  life.publishedAnew(await rig.publish(directory));
+  const { host } = life.guest;
+  try {
+    return await judged(life, bad.name, async () => {
+      const said = bad.panics
+        ? await host.rebootBy(() => untilGone(life)).then(() => 'the host panicked')
+        : await harmed(life, trigger);
+      const seen: Observation[] = [await life.look()];
+      await life.untilActive();
+      const last = await until(life, (it) => it.claims?.quarantined.some(({ serial }) => serial === life.wanted.serial) === true);
+      const found: Finding[] = [];
+      if (!inForce(last.after, good.module))
+        found.push({ harm: 'not-right', text: `serial ${good.serial} is not in force again: ${JSON.stringify(last.after)}` });
+      return { what: said, struck: true, seen, last, found, mayNeedPerson: true };
+    });
+  } finally {
+    await recover(life);
+  }
+}
+
+/** A serial is in force and good. */
+async function settleOn(life: Life, serial: 1 | 2): Promise<Published> {
+  await life.bring('load');
+  await life.choose(serial);
+  await life.must('check');
+  return life.wanted;
+}
+
+async function untilGone(life: Life): Promise<void> {
+  await life.ask('check');
+  for (const until = performance.now() + PATIENCE_MS; performance.now() < until; ) {
+    await life.guest.host.check('sleep 1');
+  }
+}
+
+async function harmed(life: Life, trigger = ''): Promise<string> {
+  const { stdout } = await life.ask('check');
+  await life.guest.host.run(trigger, { user: 'nobody' });
+  return `${outcome(stdout)}, then ${trigger}`;
+}
+
+/** Asks again and again, with checks as they would come by themselves, until it is so or patience is over. */
+async function until(life: Life, done: (seen: Observation) => boolean): Promise<Observation> {
+  for (const end = performance.now() + PATIENCE_MS; ; ) {
+    await life.ask('check');
+    const seen = await life.look();
+    if (done(seen) || performance.now() > end) return seen;
+    await sleep(1_000);
+  }
+}
+
+/** Back to what the other groups begin with. */
+async function recover(life: Life): Promise<void> {
+  const { host } = life.guest;
+  if (!host.isOn) await host.start();
+  await life.configure({ soakSeconds: 1 });
+  await life.bring('load');
+}
+
+/** A task stands in the patched function and cannot go on: the transition does not end until it may. */
+export function neverEndsRound(rig: Rig, life: Life): Round {
+  return { id: 'never-ends', run: () => neverEnds(rig, life) };
+}
+
+async function neverEnds(rig: Rig, life: Life): Promise<RoundResult> {
+  await settleOn(life, 1);
+  await life.configure({ stuckAfterSeconds: 5 });
+  const bad = await livepatches.neverEnds(rig.operator);
+  life.publishedAnew(await rig.publish(bad.directory));
+  const { host } = life.guest;
+  await host.check(bad.hold);
+  try {
+    return await judged(life, 'never-ends', async () => {
+      const { stdout } = await life.ask('check');
+      const during = await life.look();
+      const found: Finding[] = [];
+      if (!stdout.includes(bad.task) && !during.said.includes(bad.task))
+        found.push({ harm: 'not-right', text: `nobody named ${bad.task}, which holds the transition up` });
+      await host.check(bad.release);
+      const last = await until(life, (it) => inForce(it.after, life.wanted.module));
+      return { what: outcome(stdout), struck: true, seen: [during], last, found, mayNeedPerson: false };
+    });
+  } finally {
+    await host.run(bad.release).catch((error: unknown) => {
+      // A host that is down has nobody to release.
+      if (errorCode(error)?.startsWith('lab-') !== true) throw error;
+    });
+    await recover(life);
+  }
+}
