@@ -14,6 +14,9 @@ export const PEACE = 'labfault=off';
 /** How a stop announces itself on the serial console. */
 export const STOPPED = /kmend-fault: stop at (.*)/;
 
+/** What the agent goes on to do after an order was answered (the soak's end, a report) comes within so many seconds. */
+export const AFTERMATH_S = 5;
+
 /** What is to happen at which step; see shim.c. */
 export interface Plan {
   readonly mode: 'trace' | 'kill' | 'stop' | 'error';
@@ -95,9 +98,10 @@ ${restart}`);
     await this.#host.check(`rm -f ${PLAN} && sync ${PLAN.slice(0, PLAN.lastIndexOf('/'))}`);
   }
 
-  /** What happened, in the library's own words; empty: the step never came. */
-  async fired(): Promise<string[]> {
-    return linesOf(await this.#host.check(`cat ${RUNTIME}/fired 2>/dev/null || :`));
+  /** What happened, in the library's own words; empty: the step has not come in so many seconds. */
+  async fired(seconds = 0): Promise<string[]> {
+    const script = `i=0; while [ ! -s ${RUNTIME}/fired ] && [ $i -lt ${seconds * 5} ]; do i=$((i + 1)); sleep 0.2; done`;
+    return linesOf(await this.#host.check(`${script}; cat ${RUNTIME}/fired 2>/dev/null || :`));
   }
 
   /** Every step since the plan was laid (of this boot). */

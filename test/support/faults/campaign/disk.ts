@@ -1,5 +1,5 @@
 import { layout } from '../layout.ts';
-import type { Plan } from '../shim.ts';
+import { AFTERMATH_S, type Plan } from '../shim.ts';
 import type { Life } from './life.ts';
 import type { Observation } from './observe.ts';
 import { judged, type Round, type RoundResult } from './round.ts';
@@ -28,7 +28,7 @@ async function failAt(life: Life, id: string, place: Place, errno: number, span:
   return await judged(life, id, async () => {
     if (phase === 'boot') await host.reboot();
     else await life.order(phase);
-    const fired = await faults.fired();
+    const fired = await faults.fired(AFTERMATH_S);
     const during = await life.look();
     await faults.lift();
     if (phase === 'boot') await host.check(`systemctl reset-failed && systemctl start ${layout.resident.join(' ')}`);

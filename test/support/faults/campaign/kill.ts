@@ -1,4 +1,5 @@
 import { layout } from '../layout.ts';
+import { AFTERMATH_S } from '../shim.ts';
 import type { Life } from './life.ts';
 import { judged, type Round, type RoundResult } from './round.ts';
 import { type Place, placeId, planAt } from './steps.ts';
@@ -17,7 +18,7 @@ async function killAt(life: Life, id: string, place: Place): Promise<RoundResult
   return await judged(life, id, async () => {
     if (phase === 'boot') await host.reboot();
     else await life.order(phase);
-    const fired = await faults.fired();
+    const fired = await faults.fired(AFTERMATH_S);
     const during = await life.look();
     await faults.lift();
     if (phase === 'boot') await host.check(`systemctl reset-failed && systemctl start ${layout.resident.join(' ')}`);

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { PEACE, STOPPED } from '../shim.ts';
+import { AFTERMATH_S, PEACE, STOPPED } from '../shim.ts';
 import type { Life } from './life.ts';
 import { judged, type Round, type RoundResult } from './round.ts';
 import { type Place, placeId, planAt } from './steps.ts';
@@ -50,9 +50,11 @@ async function stopOn(life: Life, from: number, asked: Promise<boolean>): Promis
   const { host, faults } = life.guest;
   const until = performance.now() + PATIENCE_MS;
   let done = false;
-  void asked.then(() => {
-    done = true;
-  });
+  void asked
+    .then(() => sleep(AFTERMATH_S * 1000))
+    .then(() => {
+      done = true;
+    });
   // A process without rights to the kernel log says it in a file alone, which is there once the host is up.
   let told: string | undefined;
   const ask = async (): Promise<void> => {

@@ -1,7 +1,9 @@
 import { appendFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { layout, type StepClass } from '../layout.ts';
 import type { RoundResult } from './round.ts';
+import type { Steps, Trace } from './steps.ts';
 
 const Harm = z.enum(['down', 'unverified', 'false-protected', 'journal-lost', 'not-right']);
 const Result = z.object({
@@ -13,6 +15,15 @@ const Result = z.object({
   what: z.string(),
 }) satisfies z.ZodType<RoundResult>;
 const Kept = z.object({ subject: z.string(), results: z.array(Result) });
+
+const Counts = z.object(
+  Object.fromEntries(Object.keys(layout.steps).map((name) => [name, z.int().min(0)])) as Record<StepClass, z.ZodInt>,
+);
+const KeptSteps = z.object({
+  subject: z.string(),
+  steps: z.object({ load: Counts, replace: Counts, revert: Counts, boot: Counts }),
+});
+const STEPS = 'steps.json';
 
 /** What the rounds of one group gave, on disk after each: a campaign that was interrupted goes on where it was. */
 export class Results {
@@ -36,8 +47,27 @@ export class Results {
     return new Results(directory, group, subject, kept?.subject === subject ? kept.results : []);
   }
 
-  get results(): readonly RoundResult[] {
-    return [...this.#results.values()];
+  /** The results of these rounds. */
+  of(ids: ReadonlySet<string>): readonly RoundResult[] {
+    return [...this.#results.values()].filter((it) => ids.has(it.id));
+  }
+
+  /** The steps of an earlier traced life of the same agent. */
+  static async steps(directory: string, subject: string): Promise<Steps | undefined> {
+    const text = await readFile(join(directory, STEPS), 'utf8').catch(() => undefined);
+    const kept = text === undefined ? undefined : KeptSteps.safeParse(JSON.parse(text)).data;
+    return kept?.subject === subject ? kept.steps : undefined;
+  }
+
+  /** `trace`: every step, for people. */
+  static async keepSteps(directory: string, subject: string, steps: Steps, trace: Trace): Promise<void> {
+    await mkdir(directory, { recursive: true });
+    await writeFile(join(directory, STEPS), `${JSON.stringify({ subject, steps })}\n`);
+    const lines = Object.entries(trace).flatMap(([phase, list]) => [
+      `== ${phase}`,
+      ...list.map(({ n, role, op, path }) => `${n} ${role} ${op} ${path}`),
+    ]);
+    await writeFile(join(directory, 'trace.txt'), `${lines.join('\n')}\n`);
   }
 
   /** A round that went well is not run again; one that failed is. */
@@ -47,7 +77,7 @@ export class Results {
 
   async add(result: RoundResult): Promise<void> {
     this.#results.set(result.id, result);
-    const kept = { subject: this.#subject, results: this.results };
+    const kept = { subject: this.#subject, results: [...this.#results.values()] };
     await writeFile(join(this.#directory, `${this.#group}.json`), `${JSON.stringify(kept, null, 1)}\n`);
   }
 

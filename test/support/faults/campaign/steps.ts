@@ -5,8 +5,11 @@ import { type Life, PHASES, type Phase } from './life.ts';
 /** How many steps of each class a phase has: counted in a real life of the agent. */
 export type Steps = Readonly<Record<Phase, Readonly<Record<StepClass, number>>>>;
 
+/** Every step of each phase. */
+export type Trace = Readonly<Record<Phase, readonly TracedStep[]>>;
+
 /** Leads a guest through all phases and writes down what the agent does to the disk and the kernel. */
-export async function traceLife(life: Life): Promise<{ steps: Steps; trace: Readonly<Record<Phase, TracedStep[]>> }> {
+export async function traceLife(life: Life, done: (phase: Phase) => void): Promise<{ steps: Steps; trace: Trace }> {
   const { host, faults } = life.guest;
   const trace: Record<Phase, TracedStep[]> = { load: [], replace: [], revert: [], boot: [] };
   for (const phase of PHASES) {
@@ -18,6 +21,7 @@ export async function traceLife(life: Life): Promise<{ steps: Steps; trace: Read
     trace[phase] = await faults.trace();
     await faults.lift();
     await life.look();
+    done(phase);
   }
   const count = (phase: Phase): Record<StepClass, number> => {
     const of = (name: StepClass): number => stepsOf(trace[phase], name, phase).length;
