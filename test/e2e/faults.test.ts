@@ -31,7 +31,11 @@ test('whatever happens, the host comes up, nothing unverified is loaded, and the
       failures,
     );
     // A fault that never struck shows nothing.
-    for (const { group, results } of rows) assert.ok(results.some((it) => it.struck), group);
+    for (const { group, results } of rows)
+      assert.ok(
+        results.some((it) => it.struck),
+        group,
+      );
   } finally {
     await rig.close();
     await rm(directory, { recursive: true, force: true });

@@ -11,6 +11,10 @@ export const layout = {
   boot: 'boot',
   state: '/var/lib/kmend-agent',
   runtime: '/run/kmend-agent',
+  /** Whatever the agent does below these is a step at which a fault may strike. */
+  watched: ['/var/lib/kmend-agent', '/run/kmend-agent', '/etc/kmend-agent', '/sys/kernel/livepatch'],
+  /** What was downloaded and verified. */
+  caches: ['/var/lib/kmend-agent/repository'],
   journal: '/var/lib/kmend-agent/journal.json',
   /** Which calls of a traced life belong together: whose they are, and patterns as the faults' library takes them. */
   steps: {

@@ -6,8 +6,11 @@ import type { Host } from '@kmend/lab';
 import { layout } from './layout.ts';
 
 const SOURCE = join(import.meta.dirname, 'shim.c');
+const FLAGS = ['-shared', '-fPIC', '-O2', '-std=gnu11', '-Wall', '-Wextra', '-Werror'];
 const LIBRARY = '/usr/local/lib/kmend-fault.so';
+/** On the disk, so that it stands over a power cut. */
 const PLAN = '/var/lib/kmend-fault/plan';
+/** Not on the disk: what is written there makes nothing of the agent's durable. */
 const RUNTIME = '/run/kmend-fault';
 /** The kernel argument with which a boot is left in peace, whatever plan is on the disk. */
 export const PEACE = 'labfault=off';
@@ -45,6 +48,32 @@ export interface TracedStep {
   readonly path: string;
 }
 
+/** Where the library finds everything. */
+export interface Setting {
+  readonly node: string;
+  readonly library: string;
+  readonly plan: string;
+  readonly runtime: string;
+  /** Calls below these paths are steps. */
+  readonly watched: readonly string[];
+}
+
+/** Compiles the library to `out`. */
+export async function compileShim(out: string, setting: Setting): Promise<void> {
+  const { node, library, plan, runtime, watched } = setting;
+  const words = { AGENT_NODE: node, LIBRARY: library, PLAN: plan, DIRECTORY: runtime };
+  const defined = Object.entries(words).map(([name, value]) => `-D${name}=${JSON.stringify(value)}`);
+  const list = watched.map((path) => JSON.stringify(path)).join(', ');
+  await runOk(run, 'gcc', [...FLAGS, ...defined, `-DWATCHED=${list}`, '-o', out, SOURCE, '-ldl']);
+}
+
+/** A plan as the library reads it. */
+export function planText(plan: Plan): string {
+  return Object.entries(plan)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(' ');
+}
+
 /** The faults' library inside a host, and the plan it acts by. */
 export class Faults {
   readonly #host: Host;
@@ -58,8 +87,13 @@ export class Faults {
     const work = await mkdtemp(join(tmpdir(), 'kmend-faults-'));
     try {
       const out = join(work, 'fault.so');
-      const flags = ['-shared', '-fPIC', '-O2', '-std=gnu11', '-Wall', '-Wextra', '-Werror'];
-      await runOk(run, 'gcc', [...flags, `-DAGENT_NODE="${layout.node}"`, '-o', out, SOURCE, '-ldl']);
+      await compileShim(out, {
+        node: layout.node,
+        library: LIBRARY,
+        plan: PLAN,
+        runtime: RUNTIME,
+        watched: layout.watched,
+      });
       await host.copyIn(await readFile(out), LIBRARY, 0o755);
     } finally {
       await rm(work, { recursive: true, force: true });
@@ -89,9 +123,8 @@ ${restart}`);
 
   /** Lays a plan: steps are counted from now on. It is on the disk when this resolves, so that it stands over a power cut. */
   async arm(plan: Plan): Promise<void> {
-    const words = Object.entries(plan).map(([name, value]) => `${name}=${value}`);
     const script = `rm -f ${RUNTIME}/trace ${RUNTIME}/fired; printf '%s\\n' "$1" >${PLAN}.new && mv ${PLAN}.new ${PLAN} && sync`;
-    await this.#host.check(['/bin/sh', '-c', script, 'sh', words.join(' ')]);
+    await this.#host.check(['/bin/sh', '-c', script, 'sh', planText(plan)]);
   }
 
   async lift(): Promise<void> {

@@ -48,10 +48,16 @@ async function suffer(rig: Rig, life: Life, bad: Bad): Promise<RoundResult> {
         : await harmed(life, trigger);
       const seen: Observation[] = [await life.look()];
       await life.untilActive();
-      const last = await until(life, (it) => it.claims?.quarantined.some(({ serial }) => serial === life.wanted.serial) === true);
+      const last = await until(
+        life,
+        (it) => it.claims?.quarantined.some(({ serial }) => serial === life.wanted.serial) === true,
+      );
       const found: Finding[] = [];
       if (!inForce(last.after, good.module))
-        found.push({ harm: 'not-right', text: `serial ${good.serial} is not in force again: ${JSON.stringify(last.after)}` });
+        found.push({
+          harm: 'not-right',
+          text: `serial ${good.serial} is not in force again: ${JSON.stringify(last.after)}`,
+        });
       return { what: said, struck: true, seen, last, found, mayNeedPerson: true };
     });
   } finally {

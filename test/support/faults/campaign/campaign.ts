@@ -47,7 +47,9 @@ export async function campaign(rigs: readonly [Rig, ...Rig[]], options: Campaign
     say(`${group.name}: ${ids.length} faults, ${left.length} to go`);
     const queue = [...left];
     await Promise.all(
-      workers.map((worker, index) => work(worker, lists[index] ?? [], { ...options, group, results, queue, left: left.length })),
+      workers.map((worker, index) =>
+        work(worker, lists[index] ?? [], { ...options, group, results, queue, left: left.length }),
+      ),
     );
     rows.push({ group: group.name, results: results.of(new Set(ids)) });
   }
@@ -62,7 +64,11 @@ interface Work extends CampaignOptions {
   readonly left: number;
 }
 
-async function work(worker: Worker, rounds: readonly Round[], { group, results, queue, left, signal, say }: Work): Promise<void> {
+async function work(
+  worker: Worker,
+  rounds: readonly Round[],
+  { group, results, queue, left, signal, say }: Work,
+): Promise<void> {
   for (let id = queue.shift(); id !== undefined; id = queue.shift()) {
     signal.throwIfAborted();
     const round = rounds.find((it) => it.id === id);
@@ -88,7 +94,8 @@ async function stepsFor(life: Life, subject: string, { short, directory, say }: 
 }
 
 function lineOf({ id, struck, findings, standing, seconds, what }: RoundResult): string {
-  const verdict = findings.length > 0 ? `FAILED ${findings.map((it) => `${it.harm}: ${it.text}`).join('; ')}` : standing.text;
+  const verdict =
+    findings.length > 0 ? `FAILED ${findings.map((it) => `${it.harm}: ${it.text}`).join('; ')}` : standing.text;
   return `${id}: ${struck ? what : 'not reached'} -> ${verdict} (${seconds.toFixed(1)} s)`;
 }
 

@@ -8,6 +8,7 @@ import { powerRound } from './power.ts';
 import type { Rig } from './rig.ts';
 import type { Round } from './round.ts';
 import { evenly, inTurn, places, type Steps } from './steps.ts';
+import { THREATS, threatRound } from './threats.ts';
 import { crowdRound, secondRound } from './together.ts';
 
 export interface Around {
@@ -45,6 +46,7 @@ export const SHORT_ROUNDS: Readonly<Record<string, number>> = {
   power: 2,
   disk: 2,
   clock: 1,
+  threat: 2,
   livepatch: 1,
   together: 1,
 };
@@ -92,6 +94,12 @@ export const groups: readonly Group[] = [
         (['load', 'replace', 'boot'] as const).map((phase) => outageRound(rig, life, phase)),
         count,
       ),
+  },
+  {
+    // Before what publishes more: the attacks are on the newest livepatch.
+    name: 'threat',
+    needsSteps: false,
+    rounds: ({ rig, life, count }) => evenly(THREATS, count).map((name) => threatRound(rig, life, name)),
   },
   {
     name: 'livepatch',

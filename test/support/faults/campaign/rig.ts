@@ -12,6 +12,7 @@ import { type ApiClient, createApiClient, readOperatorToken } from '@kmend/serve
 import { FIXES, importFixes, KERNEL, MORE, SUITE } from '../../../../demo/fixes.ts';
 import { Operator, type ServerProcess } from '../../../../demo/operator.ts';
 import { PatchedHost } from '../../../../demo/patched-host.ts';
+import { HostileMirror } from '../mirror.ts';
 import { Faults } from '../shim.ts';
 
 /** A livepatch that was really signed and published: whatever else is in a kernel is wrong there. */
@@ -38,6 +39,7 @@ export class Rig {
   readonly deb: string;
   readonly #key: string;
   #server: ServerProcess;
+  #mirror: HostileMirror | undefined;
 
   private constructor(parts: {
     operator: Operator;
@@ -115,6 +117,18 @@ export class Rig {
     return added;
   }
 
+  /** A mirror of the repository that can turn hostile. */
+  async mirror(): Promise<HostileMirror> {
+    const data = join(this.operator.home, 'server');
+    this.#mirror ??= await HostileMirror.start({
+      repository: join(data, 'repository'),
+      onlineKeys: join(data, 'keys'),
+      offlineKeys: join(this.operator.home, 'keys'),
+      clock: systemClock,
+    });
+    return this.#mirror;
+  }
+
   /** Does something while nothing answers at the server's address. */
   async withoutServer<T>(work: () => Promise<T>): Promise<T> {
     const { port } = this.#server;
@@ -128,6 +142,7 @@ export class Rig {
 
   async close(): Promise<void> {
     await this.lab.close();
+    await this.#mirror?.close();
     await this.#server.stop();
     await this.operator.remove();
   }

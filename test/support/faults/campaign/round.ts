@@ -1,5 +1,5 @@
-import { errorText } from '@kmend/base';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { errorText } from '@kmend/base';
 import { alwaysHolds, type Finding, type Standing, standing, toldTooMuch } from './judge.ts';
 import { journalOf, type Life } from './life.ts';
 import type { Observation } from './observe.ts';
