@@ -1,5 +1,6 @@
 import { layout } from '../layout.ts';
 import { AFTERMATH_S, type Plan } from '../shim.ts';
+import { answerKept } from './judge.ts';
 import type { Life } from './life.ts';
 import type { Observation } from './observe.ts';
 import { judged, type Round, type RoundResult } from './round.ts';
@@ -26,8 +27,8 @@ async function failAt(life: Life, id: string, place: Place, errno: number, span:
   const shape: Partial<Plan> = span === 'torn' ? { span: 'all', short: 1 } : { span };
   await faults.arm({ mode: 'error', errno, ...shape, ...planAt(place) });
   return await judged(life, id, async () => {
+    const answer = phase === 'boot' ? undefined : await life.order(phase);
     if (phase === 'boot') await host.reboot();
-    else await life.order(phase);
     const fired = await faults.fired(AFTERMATH_S);
     const during = await life.look();
     await faults.lift();
@@ -36,7 +37,8 @@ async function failAt(life: Life, id: string, place: Place, errno: number, span:
     await life.ask('check');
     const last = await life.look();
     const what = `${fired[0] ?? ''}${fired.length > 1 ? ` and ${fired.length - 1} more` : ''}`;
-    return { what, struck: fired.length > 0, seen: [during], last, mayNeedPerson: false };
+    const found = answerKept(phase, answer?.exitCode, last);
+    return { what, struck: fired.length > 0, seen: [during], last, found, mayNeedPerson: false };
   });
 }
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Journal } from '../../../../packages/agent/src/state/journal.ts';
 import { emptyJournal } from '../../../../packages/agent/src/state/journal.ts';
-import { alwaysHolds, standing, toldTooMuch } from './judge.ts';
+import { alwaysHolds, answerKept, standing, toldTooMuch } from './judge.ts';
 import type { Claims, Observation } from './observe.ts';
 
 const ONE = { serial: 1, module: 'kmend_aaaaaaaaaaaa', sha256: 'a1'.repeat(32), buildId: 'b1'.repeat(20) };
@@ -106,4 +106,11 @@ test('the server must not believe more than there is', () => {
     ['false-protected'],
   );
   assert.deepEqual(toldTooMuch({ ...told, transition: 'in-transition' }, nothing, published), []);
+});
+
+test('a revert that was answered with success is not forgotten', () => {
+  assert.equal(answerKept('revert', 0, sound).length, 1);
+  assert.deepEqual(answerKept('revert', 5, sound), []);
+  assert.deepEqual(answerKept('revert', 0, { ...sound, claims: { ...protectedClaims, hold: {} } }), []);
+  assert.deepEqual(answerKept('load', 0, sound), []);
 });

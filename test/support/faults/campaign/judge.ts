@@ -117,3 +117,9 @@ export function standing(seen: Observation, journal: Journal | undefined, wanted
     };
   return { kind: 'right', text: `serial ${wanted.serial} in force (${claims.status.verified.state})` };
 }
+
+/** What was answered with success holds from then on, whatever happens to whoever answered: a revert keeps the livepatch out. */
+export function answerKept(order: string, exitCode: number | undefined, last: Observation): Finding[] {
+  if (order !== 'revert' || exitCode !== 0 || last.claims === undefined || last.claims.hold !== null) return [];
+  return [{ harm: 'not-right', text: 'the revert was answered with success, but nothing is held any more' }];
+}

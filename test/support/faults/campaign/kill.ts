@@ -1,5 +1,6 @@
 import { layout } from '../layout.ts';
 import { AFTERMATH_S } from '../shim.ts';
+import { answerKept } from './judge.ts';
 import type { Life } from './life.ts';
 import { judged, type Round, type RoundResult } from './round.ts';
 import { type Place, placeId, planAt } from './steps.ts';
@@ -16,8 +17,8 @@ async function killAt(life: Life, id: string, place: Place): Promise<RoundResult
   await life.bring(phase);
   await faults.arm({ mode: 'kill', ...planAt(place) });
   return await judged(life, id, async () => {
+    const answer = phase === 'boot' ? undefined : await life.order(phase);
     if (phase === 'boot') await host.reboot();
-    else await life.order(phase);
     const fired = await faults.fired(AFTERMATH_S);
     const during = await life.look();
     await faults.lift();
@@ -25,6 +26,7 @@ async function killAt(life: Life, id: string, place: Place): Promise<RoundResult
     await life.untilActive();
     await life.ask('check');
     const last = await life.look();
-    return { what: fired.join('; '), struck: fired.length > 0, seen: [during], last, mayNeedPerson: false };
+    const found = answerKept(phase, answer?.exitCode, last);
+    return { what: fired.join('; '), struck: fired.length > 0, seen: [during], last, found, mayNeedPerson: false };
   });
 }

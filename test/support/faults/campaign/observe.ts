@@ -59,22 +59,24 @@ export interface Observation {
   readonly enabled: readonly string[];
 }
 
-/** Prints one part after the other, each behind a line `== name`. */
+/** Prints one part after the other, each behind a line `== name`. Few programs: each is dear where every instruction is emulated. */
 const SCRIPT = `
-shown() { for d in /sys/kernel/livepatch/*/; do [ -d "$d" ] && echo "$(basename "$d") $(cat "$d/enabled") $(cat "$d/transition")"; done; }
+shown() { for d in /sys/kernel/livepatch/*/; do
+  [ -d "$d" ] || continue; n=\${d%/}; e=; t=; read -r e <"$d/enabled"; read -r t <"$d/transition"; echo "\${n##*/} $e $t"
+done 2>/dev/null; }
 echo "== before"; shown
 echo "== status"; timeout 60 kmend-agent status --json 2>&1
 echo; echo "== after"; shown
-echo "== effect"; runuser -u nobody -- "$1" 2>&1
-echo; echo "== journal"; cat ${layout.journal} 2>/dev/null
-echo; echo "== remains"; find ${layout.state} -name '*.damaged' -o -name '*.tmp' | head
-echo "== foreign"; sed -n 's/.*module_load: \\([^ ]*\\) \\([A-Z][A-Z]*\\).*/\\1/p' /sys/kernel/tracing/trace | sort -u
-echo "== handed"; for f in /run/kmend-fault/handed/*.ko; do [ -e "$f" ] && sha256sum <"$f" | cut -c1-64; done; rm -f /run/kmend-fault/handed/*.ko
+echo "== effect"; setpriv --reuid=65534 --regid=65534 --clear-groups "$1" 2>&1
+echo; echo "== journal"; [ ! -e ${layout.journal} ] || cat ${layout.journal}
+echo; echo "== remains"; find ${layout.state} -name '*.damaged' -o -name '*.tmp'
+echo "== foreign"; sed -n 's/.*module_load: \\([^ ]*\\) [A-Z][A-Z]*.*/\\1/p' /sys/kernel/tracing/trace
+echo "== handed"; for f in /run/kmend-fault/handed/*.ko; do [ -e "$f" ] && sha256sum "$f" && rm "$f"; done
 echo "== buildIds"; for f in /sys/module/kmend_*/notes/.note.gnu.build-id; do
-  [ -e "$f" ] && echo "$(echo "$f" | cut -d/ -f4) $(od -An -v -tx1 -j16 "$f" | tr -d ' \\n')"; done
-echo "== system"; systemctl is-system-running
-echo "== failedUnits"; systemctl list-units --failed --plain --no-legend | cut -d' ' -f1
-echo "== enabled"; dmesg | sed -n "s/.*livepatch: enabling patch '\\([^']*\\)'.*/\\1/p" | sort -u
+  [ -e "$f" ] && n=\${f#/sys/module/} && echo "\${n%%/*} $(od -An -v -tx1 -j16 "$f")"; done
+echo "== system"; systemctl show --property=SystemState --value
+echo "== failedUnits"; systemctl list-units --failed --plain --no-legend
+echo "== enabled"; dmesg | sed -n "s/.*livepatch: enabling patch '\\([^']*\\)'.*/\\1/p"
 `;
 
 /** Looks at a host from outside and from inside, in one call. `reproducer`: the path of the flaw's program in the guest. */
@@ -104,13 +106,22 @@ export function parseObservation(text: string): Observation {
     journal,
     journalProblem: journal === undefined ? undefined : problemOf(journal),
     remains: lines('remains'),
-    foreign: lines('foreign'),
-    handed: lines('handed'),
-    buildIds: Object.fromEntries(lines('buildIds').map((line) => line.split(' ') as [string, string])),
+    foreign: [...new Set(lines('foreign'))],
+    handed: lines('handed').map(firstWord),
+    buildIds: Object.fromEntries(
+      lines('buildIds').map((line) => {
+        const [name = '', ...bytes] = line.split(/ +/);
+        return [name, bytes.join('')];
+      }),
+    ),
     system: of('system'),
-    failedUnits: lines('failedUnits'),
-    enabled: lines('enabled'),
+    failedUnits: lines('failedUnits').map(firstWord),
+    enabled: [...new Set(lines('enabled'))],
   };
+}
+
+function firstWord(line: string): string {
+  return line.split(' ', 1)[0] ?? '';
 }
 
 function shownOf(line: string): Shown {
