@@ -59,7 +59,7 @@ async function write(plan: Plan, node = join(place, 'node')): Promise<Written> {
 
 test('every call that changes the disk is a step, in its order', async () => {
   const { said, steps, content } = await write({ mode: 'trace' });
-  assert.deepEqual(steps, ['mkdir', 'create', 'write', 'fsync', 'rename', 'fsync']);
+  assert.deepEqual(steps, ['mkdir', 'create', 'chmod', 'write', 'fsync', 'rename', 'fsync']);
   assert.deepEqual([said, content], ['done', 'new content']);
 });
 

@@ -74,6 +74,9 @@ export function planText(plan: Plan): string {
     .join(' ');
 }
 
+/** For a command that is given by hand: its processes are the agent's too. */
+export const WITH_FAULTS = ['env', `LD_PRELOAD=${LIBRARY}`] as const;
+
 /** The faults' library inside a host, and the plan it acts by. */
 export class Faults {
   readonly #host: Host;
@@ -100,21 +103,20 @@ export class Faults {
     }
     const tmpfiles = `d ${RUNTIME} 0777 root root -\nd ${RUNTIME}/handed 0777 root root -\n`;
     await host.copyIn(Buffer.from(tmpfiles), '/etc/tmpfiles.d/kmend-fault.conf');
-    const lines = (restart: string): Buffer =>
+    const lines = (more: string): Buffer =>
       Buffer.from(`[Unit]
 After=systemd-tmpfiles-setup.service
 [Service]
 Environment=LD_PRELOAD=${LIBRARY}
 ReadWritePaths=${RUNTIME}
-${restart}`);
+${more}`);
     for (const unit of layout.units) {
-      const isResident = (layout.resident as readonly string[]).includes(unit);
-      const dropIn = `/etc/systemd/system/${unit}.d/90-fault.conf`;
-      await host.copyIn(lines(isResident ? 'RestartSec=1\n' : ''), dropIn);
+      const acts = (layout.acting as readonly string[]).includes(unit);
+      await host.copyIn(lines(acts ? 'RestartSec=1\n' : ''), `/etc/systemd/system/${unit}.d/90-fault.conf`);
     }
     // A host that is killed over and over is what is wanted here: systemd must not lose its patience.
     await host.check(`mkdir -p /var/lib/kmend-fault && systemd-tmpfiles --create /etc/tmpfiles.d/kmend-fault.conf
-      for unit in ${layout.resident.join(' ')}; do
+      for unit in ${layout.acting.join(' ')}; do
         printf '[Unit]\\nStartLimitIntervalSec=0\\n' >/etc/systemd/system/$unit.d/91-fault.conf
       done
       systemctl daemon-reload`);

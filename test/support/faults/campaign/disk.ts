@@ -1,8 +1,8 @@
 import { layout } from '../layout.ts';
 import { AFTERMATH_S, type Plan } from '../shim.ts';
+import { outcome } from './clock.ts';
 import { answerKept } from './judge.ts';
 import type { Life } from './life.ts';
-import type { Observation } from './observe.ts';
 import { judged, type Round, type RoundResult } from './round.ts';
 import { type Place, placeId, planAt } from './steps.ts';
 
@@ -42,15 +42,17 @@ async function failAt(life: Life, id: string, place: Place, errno: number, span:
   });
 }
 
-/** A file system that is really full, or really read-only, in place of the agent's state. */
+/** Another file system in place of the agent's state ($1), with everything in it, and with these options for tmpfs(5). */
+const moved = (options: string): string =>
+  `cp -a "$1" /root/state && mount -t tmpfs -o "mode=755,${options}" tmpfs "$1" && cp -a /root/state/. "$1/" && rm -rf /root/state`;
+
+/** A state folder that is really full, or really read-only. */
 export const VOLUMES = {
-  /** $1: the folder. A small file system with everything in it and not a byte to spare. */
-  full: `cp -a "$1" /root/state && mount -t tmpfs -o size=4m,mode=700 tmpfs "$1" && cp -a /root/state/. "$1/" && rm -rf /root/state
-    dd if=/dev/zero of="$1/fill" bs=1k 2>/dev/null; df "$1" | grep -q 100%`,
-  /** The same, and no inode left. */
-  inodes: `cp -a "$1" /root/state && mount -t tmpfs -o size=16m,nr_inodes=$(($(find "$1" | wc -l) + 1)),mode=700 tmpfs "$1" && cp -a /root/state/. "$1/"
-    rm -rf /root/state`,
-  readonly: `mount --bind "$1" "$1" && mount -o remount,bind,ro "$1"`,
+  /** Not a byte to spare. */
+  full: `${moved('size=$(($(du -sk "$1" | cut -f1) + 300))k')} && { dd if=/dev/zero of="$1/fill" bs=1k 2>/dev/null; df "$1" | grep -q 100%; }`,
+  /** Not an inode to spare. */
+  inodes: moved('nr_inodes=$(($(find "$1" | wc -l) + 1))'),
+  readonly: 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1"',
 } as const;
 export type Volume = keyof typeof VOLUMES;
 
@@ -61,27 +63,15 @@ export function volumeRound(life: Life, volume: Volume): Round {
 }
 
 async function onVolume(life: Life, id: string, volume: Volume): Promise<RoundResult> {
-  const { host } = life.guest;
   await life.bring('replace');
   return await judged(life, id, async () => {
-    const seen: Observation[] = [];
-    const resident = layout.resident.join(' ');
-    await host.check(['/bin/sh', '-c', `systemctl stop ${resident}; ${VOLUMES[volume]}`, 'sh', layout.state], {
-      timeoutMs: 120_000,
-    });
-    await host.run(`systemctl start ${resident}`, { timeoutMs: 120_000 });
-    const { stdout } = await life.ask('check');
-    seen.push(await life.look());
-    await host.check(
-      `systemctl stop ${resident}; umount ${layout.state}; systemctl reset-failed; systemctl start ${resident}`,
-      {
-        timeoutMs: 120_000,
-      },
-    );
+    await life.stopped(VOLUMES[volume]);
+    const said = outcome((await life.ask('check')).stdout);
+    const during = await life.look();
+    await life.stopped('umount "$1"');
     await life.untilActive();
     await life.ask('check');
     const last = await life.look();
-    const code = /"code": "([a-z-]+)"/.exec(stdout)?.[1] ?? 'no error';
-    return { what: `the state folder is ${volume}: ${code}`, struck: true, seen, last, mayNeedPerson: false };
+    return { what: `the state folder is ${volume}: ${said}`, struck: true, seen: [during], last, mayNeedPerson: false };
   });
 }

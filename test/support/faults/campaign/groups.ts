@@ -28,16 +28,16 @@ export interface Group {
 }
 
 const RUNNING = ['load', 'replace', 'revert'] as const;
-/** What the cache's steps get of the rounds: they are many and alike. */
-const CACHE_SHARE = 0.2;
+/** What the steps in caches and the like get of the rounds: they are many and alike. */
+const KEPT_SHARE = 0.3;
 const POWER_CUTS = 100;
 
 /** Steps that the agent has for certain: enough for the short form, which does without a traced life. */
 export const SHORT_STEPS: Steps = {
-  load: { journalled: 20, repository: 0, seen: 0 },
-  replace: { journalled: 40, repository: 50, seen: 0 },
-  revert: { journalled: 20, repository: 0, seen: 0 },
-  boot: { journalled: 20, repository: 0, seen: 0 },
+  load: { journalled: 20, repository: 0, fetched: 0, seen: 0 },
+  replace: { journalled: 40, repository: 40, fetched: 40, seen: 0 },
+  revert: { journalled: 20, repository: 0, fetched: 0, seen: 0 },
+  boot: { journalled: 20, repository: 0, fetched: 0, seen: 0 },
 };
 
 /** Rounds of each group in the short form. */
@@ -122,15 +122,15 @@ export const groups: readonly Group[] = [
   },
 ];
 
-function cycled<T>(list: readonly T[], at: number): T {
-  return list[at % list.length] as T;
-}
-
-/** Every step where something cannot be taken back, and some of the cache's. */
+/** Every step where something cannot be taken back, and some of what is kept besides. */
 function chosen(steps: Steps | undefined, count: number) {
   if (steps === undefined) throw new Error('the steps were not traced');
   const all = places(steps, 'journalled', [...RUNNING, 'boot']);
-  const cache = places(steps, 'repository', RUNNING);
-  const most = Math.max(1, Math.round(Math.min(count, all.length) * CACHE_SHARE));
-  return inTurn([...evenly(all, count - most), ...evenly(cache, most)]);
+  const kept = (['repository', 'fetched', 'seen'] as const).flatMap((name) => places(steps, name, RUNNING));
+  const most = Math.max(1, Math.round(Math.min(count, all.length) * KEPT_SHARE));
+  return inTurn([...evenly(all, count - most), ...evenly(kept, most)]);
+}
+
+function cycled<T>(list: readonly T[], at: number): T {
+  return list[at % list.length] as T;
 }

@@ -84,7 +84,9 @@ test('a journal that is damaged, or was, is lost', () => {
 
 test('the right state is what the policy wants, a kept hold, or a quarantine that is said', () => {
   const none: Partial<Observation> = { before: [], after: [], effect: 'vulnerable' };
-  const hold: Journal['hold'] = { buildId: 'cd'.repeat(20), untilNewerThan: null, at: '2026-11-24T12:00:00.000Z' };
+  const at = '2026-11-24T12:00:00.000Z';
+  const buildId = 'cd'.repeat(20);
+  const hold: Journal['hold'] = { kind: 'out', buildId, untilNewerThan: null, until: null, reason: 'by hand', at };
   const held = { ...emptyJournal, hold };
   const claims = { ...protectedClaims, hold: {}, effectiveSerial: null, exitCode: 1 };
   assert.equal(standing({ ...sound, ...none, claims }, held, ONE).kind, 'right');

@@ -2,6 +2,7 @@ import type { GuestResult } from '@kmend/lab';
 import type { Journal } from '../../../../packages/agent/src/state/journal.ts';
 import { parseJournal } from '../../../../packages/agent/src/state/store.ts';
 import { layout } from '../layout.ts';
+import { WITH_FAULTS } from '../shim.ts';
 import { inForce, type Told } from './judge.ts';
 import { type Observation, observe } from './observe.ts';
 import type { Guest, Published, Rig } from './rig.ts';
@@ -94,7 +95,16 @@ export class Life {
   async configure(change: Readonly<Record<string, unknown>>): Promise<void> {
     const { host } = this.guest;
     await host.copyIn(Buffer.from(JSON.stringify(change)), '/etc/kmend-agent/config.d/90-faults.json');
-    await host.check(`systemctl restart ${layout.resident.join(' ')}`, { timeoutMs: 120_000 });
+    await host.check(`systemctl restart ${layout.acting.join(' ')}`, { timeoutMs: 120_000 });
+    this.#known = undefined;
+  }
+
+  /** Does something to the state folder ($1, for the shell) while nothing of the agent runs. */
+  async stopped(script: string): Promise<void> {
+    const { host } = this.guest;
+    const whole = `systemctl stop ${layout.acting.join(' ')}; { ${script}; }; done=$?
+systemctl reset-failed; systemctl start ${layout.resident.join(' ')}; exit $done`;
+    await host.check(['/bin/sh', '-c', whole, 'sh', layout.state], { timeoutMs: 180_000 });
     this.#known = undefined;
   }
 
@@ -105,7 +115,7 @@ export class Life {
 
   ask(...words: string[]): Promise<GuestResult> {
     this.#known = undefined;
-    return this.guest.host.run(['kmend-agent', ...words, '--json'], { timeoutMs: ORDER_MS });
+    return this.guest.host.run([...WITH_FAULTS, 'kmend-agent', ...words, '--json'], { timeoutMs: ORDER_MS });
   }
 
   async must(...words: string[]): Promise<void> {

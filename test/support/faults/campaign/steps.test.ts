@@ -10,10 +10,10 @@ test('what cannot be taken back is told apart from the rest', () => {
   const mine = [
     step('create', `${layout.journal}.0c13.tmp`),
     step('rename', layout.journal),
-    step('insmod', `${layout.runtime}/load-0c13.ko`),
+    step('insmod', `${layout.runtime}/loader/load-0c13.ko`),
     step('rmmod', '/sys/kernel/livepatch/kmend_0c13'),
   ];
-  const others = [step('mkdir', layout.journal), step('write', `${layout.state}/repository/metadata/root.json`)];
+  const others = [step('mkdir', layout.journal), step('write', `${layout.state}/loader/repository/metadata/root.json`)];
   assert.deepEqual(stepsOf([...mine, ...others], 'journalled', 'load'), mine);
   assert.deepEqual(stepsOf([...mine, ...others], 'repository', 'load'), others.slice(1));
   assert.deepEqual(stepsOf(mine, 'journalled', 'boot'), []);

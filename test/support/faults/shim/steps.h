@@ -46,6 +46,8 @@ static void append(const char *path, const char *text)
 {
 	int fd = syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
 	if (fd < 0) return;
+	/* For all processes of the agent, whoever they run as and whatever their umask is. */
+	syscall(SYS_fchmod, fd, 0666);
 	if (syscall(SYS_write, fd, text, strlen(text)) < 0) { /* told nowhere: there is nobody to tell */ }
 	syscall(SYS_close, fd);
 }
@@ -77,7 +79,6 @@ __attribute__((constructor)) static void begin(void)
 {
 	find_place();
 	if (place == ASLEEP) return;
-	umask(umask(0));
 	int fd = syscall(SYS_openat, AT_FDCWD, DIRECTORY "/state", O_RDWR | O_CREAT | O_CLOEXEC, 0666);
 	if (fd < 0) return;
 	syscall(SYS_fchmod, fd, 0666);
