@@ -104,28 +104,42 @@ async function recover(life: Life): Promise<void> {
   await life.bring('load');
 }
 
-/** A task stands in the patched function and cannot go on: the transition does not end until it may. */
-export function neverEndsRound(rig: Rig, life: Life): Round {
-  return { id: 'never-ends', run: () => neverEnds(rig, life) };
+/** After so many seconds the transition is taken back, where there is a limit. */
+const LIMIT_S = 20;
+
+/**
+ * A task stands in the patched function and cannot go on: the transition does not end until it may. Without a limit the agent waits for ever; with
+ * one it takes the transition back, has the older livepatch in force, and says when it will try again. A person who made the task go on need not wait for that.
+ */
+export function neverEndsRound(rig: Rig, life: Life, limited: boolean): Round {
+  const id = limited ? 'never-ends/taken back' : 'never-ends/waited for';
+  return { id, run: () => neverEnds(rig, life, id, limited) };
 }
 
-async function neverEnds(rig: Rig, life: Life): Promise<RoundResult> {
-  await settleOn(life, 1);
-  await life.configure({ stuckAfterSeconds: 5 });
+async function neverEnds(rig: Rig, life: Life, id: string, limited: boolean): Promise<RoundResult> {
+  const good = await settleOn(life, 2);
+  await life.configure({ soakSeconds: 1, stuckAfterSeconds: 5, transitionLimitSeconds: limited ? LIMIT_S : 0 });
   const bad = await livepatches.neverEnds(rig.operator);
-  life.publishedAnew(await rig.publish(bad.directory));
   const { host } = life.guest;
   await host.check(bad.hold);
+  life.publishedAnew(await rig.publish(bad.directory));
   try {
-    return await judged(life, 'never-ends', async () => {
-      const { stdout } = await life.ask('check');
-      const during = await life.look();
+    return await judged(life, id, async () => {
+      const said = [outcome((await life.ask('check')).stdout)];
+      const seen = [await life.look()];
       const found: Finding[] = [];
-      if (!stdout.includes(bad.task) && !during.said.includes(bad.task))
-        found.push({ harm: 'not-right', text: `nobody named ${bad.task}, which holds the transition up` });
+      const missing = (text: string): void => void found.push({ harm: 'not-right', text });
+      if (!(await life.ask('status')).stdout.includes(bad.task)) missing(`the status does not name ${bad.task}`);
+      if (limited) {
+        const back = await until(life, (it) => inForce(it.after, good.module));
+        seen.push(back);
+        if (!inForce(back.after, good.module)) missing(`serial ${good.serial} is not in force again`);
+        if (back.claims?.reason !== 'deferred') missing(`the reason given is ${back.claims?.reason}`);
+      }
       await host.check(bad.release);
+      if (limited) said.push(outcome((await life.ask('apply')).stdout));
       const last = await until(life, (it) => inForce(it.after, life.wanted.module));
-      return { what: outcome(stdout), struck: true, seen: [during], last, found, mayNeedPerson: false };
+      return { what: said.join(', '), struck: true, seen, last, found, mayNeedPerson: false };
     });
   } finally {
     await host.run(bad.release).catch((error: unknown) => {

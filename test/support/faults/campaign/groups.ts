@@ -105,7 +105,13 @@ export const groups: readonly Group[] = [
     name: 'livepatch',
     needsSteps: false,
     rounds: ({ rig, life, count }) =>
-      evenly([...BAD.map((bad) => badRound(rig, life, bad)), neverEndsRound(rig, life)], count),
+      evenly(
+        [
+          ...BAD.map((bad) => badRound(rig, life, bad)),
+          ...[false, true].map((limited) => neverEndsRound(rig, life, limited)),
+        ],
+        count,
+      ),
   },
   {
     name: 'together',

@@ -5,8 +5,8 @@ import { emptyJournal } from '../../../../packages/agent/src/state/journal.ts';
 import { alwaysHolds, answerKept, standing, toldTooMuch } from './judge.ts';
 import type { Claims, Observation } from './observe.ts';
 
-const ONE = { serial: 1, module: 'kmend_aaaaaaaaaaaa', sha256: 'a1'.repeat(32), buildId: 'b1'.repeat(20) };
-const TWO = { serial: 2, module: 'kmend_bbbbbbbbbbbb', sha256: 'a2'.repeat(32), buildId: 'b2'.repeat(20) };
+const ONE = { serial: 1, module: 'kmend_aaaaaaaaaaaa', sha256: 'a1'.repeat(32), buildId: 'b1'.repeat(20), fixes: true };
+const TWO = { serial: 2, module: 'kmend_bbbbbbbbbbbb', sha256: 'a2'.repeat(32), buildId: 'b2'.repeat(20), fixes: true };
 const published = [ONE, TWO];
 const on = [{ name: ONE.module, enabled: true, transition: false }];
 const moving = [{ name: ONE.module, enabled: true, transition: true }];

@@ -45,13 +45,14 @@ function falselyProtected(seen: Observation, published: readonly Published[]): F
   const serial = claimed(seen.claims);
   const fault = (text: string): Finding => ({ harm: 'false-protected', text });
   if (serial === null) return seen.claims.exitCode === 0 ? [fault('exit code 0 without a serial in force')] : [];
-  const module = published.find((it) => it.serial === serial)?.module;
+  const said = published.find((it) => it.serial === serial);
+  const module = said?.module;
   // What changed while the agent was asked may have been either.
   const before = inForce(seen.before, module);
   const after = inForce(seen.after, module);
   if (!before && !after)
     return [fault(`serial ${serial} is said to be in force; sysfs shows ${JSON.stringify(seen.after)}`)];
-  if (before && after && seen.effect !== 'fixed')
+  if (before && after && said?.fixes === true && seen.effect !== 'fixed')
     return [fault(`serial ${serial} is said to be in force, but the reproducer says "${seen.effect}"`)];
   return [];
 }
@@ -108,7 +109,7 @@ export function standing(seen: Observation, journal: Journal | undefined, wanted
       ? { kind: 'wrong', text: 'quarantined, but exit code 0' }
       : { kind: 'person', text: `serial ${wanted.serial} is quarantined (${quarantine.code})` };
   }
-  if (!inForce(seen.after, wanted.module) || seen.effect !== 'fixed')
+  if (!inForce(seen.after, wanted.module) || (wanted.fixes && seen.effect !== 'fixed'))
     return { kind: 'wrong', text: `serial ${wanted.serial} is wanted; ${JSON.stringify(seen.after)}, ${seen.effect}` };
   if (claimed(claims) !== wanted.serial)
     return {

@@ -22,6 +22,8 @@ export interface Published {
   readonly sha256: string;
   /** GNU build id of the module file: what `/sys/module/<name>/notes` shows of it. */
   readonly buildId: string;
+  /** It fixes the flaw whose reproducer is asked. */
+  readonly fixes: boolean;
 }
 
 /** The flaw whose reproducer tells whether the livepatch is really in force: a plain call, quick and without side effects. */
@@ -112,6 +114,12 @@ export class Rig {
 
   /** Signs and publishes what `kmend build --out` left in a folder; hosts are to run it from then on. */
   async publish(folder: string): Promise<Published> {
+    const { module } = await manifestOf(folder);
+    const known = this.published.find((it) => it.module === module);
+    if (known !== undefined) {
+      await this.choose(known.serial);
+      return known;
+    }
     const added = await publish(this.operator, folder);
     this.published.push(added);
     return added;
@@ -164,10 +172,14 @@ async function build(operator: Operator, name: string, ids: readonly string[]): 
 
 async function publish(operator: Operator, folder: string): Promise<Published> {
   const { serial } = await operator.kmend<{ serial: number }>('publish', folder, '--unproven');
-  const { file, module } = Livepatch.parse(JSON.parse(await readFile(join(folder, MANIFEST), 'utf8')));
+  const { file, module, fixes } = await manifestOf(folder);
   if (file === undefined || module === undefined) throw new Error(`${folder} holds no livepatch`);
   const path = join(folder, file.name);
   const id = buildId(readElf(await readFile(path)));
   if (id === undefined) throw new Error(`${path} has no build id`);
-  return { serial, module, sha256: await sha256File(path), buildId: id };
+  return { serial, module, sha256: await sha256File(path), buildId: id, fixes: fixes.some((it) => it.id === FLAW) };
+}
+
+async function manifestOf(folder: string): Promise<Livepatch> {
+  return Livepatch.parse(JSON.parse(await readFile(join(folder, MANIFEST), 'utf8')));
 }
