@@ -73,7 +73,7 @@ echo; echo "== remains"; find ${layout.state} -name '*.damaged' -o -name '*.tmp'
 echo "== foreign"; sed -n 's/.*module_load: \\([^ ]*\\) [A-Z][A-Z]*.*/\\1/p' /sys/kernel/tracing/trace
 echo "== handed"; for f in /run/kmend-fault/handed/*.ko; do [ -e "$f" ] && sha256sum "$f" && rm "$f"; done
 echo "== buildIds"; for f in /sys/module/kmend_*/notes/.note.gnu.build-id; do
-  [ -e "$f" ] && n=\${f#/sys/module/} && echo "\${n%%/*} $(od -An -v -tx1 -j16 "$f")"; done
+  [ -e "$f" ] && n=\${f#/sys/module/} && echo "\${n%%/*} $(od -An -v -tx1 -w64 -j16 "$f")"; done
 echo "== system"; systemctl show --property=SystemState --value
 echo "== failedUnits"; systemctl list-units --failed --plain --no-legend
 echo "== enabled"; dmesg | sed -n "s/.*livepatch: enabling patch '\\([^']*\\)'.*/\\1/p"
