@@ -36,7 +36,7 @@ export function badRound(rig: Rig, life: Life, bad: Bad): Round {
 }
 
 async function suffer(rig: Rig, life: Life, bad: Bad): Promise<RoundResult> {
-  const good = await settleOn(life, 2);
+  const good = await settled(life);
   await life.configure({ soakSeconds: SOAK_S });
   const { directory, trigger } = await bad.build(rig);
   life.publishedAnew(await rig.publish(directory));
@@ -65,11 +65,9 @@ async function suffer(rig: Rig, life: Life, bad: Bad): Promise<RoundResult> {
   }
 }
 
-/** A serial is in force and good. */
-async function settleOn(life: Life, serial: 1 | 2): Promise<Published> {
-  await life.bring('load');
-  await life.choose(serial);
-  await life.must('check');
+/** What the policy wanted before is in force and good. */
+async function settled(life: Life): Promise<Published> {
+  await life.bring('boot', 'apply');
   return life.wanted;
 }
 
@@ -101,7 +99,11 @@ async function recover(life: Life): Promise<void> {
   const { host } = life.guest;
   if (!host.isOn) await host.start();
   await life.configure({ soakSeconds: 1 });
-  await life.bring('load');
+  await life.choose(2);
+  const seen = await life.look();
+  if (seen.after.some((it) => it.enabled)) await life.must('revert');
+  await life.must('resume');
+  await life.must('check');
 }
 
 /** After so many seconds the transition is taken back, where there is a limit. */
@@ -117,7 +119,7 @@ export function neverEndsRound(rig: Rig, life: Life, limited: boolean): Round {
 }
 
 async function neverEnds(rig: Rig, life: Life, id: string, limited: boolean): Promise<RoundResult> {
-  const good = await settleOn(life, 2);
+  const good = await settled(life);
   await life.configure({ soakSeconds: 1, stuckAfterSeconds: 5, transitionLimitSeconds: limited ? LIMIT_S : 0 });
   const bad = await livepatches.neverEnds(rig.operator);
   const { host } = life.guest;

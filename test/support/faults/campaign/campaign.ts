@@ -110,7 +110,9 @@ async function begin(rig: Rig, name: string): Promise<Worker> {
   const guest = await rig.guest(name);
   await guest.host.copyIn(Buffer.from(CHURN), '/etc/systemd/system/lab-churn.service');
   await guest.host.check('systemctl enable --now lab-churn.service', { timeoutMs: 120_000 });
-  return { name, rig, guest, life: new Life(rig, guest) };
+  const life = new Life(rig, guest);
+  await life.begin();
+  return { name, rig, guest, life };
 }
 
 async function evidence({ guest: { host }, life }: Worker): Promise<string> {

@@ -11,16 +11,14 @@ export function clockRound(life: Life, years: number, phase: 'load' | 'replace' 
 
 async function jump(life: Life, id: string, years: number, phase: 'load' | 'replace' | 'revert'): Promise<RoundResult> {
   const { host } = life.guest;
-  await life.bring(phase);
+  await life.bring(phase, 'check');
   return await judged(life, id, async () => {
     await setClock(life, new Date(Date.now() + years * YEAR_MS));
-    const { stdout } = await life.order(phase);
+    const { stdout } = await life.order(phase, 'check');
     const wrong = await life.look();
     await setClock(life, new Date());
     await host.check('systemctl reset-failed');
-    await life.untilActive();
-    await life.ask('check');
-    const last = await life.look();
+    const last = await life.heal(true);
     return { what: `${years} years: ${outcome(stdout)}`, struck: true, seen: [wrong], last, mayNeedPerson: false };
   });
 }
@@ -33,7 +31,7 @@ export function bootClockRound(life: Life, years: number, cut: boolean): Round {
 
 async function bootWrong(life: Life, id: string, years: number, cut: boolean): Promise<RoundResult> {
   const { host } = life.guest;
-  await life.bring('boot');
+  await life.bring('boot', 'check');
   return await judged(life, id, async () => {
     const off = (): Promise<void> => (cut ? host.powerOffHard() : host.shutdown());
     await off();
@@ -44,9 +42,7 @@ async function bootWrong(life: Life, id: string, years: number, cut: boolean): P
     await off();
     await host.start();
     const again = await life.look();
-    await life.untilActive();
-    await life.ask('check');
-    const last = await life.look();
+    const last = await life.heal();
     const back = booted.after.some((it) => it.enabled) ? 'back at boot' : 'not back at boot';
     const what = `${years} years at power on: ${back}; ${outcome(stdout)}`;
     return { what, struck: true, seen: [booted, checked, again], last, mayNeedPerson: false };

@@ -4,7 +4,7 @@ import { outcome } from './clock.ts';
 import { answerKept } from './judge.ts';
 import type { Life } from './life.ts';
 import { judged, type Round, type RoundResult } from './round.ts';
-import { type Place, placeId, planAt } from './steps.ts';
+import { type Place, placeId, planAt, wayTo } from './steps.ts';
 
 /** errno(3) on Linux. */
 export const ERRORS = { ENOSPC: 28, EROFS: 30, EIO: 5 } as const;
@@ -23,19 +23,17 @@ export function diskRound(life: Life, place: Place, name: DiskError, span: Span)
 async function failAt(life: Life, id: string, place: Place, errno: number, span: Span): Promise<RoundResult> {
   const { faults, host } = life.guest;
   const { phase } = place;
-  await life.bring(phase);
+  await life.bring(phase, wayTo(place));
   const shape: Partial<Plan> = span === 'torn' ? { span: 'all', short: 1 } : { span };
   await faults.arm({ mode: 'error', errno, ...shape, ...planAt(place) });
   return await judged(life, id, async () => {
-    const answer = phase === 'boot' ? undefined : await life.order(phase);
+    const answer = phase === 'boot' ? undefined : await life.order(phase, wayTo(place));
     if (phase === 'boot') await host.reboot();
     const fired = await faults.fired(AFTERMATH_S);
     const during = await life.look();
     await faults.lift();
     if (phase === 'boot') await host.check(`systemctl reset-failed && systemctl start ${layout.resident.join(' ')}`);
-    await life.untilActive();
-    await life.ask('check');
-    const last = await life.look();
+    const last = await life.heal(phase === 'boot');
     const what = `${fired[0] ?? ''}${fired.length > 1 ? ` and ${fired.length - 1} more` : ''}`;
     const found = answerKept(phase, answer?.exitCode, last);
     return { what, struck: fired.length > 0, seen: [during], last, found, mayNeedPerson: false };
@@ -63,15 +61,13 @@ export function volumeRound(life: Life, volume: Volume): Round {
 }
 
 async function onVolume(life: Life, id: string, volume: Volume): Promise<RoundResult> {
-  await life.bring('replace');
+  await life.bring('replace', 'check');
   return await judged(life, id, async () => {
     await life.stopped(VOLUMES[volume]);
     const said = outcome((await life.ask('check')).stdout);
     const during = await life.look();
     await life.stopped('umount "$1"');
-    await life.untilActive();
-    await life.ask('check');
-    const last = await life.look();
+    const last = await life.heal();
     return { what: `the state folder is ${volume}: ${said}`, struck: true, seen: [during], last, mayNeedPerson: false };
   });
 }

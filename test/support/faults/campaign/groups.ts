@@ -134,7 +134,7 @@ function chosen(steps: Steps | undefined, count: number) {
   const all = places(steps, 'journalled', [...RUNNING, 'boot']);
   const kept = (['repository', 'fetched', 'seen'] as const).flatMap((name) => places(steps, name, RUNNING));
   const most = Math.max(1, Math.round(Math.min(count, all.length) * KEPT_SHARE));
-  return inTurn([...evenly(all, count - most), ...evenly(kept, most)]);
+  return [...inTurn(evenly(all, count - most)), ...inTurn(evenly(kept, most))];
 }
 
 function cycled<T>(list: readonly T[], at: number): T {

@@ -3,21 +3,27 @@ import type { Journal } from '../../../../packages/agent/src/state/journal.ts';
 import { parseJournal } from '../../../../packages/agent/src/state/store.ts';
 import { layout } from '../layout.ts';
 import { WITH_FAULTS } from '../shim.ts';
-import { inForce, type Told } from './judge.ts';
+import { inForce, standing, type Told } from './judge.ts';
 import { type Observation, observe } from './observe.ts';
 import type { Guest, Published, Rig } from './rig.ts';
 
 /**
- * What a host goes through, over and over:
- * - load: nothing is in force, the policy wants serial 1
- * - replace: serial 1 is in force, the policy wants serial 2
- * - revert: something is in force, a person takes it out
- * - boot: something good was in force, the host was switched off and on
+ * What a host goes through, over and over; the policy wants serial 2 all the while:
+ * - load: nothing is in force
+ * - replace: serial 1 is in force
+ * - revert: serial 2 is in force, a person takes it out
+ * - boot: serial 2 was in force and good, the host was switched off and on
  */
 export const PHASES = ['load', 'replace', 'revert', 'boot'] as const;
 export type Phase = (typeof PHASES)[number];
 
-const ORDER = { load: 'check', replace: 'check', revert: 'revert' } as const;
+/**
+ * Who has it loaded:
+ * - apply: a person, from what was fetched before; the loader alone is at work
+ * - check: the fetcher, which finds newer signed metadata and fetches the livepatch anew
+ */
+export type Way = 'apply' | 'check';
+
 const ORDER_MS = 240_000;
 
 /** Waits until systemd has the resident units up again, for at most $1 seconds. */
@@ -39,7 +45,7 @@ export class Life {
   constructor(rig: Rig, guest: Guest) {
     this.#rig = rig;
     this.guest = guest;
-    this.#wanted = serial(rig, 1);
+    this.#wanted = serial(rig, 2);
   }
 
   /** What the policy wants now. */
@@ -51,38 +57,42 @@ export class Life {
     return this.#rig.published;
   }
 
+  /** The first check of a host: it has what the policy wants, and has met the older one. */
+  async begin(): Promise<void> {
+    await this.must('check');
+  }
+
   /** Brings the host to where the phase begins, by the agent's own commands. */
-  async bring(phase: Phase): Promise<void> {
+  async bring(phase: Phase, way: Way): Promise<void> {
+    const known = this.#known ?? (await this.look());
+    const held = known.claims === undefined || known.claims.hold !== null || known.claims.quarantined.length > 0;
     if (phase === 'load') {
-      await this.choose(1);
-      const known = this.#known ?? (await this.look());
       if (known.after.some((it) => it.enabled)) await this.must('revert');
       await this.must('resume');
-    } else {
-      const known = this.#known ?? (await this.look());
-      const one = serial(this.#rig, 1);
-      const settled = phase === 'replace' ? inForce(known.after, one.module) : this.isSettled(known);
-      if (!settled && phase === 'replace') {
-        await this.bring('load');
-        await this.must('check');
-      } else if (!settled) {
-        await this.must('resume');
-        await this.must('check');
-      }
-      if (phase === 'replace') await this.choose(2);
+    } else if (phase === 'replace') {
+      if (held) await this.must('resume');
+      await this.must('apply', '--serial', '1');
+      // What was asked for by number is held until then.
+      await this.must('resume');
+    } else if (held || !inForce(known.after, this.#wanted.module) || known.claims?.state !== 'good') {
+      await this.must('resume');
+      await this.must('apply');
     }
+    if (way === 'check') await this.#forget();
     this.#known = undefined;
   }
 
-  /** The policy's livepatch is in force, and nothing is held back. */
-  isSettled(known: Observation): boolean {
-    return inForce(known.after, this.#wanted.module) && known.claims?.hold === null && known.claims.state === 'good';
+  /** Newer metadata is signed, and the host has none of the livepatches any more. */
+  async #forget(): Promise<void> {
+    await this.#rig.signAnew();
+    await this.guest.host.check(`rm -rf ${layout.caches.map((path) => `${path}/targets/kernels`).join(' ')}`);
   }
 
+  /** The policy wants a serial. */
   async choose(number: number): Promise<void> {
-    const wanted = serial(this.#rig, number);
-    if (wanted !== this.#wanted || this.#known === undefined) await this.#rig.choose(number);
-    this.#wanted = wanted;
+    this.#wanted = serial(this.#rig, number);
+    await this.#rig.choose(number);
+    this.#known = undefined;
   }
 
   /** The policy wants what was just published. */
@@ -109,8 +119,20 @@ systemctl reset-failed; systemctl start ${layout.resident.join(' ')}; exit $done
   }
 
   /** Does what the phase is about; whatever comes of it. Not for `boot`: that is for whoever holds the switch. */
-  order(phase: Exclude<Phase, 'boot'>): Promise<GuestResult> {
-    return this.ask(ORDER[phase]);
+  order(phase: Exclude<Phase, 'boot'>, way: Way): Promise<GuestResult> {
+    return this.ask(phase === 'revert' ? 'revert' : way);
+  }
+
+  /**
+   * Lets the host come to its right state: by what its units do of themselves, and where that is not enough by the next check, as
+   * the fetcher would make it. What it came to. `changed`: something else than an order was done since it was looked at.
+   */
+  async heal(changed = false): Promise<Observation> {
+    await this.untilActive();
+    const seen = (changed ? undefined : this.#known) ?? (await this.look());
+    if (standing(seen, journalOf(seen), this.#wanted).kind === 'right') return seen;
+    await this.ask('check');
+    return await this.look();
   }
 
   ask(...words: string[]): Promise<GuestResult> {

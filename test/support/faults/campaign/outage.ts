@@ -20,7 +20,7 @@ export function outageRound(rig: Rig, life: Life, phase: 'load' | 'replace' | 'b
 
 async function outlive(rig: Rig, life: Life, id: string, phase: 'load' | 'replace' | 'boot'): Promise<RoundResult> {
   const { host } = life.guest;
-  await life.bring(phase);
+  await life.bring(phase, 'check');
   return await judged(life, id, async () => {
     const seen: Observation[] = [];
     const said = await rig.withoutServer(async () => {
@@ -41,9 +41,7 @@ async function outlive(rig: Rig, life: Life, id: string, phase: 'load' | 'replac
     said.push(outcome((await life.ask('check')).stdout));
     seen.push(await life.look());
     await setClock(life, new Date());
-    await life.untilActive();
-    await life.ask('check');
-    const last = await life.look();
+    const last = await life.heal(true);
     return { what: said.join(', '), struck: true, seen, last, mayNeedPerson: false };
   });
 }

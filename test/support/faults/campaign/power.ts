@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AFTERMATH_S, PEACE, STOPPED } from '../shim.ts';
 import type { Life } from './life.ts';
 import { judged, type Round, type RoundResult } from './round.ts';
-import { type Place, placeId, planAt } from './steps.ts';
+import { type Place, placeId, planAt, wayTo } from './steps.ts';
 
 const PATIENCE_MS = 180_000;
 const POLL_MS = 20;
@@ -17,12 +17,12 @@ export function powerRound(life: Life, place: Place, turn: number): Round {
 async function cutAt(life: Life, id: string, place: Place): Promise<RoundResult> {
   const { host, faults } = life.guest;
   const { phase } = place;
-  await life.bring(phase);
+  await life.bring(phase, wayTo(place));
   const shown = host.console().length;
   await faults.arm({ mode: 'stop', ...planAt(place) });
   return await judged(life, id, async () => {
     // Who asked loses the host under the question.
-    const asked = (phase === 'boot' ? host.reboot() : life.order(phase)).then(
+    const asked = (phase === 'boot' ? host.reboot() : life.order(phase, wayTo(place))).then(
       () => true,
       () => false,
     );
@@ -32,9 +32,7 @@ async function cutAt(life: Life, id: string, place: Place): Promise<RoundResult>
     await host.start({ kernelArguments: [PEACE] });
     const booted = await life.look();
     await faults.lift();
-    await life.untilActive();
-    await life.ask('check');
-    const last = await life.look();
+    const last = await life.heal();
     return {
       what: what ?? 'the step never came',
       struck: what !== undefined,

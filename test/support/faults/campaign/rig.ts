@@ -26,6 +26,8 @@ export interface Published {
   readonly fixes: boolean;
 }
 
+const DAY_S = 86_400;
+
 /** The flaw whose reproducer tells whether the livepatch is really in force: a plain call, quick and without side effects. */
 const FLAW = FIXES[0].id;
 
@@ -42,6 +44,7 @@ export class Rig {
   readonly #key: string;
   #server: ServerProcess;
   #mirror: HostileMirror | undefined;
+  #interval = DAY_S;
 
   private constructor(parts: {
     operator: Operator;
@@ -73,7 +76,7 @@ export class Rig {
       await importFixes((...args) => operator.kmend(...args), [FIXES[0], FIXES[1], MORE]);
       server = await operator.startServer();
       // A day: each check is asked for, so that steps can be counted.
-      await operator.kmend('policy', 'fleet', '--check-interval', '86400');
+      await operator.kmend('policy', 'fleet', '--check-interval', String(DAY_S));
       const base = FIXES.slice(0, 2).map(({ id }) => id);
       const published = [await build(operator, 'one', base), await build(operator, 'two', [...base, MORE.id])];
       const { key } = await operator.kmend<{ key: string }>('key', 'create', '--name', 'faults', '--seats', '1000');
@@ -110,6 +113,12 @@ export class Rig {
   async choose(serial: number): Promise<void> {
     const change = { channels: { stable: { settled: serial, rollout: null } } };
     await this.api.setKernelPolicy(this.kernel.buildId, change);
+  }
+
+  /** Signs the fleet's policy again: newer metadata, without anything new in it. */
+  async signAnew(): Promise<void> {
+    this.#interval = this.#interval === DAY_S ? DAY_S - 1 : DAY_S;
+    await this.api.setFleetPolicy({ checkIntervalSeconds: this.#interval });
   }
 
   /** Signs and publishes what `kmend build --out` left in a folder; hosts are to run it from then on. */

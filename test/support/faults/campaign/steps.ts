@@ -1,6 +1,6 @@
 import { layout, type StepClass } from '../layout.ts';
 import type { Plan, TracedStep } from '../shim.ts';
-import { type Life, PHASES, type Phase } from './life.ts';
+import { type Life, PHASES, type Phase, type Way } from './life.ts';
 
 /** How many steps of each class a phase has: counted in a real life of the agent. */
 export type Steps = Readonly<Record<Phase, Readonly<Record<StepClass, number>>>>;
@@ -13,10 +13,10 @@ export async function traceLife(life: Life, done: (phase: Phase) => void): Promi
   const { host, faults } = life.guest;
   const trace: Record<Phase, TracedStep[]> = { load: [], replace: [], revert: [], boot: [] };
   for (const phase of PHASES) {
-    await life.bring(phase);
+    await life.bring(phase, 'check');
     await faults.arm({ mode: 'trace' });
     if (phase === 'boot') await host.reboot();
-    else await life.order(phase);
+    else await life.order(phase, 'check');
     await host.check('sleep 3');
     trace[phase] = await faults.trace();
     await faults.lift();
@@ -67,6 +67,11 @@ export interface Place {
   readonly name: StepClass;
   /** From 1. */
   readonly nth: number;
+}
+
+/** The fetcher is at work only where its steps, or those that follow from them, are wanted. */
+export function wayTo({ name }: Place): Way {
+  return name === 'journalled' ? 'apply' : 'check';
 }
 
 export function placeId({ phase, name, nth }: Place): string {

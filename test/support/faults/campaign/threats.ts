@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { layout } from '../layout.ts';
 import { MODES, type Mode, type ModeName, modeOf } from '../mirror.ts';
 import { outcome } from './clock.ts';
 import type { Finding } from './judge.ts';
@@ -23,11 +22,8 @@ export function threatRound(rig: Rig, life: Life, name: ModeName): Round {
 }
 
 async function withstand(rig: Rig, life: Life, mode: Mode, name: ModeName): Promise<RoundResult> {
-  const { host } = life.guest;
   const mirror = await rig.mirror();
-  await life.bring('replace');
-  // What is in the cache already is not fetched again.
-  await host.check(`rm -rf ${layout.caches.map((path) => `${path}/targets/kernels`).join(' ')}`);
+  await life.bring('replace', 'check');
   await mirror.be(name);
   await life.configure({ repository: mirror.guestUrl });
   try {
@@ -51,7 +47,7 @@ async function withstand(rig: Rig, life: Life, mode: Mode, name: ModeName): Prom
     });
   } finally {
     mirror.beHonest();
-    if (host.isOn) await life.configure({});
+    if (life.guest.host.isOn) await life.configure({});
   }
 }
 

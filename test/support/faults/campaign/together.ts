@@ -11,18 +11,16 @@ export function secondRound(life: Life, phase: 'load' | 'replace' | 'revert'): R
 
 async function second(life: Life, id: string, phase: 'load' | 'replace' | 'revert'): Promise<RoundResult> {
   const { host } = life.guest;
-  await life.bring(phase);
+  await life.bring(phase, 'check');
   return await judged(life, id, async () => {
     const others = layout.once.map(async (word) => {
       const { exitCode, stderr } = await host.run(['timeout', '30', 'kmend-agent', word], { timeoutMs: 90_000 });
       return `second ${word}: ${exitCode} ${/\b(busy|[a-z]+-[a-z-]+)\b/.exec(stderr)?.[1] ?? ''}`.trim();
     });
-    const order = life.order(phase);
+    const order = life.order(phase, 'check');
     const during = await life.look();
     const said = [outcome((await order).stdout), ...(await Promise.all(others))];
-    await life.untilActive();
-    await life.ask('check');
-    const last = await life.look();
+    const last = await life.heal(true);
     return { what: said.join(', '), struck: true, seen: [during], last, mayNeedPerson: false };
   });
 }
@@ -34,14 +32,12 @@ export function crowdRound(life: Life, orders: readonly string[]): Round {
 }
 
 async function crowd(life: Life, id: string, orders: readonly string[]): Promise<RoundResult> {
-  await life.bring('replace');
+  await life.bring('replace', 'check');
   return await judged(life, id, async () => {
     const under = orders.map((order) => life.ask(order));
     const during = await life.look();
     const said = (await Promise.all(under)).map(({ stdout }, at) => `${orders[at]}: ${outcome(stdout)}`);
-    await life.untilActive();
-    await life.ask('check');
-    const last = await life.look();
+    const last = await life.heal(true);
     return { what: said.join(', '), struck: true, seen: [during], last, mayNeedPerson: false };
   });
 }
