@@ -43,10 +43,10 @@ export const SHORT_STEPS: Steps = {
 /** Rounds of each group in the short form. */
 export const SHORT_ROUNDS: Readonly<Record<string, number>> = {
   kill: 2,
-  power: 2,
+  power: 1,
   disk: 2,
   clock: 1,
-  threat: 2,
+  threat: 1,
   livepatch: 1,
   together: 1,
 };
@@ -70,11 +70,14 @@ export const groups: readonly Group[] = [
     name: 'disk',
     needsSteps: true,
     rounds({ life, steps, count }) {
-      const volumes = Object.keys(VOLUMES).map((volume) => volumeRound(life, volume as Volume));
+      const volumes = evenly(Object.keys(VOLUMES), Math.ceil(count / 4));
       const kinds = Object.keys(ERRORS).flatMap((name) => SPANS.map((span) => ({ name: name as DiskError, span })));
       // Each step fails in another way than the one before it; all ways come round.
-      const faults = chosen(steps, count).map((place, at) => ({ place, ...cycled(kinds, at) }));
-      return [...volumes, ...faults.map(({ place, name, span }) => diskRound(life, place, name, span))];
+      const faults = chosen(steps, count - volumes.length).map((place, at) => ({ place, ...cycled(kinds, at) }));
+      return [
+        ...volumes.map((volume) => volumeRound(life, volume as Volume)),
+        ...faults.map(({ place, name, span }) => diskRound(life, place, name, span)),
+      ];
     },
   },
   {
@@ -133,7 +136,7 @@ function chosen(steps: Steps | undefined, count: number) {
   if (steps === undefined) throw new Error('the steps were not traced');
   const all = places(steps, 'journalled', [...RUNNING, 'boot']);
   const kept = (['repository', 'fetched', 'seen'] as const).flatMap((name) => places(steps, name, RUNNING));
-  const most = Math.max(1, Math.round(Math.min(count, all.length) * KEPT_SHARE));
+  const most = Math.floor(Math.min(count, all.length) * KEPT_SHARE);
   return [...inTurn(evenly(all, count - most)), ...inTurn(evenly(kept, most))];
 }
 

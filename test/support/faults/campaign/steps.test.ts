@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { layout } from '../layout.ts';
 import { parseObservation } from './observe.ts';
+import { type Around, groups, SHORT_STEPS } from './groups.ts';
 import { evenly, inTurn, type Place, stepsOf } from './steps.ts';
 
 const step = (op: string, path: string) => ({ n: 1, role: layout.steps.journalled.role, op, path });
@@ -38,4 +39,22 @@ test('an observation is read part by part, whatever is missing', () => {
   assert.deepEqual([seen.after, seen.claims, seen.said, seen.effect], [[], undefined, 'not JSON', 'fixed']);
   assert.ok(seen.journalProblem !== undefined);
   assert.equal(parseObservation('').journal, undefined);
+});
+
+test('every group has rounds however few are asked for, and no two of one name', () => {
+  const around = { rig: {}, life: {}, steps: SHORT_STEPS } as unknown as Around;
+  for (const group of groups) {
+    for (const count of [1, 2, 7, Number.POSITIVE_INFINITY]) {
+      const ids = group.rounds({ ...around, count }).map(({ id }) => id);
+      assert.ok(ids.length > 0 && ids.length <= count, `${group.name} ${count}: ${ids.length}`);
+      assert.equal(new Set(ids).size, ids.length, group.name);
+    }
+  }
+});
+
+test('the power is cut a hundred times at least, over all that is journalled', () => {
+  const power = groups.find(({ name }) => name === 'power');
+  const count = Number.POSITIVE_INFINITY;
+  const around = { rig: {}, life: {}, steps: SHORT_STEPS, count } as unknown as Around;
+  assert.ok((power?.rounds(around).length ?? 0) >= 100);
 });
