@@ -94,6 +94,11 @@ test('the right state is what the policy wants, a kept hold, or a quarantine tha
   const quarantined = { ...claims, hold: null, quarantined: [{ serial: 1, code: 'crashed' }] };
   assert.equal(standing({ ...sound, ...none, claims: quarantined }, emptyJournal, ONE).kind, 'person');
   assert.equal(standing({ ...sound, claims: quarantined }, emptyJournal, ONE).kind, 'wrong');
+  // The last good one is to be in force then.
+  const good = [{ buildId, serial: 2, id: 'bbbbbbbbbbbb', module: TWO.module, sha256: TWO.sha256, since: at }];
+  const fallen: Partial<Observation> = { after: [{ name: TWO.module, enabled: true, transition: false }] };
+  assert.equal(standing({ ...sound, ...none, claims: quarantined }, { ...emptyJournal, good }, ONE).kind, 'wrong');
+  assert.equal(standing({ ...sound, ...fallen, claims: quarantined }, { ...emptyJournal, good }, ONE).kind, 'person');
   assert.equal(standing({ ...sound, ...none }, emptyJournal, ONE).kind, 'wrong');
   assert.equal(standing({ ...sound, system: 'degraded' }, emptyJournal, ONE).kind, 'wrong');
   assert.equal(standing(sound, emptyJournal, TWO).kind, 'wrong');

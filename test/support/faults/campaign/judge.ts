@@ -105,9 +105,12 @@ export function standing(seen: Observation, journal: Journal | undefined, wanted
   if (quarantine !== undefined) {
     if (inForce(seen.after, wanted.module))
       return { kind: 'wrong', text: `serial ${wanted.serial} is quarantined, but in force` };
-    return claims.exitCode === 0
-      ? { kind: 'wrong', text: 'quarantined, but exit code 0' }
-      : { kind: 'person', text: `serial ${wanted.serial} is quarantined (${quarantine.code})` };
+    if (claims.exitCode === 0) return { kind: 'wrong', text: 'quarantined, but exit code 0' };
+    const good = journal.good.findLast((it) => claims.quarantined.every(({ serial }) => serial !== it.serial));
+    if (good !== undefined && !inForce(seen.after, good.module))
+      return { kind: 'wrong', text: `serial ${good.serial} is good, yet not in force; ${JSON.stringify(seen.after)}` };
+    const left = good === undefined ? 'nothing' : `serial ${good.serial}`;
+    return { kind: 'person', text: `serial ${wanted.serial} is quarantined (${quarantine.code}), ${left} is in force` };
   }
   if (!inForce(seen.after, wanted.module) || (wanted.fixes && seen.effect !== 'fixed'))
     return { kind: 'wrong', text: `serial ${wanted.serial} is wanted; ${JSON.stringify(seen.after)}, ${seen.effect}` };

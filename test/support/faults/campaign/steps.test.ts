@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { layout } from '../layout.ts';
-import { parseObservation } from './observe.ts';
 import { type Around, groups, SHORT_STEPS } from './groups.ts';
+import { parseObservation } from './observe.ts';
 import { evenly, inTurn, type Place, stepsOf } from './steps.ts';
 
 const step = (op: string, path: string) => ({ n: 1, role: layout.steps.journalled.role, op, path });
