@@ -96,7 +96,7 @@ async function stepsFor(life: Life, subject: string, { short, directory, say }: 
 function lineOf({ id, struck, findings, standing, seconds, what }: RoundResult): string {
   const verdict =
     findings.length > 0 ? `FAILED ${findings.map((it) => `${it.harm}: ${it.text}`).join('; ')}` : standing.text;
-  return `${id}: ${struck ? what : 'not reached'} -> ${verdict} (${seconds.toFixed(1)} s)`;
+  return `${id}: ${struck ? what : `not reached (${what})`} -> ${verdict} (${seconds.toFixed(1)} s)`;
 }
 
 /** A loadable object of the livepatch comes and goes during all of it. */

@@ -34,7 +34,7 @@ async function failAt(life: Life, id: string, place: Place, errno: number, span:
     await faults.lift();
     if (phase === 'boot') await host.check(`systemctl reset-failed && systemctl start ${layout.resident.join(' ')}`);
     const last = await life.heal(phase === 'boot');
-    const what = `${fired[0] ?? ''}${fired.length > 1 ? ` and ${fired.length - 1} more` : ''}`;
+    const what = `${fired[0] ?? outcome(answer?.stdout ?? '')}${fired.length > 1 ? ` and ${fired.length - 1} more` : ''}`;
     const found = answerKept(phase, answer?.exitCode, last);
     return { what, struck: fired.length > 0, seen: [during], last, found, mayNeedPerson: false };
   });

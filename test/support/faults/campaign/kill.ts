@@ -1,5 +1,6 @@
 import { layout } from '../layout.ts';
 import { AFTERMATH_S } from '../shim.ts';
+import { outcome } from './clock.ts';
 import { answerKept } from './judge.ts';
 import type { Life } from './life.ts';
 import { judged, type Round, type RoundResult } from './round.ts';
@@ -25,6 +26,13 @@ async function killAt(life: Life, id: string, place: Place): Promise<RoundResult
     if (phase === 'boot') await host.check(`systemctl reset-failed && systemctl start ${layout.resident.join(' ')}`);
     const last = await life.heal(phase === 'boot');
     const found = answerKept(phase, answer?.exitCode, last);
-    return { what: fired.join('; '), struck: fired.length > 0, seen: [during], last, found, mayNeedPerson: false };
+    return {
+      what: fired.join('; ') || outcome(answer?.stdout ?? ''),
+      struck: fired.length > 0,
+      seen: [during],
+      last,
+      found,
+      mayNeedPerson: false,
+    };
   });
 }

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AFTERMATH_S, PEACE, STOPPED } from '../shim.ts';
+import { outcome } from './clock.ts';
 import type { Life } from './life.ts';
 import { judged, type Round, type RoundResult } from './round.ts';
 import { type Place, placeId, planAt, wayTo } from './steps.ts';
@@ -23,18 +24,18 @@ async function cutAt(life: Life, id: string, place: Place): Promise<RoundResult>
   return await judged(life, id, async () => {
     // Who asked loses the host under the question.
     const asked = (phase === 'boot' ? host.reboot() : life.order(phase, wayTo(place))).then(
-      () => true,
-      () => false,
+      (answer) => outcome(answer?.stdout ?? ''),
+      () => 'no answer',
     );
     const what = await stopOn(life, shown, asked);
     await host.powerOffHard();
-    await asked;
+    const answer = await asked;
     await host.start({ kernelArguments: [PEACE] });
     const booted = await life.look();
     await faults.lift();
     const last = await life.heal();
     return {
-      what: what ?? 'the step never came',
+      what: what ?? answer,
       struck: what !== undefined,
       seen: [booted],
       last,
@@ -44,7 +45,7 @@ async function cutAt(life: Life, id: string, place: Place): Promise<RoundResult>
 }
 
 /** What the library said when it stopped the agent; `undefined`: the question was answered first. */
-async function stopOn(life: Life, from: number, asked: Promise<boolean>): Promise<string | undefined> {
+async function stopOn(life: Life, from: number, asked: Promise<unknown>): Promise<string | undefined> {
   const { host, faults } = life.guest;
   const until = performance.now() + PATIENCE_MS;
   let done = false;

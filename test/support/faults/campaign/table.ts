@@ -54,7 +54,7 @@ export function remarks(rows: readonly Row[]): string[] {
   return rows.flatMap(({ group, results }) =>
     results.flatMap((it) => [
       ...it.findings.map(({ harm, text }) => `FAILED ${group} ${it.id}: ${harm}: ${text} [${it.what}]`),
-      ...(it.struck ? [] : [`not reached: ${group} ${it.id}`]),
+      ...(it.struck ? [] : [`not reached: ${group} ${it.id} (${it.what})`]),
     ]),
   );
 }
