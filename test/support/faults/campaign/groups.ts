@@ -35,7 +35,7 @@ const POWER_CUTS = 100;
 /** Steps that the agent has for certain: enough for the short form, which does without a traced life. */
 export const SHORT_STEPS: Steps = {
   load: { journalled: 33, repository: 0, fetched: 0, seen: 0 },
-  replace: { journalled: 34, repository: 300, fetched: 300, seen: 0 },
+  replace: { journalled: 34, repository: 40, fetched: 40, seen: 0 },
   revert: { journalled: 14, repository: 0, fetched: 0, seen: 0 },
   boot: { journalled: 33, repository: 0, fetched: 0, seen: 0 },
 };
