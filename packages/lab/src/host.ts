@@ -13,6 +13,14 @@ import type { Accelerator, MachineSpec, PortForward } from './qemu.ts';
 const BOOT_TIMEOUT_MS = { kvm: 60_000, tcg: 180_000 } as const satisfies Record<Accelerator, number>;
 const SHUTDOWN_TIMEOUT_MS = 60_000;
 
+/** What holds for one power-on alone. */
+export interface StartOptions {
+  /** More arguments for the kernel. */
+  readonly kernelArguments?: readonly string[];
+  /** What the machine's clock says at power on; it runs on from there. Default: the time of day. */
+  readonly clock?: Date;
+}
+
 /**
  * One throw-away Debian machine. It keeps its disk over reboots and power cuts, until the lab is closed. All methods that
  * talk to the guest reject with `lab-guest-gone` when it is off or goes down meanwhile, `lab-guest-panic` after a panic.
@@ -55,31 +63,33 @@ export class Host {
   }
 
   /** Switches the host on, with the disk as it was left, and waits until it is up. */
-  async start(): Promise<void> {
+  async start(options: StartOptions = {}): Promise<void> {
     if (this.isOn) throw new LabError('lab-host-state', `${this.name} is on already`);
-    await this.#powerOn();
+    await this.#powerOn(options);
   }
 
-  #powerOn(): Promise<void> {
-    const boot = this.#bootOnce();
+  #powerOn(options: StartOptions): Promise<void> {
+    const boot = this.#bootOnce(options);
     this.#boot = boot;
     // A reboot that nobody waits for must not end this process; whoever talks to the host next is told.
     boot.catch(() => {});
     return boot;
   }
 
-  async #bootOnce(): Promise<void> {
+  async #bootOnce(options: StartOptions): Promise<void> {
     const begin = this.#clock.monotonic();
     const forwards: PortForward[] = this.#spec.forwards.map((forward) => ({
       ...forward,
       hostPort: this.#forwards.get(forward.guestPort) ?? forward.hostPort,
     }));
-    const machine = new Machine({ ...this.#spec, forwards }, this.#directory, this.#log);
+    const kernelArguments = [...this.#spec.kernelArguments, ...(options.kernelArguments ?? [])];
+    const spec = { ...this.#spec, forwards, kernelArguments, clock: options.clock };
+    const machine = new Machine(spec, this.#directory, this.#log);
     this.#machine = machine;
     this.#stayOff = false;
     void machine.ended.then((reason) => {
       // A real machine comes back by itself after a reset; this runs before those who waited for the end go on.
-      if (reason === 'reset' && !this.#stayOff) void this.#powerOn();
+      if (reason === 'reset' && !this.#stayOff) void this.#powerOn({});
     });
     try {
       await machine.qmp.negotiate();

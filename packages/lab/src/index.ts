@@ -5,7 +5,7 @@ export type { LabEdges } from './edges.ts';
 export { LabError, type LabErrorCode } from './error.ts';
 export type { Exercise } from './exercise.ts';
 export type { GuestResult, GuestRunOptions } from './guest.ts';
-export type { Host } from './host.ts';
+export type { Host, StartOptions } from './host.ts';
 export { complaints } from './kernel-log.ts';
 export { type BootOptions, Lab, type Reproducer } from './lab.ts';
 export { type GuestModule, LivepatchControl } from './proof/control.ts';

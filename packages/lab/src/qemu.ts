@@ -14,6 +14,8 @@ export interface MachineSpec {
   readonly modulesImage: string;
   readonly kernelArguments: readonly string[];
   readonly forwards: readonly PortForward[];
+  /** What the clock says at power on; absent: the time of day. */
+  readonly clock?: Date | undefined;
 }
 
 /** A TCP port of the guest, reachable on the operator's loopback; `hostPort` 0 lets the operating system choose. */
@@ -74,6 +76,8 @@ export function machineArguments(spec: MachineSpec): string[] {
     String(spec.memoryMb),
     '-smp',
     String(spec.cpus),
+    // Without fractions of a second or a zone: that is how QEMU wants it (-rtc base=).
+    ...(spec.clock === undefined ? [] : ['-rtc', `base=${spec.clock.toISOString().slice(0, 19)}`]),
     // Each boot is a new QEMU: after a reset in the same one, emulation runs at half the speed.
     '-no-reboot',
     // QEMU gives up what a guest that broke out of it would want.

@@ -1,0 +1,59 @@
+/**
+ * The fault campaign: every fault that a host may meet, on a real kernel in the lab, and what became of the host.
+ * script/bench faults [--quick] [--only GROUP]... [--rounds N] [--guests N]
+ */
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { places } from '@kmend/base/node';
+import { campaign } from '../test/support/faults/campaign/campaign.ts';
+import { groups, SHORT_ROUNDS } from '../test/support/faults/campaign/groups.ts';
+import { Rig } from '../test/support/faults/campaign/rig.ts';
+import { remarks, table } from '../test/support/faults/campaign/table.ts';
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    only: { type: 'string', multiple: true },
+    rounds: { type: 'string' },
+    guests: { type: 'string', default: '2' },
+  },
+});
+const unknown = values.only?.find((name) => !groups.some((it) => it.name === name));
+if (unknown !== undefined) {
+  process.stderr.write(`no group ${unknown}; there are: ${groups.map((it) => it.name).join(' ')}\n`);
+  process.exit(2);
+}
+const stop = new AbortController();
+for (const name of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(name, () => stop.abort(new Error(`interrupted by ${name}`)));
+}
+const begin = performance.now();
+const say = (line: string): void =>
+  void process.stderr.write(`${((performance.now() - begin) / 1000).toFixed(0).padStart(6)} s  ${line}\n`);
+const rigs: Rig[] = [];
+try {
+  for (let left = Number(values.guests); left > 0; left -= 1)
+    rigs.push(await Rig.make(stop.signal, { step: say, advance() {} }));
+  const [first, ...others] = rigs;
+  if (first === undefined) throw new Error('--guests is a number above 0');
+  const rows = await campaign([first, ...others], {
+    groups: groups.filter((it) => values.only?.includes(it.name) ?? (!values.quick || it.name in SHORT_ROUNDS)),
+    rounds: (group) => {
+      if (values.rounds !== undefined) return Number(values.rounds);
+      return values.quick ? SHORT_ROUNDS[group] : undefined;
+    },
+    short: values.quick,
+    directory: join(places().cache, 'bench', 'faults'),
+    signal: stop.signal,
+    say,
+  });
+  for (const line of remarks(rows)) process.stdout.write(`${line}\n`);
+  process.stdout.write(`${table(rows)}\n`);
+  if (rows.some(({ results }) => results.some((it) => it.findings.length > 0))) process.exitCode = 1;
+} catch (error) {
+  if (!stop.signal.aborted) throw error;
+  process.stderr.write('interrupted: what is done is kept\n');
+  process.exitCode = 130;
+} finally {
+  await Promise.all(rigs.map((rig) => rig.close()));
+}

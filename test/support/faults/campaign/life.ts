@@ -1,0 +1,178 @@
+import type { GuestResult } from '@kmend/lab';
+import type { Journal } from '../../../../packages/agent/src/state/journal.ts';
+import { parseJournal } from '../../../../packages/agent/src/state/store.ts';
+import { layout } from '../layout.ts';
+import { WITH_FAULTS } from '../shim.ts';
+import { inForce, standing, type Told } from './judge.ts';
+import { type Observation, observe } from './observe.ts';
+import type { Guest, Published, Rig } from './rig.ts';
+
+/**
+ * What a host goes through, over and over; the policy wants serial 2 all the while:
+ * - load: nothing is in force
+ * - replace: serial 1 is in force
+ * - revert: serial 2 is in force, a person takes it out
+ * - boot: serial 2 was in force and good, the host was switched off and on
+ */
+export const PHASES = ['load', 'replace', 'revert', 'boot'] as const;
+export type Phase = (typeof PHASES)[number];
+
+/**
+ * Who has it loaded:
+ * - apply: a person, from what was fetched before; the loader alone is at work
+ * - check: the fetcher, which finds newer signed metadata and fetches the livepatch anew
+ */
+export type Way = 'apply' | 'check';
+
+const ORDER_MS = 240_000;
+
+/** Waits until systemd has the resident units up again, for at most $1 seconds. */
+const UNTIL_ACTIVE = `
+end=$(($(cut -d. -f1 /proc/uptime) + $1)); shift
+for unit in "$@"; do until systemctl is-active --quiet "$unit"; do
+  [ "$(cut -d. -f1 /proc/uptime)" -lt "$end" ] || { systemctl status "$unit" >&2; exit 1; }
+  sleep 0.2
+done; done`;
+
+/** Leads one guest through the phases, and always knows what the policy wants of it. */
+export class Life {
+  readonly guest: Guest;
+  readonly #rig: Rig;
+  #wanted: Published;
+  /** What was seen last, where nothing has been asked of the host since. */
+  #known: Observation | undefined;
+
+  constructor(rig: Rig, guest: Guest) {
+    this.#rig = rig;
+    this.guest = guest;
+    this.#wanted = serial(rig, 2);
+  }
+
+  /** What the policy wants now. */
+  get wanted(): Published {
+    return this.#wanted;
+  }
+
+  get published(): readonly Published[] {
+    return this.#rig.published;
+  }
+
+  /** The first check of a host: it has what the policy wants, and has met the older one. */
+  async begin(): Promise<void> {
+    await this.must('check');
+  }
+
+  /** Brings the host to where the phase begins, by the agent's own commands. */
+  async bring(phase: Phase, way: Way): Promise<void> {
+    const known = this.#known ?? (await this.look());
+    const held = known.claims === undefined || known.claims.hold !== null || known.claims.quarantined.length > 0;
+    if (phase === 'load') {
+      if (known.after.some((it) => it.enabled)) await this.must('revert');
+      await this.must('resume');
+    } else if (phase === 'replace') {
+      if (held) await this.must('resume');
+      await this.must('apply', '--serial', '1');
+      // What was asked for by number is held until then.
+      await this.must('resume');
+    } else if (held || !inForce(known.after, this.#wanted.module) || known.claims?.state !== 'good') {
+      await this.must('resume');
+      await this.must('apply');
+    }
+    if (way === 'check') await this.#forget();
+    this.#known = undefined;
+  }
+
+  /** Newer metadata is signed, and the host has none of the livepatches any more. */
+  async #forget(): Promise<void> {
+    await this.#rig.signAnew();
+    await this.guest.host.check(`rm -rf ${layout.caches.map((path) => `${path}/targets/kernels`).join(' ')}`);
+  }
+
+  /** The policy wants a serial. */
+  async choose(number: number): Promise<void> {
+    this.#wanted = serial(this.#rig, number);
+    await this.#rig.choose(number);
+    this.#known = undefined;
+  }
+
+  /** The policy wants what was just published. */
+  publishedAnew(added: Published): void {
+    this.#wanted = added;
+    this.#known = undefined;
+  }
+
+  /** Lays configuration over the agent's, and has it taken up. */
+  async configure(change: Readonly<Record<string, unknown>>): Promise<void> {
+    const { host } = this.guest;
+    await host.copyIn(Buffer.from(JSON.stringify(change)), '/etc/kmend-agent/config.d/90-faults.json');
+    await host.check(`systemctl restart ${layout.acting.join(' ')}`, { timeoutMs: 120_000 });
+    this.#known = undefined;
+  }
+
+  /** Does something to the state folder ($1, for the shell) while nothing of the agent runs. */
+  async stopped(script: string): Promise<void> {
+    const { host } = this.guest;
+    const whole = `systemctl stop ${layout.acting.join(' ')}; { ${script}; }; done=$?
+systemctl reset-failed; systemctl start ${layout.resident.join(' ')}; exit $done`;
+    await host.check(['/bin/sh', '-c', whole, 'sh', layout.state], { timeoutMs: 180_000 });
+    this.#known = undefined;
+  }
+
+  /** Does what the phase is about; whatever comes of it. Not for `boot`: that is for whoever holds the switch. */
+  order(phase: Exclude<Phase, 'boot'>, way: Way): Promise<GuestResult> {
+    return this.ask(phase === 'revert' ? 'revert' : way);
+  }
+
+  /**
+   * Lets the host come to its right state: by what its units do of themselves, and where that is not enough by the next check, as
+   * the fetcher would make it. What it came to. `changed`: something else than an order was done since it was looked at.
+   */
+  async heal(changed = false): Promise<Observation> {
+    await this.untilActive();
+    const seen = (changed ? undefined : this.#known) ?? (await this.look());
+    if (standing(seen, journalOf(seen), this.#wanted).kind === 'right') return seen;
+    await this.ask('check');
+    return await this.look();
+  }
+
+  ask(...words: string[]): Promise<GuestResult> {
+    this.#known = undefined;
+    return this.guest.host.run([...WITH_FAULTS, 'kmend-agent', ...words, '--json'], { timeoutMs: ORDER_MS });
+  }
+
+  async must(...words: string[]): Promise<void> {
+    const { exitCode, stdout, stderr } = await this.ask(...words);
+    if (exitCode !== 0) throw new Error(`kmend-agent ${words.join(' ')} ended with ${exitCode}: ${stdout}${stderr}`);
+  }
+
+  /** Waits until the agent's resident units run again. */
+  async untilActive(seconds = 60): Promise<void> {
+    await this.guest.host.check(['/bin/sh', '-c', UNTIL_ACTIVE, 'sh', String(seconds), ...layout.resident], {
+      timeoutMs: (seconds + 30) * 1000,
+    });
+  }
+
+  /** What the server shows of this host. */
+  async told({ claims }: Observation): Promise<Told | undefined> {
+    if (claims === undefined) return undefined;
+    const { status, effectiveSerial } = await this.#rig.api.showHost(claims.hostId);
+    return { loaded: status.loaded.state, transition: status.transition.state, effectiveSerial };
+  }
+
+  async look(): Promise<Observation> {
+    this.#known = await observe(this.guest.host, this.guest.reproducer);
+    return this.#known;
+  }
+}
+
+export function journalOf(seen: Observation): Journal | undefined {
+  if (seen.journal === undefined || seen.journalProblem !== undefined) return undefined;
+  const parsed = parseJournal(seen.journal);
+  return parsed.ok ? parsed.journal : undefined;
+}
+
+function serial(rig: Rig, number: number): Published {
+  const found = rig.published.find((it) => it.serial === number);
+  if (found === undefined) throw new Error(`serial ${number} is not published`);
+  return found;
+}
