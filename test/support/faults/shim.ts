@@ -17,8 +17,8 @@ export const PEACE = 'labfault=off';
 /** How a stop announces itself on the serial console. */
 export const STOPPED = /kmend-fault: stop at (.*)/;
 
-/** What the agent goes on to do after an order was answered (the soak's end, a report) comes within so many seconds. */
-export const AFTERMATH_S = 5;
+/** What the agent goes on to do after an order was answered (a load, the soak's end, a report) comes within so many seconds. */
+export const AFTERMATH_S = 20;
 
 /** What is to happen at which step; see shim.c. */
 export interface Plan {

@@ -67,7 +67,7 @@ async function suffer(rig: Rig, life: Life, bad: Bad): Promise<RoundResult> {
 
 /** What the policy wanted before is in force and good. */
 async function settled(life: Life): Promise<Published> {
-  await life.bring('boot', 'apply');
+  await life.bring('boot', 'resume');
   return life.wanted;
 }
 

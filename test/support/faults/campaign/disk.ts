@@ -35,7 +35,7 @@ async function failAt(life: Life, id: string, place: Place, errno: number, span:
     if (phase === 'boot') await host.check(`systemctl reset-failed && systemctl start ${layout.resident.join(' ')}`);
     const last = await life.heal(phase === 'boot');
     const what = `${fired[0] ?? outcome(answer?.stdout ?? '')}${fired.length > 1 ? ` and ${fired.length - 1} more` : ''}`;
-    const found = answerKept(phase, answer?.exitCode, last);
+    const found = answerKept(phase === 'revert' ? phase : wayTo(place), answer?.exitCode, last);
     return { what, struck: fired.length > 0, seen: [during], last, found, mayNeedPerson: false };
   });
 }

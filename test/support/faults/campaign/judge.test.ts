@@ -91,6 +91,9 @@ test('the right state is what the policy wants, a kept hold, or a quarantine tha
   const claims = { ...protectedClaims, hold: {}, effectiveSerial: null, exitCode: 1 };
   assert.equal(standing({ ...sound, ...none, claims }, held, ONE).kind, 'right');
   assert.equal(standing({ ...sound, claims }, held, ONE).kind, 'wrong');
+  const stays = { ...emptyJournal, hold: { ...hold, kind: 'stay' as const } };
+  assert.equal(standing({ ...sound, claims: { ...protectedClaims, hold: {} } }, stays, TWO).kind, 'right');
+  assert.equal(standing({ ...sound, ...none, claims }, stays, ONE).kind, 'wrong');
   const quarantined = { ...claims, hold: null, quarantined: [{ serial: 1, code: 'crashed' }] };
   assert.equal(standing({ ...sound, ...none, claims: quarantined }, emptyJournal, ONE).kind, 'person');
   assert.equal(standing({ ...sound, claims: quarantined }, emptyJournal, ONE).kind, 'wrong');
@@ -119,5 +122,6 @@ test('a revert that was answered with success is not forgotten', () => {
   assert.equal(answerKept('revert', 0, sound).length, 1);
   assert.deepEqual(answerKept('revert', 5, sound), []);
   assert.deepEqual(answerKept('revert', 0, { ...sound, claims: { ...protectedClaims, hold: {} } }), []);
-  assert.deepEqual(answerKept('load', 0, sound), []);
+  assert.deepEqual(answerKept('resume', 0, sound), []);
+  assert.equal(answerKept('resume', 0, { ...sound, claims: { ...protectedClaims, hold: {} } }).length, 1);
 });

@@ -98,9 +98,9 @@ export function standing(seen: Observation, journal: Journal | undefined, wanted
     return { kind: 'wrong', text: `systemd is ${seen.system}: ${seen.failedUnits.join(' ')}` };
   const nothing = seen.after.every((it) => !it.enabled && !it.transition);
   if (journal.hold !== null && claims.hold !== null)
-    return nothing
-      ? { kind: 'right', text: 'held: nothing in force' }
-      : { kind: 'wrong', text: `held, but ${JSON.stringify(seen.after)}` };
+    return heldRight(seen, journal.hold.kind, nothing)
+      ? { kind: 'right', text: `held: ${nothing ? 'nothing' : `serial ${claims.effectiveSerial}`} in force` }
+      : { kind: 'wrong', text: `held (${journal.hold.kind}), but ${JSON.stringify(seen.after)}` };
   const quarantine = claims.quarantined.find((it) => it.serial === wanted.serial);
   if (quarantine !== undefined) {
     if (inForce(seen.after, wanted.module))
@@ -122,8 +122,17 @@ export function standing(seen: Observation, journal: Journal | undefined, wanted
   return { kind: 'right', text: `serial ${wanted.serial} in force (${claims.status.verified.state})` };
 }
 
-/** What was answered with success holds from then on, whatever happens to whoever answered: a revert keeps the livepatch out. */
+/** `out`: nothing is in force. `stay`: something is, and it is told. */
+function heldRight({ after, claims }: Observation, kind: 'out' | 'stay', nothing: boolean): boolean {
+  if (kind === 'out') return nothing;
+  const name = after.find((it) => it.enabled)?.name;
+  return name !== undefined && inForce(after, name) && claims !== undefined && claimed(claims) !== null;
+}
+
+/** What was answered with success holds from then on, whatever happens to whoever answered: a revert keeps the livepatch out, and a hold that was lifted is lifted. */
 export function answerKept(order: string, exitCode: number | undefined, last: Observation): Finding[] {
-  if (order !== 'revert' || exitCode !== 0 || last.claims === undefined || last.claims.hold !== null) return [];
-  return [{ harm: 'not-right', text: 'the revert was answered with success, but nothing is held any more' }];
+  if (exitCode !== 0 || last.claims === undefined) return [];
+  const held = last.claims.hold !== null;
+  const text = `the ${order} was answered with success, but ${held ? 'it is held still' : 'nothing is held any more'}`;
+  return (order === 'revert' && !held) || (order === 'resume' && held) ? [{ harm: 'not-right', text }] : [];
 }

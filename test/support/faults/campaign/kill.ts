@@ -25,7 +25,7 @@ async function killAt(life: Life, id: string, place: Place): Promise<RoundResult
     await faults.lift();
     if (phase === 'boot') await host.check(`systemctl reset-failed && systemctl start ${layout.resident.join(' ')}`);
     const last = await life.heal(phase === 'boot');
-    const found = answerKept(phase, answer?.exitCode, last);
+    const found = answerKept(phase === 'revert' ? phase : wayTo(place), answer?.exitCode, last);
     return {
       what: fired.join('; ') || outcome(answer?.stdout ?? ''),
       struck: fired.length > 0,

@@ -19,12 +19,15 @@ export type Phase = (typeof PHASES)[number];
 
 /**
  * Who has it loaded:
- * - apply: a person, from what was fetched before; the loader alone is at work
+ * - resume: a person lifts a hold, and the loader goes on by itself with what was fetched before
  * - check: the fetcher, which finds newer signed metadata and fetches the livepatch anew
  */
-export type Way = 'apply' | 'check';
+export type Way = 'resume' | 'check';
 
 const ORDER_MS = 240_000;
+/** The loader goes on by itself within so many looks. */
+const RESTORE_LOOKS = 6;
+const HEAL_LOOKS = 2;
 
 /** Waits until systemd has the resident units up again, for at most $1 seconds. */
 const UNTIL_ACTIVE = `
@@ -65,21 +68,33 @@ export class Life {
   /** Brings the host to where the phase begins, by the agent's own commands. */
   async bring(phase: Phase, way: Way): Promise<void> {
     const known = this.#known ?? (await this.look());
-    const held = known.claims === undefined || known.claims.hold !== null || known.claims.quarantined.length > 0;
+    const { claims } = known;
+    if (claims === undefined || claims.quarantined.length > 0 || (claims.hold !== null && phase !== 'load'))
+      await this.#restore();
     if (phase === 'load') {
-      if (known.after.some((it) => it.enabled)) await this.must('revert');
-      await this.must('resume');
+      // Where nothing is loaded that is said, and it is held all the same.
+      await this.ask('revert');
     } else if (phase === 'replace') {
-      if (held) await this.must('resume');
+      // What is asked for by number is held.
       await this.must('apply', '--serial', '1');
-      // What was asked for by number is held until then.
+    } else if (!this.#isSettled(this.#known ?? (await this.look()))) await this.#restore();
+    if (way === 'check' && (phase === 'load' || phase === 'replace')) {
+      await this.#forget();
       await this.must('resume');
-    } else if (held || !inForce(known.after, this.#wanted.module) || known.claims?.state !== 'good') {
-      await this.must('resume');
-      await this.must('apply');
     }
-    if (way === 'check') await this.#forget();
     this.#known = undefined;
+  }
+
+  /** Nothing is held back, and what the policy wants is in force and good. */
+  #isSettled({ after, claims }: Observation): boolean {
+    return inForce(after, this.#wanted.module) && claims?.hold === null && claims.state === 'good';
+  }
+
+  async #restore(): Promise<void> {
+    await this.must('resume');
+    for (let left = RESTORE_LOOKS; left > 0; left -= 1) if (this.#isSettled(await this.look())) return;
+    await this.must('check');
+    await this.look();
   }
 
   /** Newer metadata is signed, and the host has none of the livepatches any more. */
@@ -129,8 +144,11 @@ systemctl reset-failed; systemctl start ${layout.resident.join(' ')}; exit $done
    */
   async heal(changed = false): Promise<Observation> {
     await this.untilActive();
-    const seen = (changed ? undefined : this.#known) ?? (await this.look());
-    if (standing(seen, journalOf(seen), this.#wanted).kind === 'right') return seen;
+    let seen = (changed ? undefined : this.#known) ?? (await this.look());
+    for (let left = HEAL_LOOKS; left > 0; left -= 1) {
+      if (standing(seen, journalOf(seen), this.#wanted).kind === 'right') return seen;
+      seen = await this.look();
+    }
     await this.ask('check');
     return await this.look();
   }

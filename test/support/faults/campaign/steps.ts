@@ -1,5 +1,5 @@
 import { layout, type StepClass } from '../layout.ts';
-import type { Plan, TracedStep } from '../shim.ts';
+import { AFTERMATH_S, type Plan, type TracedStep } from '../shim.ts';
 import { type Life, PHASES, type Phase, type Way } from './life.ts';
 
 /** How many steps of each class a phase has: counted in a real life of the agent. */
@@ -13,14 +13,18 @@ export async function traceLife(life: Life, done: (phase: Phase) => void): Promi
   const { host, faults } = life.guest;
   const trace: Record<Phase, TracedStep[]> = { load: [], replace: [], revert: [], boot: [] };
   for (const phase of PHASES) {
-    await life.bring(phase, 'check');
-    await faults.arm({ mode: 'trace' });
-    if (phase === 'boot') await host.reboot();
-    else await life.order(phase, 'check');
-    await host.check('sleep 3');
-    trace[phase] = await faults.trace();
-    await faults.lift();
-    await life.look();
+    for (const way of ['resume', 'check'] as const) {
+      if (way === 'check' && phase !== 'load' && phase !== 'replace') continue;
+      await life.bring(phase, way);
+      await faults.arm({ mode: 'trace' });
+      if (phase === 'boot') await host.reboot();
+      else await life.order(phase, way);
+      await host.check(`sleep ${AFTERMATH_S}`);
+      const steps = await faults.trace();
+      await faults.lift();
+      await life.look();
+      trace[phase].push(...steps.filter((step) => wayOf(step, phase) === way));
+    }
     done(phase);
   }
   const count = (phase: Phase): Record<StepClass, number> => {
@@ -31,6 +35,13 @@ export async function traceLife(life: Life, done: (phase: Phase) => void): Promi
     steps: { load: count('load'), replace: count('replace'), revert: count('revert'), boot: count('boot') },
     trace,
   };
+}
+
+/** In which way's life a step counts: each class is tried in one. */
+function wayOf(step: TracedStep, phase: Phase): Way {
+  const names = Object.keys(layout.steps) as StepClass[];
+  const name = names.find((it) => stepsOf([step], it, phase).length > 0);
+  return name === undefined || phase === 'revert' || phase === 'boot' ? 'resume' : wayTo({ name });
 }
 
 function eachClass(count: (name: StepClass) => number): Record<StepClass, number> {
@@ -70,8 +81,8 @@ export interface Place {
 }
 
 /** The fetcher is at work only where its steps, or those that follow from them, are wanted. */
-export function wayTo({ name }: Place): Way {
-  return name === 'journalled' ? 'apply' : 'check';
+export function wayTo({ name }: Pick<Place, 'name'>): Way {
+  return name === 'journalled' || name === 'seen' ? 'resume' : 'check';
 }
 
 export function placeId({ phase, name, nth }: Place): string {
