@@ -169,8 +169,9 @@ test('air gap: a carried bundle brings the livepatch without a network, and the 
   await writeFile(report, bytes);
   // A bundle that was changed on its way is not believed.
   const bad = Buffer.from(await readFile(bundle));
-  const at = bad.indexOf('"signatures"');
-  bad[at + 60] = (bad[at + 60] ?? 0) ^ 1;
+  // The signature of timestamp.json, in the archive behind the file's name.
+  const at = bad.indexOf('"sig":', bad.indexOf('metadata/timestamp.json')) + 10;
+  bad[at] = (bad[at] ?? 0) ^ 1;
   await patched.host.copyIn(bad, '/root/bad.tar');
   const refused = await agent('check', '--bundle', '/root/bad.tar');
   assert.equal(refused.exitCode, 5, refused.text);
