@@ -7,7 +7,7 @@
  * role, so that a plan can be laid while the agent runs:
  *
  *   mode=trace|kill|stop|error  what to do; trace: only write the steps down
- *   role=WORD                   the agent's first argument (run, boot, ...); absent: any
+ *   role=WORD                   the agent's first argument (loader, boot, fetcher-once); absent: any
  *   n=N                         the N-th step; or, absent: the nth= (default 1) one that fits op= and path=
  *   op=PATTERN path=PATTERN     fnmatch(3) of the operation and of the path; several patterns are parted by |
  *   when=before|after           before the call (default) or after it

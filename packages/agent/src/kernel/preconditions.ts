@@ -2,9 +2,6 @@ import type { Livepatch } from '@kmend/protocol';
 import { AgentError } from '../error.ts';
 import { isOurs, type KernelView, LIVEPATCH_DIRECTORY } from './livepatch.ts';
 
-export { assertNotHooked } from './hooks.ts';
-export { assertMayLoad } from './signature.ts';
-
 /** Modules of other live patch systems: two of them on one kernel undo or break each other. */
 const RIVALS = /^(kpatch|kpatch_.*|ksplice_.*|kcare|kernelcare|kmodlve_kcare|lkp_.*|livepatch_.*)$/;
 

@@ -1,10 +1,9 @@
-import { layout } from '../layout.ts';
-import { AFTERMATH_S, type Plan } from '../shim.ts';
+import type { Plan } from '../shim.ts';
 import { outcome } from './clock.ts';
-import { answerKept } from './judge.ts';
 import type { Life } from './life.ts';
 import { judged, type Round, type RoundResult } from './round.ts';
-import { type Place, placeId, planAt, wayTo } from './steps.ts';
+import { type Place, placeId } from './steps.ts';
+import { strike } from './strike.ts';
 
 /** errno(3) on Linux. */
 export const ERRORS = { ENOSPC: 28, EROFS: 30, EIO: 5 } as const;
@@ -20,24 +19,11 @@ export function diskRound(life: Life, place: Place, name: DiskError, span: Span)
   return { id, run: () => failAt(life, id, place, ERRORS[name], span) };
 }
 
-async function failAt(life: Life, id: string, place: Place, errno: number, span: Span): Promise<RoundResult> {
-  const { faults, host } = life.guest;
-  const { phase } = place;
-  await life.bring(phase, wayTo(place));
+function failAt(life: Life, id: string, place: Place, errno: number, span: Span): Promise<RoundResult> {
   const shape: Partial<Plan> = span === 'torn' ? { span: 'all', short: 1 } : { span };
-  await faults.arm({ mode: 'error', errno, ...shape, ...planAt(place) });
-  return await judged(life, id, async () => {
-    const answer = phase === 'boot' ? undefined : await life.order(phase, wayTo(place));
-    if (phase === 'boot') await host.reboot();
-    const fired = await faults.fired(AFTERMATH_S);
-    const during = await life.look();
-    await faults.lift();
-    if (phase === 'boot') await host.check(`systemctl reset-failed && systemctl start ${layout.resident.join(' ')}`);
-    const last = await life.heal(phase === 'boot');
-    const what = `${fired[0] ?? outcome(answer?.stdout ?? '')}${fired.length > 1 ? ` and ${fired.length - 1} more` : ''}`;
-    const found = answerKept(phase === 'revert' ? phase : wayTo(place), answer?.exitCode, last);
-    return { what, struck: fired.length > 0, seen: [during], last, found, mayNeedPerson: false };
-  });
+  const told = ([first = '', ...more]: readonly string[]): string =>
+    more.length > 0 ? `${first} and ${more.length} more` : first;
+  return strike(life, id, place, { mode: 'error', errno, ...shape }, told);
 }
 
 /** Another file system in place of the agent's state ($1), with everything in it, and with these options for tmpfs(5). */

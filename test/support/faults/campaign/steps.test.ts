@@ -42,6 +42,7 @@ test('an observation is read part by part, whatever is missing', () => {
 });
 
 test('every group has rounds however few are asked for, and no two of one name', () => {
+  // Which rounds there are is asked, none is run: nothing touches rig and life.
   const around = { rig: {}, life: {}, steps: SHORT_STEPS } as unknown as Around;
   for (const group of groups) {
     for (const count of [1, 2, 7, Number.POSITIVE_INFINITY]) {
@@ -55,6 +56,7 @@ test('every group has rounds however few are asked for, and no two of one name',
 test('the power is cut a hundred times at least, over all that is journalled', () => {
   const power = groups.find(({ name }) => name === 'power');
   const count = Number.POSITIVE_INFINITY;
+  // As above: no round is run.
   const around = { rig: {}, life: {}, steps: SHORT_STEPS, count } as unknown as Around;
   assert.ok((power?.rounds(around).length ?? 0) >= 100);
 });
