@@ -1,4 +1,4 @@
-import { errorText, KmendError } from '@kmend/base';
+import { type DiskFaultCode, diskFault, errorText, KmendError } from '@kmend/base';
 
 /** Every way the agent can fail; docs/agent.md says for each what it means and the way out. */
 export type AgentErrorCode =
@@ -23,7 +23,7 @@ export type AgentErrorCode =
   | 'server-garbage'
   | 'server-refused'
   // this host
-  | 'disk-full'
+  | DiskFaultCode
   | 'journal-newer'
   | 'kernel-unknown'
   | 'kernel-without-livepatch'
@@ -83,11 +83,12 @@ export function findCode(error: unknown, codes: readonly string[]): string | und
   return undefined;
 }
 
-/** `disk-full` for an error that a full disk (or quota) caused; `undefined` for any other. */
-export function diskFull(error: unknown, where: string): AgentError | undefined {
-  if (findCode(error, ['ENOSPC', 'EDQUOT', 'disk-full']) === undefined) return undefined;
-  return new AgentError('disk-full', `no space left for ${where}: ${errorText(error)}`, {
+/** The disk's own failure as an error with its code (`disk-full`, `disk-read-only`, `disk-failing`); `undefined` for any other. */
+export function diskError(error: unknown, where: string): AgentError | undefined {
+  const fault = diskFault(error);
+  if (fault === undefined) return undefined;
+  return new AgentError(fault.code, `${fault.says} ${where}: ${errorText(error)}`, {
     cause: error,
-    hint: 'free some space on that file system; the agent goes on by itself at its next check',
+    hint: `${fault.hint}; the agent goes on by itself at its next check`,
   });
 }

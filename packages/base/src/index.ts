@@ -1,4 +1,5 @@
 export type { Clock } from './clock.ts';
+export { type DiskFault, type DiskFaultCode, diskFault } from './disk-fault.ts';
 export { errorCode, errorText, KmendError } from './error.ts';
 export { parseJson } from './json.ts';
 export type { Run, RunLimits, RunOptions, RunResult } from './process.ts';

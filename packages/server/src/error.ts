@@ -1,4 +1,4 @@
-import { KmendError } from '@kmend/base';
+import { type DiskFaultCode, KmendError } from '@kmend/base';
 
 /** docs/server.md says of each code what it means. The API answers with them, too, as `error.code`. */
 export type ServerErrorCode =
@@ -8,7 +8,7 @@ export type ServerErrorCode =
   | 'data-dir-busy'
   | 'address-unusable'
   | 'store-damaged'
-  | 'disk-full'
+  | DiskFaultCode
   // Answers of the API.
   | 'bad-request'
   | 'too-large'

@@ -1,4 +1,4 @@
-import { KmendError } from '@kmend/base';
+import { type DiskFaultCode, diskFault, KmendError } from '@kmend/base';
 
 /** docs/trust.md says of each code what it means and what to do. */
 export type TrustErrorCode =
@@ -15,7 +15,7 @@ export type TrustErrorCode =
   | 'root-unusable'
   | 'not-cached'
   | 'cache-mismatch'
-  | 'disk-full'
+  | DiskFaultCode
   // Keys.
   | 'keys-exist'
   | 'keys-missing'
@@ -62,11 +62,12 @@ export function failureKind(error: unknown): 'unreachable' | 'untrusted' | 'loca
   return UNTRUSTED.has(error.code) ? 'untrusted' : 'local';
 }
 
-/** Whether a failure, or anything that caused it, is a full disk or an exhausted quota. */
-export function isDiskFull(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  // tuf-js flattens causes to text, so the message counts as well.
-  return (
-    /\b(ENOSPC|EDQUOT)\b/.test(`${(error as NodeJS.ErrnoException).code} ${error.message}`) || isDiskFull(error.cause)
-  );
+/** The disk's own failure as an error with its code (`disk-full`, `disk-read-only`, `disk-failing`); any other is passed through. `after`: what is true all the same. */
+export function diskError(cause: unknown, where: string, after: string): unknown {
+  const fault = diskFault(cause);
+  if (fault === undefined || (cause instanceof TrustError && cause.code === fault.code)) return cause;
+  return new TrustError(fault.code, `${fault.says} ${where}; ${after}`, {
+    cause,
+    hint: `${fault.hint}, and try again`,
+  });
 }

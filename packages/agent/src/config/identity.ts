@@ -3,7 +3,7 @@ import { Channel, HostId } from '@kmend/protocol';
 import * as z from 'zod';
 import type { Edges } from '../edges/edges.ts';
 import { paths } from '../edges/paths.ts';
-import { AgentError, diskFull } from '../error.ts';
+import { AgentError, diskError } from '../error.ts';
 
 /** What enrolment gave this host. Holds a secret: 0600, never logged. */
 export const Identity = z.object({
@@ -32,6 +32,6 @@ export async function saveIdentity(edges: Edges, identity: Identity): Promise<vo
     await edges.files.directory(paths.fetcher, 0o700);
     await edges.files.writeAtomic(paths.identity, `${JSON.stringify(identity)}\n`, 0o600);
   } catch (error) {
-    throw diskFull(error, paths.fetcher) ?? error;
+    throw diskError(error, paths.fetcher) ?? error;
   }
 }

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { KmendError } from '@kmend/base';
 import type { Edges } from '../edges/edges.ts';
 import { paths } from '../edges/paths.ts';
-import { AgentError, diskFull } from '../error.ts';
+import { AgentError, diskError } from '../error.ts';
 import { LIVEPATCH_DIRECTORY } from './livepatch.ts';
 import { lastLogTime, linesSince } from './log.ts';
 
@@ -47,7 +47,7 @@ export async function stageModule(
     return { path, bytes, discard };
   } catch (error) {
     await discard();
-    throw diskFull(error, paths.loaderRuntime) ?? error;
+    throw diskError(error, paths.loaderRuntime) ?? error;
   }
 }
 

@@ -1,4 +1,4 @@
-import { errorCode, errorText, KmendError } from '@kmend/base';
+import { diskFault, errorCode, errorText, KmendError } from '@kmend/base';
 import { type Decision, decide, type Reason, type Verdict } from '../decide/decide.ts';
 import { windowAt } from '../decide/windows.ts';
 import { AgentError } from '../error.ts';
@@ -137,8 +137,8 @@ async function settleProblem(loader: Loader, error: unknown, serial: number | nu
   }
   const problem = problemOf(error, loader.edges.clock.now().toISOString());
   await observed.save({ ...observed.value, problem });
-  // A full disk cannot take the event either; a refused load left its own.
-  if (before?.code === code || code === 'disk-full' || code === 'load-refused') return;
+  // A disk that fails cannot take the event either; a refused load left its own.
+  if (before?.code === code || diskFault(error) !== undefined || code === 'load-refused') return;
   await commit(loader, (journal, moment) =>
     withEvent(journal, { at: moment.at, code, message: problem.message, ...(serial === null ? {} : { serial }) }),
   );

@@ -2,7 +2,7 @@ import { parseJson } from '@kmend/base';
 import { Timestamp } from '@kmend/protocol';
 import * as z from 'zod';
 import type { Edges } from '../edges/edges.ts';
-import { diskFull } from '../error.ts';
+import { diskError } from '../error.ts';
 
 /** A small document in /run that one process writes and others read: what was seen, which never survives the boot that saw it. */
 export interface Stored<T> {
@@ -24,7 +24,7 @@ export async function openStored<T>(
       try {
         await edges.files.writeAtomic(path, `${JSON.stringify(next)}\n`, mode);
       } catch (error) {
-        throw diskFull(error, path) ?? error;
+        throw diskError(error, path) ?? error;
       }
     },
   };

@@ -2,7 +2,7 @@ import { errorText } from '@kmend/base';
 import * as z from 'zod';
 import type { Edges } from '../edges/edges.ts';
 import { paths } from '../edges/paths.ts';
-import { AgentError, diskFull } from '../error.ts';
+import { AgentError, diskError } from '../error.ts';
 import { emptyJournal, Journal, withEvent } from './journal.ts';
 
 const MAX_JOURNAL = 4 * 1024 * 1024;
@@ -46,7 +46,7 @@ async function save(edges: Edges, journal: Journal): Promise<void> {
   try {
     await edges.files.writeAtomic(paths.journal, `${JSON.stringify(journal)}\n`, 0o640);
   } catch (error) {
-    throw diskFull(error, paths.loader) ?? error;
+    throw diskError(error, paths.loader) ?? error;
   }
 }
 

@@ -1,4 +1,4 @@
-import { errorText, KmendError } from '@kmend/base';
+import { diskFault, errorText, KmendError } from '@kmend/base';
 import type { ApiError } from '@kmend/protocol';
 import type { FastifyError } from 'fastify';
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod';
@@ -26,6 +26,8 @@ const STATUS: Readonly<Record<string, number>> = {
   'livepatch-unreadable': 422,
   'rate-limited': 429,
   'disk-full': 507,
+  'disk-read-only': 507,
+  'disk-failing': 507,
 };
 
 export interface Answer {
@@ -48,6 +50,8 @@ function asKnown(error: unknown): KmendError {
   }
   if (error instanceof KmendError && STATUS[error.code] !== undefined) return error;
   if (error instanceof z.ZodError) return internal();
+  const fault = diskFault(error);
+  if (fault !== undefined) return new ServerError(fault.code, 'the server’s disk takes nothing', { hint: fault.hint });
   const { statusCode } = error as Partial<FastifyError>;
   if (statusCode === 413) return new ServerError('too-large', 'the request is larger than allowed');
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {

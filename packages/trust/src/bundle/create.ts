@@ -19,7 +19,7 @@ import { openRepositoryClient } from '../client/client.ts';
 import { directoryFetch } from '../client/directory-fetch.ts';
 import type { Fetch } from '../client/transfer.ts';
 import type { RepositoryClient } from '../client/types.ts';
-import { isDiskFull, TrustError } from '../error.ts';
+import { diskError, TrustError } from '../error.ts';
 import { parseMetadata } from '../metadata/metadata.ts';
 import { metadataFile, TIMESTAMP_FILE, targetFile } from '../repository/layout.ts';
 
@@ -66,8 +66,7 @@ export async function createBundle(options: BundleOptions): Promise<Bundle> {
     const { size } = await stat(options.out);
     return { path: options.out, size, sha256: await sha256File(options.out), kernels, validUntil };
   } catch (cause) {
-    if (!isDiskFull(cause)) throw cause;
-    throw new TrustError('disk-full', `no space left for ${options.out}; it is unchanged`, { cause });
+    throw diskError(cause, options.out, 'it is unchanged');
   } finally {
     await rm(directory, { recursive: true, force: true });
   }

@@ -1,5 +1,5 @@
-import { errorText } from '@kmend/base';
-import { isDiskFull, TrustError, type TrustErrorCode } from '../error.ts';
+import { diskFault, errorText } from '@kmend/base';
+import { diskError, TrustError, type TrustErrorCode } from '../error.ts';
 
 /**
  * tuf-js 6.0.2 wraps what its checks throw into plain text ("Unable to load targets error Error: ..."), so the check that
@@ -41,7 +41,7 @@ const TEXTS: Partial<Record<TrustErrorCode, readonly [string, string]>> = {
 /** Gives a failure of an update its code. What is not the repository's fault (an abort, a bug) is passed through. */
 export function updateFailure(error: unknown, directory: string): unknown {
   if (error instanceof TrustError) return error;
-  if (isDiskFull(error)) return diskFull(directory, error);
+  if (diskFault(error) !== undefined) return diskError(error, directory, 'nothing was changed');
   const text = errorText(error);
   const code =
     CHECKS.find(([pattern]) => pattern.test(text))?.[1] ??
@@ -49,13 +49,6 @@ export function updateFailure(error: unknown, directory: string): unknown {
   const words = code === undefined ? undefined : TEXTS[code];
   if (code === undefined || words === undefined) return error;
   return new TrustError(code, `${words[0]}: ${text}`, { cause: error, hint: words[1] });
-}
-
-export function diskFull(directory: string, cause: unknown): TrustError {
-  return new TrustError('disk-full', `no space left under ${directory}; nothing was changed`, {
-    cause,
-    hint: 'free some space; the next check tries again',
-  });
 }
 
 /** Parsers fail with these; inside tuf-js's wrapping only the class's name is left. */

@@ -1,6 +1,7 @@
+import { diskFault } from '@kmend/base';
 import type { Fetcher } from 'tuf-js';
 import { DownloadHTTPError } from 'tuf-js/dist/error.js';
-import { failureKind, isDiskFull, TrustError } from '../error.ts';
+import { failureKind, TrustError } from '../error.ts';
 import type { PartialDownload, PartialDownloads } from './partial.ts';
 import { resumeDownload } from './resume.ts';
 import { statusFailure } from './status.ts';
@@ -65,7 +66,7 @@ export class RepositoryFetcher implements Fetcher {
       try {
         return { result: await handler(partial.path) };
       } catch (error) {
-        if (!resumed || isDiskFull(error)) throw error;
+        if (!resumed || diskFault(error) !== undefined) throw error;
         return undefined;
       } finally {
         await partial.remove();

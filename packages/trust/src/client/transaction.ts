@@ -1,12 +1,13 @@
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { diskFault } from '@kmend/base';
 import { withLock } from '@kmend/base/node';
 import { Updater } from 'tuf-js';
-import { isDiskFull } from '../error.ts';
+import { diskError } from '../error.ts';
 import { parseMetadata } from '../metadata/metadata.ts';
 import type { CheckRecord, MetadataCache } from './cache.ts';
 import { followRoots, rootFile, type TrustedRoot } from './chain.ts';
-import { diskFull, updateFailure } from './failure.ts';
+import { updateFailure } from './failure.ts';
 import { RepositoryFetcher } from './fetcher.ts';
 import { PartialDownloads } from './partial.ts';
 import type { TransferEdges } from './transfer.ts';
@@ -85,7 +86,7 @@ export async function transaction<T>(
       timeoutMs: LOCK_TIMEOUT_MS,
     });
   } catch (error) {
-    throw isDiskFull(error) ? diskFull(cache.directory, error) : error;
+    throw diskError(error, cache.directory, 'nothing was changed');
   }
 }
 
@@ -123,7 +124,8 @@ async function run<T>(
     } catch (error) {
       options.signal.throwIfAborted();
       const failure = updateFailure(fetcher.failure ?? error, cache.directory);
-      if (!isDiskFull(error) && !fetcher.offline) await keep(environment, directory, generation, fetcher, undefined);
+      if (diskFault(error) === undefined && !fetcher.offline)
+        await keep(environment, directory, generation, fetcher, undefined);
       throw failure;
     }
     return {

@@ -4,7 +4,7 @@ import type { Clock } from '@kmend/base';
 import { writeFileAtomic } from '@kmend/base/node';
 import { FLEET_POLICY_PATH, type FleetPolicy, POLICY_PATTERN, POLICY_ROLE } from '@kmend/protocol';
 import { Key, Metadata, MetadataKind, Root, type Targets } from '@tufjs/models';
-import { isDiskFull, TrustError } from '../error.ts';
+import { diskError, TrustError } from '../error.ts';
 import type { PublicKey, SigningKey } from '../keys/key.ts';
 import {
   createOfflineKeys,
@@ -79,8 +79,7 @@ export async function createRepository(options: CreateOptions): Promise<CreatedR
     // None of it existed before, and keys without their repository would only be in the way of the next attempt.
     await removeKeys(offlineKeys, onlineKeys);
     await rm(join(repository, 'metadata'), { recursive: true, force: true });
-    if (isDiskFull(error)) throw new TrustError('disk-full', 'no space left; nothing was made', { cause: error });
-    throw error;
+    throw diskError(error, repository, 'nothing was made');
   }
   return {
     repository,

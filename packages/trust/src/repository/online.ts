@@ -3,7 +3,7 @@ import type { Clock } from '@kmend/base';
 import { sha256, writeFileAtomic } from '@kmend/base/node';
 import { FLEET_POLICY_PATH, type FleetPolicy, type KernelPolicy, POLICY_ROLE } from '@kmend/protocol';
 import { Metadata, type MetaFile, Snapshot, TargetFile, Targets, Timestamp } from '@tufjs/models';
-import { isDiskFull, TrustError } from '../error.ts';
+import { diskError, TrustError } from '../error.ts';
 import type { OnlineKeys } from '../keys/store.ts';
 import { parseMetadata } from '../metadata/metadata.ts';
 import { expiry, isAging, metaFileOf, SPEC_VERSION, signedText } from '../metadata/signing.ts';
@@ -38,11 +38,7 @@ export async function commitOnline(input: CommitInput): Promise<Versions> {
   try {
     return await commit(input);
   } catch (cause) {
-    if (!isDiskFull(cause)) throw cause;
-    throw new TrustError('disk-full', `no space left under ${input.repository}; the repository is unchanged`, {
-      cause,
-      hint: 'free some space and try again',
-    });
+    throw diskError(cause, input.repository, 'the repository is unchanged');
   }
 }
 

@@ -2,12 +2,12 @@ import { copyFile, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { sha256File, syncDirectory } from '@kmend/base/node';
 import type { TargetFile } from '@tufjs/models';
-import { isDiskFull, TrustError } from '../error.ts';
+import { diskError, TrustError } from '../error.ts';
 import { targetFile } from './layout.ts';
 
 /**
  * Checks a local file against its signed target and brings it under its final name, where nothing refers to it yet.
- * Throws `publication-mismatch`, `disk-full`.
+ * Throws `publication-mismatch`, and the codes of a disk's failure.
  */
 export async function bringTarget(repository: string, target: TargetFile, from: string): Promise<void> {
   const sha256 = target.hashes['sha256'] ?? '';
@@ -29,7 +29,6 @@ export async function bringTarget(repository: string, target: TargetFile, from: 
     await syncDirectory(dirname(to));
   } catch (cause) {
     await rm(temporary, { force: true });
-    if (!isDiskFull(cause)) throw cause;
-    throw new TrustError('disk-full', `no space left for ${target.path}; the repository is unchanged`, { cause });
+    throw diskError(cause, to, 'the repository is unchanged');
   }
 }
