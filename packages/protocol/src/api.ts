@@ -30,6 +30,11 @@ export const ReportResponse = z.object({
     .min(60)
     .max(7 * 86_400),
   channel: Channel,
+  /**
+   * Sequence of the newest report that the server has of the host. Above the one just sent: that report was ignored, as the host's own
+   * count was set back (a restored backup, a virtual machine that went back to a snapshot).
+   */
+  newest: z.int().min(0).optional(),
 });
 export type ReportResponse = z.infer<typeof ReportResponse>;
 

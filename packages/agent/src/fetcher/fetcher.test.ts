@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { test } from 'node:test';
-import { Report } from '@kmend/protocol';
+import { type TestContext, test } from 'node:test';
+import { Report, type ReportResponse } from '@kmend/protocol';
 import { TrustError } from '@kmend/trust';
 import { code } from '../testing/errors.ts';
-import { check as look, makeFetcher, makeHost, never } from '../testing/host.ts';
+import { check as look, makeFetcher, makeHost, never, type TestHost } from '../testing/host.ts';
 import { check } from './check.ts';
 import { type Glance, isDue } from './idle.ts';
 import { stillCurrent } from './idle-request.ts';
@@ -33,17 +33,16 @@ test('a check keeps what the contact was like: reached, unreachable, untrusted; 
   await assert.rejects(check(fetcher, AbortSignal.abort()), code('interrupted'));
 });
 
-test('a report carries the events once, counts up, and takes the channel the server gives', async (t) => {
-  const host = await makeHost(t);
-  host.repository.choose(1);
-  await look(host.loader, never);
-  await host.advance(1_000);
-  const seen: Report[] = [];
-  let status = 503;
+/** A fetcher that reports to a server of its own, which answers as it is told. */
+async function reporting(
+  t: TestContext,
+  host: TestHost,
+  answer: (report: Report) => { status: number; body: ReportResponse },
+) {
   const server = createServer(async (request, response) => {
     assert.equal(request.headers.authorization, 'Bearer secret');
-    seen.push(Report.parse(JSON.parse(Buffer.concat(await request.toArray()).toString())));
-    response.writeHead(status).end(JSON.stringify({ nextReportSeconds: 86_400, channel: 'early' }));
+    const { status, body } = answer(Report.parse(JSON.parse(Buffer.concat(await request.toArray()).toString())));
+    response.writeHead(status).end(JSON.stringify(body));
   }).listen(0, '127.0.0.1');
   await new Promise((resolve) => server.once('listening', resolve));
   t.after(() => {
@@ -52,7 +51,36 @@ test('a report carries the events once, counts up, and takes the channel the ser
   });
   const made = await makeFetcher(host);
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const fetcher = { ...made, config: { ...made.config, server: url }, edges: { ...made.edges, fetch } };
+  return { ...made, config: { ...made.config, server: url }, edges: { ...made.edges, fetch } };
+}
+
+test('a host whose count of reports was set back is heard again at once', async (t) => {
+  const host = await makeHost(t);
+  const taken: number[] = [];
+  let newest = 40;
+  const fetcher = await reporting(t, host, ({ sequence }) => {
+    if (sequence > newest) {
+      taken.push(sequence);
+      newest = sequence;
+    }
+    return { status: 200, body: { nextReportSeconds: 60, channel: 'stable', newest } };
+  });
+  await sendReport(fetcher, await whatToTell(fetcher), never);
+  await sendReport(fetcher, await whatToTell(fetcher), never);
+  assert.deepEqual(taken, [41, 42]);
+});
+
+test('a report carries the events once, counts up, and takes the channel the server gives', async (t) => {
+  const host = await makeHost(t);
+  host.repository.choose(1);
+  await look(host.loader, never);
+  await host.advance(1_000);
+  const seen: Report[] = [];
+  let status = 503;
+  const fetcher = await reporting(t, host, (report) => {
+    seen.push(report);
+    return { status, body: { nextReportSeconds: 86_400, channel: 'early' } };
+  });
   await check(fetcher, never);
   await assert.rejects(sendReport(fetcher, await whatToTell(fetcher), never));
   status = 200;

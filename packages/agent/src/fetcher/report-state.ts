@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import type { Edges } from '../edges/edges.ts';
 import { paths } from '../edges/paths.ts';
-import { openStored, type Stored } from '../seen/stored.ts';
+import { openStored, readStored, type Stored } from '../seen/stored.ts';
 
 /** What the fetcher has to remember of its reports over a restart. */
 export const ReportState = z.object({
@@ -29,5 +29,10 @@ const empty: ReportState = {
   dueAt: 0,
 };
 
+const place = { path: paths.reports, schema: ReportState, empty };
+
 export const openReportState = (edges: Edges): Promise<ReportStateStore> =>
-  openStored(edges, { path: paths.reports, schema: ReportState, empty, mode: 0o600 });
+  openStored(edges, { ...place, mode: 0o600 });
+
+/** For whoever only looks. */
+export const readReportState = (edges: Edges): Promise<ReportState> => readStored<ReportState>(edges, place);

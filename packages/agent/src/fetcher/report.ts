@@ -86,18 +86,18 @@ export function digestOf(content: ReportContent): string {
 
 /**
  * Sends one report. The sequence number is durable before it is used, so that none is used twice; events count as sent only
- * once the server has them. Returns the seconds until the next regular report.
+ * once the server has them. Where this host's count was set back (a restored backup), the server has newer reports and ignores
+ * this one: it is sent again above those. Returns the seconds until the next regular report.
  */
 export async function sendReport(fetcher: Fetcher, told: Told, signal: AbortSignal): Promise<number> {
   const { edges, reports } = fetcher;
-  const report = await numbered(fetcher, told);
-  const answer = await post(edges, {
-    url: `${fetcher.config.server}/v1/reports`,
-    body: report,
-    token: fetcher.identity.token,
-    answer: ReportResponse,
-    signal,
-  });
+  let answer = await postReport(fetcher, told, signal);
+  const { newest = 0 } = answer;
+  if (newest > reports.value.sequence) {
+    fetcher.log('warn', 'the count of reports was set back', { sequence: reports.value.sequence, newest });
+    await reports.save({ ...reports.value, sequence: newest });
+    answer = await postReport(fetcher, told, signal);
+  }
   if (reports.value.sent !== told.upTo) await reports.save({ ...reports.value, sent: told.upTo });
   if (answer.channel !== fetcher.identity.channel) {
     fetcher.identity = { ...fetcher.identity, channel: answer.channel };
@@ -105,6 +105,16 @@ export async function sendReport(fetcher: Fetcher, told: Told, signal: AbortSign
     fetcher.log('info', 'the server moved this host to another channel', { channel: answer.channel });
   }
   return answer.nextReportSeconds;
+}
+
+async function postReport(fetcher: Fetcher, told: Told, signal: AbortSignal): Promise<ReportResponse> {
+  return await post(fetcher.edges, {
+    url: `${fetcher.config.server}/v1/reports`,
+    body: await numbered(fetcher, told),
+    token: fetcher.identity.token,
+    answer: ReportResponse,
+    signal,
+  });
 }
 
 /** The report with its time and a sequence number that no other has. */

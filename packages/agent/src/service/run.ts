@@ -8,6 +8,7 @@ import { type Actor, perform } from './commands.ts';
 import { type Place, serveControl } from './control.ts';
 import { ConsiderOrder, LoaderOrder } from './orders.ts';
 import { createBell, createQueue, sleep } from './sleep.ts';
+import { createTeller } from './teller.ts';
 
 /** How often to look at what is in flight while an attempt to go on with it fails. */
 const TROUBLE_MS = 10_000;
@@ -65,45 +66,26 @@ function createGauge(changed: () => void): Gauge {
   };
 }
 
-/** Looks by itself where the time for that has come; true where something was begun. */
-async function lookAgain(loader: Loader, queue: Actor['queue'], stop: AbortSignal): Promise<boolean> {
+/** Looks by itself where the time for that has come. */
+async function lookAgain(loader: Loader, queue: Actor['queue'], stop: AbortSignal): Promise<void> {
   const { wakeAt } = loader.observed.value;
-  if (wakeAt === null || Date.parse(wakeAt) > loader.edges.clock.now().getTime()) return false;
+  if (wakeAt === null || Date.parse(wakeAt) > loader.edges.clock.now().getTime()) return;
   try {
-    const { action } = await queue(() => consider(loader, { fetched: [] }, stop));
-    return action === 'load' || action === 'revert';
+    await queue(() => consider(loader, { fetched: [] }, stop));
   } catch (error) {
     // It is kept as a problem, and the fetcher has the loader look again.
     loader.log('warn', 'cannot look again', errorData(error));
-    return false;
   }
 }
 
-/** Has what happened while nobody waited reported: whoever gave an order reports its outcome himself. */
-function createTeller(loader: Loader): () => Promise<void> {
-  let told = loader.store.journal.events.at(-1)?.number;
-  return async () => {
-    const newest = loader.store.journal.events.at(-1)?.number;
-    if (newest === told) return;
-    told = newest;
-    const args = ['start', '--no-block', 'kmend-agent-report.service'];
-    try {
-      await loader.edges.run('/bin/systemctl', args, { timeoutMs: 10_000 });
-    } catch (error) {
-      // The next check reports it all the same.
-      loader.log('debug', 'the report was not started', errorData(error));
-    }
-  };
-}
-
 async function advanceUntilRest(
-  { loader, queue }: Actor,
+  { loader, queue, changed: ring }: Actor,
   stop: AbortSignal,
   changed: () => AbortSignal,
   busy: Gauge,
 ): Promise<void> {
   const { clock } = loader.edges;
-  const tell = createTeller(loader);
+  const teller = await createTeller(loader, ring, stop);
   let restSince = clock.monotonic();
   while (!stop.aborted) {
     const wake = changed();
@@ -114,11 +96,14 @@ async function advanceUntilRest(
       loader.log('warn', 'cannot go on with what is in flight', errorData(error));
       wait = TROUBLE_MS;
     }
-    if (busy.idle) await tell();
-    if (busy.idle && (await lookAgain(loader, queue, stop))) continue;
-    const phase = loader.store.journal.current?.phase;
+    if (busy.idle) teller.tell();
+    const { journal } = loader.store;
+    if (busy.idle) await lookAgain(loader, queue, stop);
+    // Begun, or begun and broken off: it has to be followed at once.
+    if (loader.store.journal !== journal) continue;
+    const phase = journal.current?.phase;
     // What is good is watched by the fetcher: it has the loader look again when the kernel shows something else.
-    const resting = busy.idle && (wait === undefined || phase === 'good');
+    const resting = busy.idle && !teller.isBusy && (wait === undefined || phase === 'good');
     if (!resting) restSince = clock.monotonic();
     else if (clock.monotonic() - restSince >= LINGER_MS) return;
     await sleep(clock, resting ? LINGER_MS : (wait ?? LINGER_MS), AbortSignal.any([stop, wake]));

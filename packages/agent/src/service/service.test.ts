@@ -5,7 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { systemClock } from '@kmend/base/node';
+import { paths } from '../edges/paths.ts';
 import { AgentError } from '../error.ts';
+import { openJournal } from '../state/store.ts';
 import { code } from '../testing/errors.ts';
 import { makeHost, never, type TestHost } from '../testing/host.ts';
 import { type Actor, perform } from './commands.ts';
@@ -158,4 +160,42 @@ test('the loader leaves when nothing is in flight and nobody asks, and its socke
   await running;
   assert.equal(host.loader.store.journal.current?.phase, 'good');
   assert.equal(await askService(places.orders.path, LOOK, () => {}, never), undefined);
+});
+
+test('a look of its own that breaks off after the kernel took the livepatch is followed at once', async (t) => {
+  const host = await makeHost(t, { soakSeconds: 0 });
+  host.repository.choose(1);
+  await perform(actorOf(host), LOOK, never, () => {});
+  await host.advance();
+  host.repository.choose(2);
+  const place = await directory(t);
+  const { files } = host.loader.edges;
+  let failures = 0;
+  const failing: typeof files = {
+    ...files,
+    async writeAtomic(path, data, mode) {
+      if (failures === 0 && path === paths.journal && String(data).includes('"phase":"transition"')) {
+        failures += 1;
+        throw Object.assign(new Error('ENOSPC: no space left on device, fchmod'), { code: 'ENOSPC' });
+      }
+      await files.writeAtomic(path, data, mode);
+    },
+  };
+  const store = await openJournal({ ...host.loader.edges, files: failing });
+  const loader = { ...host.loader, store, edges: { ...host.loader.edges, files: failing, clock: systemClock } };
+  await loader.observed.save({ ...loader.observed.value, wakeAt: new Date(0).toISOString() });
+  const stop = new AbortController();
+  const running = runLoader(
+    loader,
+    { orders: { path: join(place, 'a') }, consider: { path: join(place, 'b') } },
+    stop.signal,
+  );
+  const settled = (): boolean => store.journal.current?.serial === 2 && store.journal.current.phase === 'good';
+  for (let tries = 0; tries < 100 && !settled(); tries += 1) {
+    await host.kernel.settle();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  stop.abort();
+  await running;
+  assert.deepEqual([failures, settled()], [1, true]);
 });

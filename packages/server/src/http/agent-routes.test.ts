@@ -38,8 +38,10 @@ test('reports: the newest counts, older ones change nothing, events are kept', a
   const report = (body: unknown) => ask(world, 'POST', '/v1/reports', body, host.token);
   const event = { at: '2026-11-02T00:00:00Z', code: 'load-started', message: 'loading', serial: 5 };
   const answer = await report(exampleReport(5, { effectiveSerial: 5, events: [event] }));
-  assert.deepEqual([answer.status, answer.body], [200, { nextReportSeconds: 86_400, channel: 'stable' }]);
-  assert.equal((await report(exampleReport(4, { effectiveSerial: 4 }))).status, 200);
+  assert.deepEqual([answer.status, answer.body], [200, { nextReportSeconds: 86_400, channel: 'stable', newest: 5 }]);
+  const older = await report(exampleReport(4, { effectiveSerial: 4 }));
+  // Whoever sent it learns that it was ignored.
+  assert.deepEqual([older.status, older.body['newest']], [200, 5]);
   const shown = await world.api.showHost(host.hostId);
   assert.equal(shown.effectiveSerial, 5);
   assert.deepEqual(shown.events, [event]);

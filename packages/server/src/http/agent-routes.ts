@@ -77,7 +77,11 @@ export function agentRoutes(context: AppContext) {
             await context.writer.write({ hostId: host.id, report, digest, at });
           }
         }
-        return { nextReportSeconds: REPORT_SECONDS, channel: host.channel };
+        return {
+          nextReportSeconds: REPORT_SECONDS,
+          channel: host.channel,
+          newest: Math.max(newest, report.sequence),
+        };
       },
     );
   };

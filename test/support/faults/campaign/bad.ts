@@ -19,15 +19,15 @@ interface Bad {
   readonly name: string;
   /** Builds it; gives what is to happen in the guest once it is loaded. */
   build(rig: Rig): Promise<{ readonly directory: string; readonly trigger?: string }>;
-  /** The host goes down with it, and comes up by itself. */
-  readonly panics: boolean;
+  /** The host goes down with it, and comes up by itself; or the kernel lives on, but nothing more may be loaded into it until it is booted anew. */
+  readonly leaves: 'down' | 'crashed' | 'sound';
 }
 
 export const BAD: readonly Bad[] = [
-  { name: 'panics-on-load', panics: true, build: ({ operator }) => livepatches.panicsOnLoad(operator) },
-  { name: 'panics-later', panics: true, build: ({ operator }) => livepatches.panicsLater(operator, LATER_S) },
-  { name: 'warns', panics: false, build: ({ operator }) => livepatches.warnsInPatched(operator) },
-  { name: 'oopses', panics: false, build: ({ operator }) => livepatches.oopsesInPatched(operator) },
+  { name: 'panics-on-load', leaves: 'down', build: ({ operator }) => livepatches.panicsOnLoad(operator) },
+  { name: 'panics-later', leaves: 'down', build: ({ operator }) => livepatches.panicsLater(operator, LATER_S) },
+  { name: 'warns', leaves: 'sound', build: ({ operator }) => livepatches.warnsInPatched(operator) },
+  { name: 'oopses', leaves: 'crashed', build: ({ operator }) => livepatches.oopsesInPatched(operator) },
 ];
 
 /** It is loaded, does its harm, and must end quarantined and said, with the one before it in force again. */
@@ -43,16 +43,24 @@ async function suffer(rig: Rig, life: Life, bad: Bad): Promise<RoundResult> {
   const { host } = life.guest;
   try {
     return await judged(life, bad.name, async () => {
-      const said = bad.panics
-        ? await host.rebootBy(() => untilGone(life)).then(() => 'the host panicked')
-        : await harmed(life, trigger);
+      const said =
+        bad.leaves === 'down'
+          ? await host.rebootBy(() => untilGone(life)).then(() => 'the host panicked')
+          : await harmed(life, trigger);
       const seen: Observation[] = [await life.look()];
       await life.untilActive();
-      const last = await until(
+      const out = await until(
         life,
         (it) => it.claims?.quarantined.some(({ serial }) => serial === life.wanted.serial) === true,
       );
+      seen.push(out);
       const found: Finding[] = [];
+      if (bad.leaves === 'crashed') {
+        if (out.claims?.problem?.code !== 'kernel-tainted')
+          found.push({ harm: 'not-right', text: `the problem said is ${out.claims?.problem?.code}` });
+        await host.reboot();
+      }
+      const last = await until(life, (it) => inForce(it.after, good.module));
       if (!inForce(last.after, good.module))
         found.push({
           harm: 'not-right',
