@@ -42,6 +42,7 @@ export class Rig {
   /** The package of the agent that is tried. */
   readonly deb: string;
   readonly #key: string;
+  readonly #cpus: number;
   #server: ServerProcess;
   #mirror: HostileMirror | undefined;
   #interval = DAY_S;
@@ -55,6 +56,7 @@ export class Rig {
     published: Published[];
     deb: string;
     key: string;
+    cpus: number;
   }) {
     this.operator = parts.operator;
     this.lab = parts.lab;
@@ -64,9 +66,11 @@ export class Rig {
     this.published = parts.published;
     this.deb = parts.deb;
     this.#key = parts.key;
+    this.#cpus = parts.cpus;
   }
 
-  static async make(signal: AbortSignal, progress: Progress): Promise<Rig> {
+  /** `cpus`: of each guest. */
+  static async make(signal: AbortSignal, progress: Progress, cpus: number): Promise<Rig> {
     const operator = await Operator.make(signal);
     const lab = new Lab({ run, clock: systemClock, progress, cache: join(operator.cache, 'lab'), signal });
     let server: ServerProcess | undefined;
@@ -85,7 +89,7 @@ export class Rig {
       const deb = (await buildAgentPackage({ out: join(operator.home, 'deb') })).path;
       const token = await readOperatorToken({ env: {}, file: join(operator.home, 'server', 'operator-token') });
       const api = createApiClient({ url: server.url, token, signal });
-      return new Rig({ operator, lab, server, api, kernel: await store.open(KERNEL), published, deb, key });
+      return new Rig({ operator, lab, server, api, kernel: await store.open(KERNEL), published, deb, key, cpus });
     } catch (error) {
       await lab.close();
       await server?.stop();
@@ -99,7 +103,7 @@ export class Rig {
     // Every module that the kernel takes is written down, from the first moment of every boot.
     // What panics comes back by itself, as a host without a person beside it is set up.
     const kernelArguments = ['trace_event=module:module_load', 'panic=1'];
-    const host = await this.lab.boot(this.kernel, { name, kernelArguments });
+    const host = await this.lab.boot(this.kernel, { name, kernelArguments, cpus: this.#cpus });
     const patched = new PatchedHost(host, this.lab, this.operator, systemClock);
     await patched.install(this.deb);
     const faults = await Faults.install(host);
