@@ -68,7 +68,9 @@ export class Life {
   /** Brings the host to where the phase begins, by the agent's own commands. */
   async bring(phase: Phase, way: Way): Promise<void> {
     const known = this.#known ?? (await this.look());
-    const { claims } = known;
+    const { claims, system } = known;
+    // What an earlier fault left failed has been judged.
+    if (system !== 'running') await this.guest.host.check('systemctl reset-failed');
     if (claims === undefined || claims.quarantined.length > 0 || (claims.hold !== null && phase !== 'load'))
       await this.#restore();
     if (phase === 'load') {
