@@ -205,8 +205,28 @@ test('upgrade and removal of the package leave the livepatch in the kernel', asy
   assert.deepEqual(await patched.complaints(), []);
 });
 
+/** Switches the host on anew, with more arguments for its kernel. */
+async function boot(argument: string): Promise<void> {
+  await patched.host.shutdown();
+  await patched.host.start({ kernelArguments: [argument] });
+}
+
+test('a kernel that takes signed modules only: said in time, and nothing is handed to it', async () => {
+  patched = await bootHost('strict', ['module.sig_enforce=1']);
+  const refused = async (code: string): Promise<void> => {
+    const { exitCode, json } = await agent('check');
+    assert.deepEqual([exitCode, json.error?.code], [5, code]);
+    assert.deepEqual(await patched.loadedModules(), []);
+    assert.equal((await status()).exitCode, 1);
+    assert.match((await agent('doctor')).text, new RegExp(code));
+  };
+  await refused('signature-required');
+  await boot('lockdown=integrity');
+  await refused('lockdown');
+});
+
 test('kmend=off on the kernel command line: nothing is loaded in that boot', async () => {
-  patched = await bootHost('off', ['kmend=off']);
+  await boot('kmend=off');
   assert.equal((await agent('check')).json.reason, 'switched-off');
   assert.deepEqual(await patched.loadedModules(), []);
   assert.match((await agent('doctor')).text, /kmend=off on the kernel command line/);

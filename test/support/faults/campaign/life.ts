@@ -44,6 +44,7 @@ export class Life {
   #wanted: Published;
   /** What was seen last, where nothing has been asked of the host since. */
   #known: Observation | undefined;
+  #repository: string | undefined;
 
   constructor(rig: Rig, guest: Guest) {
     this.#rig = rig;
@@ -65,8 +66,13 @@ export class Life {
     await this.must('check');
   }
 
-  /** Brings the host to where the phase begins, by the agent's own commands. */
-  async bring(phase: Phase, way: Way): Promise<void> {
+  /** Brings the host to where the phase begins, by the agent's own commands. `repository`: a mirror to take everything from. */
+  async bring(phase: Phase, way: Way, repository?: string): Promise<void> {
+    // It restarts the agent, so it stays until somebody wants another.
+    if (repository !== this.#repository) {
+      this.#repository = repository;
+      await this.configure({});
+    }
     const known = this.#known ?? (await this.look());
     const { claims, system } = known;
     // What an earlier fault left failed has been judged.
@@ -121,7 +127,9 @@ export class Life {
   /** Lays configuration over the agent's, and has it taken up. */
   async configure(change: Readonly<Record<string, unknown>>): Promise<void> {
     const { host } = this.guest;
-    await host.copyIn(Buffer.from(JSON.stringify(change)), '/etc/kmend-agent/config.d/90-faults.json');
+    const repository = this.#repository === undefined ? {} : { repository: this.#repository };
+    const text = JSON.stringify({ ...repository, ...change });
+    await host.copyIn(Buffer.from(text), '/etc/kmend-agent/config.d/90-faults.json');
     await host.check(`systemctl restart ${layout.acting.join(' ')}`, { timeoutMs: 120_000 });
     this.#known = undefined;
   }

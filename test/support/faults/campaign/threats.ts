@@ -23,9 +23,8 @@ export function threatRound(rig: Rig, life: Life, name: ModeName): Round {
 
 async function withstand(rig: Rig, life: Life, mode: Mode, name: ModeName): Promise<RoundResult> {
   const mirror = await rig.mirror();
-  await life.bring('replace', 'check');
+  await life.bring('replace', 'check', mirror.guestUrl);
   await mirror.be(name);
-  await life.configure({ repository: mirror.guestUrl });
   try {
     return await judged(life, name, async () => {
       const said: string[] = [];
@@ -47,7 +46,6 @@ async function withstand(rig: Rig, life: Life, mode: Mode, name: ModeName): Prom
     });
   } finally {
     mirror.beHonest();
-    if (life.guest.host.isOn) await life.configure({});
   }
 }
 
