@@ -39,7 +39,7 @@ async function suffer(rig: Rig, life: Life, bad: Bad): Promise<RoundResult> {
   const good = await settled(life);
   await life.configure({ soakSeconds: SOAK_S });
   const { directory, trigger } = await bad.build(rig);
-  life.publishedAnew(await rig.publish(directory));
+  await life.publish(directory);
   const { host } = life.guest;
   try {
     return await judged(life, bad.name, async () => {
@@ -110,6 +110,8 @@ async function recover(life: Life): Promise<void> {
   await life.choose(2);
   // It has to know what the policy wants now: what is quarantined may be loaded again from the moment that it is let go.
   await life.must('check');
+  // A host with a newer livepatch than the policy wants stays with it, unless somebody asks for the older one.
+  await life.must('apply', '--serial', String(life.wanted.serial));
   await life.must('resume');
 }
 
@@ -131,7 +133,7 @@ async function neverEnds(rig: Rig, life: Life, id: string, limited: boolean): Pr
   const bad = await livepatches.neverEnds(rig.operator);
   const { host } = life.guest;
   await host.check(bad.hold);
-  life.publishedAnew(await rig.publish(bad.directory));
+  await life.publish(bad.directory);
   try {
     return await judged(life, id, async () => {
       const said = [outcome((await life.ask('check')).stdout)];

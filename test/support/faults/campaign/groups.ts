@@ -42,7 +42,7 @@ export const SHORT_STEPS: Steps = {
 
 /** Rounds of each group in the short form. */
 export const SHORT_ROUNDS: Readonly<Record<string, number>> = {
-  kill: 2,
+  kill: 1,
   power: 1,
   disk: 2,
   clock: 1,

@@ -118,10 +118,10 @@ export class Life {
     this.#known = undefined;
   }
 
-  /** The policy wants what was just published. */
-  publishedAnew(added: Published): void {
-    this.#wanted = added;
-    this.#known = undefined;
+  /** Publishes a livepatch (one that was published before stays what it is), and the policy wants it. */
+  async publish(directory: string): Promise<void> {
+    const { serial } = await this.#rig.publish(directory);
+    await this.choose(serial);
   }
 
   /** Lays configuration over the agent's, and has it taken up. */
@@ -130,7 +130,8 @@ export class Life {
     const repository = this.#repository === undefined ? {} : { repository: this.#repository };
     const text = JSON.stringify({ ...repository, ...change });
     await host.copyIn(Buffer.from(text), '/etc/kmend-agent/config.d/90-faults.json');
-    await host.check(`systemctl restart ${layout.acting.join(' ')}`, { timeoutMs: 120_000 });
+    // On the disk, whatever becomes of the host next.
+    await host.check(`sync && systemctl restart ${layout.acting.join(' ')}`, { timeoutMs: 120_000 });
     this.#known = undefined;
   }
 

@@ -32,7 +32,7 @@ export interface Shown {
 
 /** A host as it is, beside what its agent says of it. */
 export interface Observation {
-  /** Livepatches in sysfs, before and after the agent was asked. */
+  /** Livepatches in sysfs, before the agent and the reproducer were asked and after both. */
   readonly before: readonly Shown[];
   readonly after: readonly Shown[];
   /** `undefined`: the agent gave no status; then `said` tells what it gave. */
@@ -66,9 +66,9 @@ shown() { for d in /sys/kernel/livepatch/*/; do
 done 2>/dev/null; }
 echo "== before"; shown
 echo "== status"; timeout 60 kmend-agent status --json 2>&1
+echo; echo "== effect"; setpriv --reuid=65534 --regid=65534 --clear-groups "$1" 2>&1
 echo; echo "== after"; shown
-echo "== effect"; setpriv --reuid=65534 --regid=65534 --clear-groups "$1" 2>&1
-echo; echo "== journal"; [ ! -e ${layout.journal} ] || cat ${layout.journal}
+echo "== journal"; [ ! -e ${layout.journal} ] || cat ${layout.journal}
 echo; echo "== remains"; find ${layout.state} -name '*.damaged' -o -name '*.tmp'
 echo "== foreign"; sed -n 's/.*module_load: \\([^ ]*\\) [A-Z][A-Z]*.*/\\1/p' /sys/kernel/tracing/trace
 echo "== handed"; for f in /run/kmend-fault/handed/*.ko; do [ -e "$f" ] && sha256sum "$f" && rm "$f"; done

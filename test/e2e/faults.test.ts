@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { silentProgress } from '@kmend/base';
+import { campaign } from '../support/faults/campaign/campaign.ts';
+import { groups, SHORT_ROUNDS } from '../support/faults/campaign/groups.ts';
+import { Rig } from '../support/faults/campaign/rig.ts';
+import { remarks, table } from '../support/faults/campaign/table.ts';
+
+/** The short form of script/bench faults: a few faults of every group, on one guest. */
+test('whatever happens, the host comes up, nothing unverified is loaded, and the status is true', async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), 'kmend-faults-test-'));
+  const rig = await Rig.make(t.signal, silentProgress, 2);
+  try {
+    const say = (line: string): void => t.diagnostic(line);
+    const rows = await campaign([rig], {
+      groups: groups.filter((it) => it.name in SHORT_ROUNDS),
+      rounds: (group) => SHORT_ROUNDS[group],
+      short: true,
+      directory,
+      signal: t.signal,
+      say,
+    });
+    const failures = await readFile(join(directory, 'failures.log'), 'utf8').catch(() => '');
+    for (const line of table(rows).split('\n')) t.diagnostic(line);
+    assert.deepEqual(
+      remarks(rows).filter((line) => line.startsWith('FAILED')),
+      [],
+      failures,
+    );
+    // A fault that never struck shows nothing.
+    for (const { group, results } of rows)
+      assert.ok(
+        results.some((it) => it.struck),
+        group,
+      );
+  } finally {
+    await rig.close();
+    await rm(directory, { recursive: true, force: true });
+  }
+});
