@@ -151,6 +151,23 @@ test('the disk outlives a reboot and a power cut', async () => {
   assert.equal(await host.check('cat /root/kept'), 'kept');
 });
 
+test('what was saved comes back, memory and disk, over changes and a power cut', async () => {
+  await host.check('echo before >/root/saved; echo before >/run/saved');
+  const boot = await host.bootId();
+  await host.save('here');
+  for (const change of [
+    () => host.check('echo after >/root/saved; echo after >/run/saved'),
+    () => host.powerOffHard(),
+  ]) {
+    await change();
+    await host.restore('here');
+    assert.equal(await host.check('cat /root/saved /run/saved'), 'before\nbefore');
+    assert.equal(await host.bootId(), boot);
+    assert.ok(Math.abs(Number(await host.check('date +%s')) - Date.now() / 1000) < 10);
+  }
+  await assert.rejects(host.restore('nowhere'), { code: 'lab-qemu-failed' });
+});
+
 test('a panic is told as one, and a guest that reboots by itself comes back', async () => {
   const panic = host.run('echo c >/proc/sysrq-trigger');
   await assert.rejects(panic, (error) => {

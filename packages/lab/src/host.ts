@@ -68,22 +68,23 @@ export class Host {
     await this.#powerOn(options);
   }
 
-  #powerOn(options: StartOptions): Promise<void> {
-    const boot = this.#bootOnce(options);
+  #powerOn(options: StartOptions, saved?: string): Promise<void> {
+    const boot = this.#bootOnce(options, saved);
     this.#boot = boot;
     // A reboot that nobody waits for must not end this process; whoever talks to the host next is told.
     boot.catch(() => {});
     return boot;
   }
 
-  async #bootOnce(options: StartOptions): Promise<void> {
+  async #bootOnce(options: StartOptions, saved: string | undefined): Promise<void> {
     const begin = this.#clock.monotonic();
     const forwards: PortForward[] = this.#spec.forwards.map((forward) => ({
       ...forward,
       hostPort: this.#forwards.get(forward.guestPort) ?? forward.hostPort,
     }));
     const kernelArguments = [...this.#spec.kernelArguments, ...(options.kernelArguments ?? [])];
-    const spec = { ...this.#spec, forwards, kernelArguments, clock: options.clock };
+    const paused = saved !== undefined;
+    const spec = { ...this.#spec, forwards, kernelArguments, clock: options.clock, paused };
     const machine = new Machine(spec, this.#directory, this.#log);
     this.#machine = machine;
     this.#stayOff = false;
@@ -94,7 +95,9 @@ export class Host {
     try {
       await machine.qmp.negotiate();
       this.#forwards = await machine.qmp.forwards();
-      await this.#untilUp(machine);
+      // Without the kernel's boot there is nothing to wait for: the guest agent runs.
+      if (saved === undefined) await this.#untilUp(machine);
+      else await machine.qmp.load(saved);
     } catch (error) {
       await machine.powerOff();
       throw error;
@@ -179,6 +182,26 @@ export class Host {
       throw new LabError('lab-boot-timeout', `${this.name} did not go down for its reboot`, this.#context());
     }
     await this.#boot;
+  }
+
+  /**
+   * Keeps the running host as it is just now, memory and disk, under a name (letters, digits, `-`): `restore` brings it back as often as
+   * wanted, as long as the lab lasts.
+   */
+  async save(name: string): Promise<void> {
+    await this.#on().qmp.save(name);
+  }
+
+  /** Makes the host what it was when it was saved, whatever has become of it since; only its clock says the time of day. */
+  async restore(name: string): Promise<void> {
+    if (this.#machine?.running === true && this.#machine.failure === undefined) {
+      await this.#machine.qmp.load(name);
+      this.#machine.agent.interrupt(new LabError('lab-guest-gone', `${this.name} was set back`));
+    } else {
+      await this.powerOffHard();
+      await this.#powerOn({}, name);
+    }
+    await this.check(['date', '-u', '-s', `@${Math.round(this.#clock.now().getTime() / 1000)}`]);
   }
 
   /** Cuts the power, as if the plug were pulled. `start()` brings the host back with what was on its disk. */

@@ -16,6 +16,8 @@ export interface MachineSpec {
   readonly forwards: readonly PortForward[];
   /** What the clock says at power on; absent: the time of day. */
   readonly clock?: Date | undefined;
+  /** Stand still until told to go on. */
+  readonly paused?: boolean;
 }
 
 /** A TCP port of the guest, reachable on the operator's loopback; `hostPort` 0 lets the operating system choose. */
@@ -76,6 +78,7 @@ export function machineArguments(spec: MachineSpec): string[] {
     String(spec.memoryMb),
     '-smp',
     String(spec.cpus),
+    ...(spec.paused === true ? ['-S'] : []),
     // Without fractions of a second or a zone: that is how QEMU wants it (-rtc base=).
     ...(spec.clock === undefined ? [] : ['-rtc', `base=${spec.clock.toISOString().slice(0, 19)}`]),
     // Each boot is a new QEMU: after a reset in the same one, emulation runs at half the speed.

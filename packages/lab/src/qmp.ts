@@ -57,10 +57,27 @@ export class Qmp {
     }
   }
 
+  /** Keeps memory and disks as they are just now, in the disk's own file; the guest stands still meanwhile. */
+  async save(name: string): Promise<void> {
+    await this.#must(`savevm ${name}`);
+  }
+
+  /** Makes memory and disks what they were, and goes on from there. */
+  async load(name: string): Promise<void> {
+    await this.#must(`loadvm ${name}`);
+    await this.#execute('cont', {});
+  }
+
   /** QEMU is gone: whatever waits for an answer fails. */
   end(error: Error): void {
     for (const waiting of this.#waiting.values()) waiting.reject(error);
     this.#waiting.clear();
+  }
+
+  /** A command that says nothing unless it fails. */
+  async #must(command: string): Promise<void> {
+    const said = (await this.#monitor(command)).trim();
+    if (said !== '') throw new LabError('lab-qemu-failed', `QEMU could not ${command}: ${said}`);
   }
 
   async #monitor(command: string): Promise<string> {

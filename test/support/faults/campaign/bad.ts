@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { errorCode } from '@kmend/base';
 import * as livepatches from '../livepatches.ts';
 import { outcome } from './clock.ts';
 import type { Finding } from './judge.ts';
@@ -69,7 +68,7 @@ async function suffer(rig: Rig, life: Life, bad: Bad): Promise<RoundResult> {
       return { what: said, struck: true, seen, last, found, mayNeedPerson: true };
     });
   } finally {
-    await recover(life);
+    await life.choose(good.serial);
   }
 }
 
@@ -100,19 +99,6 @@ async function until(life: Life, done: (seen: Observation) => boolean): Promise<
     if (done(seen) || performance.now() > end) return seen;
     await sleep(1_000);
   }
-}
-
-/** Back to what the other groups begin with. */
-async function recover(life: Life): Promise<void> {
-  const { host } = life.guest;
-  if (!host.isOn) await host.start();
-  await life.configure({ soakSeconds: 1 });
-  await life.choose(2);
-  // It has to know what the policy wants now: what is quarantined may be loaded again from the moment that it is let go.
-  await life.must('check');
-  // A host with a newer livepatch than the policy wants stays with it, unless somebody asks for the older one.
-  await life.must('apply', '--serial', String(life.wanted.serial));
-  await life.must('resume');
 }
 
 /** After so many seconds the transition is taken back, where there is a limit. */
@@ -153,10 +139,6 @@ async function neverEnds(rig: Rig, life: Life, id: string, limited: boolean): Pr
       return { what: said.join(', '), struck: true, seen, last, found, mayNeedPerson: false };
     });
   } finally {
-    await host.run(bad.release).catch((error: unknown) => {
-      // A host that is down has nobody to release.
-      if (errorCode(error)?.startsWith('lab-') !== true) throw error;
-    });
-    await recover(life);
+    await life.choose(good.serial);
   }
 }

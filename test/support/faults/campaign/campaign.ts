@@ -1,10 +1,10 @@
-import { sha256File } from '@kmend/base/node';
 import { type Group, SHORT_STEPS } from './groups.ts';
 import { Life } from './life.ts';
 import { Results } from './results.ts';
 import type { Guest, Rig } from './rig.ts';
 import type { Round, RoundResult } from './round.ts';
 import { type Steps, traceLife } from './steps.ts';
+import { subjectOf } from './subject.ts';
 import type { Row } from './table.ts';
 
 export interface CampaignOptions {
@@ -33,7 +33,7 @@ interface Worker {
  */
 export async function campaign(rigs: readonly [Rig, ...Rig[]], options: CampaignOptions): Promise<Row[]> {
   const { groups, directory, say } = options;
-  const subject = await sha256File(rigs[0].deb);
+  const subject = await subjectOf(rigs[0].deb);
   const workers = await Promise.all(rigs.map((rig, index) => begin(rig, `faults-${index + 1}`)));
   const [first] = workers as [Worker, ...Worker[]];
   const steps = groups.some((it) => it.needsSteps) ? await stepsFor(first.life, subject, options) : undefined;
@@ -79,7 +79,6 @@ async function work(
     await results.add(result);
     say(`${worker.name} ${group.name} ${left - queue.length}/${left} ${lineOf(result)}`);
     if (result.findings.length > 0) await results.tell(result, await evidence(worker));
-    if (!worker.guest.host.isOn) await worker.guest.host.start();
   }
 }
 

@@ -3,7 +3,7 @@ import type { Journal } from '../../../../packages/agent/src/state/journal.ts';
 import { parseJournal } from '../../../../packages/agent/src/state/store.ts';
 import { layout } from '../layout.ts';
 import { WITH_FAULTS } from '../shim.ts';
-import { inForce, standing, type Told } from './judge.ts';
+import { standing, type Told } from './judge.ts';
 import { type Observation, observe } from './observe.ts';
 import type { Guest, Published, Rig } from './rig.ts';
 
@@ -25,8 +25,8 @@ export type Phase = (typeof PHASES)[number];
 export type Way = 'resume' | 'check';
 
 const ORDER_MS = 240_000;
-/** The loader goes on by itself within so many looks. */
-const RESTORE_LOOKS = 6;
+/** The moment at which what the policy wants is in force and good. */
+const SETTLED = 'settled';
 const HEAL_LOOKS = 2;
 
 /** Waits until systemd has the resident units up again, for at most $1 seconds. */
@@ -44,7 +44,8 @@ export class Life {
   #wanted: Published;
   /** What was seen last, where nothing has been asked of the host since. */
   #known: Observation | undefined;
-  #repository: string | undefined;
+  /** Names of the moments that the host can go back to. */
+  readonly #saved = new Set<string>();
 
   constructor(rig: Rig, guest: Guest) {
     this.#rig = rig;
@@ -64,45 +65,41 @@ export class Life {
   /** The first check of a host: it has what the policy wants, and has met the older one. */
   async begin(): Promise<void> {
     await this.must('check');
+    await this.#save(SETTLED);
   }
 
-  /** Brings the host to where the phase begins, by the agent's own commands. `repository`: a mirror to take everything from. */
+  /**
+   * Brings the host to where the phase begins. It is led there by the agent's own commands once; from then on it goes back to that very
+   * moment, memory and disk. `repository`: a mirror to take everything from.
+   */
   async bring(phase: Phase, way: Way, repository?: string): Promise<void> {
-    // It restarts the agent, so it stays until somebody wants another.
-    if (repository !== this.#repository) {
-      this.#repository = repository;
-      await this.configure({});
-    }
-    const known = this.#known ?? (await this.look());
-    const { claims, system } = known;
-    // What an earlier fault left failed has been judged.
-    if (system !== 'running') await this.guest.host.check('systemctl reset-failed');
-    if (claims === undefined || claims.quarantined.length > 0 || (claims.hold !== null && phase !== 'load'))
-      await this.#restore();
-    if (phase === 'load') {
-      // Where nothing is loaded that is said, and it is held all the same.
-      await this.ask('revert');
-    } else if (phase === 'replace') {
-      // What is asked for by number is held.
-      await this.must('apply', '--serial', '1');
-    } else if (!this.#isSettled(this.#known ?? (await this.look()))) await this.#restore();
-    if (way === 'check' && (phase === 'load' || phase === 'replace')) {
-      await this.#forget();
-      await this.must('resume');
+    const name = `${phase === 'boot' || phase === 'revert' ? SETTLED : `${phase}-${way}`}${repository === undefined ? '' : '-mirrored'}`;
+    if (this.#saved.has(name)) await this.guest.host.restore(name);
+    else {
+      await this.guest.host.restore(SETTLED);
+      await this.#lead(phase, way, repository);
+      await this.#save(name);
     }
     this.#known = undefined;
   }
 
-  /** Nothing is held back, and what the policy wants is in force and good. */
-  #isSettled({ after, claims }: Observation): boolean {
-    return inForce(after, this.#wanted.module) && claims?.hold === null && claims.state === 'good';
+  async #lead(phase: Phase, way: Way, repository: string | undefined): Promise<void> {
+    if (repository !== undefined) await this.configure({ repository });
+    if (phase === 'load') await this.must('revert');
+    // What is asked for by number is held.
+    if (phase === 'replace') await this.must('apply', '--serial', '1');
+    if (way === 'check' && (phase === 'load' || phase === 'replace')) {
+      await this.#forget();
+      await this.must('resume');
+    }
   }
 
-  async #restore(): Promise<void> {
-    await this.must('resume');
-    for (let left = RESTORE_LOOKS; left > 0; left -= 1) if (this.#isSettled(await this.look())) return;
-    await this.must('check');
-    await this.look();
+  /** The moment is a quiet one: nothing of the agent is at work, every report is through. */
+  async #save(name: string): Promise<void> {
+    const { host } = this.guest;
+    await host.check(`until ! pidof ${layout.node} >/dev/null; do sleep 0.5; done; sync`, { timeoutMs: 180_000 });
+    await host.save(name);
+    this.#saved.add(name);
   }
 
   /** Newer metadata is signed, and the host has none of the livepatches any more. */
@@ -127,9 +124,7 @@ export class Life {
   /** Lays configuration over the agent's, and has it taken up. */
   async configure(change: Readonly<Record<string, unknown>>): Promise<void> {
     const { host } = this.guest;
-    const repository = this.#repository === undefined ? {} : { repository: this.#repository };
-    const text = JSON.stringify({ ...repository, ...change });
-    await host.copyIn(Buffer.from(text), '/etc/kmend-agent/config.d/90-faults.json');
+    await host.copyIn(Buffer.from(JSON.stringify(change)), '/etc/kmend-agent/config.d/90-faults.json');
     // On the disk, whatever becomes of the host next.
     await host.check(`sync && systemctl restart ${layout.acting.join(' ')}`, { timeoutMs: 120_000 });
     this.#known = undefined;
