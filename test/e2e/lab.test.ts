@@ -166,6 +166,7 @@ test('what was saved comes back, memory and disk, over changes and a power cut',
     assert.ok(Math.abs(Number(await host.check('date +%s')) - Date.now() / 1000) < 10);
   }
   await assert.rejects(host.restore('nowhere'), { code: 'lab-qemu-failed' });
+  assert.equal(await host.bootId(), boot);
 });
 
 test('a panic is told as one, and a guest that reboots by itself comes back', async () => {

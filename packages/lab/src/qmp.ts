@@ -64,8 +64,12 @@ export class Qmp {
 
   /** Makes memory and disks what they were, and goes on from there. */
   async load(name: string): Promise<void> {
-    await this.#must(`loadvm ${name}`);
-    await this.#execute('cont', {});
+    try {
+      await this.#must(`loadvm ${name}`);
+    } finally {
+      // A guest that could not be set back stands still as well.
+      await this.#execute('cont', {});
+    }
   }
 
   /** QEMU is gone: whatever waits for an answer fails. */
