@@ -211,15 +211,17 @@ async function boot(argument: string): Promise<void> {
   await patched.host.start({ kernelArguments: [argument] });
 }
 
+/** A check ends with that code, `doctor` says why, and the kernel was handed nothing. */
+async function refused(code: string): Promise<void> {
+  const { exitCode, json } = await agent('check');
+  assert.deepEqual([exitCode, json.error?.code], [5, code]);
+  assert.deepEqual(await patched.loadedModules(), []);
+  assert.equal((await status()).exitCode, 1);
+  assert.match((await agent('doctor')).text, new RegExp(code));
+}
+
 test('a kernel that takes signed modules only: said in time, and nothing is handed to it', async () => {
   patched = await bootHost('strict', ['module.sig_enforce=1']);
-  const refused = async (code: string): Promise<void> => {
-    const { exitCode, json } = await agent('check');
-    assert.deepEqual([exitCode, json.error?.code], [5, code]);
-    assert.deepEqual(await patched.loadedModules(), []);
-    assert.equal((await status()).exitCode, 1);
-    assert.match((await agent('doctor')).text, new RegExp(code));
-  };
   await refused('signature-required');
   await boot('lockdown=integrity');
   await refused('lockdown');
