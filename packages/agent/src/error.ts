@@ -83,10 +83,10 @@ export function findCode(error: unknown, codes: readonly string[]): string | und
   return undefined;
 }
 
-/** The disk's own failure as an error with its code (`disk-full`, `disk-read-only`, `disk-failing`); `undefined` for any other. */
-export function diskError(error: unknown, where: string): AgentError | undefined {
+/** The disk's own failure as an error with its code (`disk-full`, `disk-read-only`, `disk-failing`); any other is passed through. */
+export function diskError(error: unknown, where: string): unknown {
   const fault = diskFault(error);
-  if (fault === undefined) return undefined;
+  if (fault === undefined) return error;
   return new AgentError(fault.code, `${fault.says} ${where}: ${errorText(error)}`, {
     cause: error,
     hint: `${fault.hint}; the agent goes on by itself at its next check`,

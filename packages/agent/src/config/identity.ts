@@ -32,6 +32,6 @@ export async function saveIdentity(edges: Edges, identity: Identity): Promise<vo
     await edges.files.directory(paths.fetcher, 0o700);
     await edges.files.writeAtomic(paths.identity, `${JSON.stringify(identity)}\n`, 0o600);
   } catch (error) {
-    throw diskError(error, paths.fetcher) ?? error;
+    throw diskError(error, paths.fetcher);
   }
 }

@@ -47,7 +47,7 @@ export async function stageModule(
     return { path, bytes, discard };
   } catch (error) {
     await discard();
-    throw diskError(error, paths.loaderRuntime) ?? error;
+    throw diskError(error, paths.loaderRuntime);
   }
 }
 

@@ -24,7 +24,7 @@ export async function openStored<T>(
       try {
         await edges.files.writeAtomic(path, `${JSON.stringify(next)}\n`, mode);
       } catch (error) {
-        throw diskError(error, path) ?? error;
+        throw diskError(error, path);
       }
     },
   };

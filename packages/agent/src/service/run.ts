@@ -7,7 +7,7 @@ import { errorData } from '../log.ts';
 import { type Actor, perform } from './commands.ts';
 import { type Place, serveControl } from './control.ts';
 import { ConsiderOrder, LoaderOrder } from './orders.ts';
-import { createBell, createQueue, sleep } from './sleep.ts';
+import { type Bell, createBell, createQueue, sleep } from './sleep.ts';
 import { createTeller } from './teller.ts';
 
 /** How often to look at what is in flight while an attempt to go on with it fails. */
@@ -36,7 +36,7 @@ export async function runLoader(loader: Loader, places: Places, stop: AbortSigna
   const servers: Server[] = [await serve(LoaderOrder, places.orders), await serve(ConsiderOrder, places.consider)];
   loader.log('info', 'ready', { kernel: loader.edges.machine.release() });
   try {
-    await advanceUntilRest(actor, stop, () => bell.signal(), busy);
+    await advanceUntilRest(actor, stop, bell, busy);
   } finally {
     for (const server of servers) server.close();
   }
@@ -78,17 +78,12 @@ async function lookAgain(loader: Loader, queue: Actor['queue'], stop: AbortSigna
   }
 }
 
-async function advanceUntilRest(
-  { loader, queue, changed: ring }: Actor,
-  stop: AbortSignal,
-  changed: () => AbortSignal,
-  busy: Gauge,
-): Promise<void> {
+async function advanceUntilRest({ loader, queue }: Actor, stop: AbortSignal, bell: Bell, busy: Gauge): Promise<void> {
   const { clock } = loader.edges;
-  const teller = await createTeller(loader, ring, stop);
+  const teller = await createTeller(loader, () => bell.ring(), stop);
   let restSince = clock.monotonic();
   while (!stop.aborted) {
-    const wake = changed();
+    const wake = bell.signal();
     let wait: number | undefined;
     try {
       wait = await queue(() => advance(loader));

@@ -46,7 +46,7 @@ async function save(edges: Edges, journal: Journal): Promise<void> {
   try {
     await edges.files.writeAtomic(paths.journal, `${JSON.stringify(journal)}\n`, 0o640);
   } catch (error) {
-    throw diskError(error, paths.loader) ?? error;
+    throw diskError(error, paths.loader);
   }
 }
 

@@ -125,14 +125,11 @@ export class Rig {
     await this.api.setFleetPolicy({ checkIntervalSeconds: this.#interval });
   }
 
-  /** Signs and publishes what `kmend build --out` left in a folder; hosts are to run it from then on. */
+  /** Signs and publishes what `kmend build --out` left in a folder, once. */
   async publish(folder: string): Promise<Published> {
     const { module } = await manifestOf(folder);
     const known = this.published.find((it) => it.module === module);
-    if (known !== undefined) {
-      await this.choose(known.serial);
-      return known;
-    }
+    if (known !== undefined) return known;
     const added = await publish(this.operator, folder);
     this.published.push(added);
     return added;
