@@ -101,8 +101,8 @@ async function until(life: Life, done: (seen: Observation) => boolean): Promise<
   }
 }
 
-/** After so many seconds the transition is taken back, where there is a limit. */
-const LIMIT_S = 20;
+/** After so many seconds the transition is taken back, where there is a limit: time enough to look at it first. */
+const LIMIT_S = 60;
 
 /**
  * A task stands in the patched function and cannot go on: the transition does not end until it may. Without a limit the agent waits for ever; with
@@ -123,10 +123,10 @@ async function neverEnds(rig: Rig, life: Life, id: string, limited: boolean): Pr
   try {
     return await judged(life, id, async () => {
       const said = [outcome((await life.ask('check')).stdout)];
-      const seen = [await life.look()];
       const found: Finding[] = [];
       const missing = (text: string): void => void found.push({ harm: 'not-right', text });
       if (!(await life.ask('status')).stdout.includes(bad.task)) missing(`the status does not name ${bad.task}`);
+      const seen = [await life.look()];
       if (limited) {
         const back = await until(life, (it) => inForce(it.after, good.module));
         seen.push(back);
