@@ -44,8 +44,10 @@ export class Life {
   #wanted: Published;
   /** What was seen last, where nothing has been asked of the host since. */
   #known: Observation | undefined;
-  /** Names of the moments that the host can go back to. */
-  readonly #saved = new Set<string>();
+  /** The moments that the host can go back to, and what the server had been told by then. */
+  readonly #saved = new Map<string, Told | undefined>();
+  /** When the host last went back to a moment, and to which: what the server was told in between is of another life. */
+  #back: { readonly at: number; readonly told: Told | undefined } | undefined;
 
   constructor(rig: Rig, guest: Guest) {
     this.#rig = rig;
@@ -74,9 +76,9 @@ export class Life {
    */
   async bring(phase: Phase, way: Way, repository?: string): Promise<void> {
     const name = `${phase === 'boot' || phase === 'revert' ? SETTLED : `${phase}-${way}`}${repository === undefined ? '' : '-mirrored'}`;
-    if (this.#saved.has(name)) await this.guest.host.restore(name);
+    if (this.#saved.has(name)) await this.#restore(name);
     else {
-      await this.guest.host.restore(SETTLED);
+      await this.#restore(SETTLED);
       await this.#lead(phase, way, repository);
       await this.#save(name);
     }
@@ -94,12 +96,18 @@ export class Life {
     }
   }
 
+  async #restore(name: string): Promise<void> {
+    await this.guest.host.restore(name);
+    this.#back = { at: Date.now(), told: this.#saved.get(name) };
+  }
+
   /** The moment is a quiet one: nothing of the agent is at work, every report is through. */
   async #save(name: string): Promise<void> {
     const { host } = this.guest;
+    const seen = await this.look();
     await host.check(`until ! pidof ${layout.node} >/dev/null; do sleep 0.5; done; sync`, { timeoutMs: 180_000 });
     await host.save(name);
-    this.#saved.add(name);
+    this.#saved.set(name, await this.told(seen));
   }
 
   /** Newer metadata is signed, and the host has none of the livepatches any more. */
@@ -179,7 +187,8 @@ systemctl reset-failed; systemctl start ${layout.resident.join(' ')}; exit $done
   /** What the server shows of this host. */
   async told({ claims }: Observation): Promise<Told | undefined> {
     if (claims === undefined) return undefined;
-    const { status, effectiveSerial } = await this.#rig.api.showHost(claims.hostId);
+    const { status, effectiveSerial, lastReport } = await this.#rig.api.showHost(claims.hostId);
+    if (this.#back !== undefined && Date.parse(lastReport ?? '') < this.#back.at) return this.#back.told;
     return { loaded: status.loaded.state, transition: status.transition.state, effectiveSerial };
   }
 
