@@ -1,9 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { GuestResult } from '@kmend/lab';
 import type { Journal } from '../../../../packages/agent/src/state/journal.ts';
 import { parseJournal } from '../../../../packages/agent/src/state/store.ts';
 import { layout } from '../layout.ts';
 import { WITH_FAULTS } from '../shim.ts';
-import { standing, type Told } from './judge.ts';
+import { standing, type Told, toldTooMuch } from './judge.ts';
 import { type Observation, observe } from './observe.ts';
 import type { Guest, Published, Rig } from './rig.ts';
 
@@ -107,7 +108,16 @@ export class Life {
     const seen = await this.look();
     await host.check(`until ! pidof ${layout.node} >/dev/null; do sleep 0.5; done; sync`, { timeoutMs: 180_000 });
     await host.save(name);
-    this.#saved.set(name, await this.told(seen));
+    this.#saved.set(name, await this.#toldAtRest(seen));
+  }
+
+  /** The server writes reports down in batches: what it shows may be a moment old. */
+  async #toldAtRest(seen: Observation): Promise<Told | undefined> {
+    for (let left = 30; ; left -= 1) {
+      const told = await this.told(seen);
+      if (left === 0 || told === undefined || toldTooMuch(told, seen, this.published).length === 0) return told;
+      await sleep(1_000);
+    }
   }
 
   /** Newer metadata is signed, and the host has none of the livepatches any more. */
