@@ -29,6 +29,7 @@ const ORDER_MS = 240_000;
 /** The moment at which what the policy wants is in force and good. */
 const SETTLED = 'settled';
 const HEAL_LOOKS = 2;
+const REPORT_MS = 90_000;
 
 /** Waits until systemd has the resident units up again, for at most $1 seconds. */
 const UNTIL_ACTIVE = `
@@ -106,18 +107,10 @@ export class Life {
   async #save(name: string): Promise<void> {
     const { host } = this.guest;
     const seen = await this.look();
+    if (seen.claims === undefined) throw new Error(`no status before ${name} is saved: ${seen.said}`);
     await host.check(`until ! pidof ${layout.node} >/dev/null; do sleep 0.5; done; sync`, { timeoutMs: 180_000 });
     await host.save(name);
-    this.#saved.set(name, await this.#toldAtRest(seen));
-  }
-
-  /** The server writes reports down in batches: what it shows may be a moment old. */
-  async #toldAtRest(seen: Observation): Promise<Told | undefined> {
-    for (let left = 30; ; left -= 1) {
-      const told = await this.told(seen);
-      if (left === 0 || told === undefined || toldTooMuch(told, seen, this.published).length === 0) return told;
-      await sleep(1_000);
-    }
+    this.#saved.set(name, await this.toldInTime(seen));
   }
 
   /** Newer metadata is signed, and the host has none of the livepatches any more. */
@@ -195,11 +188,21 @@ systemctl reset-failed; systemctl start ${layout.resident.join(' ')}; exit $done
   }
 
   /** What the server shows of this host. */
-  async told({ claims }: Observation): Promise<Told | undefined> {
+  async #told({ claims }: Observation): Promise<Told | undefined> {
     if (claims === undefined) return undefined;
     const { status, effectiveSerial, lastReport } = await this.#rig.api.showHost(claims.hostId);
     if (this.#back !== undefined && Date.parse(lastReport ?? '') < this.#back.at) return this.#back.told;
     return { loaded: status.loaded.state, transition: status.transition.state, effectiveSerial };
+  }
+
+  /** The same once reports have had time to come through, and the server, which does so in batches, to write them down. */
+  async toldInTime(seen: Observation): Promise<Told | undefined> {
+    for (const until = performance.now() + REPORT_MS; ; ) {
+      const told = await this.#told(seen);
+      const isTrue = told === undefined || toldTooMuch(told, seen, this.published).length === 0;
+      if (isTrue || performance.now() > until) return told;
+      await sleep(1_000);
+    }
   }
 
   async look(): Promise<Observation> {

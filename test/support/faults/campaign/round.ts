@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { errorText } from '@kmend/base';
 import { alwaysHolds, type Finding, type Standing, standing, toldTooMuch } from './judge.ts';
 import { journalOf, type Life } from './life.ts';
@@ -47,7 +46,8 @@ export async function judged(life: Life, id: string, strike: () => Promise<Struc
   try {
     const { what, struck, seen, last, found = [], mayNeedPerson } = await strike();
     const findings = [...seen, last].flatMap((it) => alwaysHolds(it, life.published));
-    findings.push(...found, ...(await toldAtLast(life, last)));
+    const told = await life.toldInTime(last);
+    findings.push(...found, ...(told === undefined ? [] : toldTooMuch(told, last, life.published)));
     const end = standing(last, journalOf(last), life.wanted);
     if (end.kind === 'wrong') findings.push({ harm: 'not-right', text: end.text });
     if (end.kind === 'person' && !mayNeedPerson)
@@ -62,19 +62,6 @@ export async function judged(life: Life, id: string, strike: () => Promise<Struc
       findings: [{ harm: 'down', text }],
       standing: { kind: 'wrong', text },
     });
-  }
-}
-
-const REPORT_MS = 90_000;
-
-/** What the server believes once reports have had time to come through. */
-async function toldAtLast(life: Life, last: Observation): Promise<readonly Finding[]> {
-  const until = performance.now() + REPORT_MS;
-  for (;;) {
-    const told = await life.told(last);
-    const findings = told === undefined ? [] : toldTooMuch(told, last, life.published);
-    if (findings.length === 0 || performance.now() > until) return findings;
-    await sleep(1_000);
   }
 }
 
