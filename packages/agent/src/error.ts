@@ -28,6 +28,7 @@ export type AgentErrorCode =
   | 'kernel-unknown'
   | 'kernel-without-livepatch'
   | 'illegal-transition'
+  | 'tool-failed'
   // before a load
   | 'kernel-tainted'
   | 'memory-low'

@@ -7,6 +7,8 @@ export type Step =
   /** Nothing is in flight. */
   | { readonly kind: 'rest' }
   | { readonly kind: 'loaded' }
+  /** The load was broken off. */
+  | { readonly kind: 'never-loaded' }
   | { readonly kind: 'transitioned' }
   | { readonly kind: 'stuck' }
   /** The transition is taken back: it did not end in its time. */
@@ -56,8 +58,8 @@ export function nextStep(
   const poll: Step = { kind: 'wait', ms: pollMs(elapsedMs) };
   switch (attempt.phase) {
     case 'loading':
-      // The journal could not be written after the kernel took the module (a full disk): say it now.
-      return mine === undefined ? { kind: 'vanished' } : { kind: 'loaded' };
+      // The journal could not be written after the kernel had answered (a full disk): say it now.
+      return { kind: mine === undefined ? 'never-loaded' : 'loaded' };
     case 'transition':
       if (mine === undefined || !mine.enabled) return { kind: 'vanished' };
       if (!mine.transition) return { kind: 'transitioned' };

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { KmendError } from '@kmend/base';
+import { diskFault, errorCode, errorText } from '@kmend/base';
 import type { Edges } from '../edges/edges.ts';
 import { paths } from '../edges/paths.ts';
 import { AgentError, diskError } from '../error.ts';
@@ -51,11 +51,32 @@ export async function stageModule(
   }
 }
 
-/** Hands the module to the kernel. Throws `load-refused` with the kernel's own words. */
+/**
+ * What a call failed with for want of memory or by the disk's fault, by the words that end insmod's complaint (strerror(3); kmod sets no
+ * locale): it says nothing of the livepatch.
+ */
+const TROUBLE = [
+  [': Cannot allocate memory', 'ENOMEM'],
+  [': Input/output error', 'EIO'],
+  [': Read-only file system', 'EROFS'],
+  [': No space left on device', 'ENOSPC'],
+] as const;
+
+/**
+ * Hands the module to the kernel. Throws `load-refused` with the kernel's own words; where it is the host that cannot (no memory, a
+ * failing disk, no process to be had) `memory-low`, the disk's codes, `tool-failed` (`isOfHost`).
+ */
 export async function insertModule(edges: Edges, staged: StagedModule, module: string): Promise<void> {
   const before = await lastLogTime(edges);
   const result = await tool(edges, INSMOD, [edges.files.real(staged.path)]);
   if (result === undefined) return;
+  const trouble = TROUBLE.find(([words]) => result.endsWith(words))?.[1];
+  if (trouble === 'ENOMEM') {
+    throw new AgentError('memory-low', `the kernel had no memory for ${module}: ${result}`, {
+      hint: 'free some memory (MemAvailable in /proc/meminfo); the agent tries again at its next check',
+    });
+  }
+  if (trouble !== undefined) throw diskError(Object.assign(new Error(result), { code: trouble }), staged.path);
   const kernelLog = await linesSince(edges, before);
   const said = kernelLog.length === 0 ? 'the kernel log says nothing' : `kernel log: ${kernelLog.join(' | ')}`;
   throw new AgentError('load-refused', `the kernel refused ${module}: ${result}; ${said}`.slice(0, 2000), {
@@ -64,20 +85,35 @@ export async function insertModule(edges: Edges, staged: StagedModule, module: s
   });
 }
 
-/** Unloads a module that is no enabled livepatch any more; returns why it did not work, `undefined` where it did. */
-export function removeModule(edges: Edges, module: string): Promise<string | undefined> {
-  return tool(edges, RMMOD, [module]);
+/** Whether a load failed for what the host lacks: that is nothing against the livepatch, which is tried again. */
+export function isOfHost(error: unknown): boolean {
+  const code = errorCode(error);
+  return code === 'memory-low' || code === 'tool-failed' || diskFault(error) !== undefined;
 }
 
-/** `undefined` on success, else what the tool said. */
+/** Unloads a module that is no enabled livepatch any more; returns why it did not work, `undefined` where it did. */
+export async function removeModule(edges: Edges, module: string): Promise<string | undefined> {
+  try {
+    return await tool(edges, RMMOD, [module]);
+  } catch (error) {
+    return errorText(error);
+  }
+}
+
+/** `undefined` on success, else what the tool said. Throws `tool-failed` and the disk's codes where it could not even be started. */
 async function tool(edges: Edges, file: string, args: readonly string[]): Promise<string | undefined> {
   try {
     const result = await edges.run(file, args, { timeoutMs: TOOL_TIMEOUT_MS, maxOutput: 1_000_000 });
     if (result.exitCode === 0) return undefined;
     return result.stderr.trim().slice(0, 500) || `exit code ${result.exitCode}`;
   } catch (error) {
-    if (error instanceof KmendError) return error.message;
-    throw error;
+    const code = errorCode(error);
+    if (code !== 'tool-failed' && code !== 'tool-missing') return errorText(error);
+    if (diskFault(error) !== undefined) throw diskError(error, file);
+    throw new AgentError('tool-failed', errorText(error), {
+      cause: error,
+      hint: 'nothing was loaded; the agent tries again at its next check',
+    });
   }
 }
 

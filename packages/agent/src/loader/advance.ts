@@ -4,6 +4,7 @@ import { type KernelView, readKernelView } from '../kernel/livepatch.ts';
 import { disableLivepatch, removeModule } from '../kernel/loader.ts';
 import type { Attempt } from '../state/journal.ts';
 import * as machine from '../state/machine.ts';
+import { BROKEN_OFF } from '../state/reconcile.ts';
 import { complaintAbout } from './complaint.ts';
 import { commit, type Loader, now, wakeSoon } from './context.ts';
 
@@ -37,6 +38,10 @@ async function act(
   switch (step.kind) {
     case 'loaded':
       await commit(loader, machine.loaded);
+      return true;
+    case 'never-loaded':
+      await commit(loader, (journal, moment) => machine.neverLoaded(journal, moment, BROKEN_OFF));
+      await wakeSoon(loader);
       return true;
     case 'transitioned':
       await commit(loader, (journal, moment) => machine.transitioned(journal, moment, elapsedMs / 1000));

@@ -2,7 +2,7 @@ import { errorCode, errorText } from '@kmend/base';
 import type { VerifiedLivepatch } from '@kmend/trust';
 import { AgentError } from '../error.ts';
 import { type KernelView, readKernelView } from '../kernel/livepatch.ts';
-import { insertModule, removeModule, stageModule } from '../kernel/loader.ts';
+import { insertModule, isOfHost, removeModule, stageModule } from '../kernel/loader.ts';
 import { lastLogTime } from '../kernel/log.ts';
 import { assertFits, assertLivepatchSupport } from '../kernel/preconditions.ts';
 import { assertPreflight } from '../kernel/preflight.ts';
@@ -104,6 +104,7 @@ async function dropLeftover(loader: Loader, kernel: KernelView, module: string):
 async function giveUp(loader: Loader, error: unknown): Promise<void> {
   const { livepatches } = await readKernelView(loader.edges);
   await commit(loader, (journal, now) => {
+    if (isOfHost(error)) return machine.neverLoaded(journal, now, errorText(error));
     const previous = journal.previous?.module;
     const inForce = livepatches.some((it) => it.name === previous && it.enabled);
     return machine.fail(journal, now, errorCode(error) ?? 'load-failed', errorText(error), inForce);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import { test } from 'node:test';
+import { KmendError } from '@kmend/base';
 import { code } from '../testing/errors.ts';
 import { check, makeHost, never, type TestHost, view } from '../testing/host.ts';
 import { moduleOf } from '../testing/repository.ts';
@@ -151,6 +152,60 @@ test('a disk that fills up during the load is caught up with once there is space
   assert.equal(host.loader.store.journal.current?.phase, 'loading');
   host.kernel.beforeWrite = () => {};
   assert.equal(await host.advance(1_000), 'soak');
+});
+
+for (const [words, wanted] of [
+  ['Cannot allocate memory', 'memory-low'],
+  ['Input/output error', 'disk-failing'],
+  ['Read-only file system', 'disk-read-only'],
+  ['No space left on device', 'disk-full'],
+] as const) {
+  test(`where a load fails for the host's own trouble (${words}), the livepatch is not blamed and is tried again`, async (t) => {
+    const host = await makeHost(t);
+    host.repository.choose(1);
+    await check(host.loader, never);
+    await host.advance(1_000);
+    host.repository.choose(2);
+    host.kernel.refusal = words;
+    await assert.rejects(check(host.loader, never), code(wanted));
+    assert.equal(host.loader.observed.value.problem?.code, wanted);
+    assert.deepEqual(host.loader.store.journal.quarantined, []);
+    assert.equal((await view(host)).effectiveSerial, 1);
+    host.kernel.refusal = undefined;
+    assert.equal((await check(host.loader, never)).action, 'load');
+    assert.equal(await host.advance(5_000), 'soak');
+    assert.equal((await view(host)).effectiveSerial, 2);
+  });
+}
+
+test('a load whose failure could not be written down either is tried again once there is space', async (t) => {
+  const host = await makeHost(t);
+  host.repository.choose(1);
+  host.kernel.refusal = 'Input/output error';
+  let writes = 0;
+  host.kernel.beforeWrite = (path) => {
+    if (path.endsWith('journal.json') && ++writes > 1) throw Object.assign(new Error('broken'), { code: 'EIO' });
+  };
+  await assert.rejects(check(host.loader, never), code('disk-failing'));
+  assert.equal(host.loader.store.journal.current?.phase, 'loading');
+  host.kernel.beforeWrite = () => {};
+  host.kernel.refusal = undefined;
+  assert.equal(await host.advance(1_000), 'idle');
+  assert.deepEqual(host.loader.store.journal.quarantined, []);
+  assert.equal((await check(host.loader, never)).action, 'load');
+});
+
+test('a tool that cannot be started is no refusal of the kernel', async (t) => {
+  const host = await makeHost(t);
+  host.repository.choose(1);
+  const { edges } = host.loader;
+  const run: typeof edges.run = (file, args, options) =>
+    file.endsWith('/insmod')
+      ? Promise.reject(new KmendError('tool-failed', 'insmod could not be started: EAGAIN'))
+      : edges.run(file, args, options);
+  await assert.rejects(check({ ...host.loader, edges: { ...edges, run } }, never), code('tool-failed'));
+  assert.deepEqual(host.loader.store.journal.quarantined, []);
+  assert.equal(host.loader.store.journal.current, null);
 });
 
 test('a long transition is reported once with the tasks that hold it up, and never forced', async (t) => {

@@ -30,7 +30,7 @@ const transitions: Record<machine.TransitionName, (journal: Journal) => Journal>
   beginLoad: (journal) => machine.beginLoad(journal, candidate, now),
   adopt: (journal) => machine.adopt(journal, { ...candidate, sha256: null }, now),
   loaded: (journal) => machine.loaded(journal, now),
-  neverLoaded: (journal) => machine.neverLoaded(journal, now),
+  neverLoaded: (journal) => machine.neverLoaded(journal, now, 'no memory'),
   transitioned: (journal) => machine.transitioned(journal, now, 0.4),
   replaced: (journal) => machine.replaced(journal, now, []),
   soaked: (journal) => machine.soaked(journal, now),
@@ -91,7 +91,7 @@ test('what was in force comes back where its replacement fails before it took ov
   const loading = machine.beginLoad(inForce, candidate, now);
   assert.equal(loading.previous?.serial, 2);
   assert.equal(machine.fail(loading, now, 'load-refused', 'no', true).current?.serial, 2);
-  assert.equal(machine.neverLoaded(loading, now).current?.serial, 2);
+  assert.equal(machine.neverLoaded(loading, now, 'no memory').current?.serial, 2);
   const moving = machine.loaded(loading, now);
   assert.equal(machine.reverted(machine.beginRevert(moving, now, null, 'x'), now, true).current?.serial, 2);
   assert.equal(machine.replaced(machine.transitioned(moving, now, 1), now, []).previous, null);

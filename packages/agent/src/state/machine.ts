@@ -130,12 +130,13 @@ export function loaded(journal: Journal, now: Moment): Journal {
   return enter(journal, attempt, 'transition', now, 'loaded', `the kernel took ${attempt.module}`);
 }
 
-/** The agent died before it asked the kernel, in this same boot. */
-export function neverLoaded(journal: Journal, now: Moment): Journal {
+/** The kernel was not asked, or was and the host could not do it, in this same boot: nothing is held against the livepatch. */
+export function neverLoaded(journal: Journal, now: Moment, reason: string): Journal {
   const attempt = attemptIn('neverLoaded', journal);
+  const message = `${attempt.module} was not loaded: ${reason}`.slice(0, 2000);
   return withEvent(
     { ...journal, current: journal.previous, previous: null },
-    { at: now.at, code: 'load-abandoned', message: `${attempt.module} was not loaded`, serial: attempt.serial },
+    { at: now.at, code: 'load-abandoned', message, serial: attempt.serial },
   );
 }
 

@@ -10,6 +10,9 @@ export interface Observed {
   readonly now: machine.Moment;
 }
 
+/** Of a load that the kernel shows nothing of. */
+export const BROKEN_OFF = 'the attempt was broken off';
+
 /**
  * Brings the journal in line with what the kernel shows when the agent starts, at boot or in mid-boot. Returns the same
  * journal where there is nothing to say. `crash` is set where a livepatch was quarantined for one.
@@ -27,5 +30,5 @@ export function reconcile(journal: Journal, observed: Observed): { journal: Jour
   const alive = attempt.cleanShutdown ? { ...journal, current: { ...attempt, cleanShutdown: false } } : journal;
   if (attempt.phase !== 'loading') return { journal: alive, crash: false };
   const present = kernel.livepatches.some((it) => it.name === attempt.module);
-  return { journal: present ? machine.loaded(alive, now) : machine.neverLoaded(alive, now), crash: false };
+  return { journal: present ? machine.loaded(alive, now) : machine.neverLoaded(alive, now, BROKEN_OFF), crash: false };
 }
