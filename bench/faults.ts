@@ -1,6 +1,6 @@
 /**
  * The fault campaign: every fault that a host may meet, on a real kernel in the lab, and what became of the host.
- * script/bench faults [--quick] [--only GROUP]... [--rounds N] [--guests N]
+ * script/bench faults [--quick] [--only GROUP]... [--id ROUND]... [--rounds N] [--guests N] [--results FOLDER]
  */
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -14,7 +14,9 @@ const { values } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
     only: { type: 'string', multiple: true },
+    id: { type: 'string', multiple: true },
     rounds: { type: 'string' },
+    results: { type: 'string', default: join(places().cache, 'bench', 'faults') },
     guests: { type: 'string', default: '2' },
   },
 });
@@ -45,8 +47,9 @@ try {
       if (values.rounds !== undefined) return Number(values.rounds);
       return values.quick ? SHORT_ROUNDS[group] : undefined;
     },
+    ids: values.id,
     short: values.quick,
-    directory: join(places().cache, 'bench', 'faults'),
+    directory: values.results,
     signal: stop.signal,
     say,
   });

@@ -17,8 +17,10 @@ export const PEACE = 'labfault=off';
 /** How a stop announces itself on the serial console. */
 export const STOPPED = /kmend-fault: stop at (.*)/;
 
-/** What the agent goes on to do after an order was answered (a load, the soak's end, a report) comes within so many seconds. */
-export const AFTERMATH_S = 20;
+/** What the agent goes on to do after an order was answered (a load, the soak's end, a report) is over within so many seconds. */
+const AFTERMATH_S = 180;
+/** The agent is at rest when none of its processes was seen so many times, in so many seconds: units hand over to each other. */
+const REST = { looks: 5, seconds: 2.5 } as const;
 
 /** What is to happen at which step; see shim.c. */
 export interface Plan {
@@ -133,10 +135,31 @@ ${more}`);
     await this.#host.check(`rm -f ${PLAN} && sync ${PLAN.slice(0, PLAN.lastIndexOf('/'))}`);
   }
 
-  /** What happened, in the library's own words; empty: the step has not come in so many seconds. */
-  async fired(seconds = 0): Promise<string[]> {
-    const script = `i=0; while [ ! -s ${RUNTIME}/fired ] && [ $i -lt ${seconds * 5} ]; do i=$((i + 1)); sleep 0.2; done`;
-    return linesOf(await this.#host.check(`${script}; cat ${RUNTIME}/fired 2>/dev/null || :`));
+  /** What happened until now, in the library's own words; empty: the step has not come yet. */
+  async fired(): Promise<string[]> {
+    return linesOf(await this.#host.check(`cat ${RUNTIME}/fired 2>/dev/null || :`));
+  }
+
+  /** Waits until the step has come, or the agent is at rest and it comes no more. What happened. */
+  async struck(): Promise<string[]> {
+    await this.#wait(`[ -s ${RUNTIME}/fired ]`);
+    return await this.fired();
+  }
+
+  /** Waits until the agent is at rest. */
+  async rest(): Promise<void> {
+    await this.#wait('false');
+  }
+
+  async #wait(end: string): Promise<void> {
+    const { looks, seconds } = REST;
+    const script = `rest=0; until ${end} || [ $rest -ge ${looks} ]; do
+        [ "$(cut -d. -f1 /proc/uptime)" -lt "$end" ] || break
+        if pidof ${layout.node} >/dev/null; then rest=0; else rest=$((rest + 1)); fi; sleep ${seconds / looks}
+      done`;
+    await this.#host.check(`end=$(($(cut -d. -f1 /proc/uptime) + ${AFTERMATH_S})); ${script}`, {
+      timeoutMs: 2 * AFTERMATH_S * 1000,
+    });
   }
 
   /** Every step since the plan was laid (of this boot). */

@@ -11,6 +11,8 @@ export interface CampaignOptions {
   readonly groups: readonly Group[];
   /** At most so many rounds of a group, evenly over all there are; `undefined`: all. */
   rounds(group: string): number | undefined;
+  /** These rounds alone; `undefined`: whatever there is. */
+  readonly ids?: readonly string[] | undefined;
   /** Without a traced life first: faults are laid where steps are known to be. */
   readonly short: boolean;
   /** Where results are kept. */
@@ -42,7 +44,7 @@ export async function campaign(rigs: readonly [Rig, ...Rig[]], options: Campaign
     const results = await Results.open(directory, group.name, subject);
     const count = options.rounds(group.name) ?? Number.POSITIVE_INFINITY;
     const lists = workers.map(({ rig, life }) => group.rounds({ rig, life, steps, count }));
-    const ids = (lists[0] ?? []).map((round) => round.id);
+    const ids = (lists[0] ?? []).map((round) => round.id).filter((id) => options.ids?.includes(id) ?? true);
     const left = ids.filter((id) => !results.has(id));
     say(`${group.name}: ${ids.length} faults, ${left.length} to go`);
     const queue = [...left];

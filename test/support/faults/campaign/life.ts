@@ -89,10 +89,11 @@ export class Life {
 
   async #lead(phase: Phase, way: Way, repository: string | undefined): Promise<void> {
     if (repository !== undefined) await this.configure({ repository });
+    const fetches = way === 'check' && (phase === 'load' || phase === 'replace');
+    // What is asked for by number is held. One that is to be fetched anew leaves another in the cache, to be re-applied at boot.
+    if (phase === 'replace' || fetches) await this.must('apply', '--serial', '1');
     if (phase === 'load') await this.must('revert');
-    // What is asked for by number is held.
-    if (phase === 'replace') await this.must('apply', '--serial', '1');
-    if (way === 'check' && (phase === 'load' || phase === 'replace')) {
+    if (fetches) {
       await this.#forget();
       await this.must('resume');
     }
@@ -113,10 +114,11 @@ export class Life {
     this.#saved.set(name, await this.toldInTime(seen));
   }
 
-  /** Newer metadata is signed, and the host has none of the livepatches any more. */
+  /** Newer metadata is signed, and the host has what the policy wants of it no more. */
   async #forget(): Promise<void> {
     await this.#rig.signAnew();
-    await this.guest.host.check(`rm -rf ${layout.caches.map((path) => `${path}/targets/kernels`).join(' ')}`);
+    const wanted = layout.caches.map((path) => `${path}/targets/kernels/*/${this.#wanted.serial}`);
+    await this.guest.host.check(`rm -r ${wanted.join(' ')}`);
   }
 
   /** The policy wants a serial. */

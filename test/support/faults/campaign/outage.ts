@@ -41,8 +41,6 @@ async function outlive(rig: Rig, life: Life, id: string, phase: 'load' | 'replac
     said.push(outcome((await life.ask('check')).stdout));
     seen.push(await life.look());
     await setClock(life, new Date());
-    // The round began without anything in the caches, so there was nothing to re-apply at boot: that unit said so.
-    if (phase !== 'boot') await host.check('systemctl reset-failed');
     const last = await life.heal(true);
     return { what: said.join(', '), struck: true, seen, last, mayNeedPerson: false };
   });

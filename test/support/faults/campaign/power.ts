@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AFTERMATH_S, PEACE, STOPPED } from '../shim.ts';
+import { PEACE, STOPPED } from '../shim.ts';
 import { outcome } from './clock.ts';
 import type { Life } from './life.ts';
 import { judged, type Round, type RoundResult } from './round.ts';
@@ -50,7 +50,8 @@ async function stopOn(life: Life, from: number, asked: Promise<unknown>): Promis
   const until = performance.now() + PATIENCE_MS;
   let done = false;
   void asked
-    .then(() => sleep(AFTERMATH_S * 1000))
+    .then(() => faults.rest())
+    .catch(() => undefined)
     .then(() => {
       done = true;
     });

@@ -1,5 +1,5 @@
 import { layout, type StepClass } from '../layout.ts';
-import { AFTERMATH_S, type Plan, type TracedStep } from '../shim.ts';
+import type { Plan, TracedStep } from '../shim.ts';
 import { type Life, PHASES, type Phase, type Way } from './life.ts';
 
 /** How many steps of each class a phase has: counted in a real life of the agent. */
@@ -19,7 +19,7 @@ export async function traceLife(life: Life, done: (phase: Phase) => void): Promi
       await faults.arm({ mode: 'trace' });
       if (phase === 'boot') await host.reboot();
       else await life.order(phase, way);
-      await host.check(`sleep ${AFTERMATH_S}`);
+      await faults.rest();
       const steps = await faults.trace();
       await faults.lift();
       await life.look();

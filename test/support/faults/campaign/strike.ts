@@ -1,5 +1,5 @@
 import { layout } from '../layout.ts';
-import { AFTERMATH_S, type Plan } from '../shim.ts';
+import type { Plan } from '../shim.ts';
 import { outcome } from './clock.ts';
 import { answerKept } from './judge.ts';
 import type { Life } from './life.ts';
@@ -24,7 +24,7 @@ export async function strike(
   return await judged(life, id, async () => {
     const answer = phase === 'boot' ? undefined : await life.order(phase, wayTo(place));
     if (phase === 'boot') await host.reboot();
-    const fired = await faults.fired(AFTERMATH_S);
+    const fired = await faults.struck();
     const during = await life.look();
     await faults.lift();
     if (phase === 'boot') await host.check(`systemctl reset-failed && systemctl start ${layout.resident.join(' ')}`);
