@@ -29,7 +29,7 @@ export interface Group {
 
 const RUNNING = ['load', 'replace', 'revert'] as const;
 /** What the steps in caches and the like get of the rounds: they are many and alike. */
-const KEPT_SHARE = 0.3;
+const KEPT_SHARE = 0.1;
 const POWER_CUTS = 100;
 
 /** Steps that the agent has for certain: enough for the short form, which does without a traced life. */
