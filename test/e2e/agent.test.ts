@@ -6,8 +6,10 @@ import type { StatusDocument } from '@kmend/agent';
 import { buildAgentPackage, UNITS } from '@kmend/agent/package';
 import { silentProgress } from '@kmend/base';
 import { run, systemClock } from '@kmend/base/node';
+import { MANIFEST } from '@kmend/builder';
 import { Archive, KernelStore, mirrors } from '@kmend/kernel';
 import { Lab } from '@kmend/lab';
+import { Livepatch } from '@kmend/protocol';
 import { FIXES, importFixes, KERNEL, MORE, SUITE } from '../../demo/fixes.ts';
 import { Operator, type ServerProcess } from '../../demo/operator.ts';
 import { PatchedHost } from '../../demo/patched-host.ts';
@@ -40,6 +42,30 @@ async function publish(name: string, ...ids: string[]): Promise<void> {
   const out = join(operator.home, name);
   await operator.kmend('build', '--kernel', KERNEL, '--fix', ...ids, '--out', out);
   await operator.kmend('publish', out, '--unproven');
+}
+
+/** Lays configuration over the host's. */
+async function configure(name: string, config: Readonly<Record<string, unknown>>): Promise<void> {
+  await patched.host.copyIn(Buffer.from(JSON.stringify(config)), `/etc/kmend-agent/config.d/${name}.json`);
+  // A loader that is still there from the last order goes by what it read when it started.
+  await patched.host.check('sync && systemctl restart kmend-agent.service kmend-loader.service');
+}
+
+/** A function of the kernel itself that the livepatch built as `name` patches. */
+async function patchedFunction(name: string): Promise<string> {
+  const manifest = Livepatch.parse(JSON.parse(await readFile(join(operator.home, name, MANIFEST), 'utf8')));
+  const [first] = manifest.objects.find((it) => it.name === 'vmlinux')?.functions ?? [];
+  assert.ok(first !== undefined);
+  return first.name;
+}
+
+/** A check ends with that code, `doctor` says why, and the kernel was handed nothing. */
+async function refused(code: string): Promise<void> {
+  const { exitCode, json } = await agent('check');
+  assert.deepEqual([exitCode, json.error?.code], [5, code]);
+  assert.deepEqual(await patched.loadedModules(), []);
+  assert.equal((await status()).exitCode, 1);
+  assert.match((await agent('doctor')).text, new RegExp(code));
 }
 
 async function bootHost(name: string, kernelArguments: readonly string[] = []): Promise<PatchedHost> {
@@ -120,10 +146,7 @@ test('hold keeps what runs, over a newer livepatch and a reboot; resume lets it 
 });
 
 test('a power cut in the soak: that livepatch is quarantined and said, the last good one is in force again', async () => {
-  const config = { soakSeconds: 86_400 };
-  await patched.host.copyIn(Buffer.from(JSON.stringify(config)), '/etc/kmend-agent/config.d/60-soak.json');
-  // A loader that is still there from the last order goes by what it read when it started.
-  await patched.host.check('sync && systemctl restart kmend-agent.service kmend-loader.service');
+  await configure('60-soak', { soakSeconds: 86_400 });
   await publish('three', aead.id, FIXES[0].id);
   assert.equal((await agent('check')).json.state, 'soak');
   assert.equal((await status()).effectiveSerial, 3);
@@ -151,6 +174,28 @@ test('the file switch: nothing is loaded, by whatever way, until it is gone', as
   assert.deepEqual([refused.exitCode, refused.json.reason], [5, 'switched-off']);
   assert.match((await agent('doctor')).text, /\/etc\/kmend-agent\/off is there/);
   await patched.host.check('rm /etc/kmend-agent/off');
+});
+
+test('what is in the way of a load is told by its code, nothing is loaded, and it goes on when that is gone', async () => {
+  const { host } = patched;
+  const tracing = '/sys/kernel/tracing';
+  const body = `echo 'p:lab/body ${await patchedFunction('three')}+5'`;
+  await host.check(`${body} >>${tracing}/kprobe_events && echo 1 >${tracing}/events/lab/body/enable`);
+  await refused('conflict-kprobe');
+  await host.check(`echo 0 >${tracing}/events/lab/body/enable && echo '-:lab/body' >>${tracing}/kprobe_events`);
+  await host.check('sysctl kernel.ftrace_enabled=0');
+  await refused('conflict-ftrace');
+  await host.check('sysctl kernel.ftrace_enabled=1');
+  const rival = '[Auth]\naccesskey = 0123456789abcdef0123456789abcdef\n[Settings]\nupgrade_on_reboot = yes\n';
+  await host.copyIn(Buffer.from(rival), '/etc/uptrack/uptrack.conf');
+  await refused('conflict-agent');
+  await host.check('rm -r /etc/uptrack');
+  const away = (hours: number) => new Date(Date.now() + hours * 3_600_000).toISOString().slice(11, 16);
+  await configure('70-window', { maintenanceWindows: [{ from: away(2), to: away(3), timeZone: 'UTC' }] });
+  // What was good before comes back at once; what never was waits for its window.
+  assert.equal((await agent('check')).json.serial, 2);
+  assert.deepEqual([(await agent('check')).json.reason, (await status()).effectiveSerial], ['window', 2]);
+  await configure('70-window', {});
   assert.equal((await agent('check')).exitCode, 0);
   assert.equal((await status()).effectiveSerial, 3);
 });
@@ -211,15 +256,6 @@ test('upgrade and removal of the package leave the livepatch in the kernel', asy
 async function boot(argument: string): Promise<void> {
   await patched.host.shutdown();
   await patched.host.start({ kernelArguments: [argument] });
-}
-
-/** A check ends with that code, `doctor` says why, and the kernel was handed nothing. */
-async function refused(code: string): Promise<void> {
-  const { exitCode, json } = await agent('check');
-  assert.deepEqual([exitCode, json.error?.code], [5, code]);
-  assert.deepEqual(await patched.loadedModules(), []);
-  assert.equal((await status()).exitCode, 1);
-  assert.match((await agent('doctor')).text, new RegExp(code));
 }
 
 test('a kernel that takes signed modules only: said in time, and nothing is handed to it', async () => {

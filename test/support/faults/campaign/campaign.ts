@@ -1,9 +1,10 @@
+import type { TracedStep } from '../shim.ts';
 import { type Group, SHORT_STEPS } from './groups.ts';
-import { Life } from './life.ts';
+import { Life, PHASES, type Phase } from './life.ts';
 import { Results } from './results.ts';
 import type { Guest, Rig } from './rig.ts';
 import type { Round, RoundResult } from './round.ts';
-import { type Steps, traceLife } from './steps.ts';
+import { countSteps, type Steps, tracePhase } from './steps.ts';
 import { subjectOf } from './subject.ts';
 import type { Row } from './table.ts';
 
@@ -37,8 +38,7 @@ export async function campaign(rigs: readonly [Rig, ...Rig[]], options: Campaign
   const { groups, directory, say } = options;
   const subject = await subjectOf(rigs[0].deb);
   const workers = await Promise.all(rigs.map((rig, index) => begin(rig, `faults-${index + 1}`)));
-  const [first] = workers as [Worker, ...Worker[]];
-  const steps = groups.some((it) => it.needsSteps) ? await stepsFor(first.life, subject, options) : undefined;
+  const steps = groups.some((it) => it.needsSteps) ? await stepsFor(workers, subject, options) : undefined;
   const rows: Row[] = [];
   for (const group of groups) {
     const results = await Results.open(directory, group.name, subject);
@@ -84,12 +84,26 @@ async function work(
   }
 }
 
-async function stepsFor(life: Life, subject: string, { short, directory, say }: CampaignOptions): Promise<Steps> {
+/** A whole life of the agent, step by step: its phases are shared out among the guests. */
+async function stepsFor(
+  workers: readonly Worker[],
+  subject: string,
+  { short, directory, say }: CampaignOptions,
+): Promise<Steps> {
   if (short) return SHORT_STEPS;
   const kept = await Results.steps(directory, subject);
   if (kept !== undefined) return kept;
   say('a whole life of the agent, step by step');
-  const { steps, trace } = await traceLife(life, (phase) => say(`traced ${phase}`));
+  const trace: Record<Phase, TracedStep[]> = { load: [], replace: [], revert: [], boot: [] };
+  const queue: Phase[] = [...PHASES];
+  const follow = async ({ life }: Worker): Promise<void> => {
+    for (let phase = queue.shift(); phase !== undefined; phase = queue.shift()) {
+      trace[phase] = await tracePhase(life, phase);
+      say(`traced ${phase}`);
+    }
+  };
+  await Promise.all(workers.map(follow));
+  const steps = countSteps(trace);
   await Results.keepSteps(directory, subject, steps, trace);
   return steps;
 }

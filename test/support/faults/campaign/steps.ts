@@ -8,33 +8,30 @@ export type Steps = Readonly<Record<Phase, Readonly<Record<StepClass, number>>>>
 /** Every step of each phase. */
 export type Trace = Readonly<Record<Phase, readonly TracedStep[]>>;
 
-/** Leads a guest through all phases and writes down what the agent does to the disk and the kernel. */
-export async function traceLife(life: Life, done: (phase: Phase) => void): Promise<{ steps: Steps; trace: Trace }> {
+/** Leads a guest through one phase and writes down what the agent does to the disk and the kernel. */
+export async function tracePhase(life: Life, phase: Phase): Promise<TracedStep[]> {
   const { host, faults } = life.guest;
-  const trace: Record<Phase, TracedStep[]> = { load: [], replace: [], revert: [], boot: [] };
-  for (const phase of PHASES) {
-    for (const way of ['resume', 'check'] as const) {
-      if (way === 'check' && phase !== 'load' && phase !== 'replace') continue;
-      await life.bring(phase, way);
-      await faults.arm({ mode: 'trace' });
-      if (phase === 'boot') await host.reboot();
-      else await life.order(phase, way);
-      await faults.rest();
-      const steps = await faults.trace();
-      await faults.lift();
-      await life.look();
-      trace[phase].push(...steps.filter((step) => wayOf(step, phase) === way));
-    }
-    done(phase);
+  const traced: TracedStep[] = [];
+  for (const way of ['resume', 'check'] as const) {
+    if (way === 'check' && phase !== 'load' && phase !== 'replace') continue;
+    await life.bring(phase, way);
+    await faults.arm({ mode: 'trace' });
+    if (phase === 'boot') await host.reboot();
+    else await life.order(phase, way);
+    await faults.rest();
+    const steps = await faults.trace();
+    await faults.lift();
+    await life.look();
+    traced.push(...steps.filter((step) => wayOf(step, phase) === way));
   }
-  const count = (phase: Phase): Record<StepClass, number> => {
-    const of = (name: StepClass): number => stepsOf(trace[phase], name, phase).length;
-    return eachClass(of);
-  };
-  return {
-    steps: { load: count('load'), replace: count('replace'), revert: count('revert'), boot: count('boot') },
-    trace,
-  };
+  return traced;
+}
+
+/** How many steps there are in what was traced. */
+export function countSteps(trace: Trace): Steps {
+  const count = (phase: Phase): Record<StepClass, number> =>
+    eachClass((name) => stepsOf(trace[phase], name, phase).length);
+  return { load: count('load'), replace: count('replace'), revert: count('revert'), boot: count('boot') };
 }
 
 /** In which way's life a step counts: each class is tried in one. */
