@@ -9,7 +9,7 @@ import { groups, SHORT_ROUNDS } from '../support/faults/campaign/groups.ts';
 import { Rig } from '../support/faults/campaign/rig.ts';
 import { remarks, table } from '../support/faults/campaign/table.ts';
 
-/** The short form of script/bench faults: a few faults of every group but `outage`, on one guest. */
+/** The short form of script/bench faults: one fault of each group that needs no long way, on one guest. */
 test('whatever happens, the host comes up, nothing unverified is loaded, and the status is true', async (t) => {
   const directory = await mkdtemp(join(tmpdir(), 'kmend-faults-test-'));
   const rig = await Rig.make(t.signal, silentProgress, 2);

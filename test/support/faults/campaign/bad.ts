@@ -25,8 +25,8 @@ interface Bad {
 export const BAD: readonly Bad[] = [
   { name: 'panics-on-load', leaves: 'down', build: ({ operator }) => livepatches.panicsOnLoad(operator) },
   { name: 'panics-later', leaves: 'down', build: ({ operator }) => livepatches.panicsLater(operator, LATER_S) },
-  { name: 'warns', leaves: 'sound', build: ({ operator }) => livepatches.warnsInPatched(operator) },
   { name: 'oopses', leaves: 'crashed', build: ({ operator }) => livepatches.oopsesInPatched(operator) },
+  { name: 'warns', leaves: 'sound', build: ({ operator }) => livepatches.warnsInPatched(operator) },
 ];
 
 /** It is loaded, does its harm, and must end quarantined and said, with the one before it in force again. */

@@ -32,23 +32,21 @@ const RUNNING = ['load', 'replace', 'revert'] as const;
 const KEPT_SHARE = 0.1;
 const POWER_CUTS = 100;
 
-/** Steps that the agent has for certain: enough for the short form, which does without a traced life. */
+/** Steps that the agent has for certain: enough for the short form, which does without a traced life. All of one phase, led to once. */
 export const SHORT_STEPS: Steps = {
-  load: { journalled: 33, repository: 0, fetched: 0, seen: 0 },
-  replace: { journalled: 34, repository: 40, fetched: 40, seen: 0 },
-  revert: { journalled: 14, repository: 0, fetched: 0, seen: 0 },
-  boot: { journalled: 33, repository: 0, fetched: 0, seen: 0 },
+  load: { journalled: 0, repository: 0, fetched: 0, seen: 0 },
+  replace: { journalled: 34, repository: 0, fetched: 0, seen: 0 },
+  revert: { journalled: 0, repository: 0, fetched: 0, seen: 0 },
+  boot: { journalled: 0, repository: 0, fetched: 0, seen: 0 },
 };
 
-/** Rounds of each group in the short form. */
+/** Rounds of each group in the short form; hostile mirrors are tried there without a guest (mirror.test.ts). */
 export const SHORT_ROUNDS: Readonly<Record<string, number>> = {
   kill: 1,
   power: 1,
-  disk: 2,
+  disk: 1,
   clock: 1,
-  threat: 1,
   livepatch: 1,
-  together: 1,
 };
 
 export const groups: readonly Group[] = [
@@ -70,7 +68,7 @@ export const groups: readonly Group[] = [
     name: 'disk',
     needsSteps: true,
     rounds({ life, steps, count }) {
-      const volumes = evenly(Object.keys(VOLUMES), Math.ceil(count / 4));
+      const volumes = evenly(Object.keys(VOLUMES), Math.floor(count / 4));
       const kinds = Object.keys(ERRORS).flatMap((name) => SPANS.map((span) => ({ name: name as DiskError, span })));
       // Each step fails in another way than the one before it; all ways come round.
       const faults = chosen(steps, count - volumes.length).map((place, at) => ({ place, ...cycled(kinds, at) }));
