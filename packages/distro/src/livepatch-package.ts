@@ -3,6 +3,9 @@ import { manifestText } from './manifest.ts';
 import { LIVEPATCH_FOLDER, LOADER_PACKAGE, metapackageName } from './names.ts';
 import type { Change, PackageSpec } from './package.ts';
 
+/** Fixes that a description tells with their titles at most. */
+const TOLD_FIXES = 50;
+
 /** Functions that a description names at most. */
 const NAMED_FUNCTIONS = 20;
 
@@ -27,7 +30,7 @@ export function livepatchPackage(kernel: DepotKernel, entry: Entry, modulePath: 
       kind === 'stacked'
         ? 'Mends the running kernel without a reboot, on top of the livepatches before it. It holds:'
         : 'Mends the running kernel without a reboot, in place of all livepatches before it. It holds:',
-      ...fixLines(entry),
+      ...toldFixes(entry),
       '',
       `For the kernel with the build id ${kernel.buildId} alone; on another one it does nothing.`,
       functionsLine(entry),
@@ -62,7 +65,7 @@ export function metapackage(kernel: DepotKernel, state: State): PackageSpec {
     summary: `newest livepatches for Linux ${kernel.release}`,
     description: [
       `Follows the livepatches that are published for Linux ${kernel.release}, build id ${kernel.buildId}.`,
-      ...(entry === undefined ? ['There is none at the moment.'] : ['This version came with:', ...fixLines(entry)]),
+      ...(entry === undefined ? ['There is none at the moment.'] : ['This version came with:', ...toldFixes(entry)]),
     ],
     needs: [
       { name: LOADER_PACKAGE },
@@ -93,7 +96,11 @@ export function stateLines(kernel: DepotKernel, { head, serial }: State): string
     return [`${earlier.package} ${earlier.version} was withdrawn; back to ${entry.package} ${entry.version}`];
   }
   if (entry.kind === 'stacked') return fixLines(entry);
-  return [`One cumulative livepatch in place of the stack, with ${entry.fixes.length} fixes:`, ...fixLines(entry)];
+  const told = new Set(
+    kernel.entries.slice(0, kernel.entries.indexOf(entry)).flatMap(({ fixes }) => fixes.map(({ id }) => id)),
+  );
+  const fixes = entry.fixes.filter(({ id }) => !told.has(id));
+  return [`One cumulative livepatch in place of the stack, with ${entry.fixes.length} fixes`, ...fixLines({ fixes })];
 }
 
 function changesOf({ entries }: DepotKernel, entry: Entry): Change[] {
@@ -104,13 +111,20 @@ function changesOf({ entries }: DepotKernel, entry: Entry): Change[] {
     .map((one) => ({ version: one.version, at: new Date(one.at), lines: fixLines(one) }));
 }
 
-export function fixLines({ fixes }: Entry): string[] {
+export function fixLines({ fixes }: Pick<Entry, 'fixes'>): string[] {
   return fixes.map(({ id, title, severity, hardware }) => {
     const words = [severity === 'unknown' ? '' : severity, hardware ? 'hardware flaw' : ''].filter(
       (word) => word !== '',
     );
     return `${id}: ${title}${words.length === 0 ? '' : ` (${words.join(', ')})`}`;
   });
+}
+
+/** Of very many fixes the ids alone, for a description is read by every host at every update of its lists. */
+function toldFixes({ fixes }: Entry): string[] {
+  if (fixes.length <= TOLD_FIXES) return fixLines({ fixes });
+  const ids = fixes.map(({ id }) => id);
+  return Array.from({ length: Math.ceil(ids.length / 10) }, (_, n) => ids.slice(n * 10, n * 10 + 10).join(', '));
 }
 
 function functionsLine({ functions }: Entry): string {

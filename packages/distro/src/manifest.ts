@@ -1,9 +1,12 @@
 import type { Entry } from './depot/schema.ts';
 import { DistroError } from './error.ts';
-import { oneLine } from './text.ts';
+import { oneLine, shorten } from './text.ts';
 
-/** What the loader reads at most; it is shell. */
+/** What the loader takes; it is shell, and says no to anything else. */
 const MANIFEST_LIMIT = 256 * 1024;
+const MODULE_LIMIT = 64 * 1024 * 1024;
+const TITLE_LENGTH = 250;
+const NAME = /^[A-Za-z0-9_.$]+$/;
 
 /** What a manifest says of a livepatch, beside the kernel it is for. */
 export type ManifestSubject = Pick<
@@ -19,7 +22,11 @@ export function manifestText(
   kernel: { readonly release: string; readonly buildId: string },
   of: ManifestSubject,
 ): string {
-  const functions = new Set(of.functions.map(({ object, name }) => `${word(object)} ${word(name)}`));
+  const wrong = faultOf(of);
+  if (wrong !== undefined) {
+    throw new DistroError('manifest-invalid', `${of.package} cannot be published as a package: ${wrong}`);
+  }
+  const functions = new Set(of.functions.map(({ object, name }) => `${object} ${name}`));
   const lines = [
     'kmend-livepatch 1',
     `package ${of.package}`,
@@ -32,8 +39,8 @@ export function manifestText(
     `module ${of.module}`,
     `sha256 ${of.sha256}`,
     `size ${of.size}`,
-    ...of.on.map((module) => `on ${word(module)}`),
-    ...of.fixes.map(({ id, title }) => `fix ${id} ${oneLine(title)}`.trimEnd()),
+    ...of.on.map((module) => `on ${module}`),
+    ...of.fixes.map(({ id, title }) => `fix ${id} ${shorten(oneLine(title), TITLE_LENGTH) || id}`),
     ...[...functions].map((line) => `function ${line}`),
   ];
   const text = `${lines.join('\n')}\n`;
@@ -45,8 +52,10 @@ export function manifestText(
   return text;
 }
 
-/** A value that is one word: the loader splits a line at its blanks. */
-function word(value: string): string {
-  if (/^[\x21-\x7e]+$/.test(value)) return value;
-  throw new DistroError('manifest-invalid', `"${oneLine(value)}" is not a name that a manifest can hold`);
+function faultOf({ module, id, size, functions }: ManifestSubject): string | undefined {
+  if (module !== `kmend_${id}`) return `its module is called ${module}, not kmend_${id}`;
+  if (size > MODULE_LIMIT) return `its module has ${size} bytes, at most ${MODULE_LIMIT} are taken`;
+  if (functions.length === 0) return 'it patches no function';
+  const odd = functions.find(({ name }) => !NAME.test(name))?.name;
+  return odd === undefined ? undefined : `"${oneLine(odd)}" is no name of a function`;
 }

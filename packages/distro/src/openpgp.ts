@@ -10,10 +10,12 @@ import { epochSeconds, oneLine } from './text.ts';
 export interface Signer {
   /** 40 hex digits. */
   readonly fingerprint: string;
-  /** The public key, binary: what gpgv reads. */
+  /** The public key, binary. */
   readonly publicKey: Buffer;
+  /** It and the earlier ones, binary: what gpgv reads. */
+  readonly keyring: Buffer;
   /** The same in ASCII armour. */
-  readonly publicKeyText: string;
+  readonly keyringText: string;
   /** Environment of a program that signs with the key by itself (rpmsign). */
   readonly environment: Readonly<Record<string, string>>;
   /** Arguments that make gpg sign as of a time. */
@@ -29,6 +31,11 @@ export interface KeyFiles {
   readonly keyFile: string;
   /** A file whose first line opens the key, where it has a passphrase. */
   readonly passphraseFile?: string | undefined;
+}
+
+export interface SignerOptions extends KeyFiles {
+  /** Public keys that signed before this one and are believed still. */
+  readonly earlier?: readonly Uint8Array[];
 }
 
 export interface NewKey {
@@ -75,7 +82,7 @@ export async function createKey(
  * Does `work` with the operator's key in a throw-away GNUPGHOME. Throws `key-missing`, `key-readable` (by others), `key-invalid` (no
  * secret key in it, several, or a passphrase that does not open it).
  */
-export async function withSigner<T>(run: Run, files: KeyFiles, work: (signer: Signer) => Promise<T>): Promise<T> {
+export async function withSigner<T>(run: Run, files: SignerOptions, work: (signer: Signer) => Promise<T>): Promise<T> {
   const secret = await readSecret(files.keyFile);
   if (files.passphraseFile !== undefined) await readSecret(files.passphraseFile);
   return await withHome(run, async (gpg, home) => {
@@ -95,12 +102,12 @@ export async function withSigner<T>(run: Run, files: KeyFiles, work: (signer: Si
         hint: 'a key with a passphrase goes with a file whose first line is the passphrase',
       });
     });
+    for (const key of files.earlier ?? []) await gpg(['--import'], key);
     return await work({
       fingerprint,
-      publicKey: await gpg(['--export-options', 'export-minimal', '--export', fingerprint]),
-      publicKeyText: (
-        await gpg(['--export-options', 'export-minimal', '--no-emit-version', '--armor', '--export', fingerprint])
-      ).toString(),
+      publicKey: await gpg([...EXPORT, fingerprint]),
+      keyring: await gpg(EXPORT),
+      keyringText: (await gpg(['--armor', '--no-emit-version', ...EXPORT])).toString(),
       environment: { ...cleanEnvironment(), GNUPGHOME: home },
       at,
       detached: async (data, time, form = 'binary') =>
@@ -109,6 +116,8 @@ export async function withSigner<T>(run: Run, files: KeyFiles, work: (signer: Si
     });
   });
 }
+
+const EXPORT = ['--export-options', 'export-minimal', '--export'];
 
 type Gpg = (args: readonly string[], stdin?: string | Uint8Array) => Promise<Buffer>;
 

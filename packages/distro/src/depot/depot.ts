@@ -51,7 +51,7 @@ export class Depot {
       throw new DistroError('depot-exists', `there is a depot in ${folder} already`);
     }
     await mkdir(join(folder, 'modules'), { recursive: true });
-    await write(folder, { schema: 'kmend.depot/1', kernels: [], loaders: [] });
+    await write(folder, { schema: 'kmend.depot/1', kernels: [], loaders: [], keys: [] });
     return new Depot(folder, edges);
   }
 
@@ -142,6 +142,19 @@ export class Depot {
       const next = { version, revision, sha256, at: this.#edges.clock.now().toISOString() };
       loaders.push(next);
       return next;
+    });
+  }
+
+  /** Public keys that packages were signed with. */
+  async keys(): Promise<readonly Uint8Array[]> {
+    return (await read(this.#folder)).keys.map(({ publicKey }) => Buffer.from(publicKey, 'base64'));
+  }
+
+  /** Packages keep the signature that they were built with: hosts have to know this key from now on. */
+  async addKey(fingerprint: string, publicKey: Uint8Array): Promise<void> {
+    await this.#change(async ({ keys }) => {
+      if (keys.some((key) => key.fingerprint === fingerprint)) return;
+      keys.push({ fingerprint, publicKey: Buffer.from(publicKey).toString('base64') });
     });
   }
 

@@ -78,11 +78,20 @@ export const LoaderRevision = z.object({
 });
 export type LoaderRevision = z.infer<typeof LoaderRevision>;
 
+export const PackageKey = z.object({
+  fingerprint: z.string().regex(/^[0-9A-F]{40}$/),
+  /** OpenPGP, binary. */
+  publicKey: z.base64(),
+});
+export type PackageKey = z.infer<typeof PackageKey>;
+
 /** `depot.json` */
 export const DepotFile = z.object({
   schema: z.literal('kmend.depot/1'),
   kernels: z.array(DepotKernel),
   /** The loader's package at each of its revisions, oldest first: a new one each time that its files change and its version does not. */
   loaders: z.array(LoaderRevision).default([]),
+  /** Keys that packages were signed with, oldest first. */
+  keys: z.array(PackageKey).default([]),
 });
 export type DepotFile = z.infer<typeof DepotFile>;
