@@ -76,7 +76,8 @@ async function ftparchive(
   options: readonly string[],
   words: readonly string[],
 ): Promise<Buffer> {
-  const without = ['APT::FTPArchive::MD5=false', 'APT::FTPArchive::SHA1=false'];
+  // One hash: APT fetches an index by the strongest that is named, and by-hash has SHA-256.
+  const without = ['MD5', 'SHA1', 'SHA512'].map((hash) => `APT::FTPArchive::${hash}=false`);
   const args = [...without, ...options].flatMap((option) => ['-o', option]);
   // APT_CONFIG: what this machine's apt is set up like does not count.
   const env = { ...cleanEnvironment(), APT_CONFIG: '/dev/null' };
@@ -137,7 +138,6 @@ async function writeRelease(
     Suite: suite,
     Codename: suite,
     Date: mailDate(now),
-    'Valid-Until': mailDate(validUntil),
     'Acquire-By-Hash': 'yes',
     Architectures: 'amd64',
     Components: COMPONENT,
@@ -145,9 +145,9 @@ async function writeRelease(
   };
   const options = Object.entries(fields).map(([name, value]) => `APT::FTPArchive::Release::${name}=${value}`);
   const made = await ftparchive(run, folder, options, ['release', `dists/${suite}`]);
-  // apt-ftparchive does not know this field.
-  const changelogs = `Changelogs: ${settings.url.replace(/\/+$/, '')}/changelogs/@CHANGEPATH@_changelog\n`;
-  const text = changelogs + made.toString();
+  // Fields that apt-ftparchive does not write.
+  const changelogs = `${settings.url.replace(/\/+$/, '')}/changelogs/@CHANGEPATH@_changelog`;
+  const text = `Changelogs: ${changelogs}\nValid-Until: ${mailDate(validUntil)}\n${made.toString()}`;
   const dist = join(folder, 'dists', suite);
   await writeFile(join(dist, 'Release'), text);
   await writeFile(join(dist, 'Release.gpg'), await signer.detached(text, now, 'text'));

@@ -84,14 +84,14 @@ export async function linkOrCopy(from: string, to: string): Promise<void> {
 }
 
 /** What hosts would notice: needs, scripts and files; not how the package is described. */
-function inputsOf({ needs, replaces, scripts, files }: PackageSpec): string {
+function inputsOf({ needs, replaces, takesOut, scripts, files }: PackageSpec): string {
   const contents = files
     .filter(({ path }) => !path.startsWith('usr/share/doc/'))
     .map(({ path, mode, content }) => {
       if ('bytes' in content) return [path, mode, sha256(content.bytes)];
       return 'file' in content ? [path, mode, content.sha256] : [path, mode, content];
     });
-  return sha256(JSON.stringify([needs, replaces, scripts, contents]));
+  return sha256(JSON.stringify([needs, replaces, takesOut, scripts, contents]));
 }
 
 function releaseTaken(fileName: string, why: string): DistroError {

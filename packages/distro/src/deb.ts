@@ -37,7 +37,7 @@ export async function buildDeb(run: Run, spec: PackageSpec, maker: PackageMaker,
 }
 
 async function control(tree: string, spec: PackageSpec, { maintainer }: PackageMaker): Promise<string> {
-  const { name, architecture, summary, description, needs, replaces } = spec;
+  const { name, architecture, summary, description, needs, replaces, takesOut } = spec;
   let bytes = 0;
   for (const { path } of spec.files) bytes += (await stat(join(tree, path))).size;
   const taken = replaces.map(({ name: other, exactly }) => `${other} (<= ${versionText(exactly)})`).join(', ');
@@ -48,14 +48,15 @@ async function control(tree: string, spec: PackageSpec, { maintainer }: PackageM
     ['Maintainer', maintainer],
     ['Installed-Size', String(Math.ceil(bytes / 1024))],
     ...(needs.length === 0 ? [] : [['Depends', needs.map(relation).join(', ')] as [string, string]]),
-    ...(taken === ''
+    ...(taken === '' || !takesOut
       ? []
       : ([
           ['Breaks', taken],
           ['Replaces', taken],
         ] as [string, string][])),
     ['Section', 'kernel'],
-    ['Priority', 'optional'],
+    // APT rather keeps the new one back than removes others of the same weight for it.
+    ['Priority', takesOut ? 'standard' : 'optional'],
     ['Description', [shorten(oneLine(summary), 100), ...description.map(continued)].join('\n')],
   ];
   return fields.map(([key, value]) => `${key}: ${value}\n`).join('');

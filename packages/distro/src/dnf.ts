@@ -60,7 +60,11 @@ export async function writeDnf(contents: Contents, folder: string, previous: str
     { env },
   );
   await rm(join(folder, 'updateinfo.xml'));
-  const signature = await signer.detached(await readFile(join(repodata, 'repomd.xml')), now, 'text');
+  // modifyrepo_c takes the time of the file it wrote.
+  const index = join(repodata, 'repomd.xml');
+  const stamped = (await readFile(index, 'utf8')).replace(/<timestamp>\d+</g, `<timestamp>${stamp}<`);
+  await writeFile(index, stamped);
+  const signature = await signer.detached(stamped, now, 'text');
   await writeFile(join(repodata, 'repomd.xml.asc'), signature);
   await writeFile(join(repodata, 'repomd.xml.key'), signer.keyringText);
   await writeFile(join(folder, 'key.asc'), signer.keyringText);

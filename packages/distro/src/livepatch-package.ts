@@ -41,6 +41,7 @@ export function livepatchPackage(kernel: DepotKernel, entry: Entry, modulePath: 
       ...(below === undefined ? [] : [{ name: below.package, exactly: { version: below.version } }]),
     ],
     replaces: entry.replaces.map((one) => ({ name: one.package, exactly: { version: one.version } })),
+    takesOut: entry.takesOut,
     files: [
       { path: `${folder}/livepatch.ko`, mode: 0o644, content: { file: modulePath, sha256 } },
       { path: `${folder}/manifest`, mode: 0o644, content: { text: manifest } },
@@ -72,6 +73,7 @@ export function metapackage(kernel: DepotKernel, state: State): PackageSpec {
       ...(head === undefined ? [] : [{ name: head.package, exactly: { version: head.version } }]),
     ],
     replaces: [],
+    takesOut: false,
     files: [{ path: `usr/share/doc/${name}/copyright`, mode: 0o644, content: { text: COPYRIGHT } }],
     scripts: {},
     changes: kernel.states

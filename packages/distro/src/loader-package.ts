@@ -73,6 +73,7 @@ export async function loaderPackages(
     ],
     needs: NEEDS[format],
     replaces: [],
+    takesOut: false,
     files: [
       text('usr/sbin/kmend-livepatch', files.program, 0o755),
       ...files.parts.map((part) => text(`usr/lib/kmend-livepatch-loader/${part.name}`, part.text)),

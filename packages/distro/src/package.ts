@@ -42,8 +42,10 @@ export interface PackageSpec extends PackageVersion {
   /** One line each; no line breaks by width. */
   readonly description: readonly string[];
   readonly needs: readonly Need[];
-  /** Packages that go when this one comes, up to these versions. */
+  /** Packages that are of no use beside this one, up to these versions: dnf removes them when this one comes. */
   readonly replaces: readonly Required<Need>[];
+  /** APT does so, too. */
+  readonly takesOut: boolean;
   readonly files: readonly PackagedFile[];
   /** Maintainer scripts by the name that the format gives them. */
   readonly scripts: Readonly<Record<string, string>>;

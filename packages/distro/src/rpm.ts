@@ -60,7 +60,8 @@ export async function buildRpm(run: Run, spec: PackageSpec, maker: PackageMaker,
       '--local-user',
       fingerprint,
     ];
-    const command = `%{__gpg} gpg ${sign.join(' ')} -sbo %{__signature_filename} %{__plaintext_filename}`;
+    // A program by its path, then what it is called: rpm's own macro names one that Debian does not have.
+    const command = `/usr/bin/env env gpg ${sign.join(' ')} -sbo %{__signature_filename} %{__plaintext_filename}`;
     await runOk(run, 'rpmsign', ['--addsign', ...defines({ _gpg_name: fingerprint, __gpg_sign_cmd: command }), file], {
       env,
     });

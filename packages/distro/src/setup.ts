@@ -21,6 +21,8 @@ export const SetupOptions = z.object({
   suite: z.enum(SUITES).default('updates'),
   /** The repository asks for an activation key. */
   gated: z.boolean().default(false),
+  /** The activation key may travel in the clear: in a test network alone. */
+  allowPlainHttp: z.boolean().default(false),
 });
 export type SetupOptions = z.input<typeof SetupOptions>;
 
@@ -55,6 +57,7 @@ export function aptSetup(options: SetupOptions): Setup {
     { path: `/etc/apt/sources.list.d/${name}.sources`, mode: 0o644, text: `${sources.join('\n')}\n` },
   ];
   if (gated) {
+    // Without a protocol APT sends it over https alone (apt_auth.conf(5)).
     const machine = url.replace(/^https:\/\//, '');
     const text = `machine ${machine} login kmend password ${KEY_PLACE}\n`;
     files.push({ path: `/etc/apt/auth.conf.d/${name}.conf`, mode: 0o600, text });
@@ -95,7 +98,7 @@ function checked(options: SetupOptions): z.output<typeof SetupOptions> {
       'an address with a name or a password in it would be readable by everyone on the host',
     );
   }
-  if (parsed.data.gated && protocol !== 'https:') {
+  if (parsed.data.gated && protocol !== 'https:' && !parsed.data.allowPlainHttp) {
     throw new DistroError('setting-invalid', 'an activation key travels over https alone');
   }
   return parsed.data;

@@ -18,10 +18,10 @@ export interface TakeOptions {
   /** Although nobody proved it; one that failed its proof is refused all the same. */
   readonly unproven?: boolean;
   /**
-   * Of a cumulative livepatch: its package lets the stacked ones stay installed, to be removed as unused. For hosts whose package
-   * manager may not remove anything by itself (`apt upgrade`, unattended-upgrades).
+   * Of a cumulative livepatch: APT removes the packages of the stack in the same run, instead of later, as unused. `apt upgrade` and
+   * unattended-upgrades remove nothing in an upgrade, so hosts that follow these stay where they are, with all that comes after.
    */
-  readonly keepStack?: boolean;
+  readonly takeOut?: boolean;
 }
 
 export interface Taken {
@@ -88,7 +88,7 @@ export class Depot {
     return await this.#change(async (file) => {
       const kernel = kernelOf(file, livepatch.kernel);
       const at = this.#edges.clock.now().toISOString();
-      const entry = place(kernel, { livepatch, file: module, at, keepStack: options.keepStack ?? false });
+      const entry = place(kernel, { livepatch, file: module, at, takeOut: options.takeOut ?? false });
       if (kernel.entries.includes(entry)) {
         const serial = kernel.states.find(({ head }) => isOf(head, entry))?.serial ?? nextSerial(kernel) - 1;
         return { entry, serial, stack: measure(stackOf(kernel)), unchanged: true };

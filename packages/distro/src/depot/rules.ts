@@ -9,8 +9,8 @@ export interface Candidate {
   readonly livepatch: Livepatch;
   readonly file: { readonly sha256: string; readonly size: number };
   readonly at: string;
-  /** Of a cumulative one: the stacked packages may stay installed below it, instead of being taken out with it. */
-  readonly keepStack: boolean;
+  /** Of a cumulative one: its package takes the stacked ones out in the same run. */
+  readonly takeOut: boolean;
 }
 
 /**
@@ -45,6 +45,7 @@ function placeStacked(kernel: DepotKernel, candidate: Candidate): Entry {
     on: [...new Set(beneath.map(({ module }) => module))],
     below: topOf(below),
     replaces: [],
+    takesOut: false,
     overlaps: overlapping(functions, layersOf(below)).length,
   });
 }
@@ -107,7 +108,7 @@ function assertFits(
 }
 
 function placeCumulative(kernel: DepotKernel, candidate: Candidate): Entry {
-  const { livepatch, keepStack } = candidate;
+  const { livepatch, takeOut } = candidate;
   const stack = stackOf(kernel);
   const layers = layersOf(stack);
   const held = new Set(livepatch.fixes.map(({ id }) => id));
@@ -130,7 +131,8 @@ function placeCumulative(kernel: DepotKernel, candidate: Candidate): Entry {
     functions,
     on: [],
     below: undefined,
-    replaces: keepStack ? [] : everStacked(kernel),
+    replaces: everStacked(kernel),
+    takesOut: takeOut,
     overlaps: 0,
   });
 }

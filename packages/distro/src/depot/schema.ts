@@ -35,8 +35,10 @@ export const Entry = PackageId.extend({
   on: z.array(ObjectName),
   /** What lies right below it; its package depends on that. */
   below: PackageId.optional(),
-  /** Of a cumulative one: packages that go when it comes, up to these versions. */
+  /** Of a cumulative one: packages that are of no use beside it, up to these versions. */
   replaces: z.array(PackageId),
+  /** APT is told to remove those in the same run; else they stay until unused packages are removed. */
+  takesOut: z.boolean(),
   /** How many functions it covers that something below it covers too. */
   overlaps: z.int().min(0),
   /** When it was taken in. */
