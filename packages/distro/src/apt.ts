@@ -21,7 +21,7 @@ export async function writeApt(contents: Contents, folder: string, previous: str
   for (const built of packages) {
     const path = poolPath(built.spec, built.fileName);
     await mkdir(dirname(join(folder, path)), { recursive: true });
-    await deliver(built, join(folder, path), join(previous ?? folder, path));
+    await deliver(built, join(folder, path), previous === undefined ? undefined : join(previous, path));
     await writeChangelog(folder, built.spec, settings.maintainer);
   }
   const stanzas = await scan(contents, folder);

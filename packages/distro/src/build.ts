@@ -64,15 +64,12 @@ export async function builtPackage(
 }
 
 /**
- * Puts a built package into a repository that is being written. `before`: where the repository now being replaced has it. Throws
+ * Puts a built package into a repository that is being written. `before`: where the repository that it replaces would have it. Throws
  * `release-taken` where hosts know other bytes by that name (a depot from an old backup).
  */
-export async function deliver(
-  { path, fileName, sha256: digest }: BuiltPackage,
-  to: string,
-  before: string,
-): Promise<void> {
-  if ((await exists(before)) && (await sha256File(before)) !== digest) {
+export async function deliver(built: BuiltPackage, to: string, before: string | undefined): Promise<void> {
+  const { path, fileName, sha256: digest } = built;
+  if (before !== undefined && (await exists(before)) && (await sha256File(before)) !== digest) {
     throw releaseTaken(fileName, 'is in the repository with other bytes');
   }
   await linkOrCopy(path, to);

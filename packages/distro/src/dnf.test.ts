@@ -123,14 +123,15 @@ test('dnf refuses metadata that was changed or is signed with another key', asyn
   web.tamper = (path, data) =>
     path.endsWith('repomd.xml') ? Buffer.from(data.toString().replace('<revision>', '<revision>1')) : undefined;
   const changed = await host.dnf('repoquery');
-  assert.notEqual(changed.exitCode, 0);
+  // Debian's dnf goes on with its other repositories.
+  assert.doesNotMatch(changed.said, /livepatch-/);
   assert.match(changed.said, /repomd\.xml GPG signature verification error: Bad GPG signature/);
   web.tamper = undefined;
   const other = join(folder, 'other.key');
   await createKey(run, { keyFile: other, name: 'Somebody', email: 's@example.invalid', time: clock.now() });
   await dnf({ key: { keyFile: other } });
   const wrong = await host.dnf('repoquery');
-  assert.notEqual(wrong.exitCode, 0);
+  assert.doesNotMatch(wrong.said, /livepatch-/);
   assert.match(wrong.said, /GPG signature verification error/);
 });
 

@@ -15,7 +15,7 @@ export async function writeDnf(contents: Contents, folder: string, previous: str
   await mkdir(join(folder, 'packages'));
   for (const built of packages) {
     const path = join('packages', built.fileName);
-    await deliver(built, join(folder, path), join(previous ?? folder, path));
+    await deliver(built, join(folder, path), previous === undefined ? undefined : join(previous, path));
   }
   const stamp = String(epochSeconds(now));
   const env = { ...cleanEnvironment(), SOURCE_DATE_EPOCH: stamp };

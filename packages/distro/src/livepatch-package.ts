@@ -25,6 +25,7 @@ export function livepatchPackage(kernel: DepotKernel, entry: Entry, modulePath: 
     name,
     version,
     architecture: 'amd64',
+    licence: 'GPL-2.0-only',
     summary: `livepatch of ${what} for Linux ${kernel.release}`,
     description: [
       kind === 'stacked'
@@ -63,6 +64,7 @@ export function metapackage(kernel: DepotKernel, state: State): PackageSpec {
     name,
     version: String(serial),
     architecture: 'amd64',
+    licence: 'GPL-2.0-only',
     summary: `newest livepatches for Linux ${kernel.release}`,
     description: [
       `Follows the livepatches that are published for Linux ${kernel.release}, build id ${kernel.buildId}.`,

@@ -66,6 +66,7 @@ export async function loaderPackages(
     version,
     revision,
     architecture: 'all',
+    licence: 'Apache-2.0',
     summary: 'loads the livepatches that the package manager installs',
     description: [
       'Verifies installed livepatches of the running kernel and loads them, in order, when they are installed and at boot.',

@@ -37,6 +37,8 @@ export interface Change extends PackageVersion {
 export interface PackageSpec extends PackageVersion {
   readonly name: string;
   readonly architecture: 'all' | 'amd64';
+  /** SPDX. */
+  readonly licence: string;
   /** One line. */
   readonly summary: string;
   /** One line each; no line breaks by width. */

@@ -1,5 +1,6 @@
-import type { Clock, Progress, Run } from '@kmend/base';
-import { silentProgress } from '@kmend/base';
+import { join } from 'node:path';
+import { type Clock, type Progress, type Run, silentProgress } from '@kmend/base';
+import { withLock } from '@kmend/base/node';
 import * as z from 'zod';
 import { writeApt } from './apt.ts';
 import { type BuiltPackage, builtPackage } from './build.ts';
@@ -116,6 +117,16 @@ async function publish(
 
 /** Builds whatever is not built yet. */
 async function collect(
+  format: PackageFormat,
+  options: PublishOptions,
+  signer: Signer,
+  settings: RepositorySettings,
+): Promise<Pick<Contents, 'packages' | 'suites'>> {
+  const lock = join(options.depot.packages, 'lock');
+  return await withLock(lock, async () => await collectLocked(format, options, signer, settings));
+}
+
+async function collectLocked(
   format: PackageFormat,
   { depot, run, loader = LOADER_FOLDER, progress = silentProgress }: PublishOptions,
   signer: Signer,

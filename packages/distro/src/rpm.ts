@@ -99,7 +99,7 @@ function specText(spec: PackageSpec, { maintainer }: PackageMaker): string {
     `Version: ${version}`,
     `Release: ${revision}`,
     `Summary: ${plain(shorten(oneLine(spec.summary), 100))}`,
-    'License: GPL-2.0-only AND Apache-2.0',
+    `License: ${spec.licence}`,
     `Packager: ${plain(maintainer)}`,
     ...(architecture === 'all' ? ['BuildArch: noarch'] : []),
     // What a module exports is not for other packages.

@@ -1,5 +1,7 @@
 import { chmod, copyFile, mkdir, readdir, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { sha256File } from '@kmend/base/node';
+import { DistroError } from './error.ts';
 import type { Signer } from './openpgp.ts';
 import type { PackageSpec } from './package.ts';
 import { epochSeconds } from './text.ts';
@@ -13,12 +15,20 @@ export async function layOut(
   for (const { path, mode, content } of files) {
     const target = join(tree, path);
     await mkdir(dirname(target), { recursive: true });
-    if ('file' in content) await copyFile(content.file, target);
+    if ('file' in content) await placeFile(content, target);
     else if ('text' in content) await writeFile(target, content.text);
     else if ('bytes' in content) await writeFile(target, content.bytes);
     else await writeFile(target, await signer.detached(content.signatureOf, at));
     await chmod(target, mode);
   }
+}
+
+async function placeFile(content: { readonly file: string; readonly sha256: string }, target: string): Promise<void> {
+  await copyFile(content.file, target);
+  if ((await sha256File(target)) === content.sha256) return;
+  throw new DistroError('depot-damaged', `${content.file} is not the file it is named by`, {
+    hint: 'bring it back from a backup, or take the livepatch in again from its build',
+  });
 }
 
 /** Modes of folders, and times, that do not depend on who builds when. */
