@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { exists, run, runOk } from '@kmend/base/node';
@@ -22,7 +22,7 @@ test('the loader package has everything of its folder, its keyring and its trigg
   for (const line of [
     '-rwxr-xr-x root/root .* ./usr/sbin/kmend-livepatch',
     '-rw-r--r-- root/root .* ./usr/lib/kmend-livepatch-loader/say.sh',
-    '-rw-r--r-- root/root .* ./lib/systemd/system/kmend-livepatch-boot.service',
+    '-rw-r--r-- root/root .* ./lib/systemd/system/kmend-livepatch.service',
     '-rw-r--r-- root/root .* ./usr/share/kmend-livepatch/packages.gpg',
   ]) {
     assert.match(contents, new RegExp(`^${line}$`, 'm'));
@@ -43,9 +43,15 @@ test('the loader package has everything of its folder, its keyring and its trigg
     await runOk(run, 'sh', ['-n', path]);
     const text = (await runOk(run, 'cat', [path])).toString();
     assert.doesNotMatch(text, /@[A-Z]+@/);
-    assert.match(text, /kmend-livepatch-boot.service kmend-livepatch-shutdown.service/);
+    assert.match(text, /kmend-livepatch-shutdown.service kmend-livepatch.service/);
     assert.doesNotMatch(text, /soak/, 'a unit without [Install] is not enabled');
   }
+  const postinst = await readFile(join(folder, 'x/DEBIAN/postinst'), 'utf8');
+  assert.match(
+    postinst,
+    /for unit in kmend-livepatch-shutdown.service; do systemctl start/,
+    'the boot unit is for the next boot',
+  );
 });
 
 test('dpkg has the loader look once a run, and never fails for it', async (t) => {

@@ -1,21 +1,24 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { sha256 } from '@kmend/base/node';
+import { exists, sha256 } from '@kmend/base/node';
 import type { Depot } from './depot/depot.ts';
 import { DistroError } from './error.ts';
 import { KEYRING_PATH, LIVEPATCH_FOLDER, LOADER_PACKAGE } from './names.ts';
 import type { Need, PackagedFile, PackageSpec } from './package.ts';
+import { LOADER_VERSION } from './version.ts';
 
 export type PackageFormat = 'deb' | 'rpm';
 
 const PACKAGING = fileURLToPath(new URL('../packaging/', import.meta.url));
 const LICENCE = fileURLToPath(new URL('../../../LICENSE', import.meta.url));
-const MANIFEST = new URL('../package.json', import.meta.url);
+/** What the units name as their documentation. */
+const HANDBOOK = fileURLToPath(new URL('../../../docs/packages.md', import.meta.url));
 
 /** The loader's own files, where this repository has them. */
 export const LOADER_FOLDER = fileURLToPath(new URL('../loader/', import.meta.url));
 
+const DOCUMENTS = `usr/share/doc/${LOADER_PACKAGE}`;
 const UNIT_FOLDERS = { deb: 'lib/systemd/system', rpm: 'usr/lib/systemd/system' } as const;
 
 /** Everything of a minimal host is there in any case; what is not is asked for. */
@@ -56,14 +59,14 @@ export async function loaderPackages(
   keyring: Uint8Array,
 ): Promise<Readonly<Record<PackageFormat, PackageSpec>>> {
   const files = await readLoader(folder);
-  const version = (JSON.parse(await readFile(MANIFEST, 'utf8')) as { version: string }).version;
   const scripts = { deb: await scriptsOf('deb', files.units), rpm: await scriptsOf('rpm', files.units) };
+  const handbook = (await exists(HANDBOOK)) ? [text(`${DOCUMENTS}/packages.md`, await readFile(HANDBOOK, 'utf8'))] : [];
   const contents = sha256(JSON.stringify([files, scripts, sha256(keyring)]));
-  const { revision, at } = await depot.loaderRevision(version, contents);
+  const { revision, at } = await depot.loaderRevision(LOADER_VERSION, contents);
   const licence = await readFile(LICENCE);
   const spec = (format: PackageFormat): PackageSpec => ({
     name: LOADER_PACKAGE,
-    version,
+    version: LOADER_VERSION,
     revision,
     architecture: 'all',
     licence: 'Apache-2.0',
@@ -80,10 +83,11 @@ export async function loaderPackages(
       ...files.parts.map((part) => text(`usr/lib/kmend-livepatch-loader/${part.name}`, part.text)),
       ...files.units.map((unit) => text(`${UNIT_FOLDERS[format]}/${unit.name}`, unit.text)),
       { path: KEYRING_PATH, mode: 0o644, content: { bytes: keyring } },
-      { path: `usr/share/doc/${LOADER_PACKAGE}/copyright`, mode: 0o644, content: { bytes: licence } },
+      ...handbook,
+      { path: `${DOCUMENTS}/copyright`, mode: 0o644, content: { bytes: licence } },
     ],
     scripts: scripts[format],
-    changes: [{ version, revision, at: new Date(at), lines: [`kmend ${version}`] }],
+    changes: [{ version: LOADER_VERSION, revision, at: new Date(at), lines: [`kmend ${LOADER_VERSION}`] }],
     at: new Date(at),
   });
   return { deb: spec('deb'), rpm: spec('rpm') };
@@ -110,11 +114,11 @@ async function readAll(folder: string, ending: string): Promise<Unit[]> {
   return all;
 }
 
-/** Units with an [Install] section are enabled; those that one of them does not only run at boot are started at once, too. */
+/** Units with an [Install] section are enabled and started; the one that runs early at boot is for the next boot. */
 async function scriptsOf(format: PackageFormat, units: readonly Unit[]): Promise<Record<string, string>> {
-  const installed = units.filter(({ text }) => /^\[Install\]$/m.test(text)).map(({ name }) => name);
-  const started = installed.filter((name) => !name.includes('-boot'));
-  const words = { UNITS: installed.join(' '), START: started.join(' ') };
+  const installed = units.filter(({ text }) => /^\[Install\]$/m.test(text));
+  const started = installed.filter(({ text }) => !/^WantedBy=sysinit\.target$/m.test(text));
+  const words = { UNITS: namesOf(installed), START: namesOf(started) };
   const fill = (text: string): string => text.replaceAll('@UNITS@', words.UNITS).replaceAll('@START@', words.START);
   const names: Readonly<Record<string, string>> =
     format === 'deb' ? { postinst: 'postinst', prerm: 'prerm', postrm: 'postrm', triggers: 'triggers' } : RPM_SECTIONS;
@@ -123,6 +127,10 @@ async function scriptsOf(format: PackageFormat, units: readonly Unit[]): Promise
     scripts[name] = fill(await readFile(join(PACKAGING, format, file), 'utf8'));
   }
   return scripts;
+}
+
+function namesOf(units: readonly Unit[]): string {
+  return units.map(({ name }) => name).join(' ');
 }
 
 function text(path: string, content: string, mode = 0o644): PackagedFile {

@@ -46,7 +46,7 @@ export async function makeLoader(folder: string): Promise<string> {
   await writeFile(join(loader, 'parts/say.sh'), '# says\n');
   const unit = '[Unit]\nDescription=x\n[Service]\nType=oneshot\nExecStart=/usr/sbin/kmend-livepatch sync --boot\n';
   const units = {
-    'kmend-livepatch-boot.service': `${unit}[Install]\nWantedBy=sysinit.target\n`,
+    'kmend-livepatch.service': `${unit}[Install]\nWantedBy=sysinit.target\n`,
     'kmend-livepatch-shutdown.service': `${unit}[Install]\nWantedBy=multi-user.target\n`,
     'kmend-livepatch-soak.service': unit,
   };
