@@ -1,5 +1,6 @@
 import { KmendError } from '@kmend/base';
 
+/** docs/repositories.md says of each code what it means and what to do. */
 export type DistroErrorCode =
   // The depot's own folder.
   | 'depot-exists'

@@ -15,7 +15,7 @@ export interface Candidate {
 
 /**
  * The entry that a livepatch becomes on top of what the kernel has; the entry that is there already where it is the same livepatch.
- * Throws the codes of the rules (error.ts lists them). Pure.
+ * Throws the codes of the rules (docs/repositories.md). Pure.
  */
 export function place(kernel: DepotKernel, candidate: Candidate): Entry {
   const known = kernel.entries.find(({ sha256, withdrawn }) => sha256 === candidate.file.sha256 && !withdrawn);
