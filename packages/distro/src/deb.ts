@@ -41,25 +41,21 @@ async function control(tree: string, spec: PackageSpec, { maintainer }: PackageM
   let bytes = 0;
   for (const { path } of spec.files) bytes += (await stat(join(tree, path))).size;
   const taken = replaces.map(({ name: other, exactly }) => `${other} (<= ${versionText(exactly)})`).join(', ');
-  const fields: [string, string][] = [
-    ['Package', name],
-    ['Version', versionText(spec)],
-    ['Architecture', architecture],
-    ['Maintainer', maintainer],
-    ['Installed-Size', String(Math.ceil(bytes / 1024))],
-    ...(needs.length === 0 ? [] : [['Depends', needs.map(relation).join(', ')] as [string, string]]),
-    ...(taken === '' || !takesOut
-      ? []
-      : ([
-          ['Breaks', taken],
-          ['Replaces', taken],
-        ] as [string, string][])),
-    ['Section', 'kernel'],
+  const lines = [
+    `Package: ${name}`,
+    `Version: ${versionText(spec)}`,
+    `Architecture: ${architecture}`,
+    `Maintainer: ${maintainer}`,
+    `Installed-Size: ${Math.ceil(bytes / 1024)}`,
+    ...(needs.length === 0 ? [] : [`Depends: ${needs.map(relation).join(', ')}`]),
+    ...(taken === '' || !takesOut ? [] : [`Breaks: ${taken}`, `Replaces: ${taken}`]),
+    'Section: kernel',
     // APT rather keeps the new one back than removes others of the same weight for it.
-    ['Priority', takesOut ? 'standard' : 'optional'],
-    ['Description', [shorten(oneLine(summary), 100), ...description.map(continued)].join('\n')],
+    `Priority: ${takesOut ? 'standard' : 'optional'}`,
+    `Description: ${shorten(oneLine(summary), 100)}`,
+    ...description.map(continued),
   ];
-  return fields.map(([key, value]) => `${key}: ${value}\n`).join('');
+  return `${lines.join('\n')}\n`;
 }
 
 /** A line of its own, shown as it is: two blanks (Debian policy 5.6.13). */

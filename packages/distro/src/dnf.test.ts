@@ -83,7 +83,7 @@ test('an upgrade adds to the stack; the cumulative livepatch replaces it', async
 });
 
 test('rpm believes a package that is signed with the key, and no other', async (t) => {
-  const { folder, take, dnf, depot } = await publisher(t);
+  const { folder, take, dnf, depot } = await publisher(t, 'rsa4096');
   await take(A);
   const { keyring } = await dnf();
   const rpm = join(depot.packages, `rpm/${META}-cve-2026-1001-1.1-1.x86_64.rpm`);
@@ -128,7 +128,13 @@ test('dnf refuses metadata that was changed or is signed with another key', asyn
   assert.match(changed.said, /repomd\.xml GPG signature verification error: Bad GPG signature/);
   web.tamper = undefined;
   const other = join(folder, 'other.key');
-  await createKey(run, { keyFile: other, name: 'Somebody', email: 's@example.invalid', time: clock.now() });
+  await createKey(run, {
+    keyFile: other,
+    name: 'Somebody',
+    email: 's@example.invalid',
+    time: clock.now(),
+    algorithm: 'ed25519',
+  });
   await dnf({ key: { keyFile: other } });
   const wrong = await host.dnf('repoquery');
   assert.doesNotMatch(wrong.said, /livepatch-/);

@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { lstat, mkdir, readdir, readlink, rename, rm, rmdir, symlink } from 'node:fs/promises';
+import { lstat, mkdir, open, readdir, readlink, rename, rm, rmdir, symlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import type { Run } from '@kmend/base';
-import { runOk, syncDirectory, withLock } from '@kmend/base/node';
+import { syncDirectory, withLock } from '@kmend/base/node';
 import { DistroError } from './error.ts';
 
 /**
@@ -10,7 +9,6 @@ import { DistroError } from './error.ts';
  * the old one or the new one; the one before is kept until the next time, for who is in the middle of it. Throws `out-occupied`.
  */
 export async function writeGeneration<T>(
-  run: Run,
   out: string,
   write: (folder: string, previous: string | undefined) => Promise<T>,
 ): Promise<T> {
@@ -23,7 +21,7 @@ export async function writeGeneration<T>(
     await mkdir(folder, { mode: 0o755 });
     try {
       const result = await write(folder, previous === undefined ? undefined : join(parent, previous));
-      await runOk(run, 'sync', ['--file-system', folder]);
+      await syncTree(folder);
       await symlink(name, `${folder}.link`);
       if (previous === undefined) await rmdir(out).catch(() => {});
       await rename(`${folder}.link`, out);
@@ -38,6 +36,25 @@ export async function writeGeneration<T>(
       throw error;
     }
   });
+}
+
+async function syncFile(path: string): Promise<void> {
+  const handle = await open(path, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** What the link leads to survives a power cut as a whole. */
+async function syncTree(folder: string): Promise<void> {
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) await syncTree(path);
+    else await syncFile(path);
+  }
+  await syncDirectory(folder);
 }
 
 /** The folder that `out` leads to; `undefined` where there is nothing yet. */

@@ -109,7 +109,7 @@ async function publish(
       now: clock.now(),
       ...(await collect(format, options, signer, settings.data)),
     };
-    const more = await writeGeneration(run, out, async (folder, previous) => await write(contents, folder, previous));
+    const more = await writeGeneration(out, async (folder, previous) => await write(contents, folder, previous));
     const packages = contents.packages.map(({ fileName }) => fileName).sort();
     return { out, fingerprint: signer.fingerprint, keyring: signer.keyringText, packages, ...more };
   });

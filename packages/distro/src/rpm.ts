@@ -65,7 +65,6 @@ export async function buildRpm(run: Run, spec: PackageSpec, maker: PackageMaker,
     await runOk(run, 'rpmsign', ['--addsign', ...defines({ _gpg_name: fingerprint, __gpg_sign_cmd: command }), file], {
       env,
     });
-    await mkdir(dirname(path), { recursive: true });
     await copyFile(file, path);
   } finally {
     await rm(work, { recursive: true, force: true });

@@ -2,7 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { run } from '@kmend/base/node';
-import { createKey } from '../openpgp.ts';
+import { createKey, type NewKey } from '../openpgp.ts';
 import { type PublishedRepository, type PublishOptions, publishApt, publishDnf } from '../repository.ts';
 import { serve, type Web } from './web.ts';
 import { type World, world } from './world.ts';
@@ -16,10 +16,15 @@ export interface Publisher extends World {
   dnf(more?: Partial<PublishOptions>): Promise<PublishedRepository>;
 }
 
-export async function publisher(t: Pick<TestContext, 'after'>): Promise<Publisher> {
+/** Ed25519, which is made in no time. */
+export async function publisher(
+  t: Pick<TestContext, 'after'>,
+  algorithm: NewKey['algorithm'] = 'ed25519',
+): Promise<Publisher> {
   const base = await world(t);
   const keyFile = join(base.folder, 'packages.key');
-  await createKey(run, { keyFile, name: 'Example Fleet', email: 'packages@example.invalid', time: base.clock.now() });
+  const time = base.clock.now();
+  await createKey(run, { keyFile, name: 'Example Fleet', email: 'packages@example.invalid', time, algorithm });
   const served = join(base.folder, 'served');
   await mkdir(served);
   const web = await serve(t, served);
