@@ -1,0 +1,61 @@
+import type { Entry } from './depot/schema.ts';
+import { DistroError } from './error.ts';
+import { oneLine, shorten } from './text.ts';
+
+/** What the loader takes; it is shell, and says no to anything else. */
+const MANIFEST_LIMIT = 256 * 1024;
+const MODULE_LIMIT = 64 * 1024 * 1024;
+const TITLE_LENGTH = 250;
+const NAME = /^[A-Za-z0-9_.$]+$/;
+
+/** What a manifest says of a livepatch, beside the kernel it is for. */
+export type ManifestSubject = Pick<
+  Entry,
+  'package' | 'version' | 'kind' | 'position' | 'id' | 'module' | 'sha256' | 'size' | 'on' | 'fixes' | 'functions'
+>;
+
+/**
+ * The text that the loader verifies and reads before it loads: `key value` a line, in this order. Throws `manifest-invalid` where
+ * a value does not fit into its line, or all of it not into what the loader reads.
+ */
+export function manifestText(
+  kernel: { readonly release: string; readonly buildId: string },
+  of: ManifestSubject,
+): string {
+  const wrong = faultOf(of);
+  if (wrong !== undefined) {
+    throw new DistroError('manifest-invalid', `${of.package} cannot be published as a package: ${wrong}`);
+  }
+  const functions = new Set(of.functions.map(({ object, name }) => `${object} ${name}`));
+  const lines = [
+    'kmend-livepatch 1',
+    `package ${of.package}`,
+    `version ${of.version}`,
+    `release ${kernel.release}`,
+    `build-id ${kernel.buildId}`,
+    `kind ${of.kind}`,
+    `position ${of.position}`,
+    `id ${of.id}`,
+    `module ${of.module}`,
+    `sha256 ${of.sha256}`,
+    `size ${of.size}`,
+    ...of.on.map((module) => `on ${module}`),
+    ...of.fixes.map(({ id, title }) => `fix ${id} ${shorten(oneLine(title), TITLE_LENGTH) || id}`),
+    ...[...functions].map((line) => `function ${line}`),
+  ];
+  const text = `${lines.join('\n')}\n`;
+  if (Buffer.byteLength(text) > MANIFEST_LIMIT) {
+    throw new DistroError('manifest-invalid', `the manifest of ${of.package} is larger than ${MANIFEST_LIMIT} bytes`, {
+      hint: 'the loader reads no more: build it from fewer fixes',
+    });
+  }
+  return text;
+}
+
+function faultOf({ module, id, size, functions }: ManifestSubject): string | undefined {
+  if (module !== `kmend_${id}`) return `its module is called ${module}, not kmend_${id}`;
+  if (size > MODULE_LIMIT) return `its module has ${size} bytes, at most ${MODULE_LIMIT} are taken`;
+  if (functions.length === 0) return 'it patches no function';
+  const odd = functions.find(({ name }) => !NAME.test(name))?.name;
+  return odd === undefined ? undefined : `"${oneLine(odd)}" is no name of a function`;
+}

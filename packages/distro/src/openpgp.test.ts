@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { chmod, readdir, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { run, runOk } from '@kmend/base/node';
+import { createKey, withSigner } from './openpgp.ts';
+import { hasCode, world } from './testing/world.ts';
+
+const TIME = new Date('2026-10-01T00:00:00Z');
+const LATER = new Date('2026-11-01T00:00:00Z');
+const who = { name: 'Example Fleet', email: 'packages@example.invalid', time: TIME };
+
+test('a key signs, gpgv believes it, and nothing of it is left behind', async (t) => {
+  const { folder } = await world(t);
+  const keyFile = join(folder, 'packages.key');
+  const fingerprint = await createKey(run, { keyFile, ...who });
+  assert.equal((await stat(keyFile)).mode & 0o777, 0o600);
+  await assert.rejects(createKey(run, { keyFile, ...who }), hasCode('key-exists'));
+  const { TMPDIR } = process.env;
+  process.env['TMPDIR'] = folder;
+  t.after(() => {
+    if (TMPDIR === undefined) delete process.env['TMPDIR'];
+    else process.env['TMPDIR'] = TMPDIR;
+  });
+  await withSigner(run, { keyFile }, async (signer) => {
+    assert.match(signer.environment['GNUPGHOME'] ?? '', new RegExp(`^${folder}/kmend-gpg-`));
+    assert.equal(signer.fingerprint, fingerprint);
+    const signature = await signer.detached('said\n', LATER);
+    assert.deepEqual(
+      await signer.detached('said\n', LATER),
+      signature,
+      'the same text and time give the same signature',
+    );
+    const keyring = join(folder, 'keyring.gpg');
+    await writeFile(keyring, signer.publicKey);
+    await writeFile(join(folder, 'said.sig'), signature);
+    await writeFile(join(folder, 'said'), 'said\n');
+    const verify = ['--keyring', keyring, '--status-fd', '1', join(folder, 'said.sig'), join(folder, 'said')];
+    const said = (await runOk(run, 'gpgv', verify)).toString();
+    assert.match(said, new RegExp(`VALIDSIG ${fingerprint} 2026-11-01`));
+    await writeFile(join(folder, 'said'), 'Said\n');
+    assert.notEqual((await run('gpgv', verify)).exitCode, 0);
+    assert.match(
+      (await signer.inline('text\n', LATER)).toString(),
+      /^-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n/,
+    );
+    // One from before the key was made counts as made with the key.
+    await writeFile(join(folder, 'said.sig'), await signer.detached('Said\n', new Date(0)));
+    assert.match((await runOk(run, 'gpgv', verify)).toString(), /VALIDSIG .* 2026-10-01/);
+  });
+  assert.deepEqual(
+    (await readdir(folder)).filter((name) => name.startsWith('kmend-gpg-')),
+    [],
+  );
+});
+
+test('a key with a passphrase is opened by a file', async (t) => {
+  const { folder } = await world(t);
+  const keyFile = join(folder, 'packages.key');
+  const passphraseFile = join(folder, 'passphrase');
+  await writeFile(passphraseFile, 'open sesame\n', { mode: 0o600 });
+  const home = join(folder, 'home');
+  await runOk(run, 'mkdir', ['-m', '0700', home]);
+  const gpg = [
+    '--homedir',
+    home,
+    '--batch',
+    '--quiet',
+    '--pinentry-mode',
+    'loopback',
+    '--passphrase-file',
+    passphraseFile,
+  ];
+  await runOk(run, 'gpg', [...gpg, '--quick-generate-key', 'x <x@example.invalid>', 'ed25519', 'sign', 'never']);
+  await writeFile(keyFile, await runOk(run, 'gpg', [...gpg, '--export-secret-keys']), { mode: 0o600 });
+  await run('gpgconf', ['--homedir', home, '--kill', 'all']);
+  await withSigner(run, { keyFile, passphraseFile }, async (signer) => await signer.detached('said', LATER));
+  await assert.rejects(
+    withSigner(run, { keyFile }, async () => {}),
+    hasCode('key-invalid'),
+  );
+  await chmod(passphraseFile, 0o640);
+  await assert.rejects(
+    withSigner(run, { keyFile, passphraseFile }, async () => {}),
+    hasCode('key-readable'),
+  );
+});
+
+test('a key that is missing, open to others or none is refused', async (t) => {
+  const { folder } = await world(t);
+  const keyFile = join(folder, 'packages.key');
+  await assert.rejects(
+    withSigner(run, { keyFile }, async () => {}),
+    hasCode('key-missing'),
+  );
+  await writeFile(keyFile, 'no key', { mode: 0o600 });
+  await assert.rejects(
+    withSigner(run, { keyFile }, async () => {}),
+    hasCode('key-invalid'),
+  );
+  await chmod(keyFile, 0o644);
+  await assert.rejects(
+    withSigner(run, { keyFile }, async () => {}),
+    hasCode('key-readable'),
+  );
+  for (const name of ['a\nb', 'a <b']) {
+    await assert.rejects(createKey(run, { ...who, keyFile: join(folder, 'other'), name }), hasCode('key-invalid'));
+  }
+});
