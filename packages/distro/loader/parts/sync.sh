@@ -242,7 +242,8 @@ lacking() {
 $installed
 END
   while read -r position kind module rest; do
-    if [ -z "$module" ] || [ "$position" -le "$ground" ] && [ "$kind" = stacked ]; then continue; fi
+    [ -n "$module" ] || continue
+    if [ "$kind" = stacked ] && [ "$position" -le "$ground" ]; then continue; fi
     if ! is_enabled "$module" || in_transition "$module"; then count=$((count + 1)); fi
   done <<END
 $installed
