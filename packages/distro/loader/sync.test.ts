@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { shells, TestHost } from './testing/host.ts';
+import { allShells, TestHost } from './testing/host.ts';
 
-for (const [name, shell] of Object.entries(shells)) {
+for (const [name, shell] of Object.entries(allShells)) {
   test(`${name}: one livepatch is loaded, once, and watched`, async (t) => {
     const host = new TestHost(t, shell);
     const only = host.install({ position: 1 });

@@ -46,6 +46,10 @@ tidy() {
     if [ ! -d "$entry" ] || ! left "$module" || ! is_ours "$module"; then continue; fi
     wait_for "$limit" unloaded "$module" || :
   done
+  # What is kept of those that are gone.
+  for entry in "$loaded_dir"/*; do
+    [ -d "$module_dir/${entry##*/}" ] || rm -f "$entry"
+  done
 }
 
 seconds() {
@@ -173,10 +177,7 @@ replaced() {
   local module
   tidy "$unload_limit"
   for module in $(recorded); do
-    if left "$module"; then
-      record_drop "$module"
-      rm -f "$loaded_dir/$module"
-    fi
+    if left "$module"; then record_drop "$module"; fi
   done
   state_drop over
   state_save || :
@@ -203,9 +204,8 @@ reverted() {
     problem transition-stuck "$module" "$module is on its way out; in the way: $(blockers 0)"
     return 1
   fi
-  wait_for "$unload_limit" unloaded "$module" || :
+  tidy "$unload_limit"
   record_drop "$module"
-  rm -f "$loaded_dir/$module"
   state_drop over "$module"
   state_save || :
   say "$module is out of the kernel"

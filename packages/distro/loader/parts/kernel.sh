@@ -74,10 +74,11 @@ livepatches() {
   done
 }
 
+# One that is on its way, in or out. A disabled one is shown only as long as it is on its way out.
 moving() {
   local name
   for name in $(livepatches); do
-    if in_transition "$name"; then
+    if in_transition "$name" || ! is_enabled "$name"; then
       printf '%s\n' "$name"
       return 0
     fi

@@ -78,7 +78,7 @@ write_file() {
 # Makes the state durable. Where that fails it is kept in /run, and the problem is noted: then nothing may be asked of the kernel.
 state_save() {
   local text reason
-  text=$state_header$newline$(printf '%s\n' "$state" | sed '/^$/d')
+  text=$(printf '%s\n%s\n' "$state_header" "$state" | sed '/^$/d')
   if reason=$(mkdir -p "$state_dir" 2>&1) && write_file "$state_file" "$text"; then
     rm -f "$run_state"
     return 0

@@ -28,8 +28,8 @@ read_config() {
   [ -r "$config_file" ] || return 0
   while read -r key value rest; do
     case $key in '' | '#'*) continue ;; esac
-    case $value$rest in
-      '' | *[!0-9]* | ??????*) key=- ;;
+    case "$value $rest" in
+      ' '* | *[!0-9]*' ' | *' '?* | ??????*' ') key=- ;;
     esac
     case $key in
       wait) wait_limit=$((value * 100)) ;;
@@ -41,7 +41,7 @@ read_config() {
 
 # Of the packages: loaded by them in this boot, installed, or handed over by the agent.
 is_ours() {
-  state_has "livepatch $1" || [ -n "$(installed_line "$1")" ] || state_has "over $1"
+  [ -e "$loaded_dir/$1" ] || state_has "livepatch $1" || [ -n "$(installed_line "$1")" ] || state_has "over $1"
 }
 
 # "PHASE MODULE" of what the agent has in flight or in force in this boot. One line of JSON, whose texts hold no bare quote.
@@ -107,13 +107,18 @@ END
   [ "$hold" = out ] || printf '%s' "$unusable" | sed 's/^/unusable /'
 }
 
-# The steps, and what the plan says stands in the way.
+# The steps, in `steps`.
+made=
 make_plan() {
-  local made word code subject text
   made=$(plan_lines "$1" | plan)
   steps=$(printf '%s\n' "$made" | grep -v '^problem ')
   # What runs stays.
   [ "$hold" != stay ] || steps=$(printf '%s\n' "$steps" | grep -v '^revert ')
+}
+
+# What the plan says stands in the way.
+tell_plan() {
+  local word code subject text
   while read -r word code subject text; do
     [ "$word" != problem ] || problem "$code" "$subject" "$text"
   done <<END
@@ -138,18 +143,28 @@ END
   echo "memory-low $available kB of memory are available, $need kB are needed"
 }
 
-# Why nothing may be loaded now, in `bar`.
+# Why nothing may be loaded now.
 bar=
-find_bar() {
+
+# The plan, made again without any load where the host is in no state for one.
+plan_for_now() {
   local why
   bar=
   if why=$(switched_off); then
     bar=switched-off
     say "nothing is loaded: $why"
-  elif why=$(unsound) || why=$(memory_short); then
-    bar=${why%% *}
-    problem "$bar" - "${why#* }"
   fi
+  make_plan "$bar"
+  case $steps in
+    *load*)
+      if why=$(unsound) || why=$(memory_short); then
+        bar=${why%% *}
+        problem "$bar" - "${why#* }"
+        make_plan "$bar"
+      fi
+      ;;
+  esac
+  tell_plan
 }
 
 # A transition under way bars every other one: it is waited for. Fails where it does not end.
@@ -194,13 +209,7 @@ synchronise() {
   settle || return 0
   adopt
   tidy
-  make_plan ''
-  case $steps in
-    *load*)
-      find_bar
-      [ -z "$bar" ] || make_plan "$bar"
-      ;;
-  esac
+  plan_for_now
   while read -r step module; do
     case $step in
       load) load "$module" || return 0 ;;

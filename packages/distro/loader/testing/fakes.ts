@@ -84,14 +84,12 @@ cat "$R/fake/log"
 shift 3
 echo "$*" >>"$R/fake/logged"
 `,
-  // Where a life may end: before and after each of them.
+  // Where a life may end: between writing a file and syncing it, before and after it gets its name.
   sync: `${head}
 step
-/usr/bin/sync "$@" || exit
-step
+exec /usr/bin/sync "$@"
 `,
   mv: `${head}
-step
 /usr/bin/mv "$@" || exit
 step
 `,

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
 import {
   chmodSync,
@@ -21,12 +21,13 @@ const here = join(import.meta.dirname, '..');
 const directory = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 export const RELEASE = '6.1.0-47-amd64';
 export const BUILD_ID = 'ab'.repeat(20);
-/** What a host may have as /bin/sh: Debian's, a rescue system's, that of RPM distributions. */
+/** What a host may have as /bin/sh: Debian's, and one that runs programs of its own in place of the host's. */
 export const shells: Readonly<Record<string, readonly string[]>> = {
   dash: ['/bin/dash'],
   busybox: ['/bin/busybox', 'sh'],
-  bash: ['/bin/bash', '--posix'],
 };
+/** And that of RPM distributions, which does nothing else than these. */
+export const allShells: typeof shells = { ...shells, bash: ['/bin/bash', '--posix'] };
 
 export interface PackageOptions {
   readonly name: string;
@@ -69,10 +70,14 @@ export function owner(): TestKey {
 export class TestHost {
   readonly root = mkdtempSync(join(directory, 'kmend-livepatch-'));
   readonly #shell: readonly string[];
+  readonly #mounted: string[] = [];
 
   constructor(context: TestContext, shell: readonly string[]) {
     this.#shell = shell;
-    context.after(() => rmSync(this.root, { recursive: true, force: true }));
+    context.after(() => {
+      for (const path of this.#mounted) execFileSync('umount', [path]);
+      rmSync(this.root, { recursive: true, force: true });
+    });
     for (const [name, text] of Object.entries(fakePrograms)) {
       this.write(`/fake/bin/${name}`, text);
       chmodSync(this.path(`/fake/bin/${name}`), 0o755);
@@ -114,6 +119,13 @@ export class TestHost {
 
   remove(path: string): void {
     rmSync(this.path(path), { recursive: true, force: true });
+  }
+
+  /** A file system of its own, small enough to be full. */
+  mount(path: string, size: string): void {
+    mkdirSync(this.path(path), { recursive: true });
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', this.path(path)]);
+    this.#mounted.push(this.path(path));
   }
 
   /** What the package manager leaves on disk. */

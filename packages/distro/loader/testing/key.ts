@@ -6,6 +6,7 @@ import { join } from 'node:path';
 /** A real OpenPGP key that is thrown away with the test. */
 export class TestKey {
   readonly #home = mkdtempSync(join(tmpdir(), 'kmend-gpg-'));
+  readonly #made = new Map<string, Buffer>();
   readonly publicKey: Buffer;
 
   constructor(name: string) {
@@ -13,8 +14,15 @@ export class TestKey {
     this.publicKey = this.#gpg('--export');
   }
 
-  /** Detached binary signature. */
+  /** Detached binary signature; made once for the same data. */
   sign(data: string, ...options: string[]): Buffer {
+    const key = [data, ...options].join('\0');
+    const signature = this.#made.get(key) ?? this.#sign(data, options);
+    this.#made.set(key, signature);
+    return signature;
+  }
+
+  #sign(data: string, options: readonly string[]): Buffer {
     const file = join(this.#home, 'data');
     const out = join(this.#home, 'data.sig');
     rmSync(out, { force: true });
