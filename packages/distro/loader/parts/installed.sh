@@ -13,6 +13,8 @@ package_directories() {
   for directory in "$packages_dir"/*/*/; do
     directory=${directory%/}
     [ ! -L "$directory" ] || continue
+    # Nor is it one of a package, whose names hold neither space nor shell's words.
+    case ${directory#"$packages_dir"} in *[!A-Za-z0-9/._+~-]*) continue ;; esac
     # A package that is gone leaves nothing, or an empty directory.
     if [ -e "$directory/manifest" ] || [ -e "$directory/manifest.sig" ] || [ -e "$directory/livepatch.ko" ]; then
       printf '%s\n' "$directory"

@@ -153,5 +153,5 @@ log_since() {
       from = at + 1
       if (NR - from >= 20) from = NR - 19
       for (i = from; i <= NR; i++) { sub(/^\[[^]]*\] */, "", line[i]); print substr(line[i], 1, 300) }
-    }' | tr -d '\000-\011\013-\037\177'
+    }' | tr '\011' ' ' | tr -d '\000-\010\013-\037\177'
 }
