@@ -111,6 +111,22 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual(host.enabled(), ['kpatch_something']);
   });
 
+  test(`${name}: a person’s revert takes out what is ours, whoever else is there`, async (t) => {
+    const host = new TestHost(t, shell);
+    const stack = host.installStack(2);
+    assert.equal((await host.run('sync')).code, 0);
+    host.calls();
+    host.stranger('kpatch_something');
+    assert.equal((await host.run('sync')).code, 5);
+    assert.deepEqual(host.calls(), []);
+    assert.equal((await host.run('revert')).code, 5);
+    assert.deepEqual([host.outcome(), host.enabled()], ['conflict-livepatch', ['kpatch_something']]);
+    assert.deepEqual(
+      host.calls(),
+      stack.toReversed().map((it) => `rmmod ${it.module}`),
+    );
+  });
+
   test(`${name}: what the kernel refuses is held back, with the kernel’s words`, async (t) => {
     const host = new TestHost(t, shell);
     const stack = host.installStack(3);

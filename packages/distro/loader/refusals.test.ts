@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { renameSync, symlinkSync } from 'node:fs';
 import { test } from 'node:test';
 import { owner, shells, TestHost } from './testing/host.ts';
 import { TestKey } from './testing/key.ts';
@@ -137,10 +138,19 @@ for (const [name, shell] of Object.entries(shells)) {
     }
   });
 
+  test(`${name}: a key that expired since takes no protection away`, async (t) => {
+    const host = new TestHost(t, shell);
+    const expired = new TestKey('expired', '20200101T000000!', '1y');
+    t.after(() => expired.remove());
+    host.write('/usr/share/kmend-livepatch/packages.gpg', expired.publicKey);
+    const { module } = host.install({ position: 1, key: expired });
+    const ran = await host.run('sync');
+    assert.deepEqual([ran.code, host.enabled()], [0, [module]], ran.err);
+  });
+
   test(`${name}: a link in place of a file is not followed`, async (t) => {
     const host = new TestHost(t, shell);
     const { directory } = host.install({ position: 1 });
-    const { symlinkSync, renameSync } = await import('node:fs');
     renameSync(host.path(`${directory}/livepatch.ko`), host.path('/fake/elsewhere'));
     symlinkSync(host.path('/fake/elsewhere'), host.path(`${directory}/livepatch.ko`));
     assert.equal((await host.run('sync')).code, 5);

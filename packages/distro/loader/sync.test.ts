@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { test } from 'node:test';
 import { allShells, TestHost } from './testing/host.ts';
 
@@ -34,5 +35,20 @@ for (const [name, shell] of Object.entries(allShells)) {
       host.calls(),
       stack.map((it) => `insmod ${it.module}`),
     );
+  });
+
+  test(`${name}: a boot is not held up for long: the rest comes later`, async (t) => {
+    const host = new TestHost(t, shell);
+    const stack = host.installStack(3);
+    host.write('/fake/slow', '');
+    assert.equal((await host.run('sync', '--boot')).code, 5);
+    assert.equal(host.outcome(), 'unfinished');
+    assert.deepEqual(
+      host.calls(),
+      stack.slice(0, 2).map((it) => `insmod ${it.module}`),
+    );
+    assert.ok(existsSync(host.path('/run/kmend-livepatch/retry')));
+    assert.equal((await host.run('sync')).code, 0);
+    assert.deepEqual(host.calls(), [`insmod ${stack[2]?.module}`]);
   });
 }

@@ -4,7 +4,7 @@
 hint_of() {
   case $1 in
     # How it ended.
-    in-force | none-installed | reverted) ;;
+    in-force | none-installed) ;;
     other-kernel) echo 'what is installed is for another kernel: boot that one, or install the metapackage of this one' ;;
     held) echo 'kmend-livepatch resume' ;;
     yielded) echo 'the agent drives this host; kmend-livepatch take gives it back to the packages' ;;

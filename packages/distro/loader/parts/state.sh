@@ -51,6 +51,13 @@ state_drop() {
   state=$(printf '%s\n' "$state" | awk -v key="$1" -v word="${2-}" 'NF > 0 && !($1 == key && (word == "" || $2 == word))')
 }
 
+# The last COUNT lines of a key, so that it never grows beyond what is read.
+state_keep_last() {
+  state=$(printf '%s\n' "$state" | awk -v key="$1" -v count="$2" '
+    { line[NR] = $0; if ($1 == key) all++ }
+    END { for (i = 1; i <= NR; i++) if (split(line[i], word, " ") && (word[1] != key || ++seen > all - count)) print line[i] }')
+}
+
 state_add() {
   state="$state$newline$1"
 }

@@ -205,7 +205,8 @@ synchronise() {
   if state_has yielded; then return 0; fi
   installed_read
   note_quarantined
-  if conflict; then return 0; fi
+  # What is ours goes on a person's word, whoever else is there.
+  if conflict && [ "$hold" != out ]; then return 0; fi
   settle || return 0
   adopt
   tidy
@@ -224,7 +225,7 @@ END
 adopt() {
   local module
   for module in $(livepatches); do
-    if is_enabled "$module" && ! state_has "livepatch $module" && ! state_has "over $module"; then
+    if is_enabled "$module" && is_ours "$module" && ! state_has "livepatch $module" && ! state_has "over $module"; then
       read_uptime
       record "$module" soak "$now" new -
     fi
@@ -308,11 +309,13 @@ keep_outcome() {
   state_drop outcome
   state_drop problem
   state_drop kernel-log
+  state_keep_last good 1000
+  state_keep_last quarantined 200
   state_add "outcome $(date -u +%Y-%m-%dT%H:%M:%SZ) $1 $(clean "$2")"
   while read -r line; do
     [ -z "$line" ] || state_add "problem $line"
   done <<END
-$problems
+$(printf '%s' "$problems" | head -n 200)
 END
   # The kernel's words stay as long as what it refused is held back.
   if [ -z "$kernel_log" ] && state_has quarantined; then kernel_log=$kept; fi

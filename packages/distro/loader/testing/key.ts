@@ -6,11 +6,14 @@ import { join } from 'node:path';
 /** A real OpenPGP key that is thrown away with the test. */
 export class TestKey {
   readonly #home = mkdtempSync(join(tmpdir(), 'kmend-gpg-'));
+  readonly #at: readonly string[];
   readonly #made = new Map<string, Buffer>();
   readonly publicKey: Buffer;
 
-  constructor(name: string) {
-    this.#gpg('--quick-gen-key', `${name} <${name}@example.org>`, 'ed25519', 'sign', 'never');
+  /** `at`: when it is made, and signs (gpg's notation); it expires after `life`. */
+  constructor(name: string, at?: string, life = 'never') {
+    this.#at = at === undefined ? [] : ['--faked-system-time', at];
+    this.#gpg('--quick-gen-key', `${name} <${name}@example.org>`, 'ed25519', 'sign', life);
     this.publicKey = this.#gpg('--export');
   }
 
@@ -53,7 +56,7 @@ export class TestKey {
       '--passphrase',
       '',
     ];
-    return execFileSync('gpg', [...always, ...args], { stdio: ['ignore', 'pipe', 'ignore'] });
+    return execFileSync('gpg', [...always, ...this.#at, ...args], { stdio: ['ignore', 'pipe', 'ignore'] });
   }
 
   remove(): void {
