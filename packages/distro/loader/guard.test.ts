@@ -189,11 +189,12 @@ for (const [name, shell] of Object.entries(shells)) {
     const agents = 'kmend_aaaaaaaaaaaa';
     assert.equal((await host.run('yield')).code, 0);
     host.stranger(agents);
+    // With nothing that could take its place, it stays where it is.
+    assert.equal((await host.run('take', '--over', agents)).code, 5);
+    assert.deepEqual([host.outcome(), host.enabled(), host.calls()], ['yielded', [agents], []]);
     const mine = host.install({ position: 2, kind: 'cumulative', version: '7.1' });
     assert.equal((await host.run('take', '--over', agents)).code, 0);
     assert.deepEqual(host.calls(), [`insmod ${mine.module}`, `rmmod ${agents}`]);
-    // Where nothing can take its place it stays.
-    host.remove(mine.directory);
     assert.equal((await host.run('take', '--over', 'kmend_zzz')).code, 6);
   });
 }

@@ -155,6 +155,13 @@ command_take() {
     *) die usage 'take [--over MODULE]' ;;
   esac
   begin "$lock_seconds"
+  installed_read
+  if [ -z "$installed" ]; then
+    problem none-installed - 'nothing is installed for this kernel that could take over'
+    finish
+    return 5
+  fi
+  problems=
   state_drop yielded
   [ -z "$over" ] || state_add "over $over"
   save_or_fail
@@ -187,7 +194,7 @@ command_shutdown() {
 }
 
 interrupted() {
-  rm -rf "$private_dir"/load-* "$private_dir"/check-* 2>/dev/null
+  [ "$locked" = no ] || rm -rf "$private_dir"/load-* "$private_dir"/check-* 2>/dev/null
   (: >"$retry_flag") 2>/dev/null
   die interrupted 'stopped before it was done'
 }

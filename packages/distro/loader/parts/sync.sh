@@ -44,15 +44,18 @@ is_ours() {
   [ -e "$loaded_dir/$1" ] || state_has "livepatch $1" || [ -n "$(installed_line "$1")" ] || state_has "over $1"
 }
 
-# "PHASE MODULE" of what the agent has in flight or in force in this boot. One line of JSON, whose texts hold no bare quote.
+# What the agent has in flight or in force in this boot. Its journal is one line of JSON, whose texts hold no bare quote.
 agent_module() {
-  local current
+  local current module
   [ -r "$agent_journal" ] || return 1
   current=$(head -c 4194304 "$agent_journal" | tr -d '\n' |
     sed -n 's/^[^{]*{\("schema":"[^"]*"\),"current":{\(.*\)/\2/p' | sed 's/,"previous":.*//')
   case $current in *"\"bootId\":\"$boot_id\""*) ;; *) return 1 ;; esac
   case $current in *'"phase":"failed"'*) return 1 ;; esac
-  printf '%s\n' "$current" | sed -n 's/.*"module":"\([A-Za-z0-9_]*\)".*/\1/p'
+  module=$(printf '%s\n' "$current" | sed -n 's/.*"module":"\([A-Za-z0-9_]*\)".*/\1/p')
+  # It has not heard yet that this one is gone.
+  case $current in *'"phase":"loading"'*) ;; *) ! left "$module" || return 1 ;; esac
+  printf '%s\n' "$module"
 }
 
 # Whether somebody else patches this kernel: then nothing is done. Leaves a problem.
@@ -203,6 +206,9 @@ synchronise() {
   hold=$(state_lines hold)
   hold=${hold%% *}
   if state_has yielded; then return 0; fi
+  # Whoever came meanwhile is served by what is read now; should this life end, the retry unit goes on.
+  rm -f "$busy_flag"
+  (: >"$retry_flag") 2>/dev/null
   installed_read
   note_quarantined
   # What is ours goes on a person's word, whoever else is there.
