@@ -41,7 +41,9 @@ test('what is tried again says so', () => {
 });
 
 test('no code is said that is not in the list', () => {
-  const said = [...scripts.matchAll(/(?:problem|die|quarantine "\$\w+"|code=)\s?'?([a-z]+-[a-z-]+)/g)].map(([, code = '']) => code);
+  const said = [...scripts.matchAll(/(?:problem|die|quarantine "\$\w+"|code=)\s?'?([a-z]+-[a-z-]+)/g)].map(
+    ([, code = '']) => code,
+  );
   assert.ok(said.length > 20);
   assert.deepEqual(
     [...new Set(said)].filter((it) => !codes.includes(it)),
@@ -55,9 +57,11 @@ test('every command, exit code, key of the configuration and unit is there', () 
   const commands = names.split(' | ');
   assert.ok(commands.length > 8);
   for (const word of [...commands, ...readdirSync(join(here, 'units'))]) assert.ok(words.includes(word), word);
-  for (const option of ['--package', '--boot', '--json', '--over MODULE']) assert.ok(document.includes(`\`${option}`), option);
+  for (const option of ['--package', '--boot', '--json', '--over MODULE'])
+    assert.ok(document.includes(`\`${option}`), option);
   for (const code of [0, 1, 2, 3, 5, 6, 130]) assert.match(document, new RegExp(`^\\| ${code} \\|`, 'm'));
-  for (const key of ['wait', 'soak']) assert.match(document, new RegExp(`\`/etc/kmend-livepatch/config\` .*\`${key}\``));
+  for (const key of ['wait', 'soak'])
+    assert.match(document, new RegExp(`\`/etc/kmend-livepatch/config\` .*\`${key}\``));
 });
 
 test('every part is loaded, and every shell can read it', () => {

@@ -136,7 +136,10 @@ for (const [name, shell] of Object.entries(shells)) {
     const second = stack[1];
     assert.ok(second);
     host.write(`/fake/refuse.${second.module}`, 'Invalid module format');
-    host.write('/fake/says', '[    9.000001] kmend: "version magic" \\ should be <6.1>\n[    9.000002] livepatch: no\n');
+    host.write(
+      '/fake/says',
+      '[    9.000001] kmend: "version magic" \\ should be <6.1>\n[    9.000002] livepatch: no\n',
+    );
     const ran = await host.run('sync', '--package');
     assert.deepEqual([ran.code, host.outcome()], [0, 'load-refused'], ran.err);
     assert.deepEqual(host.enabled(), [stack[0]?.module]);
@@ -294,7 +297,15 @@ for (const [name, shell] of Object.entries(shells)) {
 
   test(`${name}: wrong usage, and what needs nothing`, async (t) => {
     const host = new TestHost(t, shell);
-    for (const args of [[], ['load'], ['sync', '--force'], ['status', 'x'], ['hold', 'x'], ['take', '--over'], ['--x']]) {
+    for (const args of [
+      [],
+      ['load'],
+      ['sync', '--force'],
+      ['status', 'x'],
+      ['hold', 'x'],
+      ['take', '--over'],
+      ['--x'],
+    ]) {
       assert.equal((await host.run(...args)).code, 6, args.join(' '));
     }
     assert.match((await host.run('--help')).out, /^ {2}sync /m);
@@ -328,7 +339,11 @@ test('a life that ends anywhere leaves what the next one finishes', async (t) =>
     assert.deepEqual([ran.code, host.outcome(), host.state('quarantined')], [0, 'in-force', []], what);
     assert.deepEqual(host.enabled(), after.map((it) => it.module).sort(), what);
     assert.deepEqual(host.modules(), host.enabled(), what);
-    assert.deepEqual(host.state('livepatch').map((it) => it.split(' ')[0]), after.map((it) => it.module), what);
+    assert.deepEqual(
+      host.state('livepatch').map((it) => it.split(' ')[0]),
+      after.map((it) => it.module),
+      what,
+    );
     assert.ok(!host.modules().includes(before[1]?.module ?? ''), what);
     const left = readdirSync(host.path('/run/kmend-livepatch/private'));
     assert.deepEqual(left, ['loaded'], what);
@@ -359,6 +374,12 @@ test('a life that ends while a cumulative livepatch replaces the stack', async (
 
 test('the agent’s journal is read as it is written', () => {
   const source = readFileSync(new URL('../../agent/src/state/journal.ts', import.meta.url), 'utf8');
-  assert.match(source, /z\.object\(\{\s+schema: z\.literal\('kmend\.agent-journal\/1'\),\s+current: Attempt\.nullable\(\),/);
-  assert.match(source, /Phase = z\.enum\(\['loading', 'transition', 'replacing', 'soak', 'good', 'reverting', 'failed'\]\)/);
+  assert.match(
+    source,
+    /z\.object\(\{\s+schema: z\.literal\('kmend\.agent-journal\/1'\),\s+current: Attempt\.nullable\(\),/,
+  );
+  assert.match(
+    source,
+    /Phase = z\.enum\(\['loading', 'transition', 'replacing', 'soak', 'good', 'reverting', 'failed'\]\)/,
+  );
 });

@@ -138,7 +138,10 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal((await host.run('sync')).code, 0);
     host.calls();
     assert.equal((await host.run('revert')).code, 0);
-    assert.deepEqual(host.calls(), stack.toReversed().map((it) => `rmmod ${it.module}`));
+    assert.deepEqual(
+      host.calls(),
+      stack.toReversed().map((it) => `rmmod ${it.module}`),
+    );
     assert.equal(host.outcome(), 'held');
     assert.equal((await host.run('status')).code, 1);
     for (const again of [false, true]) {

@@ -25,7 +25,12 @@ const bad: Record<string, [code: string, make: (host: TestHost, context: { after
     'signature-wrong',
     (host) => {
       const { directory } = host.install({ position: 1 });
-      const signature = owner().sign(host.read(`${directory}/manifest`), '--digest-algo', 'SHA1', '--allow-weak-digest-algos');
+      const signature = owner().sign(
+        host.read(`${directory}/manifest`),
+        '--digest-algo',
+        'SHA1',
+        '--allow-weak-digest-algos',
+      );
       host.write(`${directory}/manifest.sig`, signature);
     },
   ],
@@ -33,7 +38,10 @@ const bad: Record<string, [code: string, make: (host: TestHost, context: { after
     'signature-wrong',
     (host) => host.write(`${host.install({ position: 1 }).directory}/manifest.sig`, ''),
   ],
-  'no manifest.sig': ['package-incomplete', (host) => host.remove(`${host.install({ position: 1 }).directory}/manifest.sig`)],
+  'no manifest.sig': [
+    'package-incomplete',
+    (host) => host.remove(`${host.install({ position: 1 }).directory}/manifest.sig`),
+  ],
   'no manifest': ['package-incomplete', (host) => host.remove(`${host.install({ position: 1 }).directory}/manifest`)],
   'no livepatch.ko': [
     'package-incomplete',
@@ -53,7 +61,10 @@ const bad: Record<string, [code: string, make: (host: TestHost, context: { after
   'a manifest too large': [
     'manifest-too-large',
     (host) =>
-      host.forge(host.install({ position: 1 }), (it) => it + 'function vmlinux aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n'.repeat(6000)),
+      host.forge(
+        host.install({ position: 1 }),
+        (it) => it + 'function vmlinux aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n'.repeat(6000),
+      ),
   ],
   'no manifest but noise': [
     'manifest-garbage',

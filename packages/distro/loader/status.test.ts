@@ -5,7 +5,7 @@ import { LivepatchMeasure, LivepatchStatus } from './testing/schema.ts';
 
 /** Titles that a JSON writer in a shell may stumble over. */
 const titles: readonly (readonly [id: string, title: string])[] = [
-  ['CVE-2026-0001', '"quoted" and \\ back\\slashed, \\n \\u0041 ${HOME} $(reboot) `id` %s %n'],
+  ['CVE-2026-0001', '"quoted" and \\ back\\slashed, \\n \\u0041 $HOME $(reboot) `id` %s %n'],
   ['CVE-2026-0002', 'ümlaut, ねこ, 🐈, \u00a0, \u2028, \ufeff, \ud7ff, \ue000, \u{10ffff}'],
   ['CVE-2026-0003', "it's </script> & -n -e * ? [a-z] ~ ! # ; | > <"],
   ['CVE-2026-0004', 'spaces  within,  and  at the end '],
