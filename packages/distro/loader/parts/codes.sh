@@ -1,0 +1,65 @@
+# shellcheck shell=dash
+# Every code, with the way out. docs/packages.md explains the same ones (a test compares).
+
+hint_of() {
+  case $1 in
+    # How it ended.
+    in-force | none-installed) ;;
+    other-kernel) echo 'what is installed is for another kernel: boot that one, or install the metapackage of this one' ;;
+    held) echo 'kmend-livepatch resume' ;;
+    yielded) echo 'the agent drives this host; kmend-livepatch take gives it back to the packages' ;;
+    switched-off) echo "take kmend=off from the kernel's command line, or remove /etc/kmend-livepatch/off; then kmend-livepatch sync" ;;
+    # The command.
+    usage) echo 'kmend-livepatch --help' ;;
+    not-root) echo 'only root may ask: sudo' ;;
+    busy) echo 'another kmend-livepatch is at work: it is tried again by itself' ;;
+    interrupted) echo 'kmend-livepatch sync goes on from there' ;;
+    # The host.
+    kernel-unknown) echo 'the kernel does not say its build id or boot id: are /sys and /proc mounted?' ;;
+    kernel-without-livepatch) echo 'boot a kernel built with CONFIG_LIVEPATCH' ;;
+    kernel-tainted) echo 'the kernel log says what happened; reboot' ;;
+    memory-low) echo 'free some memory; it is tried again by itself' ;;
+    disk-full) echo 'free space; it is tried again by itself' ;;
+    disk-read-only) echo 'mount it for writing; it is tried again by itself' ;;
+    disk-failing) echo 'dmesg; check or replace the disk; it is tried again by itself' ;;
+    tool-failed) echo 'are gpgv, kmod and util-linux installed? too many processes? It is tried again by itself' ;;
+    state-damaged) echo 'it was moved to state.damaged and begun anew; check the disk' ;;
+    config-invalid) echo 'correct /etc/kmend-livepatch/config; the defaults are taken meanwhile' ;;
+    state-newer) echo 'a later kmend-livepatch wrote it: install that version again' ;;
+    # What is installed.
+    key-missing) echo 'install the package kmend-livepatch again' ;;
+    package-incomplete) echo 'an interrupted upgrade? dpkg --configure -a, then install the package again' ;;
+    manifest-too-large | manifest-garbage | livepatch-damaged) echo 'install the package again; if it stays, tell who publishes it' ;;
+    signature-wrong) echo "it is not signed with this host's key: install it again from the owner's repository, or kmend-livepatch with the new key" ;;
+    below-missing) echo 'install what it stands on, or see what is said of that' ;;
+    removed-but-needed) echo 'it goes when what stands on it, or waits to replace it, is settled' ;;
+    quarantined) echo 'a newer package of it, or kmend-livepatch resume to try it again' ;;
+    crashed) echo 'see /sys/fs/pstore and /var/lib/systemd/pstore; a newer package of it, or kmend-livepatch resume' ;;
+    # Others on this kernel.
+    conflict-agent) echo 'one strategy a host: kmend-livepatch yield, or take the agent out of it' ;;
+    conflict-livepatch) echo 'take that livepatch out (and what loads it), then kmend-livepatch sync' ;;
+    conflict-module) echo 'see what holds it (lsmod); a reboot clears it' ;;
+    conflict-transition) echo 'another transition is under way; it is tried again by itself' ;;
+    # The kernel's answer.
+    load-refused) echo 'dmesg; a newer package of it, or kmend-livepatch resume to try it again' ;;
+    load-failed) echo 'something else took it out of force: find out what; then kmend-livepatch resume' ;;
+    module-refused) echo 'the kernel takes only modules signed with a key it trusts, or none any more (lockdown, kernel.modules_disabled)' ;;
+    transition-stuck) echo 'restart the tasks that are named, or wait; never force. It is gone on with by itself' ;;
+    revert-failed) echo 'dmesg; it is tried again by itself; a reboot' ;;
+    unfinished) echo 'the rest is done by itself within minutes' ;;
+  esac
+}
+
+# Barred for a while only: kmend-livepatch-retry.service tries again.
+is_passing() {
+  case $1 in
+    busy | interrupted | memory-low | disk-full | disk-read-only | disk-failing | tool-failed) return 0 ;;
+    conflict-transition | transition-stuck | revert-failed | unfinished) return 0 ;;
+  esac
+  return 1
+}
+
+# Said, but nothing failed.
+is_remark() {
+  [ "$1" = removed-but-needed ] || [ "$1" = config-invalid ]
+}

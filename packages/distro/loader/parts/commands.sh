@@ -1,0 +1,232 @@
+# shellcheck shell=dash
+# What a person, the package manager and the units may ask.
+
+version=0.1.0
+
+usage() {
+  cat <<'END'
+kmend-livepatch COMMAND
+
+  sync [--package|--boot]   make the kernel run what is installed for it
+  status [--json]           what is in force, what is not, and why; changes nothing
+  measure [--json]          what the stack costs: depth, functions covered several times, memory, transitions
+  hold                      what runs stays, and nothing else is loaded, until resume
+  resume                    lifts hold, revert and quarantine, and does what sync does
+  revert                    takes every livepatch of the packages out; nothing is loaded until resume
+  yield                     the agent drives this host from now on
+  take [--over MODULE]      the packages drive it again, and replace MODULE of the agent
+  soaked, shutdown          for the units
+
+Exit codes: 0 done; 5 failed, or refused; 6 wrong usage; 130 interrupted. Of status: 0 everything installed is in force, 1 nothing is,
+2 something installed is not, 3 nothing is installed for this kernel.
+END
+}
+
+# How long one waits for another one.
+lock_seconds=60
+
+command_sync() {
+  case ${1-} in
+    '') ;;
+    # The package manager never fails for a livepatch.
+    --package)
+      trap 'exit 0' EXIT
+      lock_seconds=120
+      deadline_seconds=600
+      ;;
+    --boot)
+      # The network waits for it.
+      wait_limit=3000
+      deadline_seconds=120
+      ;;
+    *) die usage "sync does not take $(clean "$1" 60)" ;;
+  esac
+  sync_once
+}
+
+deadline_seconds=0
+sync_once() {
+  begin "$lock_seconds"
+  if [ "$deadline_seconds" -gt 0 ]; then
+    read_uptime
+    deadline=$((now + deadline_seconds * 100))
+  fi
+  synchronise
+  finish
+}
+
+command_status() {
+  local code modules
+  json_or_nothing "$@"
+  read_config
+  read_kernel || die kernel-unknown 'the kernel does not say its build id or its boot id'
+  state_load || die state-damaged 'the state cannot be read'
+  installed_look
+  modules=$(stack)
+  code=$(status_code "$modules")
+  if [ "$as_json" = yes ]; then looked "$modules" "$code" | json; else looked "$modules" "$code" | looked_text; fi
+  return "$code"
+}
+
+command_measure() {
+  json_or_nothing "$@"
+  read_kernel || die kernel-unknown 'the kernel does not say its build id or its boot id'
+  state_load || die state-damaged 'the state cannot be read'
+  installed_look
+  if [ "$as_json" = yes ]; then measured | json; else measured | measured_text; fi
+}
+
+as_json=no
+json_or_nothing() {
+  case $# in
+    0) return 0 ;;
+    1) [ "$1" != --json ] || { as_json=yes && return 0; } ;;
+  esac
+  die usage 'only --json is taken'
+}
+
+nothing_more() {
+  [ "$#" -eq 0 ] || die usage "$(clean "$1" 60) is not taken"
+}
+
+# A person's word is on disk before it is acted upon.
+save_or_fail() {
+  state_save || {
+    finish
+    exit 5
+  }
+}
+
+command_hold() {
+  local module
+  nothing_more "$@"
+  begin "$lock_seconds"
+  set_hold stay
+  for module in $(in_kernel); do state_add "held $module"; done
+  save_or_fail
+  synchronise
+  finish
+}
+
+command_revert() {
+  nothing_more "$@"
+  begin "$lock_seconds"
+  set_hold out
+  save_or_fail
+  synchronise
+  finish
+}
+
+set_hold() {
+  state_drop hold
+  state_drop held
+  state_add "hold $1 $(date -u +%Y-%m-%dT%H:%M:%SZ)"
+}
+
+command_resume() {
+  nothing_more "$@"
+  begin "$lock_seconds"
+  state_drop hold
+  state_drop held
+  state_drop quarantined
+  save_or_fail
+  synchronise
+  finish
+}
+
+command_yield() {
+  nothing_more "$@"
+  begin "$lock_seconds"
+  state_drop yielded
+  state_drop over
+  state_add "yielded $(date -u +%Y-%m-%dT%H:%M:%SZ)"
+  finish
+}
+
+command_take() {
+  local over=
+  case $#:${1-}:${2-} in
+    0:*) ;;
+    2:--over:kmend_????????????)
+      over=${2#kmend_}
+      case $over in *[!0-9a-f]*) die usage 'MODULE is kmend_ and 12 hex digits' ;; esac
+      over=kmend_$over
+      ;;
+    *) die usage 'take [--over MODULE]' ;;
+  esac
+  begin "$lock_seconds"
+  installed_read
+  if [ -z "$installed" ]; then
+    problem none-installed - 'nothing is installed for this kernel that could take over'
+    finish
+    return 5
+  fi
+  problems=
+  state_drop yielded
+  [ -z "$over" ] || state_add "over $over"
+  save_or_fail
+  synchronise
+  finish
+}
+
+# The timer's: what came through its soak is trusted.
+command_soaked() {
+  local line
+  nothing_more "$@"
+  begin "$lock_seconds"
+  while read -r line; do
+    [ -z "$line" ] || state_add "problem $line"
+  done <<END
+$problems
+END
+  flag_soak
+  state_save || return 5
+  if [ -n "$problems" ]; then return 5; fi
+}
+
+# The host goes down in good order.
+command_shutdown() {
+  nothing_more "$@"
+  begin 20
+  state_drop shutdown
+  state_add "shutdown $boot_id"
+  state_save || return 5
+}
+
+interrupted() {
+  [ "$locked" = no ] || rm -rf "$private_dir"/load-* "$private_dir"/check-* 2>/dev/null
+  (: >"$retry_flag") 2>/dev/null
+  die interrupted 'stopped before it was done'
+}
+
+# Looked up once: some shells would run programs of their own in their place.
+find_programs() {
+  insmod=$(program insmod)
+  rmmod=$(program rmmod)
+  dmesg=$(program dmesg)
+  gpgv=$(program gpgv)
+  flock=$(program flock)
+  logger=$(program logger)
+  sleep=$(program sleep)
+}
+
+main() {
+  local command=${1-}
+  [ "$#" -eq 0 ] || shift
+  find_programs
+  case $command in
+    --help | -h)
+      usage
+      return 0
+      ;;
+    --version)
+      echo "kmend-livepatch $version"
+      return 0
+      ;;
+    sync | status | measure | hold | resume | revert | yield | take | soaked | shutdown) ;;
+    *) die usage "$(clean "${command:-no command}" 60) is not known" ;;
+  esac
+  if [ -z "$root" ] && [ "$(id -u)" != 0 ]; then die not-root 'only root may ask'; fi
+  trap interrupted INT TERM HUP
+  "command_$command" "$@"
+}

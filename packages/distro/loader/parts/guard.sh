@@ -1,0 +1,160 @@
+# shellcheck shell=dash
+# What keeps a livepatch that takes a host down from doing so again. A record is on disk before each load; it is trusted once it came through its
+# soak. A boot that finds records of another one, which did not end in good order, holds some of them back.
+
+soak_seconds=900
+
+# record MODULE PHASE UPTIME TRIAL TOOK: new ones last, known ones in their place.
+record() {
+  local entry="livepatch $1 $boot_id $2 $3 $4 $5"
+  state=$(printf '%s\n' "$state" | awk -v module="$1" -v entry="$entry" '
+    $1 == "livepatch" && $2 == module { if (!done++) print entry; next }
+    NF > 0 { print }
+    END { if (!done) print entry }')
+}
+
+record_drop() {
+  state_drop livepatch "$1"
+}
+
+# A field of a record: 1 module, 2 boot, 3 phase, 4 uptime, 5 trial, 6 took.
+record_field() {
+  state_lines livepatch | awk -v module="$1" -v field="$2" '$1 == module { print $field; exit }'
+}
+
+recorded() {
+  state_lines livepatch | awk '{ print $1 }'
+}
+
+quarantine() {
+  state_drop_pair quarantined "$1"
+  state_drop_pair good "$1"
+  state_add "quarantined $build_id $1 $2 $(date -u +%Y-%m-%dT%H:%M:%SZ) $(clean "$3" 500)"
+}
+
+# Lines of a key with the build id and a module.
+state_drop_pair() {
+  state=$(printf '%s\n' "$state" | awk -v key="$1" -v build="$build_id" -v module="$2" 'NF > 0 && !($1 == key && $2 == build && $3 == module)')
+}
+
+# "CODE AT TEXT" of a module that is held back.
+quarantined() {
+  state_lines quarantined | sed -n "s/^$build_id $1 //p" | head -n 1
+}
+
+learn_good() {
+  state_has "good $build_id $1" || state_add "good $build_id $1"
+}
+
+# Whose doing a crash was, of the records of the boot that it ended:
+# those on their way in or out; else those in their first soak; else, of livepatches that were good before and soaked once more, the upper half,
+# so that a few boots find the one without taking all protection away.
+# shellcheck disable=SC2016
+blamed() {
+  state_lines livepatch | awk -v boot="$boot_id" '
+    $2 == boot || $3 == "good" { next }
+    $3 != "soak" { moving[++m] = $1; next }
+    $5 == "new" { fresh[++f] = $1; next }
+    { again[++a] = $1 }
+    END {
+      if (m) for (i = 1; i <= m; i++) print moving[i]
+      else if (f) for (i = 1; i <= f; i++) print fresh[i]
+      else for (i = int(a / 2) + 1; i <= a; i++) print again[i]
+    }'
+}
+
+pstore() {
+  local entry found=
+  for entry in "$root"/sys/fs/pstore/* "$root"/var/lib/systemd/pstore/*; do
+    [ ! -e "$entry" ] || found="$found${found:+, }${entry##*/}"
+  done
+  printf '%s' "${found:-nothing}"
+}
+
+# Brings the records in line with this boot and with what the kernel shows.
+reconcile() {
+  local module boot phase uptime trial took text last_shutdown
+  last_shutdown=$(state_lines shutdown)
+  # This boot was being shut down, and lives: that was called off.
+  [ "$last_shutdown" != "$boot_id" ] || state_drop shutdown
+  for module in $(blamed); do
+    boot=$(record_field "$module" 2)
+    if [ "$boot" = "$last_shutdown" ]; then continue; fi
+    text="the host went down without an orderly shutdown while it was in state $(record_field "$module" 3); pstore holds $(pstore)"
+    quarantine "$module" crashed "$text"
+    problem crashed "$module" "$module is held back: $text"
+  done
+  while read -r module boot phase uptime trial took; do
+    [ -n "$module" ] || continue
+    if [ "$boot" != "$boot_id" ]; then
+      # It ran until an orderly shutdown: good enough to be loaded again, and its soak begins again.
+      if [ "$phase" = soak ] && [ "$boot" = "$last_shutdown" ]; then learn_good "$module"; fi
+      record_drop "$module"
+    elif is_enabled "$module"; then
+      case $phase in
+        loading | transition | reverting)
+          read_uptime
+          if ! arrived "$module"; then
+            record "$module" transition "$uptime" "$trial" -
+          elif [ "$phase" = reverting ]; then
+            # Never asked to go.
+            record "$module" soak "$now" "$trial" -
+          else
+            record "$module" soak "$now" "$trial" "$((now > uptime ? now - uptime : 0))"
+          fi
+          ;;
+      esac
+    elif [ -d "$livepatch_dir/$module" ]; then
+      # On its way out.
+      :
+    else
+      case $phase in
+        loading | reverting) ;;
+        *) vanished "$module" ;;
+      esac
+      record_drop "$module"
+    fi
+  done <<END
+$(state_lines livepatch)
+END
+  # Those of a boot that has ended.
+  [ "$(state_lines shutdown)" = "$boot_id" ] || state_drop shutdown
+}
+
+# Out of force, and not by us: replaced by a cumulative livepatch, or somebody's hand, which is not worked against.
+vanished() {
+  local other
+  if state_has yielded; then return 0; fi
+  for other in $(livepatches); do
+    if is_enabled "$other" && is_cumulative "$other"; then return 0; fi
+  done
+  quarantine "$1" load-failed 'something took it out of force'
+  problem load-failed "$1" "$1 is not in force any more: something took it out"
+}
+
+# What is not known as a stacked one may have replaced others.
+is_cumulative() {
+  [ ! -e "$loaded_dir/$1" ] || grep -q '^kind cumulative$' "$loaded_dir/$1"
+}
+
+# Trusts what came through its soak. True where something is still watched.
+soak() {
+  local module boot phase uptime trial took watched=1
+  read_uptime
+  while read -r module boot phase uptime trial took; do
+    case $phase in
+      soak)
+        if [ "$((now - uptime))" -ge "$((soak_seconds * 100))" ]; then
+          record "$module" good "$now" "$trial" "$took"
+          learn_good "$module"
+        else
+          watched=0
+        fi
+        ;;
+      transition | loading) watched=0 ;;
+    esac
+  done <<END
+$(state_lines livepatch)
+END
+  return "$watched"
+}

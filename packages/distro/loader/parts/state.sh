@@ -1,0 +1,102 @@
+# shellcheck shell=dash
+# What is remembered over boots: lines of `key value`, written to a temporary file, synced, renamed. Nothing is asked of the kernel before it
+# is on disk.
+#   outcome AT CODE TEXT                        how the last run ended
+#   problem CODE SUBJECT TEXT                   what it met
+#   kernel-log TEXT                             the kernel's words of the last refusal
+#   livepatch MODULE BOOT PHASE UPTIME TRIAL TOOK   a load, in the order they were made. PHASE: loading, transition, soak, good, reverting;
+#                                               UPTIME: when it was entered, TOOK: the transition, in hundredths of a second
+#   good BUILD-ID MODULE                        came through a soak once
+#   quarantined BUILD-ID MODULE CODE AT TEXT
+#   hold out|stay AT, held MODULE               what a person said, and what ran then
+#   yielded AT, over MODULE                     who drives
+#   shutdown BOOT                               that boot ended in good order
+state_header='kmend-livepatch-state 1'
+state_keys='outcome|problem|kernel-log|livepatch|good|quarantined|hold|held|yielded|over|shutdown'
+state_limit=1048576
+state=
+
+state_load() {
+  local file=$state_file first=
+  state=
+  if [ -f "$run_state" ]; then
+    { read -r first <"$run_state"; } 2>/dev/null
+    if [ "$first" = "$state_header" ]; then file=$run_state; fi
+  fi
+  [ -e "$file" ] || return 0
+  { read -r first <"$file"; } 2>/dev/null
+  if [ "$first" = "$state_header" ] && [ "$(stat -c %s "$file")" -le "$state_limit" ]; then
+    state=$(sed -n -E "2,\$ { /^($state_keys) /p; }" "$file")
+    return 0
+  fi
+  case $first in
+    'kmend-livepatch-state '[1-9]*) return 2 ;;
+  esac
+  return 1
+}
+
+# The values of each line of a key.
+state_lines() {
+  printf '%s\n' "$state" | sed -n "s/^$1 //p"
+}
+
+# Whether there is a line of these words, or one that begins with them.
+state_has() {
+  case $newline$state$newline in *"$newline$1 "* | *"$newline$1$newline"*) return 0 ;; esac
+  return 1
+}
+
+# state_drop KEY [WORD]: the lines of a key, or those of them that begin with WORD.
+state_drop() {
+  state=$(printf '%s\n' "$state" | awk -v key="$1" -v word="${2-}" 'NF > 0 && !($1 == key && (word == "" || $2 == word))')
+}
+
+# The last COUNT lines of a key, so that it never grows beyond what is read.
+state_keep_last() {
+  state=$(printf '%s\n' "$state" | awk -v key="$1" -v count="$2" '
+    { line[NR] = $0; if ($1 == key) all++ }
+    END { for (i = 1; i <= NR; i++) if (split(line[i], word, " ") && (word[1] != key || ++seen > all - count)) print line[i] }')
+}
+
+state_add() {
+  state="$state$newline$1"
+}
+
+# What a failed write says, as a code.
+disk_code() {
+  case $1 in
+    *'Read-only file system'*) echo disk-read-only ;;
+    *'Input/output error'*) echo disk-failing ;;
+    *) echo disk-full ;;
+  esac
+}
+
+# Writes TEXT to FILE so that a crash leaves the old one or the new one. Fails with the reason in `write_error`.
+write_error=
+write_file() {
+  local file=$1 new=$1.new directory=${1%/*}
+  write_error=$( { printf '%s\n' "$2" | cat >"$new" && sync "$new" && mv -f "$new" "$file" && sync "$directory"; } 2>&1 >/dev/null) &&
+    [ "$(cat "$file" 2>/dev/null)" = "$2" ] && return 0
+  rm -f "$new" 2>/dev/null
+  write_error=${write_error:-"$file cannot be written"}
+  return 1
+}
+
+# Makes the state durable. Where that fails it is kept in /run, and the problem is noted: then nothing may be asked of the kernel.
+state_save() {
+  local text reason
+  text=$(printf '%s\n%s\n' "$state_header" "$state" | sed '/^$/d')
+  if reason=$(mkdir -p "$state_dir" 2>&1) && write_file "$state_file" "$text"; then
+    rm -f "$run_state"
+    return 0
+  fi
+  reason=${reason:-$write_error}
+  problem "$(disk_code "$reason")" - "the state cannot be written, so the kernel is not asked: $(clean "$reason" 200)"
+  write_file "$run_state" "$text" || :
+  return 1
+}
+
+known_problem() {
+  case $newline$state in *"${newline}problem $1 $2 "*) return 0 ;; esac
+  return 1
+}

@@ -1,0 +1,333 @@
+# shellcheck shell=dash
+# Makes the kernel run what is installed for it.
+
+# What every command that acts begins with. SECONDS: how long another one may take.
+begin() {
+  lock "$1"
+  state_load
+  case $? in
+    1)
+      mv -f "$state_file" "$state_file.damaged" 2>/dev/null
+      state=
+      problem state-damaged - 'the state of the last run is damaged: nothing is remembered of it'
+      ;;
+    2) die state-newer 'the state is of a later kmend-livepatch' ;;
+  esac
+  read_config
+  if ! read_kernel; then
+    problem kernel-unknown - 'the kernel does not say its build id or its boot id'
+    finish
+    exit 5
+  fi
+  reconcile
+}
+
+# `key value` lines of the operator: wait, soak (seconds).
+read_config() {
+  local key value rest
+  [ -r "$config_file" ] || return 0
+  while read -r key value rest; do
+    case $key in '' | '#'*) continue ;; esac
+    case "$value $rest" in
+      ' '* | *[!0-9]*' ' | *' '?* | ??????*' ') key=- ;;
+    esac
+    case $key in
+      wait) wait_limit=$((value * 100)) ;;
+      soak) soak_seconds=$value ;;
+      *) problem config-invalid - "/etc/kmend-livepatch/config has a line that is not understood" ;;
+    esac
+  done <"$config_file"
+}
+
+# Of the packages: loaded by them in this boot, installed, or handed over by the agent.
+is_ours() {
+  [ -e "$loaded_dir/$1" ] || state_has "livepatch $1" || [ -n "$(installed_line "$1")" ] || state_has "over $1"
+}
+
+# What the agent has in flight or in force in this boot. Its journal is one line of JSON, whose texts hold no bare quote.
+agent_module() {
+  local current module
+  [ -r "$agent_journal" ] || return 1
+  current=$(head -c 4194304 "$agent_journal" | tr -d '\n' |
+    sed -n 's/^[^{]*{\("schema":"[^"]*"\),"current":{\(.*\)/\2/p' | sed 's/,"previous":.*//')
+  case $current in *"\"bootId\":\"$boot_id\""*) ;; *) return 1 ;; esac
+  case $current in *'"phase":"failed"'*) return 1 ;; esac
+  module=$(printf '%s\n' "$current" | sed -n 's/.*"module":"\([A-Za-z0-9_]*\)".*/\1/p')
+  # It has not heard yet that this one is gone.
+  case $current in *'"phase":"loading"'*) ;; *) ! left "$module" || return 1 ;; esac
+  printf '%s\n' "$module"
+}
+
+# Whether somebody else patches this kernel: then nothing is done. Leaves a problem.
+conflict() {
+  local theirs module
+  if theirs=$(agent_module) && [ -n "$theirs" ] && ! state_has "over $theirs"; then
+    problem conflict-agent "$theirs" "the agent of this host has $theirs in force, or on its way"
+    return 0
+  fi
+  for module in $(livepatches); do
+    if ! is_ours "$module"; then
+      problem conflict-livepatch "$module" "another livepatch is in the kernel, which no package brought: $module"
+      return 0
+    fi
+  done
+  return 1
+}
+
+# The packages' livepatches that are enabled, as the plan wants them.
+running_lines() {
+  local module fields
+  for module in $(livepatches); do
+    if ! is_enabled "$module" || ! is_ours "$module"; then continue; fi
+    if [ -e "$loaded_dir/$module" ] && fields=$(manifest_read "$loaded_dir/$module" 2>/dev/null); then
+      printf '%s\n' "$fields" | awk '{ print "running", $1, $2, $3, $4, $10 }'
+    elif state_has "over $module"; then
+      echo "running 0 cumulative $module - -"
+    else
+      echo "running 0 stacked $module - -"
+    fi
+  done
+}
+
+# plan_lines BAR: what the plan is made from. BAR: why nothing may be loaded now; empty: it may.
+plan_lines() {
+  local position kind module package version on rest
+  running_lines
+  while read -r position kind module package version on rest; do
+    if [ -z "$module" ] || [ "$hold" = out ]; then continue; fi
+    if is_enabled "$module"; then
+      echo "installed $position $kind $module $package $version $on"
+    elif [ -n "$1" ] || { [ "$hold" = stay ] && ! state_has "held $module"; }; then
+      echo "unusable $package barred"
+    elif [ -n "$(quarantined "$module")" ]; then
+      echo "unusable $package quarantined"
+    else
+      echo "installed $position $kind $module $package $version $on"
+    fi
+  done <<END
+$installed
+END
+  [ "$hold" = out ] || printf '%s' "$unusable" | sed 's/^/unusable /'
+}
+
+# The steps, in `steps`.
+made=
+make_plan() {
+  made=$(plan_lines "$1" | plan)
+  steps=$(printf '%s\n' "$made" | grep -v '^problem ')
+  # What runs stays.
+  [ "$hold" != stay ] || steps=$(printf '%s\n' "$steps" | grep -v '^revert ')
+}
+
+# What the plan says stands in the way.
+tell_plan() {
+  local word code subject text
+  while read -r word code subject text; do
+    [ "$word" != problem ] || problem "$code" "$subject" "$text"
+  done <<END
+$made
+END
+}
+
+# Bytes that should be available for the largest of the planned loads: the copies that kernel and /run hold, a page and more for each function,
+# and what must be left for everyone else.
+memory_short() {
+  local available need=0 one word module
+  available=$(available_memory)
+  [ -n "$available" ] || return 1
+  while read -r word module; do
+    [ "$word" = load ] || continue
+    one=$(installed_line "$module" | awk '{ printf "%d", (4 * $8 + 8192 * $10 + 33554432) / 1024 + 1 }')
+    [ "${one:-0}" -le "$need" ] || need=$one
+  done <<END
+$steps
+END
+  [ "$available" -lt "$need" ] || return 1
+  echo "memory-low $available kB of memory are available, $need kB are needed"
+}
+
+# Why nothing may be loaded now.
+bar=
+
+# The plan, made again without any load where the host is in no state for one.
+plan_for_now() {
+  local why
+  bar=
+  if why=$(switched_off); then
+    bar=switched-off
+    say "nothing is loaded: $why"
+  fi
+  make_plan "$bar"
+  case $steps in
+    *load*)
+      if why=$(unsound) || why=$(memory_short); then
+        bar=${why%% *}
+        problem "$bar" - "${why#* }"
+        make_plan "$bar"
+      fi
+      ;;
+  esac
+  tell_plan
+}
+
+# A transition under way bars every other one: it is waited for. Fails where it does not end.
+settle() {
+  local module
+  while module=$(moving); do
+    if ! is_ours "$module"; then
+      problem conflict-transition "$module" "$module, which is not of the packages, is in transition"
+      return 1
+    fi
+    if ! is_enabled "$module"; then
+      reverted "$module" || return 1
+    elif [ -z "$(installed_line "$module")" ] || [ "$hold" = out ]; then
+      # It is to go anyway: the kernel turns it round.
+      revert "$module" || return 1
+    else
+      record_field "$module" 1 | grep -q . || record "$module" transition 0 new -
+      read_uptime
+      follow "$module" "$(began "$module")" || return 1
+      ! is_cumulative "$module" || replaced
+    fi
+  done
+}
+
+began() {
+  local uptime
+  uptime=$(record_field "$1" 4)
+  echo "${uptime:-0}"
+}
+
+hold=
+steps=
+# Does all of it, with the lock held and the state read.
+synchronise() {
+  local step module text
+  hold=$(state_lines hold)
+  hold=${hold%% *}
+  if state_has yielded; then return 0; fi
+  # Whoever came meanwhile is served by what is read now; should this life end, the retry unit goes on.
+  rm -f "$busy_flag"
+  (: >"$retry_flag") 2>/dev/null
+  installed_read
+  note_quarantined
+  # What is ours goes on a person's word, whoever else is there.
+  if conflict && [ "$hold" != out ]; then return 0; fi
+  settle || return 0
+  adopt
+  tidy
+  plan_for_now
+  while read -r step module; do
+    case $step in
+      load) load "$module" || return 0 ;;
+      revert) revert "$module" || return 0 ;;
+    esac
+  done <<END
+$steps
+END
+}
+
+# In force, installed, and unknown to the state (which was lost): watched from now on.
+adopt() {
+  local module
+  for module in $(livepatches); do
+    if is_enabled "$module" && is_ours "$module" && ! state_has "livepatch $module" && ! state_has "over $module"; then
+      read_uptime
+      record "$module" soak "$now" new -
+    fi
+  done
+}
+
+note_quarantined() {
+  local position kind module package rest why
+  while read -r position kind module package rest; do
+    if [ -z "$module" ] || is_enabled "$module"; then continue; fi
+    why=$(quarantined "$module")
+    [ -z "$why" ] || problem quarantined "$package" "$package ($module) is held back on this host: $why"
+  done <<END
+$installed
+END
+}
+
+# How many of the installed ones are not in force, of those that a cumulative one does not hold already.
+lacking() {
+  local position kind module rest count=0 ground=0
+  while read -r position kind module rest; do
+    if [ "$kind" = cumulative ] && is_enabled "$module" && [ "$position" -gt "$ground" ]; then ground=$position; fi
+  done <<END
+$installed
+END
+  while read -r position kind module rest; do
+    [ -n "$module" ] || continue
+    if [ "$kind" = stacked ] && [ "$position" -le "$ground" ]; then continue; fi
+    if ! is_enabled "$module" || in_transition "$module"; then count=$((count + 1)); fi
+  done <<END
+$installed
+END
+  echo "$count"
+}
+
+# Keeps how it ended, and whether the timers have something to do. Returns the exit code.
+finish() {
+  local first code text failed=0 line
+  first=$(first_problem)
+  if state_has yielded; then
+    code=yielded text='the agent drives this host: the packages load nothing'
+  elif [ -n "$first" ]; then
+    code=${first%% *} text=${first#* } failed=5
+    text=${text#* }
+  elif [ -n "$hold" ]; then
+    code=held text='a person holds this host'
+    [ "$hold" = stay ] || text='the livepatches were reverted by hand; nothing is loaded'
+  elif [ "$bar" = switched-off ]; then
+    code=switched-off text='nothing is loaded in this boot'
+  elif [ -n "$installed" ]; then
+    code=in-force text='everything that is installed for this kernel is in force'
+  elif [ "$others" -gt 0 ]; then
+    code=other-kernel text="$others packages are for other kernels than $release (build id $build_id), none for this one"
+  else
+    code=none-installed text='nothing is installed for this kernel'
+  fi
+  flag_soak
+  keep_outcome "$code" "$text"
+  if ! state_save; then
+    keep_outcome "$code" "$text"
+    write_file "$run_state" "$state_header$newline$state" || :
+    failed=5
+  fi
+  rm -f "$retry_flag"
+  while read -r line; do
+    if [ -n "$line" ] && is_passing "${line%% *}"; then (: >"$retry_flag") 2>/dev/null; fi
+  done <<END
+$problems
+END
+  if [ "$failed" -eq 0 ]; then say "$text ($code)"; fi
+  return "$failed"
+}
+
+flag_soak() {
+  if soak; then (: >"$soak_flag") 2>/dev/null; else rm -f "$soak_flag"; fi
+}
+
+keep_outcome() {
+  local line kept
+  kept=$(state_lines kernel-log)
+  state_drop outcome
+  state_drop problem
+  state_drop kernel-log
+  state_keep_last good 1000
+  state_keep_last quarantined 200
+  state_add "outcome $(date -u +%Y-%m-%dT%H:%M:%SZ) $1 $(clean "$2")"
+  while read -r line; do
+    [ -z "$line" ] || state_add "problem $line"
+  done <<END
+$(printf '%s' "$problems" | head -n 200)
+END
+  # The kernel's words stay as long as what it refused is held back.
+  if [ -z "$kernel_log" ] && state_has quarantined; then kernel_log=$kept; fi
+  while read -r line; do
+    [ -z "$line" ] || state_add "kernel-log $line"
+  done <<END
+$kernel_log
+END
+}
