@@ -54,12 +54,12 @@ function keyRoutes({ store, clock }: AppContext) {
       async (request, reply) => reply.code(201).send(await createKey(store, request.body, clock)),
     );
     app.get('/v1/keys', { schema: { ...operator, tags: ['keys'], response: { 200: KeyList } } }, async () => ({
-      keys: await listKeys(store),
+      keys: await listKeys(store, clock),
     }));
     app.post(
       '/v1/keys/:id/revoke',
       { schema: { ...operator, tags: ['keys'], params: KeyId, response: { 200: ActivationKey, 404: ApiError } } },
-      async (request) => revokeKey(store, request.params.id),
+      async (request) => revokeKey(store, request.params.id, clock),
     );
   };
 }
