@@ -14,10 +14,26 @@ const STATUS: Readonly<Record<string, number>> = {
   'key-expired': 403,
   'key-revoked': 403,
   'key-no-seats': 403,
+  'host-unnamed': 403,
   'not-found': 404,
   'publication-outdated': 409,
   'publication-duplicate': 409,
+  'packages-busy': 409,
   'too-large': 413,
+  'tar-too-large': 413,
+  'tar-file-too-large': 413,
+  'tar-too-many-files': 413,
+  'tar-damaged': 422,
+  'tar-extended': 422,
+  'tar-link': 422,
+  'tar-special': 422,
+  'tar-path-absolute': 422,
+  'tar-path-escapes': 422,
+  'tar-path-too-long': 422,
+  'tar-path-unusable': 422,
+  'tar-duplicate': 422,
+  'packages-incomplete': 422,
+  'packages-unsigned': 422,
   'upload-mismatch': 422,
   'publication-invalid': 422,
   'publication-unsigned': 422,
@@ -41,6 +57,11 @@ export function answerTo(error: unknown): Answer {
   const status = STATUS[known.code] ?? 500;
   const { code, message, hint } = known;
   return { status, body: { error: { code, message, ...(hint === undefined ? {} : { hint }) } } };
+}
+
+/** The same for whoever shows what it gets as it is: package managers, browsers. */
+export function plainText({ error: { code, message, hint } }: ApiError): string {
+  return [`${code}: ${message}`, ...(hint === undefined ? [] : [hint]), ''].join('\n');
 }
 
 function asKnown(error: unknown): KmendError {

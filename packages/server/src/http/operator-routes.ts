@@ -27,6 +27,7 @@ import { listLivepatches } from '../store/livepatches.ts';
 import { reportDigest } from '../store/reports.ts';
 import { requireOperator } from './auth.ts';
 import type { AppContext } from './context.ts';
+import { packagePublishRoutes } from './package-publish-routes.ts';
 import { changedPolicy } from './policy-change.ts';
 import { publishRoutes } from './publish-routes.ts';
 import { MAX_REPORT } from './report-writer.ts';
@@ -39,6 +40,7 @@ export function operatorRoutes(context: AppContext) {
     await app.register(hostRoutes(context));
     await app.register(policyRoutes(context));
     await app.register(publishRoutes(context));
+    await app.register(packagePublishRoutes(context));
   };
 }
 

@@ -9,7 +9,6 @@ import {
 } from '@kmend/protocol';
 import type { Selectable, Transaction } from 'kysely';
 import { ServerError } from '../error.ts';
-
 import type { Tables } from './schema.ts';
 import { seatsSince } from './seats.ts';
 import { hashSecret, newActivationKey, newToken } from './secrets.ts';
