@@ -45,6 +45,7 @@ export type PackagesErrorCode =
   | 'packages-incomplete'
   | 'packages-unsigned'
   | 'packages-busy'
+  | 'range-unsatisfiable'
   | 'host-unnamed';
 
 export class ServerError extends KmendError<ServerErrorCode> {}

@@ -91,17 +91,21 @@ function observe(server: FastifyInstance, metrics: Metrics): void {
     if (status >= 500) request.log.error({ err: error, code: body.error.code }, 'request failed');
     const seconds = error instanceof ServerError ? error.details?.['seconds'] : undefined;
     if (status === 429 && typeof seconds === 'number') reply.header('retry-after', seconds);
+    const { headers } = error as { headers?: Readonly<Record<string, string>> };
+    if (status === 416) reply.header('content-range', headers?.['Content-Range']);
+    reply.header('cache-control', 'no-store');
     // A body that is not wanted is not waited for.
     if (!request.raw.complete) reply.header('connection', 'close');
-    if (request.routeOptions.config.plainErrors === true)
-      return reply.code(status).type('text/plain').send(plainText(body));
+    if (request.routeOptions.config.plainErrors === true) {
+      return reply.code(status).type('text/plain; charset=utf-8').send(plainText(body));
+    }
     return reply.code(status).send(body);
   });
   server.setNotFoundHandler((request, reply) => {
     const { body } = answerTo(
       new ServerError('not-found', `there is no ${request.method} ${request.url.split('?')[0]}`),
     );
-    return reply.code(404).header('cache-control', 'no-store').send(body);
+    return reply.code(404).header('cache-control', 'no-store').type('application/json').send(body);
   });
   server.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'none';

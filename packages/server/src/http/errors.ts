@@ -23,6 +23,7 @@ const STATUS: Readonly<Record<string, number>> = {
   'tar-too-large': 413,
   'tar-file-too-large': 413,
   'tar-too-many-files': 413,
+  'range-unsatisfiable': 416,
   'tar-damaged': 422,
   'tar-extended': 422,
   'tar-link': 422,
@@ -74,6 +75,8 @@ function asKnown(error: unknown): KmendError {
   const fault = diskFault(error);
   if (fault !== undefined) return new ServerError(fault.code, 'the server’s disk takes nothing', { hint: fault.hint });
   const { statusCode } = error as Partial<FastifyError>;
+  // apt and dnf go by the status: what they hold of a file is whole, or of another one.
+  if (statusCode === 416) return new ServerError('range-unsatisfiable', 'the file is not as long as that');
   if (statusCode === 413) return new ServerError('too-large', 'the request is larger than allowed');
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
     return new ServerError('bad-request', errorText(error));

@@ -47,7 +47,6 @@ function told(error: unknown, request: FastifyRequest, reply: FastifyReply): unk
   request.log.warn({ code, ip: request.ip, keyId: details?.['id'] }, 'packages refused');
   const phrase = PHRASES[code];
   if (phrase !== undefined) reply.raw.statusMessage = phrase;
-  reply.header('cache-control', 'no-store');
   if (code !== 'unauthorized' && code !== 'key-unknown') return error;
   reply.header('www-authenticate', 'Basic realm="kmend packages"');
   return new ServerError('unauthorized', message, { cause: error, ...(hint === undefined ? {} : { hint }) });

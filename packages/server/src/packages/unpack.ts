@@ -75,7 +75,7 @@ async function send(body: Readable, archive: Extract, limit: number): Promise<vo
       if (!archive.destroying && !archive.write(chunk)) await drained(archive);
     }
     if (tail.length < TRAILER || tail.some((byte) => byte !== 0)) throw damaged('it is cut off');
-    archive.end();
+    archive.end(null);
   } catch (error) {
     archive.destroy(error as Error);
     throw error;
