@@ -135,7 +135,7 @@ test('readers get one repository or the other, never a mixture, while it is repl
       const reply = await fetchFile(world, 'apt/dists/updates/big');
       assert.equal(reply.status, 200);
       const text = await reply.text();
-      assert.equal(text, text.slice(0, 1).repeat(2_000_000));
+      assert.ok(text === text.slice(0, 1).repeat(2_000_000), 'one version of the file, whole');
       const index = await (await fetchFile(world, INDEX)).text();
       const name = index.slice('Package: '.length).trim();
       assert.equal((await fetchFile(world, `apt/pool/main/${name}_1_amd64.deb`)).status, 200, 'what an index names');
