@@ -9,7 +9,7 @@ const MAX_CREDENTIALS = 400;
 /** A machine's name follows what the setup of every host says. */
 const USER = /^kmend-([A-Za-z0-9._-]{1,64})$/;
 
-/** In place of the status's usual phrase: it is all that apt and dnf show of an answer. */
+/** In place of the status's usual phrase: it is all that apt shows of an answer; dnf shows the status alone. */
 const PHRASES: Partial<Record<ServerErrorCode, string>> = {
   unauthorized: 'kmend asks for an activation key (unauthorized)',
   'key-unknown': 'kmend does not know the activation key (key-unknown)',
