@@ -20,11 +20,32 @@ export type ServerErrorCode =
   | 'key-revoked'
   | 'key-no-seats'
   | 'upload-mismatch'
+  | PackagesErrorCode
   | 'internal'
   // What the operator's client meets.
   | 'token-unreadable'
   | 'server-unreachable'
   | 'server-slow'
   | 'server-garbage';
+
+/** What a repository of packages is refused for, and who asks for it. */
+export type PackagesErrorCode =
+  | 'tar-damaged'
+  | 'tar-extended'
+  | 'tar-link'
+  | 'tar-special'
+  | 'tar-path-absolute'
+  | 'tar-path-escapes'
+  | 'tar-path-too-long'
+  | 'tar-path-unusable'
+  | 'tar-duplicate'
+  | 'tar-too-many-files'
+  | 'tar-file-too-large'
+  | 'tar-too-large'
+  | 'packages-incomplete'
+  | 'packages-unsigned'
+  | 'packages-busy'
+  | 'range-unsatisfiable'
+  | 'host-unnamed';
 
 export class ServerError extends KmendError<ServerErrorCode> {}

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import { type Clock, errorText } from '@kmend/base';
 import { systemClock } from '@kmend/base/node';
+import { PackageFormat } from '@kmend/protocol';
 import {
   type CreatedRepository,
   createRepository,
@@ -17,17 +18,19 @@ import { ServerError } from './error.ts';
 import { type AppOptions, createApp } from './http/app.ts';
 import type { AppContext } from './http/context.ts';
 import { Limiter } from './http/limits.ts';
+import { PACKAGES_PREFIX } from './http/package-routes.ts';
 import { ReportWriter } from './http/report-writer.ts';
 import { REPOSITORY_PREFIX } from './http/repository-routes.ts';
 import { SeenBatch } from './http/seen.ts';
 import { isLoopback } from './http/system-routes.ts';
 import { lockDirectory } from './lock.ts';
 import { operatorToken } from './operator-token.ts';
+import { PackageRepository } from './packages/package-repository.ts';
 import { listLivepatches, storeLivepatch } from './store/livepatches.ts';
 import { type Database, openStore } from './store/store.ts';
 
 export interface ServerOptions {
-  /** Everything the server keeps: store, repository, its three online keys, uploads. */
+  /** Everything the server keeps: store, repository, its three online keys, uploads, packages. */
   readonly dataDir: string;
   /** Makes keys and repository where the data directory has none; root and release key go here, never under `dataDir`. */
   readonly initialize?: { readonly offlineKeys: string };
@@ -38,6 +41,8 @@ export interface ServerOptions {
   readonly tls?: { readonly cert: string; readonly key: string };
   /** A proxy in front ends TLS, and its X-Forwarded-For is believed. */
   readonly behindProxy?: boolean;
+  /** Serves packages to anyone; otherwise they ask for an activation key. */
+  readonly openPackages?: boolean;
   readonly clock?: Clock;
   readonly logLevel?: AppOptions['logLevel'];
   /** Where log lines (JSON) go. Default standard output. */
@@ -51,6 +56,8 @@ export interface RunningServer {
   readonly url: string;
   /** Base URL of the signed repository. */
   readonly repositoryUrl: string;
+  /** Base URL of the repositories of packages: `/apt` and `/dnf` below it. */
+  readonly packagesUrl: string;
   /** File with the operator's token. */
   readonly tokenPath: string;
   /** Set where keys and repository were made just now: to be told to the operator, plainly. */
@@ -88,6 +95,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     await recordLivepatches(store, repository, clock);
     const uploads = join(dataDir, 'uploads');
     await sweepUploads(uploads, clock);
+    const packages = await openPackages(join(dataDir, 'packages'), clock);
     const tokenPath = join(dataDir, 'operator-token');
 
     const seen = new SeenBatch(store, (error) => app.server.log.error({ err: error }, 'cannot note reports'));
@@ -96,6 +104,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       repository,
       repositoryDirectory,
       uploads,
+      packages,
+      openPackages: options.openPackages === true,
       operatorToken: await operatorToken(tokenPath),
       clock,
       seen,
@@ -120,6 +130,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         app.metrics.refreshFailures.inc();
         app.server.log.error({ err: error }, 'cannot sign the online roles again');
       }
+      for (const format of PackageFormat.options) await packages[format].sweep();
     };
     // Before anyone asks: after a long stop the first host finds fresh metadata.
     await refresh();
@@ -137,6 +148,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     return {
       url,
       repositoryUrl: `${url}${REPOSITORY_PREFIX.slice(0, -1)}`,
+      packagesUrl: `${url}${PACKAGES_PREFIX.slice(0, -1)}`,
       tokenPath,
       created,
       close() {
@@ -202,6 +214,14 @@ async function sweepUploads(directory: string, clock: Clock): Promise<void> {
     const { mtimeMs } = await stat(path);
     if (name.endsWith('.tmp') || clock.now().getTime() - mtimeMs > UPLOAD_LIFE_MS) await rm(path, { force: true });
   }
+}
+
+async function openPackages(directory: string, clock: Clock): Promise<AppContext['packages']> {
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  return {
+    apt: await PackageRepository.open('apt', join(directory, 'apt'), clock),
+    dnf: await PackageRepository.open('dnf', join(directory, 'dnf'), clock),
+  };
 }
 
 async function listen(server: FastifyInstance, { host, port }: ServerOptions): Promise<void> {

@@ -49,13 +49,17 @@ export const keyCommands: Register = ({ program, action }) => {
   );
   withServer(key.command('list').description('all activation keys, without the keys themselves')).action(
     action(async (context, options: ServerOptions) => {
-      const keys = await (await connect(context, options)).listKeys();
+      const api = await connect(context, options);
+      const packages = new Map((await api.packageSeats()).map(({ keyId, hosts }) => [keyId, hosts]));
+      const keys = (await api.listKeys()).map((one) => ({ ...one, packageHosts: packages.get(one.id) ?? 0 }));
       context.terminal.result({ keys }, (data) =>
-        table(['ID', 'NAME', 'CHANNEL', 'SEATS', 'USED', 'STATE'], data.keys.map(row)),
+        table(['ID', 'NAME', 'CHANNEL', 'SEATS', 'USED', 'PACKAGES', 'STATE'], data.keys.map(row)),
       );
     }),
   );
-  withServer(key.command('revoke').description('no further host can enrol with it').argument('<id>')).action(
+  withServer(
+    key.command('revoke').description('no further host can enrol with it, and none gets packages').argument('<id>'),
+  ).action(
     action(async (context, id: string, options: ServerOptions) => {
       const revoked = await (await connect(context, options)).revokeKey(id);
       context.terminal.result(revoked, (data) => `${data.name} (${data.id}) is revoked; hosts enrolled with it stay`);
@@ -63,9 +67,10 @@ export const keyCommands: Register = ({ program, action }) => {
   );
 };
 
-function row(key: ActivationKey): string[] {
+function row(key: ActivationKey & { readonly packageHosts: number }): string[] {
   const state = key.revoked ? 'revoked' : key.expires === null ? 'valid' : `until ${key.expires}`;
-  return [key.id, key.name, key.channel, key.seats === null ? 'no limit' : String(key.seats), String(key.used), state];
+  const limit = key.seats === null ? 'no limit' : String(key.seats);
+  return [key.id, key.name, key.channel, limit, String(key.used), String(key.packageHosts), state];
 }
 
 function seats(text: string | undefined): number | null {

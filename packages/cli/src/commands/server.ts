@@ -13,6 +13,7 @@ interface ListenOptions {
   readonly cert?: string;
   readonly key?: string;
   readonly behindProxy?: boolean;
+  readonly openPackages?: boolean;
   readonly log: 'debug' | 'info' | 'warn' | 'error';
 }
 
@@ -27,6 +28,7 @@ export const serverCommand: Register = ({ program, action }) => {
     .option('--cert <file>', 'TLS certificate, PEM; needed where the address is not loopback')
     .option('--key <file>', 'its key, PEM')
     .option('--behind-proxy', 'a proxy in front ends TLS')
+    .option('--open-packages', 'serve package repositories to anyone, without an activation key')
     .option('--log <level>', 'debug, info, warn or error', 'info')
     .action(
       action(async (context, options: ListenOptions) => {
@@ -43,18 +45,20 @@ export const serverCommand: Register = ({ program, action }) => {
           host: options.host,
           port,
           behindProxy: options.behindProxy ?? false,
+          openPackages: options.openPackages ?? false,
           logLevel: options.log,
           // Results go to stdout; the log is for stderr.
           logStream: { write: (text: string) => void process.stderr.write(text) },
           ...(cert !== undefined && key !== undefined ? { tls: { cert, key } } : {}),
         });
         try {
-          const { url, repositoryUrl, tokenPath, created } = server;
-          context.terminal.result({ url, repositoryUrl, tokenPath, created: created ?? null }, (data) =>
+          const { url, repositoryUrl, packagesUrl, tokenPath, created } = server;
+          context.terminal.result({ url, repositoryUrl, packagesUrl, tokenPath, created: created ?? null }, (data) =>
             [
               ...(data.created === null ? [] : [describeCreated(data.created), '']),
               `patch server      ${data.url}`,
               `signed repository ${data.repositoryUrl}`,
+              `packages          ${data.packagesUrl}/apt, ${data.packagesUrl}/dnf`,
               `operator's token  ${data.tokenPath}`,
             ].join('\n'),
           );

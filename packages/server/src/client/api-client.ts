@@ -16,7 +16,10 @@ import {
   KernelPolicy,
   KeyList,
   LivepatchList,
+  type PackageFormat,
+  PackageSeats,
   type PublishedLivepatch,
+  PublishPackagesResponse,
   PublishResponse,
   RenewResponse,
   type ReportFile,
@@ -32,7 +35,9 @@ import {
 } from '@kmend/trust';
 import { z } from 'zod';
 import { REPOSITORY_PREFIX } from '../http/repository-routes.ts';
+import { LONGEST_REQUEST_MS } from '../http/request-time.ts';
 import { type ApiFetch, type ApiRequest, exchange } from './http.ts';
+import type { TarStream } from './pack-folder.ts';
 
 export interface ApiClientOptions {
   /** Base URL of the server. */
@@ -83,6 +88,10 @@ export interface ApiClient {
   renew(keys: { readonly root: SigningKey; readonly release: SigningKey }): Promise<RenewResponse>;
   /** Signs on this machine, uploads, publishes. The release key never leaves this process. */
   publish(options: PublishOptions): Promise<PublishOutcome>;
+  /** Puts a whole repository of packages (`packFolder`) in place of the one before. */
+  publishPackages(format: PackageFormat, repository: TarStream, progress?: Progress): Promise<PublishPackagesResponse>;
+  /** The machines that fetched packages of late, by activation key. */
+  packageSeats(): Promise<PackageSeats['keys']>;
 }
 
 /** Milliseconds for an exchange; one that carries a file may take longer. */
@@ -148,7 +157,26 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
       const response = await call('POST', '/v1/publish', PublishResponse, { json: publication.request });
       return { ...response, publication };
     },
+    publishPackages(format, { stream, size }, progress = silentProgress) {
+      progress.step('upload');
+      const bytes = stream.pipeThrough(counted((done) => progress.advance(Math.min(done, size), size, 'bytes')));
+      // As long as the server takes one.
+      return call('PUT', `/v1/packages/${format}`, PublishPackagesResponse, { bytes, timeoutMs: LONGEST_REQUEST_MS });
+    },
+    packageSeats: async () => (await call('GET', '/v1/packages/seats', PackageSeats)).keys,
   };
+}
+
+/** Passes bytes on and tells how many there were. */
+function counted(tell: (done: number) => void): TransformStream<Uint8Array, Uint8Array> {
+  let done = 0;
+  return new TransformStream({
+    transform(chunk, controller) {
+      done += chunk.length;
+      tell(done);
+      controller.enqueue(chunk);
+    },
+  });
 }
 
 function search(query: HostQuery): URLSearchParams {

@@ -9,7 +9,7 @@ export interface ApiRequest {
   readonly token: string;
   readonly signal: AbortSignal;
   readonly json?: unknown;
-  readonly bytes?: Blob;
+  readonly bytes?: Blob | ReadableStream<Uint8Array>;
   /** Milliseconds for the whole exchange. */
   readonly timeoutMs: number;
 }
@@ -58,8 +58,8 @@ async function send(
   if (body !== undefined) {
     headers['content-type'] = request.bytes === undefined ? 'application/json' : 'application/octet-stream';
   }
-  // A redirect could carry the token elsewhere.
-  const init: RequestInit = { method: request.method, headers, signal, redirect: 'error' };
+  // A redirect could carry the token elsewhere. `half`: what `fetch` wants to hear where the body is a stream.
+  const init: RequestInit = { method: request.method, headers, signal, redirect: 'error', duplex: 'half' };
   const response = await fetch(request.url, body === undefined ? init : { ...init, body });
   const chunks: Uint8Array[] = [];
   let size = 0;

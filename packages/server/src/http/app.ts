@@ -5,10 +5,12 @@ import type { DestinationStream } from 'pino';
 import { ServerError } from '../error.ts';
 import { agentRoutes } from './agent-routes.ts';
 import type { AppContext } from './context.ts';
-import { answerTo } from './errors.ts';
+import { answerTo, plainText } from './errors.ts';
 import { createMetrics, type Metrics, registerGauges } from './metrics.ts';
 import { operatorRoutes } from './operator-routes.ts';
+import { formatOf, PACKAGES_ROUTE, packageRoutes } from './package-routes.ts';
 import { repositoryRoutes } from './repository-routes.ts';
+import { LONGEST_REQUEST_MS, limitRequestTime } from './request-time.ts';
 import { systemRoutes } from './system-routes.ts';
 
 export interface AppOptions {
@@ -19,7 +21,7 @@ export interface AppOptions {
   readonly behindProxy: boolean;
 }
 
-/** Milliseconds for a whole request; uploads included. */
+/** Milliseconds for a whole request, uploads included, unless its route allows more. */
 const REQUEST_TIMEOUT_MS = 120_000;
 
 export interface App {
@@ -35,13 +37,18 @@ export async function createApp(context: AppContext, options: AppOptions): Promi
   const metrics = createMetrics();
   registerGauges(metrics, context);
   observe(server, metrics);
+  limitRequestTime(server, REQUEST_TIMEOUT_MS);
 
   await server.register(swagger, {
     openapi: {
       openapi: '3.1.0',
       info: { title: 'kmend patch server', version: '1', license: { name: 'Apache-2.0', identifier: 'Apache-2.0' } },
       components: {
-        securitySchemes: { operator: { type: 'http', scheme: 'bearer' }, host: { type: 'http', scheme: 'bearer' } },
+        securitySchemes: {
+          operator: { type: 'http', scheme: 'bearer' },
+          host: { type: 'http', scheme: 'bearer' },
+          activationKey: { type: 'http', scheme: 'basic' },
+        },
       },
     },
     transform: jsonSchemaTransform,
@@ -49,6 +56,7 @@ export async function createApp(context: AppContext, options: AppOptions): Promi
   await server.register(agentRoutes(context));
   await server.register(operatorRoutes(context));
   await server.register(repositoryRoutes(context));
+  await server.register(packageRoutes(context));
   await server.register(systemRoutes(context, metrics, options.behindProxy));
   return { server, metrics };
 }
@@ -63,7 +71,7 @@ function newFastify({ logLevel, logStream, tls, behindProxy }: AppOptions): Fast
     },
     logController: new LogController({ disableRequestLogging: true }),
     trustProxy: (_address: string, hop: number) => behindProxy && hop === 0,
-    requestTimeout: REQUEST_TIMEOUT_MS,
+    requestTimeout: LONGEST_REQUEST_MS,
     routerOptions: { maxParamLength: 200 },
     return503OnClosing: true,
     forceCloseConnections: 'idle' as const,
@@ -83,15 +91,21 @@ function observe(server: FastifyInstance, metrics: Metrics): void {
     if (status >= 500) request.log.error({ err: error, code: body.error.code }, 'request failed');
     const seconds = error instanceof ServerError ? error.details?.['seconds'] : undefined;
     if (status === 429 && typeof seconds === 'number') reply.header('retry-after', seconds);
+    const { headers } = error as { headers?: Readonly<Record<string, string>> };
+    if (status === 416) reply.header('content-range', headers?.['Content-Range']);
+    reply.header('cache-control', 'no-store');
     // A body that is not wanted is not waited for.
     if (!request.raw.complete) reply.header('connection', 'close');
+    if (request.routeOptions.config.plainErrors === true) {
+      return reply.code(status).type('text/plain; charset=utf-8').send(plainText(body));
+    }
     return reply.code(status).send(body);
   });
   server.setNotFoundHandler((request, reply) => {
     const { body } = answerTo(
       new ServerError('not-found', `there is no ${request.method} ${request.url.split('?')[0]}`),
     );
-    return reply.code(404).header('cache-control', 'no-store').send(body);
+    return reply.code(404).header('cache-control', 'no-store').type('application/json').send(body);
   });
   server.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'none';
@@ -100,6 +114,7 @@ function observe(server: FastifyInstance, metrics: Metrics): void {
     const result = results.get(request) ?? 'ok';
     if (route === '/v1/enrol') metrics.enrolments.inc({ result });
     if (route === '/v1/reports') metrics.reports.inc({ result });
+    if (route === PACKAGES_ROUTE) metrics.packages.inc({ format: formatOf(request), result });
     const line = { method: request.method, route, status: reply.statusCode, ip: request.ip, result };
     request.log.info(line, 'request');
   });

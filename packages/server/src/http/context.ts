@@ -1,5 +1,7 @@
 import type { Clock } from '@kmend/base';
+import type { PackageFormat } from '@kmend/protocol';
 import type { Repository } from '@kmend/trust';
+import type { PackageRepository } from '../packages/package-repository.ts';
 import type { Database } from '../store/store.ts';
 import type { Limiter } from './limits.ts';
 import type { ReportWriter } from './report-writer.ts';
@@ -13,6 +15,9 @@ export interface AppContext {
   readonly repositoryDirectory: string;
   /** Directory for files uploaded and not published yet. */
   readonly uploads: string;
+  readonly packages: Readonly<Record<PackageFormat, PackageRepository>>;
+  /** Packages are for anyone, without an activation key. */
+  readonly openPackages: boolean;
   readonly operatorToken: string;
   readonly clock: Clock;
   readonly seen: SeenBatch;

@@ -14,10 +14,27 @@ const STATUS: Readonly<Record<string, number>> = {
   'key-expired': 403,
   'key-revoked': 403,
   'key-no-seats': 403,
+  'host-unnamed': 403,
   'not-found': 404,
   'publication-outdated': 409,
   'publication-duplicate': 409,
+  'packages-busy': 409,
   'too-large': 413,
+  'tar-too-large': 413,
+  'tar-file-too-large': 413,
+  'tar-too-many-files': 413,
+  'range-unsatisfiable': 416,
+  'tar-damaged': 422,
+  'tar-extended': 422,
+  'tar-link': 422,
+  'tar-special': 422,
+  'tar-path-absolute': 422,
+  'tar-path-escapes': 422,
+  'tar-path-too-long': 422,
+  'tar-path-unusable': 422,
+  'tar-duplicate': 422,
+  'packages-incomplete': 422,
+  'packages-unsigned': 422,
   'upload-mismatch': 422,
   'publication-invalid': 422,
   'publication-unsigned': 422,
@@ -43,6 +60,11 @@ export function answerTo(error: unknown): Answer {
   return { status, body: { error: { code, message, ...(hint === undefined ? {} : { hint }) } } };
 }
 
+/** The same for whoever shows what it gets as it is: package managers, browsers. */
+export function plainText({ error: { code, message, hint } }: ApiError): string {
+  return [`${code}: ${message}`, ...(hint === undefined ? [] : [hint]), ''].join('\n');
+}
+
 function asKnown(error: unknown): KmendError {
   if (hasZodFastifySchemaValidationErrors(error)) {
     const issues = error.validation.map((issue) => `${issue.instancePath || 'body'}: ${issue.message}`);
@@ -53,6 +75,8 @@ function asKnown(error: unknown): KmendError {
   const fault = diskFault(error);
   if (fault !== undefined) return new ServerError(fault.code, 'the server’s disk takes nothing', { hint: fault.hint });
   const { statusCode } = error as Partial<FastifyError>;
+  // apt and dnf go by the status: what they hold of a file is whole, or of another one.
+  if (statusCode === 416) return new ServerError('range-unsatisfiable', 'the file is not as long as that');
   if (statusCode === 413) return new ServerError('too-large', 'the request is larger than allowed');
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
     return new ServerError('bad-request', errorText(error));

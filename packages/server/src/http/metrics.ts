@@ -7,6 +7,7 @@ export interface Metrics {
   readonly duration: Histogram<'method' | 'route' | 'status'>;
   readonly enrolments: Counter<'result'>;
   readonly reports: Counter<'result'>;
+  readonly packages: Counter<'format' | 'result'>;
   readonly refreshFailures: Counter;
 }
 
@@ -34,6 +35,12 @@ export function createMetrics(): Metrics {
       name: 'kmend_reports_total',
       help: 'Reports, by result: ok or the error code',
       labelNames: ['result'],
+      registers,
+    }),
+    packages: new Counter({
+      name: 'kmend_packages_requests_total',
+      help: 'Requests for files of package repositories, by format and result: ok or the error code',
+      labelNames: ['format', 'result'],
       registers,
     }),
     refreshFailures: new Counter({

@@ -27,6 +27,7 @@ import { listLivepatches } from '../store/livepatches.ts';
 import { reportDigest } from '../store/reports.ts';
 import { requireOperator } from './auth.ts';
 import type { AppContext } from './context.ts';
+import { packagePublishRoutes } from './package-publish-routes.ts';
 import { changedPolicy } from './policy-change.ts';
 import { publishRoutes } from './publish-routes.ts';
 import { MAX_REPORT } from './report-writer.ts';
@@ -39,6 +40,7 @@ export function operatorRoutes(context: AppContext) {
     await app.register(hostRoutes(context));
     await app.register(policyRoutes(context));
     await app.register(publishRoutes(context));
+    await app.register(packagePublishRoutes(context));
   };
 }
 
@@ -54,12 +56,12 @@ function keyRoutes({ store, clock }: AppContext) {
       async (request, reply) => reply.code(201).send(await createKey(store, request.body, clock)),
     );
     app.get('/v1/keys', { schema: { ...operator, tags: ['keys'], response: { 200: KeyList } } }, async () => ({
-      keys: await listKeys(store),
+      keys: await listKeys(store, clock),
     }));
     app.post(
       '/v1/keys/:id/revoke',
       { schema: { ...operator, tags: ['keys'], params: KeyId, response: { 200: ActivationKey, 404: ApiError } } },
-      async (request) => revokeKey(store, request.params.id),
+      async (request) => revokeKey(store, request.params.id, clock),
     );
   };
 }

@@ -62,7 +62,10 @@ test('health, metrics and the API’s description', async (t) => {
     paths: Record<string, unknown>;
   };
   assert.equal(openapi.openapi, '3.1.0');
-  assert.ok(Object.keys(openapi.paths).includes('/v1/reports'));
+  const paths = Object.keys(openapi.paths);
+  for (const path of ['/v1/reports', '/v1/packages/{format}', '/packages/{format}/{*}']) {
+    assert.ok(paths.includes(path), `${path}: ${paths.join(' ')}`);
+  }
 });
 
 test('an expired repository is unhealthy until the server has signed it again', async (t) => {

@@ -7,9 +7,10 @@ import {
   type CreateKeyResponse,
   type EnrolRequest,
 } from '@kmend/protocol';
-import type { Transaction } from 'kysely';
+import type { Selectable, Transaction } from 'kysely';
 import { ServerError } from '../error.ts';
 import type { Tables } from './schema.ts';
+import { seatsSince } from './seats.ts';
 import { hashSecret, newActivationKey, newToken } from './secrets.ts';
 import { initialStatus } from './status.ts';
 import type { Database } from './store.ts';
@@ -27,27 +28,28 @@ export async function createKey(db: Database, request: CreateKeyRequest, clock: 
     created: clock.now().toISOString(),
   };
   await db.insertInto('activation_keys').values(row).execute();
-  return { ...(await findKey(db, row.id)), key };
+  return { ...(await findKey(db, row.id, clock)), key };
 }
 
-export async function listKeys(db: Database): Promise<ActivationKey[]> {
-  const rows = await selectKeys(db).orderBy('created').orderBy('id').execute();
+export async function listKeys(db: Database, clock: Clock): Promise<ActivationKey[]> {
+  const rows = await selectKeys(db, clock).orderBy('created').orderBy('id').execute();
   return rows.map(toKey);
 }
 
-/** Hosts that enrolled with the key go on; no further one can. Throws `not-found`. */
-export async function revokeKey(db: Database, id: string): Promise<ActivationKey> {
+/** Hosts that enrolled with the key go on; no further one can, and none gets packages with it. Throws `not-found`. */
+export async function revokeKey(db: Database, id: string, clock: Clock): Promise<ActivationKey> {
   await db.updateTable('activation_keys').set({ revoked: 1 }).where('id', '=', id).where('revoked', '=', 0).execute();
-  return findKey(db, id);
+  return findKey(db, id, clock);
 }
 
-async function findKey(db: Database, id: string): Promise<ActivationKey> {
-  const row = await selectKeys(db).where('activation_keys.id', '=', id).executeTakeFirst();
+async function findKey(db: Database, id: string, clock: Clock): Promise<ActivationKey> {
+  const row = await selectKeys(db, clock).where('activation_keys.id', '=', id).executeTakeFirst();
   if (row === undefined) throw new ServerError('not-found', `there is no activation key ${id}`);
   return toKey(row);
 }
 
-function selectKeys(db: Database) {
+function selectKeys(db: Database, clock: Clock) {
+  const since = seatsSince(clock.now());
   return db.selectFrom('activation_keys').select((expression) => [
     'activation_keys.id',
     'name',
@@ -60,14 +62,20 @@ function selectKeys(db: Database) {
       .selectFrom('hosts')
       .whereRef('hosts.key_id', '=', 'activation_keys.id')
       .select((count) => count.fn.countAll<number>().as('count'))
-      .as('used'),
+      .as('hosts'),
+    expression
+      .selectFrom('package_hosts')
+      .whereRef('package_hosts.key_id', '=', 'activation_keys.id')
+      .where('last_seen', '>=', since)
+      .select((count) => count.fn.countAll<number>().as('count'))
+      .as('packageHosts'),
   ]);
 }
 
-function toKey(
-  row: Omit<ActivationKey, 'channel' | 'revoked' | 'used'> & { channel: string; revoked: number; used: number | null },
-) {
-  return ActivationKey.parse({ ...row, used: row.used ?? 0, revoked: row.revoked === 1 });
+type KeyRow = Awaited<ReturnType<ReturnType<typeof selectKeys>['executeTakeFirstOrThrow']>>;
+
+function toKey({ hosts, packageHosts, ...row }: KeyRow): ActivationKey {
+  return ActivationKey.parse({ ...row, used: (hosts ?? 0) + (packageHosts ?? 0), revoked: row.revoked === 1 });
 }
 
 export interface Enrolled {
@@ -84,7 +92,8 @@ export interface Enrolled {
 export function enrol(db: Database, { activationKey, facts }: EnrolRequest, clock: Clock): Promise<Enrolled> {
   return db.transaction().execute(async (transaction) => {
     const now = clock.now().toISOString();
-    const key = await usableKey(transaction, activationKey, now);
+    const key = await validKey(transaction, activationKey, now);
+    await requireSeat(transaction, key, now);
     const host = { hostId: randomUUID(), token: newToken('kmh'), channel: Channel.parse(key.channel) };
     const status = initialStatus();
     await transaction
@@ -117,7 +126,8 @@ export function enrol(db: Database, { activationKey, facts }: EnrolRequest, cloc
   });
 }
 
-async function usableKey(db: Transaction<Tables>, activationKey: string, now: string) {
+/** A key's row. Throws `key-unknown`, `key-revoked`, `key-expired`. */
+export async function validKey(db: Database | Transaction<Tables>, activationKey: string, now: string) {
   const key = await db
     .selectFrom('activation_keys')
     .selectAll()
@@ -140,18 +150,30 @@ async function usableKey(db: Transaction<Tables>, activationKey: string, now: st
       details,
     });
   }
-  if (key.seats !== null) {
-    const { used } = await db
-      .selectFrom('hosts')
-      .select((expression) => expression.fn.countAll<number>().as('used'))
-      .where('key_id', '=', key.id)
-      .executeTakeFirstOrThrow();
-    if (used >= key.seats) {
-      throw new ServerError('key-no-seats', `all ${key.seats} seats of the activation key "${key.name}" are taken`, {
-        hint: 'remove hosts that are gone, or ask the operator for a key with more seats',
-        details,
-      });
-    }
-  }
   return key;
+}
+
+/** Throws `key-no-seats` where enrolled hosts and machines that fetch packages have taken them all. */
+export async function requireSeat(
+  db: Transaction<Tables>,
+  { id, name, seats }: Pick<Selectable<Tables['activation_keys']>, 'id' | 'name' | 'seats'>,
+  now: string,
+): Promise<void> {
+  if (seats === null) return;
+  const { hosts } = await db
+    .selectFrom('hosts')
+    .select((expression) => expression.fn.countAll<number>().as('hosts'))
+    .where('key_id', '=', id)
+    .executeTakeFirstOrThrow();
+  const { packageHosts } = await db
+    .selectFrom('package_hosts')
+    .select((expression) => expression.fn.countAll<number>().as('packageHosts'))
+    .where('key_id', '=', id)
+    .where('last_seen', '>=', seatsSince(new Date(now)))
+    .executeTakeFirstOrThrow();
+  if (hosts + packageHosts < seats) return;
+  throw new ServerError('key-no-seats', `all ${seats} seats of the activation key "${name}" are taken`, {
+    hint: 'remove hosts that are gone, or ask the operator for a key with more seats',
+    details: { id, name },
+  });
 }

@@ -73,6 +73,18 @@ const migrations: Readonly<Record<string, Migration>> = {
       await db.schema.alterTable('hosts').addColumn('trouble', 'text').execute();
     },
   },
+  '003-package-hosts': {
+    async up(db: Kysely<unknown>) {
+      await db.schema
+        .createTable('package_hosts')
+        .addColumn('key_id', 'text', (column) => column.notNull().references('activation_keys.id'))
+        .addColumn('label', 'text', (column) => column.notNull())
+        .addColumn('first_seen', 'text', (column) => column.notNull())
+        .addColumn('last_seen', 'text', (column) => column.notNull())
+        .addPrimaryKeyConstraint('package_hosts_key', ['key_id', 'label'])
+        .execute();
+    },
+  },
 };
 
 export const migrationProvider: MigrationProvider = { getMigrations: async () => ({ ...migrations }) };

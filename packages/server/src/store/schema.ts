@@ -6,6 +6,7 @@ export interface Tables {
   readonly hosts: HostTable;
   readonly host_events: HostEventTable;
   readonly livepatches: LivepatchTable;
+  readonly package_hosts: PackageHostTable;
 }
 
 interface ActivationKeyTable {
@@ -67,4 +68,13 @@ interface LivepatchTable {
   readonly target: string;
   /** FixSummary[]. */
   readonly fixes: string;
+}
+
+/** Machines that fetch packages; they do not enrol. */
+interface PackageHostTable {
+  readonly key_id: string;
+  /** What the machine calls itself. */
+  readonly label: string;
+  readonly first_seen: string;
+  readonly last_seen: string;
 }
