@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { mkdir, readFile, stat } from 'node:fs/promises';
+import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { run, runOk } from '@kmend/base/node';
+import { run, runOk, sha256 } from '@kmend/base/node';
 import { createKey, withSigner } from './openpgp.ts';
 import { aptSetup, dnfSetup } from './setup.ts';
 import { hasCode, world } from './testing/world.ts';
@@ -22,19 +22,21 @@ test('the snippet writes the files, those with a key readable by root alone', as
   const setups = [aptSetup({ url: URL, keyring, gated: true }), dnfSetup({ url: URL, keyring, gated: true })];
   for (const [index, { files, snippet }] of setups.entries()) {
     const root = join(folder, `root${index}`);
-    await mkdir(root);
+    await mkdir(join(root, 'etc'), { recursive: true });
+    await writeFile(join(root, 'etc/machine-id'), 'of this machine\n');
     const lines = snippet.trimEnd().split('\n');
     assert.match(lines.pop() ?? '', /^(apt-get update|dnf -y --repo=kmend makecache)$/);
     await runOk(run, 'sh', ['-eu'], { stdin: lines.join('\n').replaceAll(' /etc/', ` ${root}/etc/`) });
     for (const { path, mode, text } of files) {
-      assert.equal(await readFile(join(root, path), 'utf8'), text);
+      const machine = sha256('of this machine\n').slice(0, 16);
+      assert.equal(await readFile(join(root, path), 'utf8'), text.replace('THIS-MACHINE', machine));
       assert.equal((await stat(join(root, path))).mode & 0o777, mode);
       assert.equal(text.includes('ACTIVATION-KEY'), mode === 0o600);
     }
   }
   assert.match(
     setups[0]?.files[1]?.text ?? '',
-    /^machine packages.example.org\/apt login kmend password ACTIVATION-KEY\n$/,
+    /^machine packages.example.org\/apt login kmend-THIS-MACHINE password ACTIVATION-KEY\n$/,
   );
 });
 

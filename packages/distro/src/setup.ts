@@ -41,6 +41,11 @@ export interface Setup {
 /** What stands for the activation key until a person puts it there: a text that is copied around holds no secret. */
 const KEY_PLACE = 'ACTIVATION-KEY';
 
+/** Whose seat of the key it is (docs/decisions/052-package-seats.md); the host puts its own name in. */
+const LOGIN = 'kmend-THIS-MACHINE';
+/** The machine's id is confidential (machine-id(5)): its hash tells machines apart as well. */
+const MACHINE = '$(sha256sum /etc/machine-id | cut -c1-16)';
+
 export function aptSetup(options: SetupOptions): Setup {
   const { url, keyring, name, suite, gated } = checked(options);
   const key = keyring.trimEnd().split('\n');
@@ -59,7 +64,7 @@ export function aptSetup(options: SetupOptions): Setup {
   if (gated) {
     // Without a protocol APT sends it over https alone (apt_auth.conf(5)).
     const machine = url.replace(/^https:\/\//, '');
-    const text = `machine ${machine} login kmend password ${KEY_PLACE}\n`;
+    const text = `machine ${machine} login ${LOGIN} password ${KEY_PLACE}\n`;
     files.push({ path: `/etc/apt/auth.conf.d/${name}.conf`, mode: 0o600, text });
   }
   return { files, snippet: snippetOf(files, 'apt-get update') };
@@ -76,7 +81,7 @@ export function dnfSetup(options: SetupOptions): Setup {
     'gpgcheck=1',
     'repo_gpgcheck=1',
     `gpgkey=file://${keyPath}`,
-    ...(gated ? ['username=kmend', `password=${KEY_PLACE}`] : []),
+    ...(gated ? [`username=${LOGIN}`, `password=${KEY_PLACE}`] : []),
   ];
   const files: HostFile[] = [
     { path: keyPath, mode: 0o644, text: keyring },
@@ -108,7 +113,9 @@ function checked(options: SetupOptions): z.output<typeof SetupOptions> {
 function snippetOf(files: readonly HostFile[], then: string): string {
   const writes = files.map(
     ({ path, mode, text }) =>
-      `install -D -m 0${mode.toString(8)} /dev/stdin ${path} <<'END-OF-FILE'\n${text}END-OF-FILE\n`,
+      `install -D -m 0${mode.toString(8)} /dev/stdin ${path} <<'END-OF-FILE'\n${text}END-OF-FILE\n${
+        text.includes(LOGIN) ? `sed -i "s/${LOGIN}/kmend-${MACHINE}/" ${path}\n` : ''
+      }`,
   );
   return `${writes.join('')}${then}\n`;
 }

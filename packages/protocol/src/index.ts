@@ -1,7 +1,6 @@
 export * from './api.ts';
 export * from './host.ts';
 export * from './livepatch.ts';
-export * from './packages.ts';
 export * from './policy.ts';
 export * from './proof.ts';
 export * from './repository.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import { type Clock, errorText } from '@kmend/base';
 import { systemClock } from '@kmend/base/node';
-import { PackageFormat } from '@kmend/protocol';
+import { PackageFormat } from '@kmend/protocol/packages';
 import {
   type CreatedRepository,
   createRepository,

@@ -5,6 +5,7 @@ import { CliError } from '../error.ts';
 import type { Register } from '../program.ts';
 import { dataDirectory, keysDirectory } from '../server-options.ts';
 import { buildIdOf } from '../stores.ts';
+import { packageCommands } from './repo-packages.ts';
 
 interface RepositoryOptions {
   readonly dataDir?: string;
@@ -19,7 +20,7 @@ interface BundleCommandOptions {
 }
 
 export const repoCommands: Register = ({ program, action }) => {
-  const repo = program.command('repo').description('the signed repository');
+  const repo = program.command('repo').description('the signed repository, and those of packages');
   repo
     .command('init')
     .description('make keys and an empty signed repository, without starting a server')
@@ -60,6 +61,7 @@ export const repoCommands: Register = ({ program, action }) => {
         context.terminal.result({ ...bundle, validUntil: bundle.validUntil.toISOString() }, describeBundle);
       }),
     );
+  packageCommands(repo, { action });
 };
 
 function defaultRoot(repository: string): string {

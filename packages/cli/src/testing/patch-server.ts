@@ -11,6 +11,7 @@ import { runKmend, type Said } from './run.ts';
 
 export interface PatchServer {
   readonly home: string;
+  readonly url: string;
   readonly api: ApiClient;
   /** Runs `kmend` against it. */
   kmend(...argv: string[]): Promise<Said>;
@@ -39,6 +40,7 @@ export async function patchServer(
   const api = createApiClient({ url: server.url, token, signal: new AbortController().signal });
   return {
     home,
+    url: server.url,
     api,
     kmend: (...argv) => runKmend(commands, { KMEND_HOME: home, KMEND_SERVER: server.url }, ...argv),
     async enrol(hostname) {

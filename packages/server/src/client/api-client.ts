@@ -16,15 +16,13 @@ import {
   KernelPolicy,
   KeyList,
   LivepatchList,
-  type PackageFormat,
-  PackageSeats,
   type PublishedLivepatch,
-  PublishPackagesResponse,
   PublishResponse,
   RenewResponse,
   type ReportFile,
   UploadResponse,
 } from '@kmend/protocol';
+import { type PackageFormat, PackageSeats, PublishPackagesResponse } from '@kmend/protocol/packages';
 import {
   fetchState,
   type RepositoryState,

@@ -1,5 +1,5 @@
 import type { Clock } from '@kmend/base';
-import type { PackageFormat } from '@kmend/protocol';
+import type { PackageFormat } from '@kmend/protocol/packages';
 import type { Repository } from '@kmend/trust';
 import type { PackageRepository } from '../packages/package-repository.ts';
 import type { Database } from '../store/store.ts';

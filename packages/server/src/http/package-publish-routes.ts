@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
-import { ApiError, PackageFormat, PackageSeats, PublishPackagesResponse } from '@kmend/protocol';
+import { ApiError } from '@kmend/protocol';
+import { PackageFormat, PackageSeats, PublishPackagesResponse } from '@kmend/protocol/packages';
 import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';

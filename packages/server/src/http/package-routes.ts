@@ -1,5 +1,5 @@
 import fastifyStatic from '@fastify/static';
-import { PackageFormat } from '@kmend/protocol';
+import { PackageFormat } from '@kmend/protocol/packages';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';

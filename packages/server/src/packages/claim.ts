@@ -1,6 +1,6 @@
 import { open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { PackageFormat } from '@kmend/protocol';
+import type { PackageFormat } from '@kmend/protocol/packages';
 import { ServerError } from '../error.ts';
 
 const SIGNED_TEXT = '-----BEGIN PGP SIGNED MESSAGE-----';

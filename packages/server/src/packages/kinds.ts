@@ -1,5 +1,5 @@
 import { basename, extname } from 'node:path';
-import type { PackageFormat } from '@kmend/protocol';
+import type { PackageFormat } from '@kmend/protocol/packages';
 
 /** Never changes under its name: a package's version is published once, the others are named by their content. */
 export function isImmutable(format: PackageFormat, path: string): boolean {

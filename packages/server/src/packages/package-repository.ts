@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { Clock } from '@kmend/base';
 import { run, runOk, syncDirectory } from '@kmend/base/node';
-import type { PackageFormat, PublishPackagesResponse } from '@kmend/protocol';
+import type { PackageFormat, PublishPackagesResponse } from '@kmend/protocol/packages';
 import { ServerError } from '../error.ts';
 import { checkClaim } from './claim.ts';
 import { isImmutable } from './kinds.ts';

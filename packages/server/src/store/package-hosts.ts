@@ -1,5 +1,5 @@
 import type { Clock } from '@kmend/base';
-import type { PackageSeats } from '@kmend/protocol';
+import type { PackageSeats } from '@kmend/protocol/packages';
 import { ServerError } from '../error.ts';
 import { requireSeat, validKey } from './keys.ts';
 import { seatsSince } from './seats.ts';

@@ -1,4 +1,4 @@
-/** A machine that fetched no packages for so long has left its seat (docs/decisions/050-package-seats.md). */
+/** A machine that fetched no packages for so long has left its seat (docs/decisions/052-package-seats.md). */
 const SEAT_MS = 30 * 86_400_000;
 
 /** Machines seen since then hold a seat. */
