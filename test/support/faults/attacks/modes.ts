@@ -138,7 +138,8 @@ export const MODES = [
     name: 'wrong-role',
     threat: 'wrong software',
     description: 'stolen online keys: the signed role of another kernel, livepatches and all, under this one’s name',
-    codes: ['not-found'],
+    // A loader beside a fetcher's cache meets the true role of the same version first, whose length is another one.
+    codes: ['not-found', 'repository-too-large', 'repository-mismatch'],
   },
   {
     ...check,
