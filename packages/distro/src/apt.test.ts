@@ -217,7 +217,7 @@ test('a repository that asks for an activation key is read with auth.conf', asyn
   clock.set(new Date());
   await take(A);
   const { keyring } = await apt();
-  web.authorization = `Basic ${Buffer.from('kmend:ACTIVATION-KEY').toString('base64')}`;
+  web.authorization = `Basic ${Buffer.from('kmend-THIS-MACHINE:ACTIVATION-KEY').toString('base64')}`;
   const host = await AptHost.make(join(folder, 'host'));
   const url = `${web.url}/apt`;
   await host.place(aptSetup({ url, keyring }).files);
