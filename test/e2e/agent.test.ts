@@ -71,7 +71,8 @@ async function refused(code: string): Promise<void> {
 async function bootHost(name: string, kernelArguments: readonly string[] = []): Promise<PatchedHost> {
   const edges = { run, clock: systemClock, fetch, progress: silentProgress, signal };
   const store = new KernelStore(edges, new Archive(edges, mirrors(process.env), operator.cache), operator.cache);
-  const host = await lab.boot(await store.open(KERNEL), { name, kernelArguments });
+  // One processor, as in the other tests of the agent: two guests at a time share the two of a small machine.
+  const host = await lab.boot(await store.open(KERNEL), { name, kernelArguments, cpus: 1 });
   const made = new PatchedHost(host, lab, operator, systemClock);
   await made.install((await buildAgentPackage({ out: join(operator.home, 'deb') })).path);
   await made.enrol(server, key, { soakSeconds: 1 });

@@ -12,7 +12,7 @@ import { remarks, table } from '../support/faults/campaign/table.ts';
 /** The short form of script/bench faults: one fault of each group that needs no long way, on one guest. */
 test('whatever happens, the host comes up, nothing unverified is loaded, and the status is true', async (t) => {
   const directory = await mkdtemp(join(tmpdir(), 'kmend-faults-test-'));
-  const rig = await Rig.make(t.signal, silentProgress, 2);
+  const rig = await Rig.make(t.signal, silentProgress, 1);
   try {
     const say = (line: string): void => t.diagnostic(line);
     const rows = await campaign([rig], {

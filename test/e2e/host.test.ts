@@ -58,7 +58,7 @@ before(async () => {
   await operator.kmend('policy', 'fleet', '--check-interval', '86400');
   const edges = { run, clock: systemClock, fetch, progress: silentProgress, signal };
   const store = new KernelStore(edges, new Archive(edges, mirrors(process.env), operator.cache), operator.cache);
-  const host = await lab.boot(await store.open(KERNEL), { name: 'patched' });
+  const host = await lab.boot(await store.open(KERNEL), { name: 'patched', cpus: 1 });
   patched = new PatchedHost(host, lab, operator, systemClock);
   const deb = await buildAgentPackage({ out: join(operator.home, 'deb') });
   await patched.install(deb.path);
