@@ -53,6 +53,11 @@ try {
     signal: stop.signal,
     say,
   });
+  const unmet = values.id?.filter((id) => !rows.some(({ results }) => results.some((it) => it.id === id))) ?? [];
+  if (unmet.length > 0) {
+    process.stderr.write(`no such round: ${unmet.join(', ')} (they are named in the lines of a run)\n`);
+    process.exitCode = 2;
+  }
   for (const line of remarks(rows)) process.stdout.write(`${line}\n`);
   process.stdout.write(`${table(rows)}\n`);
   if (rows.some(({ results }) => results.some((it) => it.findings.length > 0))) process.exitCode = 1;

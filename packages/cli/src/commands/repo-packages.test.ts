@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFile, stat } from 'node:fs/promises';
+import { readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { writeLivepatch } from '../testing/livepatch.ts';
@@ -25,6 +25,9 @@ test('from a built livepatch to a repository that the server hands out to whoeve
   await failed('not-configured', 'repo', 'apt');
   await failed('depot-missing', 'repo', 'packages', 'list');
   await failed('usage', ...INIT, '--url', 'ftp://example.invalid');
+  await writeFile(join(home, 'keys/packages.key'), 'another one');
+  await failed('key-exists', ...INIT, '--url', `${address}/packages`);
+  await rm(join(home, 'keys/packages.key'));
   await done(...INIT, '--url', `${address}/packages`);
   await failed('depot-exists', ...INIT, '--url', `${address}/packages`);
   assert.equal((await stat(join(home, 'keys/packages.key'))).mode & 0o777, 0o600);

@@ -1,4 +1,4 @@
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseJson } from '@kmend/base';
 import { run, systemClock, writeFileAtomic } from '@kmend/base/node';
@@ -56,18 +56,20 @@ export function packageCommands(repo: Command, { action }: Pick<Registrar, 'acti
     .action(
       action(async (context, options: InitOptions) => {
         const settings = settingsOf(options);
-        const depot = await Depot.create(depotDirectory(context), { clock: systemClock });
+        await Depot.create(depotDirectory(context), { clock: systemClock });
         const keyFile = keyPath(context, options);
-        await mkdir(options.keys ?? keysDirectory(context), { recursive: true, mode: 0o700 });
-        const [, name = '', email = ''] = /^(.*) <(.*)>$/.exec(settings.maintainer) ?? [];
-        const fingerprint = await createKey(run, { keyFile, name, email, time: systemClock.now() });
-        await writeFileAtomic(settingsPath(context), `${JSON.stringify(settings, null, 1)}\n`);
-        const result = {
-          depot: depotDirectory(context),
-          keyFile,
-          fingerprint,
-          kernels: (await depot.kernels()).length,
-        };
+        let fingerprint: string;
+        try {
+          await mkdir(options.keys ?? keysDirectory(context), { recursive: true, mode: 0o700 });
+          const [, name = '', email = ''] = /^(.*) <(.*)>$/.exec(settings.maintainer) ?? [];
+          fingerprint = await createKey(run, { keyFile, name, email, time: systemClock.now() });
+          await writeFileAtomic(settingsPath(context), `${JSON.stringify(settings, null, 1)}\n`);
+        } catch (error) {
+          // A depot without its key would bar the next attempt.
+          await rm(depotDirectory(context), { recursive: true, force: true });
+          throw error;
+        }
+        const result = { depot: depotDirectory(context), keyFile, fingerprint };
         context.terminal.result(
           result,
           () =>

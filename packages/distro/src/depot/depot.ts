@@ -48,7 +48,9 @@ export class Depot {
   /** A new one; `depot-exists` where there is one. */
   static async create(folder: string, edges: DepotEdges): Promise<Depot> {
     if (await exists(join(folder, FILE))) {
-      throw new DistroError('depot-exists', `there is a depot in ${folder} already`);
+      throw new DistroError('depot-exists', `there is a depot in ${folder} already`, {
+        hint: 'go on with it (kmend repo packages list), or set KMEND_HOME to another folder',
+      });
     }
     await mkdir(join(folder, 'modules'), { recursive: true });
     await write(folder, { schema: 'kmend.depot/1', kernels: [], loaders: [], keys: [] });
@@ -193,7 +195,10 @@ export class Depot {
 async function read(folder: string): Promise<DepotFile> {
   const path = join(folder, FILE);
   const text = await readFile(path, 'utf8').catch((cause: Error) => {
-    throw new DistroError('depot-missing', `there is no depot in ${folder}: ${cause.message}`, { cause });
+    throw new DistroError('depot-missing', `there is no depot in ${folder}: ${cause.message}`, {
+      cause,
+      hint: 'kmend repo packages init makes one',
+    });
   });
   const parsed = DepotFile.safeParse(parseJson(text));
   if (parsed.success) return parsed.data;
