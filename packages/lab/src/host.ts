@@ -28,7 +28,7 @@ export interface StartOptions {
 export class Host {
   readonly name: string;
   readonly accelerator: Accelerator;
-  readonly #spec: MachineSpec;
+  #spec: MachineSpec;
   readonly #directory: string;
   readonly #clock: Clock;
   readonly #log: ConsoleLog;
@@ -202,6 +202,11 @@ export class Host {
       await this.#powerOn({}, name);
     }
     await this.check(['date', '-u', '-s', `@${Math.round(this.#clock.now().getTime() / 1000)}`]);
+  }
+
+  /** For `Lab.changeKernel`: what the next boot comes up with. */
+  useKernel(files: Pick<MachineSpec, 'vmlinuz' | 'initramfs' | 'modulesImage'>): void {
+    this.#spec = { ...this.#spec, ...files };
   }
 
   /** Cuts the power, as if the plug were pulled. `start()` brings the host back with what was on its disk. */

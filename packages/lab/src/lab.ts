@@ -25,6 +25,8 @@ export interface BootOptions {
   readonly forwards?: readonly number[];
   /** More arguments for the kernel, e.g. `module.sig_enforce=1`. */
   readonly kernelArguments?: readonly string[];
+  /** Debian packages that the host has beside the lab's; each such set is one more root in the cache. */
+  readonly packages?: readonly string[];
 }
 
 /** What a reproducer says of the running kernel. */
@@ -57,8 +59,8 @@ export class Lab {
   }
 
   /** Makes the Debian root all hosts start from, once; about half a minute. */
-  prepareRoot(): Promise<Root> {
-    return prepareRoot(this.#edges);
+  prepareRoot(packages: readonly string[] = []): Promise<Root> {
+    return prepareRoot(this.#edges, packages);
   }
 
   /** Which accelerator hosts run with, and why; tried with the given kernel when there is a `/dev/kvm`. */
@@ -93,7 +95,7 @@ export class Lab {
 
   async #makeHost(kernel: LabKernel, options: BootOptions): Promise<Host> {
     const { run, clock, signal } = this.#edges;
-    const root = await this.prepareRoot();
+    const root = await this.prepareRoot(options.packages);
     const files = await prepareBootFiles(this.#edges, kernel);
     const { accelerator } = await this.accelerator(kernel);
     this.#mustBeOpen();
@@ -120,6 +122,12 @@ export class Lab {
       clock,
       new ConsoleLog(),
     );
+  }
+
+  /** From its next boot on the host runs another kernel, as after the package manager has installed a newer one. */
+  async changeKernel(host: Host, kernel: LabKernel): Promise<void> {
+    const { initramfs, modulesImage } = await prepareBootFiles(this.#edges, kernel);
+    host.useKernel({ vmlinuz: kernel.paths.vmlinuz, initramfs, modulesImage });
   }
 
   /**

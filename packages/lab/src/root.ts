@@ -97,9 +97,13 @@ mke2fs -q -t ext4 -m 0 -N 65536 -E lazy_itable_init=0,lazy_journal_init=0,root_o
 tar -C "$work" --sparse -cf - image
 `;
 
-/** Makes the root once; later calls find it. Callers at the same time, in any process, wait for one of them. */
-export async function prepareRoot(edges: LabEdges): Promise<Root> {
-  const image = join(edges.cache, `root-${recipeKey(edges.mirror)}.ext4`);
+/**
+ * Makes the root once; later calls find it. Callers at the same time, in any process, wait for one of them. `more`: Debian packages
+ * that it has beside the usual ones; each such set is an image of its own.
+ */
+export async function prepareRoot(edges: LabEdges, more: readonly string[] = []): Promise<Root> {
+  const recipe: Recipe = { packages: [...PACKAGES, ...more], mirror: edges.mirror };
+  const image = join(edges.cache, `root-${recipeKey(recipe)}.ext4`);
   if (await exists(image)) return { image, seconds: 0 };
   return withLock(`${image}.lock`, edges.signal, async () => {
     if (await exists(image)) return { image, seconds: 0 };
@@ -108,7 +112,7 @@ export async function prepareRoot(edges: LabEdges): Promise<Root> {
     await rm(work, { recursive: true, force: true });
     await mkdir(work, { recursive: true });
     try {
-      await make(edges, work, image);
+      await make(edges, recipe, work, image);
     } catch (error) {
       if (edges.signal.aborted) throw error;
       throw new LabError('lab-root-failed', `the lab's Debian root could not be made: ${errorText(error)}`, {
@@ -122,13 +126,13 @@ export async function prepareRoot(edges: LabEdges): Promise<Root> {
   });
 }
 
-async function make(edges: LabEdges, work: string, image: string): Promise<void> {
+async function make(edges: LabEdges, recipe: Recipe, work: string, image: string): Promise<void> {
   const { run, progress, signal } = edges;
   const options = { signal, env: toolEnvironment() };
   const asRoot = process.getuid?.() === 0;
   const archive = join(work, 'root.tar');
   progress.step(`lab: install Debian ${SUITE}`);
-  await runOk(run, 'mmdebstrap', mmdebstrapArguments(asRoot ? 'root' : 'unshare', archive, edges.mirror), options);
+  await runOk(run, 'mmdebstrap', mmdebstrapArguments(recipe, asRoot ? 'root' : 'unshare', archive), options);
   progress.step('lab: write the disk image');
   const helper = asRoot ? [] : ['mmdebstrap', '--unshare-helper'];
   const pipeline =
@@ -139,12 +143,18 @@ async function make(edges: LabEdges, work: string, image: string): Promise<void>
   await rename(partial, image);
 }
 
-function mmdebstrapArguments(mode: 'root' | 'unshare', output: string, mirror: string | undefined): string[] {
+/** What makes one root another than the other. */
+interface Recipe {
+  readonly packages: readonly string[];
+  readonly mirror: string | undefined;
+}
+
+function mmdebstrapArguments({ packages, mirror }: Recipe, mode: 'root' | 'unshare', output: string): string[] {
   return [
     `--mode=${mode}`,
     '--variant=minbase',
     '--format=tar',
-    `--include=${PACKAGES.join(',')}`,
+    `--include=${packages.join(',')}`,
     '--aptopt=Apt::Install-Recommends "false"',
     ...EXCLUDED.map((pattern) => `--dpkgopt=path-exclude=${pattern}`),
     `--customize-hook=${CUSTOMIZE}`,
@@ -155,7 +165,7 @@ function mmdebstrapArguments(mode: 'root' | 'unshare', output: string, mirror: s
 }
 
 /** Changes when anything that goes into the root does. */
-function recipeKey(mirror: string | undefined): string {
-  const recipe = JSON.stringify([mmdebstrapArguments('root', '', mirror), MAKE_IMAGE]);
-  return createHash('sha256').update(recipe).digest('hex').slice(0, 16);
+function recipeKey(recipe: Recipe): string {
+  const text = JSON.stringify([mmdebstrapArguments(recipe, 'root', ''), MAKE_IMAGE]);
+  return createHash('sha256').update(text).digest('hex').slice(0, 16);
 }

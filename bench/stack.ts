@@ -1,0 +1,85 @@
+/**
+ * `script/bench stack [--depth N]...`: what a stack of livepatches costs a host, beside one cumulative livepatch with the same fixes: memory,
+ * time to load at boot, transitions, and a call of a function that each layer patches. On a real kernel, through the packages and their loader.
+ */
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { silentProgress } from '@kmend/base';
+import { run, systemClock } from '@kmend/base/node';
+import { Archive, KernelStore, mirrors } from '@kmend/kernel';
+import { Lab } from '@kmend/lab';
+import { KERNEL, SUITE } from '../demo/fixes.ts';
+import { Operator } from '../demo/operator.ts';
+import { PackagedHost } from '../test/support/packages/packaged-host.ts';
+import { callNs, costOf, install } from './stack/cost.ts';
+import { packagesOf } from './stack/debs.ts';
+import { rowsOf } from './stack/rows.ts';
+import { importSeries } from './stack/series.ts';
+
+const { values } = parseArgs({ options: { depth: { type: 'string', multiple: true, default: ['1', '5', '20', '50'] } } });
+const depths = values.depth.map(Number).sort((a, b) => a - b);
+if (depths.some((it) => !Number.isInteger(it) || it < 1 || it > 200)) {
+  process.stderr.write('--depth is a whole number from 1 to 200\n');
+  process.exit(2);
+}
+const stop = new AbortController();
+for (const name of ['SIGINT', 'SIGTERM'] as const)
+  process.once(name, () => stop.abort(new Error(`interrupted by ${name}`)));
+const begin = performance.now();
+const say = (line: string): void =>
+  void process.stderr.write(`${((performance.now() - begin) / 1000).toFixed(0).padStart(6)} s  ${line}\n`);
+
+const operator = await Operator.make(stop.signal);
+const publishers: Operator[] = [];
+const lab = new Lab({
+  run,
+  clock: systemClock,
+  progress: { step: say, advance() {} },
+  cache: join(operator.cache, 'lab'),
+  signal: stop.signal,
+});
+try {
+  await operator.kmend('kernel', 'add', `${SUITE}/${KERNEL}`);
+  say(`${depths.at(-1)} fixes`);
+  const fixes = await importSeries(operator, depths.at(-1) ?? 0);
+  const stack = [];
+  for (const [index, fix] of fixes.entries()) {
+    const out = join(operator.home, fix);
+    const on = index > 0 ? ['--on', ...fixes.slice(0, index)] : [];
+    await operator.kmend('build', '--kernel', KERNEL, '--stacked', ...on, '--fix', fix, '--out', out, '--accept-review');
+    stack.push(out);
+    if (index % 10 === 9) say(`${index + 1} stacked livepatches are built`);
+  }
+  const edges = { run, clock: systemClock, fetch, progress: silentProgress, signal: stop.signal };
+  const store = new KernelStore(edges, new Archive(edges, mirrors(process.env), operator.cache), operator.cache);
+  const host = new PackagedHost(
+    await lab.boot(await store.open(KERNEL), { name: 'stack', packages: ['gpgv'], kernelArguments: ['nowatchdog'] }),
+  );
+  const program = await lab.reproducer('calls', join(import.meta.dirname, 'stack', 'calls.c'));
+  const bareNs = await callNs(host, program);
+  await host.host.save('bare');
+  const lines: string[] = [];
+  for (const depth of depths) {
+    const out = join(operator.home, `all-${depth}`);
+    const first = fixes.slice(0, depth);
+    await operator.kmend('build', '--kernel', KERNEL, '--fix', ...first, '--out', out, '--accept-review');
+    const publisher = await Operator.make(stop.signal);
+    publishers.push(publisher);
+    const debs = await packagesOf(publisher, stack.slice(0, depth), out);
+    await host.host.restore('bare');
+    await install(host, [debs.loader]);
+    const stacked = await costOf(host, debs.stacked, program);
+    say(`a stack of ${depth} is measured`);
+    // In place of the stack, as its owner would consolidate it.
+    const cumulative = await costOf(host, [debs.cumulative], program);
+    say(`one cumulative livepatch with ${depth} fixes is measured`);
+    lines.push(...rowsOf(depth, stacked, cumulative, bareNs));
+  }
+  process.stdout.write(`${['stack of N livepatches, and one cumulative with the same N fixes; emulated: only the ratios count', ...lines].join('\n')}\n`);
+} catch (error) {
+  if (!stop.signal.aborted) throw error;
+  process.exitCode = 130;
+} finally {
+  await lab.close();
+  await Promise.all([operator, ...publishers].map((it) => it.remove()));
+}

@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { FIXES, MORE } from '../../demo/fixes.ts';
+import type { PackagedHost } from '../support/packages/packaged-host.ts';
+import { ORIGIN } from '../support/packages/publisher.ts';
+import { AGAIN, META, NOTE, packageOf, SERIES, Setting } from '../support/packages/setting.ts';
+
+/**
+ * Livepatches through the package manager: a real Debian host with apt and unattended-upgrades follows a real server's repository, under one policy
+ * after the other. Tests go on where the last one ended.
+ */
+const [options, aead] = FIXES;
+const folders = new Map<string, string>();
+let setting: Setting;
+let packaged: PackagedHost;
+let cumulative = '';
+
+before(async () => {
+  setting = await Setting.make(new AbortController().signal);
+  for (const fix of SERIES) folders.set(fix, await setting.publisher.buildStacked(fix));
+  cumulative = await setting.publisher.buildCumulative();
+  packaged = await setting.boot('packaged');
+});
+after(() => setting.close());
+
+/** Nothing is half done, and the kernel has nothing to say against it. */
+async function inOrder(fixes: readonly string[]): Promise<void> {
+  const status = await packaged.status();
+  assert.deepEqual(await packaged.fixes(), fixes, JSON.stringify(status.problems));
+  assert.deepEqual([status.exitCode, status.outcome?.code], [0, 'in-force']);
+  assert.equal(await packaged.unconfigured(), '');
+}
+
+/** Lays a file of apt's configuration, or of systemd's. */
+async function configure(path: string, text: string): Promise<void> {
+  await packaged.host.copyIn(Buffer.from(text), path);
+}
+
+const automatic = (patterns: string): string => `APT::Periodic::Update-Package-Lists "always";
+APT::Periodic::Unattended-Upgrade "always";
+#clear Unattended-Upgrade::Origins-Pattern;
+Unattended-Upgrade::Origins-Pattern { "${patterns}"; };
+`;
+
+test('one text and one package: the fix is in force, and apt tells what it is', async () => {
+  await packaged.follow(await setting.offer(folders.get(options.id)));
+  await packaged.mustApt('install', META);
+  await inOrder([options.id]);
+  assert.equal(await setting.lab.reproduce(packaged.host, options.id), 'fixed');
+  const shown = await packaged.host.check(`apt-cache show ${packageOf(options.id)}`);
+  assert.match(shown, new RegExp(`Description[^]*${options.id}`));
+  assert.match(await packaged.mustApt('changelog', META), new RegExp(options.id));
+});
+
+test('security alone: what mends no CVE waits until one that does stands on it', async () => {
+  await configure('/etc/apt/apt.conf.d/52kmend', automatic(`origin=${ORIGIN},label=${ORIGIN}-security`));
+  await packaged.follow(await setting.offer(folders.get(NOTE), 'security'));
+  await packaged.automaticUpgrade();
+  await inOrder([options.id]);
+  await setting.offer(folders.get(aead.id));
+  const log = await packaged.automaticUpgrade();
+  await inOrder([options.id, NOTE, aead.id]);
+  assert.match(log, new RegExp(`Packages that will be upgraded:.*${META}`));
+  assert.equal(await setting.lab.reproduce(packaged.host, aead.id), 'fixed');
+});
+
+test('automatic: everything of the repository, at the next run of unattended-upgrades', async () => {
+  await configure('/etc/apt/apt.conf.d/52kmend', automatic(`origin=${ORIGIN}`));
+  await packaged.follow(await setting.offer(folders.get(MORE.id)));
+  await packaged.automaticUpgrade();
+  await inOrder([options.id, NOTE, aead.id, MORE.id]);
+});
+
+test('staged, held and pinned: it comes when its turn has come, and a person has let go', async () => {
+  const before = [options.id, NOTE, aead.id, MORE.id];
+  await setting.publisher.add(folders.get(AGAIN) ?? '');
+  await setting.publisher.phase(0);
+  await setting.offer();
+  await packaged.mustApt('update');
+  assert.match(await packaged.mustApt('upgrade'), /0 upgraded/);
+  await packaged.automaticUpgrade();
+  await inOrder(before);
+  await setting.publisher.phase(100);
+  await setting.offer();
+  await packaged.host.check(`apt-mark hold ${META}`);
+  await packaged.mustApt('update');
+  assert.match(await packaged.mustApt('upgrade'), /0 upgraded/);
+  await packaged.host.check(`apt-mark unhold ${META}`);
+  await configure('/etc/apt/preferences.d/kmend', `Package: ${META}\nPin: version 4\nPin-Priority: 1001\n`);
+  assert.match(await packaged.mustApt('upgrade'), /0 upgraded/);
+  await inOrder(before);
+  await packaged.host.check('rm /etc/apt/preferences.d/kmend');
+});
+
+test('manual: a person upgrades; the stack is there again after a power cut, in its order', async () => {
+  await packaged.mustApt('upgrade');
+  await inOrder([...SERIES]);
+  const { functionsCoveredSeveralTimes, depth } = await packaged.measure();
+  assert.deepEqual([depth, functionsCoveredSeveralTimes], [5, 1]);
+  assert.match(await packaged.host.check('cat /proc/version'), /note\nagain$/);
+  await packaged.host.reboot();
+  await inOrder([...SERIES]);
+});
+
+test('a maintenance window by timer: the cumulative livepatch takes the place of the stack there and then', async () => {
+  await setting.offer(cumulative);
+  await packaged.host.check('systemctl start apt-daily.service', { timeoutMs: 600_000 });
+  await configure(
+    '/etc/systemd/system/apt-daily-upgrade.timer.d/window.conf',
+    '[Timer]\nOnCalendar=\nOnCalendar=Sat *-*-* 02:00\nRandomizedDelaySec=0\nPersistent=false\n',
+  );
+  await packaged.host.check(`systemctl unmask apt-daily-upgrade.timer && systemctl daemon-reload
+    systemctl start apt-daily-upgrade.timer && date -s 'next Saturday 01:59:57'`);
+  await packaged.host.check(
+    `until kmend-livepatch measure | grep -qx 'depth 1' && ! systemctl is-active apt-daily-upgrade.service; do sleep 2; done`,
+    { timeoutMs: 600_000 },
+  );
+  await inOrder([...SERIES]);
+  assert.equal((await packaged.enabled()).length, 1);
+  const modules = await packaged.host.check("awk '$1 ~ /^kmend_/ { print $1 }' /proc/modules");
+  assert.deepEqual(modules.split('\n'), await packaged.enabled(), 'the stack is unloaded');
+  assert.match(await packaged.host.check('cat /proc/version'), /note\nagain$/);
+});
+
+test('back to the stack, as it was at an earlier state', async () => {
+  await packaged.mustApt('install', '--allow-downgrades', `${META}=${SERIES.length}`);
+  await inOrder([...SERIES]);
+  assert.equal((await packaged.enabled()).length, SERIES.length);
+});
+
+test('one in the middle is taken out by force: it stays in the kernel, which is said, until its package is back', async () => {
+  await packaged.host.check(['dpkg', '--remove', '--force-depends', packageOf(NOTE)], { timeoutMs: 300_000 });
+  const { exitCode, problems, inForce } = await packaged.status();
+  assert.deepEqual([exitCode, problems.map(({ code }) => code)], [0, ['removed-but-needed']]);
+  assert.equal(inForce.length, SERIES.length);
+  await packaged.mustApt('--fix-broken', 'install');
+  await inOrder([...SERIES]);
+});
+
+test('removal goes from the top; purge leaves nothing of it', async () => {
+  await packaged.mustApt('remove', packageOf(MORE.id));
+  assert.deepEqual(await packaged.fixes(), [options.id, NOTE, aead.id]);
+  await packaged.mustApt('purge', '--autoremove', `${META}*`, 'kmend-livepatch');
+  assert.deepEqual(await packaged.enabled(), []);
+  assert.equal(await packaged.host.check("awk '$1 ~ /^kmend_/' /proc/modules"), '');
+  const left = 'ls -d /var/lib/kmend-livepatch /run/kmend-livepatch /usr/lib/kmend-livepatch* /etc/systemd/system/*/kmend-livepatch* 2>/dev/null || :';
+  assert.equal(await packaged.host.check(left), '');
+  assert.equal(await setting.lab.reproduce(packaged.host, options.id), 'vulnerable');
+});
