@@ -187,6 +187,23 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal(host.calls()[0], `rmmod ${agents}`);
   });
 
+  test(`${name}: what is yielded until the next boot is the packages' again after it`, async (t) => {
+    const host = new TestHost(t, shell);
+    const stack = host.installStack(2);
+    assert.equal((await host.run('sync')).code, 0);
+    assert.equal((await host.run('yield', '--until-boot')).code, 0);
+    host.install({ position: 3, on: [stack[1]?.module ?? ''] });
+    assert.equal((await host.run('sync', '--package')).code, 0);
+    assert.deepEqual([host.outcome(), host.enabled().length], ['yielded', 2]);
+    assert.equal((await host.run('yield', '--until-later')).code, 6);
+    assert.equal((await host.run('shutdown')).code, 0);
+    host.boot();
+    // Said before anything was begun in the new boot, too.
+    assert.equal(JSON.parse((await host.run('status', '--json')).out).yielded, false);
+    assert.equal((await host.run('sync', '--boot')).code, 0);
+    assert.deepEqual([host.outcome(), host.enabled().length, host.state('yielded')], ['in-force', 3, []]);
+  });
+
   test(`${name}: take with a cumulative package replaces the agent's at once`, async (t) => {
     const host = new TestHost(t, shell);
     const agents = 'kmend_aaaaaaaaaaaa';
