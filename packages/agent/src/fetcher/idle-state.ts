@@ -34,5 +34,6 @@ export const JournalGlance = z.object({
 export type JournalGlance = z.infer<typeof JournalGlance>;
 export const ObservedGlance = z.object({
   wakeAt: z.nullable(z.string()),
-  stack: z.optional(z.nullable(z.object({ strategy: z.string(), depth: z.number() }))),
+  stack: z.optional(z.nullable(z.object({}))),
+  shown: z.optional(z.array(z.string())),
 });

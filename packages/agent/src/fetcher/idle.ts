@@ -18,7 +18,7 @@ export interface Glance {
   readonly wakeAt: number | undefined;
   /** Whether the kernel shows the livepatch of the journal in force. */
   readonly inForce: boolean;
-  /** The packages drive this host, and have changed how many livepatches there are. */
+  /** Packages may load livepatches here, and the kernel shows others than the loader saw. */
   readonly isStackStale: boolean;
   readonly now: number;
 }
@@ -55,9 +55,10 @@ async function glance(): Promise<Glance> {
       ? ''
       : await readFile(`/sys/kernel/livepatch/${module}/enabled`, 'utf8').catch(() => '');
   const wakeAt = observed?.wakeAt == null ? undefined : Date.parse(observed.wakeAt);
-  const stack = observed?.stack?.strategy === 'temporary' ? observed.stack : undefined;
-  const shown = stack === undefined ? [] : await readdir('/sys/kernel/livepatch').catch(() => []);
-  const isStackStale = stack !== undefined && shown.filter((it) => it.startsWith('kmend_')).length !== stack.depth;
+  const packaged = observed?.stack == null ? undefined : (observed.shown ?? []);
+  const names = packaged === undefined ? [] : await readdir('/sys/kernel/livepatch').catch(() => []);
+  const ours = names.filter((it) => it.startsWith('kmend_')).sort();
+  const isStackStale = packaged !== undefined && ours.join() !== packaged.join();
   return { idle, journal, wakeAt, inForce: enabled.trim() === '1', isStackStale, now: Date.now() };
 }
 

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import { type HostEvent, type HostStack, type HostTrouble, Report, ReportResponse } from '@kmend/protocol';
+import { type HostEvent, type HostTrouble, Report, ReportResponse } from '@kmend/protocol';
 import { saveIdentity } from '../config/identity.ts';
 import { statusOf } from '../decide/status.ts';
 import { readFacts } from '../kernel/facts.ts';
-import { isOurs, type KernelView, readKernelView } from '../kernel/livepatch.ts';
+import { kmendLivepatches, readKernelView } from '../kernel/livepatch.ts';
 import { type Observed, readObserved } from '../seen/observed.ts';
 import { holdInForce, type Journal } from '../state/journal.ts';
 import { peekJournal } from '../state/store.ts';
@@ -51,16 +51,9 @@ export async function whatToTell(fetcher: Fetcher): Promise<Told> {
     upTo: newest,
     astray:
       (running && !shown && current.phase === 'good') ||
-      isStale(stack, kernel) ||
+      (stack !== null && observed.shown.join() !== (await kmendLivepatches(edges)).join()) ||
       (observed.wakeAt !== null && Date.parse(observed.wakeAt) <= now.getTime()),
   };
-}
-
-/** The packages have changed what the kernel runs since the loader looked. */
-function isStale(stack: HostStack | null, { livepatches }: KernelView): boolean {
-  if (stack?.strategy !== 'temporary' || stack.depth > stack.livepatches.length) return false;
-  const shown = livepatches.filter((it) => isOurs(it.name) && it.enabled).map((it) => it.name);
-  return shown.length !== stack.depth || !stack.livepatches.every((it) => shown.includes(it.module));
 }
 
 function eventOf({ at, code, message, serial }: HostEvent): HostEvent {

@@ -4,6 +4,7 @@ import { type Decision, decide, type Reason, type Verdict } from '../decide/deci
 import { windowAt } from '../decide/windows.ts';
 import { AgentError } from '../error.ts';
 import { switchedOff } from '../kernel/switch.ts';
+import { readPackages } from '../packages/program.ts';
 import type { Problem } from '../seen/observed.ts';
 import { see } from '../seen/stored.ts';
 import { withEvent } from '../state/journal.ts';
@@ -39,7 +40,7 @@ export interface Consideration {
 export async function consider(loader: Loader, what: Consideration, signal: AbortSignal): Promise<Considered> {
   try {
     const packages = await lookAtPackages(loader);
-    if (what.order?.consolidate === true) stackToReplace(packages.status);
+    if (what.order?.consolidate === true) stackToReplace(await readPackages(loader.edges));
     const { decision, chosen, consolidates } = await ask(loader, what, packages, signal);
     if (decision.kind === 'none') return { action: 'none', reason: decision.reason, chosen, serial: null };
     const { serial } = decision;

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { Report } from '@kmend/protocol';
 import { paths } from '../edges/paths.ts';
+import { whatToTell } from '../fetcher/report.ts';
 import * as machine from '../state/machine.ts';
 import { code } from '../testing/errors.ts';
-import { check, makeHost, never, type TestHost, view } from '../testing/host.ts';
+import { check, makeFetcher, makeHost, never, type TestHost, view } from '../testing/host.ts';
 import { TestPackages } from '../testing/packages.ts';
 import { moduleOf } from '../testing/repository.ts';
 import { boot, reconcileBoot } from './boot.ts';
@@ -81,6 +83,20 @@ test('what is installed and not yet in force is the packages’ to load, and whe
   assert.equal((await check(host.loader, never)).action, 'load');
 });
 
+test('packages that come between the look and the load are not overrun', async (t) => {
+  const host = await makeHost(t);
+  const packages = await TestPackages.make(host.kernel);
+  host.repository.choose(5);
+  const fetch = host.repository.fetchLivepatch.bind(host.repository);
+  let stacked = '';
+  host.repository.fetchLivepatch = async (buildId, serial) => {
+    stacked = await packages.install(1, ['CVE-2026-1']);
+    return await fetch(buildId, serial);
+  };
+  await assert.rejects(check(host.loader, never), code('conflict-packages'));
+  assert.deepEqual([insmods(host), await inForce(host)], [0, [stacked]]);
+});
+
 test('a loader of packages that cannot be understood bars a load, and keeps no withdrawn livepatch in force', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(5);
@@ -95,6 +111,30 @@ test('a loader of packages that cannot be understood bars a load, and keeps no w
   });
   host.repository.choose(null, [5]);
   assert.equal((await check(host.loader, never)).action, 'revert');
+});
+
+test('what the packages do is kept for the report, which asks for a new look where the kernel shows something else', async (t) => {
+  const host = await makeStacked(t);
+  const fetcher = await makeFetcher(host);
+  const told = await whatToTell(fetcher);
+  assert.deepEqual([told.content.stack, told.astray], [undefined, false]);
+  await check(host.loader, never);
+  const { content, astray } = await whatToTell(fetcher);
+  assert.deepEqual([content.stack?.strategy, content.stack?.depth, astray], ['temporary', 2, false]);
+  assert.equal(content.trouble?.reason, 'conflict-packages');
+  assert.equal(Report.parse({ ...content, at: '2026-11-01T00:00:00Z', sequence: 1 }).stack?.livepatches.length, 2);
+  await host.packages.install(3, ['CVE-2026-3']);
+  assert.equal((await whatToTell(fetcher)).astray, true);
+  await check(host.loader, never);
+  const after = await whatToTell(fetcher);
+  assert.deepEqual([after.content.stack?.depth, after.astray], [3, false]);
+});
+
+test('an order to consolidate that cannot ask the packages says so', async (t) => {
+  const host = await makeStacked(t);
+  host.packages.trouble = { command: 'status', exitCode: 5, says: 'the state cannot be read (state-damaged)' };
+  await assert.rejects(byHand(host), code('packages-unreadable'));
+  assert.deepEqual(await inForce(host), host.stack);
 });
 
 test('consolidate replaces the stack at once, unloads it, and drives the host for good once it is good', async (t) => {
@@ -276,6 +316,14 @@ async function assertDriven(host: StackedHost, when: string): Promise<void> {
 
 for (const [name, begin, ready] of [
   ['consolidation', (host: StackedHost) => byHand(host), async () => {}],
+  [
+    'hand-over in the soak',
+    (host: StackedHost) => handOver(host.loader, () => {}),
+    async (host: StackedHost) => {
+      await byHand(host);
+      await host.advance(5_000);
+    },
+  ],
   [
     'hand-over',
     (host: StackedHost) => handOver(host.loader, () => {}),

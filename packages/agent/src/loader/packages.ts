@@ -1,6 +1,7 @@
 import { errorCode } from '@kmend/base';
 import type { LivepatchStatus } from '@kmend/protocol';
 import { AgentError } from '../error.ts';
+import { kmendLivepatches } from '../kernel/livepatch.ts';
 import { errorData } from '../log.ts';
 import { measurePackages, readPackages } from '../packages/program.ts';
 import { packagesDrive, stackOf } from '../packages/stack.ts';
@@ -21,12 +22,14 @@ export async function lookAtPackages(loader: Loader): Promise<PackagesSeen> {
   try {
     const status = await readPackages(edges);
     const stack = status === undefined ? null : stackOf(status, await measurePackages(edges), store.journal);
-    if (JSON.stringify(stack) !== JSON.stringify(observed.value.stack))
-      await observed.save({ ...observed.value, stack });
+    const names = status === undefined ? [] : await kmendLivepatches(edges);
+    const before = JSON.stringify([observed.value.stack, observed.value.shown]);
+    if (JSON.stringify([stack, names]) !== before) await observed.save({ ...observed.value, stack, shown: names });
     return { status, drive: packagesDrive(status, store.journal) };
   } catch (error) {
     if (errorCode(error) !== 'packages-unreadable') throw error;
     loader.log('warn', 'what packages do is not known', errorData(error));
+    if (observed.value.stack !== null) await observed.save({ ...observed.value, stack: null, shown: [] });
     return { status: undefined, drive: false };
   }
 }
