@@ -44,6 +44,14 @@ export type AgentErrorCode =
   | 'conflict-transition'
   | 'conflict-ftrace'
   | 'conflict-kprobe'
+  // packages on the same host
+  | 'conflict-packages'
+  | 'packages-unreadable'
+  | 'packages-busy'
+  | 'packages-held'
+  | 'packages-failed'
+  | 'no-stack'
+  | 'fixes-missing'
   // the kernel's answer
   | 'load-refused'
   | 'load-failed'

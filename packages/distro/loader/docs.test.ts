@@ -57,7 +57,7 @@ test('every command, exit code, key of the configuration and unit is there', () 
   const commands = names.split(' | ');
   assert.ok(commands.length > 8);
   for (const word of [...commands, ...readdirSync(join(here, 'units'))]) assert.ok(words.includes(word), word);
-  for (const option of ['--package', '--boot', '--json', '--over MODULE'])
+  for (const option of ['--package', '--boot', '--json', '--over MODULE', '--until-boot'])
     assert.ok(document.includes(`\`${option}`), option);
   for (const code of [0, 1, 2, 3, 5, 6, 130]) assert.match(document, new RegExp(`^\\| ${code} \\|`, 'm'));
   for (const key of ['wait', 'soak'])

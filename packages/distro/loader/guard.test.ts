@@ -187,6 +187,48 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal(host.calls()[0], `rmmod ${agents}`);
   });
 
+  test(`${name}: what is yielded until the next boot is the packages' again after it`, async (t) => {
+    const host = new TestHost(t, shell);
+    const stack = host.installStack(2);
+    assert.equal((await host.run('sync')).code, 0);
+    assert.equal((await host.run('yield', '--until-boot')).code, 0);
+    host.install({ position: 3, on: [stack[1]?.module ?? ''] });
+    assert.equal((await host.run('sync', '--package')).code, 0);
+    assert.deepEqual([host.outcome(), host.enabled().length], ['yielded', 2]);
+    assert.equal((await host.run('yield', '--until-later')).code, 6);
+    assert.equal((await host.run('shutdown')).code, 0);
+    host.boot();
+    // Said before anything was begun in the new boot, too.
+    assert.equal(JSON.parse((await host.run('status', '--json')).out).yielded, false);
+    assert.equal((await host.run('sync', '--boot')).code, 0);
+    assert.deepEqual([host.outcome(), host.enabled().length, host.state('yielded')], ['in-force', 3, []]);
+  });
+
+  test(`${name}: an agent whose livepatch went again gives back the whole stack, and nothing is held against it`, async (t) => {
+    const host = new TestHost(t, shell);
+    const stack = host.installStack(2);
+    assert.equal((await host.run('sync')).code, 0);
+    host.write('/proc/uptime', '1000.00 1.00\n');
+    assert.equal((await host.run('soaked')).code, 0);
+    assert.equal((await host.run('yield', '--until-boot')).code, 0);
+    for (const it of stack) for (const part of ['kernel/livepatch', 'module']) host.remove(`/sys/${part}/${it.module}`);
+    host.calls();
+    assert.equal((await host.run('take')).code, 0);
+    assert.deepEqual([host.outcome(), host.state('quarantined')], ['in-force', []]);
+    assert.deepEqual(
+      host.calls(),
+      stack.map((it) => `insmod ${it.module}`),
+    );
+    // And where the host went down while the agent had its own in force.
+    assert.equal((await host.run('yield', '--until-boot')).code, 0);
+    for (const it of stack) for (const part of ['kernel/livepatch', 'module']) host.remove(`/sys/${part}/${it.module}`);
+    host.write('/proc/uptime', '3000.00 1.00\n');
+    assert.equal((await host.run('soaked')).code, 0);
+    host.boot();
+    assert.equal((await host.run('sync', '--boot')).code, 0);
+    assert.deepEqual([host.enabled().length, host.state('quarantined')], [2, []]);
+  });
+
   test(`${name}: take with a cumulative package replaces the agent's at once`, async (t) => {
     const host = new TestHost(t, shell);
     const agents = 'kmend_aaaaaaaaaaaa';

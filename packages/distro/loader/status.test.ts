@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { LivepatchMeasure, LivepatchStatus } from '@kmend/protocol';
 import { allShells, TestHost } from './testing/host.ts';
-import { LivepatchMeasure, LivepatchStatus } from './testing/schema.ts';
 
 /** Titles that a JSON writer in a shell may stumble over. */
 const titles: readonly (readonly [id: string, title: string])[] = [
@@ -29,6 +29,7 @@ for (const [name, shell] of Object.entries(allShells)) {
     assert.deepEqual([ran.code, ran.err], [2, '']);
     assert.doesNotMatch(ran.out, /[^\n -~]/);
     const status = LivepatchStatus.parse(JSON.parse(ran.out));
+    assert.deepEqual(status, JSON.parse(ran.out), 'nothing that the schema does not have');
     // read(1) takes spaces at the end away.
     const read = titles.map(([id, title]) => ({ id, title: title.trimEnd() }));
     assert.deepEqual(

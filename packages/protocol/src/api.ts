@@ -3,6 +3,7 @@ import { HostEvent, HostFacts, HostId, HostStatus, HostTrouble, LoadedLivepatch 
 
 import { FixSummary, LivepatchTarget } from './livepatch.ts';
 import { ChannelPolicy, FleetPolicy, KernelPolicy } from './policy.ts';
+import { HostStack } from './stack.ts';
 import { BuildId, Channel, Line, Release, Serial, Sha256, Timestamp } from './values.ts';
 
 /** Body of every error answer: the same code and text that CLI, logs and metrics use. */
@@ -82,6 +83,8 @@ export const HostDetail = HostSummary.extend({
   livepatches: z.array(LoadedLivepatch),
   /** Why it is not where the policy wants it; `null` where its agent has not told. */
   trouble: HostTrouble.nullable(),
+  /** What packages do there; `null` where nothing of them was told. */
+  stack: HostStack.nullable(),
   events: z.array(HostEvent),
 });
 export type HostDetail = z.infer<typeof HostDetail>;
@@ -144,7 +147,11 @@ export const UploadResponse = z.object({ sha256: Sha256, size: z.int() });
 export type UploadResponse = z.infer<typeof UploadResponse>;
 
 /** `GET` and `PUT /v1/policy/fleet` (operator): only what is given changes. */
-export const ChangeFleetPolicy = FleetPolicy.pick({ checkIntervalSeconds: true, halted: true }).partial();
+export const ChangeFleetPolicy = FleetPolicy.pick({
+  checkIntervalSeconds: true,
+  halted: true,
+  consolidate: true,
+}).partial();
 export type ChangeFleetPolicy = z.infer<typeof ChangeFleetPolicy>;
 
 /** `GET` and `PUT /v1/policy/kernels/<build-id>` (operator): only what is given changes; withdrawals are added. */

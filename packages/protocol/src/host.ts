@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { HostStack } from './stack.ts';
 import { BuildId, Channel, Line, ObjectName, Release, Serial, Timestamp } from './values.ts';
 
 /** Id of a host: random, given by the server at enrolment. */
@@ -103,6 +104,8 @@ export const Report = z.object({
   livepatches: z.array(LoadedLivepatch).max(64),
   effectiveSerial: Serial.nullable(),
   trouble: HostTrouble.optional(),
+  /** Absent: no packages' loader on that host. */
+  stack: HostStack.optional(),
   events: z.array(HostEvent).max(500),
 });
 export type Report = z.infer<typeof Report>;

@@ -4,4 +4,5 @@ export * from './livepatch.ts';
 export * from './policy.ts';
 export * from './proof.ts';
 export * from './repository.ts';
+export * from './stack.ts';
 export * from './values.ts';

@@ -9,6 +9,8 @@ export const FleetPolicy = z.object({
   checkIntervalSeconds: z.int().min(10).max(86_400),
   /** Kill switch: while true no host loads anything new. */
   halted: z.boolean(),
+  /** Hosts whose packages have livepatches in force replace them by the cumulative one; absent: only where a person asks for it. */
+  consolidate: z.boolean().optional(),
   issued: Timestamp,
 });
 export type FleetPolicy = z.infer<typeof FleetPolicy>;

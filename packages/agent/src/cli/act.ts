@@ -4,7 +4,7 @@ import type { ReportFile } from '@kmend/protocol';
 import { proxySettings } from '../config/proxy.ts';
 import { useProxy } from '../edges/proxy.ts';
 import { AgentError, exitCodes } from '../error.ts';
-import { fetchLivepatch } from '../fetcher/check.ts';
+import { check, fetchLivepatch } from '../fetcher/check.ts';
 import type { Fetcher } from '../fetcher/context.ts';
 import { buySeat, EnrolRequest } from '../fetcher/enrol.ts';
 import { numbered, whatToTell } from '../fetcher/report.ts';
@@ -27,7 +27,7 @@ import type { Terminal } from './terminal.ts';
 import { commandText } from './text.ts';
 
 /**
- * `kmend-agent fetcher-once`: one run of the fetcher: a full turn; with `--serial N` one livepatch is fetched; with `--tell` only what
+ * `kmend-agent fetcher-once`: one run of the fetcher: a full turn; with `--metadata` signed metadata alone are fetched, with `--serial N` one livepatch; with `--tell` only what
  * is new is reported; with `--bundle FILE` a carried bundle stands for the network; with `--report` the report is printed in place of the
  * result; with `--service` the seconds until the next check are, whatever happened.
  */
@@ -57,6 +57,10 @@ async function runOnce(fetcher: Fetcher, { signal, terminal }: Context, values: 
   if (typeof serial === 'string') {
     const found = await fetchLivepatch(fetcher, Number(serial), signal);
     terminal.note(found ? `fetched serial ${serial}` : `the repository has no serial ${serial}`);
+    return 0;
+  }
+  if (values['metadata'] === true) {
+    await check(fetcher, signal);
     return 0;
   }
   if (values['tell'] === true) {

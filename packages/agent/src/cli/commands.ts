@@ -107,6 +107,7 @@ const refusals = new Set([
   'busy',
   'not-covered',
   'nothing-chosen',
+  'conflict-packages',
 ]);
 
 async function ask({ terminal, signal }: Context, what: LoaderOrder): Promise<CommandResult> {
@@ -129,6 +130,17 @@ export const hold = (context: Context, values: Values): Promise<number> => {
   const until = momentOf(values, 'until', context.edges.clock.now());
   const reason = (optional(values, 'reason') ?? 'held by hand').slice(0, 500);
   return order(context, () => ({ command: 'hold', until, reason }));
+};
+
+/** Replaces the packages' stack, by the newest word of the repository: where that cannot be had, by what was fetched before. */
+export const consolidate = async (context: Context, values: Values): Promise<number> => {
+  if (values['undo'] === true) return await order(context, () => ({ command: 'consolidate', undo: true, fetched: [] }));
+  assertRoot(context.uid);
+  const { terminal, signal, env, edges } = context;
+  await loadIdentity(edges);
+  const { exitCode } = await asFetcher(['fetcher-once', '--metadata'], { env, signal });
+  if (exitCode !== 0) terminal.note('the repository was not reached: going by what was fetched before');
+  return await order(context, (fetched) => ({ command: 'consolidate', undo: false, fetched }));
 };
 
 export async function status({ edges, terminal, uid }: Context): Promise<number> {

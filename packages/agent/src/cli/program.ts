@@ -7,6 +7,7 @@ import {
   bootCommand,
   type Context,
   check,
+  consolidate,
   doctor,
   enrolCommand,
   fetcherEnrol,
@@ -50,6 +51,7 @@ export const commands: Readonly<Record<string, Entry>> = {
   revert: { run: revert, options: { 'until-newer': { type: 'boolean' }, previous: { type: 'boolean' } } },
   hold: { run: hold, options: { until: { type: 'string' }, reason: { type: 'string' } } },
   resume: { run: resume, options: {} },
+  consolidate: { run: consolidate, options: { undo: { type: 'boolean' } } },
   history: { run: history, options: {} },
   doctor: { run: doctor, options: {} },
   uname: { run: uname, options: {} },
@@ -57,6 +59,7 @@ export const commands: Readonly<Record<string, Entry>> = {
     run: fetcherOnce,
     options: {
       bundle: { type: 'string' },
+      metadata: { type: 'boolean' },
       serial: { type: 'string' },
       report: { type: 'boolean' },
       service: { type: 'boolean' },

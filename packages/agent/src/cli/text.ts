@@ -1,3 +1,4 @@
+import type { HostStack } from '@kmend/protocol';
 import { mitigationText } from '../decide/diagnose.ts';
 import type { StatusDocument } from '../decide/document.ts';
 import { effectiveVersion } from '../decide/effective.ts';
@@ -19,6 +20,8 @@ const reasons: Record<string, string> = {
   'switched-off': 'the agent is switched off in this boot',
   'not-found': 'the repository has no such livepatch',
   quarantined: 'quarantined on this host; kmend-agent resume lifts it',
+  'conflict-packages':
+    'the packages drive this host: the agent loads nothing; kmend-agent consolidate replaces their stack',
 };
 
 export function reasonText(reason: string): string {
@@ -40,6 +43,7 @@ export function statusText(document: StatusDocument): string {
     const when = document.wakeAt === null ? '' : ` (looked at again ${document.wakeAt})`;
     lines.push(`policy      ${reasonText(document.reason)}${when}`);
   }
+  if (document.stack !== null) lines.push(...stackLines(document.stack));
   if (document.switchedOff !== null) lines.push(`off         ${document.switchedOff}`);
   for (const it of document.blockers)
     lines.push(`in the way  ${it.name} (pid ${it.pid}, task ${it.tid}): ${it.stack.slice(0, 6).join(' < ')}`);
@@ -57,7 +61,40 @@ export function statusText(document: StatusDocument): string {
   return lines.join('\n');
 }
 
-function livepatchText({ livepatches, effectiveSerial, chosenSerial, state }: StatusDocument): string {
+/** Who drives this host, and what the packages have. */
+function stackLines({
+  strategy,
+  depth,
+  functionsCoveredSeveralTimes,
+  livepatches,
+  outcome,
+  warning,
+}: HostStack): string[] {
+  const who = strategy === 'temporary' ? 'the packages drive this host' : 'the agent drives this host';
+  const several =
+    functionsCoveredSeveralTimes === 0 ? '' : `, ${functionsCoveredSeveralTimes} functions covered several times`;
+  return [
+    `driven by   ${strategy}: ${who}${depth === 0 ? '' : `; ${depth} livepatches of packages${several}`}`,
+    ...livepatches.map(
+      (it) =>
+        `stack       ${it.module} ${it.inForce ? 'in force' : 'in transition'} (${it.package ?? 'no package'}): ${fixesText(it.fixes)}`,
+    ),
+    ...(outcome === null ? [] : [`packages    ${outcome.text} [${outcome.code}]`]),
+    ...(warning === null ? [] : [`warning     ${warning}`]),
+  ];
+}
+
+/** Fixes named of one livepatch. */
+const SHOWN = 8;
+
+function fixesText(fixes: readonly string[]): string {
+  if (fixes.length === 0) return 'fixes unknown';
+  return `${fixes.slice(0, SHOWN).join(', ')}${fixes.length > SHOWN ? ' …' : ''}`;
+}
+
+function livepatchText({ livepatches, effectiveSerial, chosenSerial, state, stack }: StatusDocument): string {
+  if (stack?.strategy === 'temporary')
+    return stack.depth === 0 ? 'none (the packages drive this host)' : `${stack.depth} of packages, see below`;
   const names = livepatches.map((it) => it.name).join(', ');
   const wanted = chosenSerial === null ? '' : `, the policy asks for serial ${chosenSerial}`;
   if (effectiveSerial !== null) return `serial ${effectiveSerial} in force (${names}, ${state})${wanted}`;
@@ -73,6 +110,10 @@ export function commandText(result: CommandResult): string {
       return `loaded${serial}: every task runs it (${result.state})`;
     case 'revert':
       return `reverted${serial}: now ${result.state}`;
+    case 'consolidate':
+      return `consolidated:${serial} replaced the stack (${result.state}); it is the host's own over boots once it came through its soak`;
+    case 'hand-over':
+      return `the packages drive this host${result.serial === null ? '' : `,${serial} made way`}; kmend-agent consolidate takes it back`;
     case 'hold':
       return `held: ${result.serial === null ? 'nothing is loaded' : `serial ${result.serial} stays`}; kmend-agent resume lifts it`;
     case 'fetch':
@@ -125,6 +166,8 @@ Usage: kmend-agent COMMAND [--json]
   revert [--until-newer | --previous]
                  takes the livepatch out of the kernel; nothing is loaded until "resume", or until a newer serial;
                  --previous: goes back to the livepatch before it, and stays with it
+  consolidate [--undo]
+                 replaces the stack of the packages by one livepatch, at once; --undo: the packages drive this host again
   hold [--until TIME] [--reason TEXT]
                  what runs now stays until "resume", or until TIME (2026-12-24T18:00, 8h, 3d)
   resume         lifts what revert, hold and quarantine hold back

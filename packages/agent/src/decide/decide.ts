@@ -17,6 +17,8 @@ export interface Situation {
   readonly window: { readonly open: boolean; readonly opens: Date | null };
   /** Nothing may be loaded in this boot: `kmend=off` or the file switch. */
   readonly switchedOff: boolean;
+  /** What packages do here: nothing; they drive this host; they do, and what they have in force is to be replaced by what the policy wants. */
+  readonly packages: 'none' | 'drive' | 'consolidate';
   /** A person's order: this serial, or (`null`) what the policy wants, now. It stands above windows, delays and holds. */
   readonly order?: { readonly serial: number | null } | undefined;
 }
@@ -33,7 +35,8 @@ export type Reason =
   | 'withdrawn'
   | 'window'
   | 'deferred'
-  | 'switched-off';
+  | 'switched-off'
+  | 'conflict-packages';
 
 export type Decision =
   /** `wakeAt`: when the reason ends by itself, in milliseconds since 1970. */
@@ -51,7 +54,10 @@ export interface Verdict {
 /** What the signed policy (or a person, as far as it lets him) asks of this host now. Pure. */
 export function decide(situation: Situation): Verdict {
   const { policy, journal, order } = situation;
-  if (policy === undefined) return { decision: none('not-covered'), coverage: 'not-covered', chosen: null };
+  const driven = situation.packages === 'drive';
+  if (policy === undefined) {
+    return { decision: none(driven ? 'conflict-packages' : 'not-covered'), coverage: 'not-covered', chosen: null };
+  }
   const chosen = chosenSerial(policy, situation.channel, situation.hostId);
   const attempt = journal.current;
   // A failed attempt is not (or no longer) in force; the others are, or are about to be.
@@ -88,10 +94,13 @@ function byPolicy(context: Context): Decision {
       return { kind: 'load', serial: chosen };
     return { kind: 'revert', serial: running, reason: `serial ${running} was withdrawn: ${gone}` };
   }
+  if (running === null && context.packages === 'drive') return none('conflict-packages');
   if (chosen === null) return none('nothing-chosen');
   if (running === chosen) return none('up-to-date');
   if (running !== null && running > chosen) return none('newer-loaded');
-  if (obstacle !== undefined) return (running === null ? fallback(context, obstacle) : undefined) ?? obstacle;
+  // Where packages have a stack in force the host is not without.
+  const bare = running === null && context.packages === 'none';
+  if (obstacle !== undefined) return (bare ? fallback(context, obstacle) : undefined) ?? obstacle;
   return moving ? none('busy') : { kind: 'load', serial: chosen };
 }
 
@@ -99,6 +108,7 @@ function byPolicy(context: Context): Decision {
 function byOrder(context: Context, serial: number | null): Decision {
   const { journal, fleet, buildId, running } = context;
   const phase = journal.current?.phase;
+  if (context.packages === 'drive') return none('conflict-packages');
   if (serial === null) return none('nothing-chosen');
   if (running === serial && phase !== undefined) return none('up-to-date');
   if (context.withdrawn(serial) !== undefined) return none('withdrawn');

@@ -33,6 +33,10 @@ const reasons: Readonly<Record<string, readonly [string, string]>> = {
     'the transition did not end the last time; it is tried again later',
     'end or restart the tasks that were in the way (kmend-agent history names them), then kmend-agent apply',
   ],
+  'conflict-packages': [
+    'the packages drive this host: the agent loads nothing',
+    'nothing has to be done; kmend-agent consolidate replaces their stack by one livepatch of the agent',
+  ],
   'switched-off': ['the agent is switched off in this boot', 'remove /etc/kmend-agent/off, or boot without kmend=off'],
 };
 
@@ -56,6 +60,7 @@ export function findingsOf(document: StatusDocument): Finding[] {
       advice: problem.hint ?? 'docs/agent.md explains the code',
     });
   contactFindings(document, bad, notes);
+  stackFindings(document, bad, notes);
   if (status.transition.state === 'in-transition') {
     const names = blockers.map((it) => `${it.name} (pid ${it.pid})`).join(', ');
     bad.push({
@@ -69,7 +74,10 @@ export function findingsOf(document: StatusDocument): Finding[] {
   const { reason } = document;
   if (reason !== null && reason !== 'up-to-date' && reason !== 'switched-off') {
     const [text, advice] = reasons[reason] ?? [reason, 'docs/agent.md explains it'];
-    const protects = reason === 'newer-loaded' || (reason === 'held' && document.effectiveSerial !== null);
+    const protects =
+      reason === 'conflict-packages' ||
+      reason === 'newer-loaded' ||
+      (reason === 'held' && document.effectiveSerial !== null);
     (protects ? notes : bad).push({ level: protects ? 'note' : 'bad', code: reason, text, advice });
   }
   if (hold !== null)
@@ -92,6 +100,30 @@ export function findingsOf(document: StatusDocument): Finding[] {
     notes.push({ level: 'note', code: 'hardware-flaw', text, advice: mitigationText(flaw) });
   }
   return [headline(document), ...bad, ...notes];
+}
+
+function stackFindings({ stack, stackProblem, reason }: StatusDocument, bad: Finding[], notes: Finding[]): void {
+  if (stackProblem !== null)
+    bad.push({
+      level: 'bad',
+      code: stackProblem.code,
+      text: stackProblem.message,
+      advice: stackProblem.hint ?? 'docs/agent.md explains the code',
+    });
+  if (stack === null) return;
+  if (stack.strategy === 'temporary' && reason !== 'conflict-packages') {
+    const [text, advice] = reasons['conflict-packages'] ?? ['', ''];
+    notes.push({ level: 'note', code: 'conflict-packages', text, advice });
+  }
+  if (stack.warning !== null)
+    notes.push({ level: 'note', code: 'stack-deep', text: stack.warning, advice: 'kmend-agent consolidate' });
+  if (stack.strategy === 'temporary' && stack.exitCode !== 0 && stack.outcome !== null)
+    bad.push({
+      level: 'bad',
+      code: stack.outcome.code,
+      text: `the packages: ${stack.outcome.text}`,
+      advice: 'kmend-livepatch status says why, and the way out',
+    });
 }
 
 function contactFindings({ status, metadataExpires }: StatusDocument, bad: Finding[], notes: Finding[]): void {
@@ -143,7 +175,18 @@ export function mitigationText({ mitigation, fixes }: FlawSummary): string {
   }
 }
 
-function headline({ status, effectiveSerial, chosenSerial, fixes, effectiveVersion }: StatusDocument): Finding {
+function headline({ status, effectiveSerial, chosenSerial, fixes, effectiveVersion, stack }: StatusDocument): Finding {
+  if (stack?.strategy === 'temporary' && stack.depth > 0) {
+    const what = `${stack.depth} livepatches of packages are in force`;
+    if (stack.exitCode === 0)
+      return {
+        level: 'good',
+        code: 'protected',
+        text: `this host is protected: ${what}, all that are installed`,
+        advice: '',
+      };
+    return { level: 'bad', code: 'behind', text: `${what}, but not all that are installed`, advice: 'see below' };
+  }
   if (effectiveSerial === null) {
     const text = 'this host is NOT protected: no livepatch is in force for every task';
     return { level: 'bad', code: 'nothing-in-force', text, advice: 'see below' };

@@ -1,16 +1,18 @@
-import type { Blocker, Channel, FixSummary, HostStatus, LoadedLivepatch } from '@kmend/protocol';
+import type { Blocker, Channel, FixSummary, HostStack, HostStatus, LoadedLivepatch } from '@kmend/protocol';
 import { loadIdentity } from '../config/identity.ts';
 import { loadConfig } from '../config/load.ts';
 import type { Edges } from '../edges/edges.ts';
-import type { ExitCode } from '../error.ts';
+import { AgentError, type ExitCode } from '../error.ts';
 import { readBootId, readFlaws, readMicrocode } from '../kernel/facts.ts';
 import { type HardwareSummary, hardwareSummary } from '../kernel/flaws.ts';
 import { readKernelView } from '../kernel/livepatch.ts';
 import { runningBuildId } from '../kernel/notes.ts';
 import { switchedOff } from '../kernel/switch.ts';
+import { measurePackages, readPackages } from '../packages/program.ts';
+import { stackOf } from '../packages/stack.ts';
 import { readContact } from '../seen/contact.ts';
 import { type Observed, readObserved } from '../seen/observed.ts';
-import { type Hold, holdInForce, type Quarantined } from '../state/journal.ts';
+import { type Hold, holdInForce, type Journal, type Quarantined } from '../state/journal.ts';
 import { type State, stateOf } from '../state/machine.ts';
 import { peekJournal } from '../state/store.ts';
 import { readManifest } from './manifest.ts';
@@ -40,6 +42,9 @@ export interface StatusDocument {
   /** When that is looked at again, where it ends by itself. */
   readonly wakeAt: string | null;
   readonly problem: Observed['problem'];
+  /** What packages do on this host; `null`: their loader is not installed, or `stackProblem` says why it is not known. */
+  readonly stack: HostStack | null;
+  readonly stackProblem: Observed['problem'];
   /** Tasks that hold the transition up. */
   readonly blockers: readonly Blocker[];
   readonly hold: Hold | null;
@@ -48,6 +53,20 @@ export interface StatusDocument {
   readonly quarantined: readonly Quarantined[];
   readonly metadataExpires: string | null;
   readonly exitCode: ExitCode;
+}
+
+/** What packages do here, as they say it now. */
+async function readStack(edges: Edges, journal: Journal): Promise<Pick<StatusDocument, 'stack' | 'stackProblem'>> {
+  try {
+    const status = await readPackages(edges);
+    const stack = status === undefined ? null : stackOf(status, await measurePackages(edges), journal);
+    return { stack, stackProblem: null };
+  } catch (error) {
+    if (!(error instanceof AgentError)) throw error;
+    const { code, message, hint } = error;
+    const at = edges.clock.now().toISOString();
+    return { stack: null, stackProblem: { code, message, at, ...(hint === undefined ? {} : { hint }) } };
+  }
 }
 
 /** Reads everything from disk and from the kernel; needs no service and changes nothing. */
@@ -59,8 +78,9 @@ export async function readStatus(edges: Edges): Promise<StatusDocument> {
   const observed = await readObserved(edges);
   const contact = await readContact(edges);
   const now = edges.clock.now();
+  const { stack, stackProblem } = await readStack(edges, journal);
   const kernel = await readKernelView(edges);
-  const view = statusOf({ observed, contact, journal, kernel, buildId, bootId: await readBootId(edges), now });
+  const view = statusOf({ observed, contact, journal, kernel, buildId, bootId: await readBootId(edges), now, stack });
   const manifest = view.effectiveSerial === null ? undefined : await readManifest(edges, buildId, view.effectiveSerial);
   const fixes = manifest?.fixes ?? [];
   return {
@@ -81,6 +101,8 @@ export async function readStatus(edges: Edges): Promise<StatusDocument> {
     reason: observed.reason,
     wakeAt: observed.wakeAt,
     problem: observed.problem,
+    stack,
+    stackProblem,
     blockers: observed.blockers,
     hold: holdInForce(journal, buildId, now.getTime()),
     switchedOff: (await switchedOff(edges)) ?? null,

@@ -44,7 +44,16 @@ function contact({ coverage, version }: Observed): Contact {
 
 function look(livepatches: KernelLivepatch[], current: Attempt | null, seen: Observed, met = contact(seen)) {
   const kernel = { supported: true, livepatches, modules: livepatches.map((it) => it.name) };
-  return statusOf({ observed: seen, contact: met, journal: { ...journal, current }, kernel, buildId, bootId, now });
+  return statusOf({
+    observed: seen,
+    contact: met,
+    journal: { ...journal, current },
+    kernel,
+    buildId,
+    bootId,
+    now,
+    stack: null,
+  });
 }
 
 test('nothing looked at yet is unknown, not well', () => {

@@ -1,4 +1,4 @@
-import type { HostStatus, LoadedLivepatch } from '@kmend/protocol';
+import type { HostStack, HostStatus, LoadedLivepatch } from '@kmend/protocol';
 import { type ExitCode, exitCodes } from '../error.ts';
 import { isOurs, type KernelView, toLoaded } from '../kernel/livepatch.ts';
 import type { Contact } from '../seen/contact.ts';
@@ -15,6 +15,8 @@ export interface Seen {
   readonly buildId: string;
   readonly bootId: string;
   readonly now: Date;
+  /** What packages do on this host; `null`: nothing. */
+  readonly stack: HostStack | null;
 }
 
 export interface StatusView {
@@ -30,6 +32,39 @@ const STALE_INTERVALS = 3;
 
 /** The five axes from what was seen, and nothing more. Pure. */
 export function statusOf(seen: Seen): StatusView {
+  const own = ownStatus(seen);
+  return seen.stack?.strategy === 'temporary' ? statusOfStack(own, seen.stack, seen) : own;
+}
+
+/** The packages drive this host: what of their livepatches is in force they know, and the agent's policy says nothing of it. */
+function statusOfStack({ status, livepatches }: StatusView, stack: HostStack, { now, kernel }: Seen): StatusView {
+  const at = now.toISOString();
+  const axis = { since: null, seen: at, detail: 'the packages drive this host' };
+  const { depth, exitCode } = stack;
+  const isMoving = kernel.livepatches.some((it) => isOurs(it.name) && it.transition);
+  const coverage = exitCode === 0 ? 'current' : exitCode === 3 ? 'not-covered' : 'behind';
+  return {
+    livepatches,
+    effectiveSerial: null,
+    exitCode: exitCodes[stackAnswers[exitCode] ?? 'failed'],
+    status: {
+      contact: status.contact,
+      coverage: { ...axis, state: coverage },
+      loaded: { ...axis, state: depth > 0 ? 'loaded' : 'none' },
+      transition: { ...axis, state: isMoving ? 'in-transition' : depth > 0 ? 'complete' : 'none' },
+      // Their loader checks signature and hash of what it loads, and knows no package for anything else.
+      verified: {
+        ...axis,
+        state: depth === 0 ? 'none' : stack.livepatches.every((it) => it.package !== null) ? 'verified' : 'unverified',
+      },
+    },
+  };
+}
+
+/** What `kmend-livepatch status` ends with means the same. */
+const stackAnswers: readonly (keyof typeof exitCodes)[] = ['latest', 'nothingApplied', 'newerAvailable', 'notCovered'];
+
+function ownStatus(seen: Seen): StatusView {
   const { journal, kernel, buildId } = seen;
   const serial = serialOf(journal, buildId);
   const livepatches = kernel.livepatches.slice(0, 64).map((it) => toLoaded(it, serial));

@@ -133,6 +133,7 @@ const glance: Glance = {
   journal: { current: { module: 'kmend_000000000001', phase: 'good' }, events: [{ number: 4 }] },
   wakeAt: undefined,
   inForce: true,
+  isStackStale: false,
   now: 2_000,
 };
 
@@ -148,6 +149,7 @@ test('an idle check asks for a full turn wherever something may be due, and only
     { wakeAt: 2_000 },
     { idle: { ...idle, told: 3 } },
     { inForce: false },
+    { isStackStale: true },
   ];
   for (const change of due) assert.equal(isDue({ ...glance, ...change }), true, JSON.stringify(change));
   assert.equal(isDue({ ...glance, wakeAt: 3_000 }), false);

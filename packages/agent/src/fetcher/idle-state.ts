@@ -32,4 +32,8 @@ export const JournalGlance = z.object({
   events: z.array(z.object({ number: z.number() })),
 });
 export type JournalGlance = z.infer<typeof JournalGlance>;
-export const ObservedGlance = z.object({ wakeAt: z.nullable(z.string()) });
+export const ObservedGlance = z.object({
+  wakeAt: z.nullable(z.string()),
+  stack: z.optional(z.nullable(z.object({}))),
+  shown: z.optional(z.array(z.string())),
+});

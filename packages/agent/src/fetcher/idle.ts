@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { paths } from '../edges/paths.ts';
 import { stillCurrent } from './idle-request.ts';
 import { IdleState, JournalGlance, ObservedGlance } from './idle-state.ts';
@@ -18,14 +18,16 @@ export interface Glance {
   readonly wakeAt: number | undefined;
   /** Whether the kernel shows the livepatch of the journal in force. */
   readonly inForce: boolean;
+  /** Packages may load livepatches here, and the kernel shows others than the loader saw. */
+  readonly isStackStale: boolean;
   readonly now: number;
 }
 
 /** Whether something is due that no answer of the repository could make unnecessary. Pure. */
-export function isDue({ idle, journal, wakeAt, inForce, now }: Glance): boolean {
+export function isDue({ idle, journal, wakeAt, inForce, isStackStale, now }: Glance): boolean {
   if (idle === undefined || journal === undefined) return true;
   if (now < idle.writtenAt || now >= Math.min(idle.freshUntil, idle.reportAt, idle.lookAt)) return true;
-  if (wakeAt !== undefined && now >= wakeAt) return true;
+  if (isStackStale || (wakeAt !== undefined && now >= wakeAt)) return true;
   if ((journal.events.at(-1)?.number ?? 0) !== idle.told) return true;
   return journal.current?.phase === 'good' && !inForce;
 }
@@ -53,7 +55,11 @@ async function glance(): Promise<Glance> {
       ? ''
       : await readFile(`/sys/kernel/livepatch/${module}/enabled`, 'utf8').catch(() => '');
   const wakeAt = observed?.wakeAt == null ? undefined : Date.parse(observed.wakeAt);
-  return { idle, journal, wakeAt, inForce: enabled.trim() === '1', now: Date.now() };
+  const packaged = observed?.stack == null ? undefined : (observed.shown ?? []);
+  const names = packaged === undefined ? [] : await readdir('/sys/kernel/livepatch').catch(() => []);
+  const ours = names.filter((it) => it.startsWith('kmend_')).sort();
+  const isStackStale = packaged !== undefined && ours.join() !== packaged.join();
+  return { idle, journal, wakeAt, inForce: enabled.trim() === '1', isStackStale, now: Date.now() };
 }
 
 export async function idleCheck(): Promise<number> {

@@ -3,7 +3,7 @@ import { type HostEvent, type HostTrouble, Report, ReportResponse } from '@kmend
 import { saveIdentity } from '../config/identity.ts';
 import { statusOf } from '../decide/status.ts';
 import { readFacts } from '../kernel/facts.ts';
-import { readKernelView } from '../kernel/livepatch.ts';
+import { kmendLivepatches, readKernelView } from '../kernel/livepatch.ts';
 import { type Observed, readObserved } from '../seen/observed.ts';
 import { holdInForce, type Journal } from '../state/journal.ts';
 import { peekJournal } from '../state/store.ts';
@@ -28,7 +28,8 @@ export async function whatToTell(fetcher: Fetcher): Promise<Told> {
   const observed = await readObserved(edges);
   const kernel = await readKernelView(edges);
   const now = edges.clock.now();
-  const view = statusOf({ observed, contact: contact.value, journal, kernel, buildId, bootId, now });
+  const { stack } = observed;
+  const view = statusOf({ observed, contact: contact.value, journal, kernel, buildId, bootId, now, stack });
   const newest = journal.events.at(-1)?.number ?? 0;
   // A journal that was damaged and begun anew counts from one again.
   const sent = reports.value.sent > newest ? 0 : reports.value.sent;
@@ -43,12 +44,14 @@ export async function whatToTell(fetcher: Fetcher): Promise<Told> {
       status: view.status,
       livepatches: view.livepatches,
       effectiveSerial: view.effectiveSerial,
+      ...(stack === null ? {} : { stack }),
       trouble: troubleOf(journal, observed, buildId, now.getTime()),
       events: journal.events.filter((it) => it.number > sent).map(eventOf),
     },
     upTo: newest,
     astray:
       (running && !shown && current.phase === 'good') ||
+      (stack !== null && observed.shown.join() !== (await kmendLivepatches(edges)).join()) ||
       (observed.wakeAt !== null && Date.parse(observed.wakeAt) <= now.getTime()),
   };
 }

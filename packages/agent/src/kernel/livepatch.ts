@@ -40,6 +40,11 @@ export async function readKernelView(edges: Edges): Promise<KernelView> {
   };
 }
 
+/** Names alone, whatever state they are in; the same from any of kmend's programs. */
+export async function kmendLivepatches({ files }: Edges): Promise<string[]> {
+  return ((await files.names(LIVEPATCH_DIRECTORY)) ?? []).filter(isOurs).slice(0, 1000);
+}
+
 /** `undefined` where it is going away while we look. */
 async function readLivepatch(edges: Edges, name: string): Promise<KernelLivepatch | undefined> {
   const directory = `${LIVEPATCH_DIRECTORY}/${name}`;

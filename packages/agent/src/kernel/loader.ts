@@ -76,6 +76,11 @@ export async function insertModule(edges: Edges, staged: StagedModule, module: s
       hint: 'free some memory (MemAvailable in /proc/meminfo); the agent tries again at its next check',
     });
   }
+  if (result.endsWith(': Device or resource busy')) {
+    throw new AgentError('conflict-transition', `the kernel was busy with another transition: ${result}`, {
+      hint: 'the kernel does one transition at a time; the agent tries again at its next check',
+    });
+  }
   if (trouble !== undefined) throw diskError(Object.assign(new Error(result), { code: trouble }), staged.path);
   const kernelLog = await linesSince(edges, before);
   const said = kernelLog.length === 0 ? 'the kernel log says nothing' : `kernel log: ${kernelLog.join(' | ')}`;
@@ -88,7 +93,9 @@ export async function insertModule(edges: Edges, staged: StagedModule, module: s
 /** Whether a load failed for what the host lacks: that is nothing against the livepatch, which is tried again. */
 export function isOfHost(error: unknown): boolean {
   const code = errorCode(error);
-  return code === 'memory-low' || code === 'tool-failed' || diskFault(error) !== undefined;
+  return (
+    code === 'memory-low' || code === 'tool-failed' || code === 'conflict-transition' || diskFault(error) !== undefined
+  );
 }
 
 /** Unloads a module that is no enabled livepatch any more; returns why it did not work, `undefined` where it did. */

@@ -7,6 +7,7 @@ import * as machine from '../state/machine.ts';
 import { BROKEN_OFF } from '../state/reconcile.ts';
 import { complaintAbout } from './complaint.ts';
 import { commit, type Loader, now, wakeSoon } from './context.ts';
+import { settleConsolidation } from './settle.ts';
 
 /** Most transitions end within a second or two. */
 const SLOW_MS = 5_000;
@@ -16,14 +17,15 @@ const SLOW_MS = 5_000;
  * again; `undefined` where nothing is in flight.
  */
 export async function advance(loader: Loader): Promise<number | undefined> {
+  const again = await settleConsolidation(loader);
   const attempt = loader.store.journal.current;
-  if (attempt === null) return undefined;
+  if (attempt === null) return again;
   const kernel = await readKernelView(loader.edges);
   const elapsedMs = ((await now(loader.edges)).uptime - attempt.sinceUptime) * 1000;
   await noteBlockers(loader, attempt, elapsedMs);
   const step = nextStep(attempt, kernel, elapsedMs, loader.patience, await complaintAbout(loader, attempt, elapsedMs));
-  if (step.kind === 'rest') return undefined;
-  if (step.kind === 'wait') return step.ms;
+  if (step.kind === 'rest') return again;
+  if (step.kind === 'wait') return Math.min(step.ms, again ?? step.ms);
   return (await act(loader, attempt, kernel, step, elapsedMs)) ? 0 : pollMs(elapsedMs);
 }
 

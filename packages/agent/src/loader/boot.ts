@@ -6,6 +6,7 @@ import { holdInForce, lastGood, withEvent } from '../state/journal.ts';
 import { reconcile } from '../state/reconcile.ts';
 import { commit, type Loader } from './context.ts';
 import { loadCached } from './load.ts';
+import { lookAtPackages } from './packages.ts';
 
 /** Brings the journal in line with this boot. True where a livepatch was quarantined because the host crashed with it. */
 export async function reconcileBoot(loader: Loader): Promise<boolean> {
@@ -20,7 +21,7 @@ export async function reconcileBoot(loader: Loader): Promise<boolean> {
   return crash;
 }
 
-export type BootOutcome = 'switched-off' | 'nothing-good' | 'held' | 'loaded-already' | 'loading';
+export type BootOutcome = 'switched-off' | 'nothing-good' | 'held' | 'loaded-already' | 'loading' | 'packages-drive';
 
 export interface Booted {
   readonly outcome: BootOutcome;
@@ -41,6 +42,7 @@ export async function boot(loader: Loader): Promise<Booted> {
   }
   const { journal } = loader.store;
   if (journal.current !== null) return { outcome: 'loaded-already', crashed };
+  if ((await lookAtPackages(loader)).drive) return { outcome: 'packages-drive', crashed };
   const hold = holdInForce(journal, loader.buildId, loader.edges.clock.now().getTime());
   const out = hold?.kind === 'out' ? hold : null;
   const allowed = (serial: number): boolean =>

@@ -1,14 +1,18 @@
 import { diskFault, errorCode, errorText, KmendError } from '@kmend/base';
+import type { FleetPolicy } from '@kmend/protocol';
 import { type Decision, decide, type Reason, type Verdict } from '../decide/decide.ts';
 import { windowAt } from '../decide/windows.ts';
 import { AgentError } from '../error.ts';
 import { switchedOff } from '../kernel/switch.ts';
+import { readPackages } from '../packages/program.ts';
 import type { Problem } from '../seen/observed.ts';
 import { see } from '../seen/stored.ts';
 import { withEvent } from '../state/journal.ts';
 import * as machine from '../state/machine.ts';
+import { consolidate, stackToReplace } from './consolidate.ts';
 import { channelOf, commit, type Loader, now, wakeSoon } from './context.ts';
 import { loadLivepatch } from './load.ts';
+import { lookAtPackages, type PackagesSeen } from './packages.ts';
 import { withdraw } from './revert.ts';
 
 export interface Considered {
@@ -24,7 +28,7 @@ export interface Considered {
 
 export interface Consideration {
   /** A person's order; absent: the policy decides. */
-  readonly order?: { readonly serial: number | null };
+  readonly order?: { readonly serial: number | null; readonly consolidate?: boolean };
   /** Serials the fetcher has just fetched, or says it cannot: asked for no more. */
   readonly fetched: readonly number[];
 }
@@ -35,12 +39,15 @@ export interface Consideration {
  */
 export async function consider(loader: Loader, what: Consideration, signal: AbortSignal): Promise<Considered> {
   try {
-    const { decision, chosen } = await ask(loader, what, signal);
+    const packages = await lookAtPackages(loader);
+    if (what.order?.consolidate === true) stackToReplace(await readPackages(loader.edges));
+    const { decision, chosen, consolidates } = await ask(loader, what, packages, signal);
     if (decision.kind === 'none') return { action: 'none', reason: decision.reason, chosen, serial: null };
     const { serial } = decision;
     if (decision.kind === 'load') {
       const origin = what.order === undefined ? 'check' : 'order';
-      if (!(await loadOrWant(loader, serial, origin, what.fetched, signal)))
+      const load = consolidates ? consolidate : loadLivepatch;
+      if (!(await loadOrWant(load, loader, serial, origin, what.fetched, signal)))
         return { action: 'fetch', reason: null, chosen, serial };
     } else {
       await withdraw(loader, decision.reason);
@@ -60,6 +67,7 @@ export async function consider(loader: Loader, what: Consideration, signal: Abor
 
 /** False where the fetcher has to bring it first. */
 async function loadOrWant(
+  load: typeof loadLivepatch,
   loader: Loader,
   serial: number,
   origin: 'check' | 'order',
@@ -67,7 +75,7 @@ async function loadOrWant(
   signal: AbortSignal,
 ): Promise<boolean> {
   try {
-    await loadLivepatch(loader, serial, origin, signal);
+    await load(loader, serial, origin, signal);
     return true;
   } catch (error) {
     if (errorCode(error) === 'not-found' && !fetched.includes(serial)) return false;
@@ -75,7 +83,12 @@ async function loadOrWant(
   }
 }
 
-async function ask(loader: Loader, { order }: Consideration, signal: AbortSignal): Promise<Verdict> {
+async function ask(
+  loader: Loader,
+  { order }: Consideration,
+  packages: PackagesSeen,
+  signal: AbortSignal,
+): Promise<Verdict & { readonly consolidates: boolean }> {
   const { repository, observed, buildId, bootId, edges, config } = loader;
   const outcome = await repository.check(signal);
   const fleet = await repository.fleetPolicy(signal);
@@ -86,6 +99,7 @@ async function ask(loader: Loader, { order }: Consideration, signal: AbortSignal
     const withdrawn = new Set(policy.withdrawn.map((it) => it.serial));
     await commit(loader, (journal) => machine.forget(journal, buildId, withdrawn));
   }
+  const consolidates = packages.drive && (order?.consolidate === true || replacesByPolicy(loader, fleet, packages));
   const verdict = decide({
     buildId,
     bootId,
@@ -98,6 +112,7 @@ async function ask(loader: Loader, { order }: Consideration, signal: AbortSignal
     uptime: moment.uptime,
     window: windowAt(config.maintenanceWindows, clock, edges.machine.timeZone()),
     switchedOff: (await switchedOff(edges)) !== undefined,
+    packages: consolidates ? 'consolidate' : packages.drive ? 'drive' : 'none',
     order,
   });
   const { decision, coverage, chosen } = verdict;
@@ -108,20 +123,35 @@ async function ask(loader: Loader, { order }: Consideration, signal: AbortSignal
     version: outcome.version,
     chosen,
     reason: decision.kind === 'none' ? decision.reason : null,
-    wakeAt: wakeAtOf(decision, clock.getTime()),
+    wakeAt: wakeAtOf(decision, clock.getTime(), fleet?.consolidate === true),
     problem: idle ? null : observed.value.problem,
   });
-  return verdict;
+  return { ...verdict, consolidates };
+}
+
+/** The fleet's policy asks for it, and nothing stands against it that passes by itself, or that a person said. */
+function replacesByPolicy({ store }: Loader, fleet: FleetPolicy | undefined, { status }: PackagesSeen): boolean {
+  if (fleet?.consolidate !== true || store.journal.handedOver !== null) return false;
+  try {
+    stackToReplace(status);
+    return true;
+  } catch (error) {
+    if (error instanceof AgentError) return false;
+    throw error;
+  }
 }
 
 const BUSY_MS = 30_000;
 /** The switch may be a file that a person takes away. */
 const OFF_MS = 300_000;
+/** A stack that was just loaded is in its soak. */
+const STACK_MS = 600_000;
 
-function wakeAtOf(decision: Decision, now: number): string | null {
+/** `consolidate`: the policy wants stacks replaced, and packages may be ready for it later. */
+function wakeAtOf(decision: Decision, now: number, consolidate: boolean): string | null {
   if (decision.kind !== 'none') return null;
   const again: Partial<Record<Reason, number>> = { busy: BUSY_MS, 'switched-off': OFF_MS };
-  const soon = again[decision.reason];
+  const soon = decision.reason === 'conflict-packages' && consolidate ? STACK_MS : again[decision.reason];
   const at = soon === undefined ? decision.wakeAt : now + soon;
   return at === undefined ? null : new Date(at).toISOString();
 }

@@ -9,6 +9,7 @@ import { assertPreflight } from '../kernel/preflight.ts';
 import type { Attempt } from '../state/journal.ts';
 import * as machine from '../state/machine.ts';
 import { commit, type Loader } from './context.ts';
+import { assertMine } from './packages.ts';
 
 /**
  * Takes one livepatch from the fetcher's cache, verifies it and hands it over. When it resolves the kernel has it; `advance` follows
@@ -38,6 +39,7 @@ export async function loadCached(loader: Loader, serial: number, origin: 'check'
   assertSame(verified, serial);
   const { manifest } = verified;
   assertFits(manifest, buildId);
+  await assertMine(loader);
   const kernel = await readKernelView(edges);
   const { module } = manifest;
   const logFrom = await lastLogTime(edges);

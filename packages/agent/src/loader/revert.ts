@@ -5,6 +5,7 @@ import { disableLivepatch } from '../kernel/loader.ts';
 import { type Hold, isQuarantined } from '../state/journal.ts';
 import * as machine from '../state/machine.ts';
 import { commit, type Loader, wakeSoon } from './context.ts';
+import { lookAtPackages } from './packages.ts';
 
 /**
  * Takes the livepatch out of force on a person's word; `advance` follows it to the end. Nothing is loaded again until
@@ -21,9 +22,11 @@ export async function revert(loader: Loader, untilNewer: boolean): Promise<{ ser
     const newest = untilNewer ? (current?.serial ?? loader.observed.value.chosen) : null;
     await commit(loader, (journal) => machine.hold(journal, out(newest)));
     const stranger = (await readKernelView(loader.edges)).livepatches.find((it) => isOurs(it.name) && it.enabled);
+    const { drive } = await lookAtPackages(loader);
     throw new AgentError('nothing-loaded', 'no livepatch of this agent is loaded; it is held back from now on', {
-      hint:
-        stranger === undefined
+      hint: drive
+        ? 'the packages drive this host: kmend-livepatch revert takes theirs out'
+        : stranger === undefined
           ? 'kmend-agent resume lets it load again'
           : `${stranger.name} is in force but not in the journal: kmend-agent resume, check, then revert`,
     });

@@ -1,4 +1,4 @@
-import { Blocker, Serial, Timestamp } from '@kmend/protocol';
+import { Blocker, HostStack, ObjectName, Serial, Timestamp } from '@kmend/protocol';
 import * as z from 'zod';
 import type { Edges } from '../edges/edges.ts';
 import { paths } from '../edges/paths.ts';
@@ -28,6 +28,10 @@ export const Observed = z.object({
   problem: Problem.nullable(),
   /** Tasks that held the transition up when it was last looked at; empty when none does. */
   blockers: z.array(Blocker).max(32),
+  /** What packages do on this host; `null`: their loader is not installed, or was not looked at yet. */
+  stack: HostStack.nullable().default(null),
+  /** kmend's livepatches that the kernel showed then: where it shows others the packages have been at work. */
+  shown: z.array(ObjectName).max(1000).default([]),
 });
 export type Observed = z.infer<typeof Observed>;
 
@@ -40,6 +44,8 @@ export const nothingObserved: Observed = {
   wakeAt: null,
   problem: null,
   blockers: [],
+  stack: null,
+  shown: [],
 };
 
 export type ObservedStore = Stored<Observed>;

@@ -2,6 +2,7 @@ import { AgentError } from '../error.ts';
 import { advance } from '../loader/advance.ts';
 import { type Considered, consider } from '../loader/consider.ts';
 import type { Loader } from '../loader/context.ts';
+import { handOver } from '../loader/hand-over.ts';
 import { hold, liftOut, previousSerial, resume, revert } from '../loader/revert.ts';
 import type { CommandResult, LoaderOrder } from './orders.ts';
 import { sleep } from './sleep.ts';
@@ -43,6 +44,8 @@ export async function perform(actor: Actor, order: LoaderOrder, stop: AbortSigna
       await follow(actor, stop, tell);
       return { ...outcome(loader, { action: 'revert', reason: null, chosen: null, serial }), serial };
     }
+    case 'consolidate':
+      return order.undo ? await undo(actor, tell) : await consolidate(actor, order.fetched, stop, tell);
     case 'hold':
       await actor.queue(() => hold(loader, order.until, order.reason)).finally(actor.changed);
       return outcome(loader, { action: 'hold', reason: null, chosen: null, serial: null });
@@ -74,6 +77,27 @@ async function apply(
   if (serial === null && result.action === 'load') await actor.queue(() => liftOut(loader)).finally(actor.changed);
   if (result.action === 'load') await follow(actor, stop, tell);
   return outcome(loader, result);
+}
+
+async function consolidate(
+  actor: Actor,
+  fetched: readonly number[],
+  stop: AbortSignal,
+  tell: Tell,
+): Promise<CommandResult> {
+  const { loader } = actor;
+  const result = await look(actor, { order: { serial: null, consolidate: true }, fetched }, stop);
+  if (result.action !== 'load') return outcome(loader, result);
+  await actor.queue(() => liftOut(loader)).finally(actor.changed);
+  await follow(actor, stop, tell);
+  return outcome(loader, { ...result, action: 'consolidate' });
+}
+
+async function undo({ loader, queue, changed }: Actor, tell: Tell): Promise<CommandResult> {
+  // First what the kernel shows: a transition may just have come to its end.
+  await queue(() => advance(loader));
+  const serial = await queue(() => handOver(loader, tell)).finally(changed);
+  return { ...outcome(loader, { action: 'hand-over', reason: null, chosen: null, serial }), serial };
 }
 
 function outcome(

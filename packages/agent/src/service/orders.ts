@@ -28,11 +28,17 @@ export const LoaderOrder = z.discriminatedUnion('command', [
   }),
   z.strictObject({ command: z.literal('hold'), until: Timestamp.nullable(), reason: z.string().max(500) }),
   z.strictObject({ command: z.literal('resume') }),
+  z.strictObject({
+    command: z.literal('consolidate'),
+    /** Back to the packages. */
+    undo: z.boolean(),
+    fetched: z.array(Serial).max(8).readonly(),
+  }),
 ]);
 export type LoaderOrder = z.infer<typeof LoaderOrder>;
 
 export const CommandResult = z.object({
-  action: z.enum(['none', 'load', 'revert', 'fetch', 'hold', 'resume']),
+  action: z.enum(['none', 'load', 'revert', 'fetch', 'hold', 'resume', 'consolidate', 'hand-over']),
   reason: z.string().nullable(),
   chosen: z.int().nullable(),
   /** State of the livepatch afterwards. */

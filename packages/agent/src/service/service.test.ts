@@ -10,6 +10,7 @@ import { AgentError } from '../error.ts';
 import { openJournal } from '../state/store.ts';
 import { code } from '../testing/errors.ts';
 import { makeHost, never, type TestHost } from '../testing/host.ts';
+import { TestPackages } from '../testing/packages.ts';
 import { type Actor, perform } from './commands.ts';
 import { askService, serveControl } from './control.ts';
 import { takeLock } from './lock.ts';
@@ -78,6 +79,7 @@ test('orders over a socket: progress, result, errors with code and hint, nobody 
     { command: 'apply', serial: 1, fetched: [] },
     { command: 'hold', until: null, reason: 'x' },
     { command: 'resume' },
+    { command: 'consolidate', undo: false, fetched: [] },
   ] as const) {
     await assert.rejects(askService(path, order, () => {}, never));
   }
@@ -198,4 +200,20 @@ test('a look of its own that breaks off after the kernel took the livepatch is f
   stop.abort();
   await running;
   assert.deepEqual([failures, settled()], [1, true]);
+});
+
+test('an order to consolidate is followed to its outcome, and the one to undo it tells of the gap', async (t) => {
+  const host = await makeHost(t);
+  const packages = await TestPackages.make(host.kernel);
+  const module = await packages.install(1, ['CVE-2026-1']);
+  host.repository.choose(5);
+  const actor = actorOf(host);
+  const told: string[] = [];
+  const ask = (undo: boolean) =>
+    perform(actor, { command: 'consolidate', undo, fetched: [] }, never, (text) => told.push(text));
+  assert.deepEqual(await ask(false), { action: 'consolidate', reason: null, chosen: 5, state: 'soak', serial: 5 });
+  await assert.rejects(ask(false), code('no-stack'));
+  assert.deepEqual(await ask(true), { action: 'hand-over', reason: null, chosen: null, state: 'idle', serial: 5 });
+  assert.match(told.join(), /for some seconds nothing is in force/);
+  assert.ok(await host.kernel.isEnabled(module));
 });

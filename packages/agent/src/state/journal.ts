@@ -87,6 +87,18 @@ export const Deferred = z.object({
 });
 export type Deferred = z.infer<typeof Deferred>;
 
+/**
+ * The packages' stack is being replaced by the agent's livepatch. Set before the packages yield (for this boot), taken away when the agent drives
+ * the host for good, or they do again: a life of the agent that finds it brings it to one of these ends (loader/settle.ts).
+ */
+export const Consolidation = z.object({
+  bootId: z.uuid(),
+  at: Timestamp,
+  /** What was in force, bottom first. */
+  modules: z.array(ObjectName).max(1000),
+});
+export type Consolidation = z.infer<typeof Consolidation>;
+
 /** `number` counts up for ever, so that whoever reports events knows which were sent. */
 export const JournalEvent = HostEvent.extend({ number: z.int().min(1) });
 export type JournalEvent = z.infer<typeof JournalEvent>;
@@ -107,6 +119,9 @@ export const Journal = z.object({
   known: z.array(z.object(livepatchFields)).max(limits.known),
   /** What happened, newest last; the oldest fall off. */
   events: z.array(JournalEvent).max(limits.events),
+  consolidation: Consolidation.nullable().default(null),
+  /** When a person gave this host back to its packages: while they drive it, no policy takes it from them. */
+  handedOver: Timestamp.nullable().default(null),
 });
 export type Journal = z.infer<typeof Journal>;
 
@@ -120,6 +135,8 @@ export const emptyJournal: Journal = {
   deferred: null,
   known: [],
   events: [],
+  consolidation: null,
+  handedOver: null,
 };
 
 /** Adds an event; the oldest fall off, so that the journal never fills a disk. */

@@ -43,6 +43,8 @@ const transitions: Record<machine.TransitionName, (journal: Journal) => Journal>
   markShutdown: machine.markShutdown,
   crashed: (journal) => machine.crashed(journal, now, ['dmesg-1']),
   rebooted: (journal) => machine.rebooted(journal, now),
+  handOver: (journal) => machine.handOver(journal, now),
+  keep: (journal) => machine.keep(journal, attempt('good'), now, 'they were busy'),
 };
 
 const targets: Record<machine.TransitionName, machine.State | 'same'> = {
@@ -62,6 +64,8 @@ const targets: Record<machine.TransitionName, machine.State | 'same'> = {
   markShutdown: 'same',
   crashed: 'idle',
   rebooted: 'idle',
+  handOver: 'idle',
+  keep: 'good',
 };
 
 for (const name of Object.keys(transitions) as machine.TransitionName[]) {

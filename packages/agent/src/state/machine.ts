@@ -48,6 +48,8 @@ export const transitions = {
     from: ['loading', 'transition', 'replacing', 'soak', 'good', 'reverting', 'failed'],
     to: ['idle'],
   },
+  handOver: { from: ['idle', 'soak', 'good', 'failed'], to: ['idle'] },
+  keep: { from: ['idle'], to: ['soak', 'good'] },
 } as const satisfies Record<string, { from: readonly State[]; to: readonly (State | 'same' | 'before')[] }>;
 export type TransitionName = keyof typeof transitions;
 
@@ -277,6 +279,27 @@ export function rebooted(journal: Journal, now: Moment): Journal {
   const attempt = attemptIn('rebooted', journal);
   const next = { ...journal, current: null, previous: null };
   return attempt.phase === 'soak' ? { ...next, good: goodWith(journal, attempt, now) } : next;
+}
+
+/** The packages are about to take what runs, or out of the way what failed: it is theirs from now on, and its going is no failure. */
+export function handOver(journal: Journal, now: Moment): Journal {
+  assertSource('handOver', journal);
+  const { current } = journal;
+  const message = `the packages drive this host${current === null ? '' : `, and take the place of ${current.module}`}`;
+  return withEvent(
+    { ...journal, current: null, previous: null, consolidation: null, handedOver: now.at },
+    { at: now.at, code: 'handed-over', message, ...(current === null ? {} : { serial: current.serial }) },
+  );
+}
+
+/** The packages could not be asked: what ran before is followed as before. */
+export function keep(journal: Journal, attempt: Attempt, now: Moment, reason: string): Journal {
+  assertSource('keep', journal);
+  const message = `the packages did not take this host over: ${reason}`;
+  return withEvent(
+    { ...journal, current: attempt, handedOver: null },
+    { at: now.at, code: 'hand-over-failed', message, serial: attempt.serial },
+  );
 }
 
 /** `resume`: nothing is held back or quarantined any more. */

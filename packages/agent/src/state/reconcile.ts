@@ -1,4 +1,5 @@
 import type { KernelView } from '../kernel/livepatch.ts';
+import { endConsolidation } from './consolidation.ts';
 import type { Journal } from './journal.ts';
 import * as machine from './machine.ts';
 
@@ -18,9 +19,14 @@ export const BROKEN_OFF = 'the attempt was broken off';
  * journal where there is nothing to say. `crash` is set where a livepatch was quarantined for one.
  */
 export function reconcile(journal: Journal, observed: Observed): { journal: Journal; crash: boolean } {
+  const { now, kernel, bootId } = observed;
+  const { consolidation } = journal;
+  if (consolidation !== null && consolidation.bootId !== bootId) {
+    const ended = endConsolidation(journal, now, 'consolidation-ended', 'the host was booted before it was done');
+    return reconcile(ended, observed);
+  }
   const attempt = journal.current;
   if (attempt === null) return { journal, crash: false };
-  const { now, kernel } = observed;
   if (attempt.bootId !== observed.bootId) {
     const survived = attempt.phase === 'good' || attempt.phase === 'failed' || attempt.cleanShutdown;
     if (survived) return { journal: machine.rebooted(journal, now), crash: false };

@@ -109,5 +109,6 @@ export async function view({ loader, kernel }: TestHost): Promise<StatusView> {
     buildId: loader.buildId,
     bootId: loader.bootId,
     now: kernel.clock.now(),
+    stack: loader.observed.value.stack,
   });
 }

@@ -33,6 +33,10 @@ export class TestKernel {
   refusal: string | undefined;
   /** A transition ends at the next look, or not at all. */
   blocked = false;
+  /** Other programs of the host, by path. */
+  readonly programs = new Map<string, (args: readonly string[]) => Promise<readonly [number, string, string?]>>();
+  /** Called before and after a program runs. */
+  aroundRun: (program: string, argument: string) => void = () => {};
   /** Called before any file is written atomically. */
   beforeWrite: (path: string) => void = () => {};
   bootedAt = this.clock.ms;
@@ -89,6 +93,32 @@ export class TestKernel {
     await this.write(`/sys/kernel/livepatch/${name}/transition`, '1\n');
     await this.write(`/sys/kernel/livepatch/${name}/vmlinux/patched`, '1\n');
     await this.write('/proc/modules', `${await this.modules()}${name} 1 0 - Live 0x0\n`);
+  }
+
+  /** A livepatch that is in force for every task. */
+  async stand(name: string): Promise<void> {
+    await this.load(name);
+    await this.write(`/sys/kernel/livepatch/${name}/transition`, '0\n');
+  }
+
+  /** Out of force, and out of memory. */
+  async takeOut(name: string): Promise<void> {
+    await this.drop(name);
+    await this.#unload(name);
+  }
+
+  async isEnabled(name: string): Promise<boolean> {
+    const enabled = await readFile(this.path(`/sys/kernel/livepatch/${name}/enabled`), 'utf8').catch(() => '0');
+    return enabled.trim() === '1';
+  }
+
+  async bootId(): Promise<string> {
+    return (await readFile(this.path('/proc/sys/kernel/random/boot_id'), 'utf8')).trim();
+  }
+
+  async #unload(name: string): Promise<void> {
+    const left = (await this.modules()).split('\n').filter((line) => !line.startsWith(`${name} `));
+    await this.write('/proc/modules', left.join('\n'));
   }
 
   async drop(name: string): Promise<void> {
@@ -151,7 +181,18 @@ export class TestKernel {
 
   async #run(file: string, args: readonly string[]): Promise<RunResult> {
     const [argument = ''] = args;
-    this.commands.push(`${file.split('/').at(-1)} ${argument.startsWith('/') ? 'FILE' : argument}`.trim());
+    const name = file.split('/').at(-1) ?? '';
+    this.commands.push(`${name} ${argument.startsWith('/') ? 'FILE' : argument}`.trim());
+    this.aroundRun(name, argument);
+    const ran = await this.#act(file, args);
+    this.aroundRun(name, argument);
+    return ran;
+  }
+
+  async #act(file: string, args: readonly string[]): Promise<RunResult> {
+    const [argument = ''] = args;
+    const program = this.programs.get(file);
+    if (program !== undefined) return result(...(await program(args)));
     if (file.endsWith('/insmod')) {
       if (this.refusal !== undefined) this.say('livepatch: failed to find it');
       if (this.refusal !== undefined) return result(1, '', `insmod: ERROR: could not insert module: ${this.refusal}\n`);
@@ -159,8 +200,7 @@ export class TestKernel {
       return result(0);
     }
     if (file.endsWith('/rmmod')) {
-      const left = (await this.modules()).split('\n').filter((line) => !line.startsWith(`${argument} `));
-      await this.write('/proc/modules', left.join('\n'));
+      await this.#unload(argument);
       return result(0);
     }
     if (file.endsWith('/dmesg')) return result(0, `${this.log.join('\n')}\n`);

@@ -22,6 +22,8 @@ export class TestRepository implements RepositoryClient {
   policy: KernelPolicy | undefined;
   buildIdOfManifest = BUILD_ID;
   failure: Error | undefined;
+  /** Of every livepatch. */
+  fixes: readonly string[] = ['CVE-2026-1'];
   /** What the next checks say. */
   changed = true;
   readonly cached = new Set<number>();
@@ -74,7 +76,7 @@ export class TestRepository implements RepositoryClient {
       module,
       kind: 'cumulative',
       kernel: { buildId: this.buildIdOfManifest, release: '6.1.0-47-amd64', version: '6.1.170-3', arch: 'x86_64' },
-      fixes: [{ id: 'CVE-2026-1', title: 'a fix', severity: 'high', hardware: false }],
+      fixes: this.fixes.map((id) => ({ id, title: 'a fix', severity: 'high', hardware: false })),
       verdict: 'patchable',
       reasons: [],
       reviewAccepted: false,
@@ -94,7 +96,7 @@ export class TestRepository implements RepositoryClient {
       builder: { name: 'kmend', version: '0.1.0' },
     };
     return {
-      target: { serial, id, module, kind: 'cumulative', fixes: ['CVE-2026-1'], proven: false },
+      target: { serial, id, module, kind: 'cumulative', fixes: [...this.fixes], proven: false },
       manifest,
       modulePath,
       sha256: sha256Text(module),

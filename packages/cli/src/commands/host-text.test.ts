@@ -36,6 +36,7 @@ function host(trouble: HostTrouble | null, more: Partial<HostDetail> = {}): Host
     },
     livepatches: [],
     trouble,
+    stack: null,
     events: [],
     ...more,
   };
@@ -112,4 +113,33 @@ test('a task or host whose name is an escape sequence cannot draw on the operato
   shown.status.contact.detail = evil;
   for (const text of [...hostText(shown).split('\n'), ...hostRow(shown)]) assert.doesNotMatch(text, /\p{Cc}/u);
   assert.equal(hostText(shown).match(/^loaded$/gm)?.length, 1);
+});
+
+test('a host that its packages drive: who drives, how deep, what is in force; it is not said to be without', () => {
+  const livepatch = { module: 'kmend_0123456789ab', package: 'livepatch-1', fixes: ['CVE-2026-1'], inForce: true };
+  const lines = why(
+    host(
+      { ...none, reason: 'conflict-packages' },
+      {
+        stack: {
+          strategy: 'temporary',
+          depth: 9,
+          functionsCoveredSeveralTimes: 2,
+          memoryBytes: 1,
+          outcome: { code: 'in-force', text: 'everything \u001b[31m is in force' },
+          exitCode: 0,
+          warning: 'the stack is 9 livepatches deep',
+          livepatches: [livepatch],
+        },
+      },
+    ),
+  ).join('\n');
+  assert.match(lines, /strategy +temporary: its packages drive it\n +depth +9, 2 functions covered several times/);
+  assert.match(
+    lines,
+    /WARNING +the stack is 9 livepatches deep\n +in force +kmend_0123456789ab \(livepatch-1\): CVE-2026-1/,
+  );
+  assert.match(lines, /in the way\n +reason +its packages drive it.*\[conflict-packages\]/);
+  assert.doesNotMatch(lines, /no livepatch in force/);
+  assert.ok(!lines.includes('\u001b'));
 });

@@ -1,4 +1,4 @@
-import type { HostDetail, HostSummary, HostTrouble } from '@kmend/protocol';
+import type { HostDetail, HostStack, HostSummary, HostTrouble } from '@kmend/protocol';
 import { oneLine } from '../terminal.ts';
 
 /** Reasons of the agent's decision (docs/agent.md), as the operator sees them: what holds the host back, and who can change it. */
@@ -13,12 +13,16 @@ const reasons: Readonly<Record<string, string>> = {
   withdrawn: 'what was asked for on the host was withdrawn',
   window: 'its maintenance window is closed; kmend-agent apply on the host does not wait for it',
   deferred: 'the transition did not end the last time; it tries again later',
+  'conflict-packages':
+    'its packages drive it, the agent loads nothing; kmend-agent consolidate on the host, or kmend policy fleet --consolidate on',
   'switched-off': 'the agent is switched off there: /etc/kmend-agent/off, or kmend=off on the kernel’s command line',
 };
 
 /** Tasks shown, and functions of each one's stack. */
 const SHOWN_TASKS = 10;
 const SHOWN_FRAMES = 8;
+/** Fixes named of a livepatch of the packages. */
+const SHOWN_FIXES = 8;
 
 /** One host in full. What it says of itself is shown, not believed: no control character of it reaches the terminal. */
 export function hostText(host: HostDetail): string {
@@ -37,6 +41,7 @@ export function hostText(host: HostDetail): string {
     `reported  ${host.lastReport ?? 'never'}`,
     'status',
     ...axes,
+    ...stackLines(host.stack),
     ...obstacles(host),
     'loaded',
     ...host.livepatches.map(
@@ -52,9 +57,28 @@ export function serialText(value: number | null): string {
   return value === null ? 'none' : String(value);
 }
 
+/** What packages do there. */
+function stackLines(stack: HostStack | null): string[] {
+  if (stack === null) return [];
+  const { strategy, depth, functionsCoveredSeveralTimes: several, outcome, warning, livepatches } = stack;
+  const who = strategy === 'temporary' ? 'its packages drive it' : 'its agent drives it, the packages yield';
+  return [
+    'packages',
+    `  strategy    ${strategy}: ${who}`,
+    `  depth       ${depth}${several === 0 ? '' : `, ${several} functions covered several times`}`,
+    ...(outcome === null ? [] : [`  last run    ${oneLine(outcome.text)} [${oneLine(outcome.code)}]`]),
+    ...(warning === null ? [] : [`  WARNING     ${oneLine(warning)}`]),
+    ...livepatches.map((it) => {
+      const fixes = it.fixes.length === 0 ? 'fixes unknown' : it.fixes.slice(0, SHOWN_FIXES).map(oneLine).join(', ');
+      const more = it.fixes.length > SHOWN_FIXES ? ', ...' : '';
+      return `  ${it.inForce ? 'in force   ' : 'moving     '} ${it.module} (${oneLine(it.package ?? 'no package')}): ${fixes}${more}`;
+    }),
+  ];
+}
+
 /** Why it has no livepatch yet, or not the one that it should have. */
-function obstacles({ effectiveSerial, lastReport, trouble }: HostDetail): string[] {
-  const without = effectiveSerial === null;
+function obstacles({ effectiveSerial, lastReport, trouble, stack }: HostDetail): string[] {
+  const without = effectiveSerial === null && !(stack?.strategy === 'temporary' && stack.depth > 0);
   const lines = trouble === null ? [] : troubleLines(trouble);
   if (lines.length > 0) return [without ? 'no livepatch in force, because' : 'in the way', ...lines];
   if (!without) return [];

@@ -1,8 +1,9 @@
 import { Channel, type FleetPolicy, type KernelPolicy, type Rollout } from '@kmend/protocol';
 
-export function fleetText({ checkIntervalSeconds, halted }: FleetPolicy): string {
+export function fleetText({ checkIntervalSeconds, halted, consolidate }: FleetPolicy): string {
   const state = halted ? 'HALTED: no host loads anything new (--resume lifts it)' : 'not halted';
-  return `hosts check every ${checkIntervalSeconds} s; ${state}`;
+  const stacks = consolidate === true ? '; stacks of packages are consolidated' : '';
+  return `hosts check every ${checkIntervalSeconds} s; ${state}${stacks}`;
 }
 
 /** What hosts of each channel should run, and what none may. */

@@ -14,6 +14,9 @@ test('the fleet is halted and let go again, and the interval is set, each withou
   assert.match(await fleet('--check-interval', '90'), /every 90 s; HALTED/);
   assert.match(await fleet('--resume'), /every 90 s; not halted/);
   assert.match(await fleet(), /every 90 s; not halted/);
+  assert.match(await fleet('--consolidate', 'on'), /every 90 s; not halted; stacks of packages are consolidated/);
+  assert.match(await fleet('--halt'), /stacks of packages are consolidated/);
+  assert.match(await fleet('--consolidate', 'off', '--resume'), /every 90 s; not halted$/m);
   const both = await kmend('policy', 'fleet', '--halt', '--resume');
   assert.deepEqual([both.exitCode, /cannot be used with/.test(both.err)], [2, true]);
   const often = await kmend('policy', 'fleet', '--check-interval', '1');

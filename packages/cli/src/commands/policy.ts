@@ -10,6 +10,7 @@ interface FleetOptions extends ServerOptions {
   readonly checkInterval?: string;
   readonly halt?: boolean;
   readonly resume?: boolean;
+  readonly consolidate?: 'on' | 'off';
 }
 
 interface KernelOptions extends ServerOptions {
@@ -31,13 +32,20 @@ export const policyCommands: Register = ({ program, action }) => {
         'resume',
       ),
     )
-    .option('--resume', 'lift the halt: hosts load again');
+    .option('--resume', 'lift the halt: hosts load again')
+    .addOption(
+      new Option(
+        '--consolidate <on|off>',
+        'whether hosts whose packages have a stack in force replace it by the cumulative livepatch',
+      ).choices(['on', 'off']),
+    );
   withServer(fleet).action(
     action(async (context, options: FleetOptions) => {
       const api = await connect(context, options);
       const change: ChangeFleetPolicy = {
         ...(options.checkInterval === undefined ? {} : { checkIntervalSeconds: whole(options.checkInterval) }),
         ...(options.halt ? { halted: true } : options.resume ? { halted: false } : {}),
+        ...(options.consolidate === undefined ? {} : { consolidate: options.consolidate === 'on' }),
       };
       const result = Object.keys(change).length === 0 ? await api.fleetPolicy() : await api.setFleetPolicy(change);
       context.terminal.result(result, fleetText);

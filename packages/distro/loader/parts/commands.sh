@@ -13,7 +13,7 @@ kmend-livepatch COMMAND
   hold                      what runs stays, and nothing else is loaded, until resume
   resume                    lifts hold, revert and quarantine, and does what sync does
   revert                    takes every livepatch of the packages out; nothing is loaded until resume
-  yield                     the agent drives this host from now on
+  yield [--until-boot]      the agent drives this host from now on, or until the next boot
   take [--over MODULE]      the packages drive it again, and replace MODULE of the agent
   soaked, shutdown          for the units
 
@@ -135,11 +135,20 @@ command_resume() {
 }
 
 command_yield() {
-  nothing_more "$@"
+  local until_boot=no
+  case $#:${1-} in
+    0:) ;;
+    1:--until-boot) until_boot=yes ;;
+    *) die usage 'yield [--until-boot]' ;;
+  esac
   begin "$lock_seconds"
   state_drop yielded
   state_drop over
-  state_add "yielded $(date -u +%Y-%m-%dT%H:%M:%SZ)"
+  if [ "$until_boot" = yes ]; then
+    state_add "yielded $(date -u +%Y-%m-%dT%H:%M:%SZ) $boot_id"
+  else
+    state_add "yielded $(date -u +%Y-%m-%dT%H:%M:%SZ)"
+  fi
   finish
 }
 

@@ -117,14 +117,15 @@ reconcile() {
   done <<END
 $(state_lines livepatch)
 END
-  # Those of a boot that has ended.
+  # Of a boot that has ended.
+  has_yielded || state_drop yielded
   [ "$(state_lines shutdown)" = "$boot_id" ] || state_drop shutdown
 }
 
 # Out of force, and not by us: replaced by a cumulative livepatch, or somebody's hand, which is not worked against.
 vanished() {
   local other
-  if state_has yielded; then return 0; fi
+  if has_yielded; then return 0; fi
   for other in $(livepatches); do
     if is_enabled "$other" && is_cumulative "$other"; then return 0; fi
   done

@@ -9,7 +9,7 @@
 #   good BUILD-ID MODULE                        came through a soak once
 #   quarantined BUILD-ID MODULE CODE AT TEXT
 #   hold out|stay AT, held MODULE               what a person said, and what ran then
-#   yielded AT, over MODULE                     who drives
+#   yielded AT [BOOT], over MODULE              who drives; BOOT: in that boot alone
 #   shutdown BOOT                               that boot ended in good order
 state_header='kmend-livepatch-state 1'
 state_keys='outcome|problem|kernel-log|livepatch|good|quarantined|hold|held|yielded|over|shutdown'
@@ -44,6 +44,16 @@ state_lines() {
 state_has() {
   case $newline$state$newline in *"$newline$1 "* | *"$newline$1$newline"*) return 0 ;; esac
   return 1
+}
+
+# Whether the agent drives this host: for good, or in this very boot.
+has_yielded() {
+  local word
+  word=$(state_lines yielded)
+  case $word in
+    '') return 1 ;;
+    *' '*) [ "${word#* }" = "$boot_id" ] ;;
+  esac
 }
 
 # state_drop KEY [WORD]: the lines of a key, or those of them that begin with WORD.

@@ -84,7 +84,7 @@ looked() {
   fi
   hold_kind=$(state_lines hold)
   if [ -z "$hold_kind" ]; then echo 'bare hold null'; else echo "text hold ${hold_kind%% *}"; fi
-  if state_has yielded; then echo 'bare yielded true'; else echo 'bare yielded false'; fi
+  if has_yielded; then echo 'bare yielded true'; else echo 'bare yielded false'; fi
   if off=$(switched_off); then echo "text switchedOff $off"; else echo 'bare switchedOff null'; fi
   # False: /var could not be written, this is of /run.
   if [ -f "$run_state" ]; then echo 'bare saved false'; else echo 'bare saved true'; fi

@@ -205,7 +205,7 @@ synchronise() {
   local step module text
   hold=$(state_lines hold)
   hold=${hold%% *}
-  if state_has yielded; then return 0; fi
+  if has_yielded; then return 0; fi
   # Whoever came meanwhile is served by what is read now; should this life end, the retry unit goes on.
   rm -f "$busy_flag"
   (: >"$retry_flag") 2>/dev/null
@@ -271,7 +271,7 @@ END
 finish() {
   local first code text failed=0 line
   first=$(first_problem)
-  if state_has yielded; then
+  if has_yielded; then
     code=yielded text='the agent drives this host: the packages load nothing'
   elif [ -n "$first" ]; then
     code=${first%% *} text=${first#* } failed=5

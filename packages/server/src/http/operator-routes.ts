@@ -146,11 +146,12 @@ function policyRoutes({ store, repository }: AppContext) {
       '/v1/policy/fleet',
       { schema: { ...operator, tags: ['policy'], body: ChangeFleetPolicy, response: { 200: FleetPolicy } } },
       async (request) => {
-        const { checkIntervalSeconds, halted } = request.body;
+        const { checkIntervalSeconds, halted, consolidate } = request.body;
         await repository.setFleetPolicy((before) => ({
           ...before,
           checkIntervalSeconds: checkIntervalSeconds ?? before.checkIntervalSeconds,
           halted: halted ?? before.halted,
+          ...(consolidate === undefined ? {} : { consolidate }),
         }));
         return repository.fleetPolicy();
       },

@@ -116,7 +116,7 @@ function parseCursor(cursor: string): { readonly hostname: string; readonly id: 
 export async function showHost(db: Database, id: string): Promise<HostDetail> {
   const row = await db
     .selectFrom('hosts')
-    .select([...SUMMARY, 'facts', 'livepatches', 'trouble'])
+    .select([...SUMMARY, 'facts', 'livepatches', 'trouble', 'stack'])
     .where('id', '=', id)
     .executeTakeFirst();
   if (row === undefined) throw noHost(id);
@@ -132,6 +132,7 @@ export async function showHost(db: Database, id: string): Promise<HostDetail> {
     facts: JSON.parse(row.facts),
     livepatches: JSON.parse(row.livepatches),
     trouble: row.trouble === null ? null : JSON.parse(row.trouble),
+    stack: row.stack === null ? null : JSON.parse(row.stack),
     events: events.map(({ serial, ...event }) => (serial === null ? event : { ...event, serial })),
   });
 }

@@ -115,6 +115,7 @@ export function enrol(db: Database, { activationKey, facts }: EnrolRequest, cloc
         status: JSON.stringify(status),
         livepatches: '[]',
         trouble: null,
+        stack: null,
         contact: status.contact.state,
         coverage: status.coverage.state,
         loaded: status.loaded.state,

@@ -85,6 +85,11 @@ const migrations: Readonly<Record<string, Migration>> = {
         .execute();
     },
   },
+  '004-stack': {
+    async up(db: Kysely<unknown>) {
+      await db.schema.alterTable('hosts').addColumn('stack', 'text').execute();
+    },
+  },
 };
 
 export const migrationProvider: MigrationProvider = { getMigrations: async () => ({ ...migrations }) };

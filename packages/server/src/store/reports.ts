@@ -6,11 +6,11 @@ import type { Database } from './store.ts';
 export const KEPT_EVENTS = 1000;
 
 /** What makes a report differ from the one before. */
-export function reportDigest({ facts, status, livepatches, effectiveSerial, trouble }: Report): string {
+export function reportDigest({ facts, status, livepatches, effectiveSerial, trouble, stack }: Report): string {
   // When an axis was last seen changes with each report and says nothing new.
   const axes = Object.entries(status).map(([name, axis]) => [name, axis.state, axis.since, axis.detail]);
   return createHash('sha256')
-    .update(JSON.stringify([facts, axes, livepatches, effectiveSerial, trouble]))
+    .update(JSON.stringify([facts, axes, livepatches, effectiveSerial, trouble, stack]))
     .digest('hex');
 }
 
@@ -45,6 +45,7 @@ async function storeReport(db: Database, { hostId, report, digest, at }: NewRepo
       status: JSON.stringify(status),
       livepatches: JSON.stringify(report.livepatches),
       trouble: report.trouble === undefined ? null : JSON.stringify(report.trouble),
+      stack: report.stack === undefined ? null : JSON.stringify(report.stack),
       contact: status.contact.state,
       coverage: status.coverage.state,
       loaded: status.loaded.state,

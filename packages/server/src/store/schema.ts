@@ -42,6 +42,8 @@ interface HostTable {
   readonly livepatches: string;
   /** HostTrouble; `null` before the first report, and of agents that do not tell. */
   readonly trouble: string | null;
+  /** HostStack; `null` where no packages' loader was told of. */
+  readonly stack: string | null;
   /** The five axes again, for counting. */
   readonly contact: string;
   readonly coverage: string;

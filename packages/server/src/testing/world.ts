@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { sha256 } from '@kmend/base/node';
-import type { HostFacts, HostTrouble, Livepatch, Report } from '@kmend/protocol';
+import type { HostFacts, HostStack, HostTrouble, Livepatch, Report } from '@kmend/protocol';
 import { loadReleaseKey } from '@kmend/trust';
 import { type ApiClient, createApiClient } from '../client/api-client.ts';
 import { type RunningServer, type ServerOptions, startServer } from '../server.ts';
@@ -99,6 +99,17 @@ export function exampleReport(sequence: number, more: Partial<Report> = {}): Rep
 }
 
 /** Everything that can be in a host's way at once. */
+export const exampleStack: HostStack = {
+  strategy: 'temporary',
+  depth: 9,
+  functionsCoveredSeveralTimes: 2,
+  memoryBytes: 81_920,
+  outcome: { code: 'in-force', text: 'everything that is installed for this kernel is in force' },
+  exitCode: 0,
+  warning: 'the stack is 9 livepatches deep',
+  livepatches: [{ module: 'kmend_0123456789ab', package: 'livepatch-1', fixes: ['CVE-2026-1'], inForce: true }],
+};
+
 export const exampleTrouble: HostTrouble = {
   reason: 'quarantined',
   problem: { code: 'memory-low', message: 'not enough memory', hint: 'free some' },
