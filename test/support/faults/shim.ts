@@ -21,6 +21,24 @@ export const STOPPED = /kmend-fault: stop at (.*)/;
 const AFTERMATH_S = 180;
 /** The agent is at rest when none of its processes was seen so many times, in so many seconds: units hand over to each other. */
 const REST = { looks: 5, seconds: 2.5 } as const;
+/** The step has come. */
+const STRUCK = `[ -s ${RUNTIME}/fired ]`;
+
+/**
+ * Waits until $2 holds, the agent is at rest ($3: at so many looks; 0: that is not asked), or $1 seconds are over. Without a program of its
+ * own: on an emulated processor each one takes from the agent what it is being waited for.
+ */
+const WAIT = `
+exec 9<> <(:)
+up() { read -r now rest </proc/uptime; now=\${now%.*}; }
+busy() { for process in /proc/[0-9]*; do [ "$process/exe" -ef ${layout.node} ] && return 0; done; return 1; }
+up; end=$((now + $1)); quiet=0
+until eval "$2" || { [ "$3" -gt 0 ] && [ "$quiet" -ge "$3" ]; }; do
+  up; [ "$now" -lt "$end" ] || break
+  if [ "$3" -eq 0 ] || busy; then quiet=0; else quiet=$((quiet + 1)); fi
+  read -r -t ${REST.seconds / REST.looks} -u 9
+done
+:`;
 
 /** What is to happen at which step; see shim.c. */
 export interface Plan {
@@ -76,8 +94,11 @@ export function planText(plan: Plan): string {
     .join(' ');
 }
 
+/** For every program of the agent: a guest has one processor, and what V8 would do beside only makes its threads wait for each other. */
+export const NODE_OPTIONS = 'NODE_OPTIONS=--v8-pool-size=0';
+
 /** For a command that is given by hand: its processes are the agent's too. */
-export const WITH_FAULTS = ['env', `LD_PRELOAD=${LIBRARY}`] as const;
+export const WITH_FAULTS = ['env', `LD_PRELOAD=${LIBRARY}`, NODE_OPTIONS] as const;
 
 /** The faults' library inside a host, and the plan it acts by. */
 export class Faults {
@@ -109,7 +130,7 @@ export class Faults {
       Buffer.from(`[Unit]
 After=systemd-tmpfiles-setup.service
 [Service]
-Environment=LD_PRELOAD=${LIBRARY}
+Environment=LD_PRELOAD=${LIBRARY} ${NODE_OPTIONS}
 ReadWritePaths=${RUNTIME}
 ${more}`);
     for (const unit of layout.units) {
@@ -142,22 +163,23 @@ ${more}`);
 
   /** Waits until the step has come, or the agent is at rest and it comes no more. What happened. */
   async struck(): Promise<string[]> {
-    await this.#wait(`[ -s ${RUNTIME}/fired ]`);
+    await this.#wait(STRUCK, AFTERMATH_S, REST.looks);
+    return await this.fired();
+  }
+
+  /** Waits for the step for at most so many seconds, whatever the agent does. What happened. */
+  async struckWithin(seconds: number): Promise<string[]> {
+    await this.#wait(STRUCK, seconds, 0);
     return await this.fired();
   }
 
   /** Waits until the agent is at rest. */
   async rest(): Promise<void> {
-    await this.#wait('false');
+    await this.#wait('false', AFTERMATH_S, REST.looks);
   }
 
-  async #wait(end: string): Promise<void> {
-    const { looks, seconds } = REST;
-    const script = `rest=0; until ${end} || [ $rest -ge ${looks} ]; do
-        [ "$(cut -d. -f1 /proc/uptime)" -lt "$end" ] || break
-        if pidof ${layout.node} >/dev/null; then rest=0; else rest=$((rest + 1)); fi; sleep ${seconds / looks}
-      done`;
-    await this.#host.check(`end=$(($(cut -d. -f1 /proc/uptime) + ${AFTERMATH_S})); ${script}`, {
+  async #wait(end: string, seconds: number, looks: number): Promise<void> {
+    await this.#host.check(['/bin/bash', '-c', WAIT, 'bash', String(seconds), end, String(looks)], {
       timeoutMs: 2 * AFTERMATH_S * 1000,
     });
   }

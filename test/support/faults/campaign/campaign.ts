@@ -116,7 +116,7 @@ function lineOf({ id, struck, findings, standing, seconds, what }: RoundResult):
 
 /** A loadable object of the livepatch comes and goes during all of it. */
 const CHURN = `[Service]
-ExecStart=/bin/sh -c 'while sleep 10; do modprobe algif_hash || exit 1; modprobe -q -r algif_hash; done'
+ExecStart=/bin/sh -c 'while sleep 25; do modprobe algif_hash || exit 1; modprobe -q -r algif_hash; done'
 [Install]
 WantedBy=multi-user.target
 `;

@@ -8,6 +8,8 @@ import { type Place, placeId, planAt, wayTo } from './steps.ts';
 const PATIENCE_MS = 180_000;
 const POLL_MS = 20;
 const ASK_MS = 500;
+/** How long one command in the guest watches: one that the host's own boot ends is begun again. */
+const WATCH_S = 20;
 
 /** The power is cut while the agent stands right before a step. What it had not made durable is lost. */
 export function powerRound(life: Life, place: Place, turn: number): Round {
@@ -59,7 +61,7 @@ async function stopOn(life: Life, from: number, asked: Promise<unknown>): Promis
   let told: string | undefined;
   const ask = async (): Promise<void> => {
     while (!done && told === undefined) {
-      told = (await faults.fired().catch(() => []))[0];
+      told = (await faults.struckWithin(WATCH_S).catch(() => []))[0];
       await sleep(ASK_MS);
     }
   };
