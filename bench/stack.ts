@@ -16,7 +16,9 @@ import { packagesOf } from './stack/debs.ts';
 import { rowsOf } from './stack/rows.ts';
 import { importSeries } from './stack/series.ts';
 
-const { values } = parseArgs({ options: { depth: { type: 'string', multiple: true, default: ['1', '5', '20', '50'] } } });
+const { values } = parseArgs({
+  options: { depth: { type: 'string', multiple: true, default: ['1', '5', '20', '50'] } },
+});
 const depths = values.depth.map(Number).sort((a, b) => a - b);
 if (depths.some((it) => !Number.isInteger(it) || it < 1 || it > 200)) {
   process.stderr.write('--depth is a whole number from 1 to 200\n');
@@ -46,7 +48,18 @@ try {
   for (const [index, fix] of fixes.entries()) {
     const out = join(operator.home, fix);
     const on = index > 0 ? ['--on', ...fixes.slice(0, index)] : [];
-    await operator.kmend('build', '--kernel', KERNEL, '--stacked', ...on, '--fix', fix, '--out', out, '--accept-review');
+    await operator.kmend(
+      'build',
+      '--kernel',
+      KERNEL,
+      '--stacked',
+      ...on,
+      '--fix',
+      fix,
+      '--out',
+      out,
+      '--accept-review',
+    );
     stack.push(out);
     if (index % 10 === 9) say(`${index + 1} stacked livepatches are built`);
   }
@@ -75,7 +88,9 @@ try {
     say(`one cumulative livepatch with ${depth} fixes is measured`);
     lines.push(...rowsOf(depth, stacked, cumulative, bareNs));
   }
-  process.stdout.write(`${['stack of N livepatches, and one cumulative with the same N fixes; emulated: only the ratios count', ...lines].join('\n')}\n`);
+  process.stdout.write(
+    `${['stack of N livepatches, and one cumulative with the same N fixes; emulated: only the ratios count', ...lines].join('\n')}\n`,
+  );
 } catch (error) {
   if (!stop.signal.aborted) throw error;
   process.exitCode = 130;

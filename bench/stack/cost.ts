@@ -71,7 +71,13 @@ async function inForce(host: PackagedHost): Promise<void> {
 /** That the boot unit ran in this boot. */
 async function unitSeconds({ host }: PackagedHost): Promise<number> {
   const properties = ['ExecMainStartTimestampMonotonic', 'ExecMainExitTimestampMonotonic'];
-  const text = await host.check(['systemctl', 'show', '--value', ...properties.map((it) => `--property=${it}`), 'kmend-livepatch.service']);
+  const text = await host.check([
+    'systemctl',
+    'show',
+    '--value',
+    ...properties.map((it) => `--property=${it}`),
+    'kmend-livepatch.service',
+  ]);
   const [start = Number.NaN, exit = Number.NaN] = text.split('\n').map(Number);
   return (exit - start) / 1_000_000;
 }

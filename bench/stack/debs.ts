@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Operator } from '../../demo/operator.ts';
+import type { Operator } from '../../demo/operator.ts';
 
 export interface Debs {
   readonly loader: string;
@@ -12,7 +12,16 @@ export interface Debs {
 /** The packages of a depot that has this stack, and then the cumulative livepatch in its place. The depot goes with its operator. */
 export async function packagesOf(operator: Operator, stack: readonly string[], cumulative: string): Promise<Debs> {
   const url = ['--url', 'https://packages.invalid/packages'];
-  await operator.kmend('repo', 'packages', 'init', '--origin', 'Bench', '--maintainer', 'Bench <bench@example.org>', ...url);
+  await operator.kmend(
+    'repo',
+    'packages',
+    'init',
+    '--origin',
+    'Bench',
+    '--maintainer',
+    'Bench <bench@example.org>',
+    ...url,
+  );
   await operator.kmend('repo', 'packages', 'add', '--unproven', ...stack, cumulative);
   const { out } = await operator.kmend<{ out: string }>('repo', 'apt', '--no-upload');
   const pool = join(out, 'pool');

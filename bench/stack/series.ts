@@ -31,7 +31,12 @@ export async function importSeries(operator: Operator, count: number): Promise<s
   const ids: string[] = [];
   for (let number = 1; number <= count; number += 1) {
     const id = `layer-${number}`;
-    const patch = await patchOf(operator, FILE, (text) => fixed(text, number), (text) => after(text, number - 1));
+    const patch = await patchOf(
+      operator,
+      FILE,
+      (text) => fixed(text, number),
+      (text) => after(text, number - 1),
+    );
     await operator.kmend('fix', 'import', '--id', id, '--patch', patch);
     ids.push(id);
   }

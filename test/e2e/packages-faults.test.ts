@@ -1,0 +1,198 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { run, runOk } from '@kmend/base/node';
+import { FIXES, KERNEL, SUITE } from '../../demo/fixes.ts';
+import { cutAt, uncut } from '../support/packages/cut.ts';
+import type { PackagedHost } from '../support/packages/packaged-host.ts';
+import { META, packageOf, SERIES, Setting } from '../support/packages/setting.ts';
+
+/** What goes wrong on a host that takes livepatches through apt: each ends in a state that is said, and that a person gets out of. */
+const [options] = FIXES;
+const [, second] = SERIES;
+/** A later Debian kernel: what a host comes up with after its own upgrade. */
+const LATER = '6.1.0-50-amd64';
+/** One livepatch in force and good, a second one on offer. */
+const START = 'one-in-force';
+let setting: Setting;
+let packaged: PackagedHost;
+
+before(async () => {
+  setting = await Setting.make(new AbortController().signal);
+  const one = await setting.publisher.buildStacked(options.id);
+  const two = await setting.publisher.buildStacked(second);
+  packaged = await setting.boot('packaged-faults');
+  const { host } = packaged;
+  // What is good stays in force over a power cut; a soak of a second lets it be good now.
+  await host.copyIn(Buffer.from('soak 1\n'), '/etc/kmend-livepatch/config');
+  await packaged.follow(await setting.offer(one));
+  await packaged.mustApt('install', META);
+  await setting.offer(two);
+  await packaged.mustApt('update');
+  await host.check('sleep 1; kmend-livepatch soaked && sync');
+  await host.save(START);
+});
+after(() => setting.close());
+
+async function begin(): Promise<void> {
+  await packaged.host.restore(START);
+  assert.deepEqual(await packaged.fixes(), [options.id]);
+}
+
+/** What was in force is in force, and the host is well otherwise. */
+async function untouched(): Promise<void> {
+  const { exitCode, outcome } = await packaged.status();
+  assert.deepEqual([await packaged.fixes(), exitCode, outcome?.code], [[options.id], 0, 'in-force']);
+  assert.equal(await packaged.unconfigured(), '');
+}
+
+async function upgraded(): Promise<void> {
+  await packaged.mustApt('install', META);
+  assert.deepEqual(await packaged.fixes(), [options.id, second]);
+  assert.equal(await packaged.unconfigured(), '');
+}
+
+test('a repository that somebody changed on its way, and one that is stale: apt refuses it, what runs stays', async () => {
+  await begin();
+  const release = join(setting.publisher.served, 'dists', 'updates', 'InRelease');
+  const text = await readFile(release, 'utf8');
+  await writeFile(release, text.replace(/^(Origin: )/m, '$1X'));
+  try {
+    const { stdout, stderr } = await packaged.apt('update');
+    assert.match(`${stdout}${stderr}`, /(BADSIG|invalid signature|not signed|NOSPLIT)/i);
+  } finally {
+    await writeFile(release, text);
+  }
+  await packaged.host.check("date -s '+20 days'");
+  const stale = await packaged.apt('update');
+  assert.match(`${stale.stdout}${stale.stderr}`, /Release file .* is expired/);
+  await untouched();
+});
+
+test('the activation key is revoked: apt says so, what runs stays', async () => {
+  await begin();
+  await setting.operator.kmend('key', 'revoke', setting.key.id);
+  const { stdout, stderr } = await packaged.apt('update');
+  assert.match(`${stdout}${stderr}`, /the activation key was revoked \(key-revoked\)/);
+  await untouched();
+});
+
+test("the publisher's key is revoked: apt takes nothing more, nothing is loaded that it signed, what runs stays", async () => {
+  await begin();
+  const { host } = packaged;
+  const { armoured, binary } = await revoked();
+  const lines = armoured
+    .trimEnd()
+    .split('\n')
+    .map((line) => (line === '' ? ' .' : ` ${line}`));
+  const sources = await host.check('sed "/^Signed-By:/q" /etc/apt/sources.list.d/kmend.sources');
+  await host.copyIn(Buffer.from(`${sources}\n${lines.join('\n')}\n`), '/etc/apt/sources.list.d/kmend.sources');
+  await host.copyIn(binary, '/usr/share/kmend-livepatch/packages.gpg');
+  const { stdout, stderr } = await packaged.apt('update');
+  assert.match(`${stdout}${stderr}`, /REVKEYSIG/);
+  // It has the second one from before.
+  await packaged.mustApt('install', META);
+  const { exitCode, problems } = await packaged.status();
+  assert.deepEqual(await packaged.fixes(), [options.id]);
+  assert.equal(exitCode, 2);
+  assert.ok(
+    problems.some(({ code }) => code === 'signature-wrong'),
+    JSON.stringify(problems),
+  );
+  assert.equal(await packaged.unconfigured(), '');
+});
+
+test('another kernel at the next boot: its packages do nothing there, which is said; back again they are loaded', async () => {
+  await begin();
+  const { host } = packaged;
+  await setting.operator.kmend('kernel', 'add', `${SUITE}/${LATER}`);
+  await setting.lab.changeKernel(host, await setting.kernel(LATER));
+  await host.reboot();
+  assert.equal(await host.check('uname -r'), LATER);
+  const { exitCode, outcome, otherKernels } = await packaged.status();
+  assert.deepEqual([exitCode, outcome?.code, otherKernels], [3, 'other-kernel', 1]);
+  assert.deepEqual(await packaged.enabled(), []);
+  // The package manager goes on as ever.
+  await packaged.mustApt('install', META);
+  assert.equal(await packaged.unconfigured(), '');
+  await setting.lab.changeKernel(host, await setting.kernel(KERNEL));
+  await host.reboot();
+  assert.deepEqual(await packaged.fixes(), [options.id, second]);
+});
+
+test('a kernel that takes no such module: the packages are installed, the host runs, the state is said', async () => {
+  await begin();
+  const { host } = packaged;
+  await host.powerOffHard();
+  await host.start({ kernelArguments: ['module.sig_enforce=1'] });
+  await packaged.mustApt('install', META);
+  const { exitCode, problems } = await packaged.status();
+  assert.deepEqual([exitCode, problems[0]?.code], [1, 'module-refused']);
+  assert.equal(await packaged.unconfigured(), '');
+  await host.reboot();
+  assert.deepEqual(await packaged.fixes(), []);
+  await host.powerOffHard();
+  await host.start();
+  assert.deepEqual(await packaged.fixes(), [options.id, second]);
+});
+
+for (const [where, pattern] of [
+  ['while files are unpacked', `'status: ${packageOf(second)}: half-installed'*`],
+  ['between unpacking and configuring', `'status: ${packageOf(second)}: half-configured'*`],
+  ['while the loader works', "'processing: trigproc: kmend-livepatch'*"],
+] as const) {
+  test(`power off in the middle of an upgrade, ${where}: what was in force comes up again, and apt goes on`, async () => {
+    await begin();
+    const { host } = packaged;
+    await cutAt(host, pattern, ['apt-get', '--yes', 'install', META]);
+    await host.start();
+    const booted = await packaged.fixes();
+    assert.equal(booted[0], options.id);
+    await uncut(host);
+    await host.check('DEBIAN_FRONTEND=noninteractive dpkg --configure -a', { timeoutMs: 300_000 });
+    await packaged.livepatch('resume');
+    await upgraded();
+    assert.equal((await packaged.status()).exitCode, 0);
+  });
+}
+
+test('a disk without room: apt fails, what runs stays, and it goes on when there is room again', async () => {
+  await begin();
+  const { host } = packaged;
+  await host.check(
+    'dd if=/dev/zero of=/var/fill bs=1M 2>/dev/null; sync; df --output=avail / | tail -n 1 | grep -qx " *0"',
+    {
+      timeoutMs: 600_000,
+    },
+  );
+  const { exitCode } = await packaged.apt('install', META);
+  assert.notEqual(exitCode, 0);
+  await packaged.livepatch('sync', '--package');
+  assert.deepEqual(await packaged.fixes(), [options.id]);
+  await host.check('rm /var/fill');
+  await packaged.mustApt('--fix-broken', 'install');
+  await upgraded();
+});
+
+/** A keyring with the same key, and the word of its owner that it counts no more. */
+async function revoked(): Promise<{ readonly armoured: string; readonly binary: Buffer }> {
+  const home = await mkdtemp(join(tmpdir(), 'kmend-revoke-'));
+  try {
+    const gpg = async (args: readonly string[], stdin?: string | Uint8Array): Promise<Buffer> =>
+      await runOk(run, 'gpg', ['--homedir', home, '--no-tty', '--yes', '--quiet', ...args], {
+        ...(stdin !== undefined && { stdin }),
+      });
+    await gpg(['--batch', '--import', setting.publisher.keyFile]);
+    const listed = (await gpg(['--batch', '--list-secret-keys', '--with-colons'])).toString('utf8');
+    const [, fingerprint = ''] = /^fpr:+([0-9A-F]{40}):/m.exec(listed) ?? [];
+    const word = await gpg(['--command-fd', '0', '--armor', '--gen-revoke', fingerprint], 'y\n1\n\ny\n');
+    await gpg(['--batch', '--import', '-'], word);
+    const exported = ['--batch', '--export', fingerprint];
+    return { armoured: (await gpg(['--armor', ...exported])).toString('utf8'), binary: await gpg(exported) };
+  } finally {
+    await run('gpgconf', ['--homedir', home, '--kill', 'all']);
+    await rm(home, { recursive: true, force: true });
+  }
+}

@@ -143,7 +143,8 @@ test('removal goes from the top; purge leaves nothing of it', async () => {
   await packaged.mustApt('purge', '--autoremove', `${META}*`, 'kmend-livepatch');
   assert.deepEqual(await packaged.enabled(), []);
   assert.equal(await packaged.host.check("awk '$1 ~ /^kmend_/' /proc/modules"), '');
-  const left = 'ls -d /var/lib/kmend-livepatch /run/kmend-livepatch /usr/lib/kmend-livepatch* /etc/systemd/system/*/kmend-livepatch* 2>/dev/null || :';
+  const left =
+    'ls -d /var/lib/kmend-livepatch /run/kmend-livepatch /usr/lib/kmend-livepatch* /etc/systemd/system/*/kmend-livepatch* 2>/dev/null || :';
   assert.equal(await packaged.host.check(left), '');
   assert.equal(await setting.lab.reproduce(packaged.host, options.id), 'vulnerable');
 });

@@ -1,6 +1,6 @@
 import type { GuestResult, Host } from '@kmend/lab';
+import { LivepatchMeasure, LivepatchStatus } from '@kmend/protocol';
 import type * as z from 'zod';
-import { LivepatchMeasure, LivepatchStatus } from '../../../packages/distro/loader/testing/schema.ts';
 
 /** What a host of these tests has beside the lab's: Debian's own automatic upgrades. */
 export const HOST_PACKAGES = ['unattended-upgrades', 'gpgv'] as const;
@@ -71,7 +71,7 @@ export class PackagedHost {
   /** Packages that dpkg does not have in order; empty: all is well. */
   async unconfigured(): Promise<string> {
     return await this.host.check(
-      "dpkg-query -W -f '${db:Status-Abbrev} ${Package}\\n' | grep -v '^ii ' | grep -v '^rc ' || :; dpkg --audit",
+      'dpkg -l | awk \'/^[a-z]/ && $1 != "ii" && $1 != "rc" && $1 != "hi" { print $1, $2 }\'; dpkg --audit',
     );
   }
 }

@@ -39,9 +39,14 @@ export class Publisher {
     return `http://${OPERATOR_ADDRESS}:${this.#server.port}`;
   }
 
-  /** Where `kmend repo apt` leaves the repository that it signed. */
-  get folder(): string {
-    return join(this.#operator.home, 'packages', 'apt');
+  /** The folder that the server hands out, which somebody may change. */
+  get served(): string {
+    return join(this.#operator.home, 'server', 'packages', 'apt', 'current');
+  }
+
+  /** The publisher's secret key. */
+  get keyFile(): string {
+    return join(this.#operator.home, 'keys', 'packages.key');
   }
 
   /** Builds a stacked livepatch of a fix on top of those before, without publishing it. The folder it is in. */

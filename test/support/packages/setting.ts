@@ -2,7 +2,7 @@ import { silentProgress } from '@kmend/base';
 import { run, systemClock } from '@kmend/base/node';
 import { Archive, type Kernel, KernelStore, mirrors } from '@kmend/kernel';
 import { Lab } from '@kmend/lab';
-import { importFixes, KERNEL, MORE, SUITE, FIXES } from '../../../demo/fixes.ts';
+import { FIXES, importFixes, KERNEL, MORE, SUITE } from '../../../demo/fixes.ts';
 import { Operator, type ServerProcess } from '../../../demo/operator.ts';
 import { patchOf } from '../patch.ts';
 import { HOST_PACKAGES, PackagedHost } from './packaged-host.ts';
@@ -73,9 +73,7 @@ export class Setting {
 
   /** A Debian host with apt and unattended-upgrades, which follows nothing yet. */
   async boot(name: string): Promise<PackagedHost> {
-    return new PackagedHost(
-      await this.lab.boot(await this.kernel(KERNEL), { name, cpus: 1, packages: HOST_PACKAGES }),
-    );
+    return new PackagedHost(await this.lab.boot(await this.kernel(KERNEL), { name, cpus: 1, packages: HOST_PACKAGES }));
   }
 
   /** Signs and uploads what is in the depot, with one livepatch more. What a host's root shell is given. */
