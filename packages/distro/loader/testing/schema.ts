@@ -49,6 +49,8 @@ export const LivepatchStatus = z.strictObject({
   /** Packages for other kernels. */
   otherKernels: z.int(),
   problems: z.array(z.strictObject({ code: Code, subject: z.string(), text: z.string(), hint: z.string() })),
+  /** No fault yet. */
+  warnings: z.array(z.strictObject({ code: Code, text: z.string(), hint: z.string() })),
   quarantined: z.array(z.strictObject({ module: Module, code: Code, at: Moment, text: z.string() })),
   /** The kernel's words of the last refusal. */
   kernelLog: z.array(z.string()),
