@@ -2,6 +2,7 @@
  * Programs that act on the fake sysfs under $KMEND_LIVEPATCH_ROOT as the kernel would on the real one. A livepatch.ko is text there: the
  * module's name, then `replace` for a cumulative one. `fake/` holds what a test wants to happen:
  * - refuse.MODULE: what insmod ends with; says: what the kernel log then says
+ * - says-loaded: what the kernel log says when one is loaded
  * - slow: an insmod takes a hundred seconds
  * - blocked: no transition ends; busy: no module can be unloaded
  * - kill-at: the step (a program's start or its end) at which the whole process group is killed; step: the one there is
@@ -44,6 +45,7 @@ echo 0 >"$M/$module/initsize"
 echo "$kind" >"$M/$module/kind"
 echo 1 >"$L/$module/transition"
 echo 1 >"$L/$module/enabled"
+cat "$R/fake/says-loaded" >>"$R/fake/log" 2>/dev/null
 if [ -e "$R/fake/slow" ]; then
   read -r up rest <"$R/proc/uptime"
   echo "$((\${up%.*} + 100)).50 $rest" >"$R/proc/uptime"
