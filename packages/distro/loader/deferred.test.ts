@@ -66,8 +66,11 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal((await host.run('sync')).code, 5);
     assert.equal((await host.run('shutdown')).code, 0);
     host.boot();
+    host.write('/etc/kmend-livepatch/off', '');
     assert.equal((await host.run('sync', '--boot')).code, 0);
     assert.deepEqual([host.state('deferred'), isRetried(host)], [[], false]);
+    host.remove('/etc/kmend-livepatch/off');
+    assert.equal((await host.run('sync')).code, 0);
   });
 
   test(`${name}: resume does not wait for the pause; what arrives begins anew`, async (t) => {
@@ -81,6 +84,19 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal((await host.run('sync')).code, 5);
     assert.equal((await host.run('resume')).code, 0);
     assert.deepEqual([host.enabled(), host.state('deferred')], [[module], []]);
+  });
+
+  test(`${name}: where the way back is quick the rest goes on in the same run`, async (t) => {
+    const host = new TestHost(t, shell);
+    const { module } = host.install({ position: 1 });
+    host.write('/fake/blocked-in', '');
+    assert.equal((await host.run('sync')).code, 5);
+    const beside = host.install({ position: 2 });
+    host.passes(901);
+    host.calls();
+    assert.equal((await host.run('sync')).code, 5);
+    assert.deepEqual(host.calls(), [`rmmod ${module}`, `insmod ${beside.module}`]);
+    assert.deepEqual(host.problems(), [`deferred ${module}`, `transition-stuck ${beside.module}`]);
   });
 
   test(`${name}: 0 takes nothing back`, async (t) => {

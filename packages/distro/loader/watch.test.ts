@@ -127,9 +127,11 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal((await host.run('sync')).code, 5);
     assert.equal(host.outcome(), 'transition-stuck');
     says(host, warning('mutex_lock+0x1/0x20', within(only)), 100);
-    host.remove('/fake/blocked');
     assert.equal((await host.run('soaked')).code, 5);
-    assert.deepEqual([host.outcome(), host.enabled(), host.modules()], ['kernel-complaint', [], []]);
+    assert.deepEqual([host.outcome(), host.enabled(), host.modules()], ['kernel-complaint', [], [only.module]]);
+    host.remove('/fake/blocked');
+    assert.equal((await host.run('sync')).code, 5);
+    assert.deepEqual([host.outcome(), host.modules()], ['quarantined', []]);
   });
 
   test(`${name}: one that cannot be taken out is tried again`, async (t) => {
@@ -144,6 +146,26 @@ for (const [name, shell] of Object.entries(shells)) {
     host.remove('/fake/blocked');
     assert.equal((await host.run('sync')).code, 5);
     assert.deepEqual([host.enabled(), host.modules(), host.state('livepatch')], [[], [], []]);
+  });
+
+  test(`${name}: one that has to wait for somebody’s transition is not trusted meanwhile`, async (t) => {
+    const host = new TestHost(t, shell);
+    const only = host.install({ position: 1 });
+    assert.equal((await host.run('sync')).code, 0);
+    host.stranger('kpatch_something');
+    host.write('/sys/kernel/livepatch/kpatch_something/transition', '1\n');
+    says(host, warning('function_1+0x1/0x20'), 100);
+    host.passes(901);
+    assert.equal((await host.run('soaked')).code, 5);
+    assert.deepEqual(host.problems(), [
+      `kernel-complaint ${only.module}`,
+      'conflict-livepatch kpatch_something',
+      'conflict-transition kpatch_something',
+    ]);
+    assert.deepEqual([host.state('good'), host.enabled().includes(only.module)], [[], true]);
+    host.write('/sys/kernel/livepatch/kpatch_something/transition', '0\n');
+    assert.equal((await host.run('sync')).code, 5);
+    assert.ok(!host.enabled().includes(only.module));
   });
 
   test(`${name}: a complaint just before an orderly shutdown keeps it out of the next boot`, async (t) => {

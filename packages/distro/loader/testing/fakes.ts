@@ -4,7 +4,7 @@
  * - refuse.MODULE: what insmod ends with; says: what the kernel log then says
  * - says-loaded: what the kernel log says when one is loaded
  * - slow: an insmod takes a hundred seconds
- * - blocked: no transition ends; busy: no module can be unloaded
+ * - blocked: no transition ends; blocked-in: none on its way in does; busy: no module can be unloaded
  * - kill-at: the step (a program's start or its end) at which the whole process group is killed; step: the one there is
  */
 const step = `
@@ -75,7 +75,7 @@ for d in "$L"/*; do
   m=\${d##*/}
   if [ "$(cat "$d/enabled")" = 0 ]; then
     rm -r "$d"
-  elif [ "$(cat "$d/transition")" = 1 ]; then
+  elif [ "$(cat "$d/transition")" = 1 ] && [ ! -e "$R/fake/blocked-in" ]; then
     echo 0 >"$d/transition"
     if [ "$(cat "$M/$m/kind")" = replace ]; then
       for o in "$L"/*; do [ "$o" = "$d" ] || rm -r "$o"; done
