@@ -60,7 +60,7 @@ test('every command, exit code, key of the configuration and unit is there', () 
   for (const option of ['--package', '--boot', '--json', '--over MODULE', '--until-boot'])
     assert.ok(document.includes(`\`${option}`), option);
   for (const code of [0, 1, 2, 3, 5, 6, 130]) assert.match(document, new RegExp(`^\\| ${code} \\|`, 'm'));
-  for (const key of ['wait', 'soak'])
+  for (const key of ['wait', 'soak', 'take-back', 'depth'])
     assert.match(document, new RegExp(`\`/etc/kmend-livepatch/config\` .*\`${key}\``));
 });
 

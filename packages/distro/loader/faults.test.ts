@@ -287,7 +287,7 @@ for (const [name, shell] of Object.entries(shells)) {
   test(`${name}: a line of the configuration that is not understood is said, and does not bar anything`, async (t) => {
     const host = new TestHost(t, shell);
     host.install({ position: 1 });
-    for (const line of ['wait forever', 'wait 1 2', 'patience 3', 'soak 1234567', 'wait']) {
+    for (const line of ['wait forever', 'wait 1 2', 'patience 3', 'soak 1234567', 'wait', 'take-back -1', 'depth x']) {
       host.write('/etc/kmend-livepatch/config', `${line}\n`);
       assert.equal((await host.run('sync')).code, 0, line);
       assert.deepEqual(host.problems(), ['config-invalid -'], line);

@@ -74,4 +74,27 @@ for (const [name, shell] of Object.entries(allShells)) {
     assert.ok(measured.livepatches.every((it) => (it.transitionSeconds ?? 0) > 0));
     assert.match((await host.run('measure')).out, /^covered several times 1$/m);
   });
+
+  test(`${name}: a stack that is deep is a warning, and nothing else`, async (t) => {
+    const host = new TestHost(t, shell);
+    host.installStack(3);
+    assert.equal((await host.run('sync')).code, 0);
+    const warnings = async (): Promise<readonly { code: string; text: string }[]> =>
+      LivepatchStatus.parse(JSON.parse((await host.run('status', '--json')).out)).warnings;
+    for (const limit of ['', 'depth 3\n', 'depth 0\n']) {
+      host.write('/etc/kmend-livepatch/config', limit);
+      assert.deepEqual(await warnings(), [], limit);
+    }
+    host.write('/etc/kmend-livepatch/config', 'depth 2\n');
+    assert.deepEqual(
+      (await warnings()).map((it) => it.code),
+      ['stack-deep'],
+    );
+    const status = await host.run('status');
+    assert.equal(status.code, 0);
+    assert.match(
+      status.out,
+      /^warning stack-deep: 3 livepatches are stacked, more than 2: .*\n {2}install the cumulative/m,
+    );
+  });
 }

@@ -64,6 +64,8 @@ export const LivepatchStatus = z.object({
   /** Packages for other kernels. */
   otherKernels: z.int(),
   problems: z.array(z.object({ code: Code, subject: Package, text: Words, hint: Words })).max(MOST),
+  /** No fault yet. */
+  warnings: z.array(z.object({ code: Code, text: Words, hint: Words })).max(MOST),
   quarantined: z.array(z.object({ module: Module, code: Code, at: Timestamp, text: Words })).max(MOST),
   /** The kernel's words of the last refusal. */
   kernelLog: z.array(Words).max(MOST),

@@ -1,10 +1,6 @@
 import type { HostStack, LivepatchMeasure, LivepatchStatus } from '@kmend/protocol';
 import type { Journal } from '../state/journal.ts';
 
-/** From here on each further livepatch is a transition at every boot, and a body of functions that others cover again. */
-const DEEP = 8;
-const COVERED_OFTEN = 16;
-
 /**
  * Whether the packages drive this host, so that the agent loads nothing: their loader has not yielded, and has something in force, or something
  * to load where nothing of the agent is in force, or a person gave the host to them. Pure.
@@ -27,7 +23,7 @@ export function stackOf(status: LivepatchStatus, measured: LivepatchMeasure, jou
     memoryBytes: measured.memoryBytes,
     outcome: outcome === null ? null : { code: outcome.code, text: outcome.text.slice(0, 500) },
     exitCode: status.exitCode,
-    warning: warningOf(measured),
+    warning: warningOf(status),
     livepatches: status.inForce.slice(0, 64).map((it) => ({
       module: it.module,
       package: it.package,
@@ -37,11 +33,8 @@ export function stackOf(status: LivepatchStatus, measured: LivepatchMeasure, jou
   };
 }
 
-function warningOf({ depth, functionsCoveredSeveralTimes: covered }: LivepatchMeasure): string | null {
-  const found = [
-    ...(depth >= DEEP ? [`${depth} livepatches deep`] : []),
-    ...(covered >= COVERED_OFTEN ? [`${covered} functions are covered several times`] : []),
-  ];
-  if (found.length === 0) return null;
-  return `the stack is ${depth >= DEEP ? '' : 'costly: '}${found.join(', and ')}: kmend-agent consolidate makes it one livepatch`;
+/** How deep is too deep the loader says: its limit is the host's to set. */
+function warningOf({ warnings }: LivepatchStatus): string | null {
+  const deep = warnings.find(({ code }) => code === 'stack-deep');
+  return deep === undefined ? null : `${deep.text}: kmend-agent consolidate makes it one livepatch`.slice(0, 500);
 }

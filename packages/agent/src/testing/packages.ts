@@ -126,6 +126,7 @@ export class TestPackages {
       otherKernels: 0,
       problems: [],
       quarantined: [],
+      warnings: [],
       kernelLog: [],
       exitCode: this.installed.length === 0 ? 3 : names.size === 0 ? 1 : all ? 0 : 2,
     });

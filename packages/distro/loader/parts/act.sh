@@ -60,6 +60,7 @@ seconds() {
 refused() {
   local module=$1 said=$2 code
   case $3 in
+    ended) code=load-hung ;;
     126 | 127 | 1[3-9][0-9] | 2??) code=tool-failed ;;
     *)
       # kmod ends with the words of strerror(3).
@@ -82,9 +83,9 @@ refused() {
   fi
 }
 
-# load MODULE
+# load MODULE. Fails with 2 where the kernel complained of it at once.
 load() {
-  local module=$1 package kind directory size sha256 staged trial said status mark took
+  local module=$1 package kind directory size sha256 staged trial said status mark took patience=$unload_limit
   # No field holds a space.
   # shellcheck disable=SC2046
   set -- $(installed_line "$module")
@@ -98,7 +99,9 @@ load() {
     problem tool-failed "$module" 'there is no insmod'
     return 1
   fi
-  if [ -d "$module_dir/$module" ] && left "$module" && ! wait_for "$unload_limit" unloaded "$module"; then
+  # Said the last time already: one look is enough.
+  if known_problem conflict-module "$module"; then patience=0; fi
+  if [ -d "$module_dir/$module" ] && left "$module" && ! wait_for "$patience" unloaded "$module"; then
     problem conflict-module "$module" "$module is in memory, out of force, and cannot be unloaded"
     return 1
   fi
@@ -119,6 +122,8 @@ load() {
   mv -f "$private_dir/check-manifest" "$loaded_dir/$module"
   trial=new
   if state_has "good $build_id $module"; then trial=good; fi
+  mark=$(log_mark)
+  log_mark_for "$module"
   read_uptime
   took=$now
   record "$module" loading "$now" "$trial" -
@@ -127,14 +132,18 @@ load() {
     rm -f "$staged" "$loaded_dir/$module"
     return 1
   fi
-  mark=$(log_mark)
-  said=$("$insmod" "$staged" 2>&1)
-  status=$?
+  insert "$module" "$staged"
   rm -f "$staged"
-  if [ "$status" -ne 0 ] && ! is_enabled "$module"; then
+  # Whatever became of insmod, sysfs knows.
+  if [ "$insert_status" = at-work ] && ! is_enabled "$module"; then
+    problem load-hung "$module" "the kernel did not answer for $insmod_seconds seconds when it was given $module, and insmod cannot be ended"
+    state_save || :
+    return 1
+  fi
+  if [ "$insert_status" != 0 ] && ! is_enabled "$module"; then
     record_drop "$module"
     rm -f "$loaded_dir/$module"
-    refused "$module" "$(clean "$said" 300)" "$status" "$mark"
+    refused "$module" "$(clean "$insert_said" 300)" "$insert_status" "$mark"
     state_save || :
     return 1
   fi
@@ -145,6 +154,8 @@ load() {
   follow "$module" "$took" || return 1
   say "$module ($package) is in force"
   [ "$kind" = stacked ] || replaced
+  watch_log
+  ! is_condemned "$module" || return 2
 }
 
 # Whether it was changed since it was looked at: "code text".
@@ -157,7 +168,11 @@ another_manifest() {
 follow() {
   local module=$1 since=$2 trial
   if ! wait_for "$wait_limit" arrived "$module"; then
-    problem transition-stuck "$module" "the transition of $module goes on; in the way: $(blockers 1)"
+    if is_overdue "$module"; then
+      take_back "$module"
+    else
+      problem transition-stuck "$module" "the transition of $module goes on; in the way: $(blockers 1)"
+    fi
     return 1
   fi
   if ! is_enabled "$module"; then
@@ -169,6 +184,7 @@ follow() {
   read_uptime
   trial=$(record_field "$module" 5)
   record "$module" soak "$now" "${trial:-new}" "$((now > since ? now - since : 0))"
+  state_drop deferred "$module"
   state_save || :
 }
 

@@ -36,17 +36,24 @@ hint_of() {
     quarantined) echo 'a newer package of it, or kmend-livepatch resume to try it again' ;;
     crashed) echo 'see /sys/fs/pstore and /var/lib/systemd/pstore; a newer package of it, or kmend-livepatch resume' ;;
     # Others on this kernel.
-    conflict-agent) echo 'one strategy a host: kmend-livepatch yield, or take the agent out of it' ;;
-    conflict-livepatch) echo 'take that livepatch out (and what loads it), then kmend-livepatch sync' ;;
-    conflict-module) echo 'see what holds it (lsmod); a reboot clears it' ;;
+    conflict-agent) echo 'one strategy a host: kmend-livepatch yield, or take the agent out of it; it is tried again by itself' ;;
+    conflict-livepatch) echo 'take that livepatch out (and what loads it); it is tried again by itself' ;;
+    conflict-module) echo 'see what holds it (lsmod), it is tried again by itself; a reboot clears it' ;;
+    conflict-ftrace) echo 'stop that tracer (/sys/kernel/tracing/enabled_functions), or sysctl kernel.ftrace_enabled=1; it is tried again by itself' ;;
+    conflict-kprobe) echo 'remove that probe (/sys/kernel/debug/kprobes/list), and set it anew afterwards; it is tried again by itself' ;;
     conflict-transition) echo 'another transition is under way; it is tried again by itself' ;;
     # The kernel's answer.
     load-refused) echo 'dmesg; a newer package of it, or kmend-livepatch resume to try it again' ;;
     load-failed) echo 'something else took it out of force: find out what; then kmend-livepatch resume' ;;
+    load-hung) echo 'dmesg: what does the kernel wait for? It is gone on with by itself; a reboot' ;;
+    kernel-complaint) echo "dmesg; status keeps the kernel's words; a newer package of it, or kmend-livepatch resume to try it again" ;;
+    log-unreadable) echo 'is there dmesg, and may root read the log? Livepatches are loaded all the same' ;;
     module-refused) echo 'the kernel takes only modules signed with a key it trusts, or none any more (lockdown, kernel.modules_disabled)' ;;
     transition-stuck) echo 'restart the tasks that are named, or wait; never force. It is gone on with by itself' ;;
+    deferred) echo 'restart the tasks that were named, then kmend-livepatch resume; else it is tried again by itself' ;;
     revert-failed) echo 'dmesg; it is tried again by itself; a reboot' ;;
     unfinished) echo 'the rest is done by itself within minutes' ;;
+    stack-deep) echo 'install the cumulative livepatch in place of the stack, or boot the newest kernel' ;;
   esac
 }
 
@@ -54,12 +61,14 @@ hint_of() {
 is_passing() {
   case $1 in
     busy | interrupted | memory-low | disk-full | disk-read-only | disk-failing | tool-failed) return 0 ;;
-    conflict-transition | transition-stuck | revert-failed | unfinished) return 0 ;;
+    conflict-agent | conflict-livepatch | conflict-module | conflict-transition | conflict-ftrace | conflict-kprobe) return 0 ;;
+    load-hung | transition-stuck | deferred | revert-failed | unfinished) return 0 ;;
   esac
   return 1
 }
 
 # Said, but nothing failed.
 is_remark() {
-  [ "$1" = removed-but-needed ] || [ "$1" = config-invalid ]
+  case $1 in removed-but-needed | config-invalid | log-unreadable) return 0 ;; esac
+  return 1
 }

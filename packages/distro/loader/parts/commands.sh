@@ -11,7 +11,7 @@ kmend-livepatch COMMAND
   status [--json]           what is in force, what is not, and why; changes nothing
   measure [--json]          what the stack costs: depth, functions covered several times, memory, transitions
   hold                      what runs stays, and nothing else is loaded, until resume
-  resume                    lifts hold, revert and quarantine, and does what sync does
+  resume                    lifts hold, revert, quarantine and delays, and does what sync does
   revert                    takes every livepatch of the packages out; nothing is loaded until resume
   yield [--until-boot]      the agent drives this host from now on, or until the next boot
   take [--over MODULE]      the packages drive it again, and replace MODULE of the agent
@@ -129,6 +129,7 @@ command_resume() {
   state_drop hold
   state_drop held
   state_drop quarantined
+  state_drop deferred
   save_or_fail
   synchronise
   finish
@@ -178,25 +179,33 @@ command_take() {
   finish
 }
 
-# The timer's: what came through its soak is trusted.
+# The timer's: what came through its soak is trusted, what the kernel complains of is taken out.
 command_soaked() {
-  local line
+  local code subject text
   nothing_more "$@"
   begin "$lock_seconds"
-  while read -r line; do
-    [ -z "$line" ] || state_add "problem $line"
+  watch_log
+  if [ -n "$(condemned)" ]; then
+    synchronise
+    finish
+    return
+  fi
+  while read -r code subject text; do
+    [ -z "$code" ] || known_problem "$code" "$subject" || state_add "problem $code $subject $text"
   done <<END
 $problems
 END
   flag_soak
   state_save || return 5
-  if [ -n "$problems" ]; then return 5; fi
+  if [ -n "$(first_problem)" ]; then return 5; fi
 }
 
 # The host goes down in good order.
 command_shutdown() {
   nothing_more "$@"
   begin 20
+  # What it complains of now does not come back with the next boot.
+  watch_log
   state_drop shutdown
   state_add "shutdown $boot_id"
   state_save || return 5
@@ -217,6 +226,7 @@ find_programs() {
   flock=$(program flock)
   logger=$(program logger)
   sleep=$(program sleep)
+  timeout=$(program timeout)
 }
 
 main() {

@@ -15,6 +15,7 @@ record() {
 
 record_drop() {
   state_drop livepatch "$1"
+  state_drop log-from "$1"
 }
 
 # A field of a record: 1 module, 2 boot, 3 phase, 4 uptime, 5 trial, 6 took.
@@ -104,8 +105,8 @@ reconcile() {
           fi
           ;;
       esac
-    elif [ -d "$livepatch_dir/$module" ]; then
-      # On its way out.
+    elif [ -d "$livepatch_dir/$module" ] || [ "$module" = "$(insmod_at_work)" ]; then
+      # On its way out, or not yet in.
       :
     else
       case $phase in
@@ -119,6 +120,7 @@ $(state_lines livepatch)
 END
   # Of a boot that has ended.
   has_yielded || state_drop yielded
+  forget_deferred
   [ "$(state_lines shutdown)" = "$boot_id" ] || state_drop shutdown
 }
 
@@ -138,15 +140,14 @@ is_cumulative() {
   [ ! -e "$loaded_dir/$1" ] || grep -q '^kind cumulative$' "$loaded_dir/$1"
 }
 
-# Trusts what came through its soak. True where something is still watched.
+# Trusts what came through its soak by the last look at the kernel's log. True where something is still watched.
 soak() {
   local module boot phase uptime trial took watched=1
-  read_uptime
   while read -r module boot phase uptime trial took; do
     case $phase in
       soak)
-        if [ "$((now - uptime))" -ge "$((soak_seconds * 100))" ]; then
-          record "$module" good "$now" "$trial" "$took"
+        if [ "$((watched_at - uptime))" -ge "$((soak_seconds * 100))" ] && ! is_condemned "$module"; then
+          record "$module" good "$watched_at" "$trial" "$took"
           learn_good "$module"
         else
           watched=0

@@ -111,6 +111,11 @@ unsound() {
     echo 'kernel-without-livepatch the running kernel has no /sys/kernel/livepatch'
     return 0
   fi
+  read_line "$root/proc/sys/kernel/ftrace_enabled"
+  if [ "$line" = 0 ]; then
+    echo 'conflict-ftrace ftrace is switched off (kernel.ftrace_enabled = 0): livepatches need it'
+    return 0
+  fi
   read_line "$root/proc/sys/kernel/tainted"
   case $line in '' | *[!0-9]*) return 1 ;; esac
   # R (forced out), M (machine check), B (bad page), D (it crashed), L (a CPU was stuck), F (forced in): include/linux/panic.h.

@@ -1,6 +1,15 @@
 # shellcheck shell=dash
 # What the stack costs.
 
+# How deep a stack may be before it is said. 0: never.
+depth_limit=20
+
+# "CODE TEXT" of each thing that is no fault yet, of a stack of MODULES.
+warnings() {
+  [ "$depth_limit" -eq 0 ] || [ "$#" -le "$depth_limit" ] ||
+    echo "stack-deep $# livepatches are stacked, more than $depth_limit: each one costs memory and makes every change of the stack longer"
+}
+
 # Manifest of a livepatch in the kernel: as it was verified when it was loaded, else as it is installed.
 manifest_of() {
   local directory

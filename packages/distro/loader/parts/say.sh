@@ -12,8 +12,9 @@ clean() {
   printf '%s' "$1" | tr '\n\t' '  ' | tr -d '\000-\037\177' | cut -c "1-${2:-500}"
 }
 
-# The same words as last time are no news for the journal.
+# The same words as last time are no news for the journal, which is where stderr of a unit leads.
 say() {
+  if [ "${quiet-no}" = yes ] && [ -n "${JOURNAL_STREAM-}" ] && [ ! -t 2 ]; then return 0; fi
   printf 'kmend-livepatch: %s\n' "$1" >&2
   [ -z "${JOURNAL_STREAM-}" ] || return 0
   [ "${quiet-no}" = no ] || return 0

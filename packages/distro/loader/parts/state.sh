@@ -4,6 +4,8 @@
 #   outcome AT CODE TEXT                        how the last run ended
 #   problem CODE SUBJECT TEXT                   what it met
 #   kernel-log TEXT                             the kernel's words of the last refusal
+#   log-from MODULE BOOT SECONDS                what the kernel's log said up to then is older than the load
+#   deferred MODULE BOOT TRIES UPTIME           its transition was taken back; tried again from then on
 #   livepatch MODULE BOOT PHASE UPTIME TRIAL TOOK   a load, in the order they were made. PHASE: loading, transition, soak, good, reverting;
 #                                               UPTIME: when it was entered, TOOK: the transition, in hundredths of a second
 #   good BUILD-ID MODULE                        came through a soak once
@@ -12,7 +14,7 @@
 #   yielded AT [BOOT], over MODULE              who drives; BOOT: in that boot alone
 #   shutdown BOOT                               that boot ended in good order
 state_header='kmend-livepatch-state 1'
-state_keys='outcome|problem|kernel-log|livepatch|good|quarantined|hold|held|yielded|over|shutdown'
+state_keys='outcome|problem|kernel-log|log-from|deferred|livepatch|good|quarantined|hold|held|yielded|over|shutdown'
 state_limit=1048576
 state=
 

@@ -112,6 +112,12 @@ looked() {
     printf 'object -\ntext code %s\ntext subject %s\ntext text %s\ntext hint %s\nend\n' "$code" "$subject" "$text" "$(hint_of "$code")"
   done
   echo end
+  echo 'array warnings'
+  # shellcheck disable=SC2086
+  warnings $modules | while read -r code text; do
+    printf 'object -\ntext code %s\ntext text %s\ntext hint %s\nend\n' "$code" "$text" "$(hint_of "$code")"
+  done
+  echo end
   echo 'array quarantined'
   state_lines quarantined | while read -r build module code at text; do
     [ "$build" != "$build_id" ] ||
@@ -153,6 +159,7 @@ looked_text() {
         print "installed, not in force: " field["package"] " " field["version"] (field["code"] == "null" ? "" : " (" field["code"] ")")
       if (part == "unusable" && depth == 3) print "installed, unusable: " field["package"] " (" field["code"] ")"
       if (part == "problems" && depth == 3) print "problem " field["code"] ": " field["text"] (field["hint"] == "" ? "" : "\n  " field["hint"])
+      if (part == "warnings" && depth == 3) print "warning " field["code"] ": " field["text"] "\n  " field["hint"]
       if (part == "quarantined" && depth == 3) print "held back: " field["module"] " since " field["at"] ": " field["code"] ": " field["text"]
       depth--
     }

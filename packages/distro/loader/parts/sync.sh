@@ -22,7 +22,7 @@ begin() {
   reconcile
 }
 
-# `key value` lines of the operator: wait, soak (seconds).
+# `key value` lines of the operator: wait, soak, take-back (seconds), depth.
 read_config() {
   local key value rest
   [ -r "$config_file" ] || return 0
@@ -34,6 +34,8 @@ read_config() {
     case $key in
       wait) wait_limit=$((value * 100)) ;;
       soak) soak_seconds=$value ;;
+      take-back) take_back_seconds=$value ;;
+      depth) depth_limit=$value ;;
       *) problem config-invalid - "/etc/kmend-livepatch/config has a line that is not understood" ;;
     esac
   done <"$config_file"
@@ -101,6 +103,10 @@ plan_lines() {
       echo "unusable $package barred"
     elif [ -n "$(quarantined "$module")" ]; then
       echo "unusable $package quarantined"
+    elif is_deferred "$module"; then
+      echo "unusable $package deferred"
+    elif is_hooked "$module"; then
+      echo "unusable $package hooked"
     else
       echo "installed $position $kind $module $package $version $on"
     fi
@@ -153,6 +159,7 @@ bar=
 plan_for_now() {
   local why
   bar=
+  hooked=
   if why=$(switched_off); then
     bar=switched-off
     say "nothing is loaded: $why"
@@ -167,7 +174,10 @@ plan_for_now() {
       fi
       ;;
   esac
+  # Without those that cannot be had the plan may be another one, with other loads.
+  while find_hooked; do make_plan "$bar"; done
   tell_plan
+  return 0
 }
 
 # A transition under way bars every other one: it is waited for. Fails where it does not end.
@@ -180,47 +190,60 @@ settle() {
     fi
     if ! is_enabled "$module"; then
       reverted "$module" || return 1
-    elif [ -z "$(installed_line "$module")" ] || [ "$hold" = out ]; then
+    elif [ -z "$(installed_line "$module")" ] || [ "$hold" = out ] || is_deferred "$module" || condemned | grep -qx "$module"; then
       # It is to go anyway: the kernel turns it round.
       revert "$module" || return 1
     else
-      record_field "$module" 1 | grep -q . || record "$module" transition 0 new -
-      read_uptime
-      follow "$module" "$(began "$module")" || return 1
+      if ! state_has "livepatch $module"; then
+        read_uptime
+        log_mark_for "$module"
+        record "$module" transition "$now" new -
+      fi
+      # Where it was taken back the rest goes on.
+      follow "$module" "$(record_field "$module" 4)" || { left "$module" && continue; } || return 1
       ! is_cumulative "$module" || replaced
     fi
   done
-}
-
-began() {
-  local uptime
-  uptime=$(record_field "$1" 4)
-  echo "${uptime:-0}"
 }
 
 hold=
 steps=
 # Does all of it, with the lock held and the state read.
 synchronise() {
-  local step module text
+  local module
   hold=$(state_lines hold)
   hold=${hold%% *}
-  if has_yielded; then return 0; fi
+  watch_log
+  if has_yielded && [ -z "$(condemned)" ]; then return 0; fi
   # Whoever came meanwhile is served by what is read now; should this life end, the retry unit goes on.
   rm -f "$busy_flag"
   (: >"$retry_flag") 2>/dev/null
   installed_read
   note_quarantined
-  # What is ours goes on a person's word, whoever else is there.
-  if conflict && [ "$hold" != out ]; then return 0; fi
+  if insmod_hangs; then return 0; fi
+  # What is ours goes on a person's word, or where the kernel complains of it, whoever else is there.
+  if has_yielded || { conflict && [ "$hold" != out ]; }; then
+    [ -z "$(condemned)" ] || { settle && expel; } || :
+    return 0
+  fi
   settle || return 0
+  expel || return 0
   adopt
   tidy
-  plan_for_now
+  note_deferred
+  while plan_for_now && act; [ "$?" -eq 2 ]; do
+    # Out with it; what may be in force without it is another plan.
+    expel || return 0
+  done
+}
+
+# Does what is planned, as far as it goes.
+act() {
+  local step module
   while read -r step module; do
     case $step in
-      load) load "$module" || return 0 ;;
-      revert) revert "$module" || return 0 ;;
+      load) load "$module" || return ;;
+      revert) revert "$module" || return ;;
     esac
   done <<END
 $steps
@@ -233,6 +256,7 @@ adopt() {
   for module in $(livepatches); do
     if is_enabled "$module" && is_ours "$module" && ! state_has "livepatch $module" && ! state_has "over $module"; then
       read_uptime
+      log_mark_for "$module"
       record "$module" soak "$now" new -
     fi
   done
@@ -302,6 +326,8 @@ finish() {
 $problems
 END
   if [ "$failed" -eq 0 ]; then say "$text ($code)"; fi
+  # It would keep the lock as long as the kernel keeps it.
+  [ -z "$(insmod_at_work)" ] || "$flock" -u 9
   return "$failed"
 }
 

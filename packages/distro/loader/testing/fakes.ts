@@ -2,8 +2,9 @@
  * Programs that act on the fake sysfs under $KMEND_LIVEPATCH_ROOT as the kernel would on the real one. A livepatch.ko is text there: the
  * module's name, then `replace` for a cumulative one. `fake/` holds what a test wants to happen:
  * - refuse.MODULE: what insmod ends with; says: what the kernel log then says
+ * - says-loaded: what the kernel log says when one is loaded
  * - slow: an insmod takes a hundred seconds
- * - blocked: no transition ends; busy: no module can be unloaded
+ * - blocked: no transition ends; blocked-in: none on its way in does; busy: no module can be unloaded
  * - kill-at: the step (a program's start or its end) at which the whole process group is killed; step: the one there is
  */
 const step = `
@@ -44,6 +45,7 @@ echo 0 >"$M/$module/initsize"
 echo "$kind" >"$M/$module/kind"
 echo 1 >"$L/$module/transition"
 echo 1 >"$L/$module/enabled"
+cat "$R/fake/says-loaded" >>"$R/fake/log" 2>/dev/null
 if [ -e "$R/fake/slow" ]; then
   read -r up rest <"$R/proc/uptime"
   echo "$((\${up%.*} + 100)).50 $rest" >"$R/proc/uptime"
@@ -73,7 +75,7 @@ for d in "$L"/*; do
   m=\${d##*/}
   if [ "$(cat "$d/enabled")" = 0 ]; then
     rm -r "$d"
-  elif [ "$(cat "$d/transition")" = 1 ]; then
+  elif [ "$(cat "$d/transition")" = 1 ] && [ ! -e "$R/fake/blocked-in" ]; then
     echo 0 >"$d/transition"
     if [ "$(cat "$M/$m/kind")" = replace ]; then
       for o in "$L"/*; do [ "$o" = "$d" ] || rm -r "$o"; done
