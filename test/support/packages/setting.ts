@@ -28,7 +28,7 @@ export class Setting {
   readonly publisher: Publisher;
   /** The activation key's id, and the key. */
   readonly key: { readonly id: string; readonly key: string };
-  readonly #server: ServerProcess;
+  readonly server: ServerProcess;
   readonly #store: KernelStore;
 
   private constructor(parts: {
@@ -43,7 +43,7 @@ export class Setting {
     this.lab = parts.lab;
     this.publisher = parts.publisher;
     this.key = parts.key;
-    this.#server = parts.server;
+    this.server = parts.server;
     this.#store = parts.store;
   }
 
@@ -84,7 +84,7 @@ export class Setting {
 
   async close(): Promise<void> {
     await this.lab.close();
-    await this.#server.stop();
+    await this.server.stop();
     await this.operator.remove();
   }
 }
