@@ -71,14 +71,6 @@ test('a repository that somebody changed on its way, and one that is stale: apt 
   await untouched();
 });
 
-test('the activation key is revoked: apt says so, what runs stays', async () => {
-  await begin();
-  await setting.operator.kmend('key', 'revoke', setting.key.id);
-  const { stdout, stderr } = await packaged.apt('update');
-  assert.match(`${stdout}${stderr}`, /the activation key was revoked \(key-revoked\)/);
-  await untouched();
-});
-
 test("the publisher's key is revoked: apt takes nothing more, nothing is loaded that it signed, what runs stays", async () => {
   await begin();
   const { host } = packaged;
@@ -174,6 +166,15 @@ test('a disk without room: apt fails, what runs stays, and it goes on when there
   await host.check('rm /var/fill');
   await packaged.mustApt('--fix-broken', 'install');
   await upgraded();
+});
+
+// Last: a key that is revoked stays so.
+test('the activation key is revoked: apt says so, what runs stays', async () => {
+  await begin();
+  await setting.operator.kmend('key', 'revoke', setting.key.id);
+  const { stdout, stderr } = await packaged.apt('update');
+  assert.match(`${stdout}${stderr}`, /the activation key was revoked \(key-revoked\)/);
+  await untouched();
 });
 
 /** A keyring with the same key, and the word of its owner that it counts no more. */
