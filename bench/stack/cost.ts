@@ -62,7 +62,7 @@ async function timed(host: PackagedHost['host'], command: string): Promise<numbe
   return end - begin;
 }
 
-/** What the boot unit leaves for later is gone on with at once. */
+/** Throws where a part of it is not: the boot unit, for one, begins nothing after two minutes, and then its time says nothing. */
 async function inForce(host: PackagedHost): Promise<void> {
   const { exitCode, stdout, stderr } = await host.livepatch('status');
   if (exitCode !== 0) throw new Error(`not all is in force: ${stdout}${stderr}`);

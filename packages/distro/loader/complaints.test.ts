@@ -12,6 +12,8 @@ import {
   kasan,
   MODULE,
   nullPointer,
+  OTHER,
+  OURS,
   protectionFault,
   rcuStall,
   softLockup,
@@ -21,8 +23,6 @@ import {
 import { allShells } from './testing/host.ts';
 
 const PART = join(import.meta.dirname, 'parts/complaints.sh');
-const OURS = `tcp_ack+0x16/0x20 [${MODULE}]`;
-const OTHER = 'e1000_clean+0x5f0/0x900 [e1000]';
 const SUSPECT = `suspect ${MODULE} 0\npatches vmlinux tcp_ack\n`;
 
 /** Debian's awk is mawk; busybox has one of its own, which its shell takes before any other. */

@@ -1,4 +1,5 @@
 import type { FlawSummary } from '../kernel/flaws.ts';
+import type { Problem } from '../seen/observed.ts';
 import type { StatusDocument } from './document.ts';
 
 /** One thing that is so on this host, in plain words, and what a person does about it. */
@@ -52,13 +53,7 @@ export function findingsOf(document: StatusDocument): Finding[] {
       text: `nothing is loaded in this boot: ${document.switchedOff}`,
       advice: reasons['switched-off']?.[1] ?? '',
     });
-  if (problem !== null)
-    bad.push({
-      level: 'bad',
-      code: problem.code,
-      text: problem.message,
-      advice: problem.hint ?? 'docs/agent.md explains the code',
-    });
+  if (problem !== null) bad.push(findingOf(problem));
   contactFindings(document, bad, notes);
   stackFindings(document, bad, notes);
   if (status.transition.state === 'in-transition') {
@@ -102,14 +97,12 @@ export function findingsOf(document: StatusDocument): Finding[] {
   return [headline(document), ...bad, ...notes];
 }
 
+function findingOf({ code, message, hint }: Problem): Finding {
+  return { level: 'bad', code, text: message, advice: hint ?? 'docs/agent.md explains the code' };
+}
+
 function stackFindings({ stack, stackProblem, reason }: StatusDocument, bad: Finding[], notes: Finding[]): void {
-  if (stackProblem !== null)
-    bad.push({
-      level: 'bad',
-      code: stackProblem.code,
-      text: stackProblem.message,
-      advice: stackProblem.hint ?? 'docs/agent.md explains the code',
-    });
+  if (stackProblem !== null) bad.push(findingOf(stackProblem));
   if (stack === null) return;
   if (stack.strategy === 'temporary' && reason !== 'conflict-packages') {
     const [text, advice] = reasons['conflict-packages'] ?? ['', ''];

@@ -9,6 +9,8 @@ import {
   kasan,
   MODULE,
   nullPointer,
+  OTHER,
+  OURS,
   protectionFault,
   rcuStall,
   softLockup,
@@ -17,8 +19,6 @@ import {
 } from '../testing/kernel-logs.ts';
 import { type Complaint, complaintsOf } from './complaints.ts';
 
-const OURS = `tcp_ack+0x16/0x20 [${MODULE}]`;
-const OTHER = 'e1000_clean+0x5f0/0x900 [e1000]';
 const patched = (...names: string[]) => [
   { name: 'vmlinux', functions: names.map((name) => ({ name, sympos: 0, source: 'x.c' })) },
 ];

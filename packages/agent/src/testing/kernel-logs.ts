@@ -3,6 +3,9 @@
  * and of the unwinder's guesses are left out.
  */
 export const MODULE = 'kmend_0123456789ab';
+/** Frames of a stack: in the livepatch's code, and in somebody else's. */
+export const OURS = `tcp_ack+0x16/0x20 [${MODULE}]`;
+export const OTHER = 'e1000_clean+0x5f0/0x900 [e1000]';
 
 const MODULES =
   'Modules linked in: crc32_pclmul ghash_clmulni_intel kmend_0123456789ab(OEK) sha512_ssse3 [last unloaded: kmend_000000000001]';
