@@ -139,3 +139,17 @@ test('one in the middle is taken out by force: it stays in the kernel, which is 
   await packaged.mustApt('--fix-broken', 'install');
   await inOrder([...SERIES]);
 });
+
+test('removal goes from the top; purge leaves nothing of it', async () => {
+  // Without the metapackage apt would rather have its newest state, with the cumulative livepatch.
+  await packaged.mustApt('remove', META, packageOf(MORE.id));
+  const { problems } = await packaged.status();
+  assert.deepEqual(await packaged.fixes(), [options.id, NOTE, aead.id], JSON.stringify(problems));
+  await packaged.mustApt('purge', '--autoremove', `${META}*`, 'kmend-livepatch');
+  assert.deepEqual(await packaged.enabled(), []);
+  assert.equal(await packaged.host.check("awk '$1 ~ /^kmend_/' /proc/modules"), '');
+  const left =
+    'ls -d /var/lib/kmend-livepatch /run/kmend-livepatch /usr/lib/kmend-livepatch* /etc/systemd/system/*/kmend-livepatch* 2>/dev/null || :';
+  assert.equal(await packaged.host.check(left), '');
+  assert.equal(await setting.lab.reproduce(packaged.host, options.id), 'vulnerable');
+});
