@@ -84,8 +84,8 @@ async function idleCheck(): Promise<void> {
     for (let round = 0; round < ROUNDS; round += 1) {
       stop.signal.throwIfAborted();
       times.empty.push(await processorMs([node, '-e', '0']));
-      times.idle.push(await processorMs([node, '--max-old-space-size=64', idle]));
-      times.request.push(await processorMs([node, '--max-old-space-size=64', request]));
+      times.idle.push(await processorMs([node, '--max-old-space-size=64', '--v8-pool-size=0', idle]));
+      times.request.push(await processorMs([node, '--max-old-space-size=64', '--v8-pool-size=0', request]));
     }
     const [empty, own, asking] = [median(times.empty), median(times.idle), median(times.request)];
     console.log(`idle check, processor time natively (median of ${ROUNDS}; at most 100 ms wanted):`);
