@@ -118,18 +118,25 @@ export function machineArguments(spec: MachineSpec): string[] {
   ];
 }
 
+/** What the kernel of an emulated guest is told. */
+const EMULATED = [
+  // An emulated processor shared with other work stalls for seconds without any fault of the kernel's, also while the kernel looks whether its
+  // timer ticks: it would panic.
+  'rcupdate.rcu_cpu_stall_timeout=180',
+  'watchdog_thresh=60',
+  'no_timer_check',
+  // QEMU keeps what it translated by the address it ran at: where each process has other addresses, all is translated for each process anew,
+  // and starting one takes five times as long.
+  'norandmaps',
+];
+
 function kernelCommandLine(spec: MachineSpec): string[] {
   return [
     'console=ttyS0',
     'net.ifnames=0',
     'loglevel=5',
     'systemd.show_status=error',
-    // An emulated processor shared with other work stalls for seconds without any fault of the kernel's, also while the kernel looks whether its
-    // timer ticks: it would panic. QEMU keeps what it translated by the address it ran at: where each process has other addresses, all is
-    // translated for each process anew, and starting one takes five times as long.
-    ...(spec.accelerator === 'tcg'
-      ? ['rcupdate.rcu_cpu_stall_timeout=180', 'watchdog_thresh=60', 'no_timer_check', 'norandmaps']
-      : []),
+    ...(spec.accelerator === 'tcg' ? EMULATED : []),
     ...spec.kernelArguments,
   ];
 }

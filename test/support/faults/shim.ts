@@ -94,7 +94,10 @@ export function planText(plan: Plan): string {
     .join(' ');
 }
 
-/** For every program of the agent: a guest has one processor, and what V8 would do beside only makes its threads wait for each other. */
+/**
+ * For every program of the agent: a guest has one processor, and what V8 would do beside only makes its threads wait for each other.
+ * The package says so itself by now; the agent that the record in bench/results/faults belongs to does not.
+ */
 export const NODE_OPTIONS = 'NODE_OPTIONS=--v8-pool-size=0';
 
 /** For a command that is given by hand: its processes are the agent's too. */
