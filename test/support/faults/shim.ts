@@ -94,14 +94,8 @@ export function planText(plan: Plan): string {
     .join(' ');
 }
 
-/**
- * For every program of the agent: a guest has one processor, and what V8 would do beside only makes its threads wait for each other.
- * The package says so itself by now; the agent that the record in bench/results/faults belongs to does not.
- */
-export const NODE_OPTIONS = 'NODE_OPTIONS=--v8-pool-size=0';
-
 /** For a command that is given by hand: its processes are the agent's too. */
-export const WITH_FAULTS = ['env', `LD_PRELOAD=${LIBRARY}`, NODE_OPTIONS] as const;
+export const WITH_FAULTS = ['env', `LD_PRELOAD=${LIBRARY}`] as const;
 
 /** The faults' library inside a host, and the plan it acts by. */
 export class Faults {
@@ -133,7 +127,7 @@ export class Faults {
       Buffer.from(`[Unit]
 After=systemd-tmpfiles-setup.service
 [Service]
-Environment=LD_PRELOAD=${LIBRARY} ${NODE_OPTIONS}
+Environment=LD_PRELOAD=${LIBRARY}
 ReadWritePaths=${RUNTIME}
 ${more}`);
     for (const unit of layout.units) {

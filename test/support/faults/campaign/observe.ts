@@ -2,7 +2,6 @@ import type { Host } from '@kmend/lab';
 import { z } from 'zod';
 import { parseJournal } from '../../../../packages/agent/src/state/store.ts';
 import { layout } from '../layout.ts';
-import { NODE_OPTIONS } from '../shim.ts';
 
 /** What `kmend-agent status --json` claims; only what is judged. */
 const Claims = z.object({
@@ -66,7 +65,7 @@ shown() { for d in /sys/kernel/livepatch/*/; do
   [ -d "$d" ] || continue; n=\${d%/}; e=; t=; read -r e <"$d/enabled"; read -r t <"$d/transition"; echo "\${n##*/} $e $t"
 done 2>/dev/null; }
 echo "== before"; shown
-echo "== status"; ${NODE_OPTIONS} timeout 60 kmend-agent status --json 2>&1
+echo "== status"; timeout 60 kmend-agent status --json 2>&1
 echo; echo "== effect"; setpriv --reuid=65534 --regid=65534 --clear-groups "$1" 2>&1
 echo; echo "== after"; shown
 echo "== journal"; [ ! -e ${layout.journal} ] || cat ${layout.journal}
