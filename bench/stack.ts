@@ -66,12 +66,19 @@ try {
   const edges = { run, clock: systemClock, fetch, progress: silentProgress, signal: stop.signal };
   const store = new KernelStore(edges, new Archive(edges, mirrors(process.env), operator.cache), operator.cache);
   const host = new PackagedHost(
-    await lab.boot(await store.open(KERNEL), { name: 'stack', packages: ['gpgv'], kernelArguments: ['nowatchdog'] }),
+    await lab.boot(await store.open(KERNEL), {
+      name: 'stack',
+      cpus: 1,
+      packages: ['gpgv'],
+      kernelArguments: ['nowatchdog'],
+    }),
   );
   const program = await lab.reproducer('calls', join(import.meta.dirname, 'stack', 'calls.c'));
   const bareNs = await callNs(host, program);
   await host.host.save('bare');
-  const lines: string[] = [];
+  process.stdout.write(
+    'stack of N livepatches, and one cumulative with the same N fixes; emulated: only the ratios count\n',
+  );
   for (const depth of depths) {
     const out = join(operator.home, `all-${depth}`);
     const first = fixes.slice(0, depth);
@@ -86,11 +93,8 @@ try {
     // In place of the stack, as its owner would consolidate it.
     const cumulative = await costOf(host, [debs.cumulative], program);
     say(`one cumulative livepatch with ${depth} fixes is measured`);
-    lines.push(...rowsOf(depth, stacked, cumulative, bareNs));
+    process.stdout.write(`${rowsOf(depth, stacked, cumulative, bareNs).join('\n')}\n`);
   }
-  process.stdout.write(
-    `${['stack of N livepatches, and one cumulative with the same N fixes; emulated: only the ratios count', ...lines].join('\n')}\n`,
-  );
 } catch (error) {
   if (!stop.signal.aborted) throw error;
   process.exitCode = 130;

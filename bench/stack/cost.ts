@@ -7,7 +7,7 @@ export interface Cost {
   readonly memoryBytes: number;
   /** From the package manager's call until all is in force. */
   readonly installSeconds: number;
-  /** That the boot unit takes until all is in force. */
+  /** That the boot unit takes until all is in force, and whatever has to be done after it. */
   readonly bootSeconds: number;
   /** Sum of the transitions of the installation. */
   readonly transitionSeconds: number;
@@ -36,19 +36,24 @@ export async function install({ host }: PackagedHost, debs: readonly string[]): 
   return await timed(host, `dpkg --install ${names.join(' ')} >/root/dpkg.log`);
 }
 
+/**
+ * What the retry timer does within minutes, at once: the package manager's run and the boot unit begin nothing after their time is over, which an
+ * emulated host with a deep stack needs more than once.
+ */
+const ALL_OF_IT = 'until kmend-livepatch status >/dev/null; do kmend-livepatch sync >/dev/null || :; done';
+
 /** Installs livepatches, measures, and boots with them. */
 export async function costOf(host: PackagedHost, debs: readonly string[], program: string): Promise<Cost> {
-  const installSeconds = await install(host, debs);
-  await inForce(host);
+  const installSeconds = (await install(host, debs)) + (await timed(host.host, ALL_OF_IT));
   const measure = await host.measure();
   const seconds = measure.livepatches.map((it) => it.transitionSeconds ?? Number.NaN);
   const call = await callNs(host, program);
   await host.host.reboot();
-  await inForce(host);
+  const restSeconds = await timed(host.host, ALL_OF_IT);
   return {
     memoryBytes: measure.memoryBytes,
     installSeconds,
-    bootSeconds: await unitSeconds(host),
+    bootSeconds: (await unitSeconds(host)) + restSeconds,
     transitionSeconds: seconds.reduce((sum, each) => sum + each, 0),
     callNs: call,
     functionsCoveredSeveralTimes: measure.functionsCoveredSeveralTimes,
@@ -60,12 +65,6 @@ async function timed(host: PackagedHost['host'], command: string): Promise<numbe
   const said = await host.check(script, { timeoutMs: 30 * MINUTES });
   const [begin = Number.NaN, end = Number.NaN] = (said.split('\n').at(-1) ?? '').split(' ').map(Number);
   return end - begin;
-}
-
-/** Throws where a part of it is not: the boot unit, for one, begins nothing after two minutes, and then its time says nothing. */
-async function inForce(host: PackagedHost): Promise<void> {
-  const { exitCode, stdout, stderr } = await host.livepatch('status');
-  if (exitCode !== 0) throw new Error(`not all is in force: ${stdout}${stderr}`);
 }
 
 /** That the boot unit ran in this boot. */

@@ -64,8 +64,9 @@ async function refused(code: string): Promise<void> {
   const { exitCode, json } = await agent('check');
   assert.deepEqual([exitCode, json.error?.code], [5, code]);
   assert.deepEqual(await patched.loadedModules(), []);
-  assert.equal((await status()).exitCode, 1);
-  assert.match((await agent('doctor')).text, new RegExp(code));
+  const doctor = await agent('doctor');
+  assert.equal(doctor.exitCode, 1);
+  assert.match(doctor.text, new RegExp(code));
 }
 
 async function bootHost(name: string): Promise<PatchedHost> {
@@ -127,6 +128,7 @@ test('hold keeps what runs, over a newer livepatch and a reboot; resume lets it 
   // The service may have been there first.
   assert.equal((await agent('check')).exitCode, 0);
   await patched.untilReported(1);
+  const [older] = await patched.loadedModules();
   assert.equal((await agent('hold', '--reason', 'change freeze', '--until', '8h')).exitCode, 0);
   await publish('two', aead.id, MORE.id);
   assert.equal((await agent('check')).json.reason, 'held');
@@ -134,12 +136,10 @@ test('hold keeps what runs, over a newer livepatch and a reboot; resume lets it 
   const held = await status();
   assert.deepEqual([held.effectiveSerial, held.hold?.kind, held.chosenSerial], [1, 'stay', null]);
   assert.equal((await agent('resume')).exitCode, 0);
-  assert.equal((await agent('check')).exitCode, 0);
-  assert.equal((await status()).effectiveSerial, 2);
+  assert.equal((await agent('check')).json.serial, 2);
   const back = await agent('revert', '--previous');
   assert.deepEqual([back.exitCode, back.json.serial], [0, 1], back.text);
-  assert.equal((await status()).effectiveSerial, 1);
-  assert.equal((await agent('check')).json.reason, 'held');
+  assert.deepEqual(await patched.loadedModules(), [older]);
   assert.equal((await agent('resume')).exitCode, 0);
   assert.equal((await agent('apply')).json.serial, 2);
   const { stdout } = await patched.host.run(['kmend-agent', 'uname']);
@@ -149,8 +149,8 @@ test('hold keeps what runs, over a newer livepatch and a reboot; resume lets it 
 test('a power cut in the soak: that livepatch is quarantined and said, the last good one is in force again', async () => {
   await configure('60-soak', { soakSeconds: 86_400 });
   await publish('three', aead.id, FIXES[0].id);
-  assert.equal((await agent('check')).json.state, 'soak');
-  assert.equal((await status()).effectiveSerial, 3);
+  const { json } = await agent('check');
+  assert.deepEqual([json.state, json.serial], ['soak', 3]);
   await patched.host.powerOffHard();
   await patched.host.start();
   const after = await status();
@@ -197,8 +197,7 @@ test('what is in the way of a load is told by its code, nothing is loaded, and i
   assert.equal((await agent('check')).json.serial, 2);
   assert.deepEqual([(await agent('check')).json.reason, (await status()).effectiveSerial], ['window', 2]);
   await configure('70-window', {});
-  assert.equal((await agent('check')).exitCode, 0);
-  assert.equal((await status()).effectiveSerial, 3);
+  assert.equal((await agent('check')).json.serial, 3);
 });
 
 test('air gap: a carried bundle brings the livepatch without a network, and the report comes back as a file', async () => {
@@ -210,7 +209,6 @@ test('air gap: a carried bundle brings the livepatch without a network, and the 
   assert.equal((await agent('check')).json.error.code, 'repository-unreachable');
   const done = await agent('check', '--bundle', '/root/bundle.tar', '--report', '/root/report.json');
   assert.equal(done.exitCode, 0, done.text);
-  assert.equal((await status()).effectiveSerial, 4);
   const report = join(operator.home, 'report.json');
   const bytes = await patched.host.readFile('/root/report.json');
   assert.equal(JSON.parse(bytes.toString()).report.effectiveSerial, 4);
@@ -259,13 +257,11 @@ test('upgrade and removal of the package leave the livepatch in the kernel', asy
   await patched.install(path);
   assert.deepEqual(await patched.loadedModules(), before);
   assert.equal((await agent('check')).exitCode, 0);
-  assert.equal((await status()).effectiveSerial, 4);
+  const newer = await status();
+  assert.deepEqual([newer.effectiveSerial, newer.status.verified.state], [4, 'verified']);
   await patched.host.check(['dpkg', '--remove', 'kmend-agent'], { timeoutMs: 120_000 });
   assert.deepEqual(await patched.loadedModules(), before);
   assert.equal(await patched.reproduce(aead.id), 'fixed');
-  await patched.install(path);
-  const again = await status();
-  assert.deepEqual([again.effectiveSerial, again.status.verified.state], [4, 'verified']);
   await patched.host.check(['dpkg', '--purge', 'kmend-agent'], { timeoutMs: 120_000 });
   assert.deepEqual(await patched.loadedModules(), before);
   assert.equal(

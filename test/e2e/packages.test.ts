@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import type { StatusDocument } from '@kmend/agent';
+import { buildAgentPackage } from '@kmend/agent/package';
+import { systemClock } from '@kmend/base/node';
 import { FIXES, MORE } from '../../demo/fixes.ts';
+import { PatchedHost } from '../../demo/patched-host.ts';
 import type { PackagedHost } from '../support/packages/packaged-host.ts';
 import { ORIGIN } from '../support/packages/publisher.ts';
 import { AGAIN, META, NOTE, packageOf, SERIES, Setting } from '../support/packages/setting.ts';
@@ -22,6 +26,36 @@ before(async () => {
   packaged = await setting.boot('packaged');
 });
 after(() => setting.close());
+
+/** Notes each moment at which no livepatch is in force for every task. */
+const WATCH = `#!/bin/sh
+while :; do
+  found=
+  for each in /sys/kernel/livepatch/*; do
+    { read -r enabled <"$each/enabled" && read -r transition <"$each/transition"; } 2>/dev/null || continue
+    [ "$enabled$transition" = 10 ] && found=1
+  done
+  [ -n "$found" ] || date >>/run/lab-bare
+  sleep 0.05
+done
+`;
+
+interface Refusal {
+  readonly error: { readonly code: string };
+}
+
+interface Reason {
+  readonly reason: string;
+}
+
+/** `kmend-agent WORDS --json`, which has to end with that code. */
+async function agent<T>(code: number, ...words: string[]): Promise<T> {
+  const { exitCode, stdout, stderr } = await packaged.host.run(['kmend-agent', ...words, '--json'], {
+    timeoutMs: 300_000,
+  });
+  assert.equal(exitCode, code, `${words.join(' ')}: ${stdout}${stderr}`);
+  return JSON.parse(stdout) as T;
+}
 
 /** Nothing is half done, and the kernel has nothing to say against it. */
 async function inOrder(fixes: readonly string[]): Promise<void> {
@@ -129,6 +163,51 @@ test('back to the stack, as it was at an earlier state', async () => {
   await packaged.mustApt('install', '--autoremove', '--allow-downgrades', `${META}=${SERIES.length}`);
   await inOrder([...SERIES]);
   assert.equal((await packaged.enabled()).length, SERIES.length);
+});
+
+test('the agent on a host that its packages drive: it loads nothing, and says who does', async () => {
+  await setting.operator.kmend('publish', cumulative, '--unproven');
+  const patched = new PatchedHost(packaged.host, setting.lab, setting.operator, systemClock);
+  await patched.install((await buildAgentPackage({ out: `${setting.operator.home}/deb` })).path);
+  await patched.enrol(setting.server, setting.key.key, { soakSeconds: 1 });
+  await agent(0, 'check');
+  const { stack, status } = await agent<StatusDocument>(0, 'status');
+  assert.deepEqual([stack?.strategy, stack?.depth, status.loaded.state], ['temporary', SERIES.length, 'loaded']);
+  assert.equal((await agent<Reason>(5, 'apply')).reason, 'conflict-packages');
+  await inOrder([...SERIES]);
+});
+
+test('consolidation: one livepatch takes the place of the stack, without a moment between, and over a reboot', async () => {
+  const { host } = packaged;
+  // As if a quarter of an hour had passed: what is watched still is not replaced.
+  assert.equal((await agent<Refusal>(5, 'consolidate')).error.code, 'packages-busy');
+  await host.copyIn(Buffer.from('soak 1\n'), '/etc/kmend-livepatch/config');
+  await host.check('sleep 1; kmend-livepatch soaked');
+  await host.copyIn(Buffer.from(WATCH), '/root/watch', 0o755);
+  await host.check('systemd-run --quiet --unit lab-watch /root/watch');
+  await agent(0, 'consolidate');
+  await host.check('systemctl stop lab-watch');
+  assert.equal(await host.check('cat /run/lab-bare 2>/dev/null || :'), '', 'at no moment nothing was in force');
+  const [only, ...others] = await packaged.enabled();
+  assert.deepEqual(others, []);
+  assert.match(await host.check('cat /proc/version'), /note\nagain$/);
+  await host.check(`until [ "$(awk '$1 ~ /^kmend_/' /proc/modules | wc -l)" = 1 ]; do sleep 0.5; done`);
+  await host.check('until kmend-agent history | grep -q consolidated; do sleep 1; done', { timeoutMs: 120_000 });
+  await host.reboot();
+  assert.deepEqual(await packaged.enabled(), [only]);
+  // In force; whether it is the latest nobody knows since the boot.
+  const { stack, effectiveSerial } = await agent<StatusDocument>(4, 'status');
+  assert.deepEqual([stack?.strategy, effectiveSerial], ['persistent', 1]);
+  assert.equal((await packaged.status()).yielded, true);
+});
+
+test('and back: the packages drive the host again', async () => {
+  await agent(0, 'consolidate', '--undo');
+  assert.deepEqual(await packaged.fixes(), [...SERIES]);
+  await inOrder([...SERIES]);
+  const { stack, quarantined } = await agent<StatusDocument>(0, 'status');
+  assert.deepEqual([stack?.strategy, quarantined], ['temporary', []]);
+  await packaged.mustApt('purge', 'kmend-agent');
 });
 
 test('one in the middle is taken out by force: it stays in the kernel, which is said, until its package is back', async () => {
