@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { FIXES } from '../../demo/fixes.ts';
+import { SLEEPER } from '../support/faults/sleeper.ts';
+import type { PackagedHost } from '../support/packages/packaged-host.ts';
+import { META, NOTE, Setting } from '../support/packages/setting.ts';
+import { patchOf } from '../support/patch.ts';
+
+/** What guards a host without the agent, each provoked on a real kernel: a stacked livepatch that cannot be, or must not stay, in force. */
+const [options] = FIXES;
+/** Every reading of /proc/execdomains makes the kernel warn. */
+const WARNS = 'warns';
+/** Cannot come into force while a process is stopped. */
+const NEVER_ENDS = 'never-ends';
+let setting: Setting;
+let packaged: PackagedHost;
+const folders = new Map<string, string>();
+
+before(async () => {
+  setting = await Setting.make(new AbortController().signal);
+  const { operator, publisher } = setting;
+  const patches = {
+    [WARNS]: await patchOf(operator, 'kernel/exec_domain.c', (text) =>
+      text.replace(/(static int execdomains_proc_show\([^{]*\{\n)/, '$1\tWARN(1, "kmend-test: warns\\n");\n'),
+    ),
+    [NEVER_ENDS]: await patchOf(operator, 'kernel/signal.c', (text) =>
+      text.replace(
+        /(static bool do_signal_stop\([\s\S]*?\n\t\tcgroup_enter_frozen\(\);\n)/,
+        '$1\t\tREAD_ONCE(sig->flags);\n',
+      ),
+    ),
+  };
+  for (const [id, patch] of Object.entries(patches))
+    await operator.kmend('fix', 'import', '--id', id, '--patch', patch);
+  for (const fix of [options.id, NOTE, NEVER_ENDS, WARNS]) folders.set(fix, await publisher.buildStacked(fix));
+  packaged = await setting.boot('guarded');
+  await packaged.host.copyIn(Buffer.from('wait 2\ntake-back 20\n'), '/etc/kmend-livepatch/config');
+  await packaged.follow(await setting.offer(folders.get(options.id)));
+  await packaged.mustApt('install', META);
+});
+after(() => setting.close());
+
+async function inForce(fixes: readonly string[], codes: readonly string[]): Promise<void> {
+  const { problems } = await packaged.status();
+  assert.deepEqual([await packaged.fixes(), problems.map(({ code }) => code)], [fixes, codes]);
+  assert.equal(await packaged.unconfigured(), '');
+}
+
+test('a kprobe inside a function to be patched: not loaded while it is there, loaded once it is gone', async () => {
+  const probe = '/sys/kernel/tracing';
+  await packaged.host.check(
+    `echo 'p:lab/body version_proc_show+5' >>${probe}/kprobe_events && echo 1 >${probe}/events/lab/body/enable`,
+  );
+  await setting.offer(folders.get(NOTE));
+  await packaged.mustApt('update');
+  await packaged.mustApt('install', META);
+  await inForce([options.id], ['conflict-kprobe']);
+  await packaged.host.check(
+    `echo 0 >${probe}/events/lab/body/enable && echo '-:lab/body' >>${probe}/kprobe_events && kmend-livepatch sync`,
+  );
+  await inForce([options.id, NOTE], []);
+});
+
+test('a transition that a stopped process holds up: said with the task, taken back, and done when the process goes on', async () => {
+  await packaged.host.check(SLEEPER.hold);
+  await setting.offer(folders.get(NEVER_ENDS));
+  await packaged.mustApt('update');
+  await packaged.mustApt('install', META);
+  await inForce([options.id, NOTE], ['transition-stuck']);
+  const { problems } = await packaged.status();
+  assert.match(JSON.stringify(problems), new RegExp(SLEEPER.task));
+  await packaged.host.check('sleep 20; kmend-livepatch sync || :');
+  await inForce([options.id, NOTE], ['deferred']);
+  assert.equal((await packaged.enabled()).length, 2);
+  await packaged.host.check(SLEEPER.release);
+  await packaged.livepatch('resume');
+  await inForce([options.id, NOTE, NEVER_ENDS], []);
+});
+
+test('the kernel warns in a patched function: that livepatch goes and is held back, what is under it stays', async () => {
+  const under = [options.id, NOTE, NEVER_ENDS];
+  await setting.offer(folders.get(WARNS));
+  await packaged.mustApt('update');
+  await packaged.mustApt('install', META);
+  await inForce([...under, WARNS], []);
+  await packaged.host.check('cat /proc/execdomains >/dev/null; kmend-livepatch soaked || :');
+  await inForce(under, ['kernel-complaint']);
+  assert.match((await packaged.livepatch('status')).stdout, /kmend-test: warns|execdomains_proc_show/);
+});
