@@ -8,12 +8,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildAgentPackage } from '@kmend/agent/package';
-import { silentProgress } from '@kmend/base';
 import { run, runOk, systemClock } from '@kmend/base/node';
-import { Archive, KernelStore, mirrors } from '@kmend/kernel';
-import { Lab } from '@kmend/lab';
 import { build } from 'esbuild';
 import { KERNEL, SUITE } from '../demo/fixes.ts';
+import { openLab } from '../demo/open-lab.ts';
 import { Operator } from '../demo/operator.ts';
 import { PatchedHost } from '../demo/patched-host.ts';
 import { median } from './measure.ts';
@@ -108,19 +106,11 @@ async function idleCheck(): Promise<void> {
 /** What the agent's units hold between checks, and while a livepatch is watched. */
 async function betweenChecks(): Promise<void> {
   const operator = await Operator.make(stop.signal);
-  const lab = new Lab({
-    run,
-    clock: systemClock,
-    progress: silentProgress,
-    cache: join(operator.cache, 'lab'),
-    signal: stop.signal,
-  });
+  const { lab, kernels } = openLab(operator.cache, stop.signal);
   const server = await operator.startServer();
   try {
     await operator.kmend('kernel', 'add', `${SUITE}/${KERNEL}`);
-    const edges = { run, clock: systemClock, fetch, progress: silentProgress, signal: stop.signal };
-    const store = new KernelStore(edges, new Archive(edges, mirrors(process.env), operator.cache), operator.cache);
-    const host = await lab.boot(await store.open(KERNEL), { name: 'bench-agent' });
+    const host = await lab.boot(await kernels.open(KERNEL), { name: 'bench-agent' });
     const patched = new PatchedHost(host, lab, operator, systemClock);
     await patched.install((await buildAgentPackage({ out: join(operator.home, 'deb') })).path);
     const { key } = await operator.kmend<{ key: string }>('key', 'create', '--name', 'bench');

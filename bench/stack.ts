@@ -4,11 +4,8 @@
  */
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { silentProgress } from '@kmend/base';
-import { run, systemClock } from '@kmend/base/node';
-import { Archive, KernelStore, mirrors } from '@kmend/kernel';
-import { Lab } from '@kmend/lab';
 import { KERNEL, SUITE } from '../demo/fixes.ts';
+import { openLab } from '../demo/open-lab.ts';
 import { Operator } from '../demo/operator.ts';
 import { PackagedHost } from '../test/support/packages/packaged-host.ts';
 import { callNs, costOf, install } from './stack/cost.ts';
@@ -33,13 +30,7 @@ const say = (line: string): void =>
 
 const operator = await Operator.make(stop.signal);
 const publishers: Operator[] = [];
-const lab = new Lab({
-  run,
-  clock: systemClock,
-  progress: { step: say, advance() {} },
-  cache: join(operator.cache, 'lab'),
-  signal: stop.signal,
-});
+const { lab, kernels } = openLab(operator.cache, stop.signal, { step: say, advance() {} });
 try {
   await operator.kmend('kernel', 'add', `${SUITE}/${KERNEL}`);
   say(`${depths.at(-1)} fixes`);
@@ -63,10 +54,8 @@ try {
     stack.push(out);
     if (index % 10 === 9) say(`${index + 1} stacked livepatches are built`);
   }
-  const edges = { run, clock: systemClock, fetch, progress: silentProgress, signal: stop.signal };
-  const store = new KernelStore(edges, new Archive(edges, mirrors(process.env), operator.cache), operator.cache);
   const host = new PackagedHost(
-    await lab.boot(await store.open(KERNEL), {
+    await lab.boot(await kernels.open(KERNEL), {
       name: 'stack',
       cpus: 1,
       packages: ['gpgv'],

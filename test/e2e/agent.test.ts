@@ -4,13 +4,11 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import type { StatusDocument } from '@kmend/agent';
 import { buildAgentPackage, UNITS } from '@kmend/agent/package';
-import { silentProgress } from '@kmend/base';
-import { run, systemClock } from '@kmend/base/node';
+import { systemClock } from '@kmend/base/node';
 import { MANIFEST } from '@kmend/builder';
-import { Archive, KernelStore, mirrors } from '@kmend/kernel';
-import { Lab } from '@kmend/lab';
 import { Livepatch } from '@kmend/protocol';
 import { FIXES, importFixes, KERNEL, MORE, SUITE } from '../../demo/fixes.ts';
+import { openLab } from '../../demo/open-lab.ts';
 import { Operator, type ServerProcess } from '../../demo/operator.ts';
 import { PatchedHost } from '../../demo/patched-host.ts';
 
@@ -20,7 +18,7 @@ import { PatchedHost } from '../../demo/patched-host.ts';
  */
 const signal = new AbortController().signal;
 const operator = await Operator.make(signal);
-const lab = new Lab({ run, clock: systemClock, progress: silentProgress, cache: join(operator.cache, 'lab'), signal });
+const { lab, kernels } = openLab(operator.cache, signal);
 const [, aead] = FIXES;
 let server: ServerProcess;
 let patched: PatchedHost;
@@ -70,10 +68,8 @@ async function refused(code: string): Promise<void> {
 }
 
 async function bootHost(name: string): Promise<PatchedHost> {
-  const edges = { run, clock: systemClock, fetch, progress: silentProgress, signal };
-  const store = new KernelStore(edges, new Archive(edges, mirrors(process.env), operator.cache), operator.cache);
   // One processor, as in the other tests of the agent: two guests at a time share the two of a small machine.
-  const host = await lab.boot(await store.open(KERNEL), { name, cpus: 1 });
+  const host = await lab.boot(await kernels.open(KERNEL), { name, cpus: 1 });
   const made = new PatchedHost(host, lab, operator, systemClock);
   await made.install((await buildAgentPackage({ out: join(operator.home, 'deb') })).path);
   await made.enrol(server, key, { soakSeconds: 1 });

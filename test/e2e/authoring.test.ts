@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { silentProgress } from '@kmend/base';
-import { run, systemClock } from '@kmend/base/node';
-import { Archive, KernelStore, mirrors } from '@kmend/kernel';
-import { type Host, Lab } from '@kmend/lab';
+import { systemClock } from '@kmend/base/node';
+import type { Host } from '@kmend/lab';
 import type { Livepatch } from '@kmend/protocol';
 import { KERNEL, SUITE } from '../../demo/fixes.ts';
+import { openLab } from '../../demo/open-lab.ts';
 import { type KmendResult, Operator } from '../../demo/operator.ts';
 import { PatchedHost } from '../../demo/patched-host.ts';
 import { patchOf } from '../support/patch.ts';
@@ -18,20 +17,12 @@ import { unload } from '../support/unload.ts';
  */
 const signal = new AbortController().signal;
 const operator = await Operator.make(signal);
-const lab = new Lab({
-  run,
-  clock: systemClock,
-  progress: silentProgress,
-  cache: join(operator.cache, 'lab'),
-  signal,
-});
+const { lab, kernels } = openLab(operator.cache, signal);
 let host: Host;
 
 before(async () => {
   await operator.kmend('kernel', 'add', `${SUITE}/${KERNEL}`);
-  const edges = { run, clock: systemClock, fetch, progress: silentProgress, signal };
-  const store = new KernelStore(edges, new Archive(edges, mirrors(process.env), operator.cache), operator.cache);
-  host = await lab.boot(await store.open(KERNEL), { name: 'authoring' });
+  host = await lab.boot(await kernels.open(KERNEL), { name: 'authoring' });
 });
 after(async () => {
   await lab.close();

@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { KmendError, silentProgress } from '@kmend/base';
-import { run, systemClock } from '@kmend/base/node';
-import { Archive, KernelStore, mirrors } from '@kmend/kernel';
-import { codeInForce, complaints, type GuestModule, type Host, Lab, LivepatchControl, ProofFailure } from '@kmend/lab';
+import { KmendError } from '@kmend/base';
+import { systemClock } from '@kmend/base/node';
+import { codeInForce, complaints, type GuestModule, type Host, LivepatchControl, ProofFailure } from '@kmend/lab';
 import { KERNEL, SUITE } from '../../demo/fixes.ts';
+import { openLab } from '../../demo/open-lab.ts';
 import { Operator } from '../../demo/operator.ts';
 import type { BuiltLivepatch } from '../support/faults/build.ts';
 import * as faults from '../support/faults/livepatches.ts';
@@ -14,7 +13,7 @@ import { HostileMirror, ownerOf } from '../support/faults/mirror.ts';
 /** The livepatches that misbehave on purpose (test/support/faults), each loaded by hand on the real kernel: they do what they say, and nothing else. */
 const signal = new AbortController().signal;
 const operator = await Operator.make(signal);
-const lab = new Lab({ run, clock: systemClock, progress: silentProgress, cache: join(operator.cache, 'lab'), signal });
+const { lab, kernels } = openLab(operator.cache, signal);
 /** Seconds that the lab waits for a transition: more than the 15 after which the kernel itself nudges tasks. */
 const PATIENCE = 18;
 /** Seconds until the late panic, here. */
@@ -24,9 +23,7 @@ let control: LivepatchControl;
 
 before(async () => {
   await operator.kmend('kernel', 'add', `${SUITE}/${KERNEL}`);
-  const edges = { run, clock: systemClock, fetch, progress: silentProgress, signal };
-  const store = new KernelStore(edges, new Archive(edges, mirrors(process.env), operator.cache), operator.cache);
-  host = await lab.boot(await store.open(KERNEL), { name: 'faults' });
+  host = await lab.boot(await kernels.open(KERNEL), { name: 'faults' });
   control = new LivepatchControl(host, PATIENCE);
 });
 after(async () => {

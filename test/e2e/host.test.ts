@@ -4,19 +4,17 @@ import { createServer, type Server } from 'node:http';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { buildAgentPackage } from '@kmend/agent/package';
-import { silentProgress } from '@kmend/base';
-import { run, systemClock } from '@kmend/base/node';
-import { Archive, KernelStore, mirrors } from '@kmend/kernel';
-import { Lab } from '@kmend/lab';
+import { systemClock } from '@kmend/base/node';
 import type { Livepatch } from '@kmend/protocol';
 import { FIXES, importFixes, KERNEL, MORE, SUITE } from '../../demo/fixes.ts';
+import { openLab } from '../../demo/open-lab.ts';
 import { Operator, type ServerProcess } from '../../demo/operator.ts';
 import { PatchedHost } from '../../demo/patched-host.ts';
 
 /** One stock host from its first enrolment to a power cut, with a real server and real livepatches. Tests go on where the last one ended. */
 const signal = new AbortController().signal;
 const operator = await Operator.make(signal);
-const lab = new Lab({ run, clock: systemClock, progress: silentProgress, cache: join(operator.cache, 'lab'), signal });
+const { lab, kernels } = openLab(operator.cache, signal);
 const [routing, aead] = FIXES;
 let server: ServerProcess;
 let patched: PatchedHost;
@@ -56,9 +54,7 @@ before(async () => {
   await importFixes((...args) => operator.kmend(...args), [...FIXES, MORE]);
   server = await operator.startServer();
   await operator.kmend('policy', 'fleet', '--check-interval', '86400');
-  const edges = { run, clock: systemClock, fetch, progress: silentProgress, signal };
-  const store = new KernelStore(edges, new Archive(edges, mirrors(process.env), operator.cache), operator.cache);
-  const host = await lab.boot(await store.open(KERNEL), { name: 'patched', cpus: 1 });
+  const host = await lab.boot(await kernels.open(KERNEL), { name: 'patched', cpus: 1 });
   patched = new PatchedHost(host, lab, operator, systemClock);
   const deb = await buildAgentPackage({ out: join(operator.home, 'deb') });
   await patched.install(deb.path);

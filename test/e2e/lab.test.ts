@@ -7,10 +7,11 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { errorCode, KmendError, silentProgress } from '@kmend/base';
-import { places, run, sha256, systemClock } from '@kmend/base/node';
-import { Archive, type Kernel, KernelStore, mirrors } from '@kmend/kernel';
-import { codeInForce, complaints, type Host, Lab, OPERATOR_ADDRESS } from '@kmend/lab';
+import { errorCode, KmendError } from '@kmend/base';
+import { places, sha256 } from '@kmend/base/node';
+import type { Kernel } from '@kmend/kernel';
+import { codeInForce, complaints, type Host, OPERATOR_ADDRESS } from '@kmend/lab';
+import { openLab } from '../../demo/open-lab.ts';
 
 const RELEASE = '6.1.0-47-amd64';
 const AREAS = (
@@ -19,14 +20,12 @@ const AREAS = (
 ).split(' ');
 const cache = places().cache;
 const signal = new AbortController().signal;
-const lab = new Lab({ run, clock: systemClock, progress: silentProgress, cache: join(cache, 'lab'), signal });
+const { lab, kernels } = openLab(cache, signal);
 let kernel: Kernel;
 let host: Host;
 
 before(async () => {
-  const edges = { run, clock: systemClock, fetch, progress: silentProgress, signal };
-  const store = new KernelStore(edges, new Archive(edges, mirrors(process.env), cache), cache);
-  kernel = await store.add(`bookworm/${RELEASE}`);
+  kernel = await kernels.add(`bookworm/${RELEASE}`);
   host = await lab.boot(kernel, { name: 'lab-test', forwards: [8080] });
 });
 after(() => lab.close());

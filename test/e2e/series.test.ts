@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { silentProgress } from '@kmend/base';
-import { run, systemClock } from '@kmend/base/node';
-import { Archive, KernelStore, mirrors } from '@kmend/kernel';
-import { type Host, Lab } from '@kmend/lab';
+import { systemClock } from '@kmend/base/node';
+import type { Host } from '@kmend/lab';
 import type { Livepatch } from '@kmend/protocol';
 import { KERNEL, SUITE } from '../../demo/fixes.ts';
+import { openLab } from '../../demo/open-lab.ts';
 import { type KmendResult, Operator } from '../../demo/operator.ts';
 import { PatchedHost } from '../../demo/patched-host.ts';
 import { patchOf } from '../support/patch.ts';
@@ -14,7 +13,7 @@ import { patchOf } from '../support/patch.ts';
 /** One series of fixes as a stack and as a cumulative livepatch, on the real kernel: each fix adds a line to what /proc shows. */
 const signal = new AbortController().signal;
 const operator = await Operator.make(signal);
-const lab = new Lab({ run, clock: systemClock, progress: silentProgress, cache: join(operator.cache, 'lab'), signal });
+const { lab, kernels } = openLab(operator.cache, signal);
 let host: Host;
 
 const says = (word: string) => (text: string) =>
@@ -42,9 +41,7 @@ before(async () => {
   };
   for (const [id, patch] of Object.entries(patches))
     await operator.kmend('fix', 'import', '--id', id, '--patch', patch);
-  const edges = { run, clock: systemClock, fetch, progress: silentProgress, signal };
-  const store = new KernelStore(edges, new Archive(edges, mirrors(process.env), operator.cache), operator.cache);
-  host = await lab.boot(await store.open(KERNEL), { name: 'series' });
+  host = await lab.boot(await kernels.open(KERNEL), { name: 'series' });
 });
 after(async () => {
   await lab.close();

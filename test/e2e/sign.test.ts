@@ -2,19 +2,17 @@ import assert from 'node:assert/strict';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { silentProgress } from '@kmend/base';
-import { run, runOk, sha256, systemClock } from '@kmend/base/node';
+import { run, runOk, sha256 } from '@kmend/base/node';
 import { Provenance } from '@kmend/builder';
-import { Archive, KernelStore, mirrors } from '@kmend/kernel';
-import { Lab } from '@kmend/lab';
 import { Livepatch } from '@kmend/protocol';
 import { FIXES, importFixes, KERNEL, SUITE } from '../../demo/fixes.ts';
+import { openLab } from '../../demo/open-lab.ts';
 import { Operator } from '../../demo/operator.ts';
 import { unload } from '../support/unload.ts';
 
 const { signal } = new AbortController();
 const operator = await Operator.make(signal);
-const lab = new Lab({ run, clock: systemClock, progress: silentProgress, cache: join(operator.cache, 'lab'), signal });
+const { lab, kernels } = openLab(operator.cache, signal);
 const key = join(operator.home, 'module.pem');
 
 before(async () => {
@@ -67,9 +65,7 @@ test('a key that cannot serve ends the build before it begins; options that lack
 });
 
 test('the kernel reads the signature: it loads where keys do not matter, and misses the key where they do', async () => {
-  const edges = { run, clock: systemClock, fetch, progress: silentProgress, signal };
-  const store = new KernelStore(edges, new Archive(edges, mirrors(process.env), operator.cache), operator.cache);
-  const host = await lab.boot(await store.open(KERNEL), { name: 'sign' });
+  const host = await lab.boot(await kernels.open(KERNEL), { name: 'sign' });
   const plain = await build('plain');
   const signed = await build('signed', '--sign-key', key, '--sign-cert', join(operator.home, 'module.crt'));
   const damaged = Buffer.from(signed.module);

@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { silentProgress } from '@kmend/base';
-import { run, systemClock } from '@kmend/base/node';
-import { Archive, KernelStore, mirrors } from '@kmend/kernel';
-import { type Host, Lab } from '@kmend/lab';
+import { systemClock } from '@kmend/base/node';
+import type { Host } from '@kmend/lab';
 import type { Livepatch } from '@kmend/protocol';
 import { KERNEL, SUITE } from '../../demo/fixes.ts';
+import { openLab } from '../../demo/open-lab.ts';
 import { type KmendResult, Operator } from '../../demo/operator.ts';
 import { PatchedHost } from '../../demo/patched-host.ts';
 import { patchOf } from '../support/patch.ts';
@@ -18,7 +17,7 @@ import { unload } from '../support/unload.ts';
  */
 const signal = new AbortController().signal;
 const operator = await Operator.make(signal);
-const lab = new Lab({ run, clock: systemClock, progress: silentProgress, cache: join(operator.cache, 'lab'), signal });
+const { lab, kernels } = openLab(operator.cache, signal);
 let host: Host;
 
 before(async () => {
@@ -26,9 +25,7 @@ before(async () => {
   // The tree is there once a fix was tried in it.
   const versions = ['--from', '6.1.170-3', '--to', '6.1.176-1', '--path', 'ipc/util.c'];
   await operator.kmend('fix', 'import', '--id', 'any', ...versions);
-  const edges = { run, clock: systemClock, fetch, progress: silentProgress, signal };
-  const store = new KernelStore(edges, new Archive(edges, mirrors(process.env), operator.cache), operator.cache);
-  host = await lab.boot(await store.open(KERNEL), { name: 'special-cases' });
+  host = await lab.boot(await kernels.open(KERNEL), { name: 'special-cases' });
 });
 after(async () => {
   await lab.close();

@@ -1,8 +1,7 @@
-import { silentProgress } from '@kmend/base';
-import { run, systemClock } from '@kmend/base/node';
-import { Archive, type Kernel, KernelStore, mirrors } from '@kmend/kernel';
-import { Lab } from '@kmend/lab';
+import type { Kernel, KernelStore } from '@kmend/kernel';
+import type { Lab } from '@kmend/lab';
 import { FIXES, importFixes, KERNEL, MORE, SUITE } from '../../../demo/fixes.ts';
+import { openLab } from '../../../demo/open-lab.ts';
 import { Operator, type ServerProcess } from '../../../demo/operator.ts';
 import { patchOf } from '../patch.ts';
 import { HOST_PACKAGES, PackagedHost } from './packaged-host.ts';
@@ -29,7 +28,7 @@ export class Setting {
   /** The activation key's id, and the key. */
   readonly key: { readonly id: string; readonly key: string };
   readonly server: ServerProcess;
-  readonly #store: KernelStore;
+  readonly #kernels: KernelStore;
 
   private constructor(parts: {
     operator: Operator;
@@ -37,14 +36,14 @@ export class Setting {
     publisher: Publisher;
     key: { id: string; key: string };
     server: ServerProcess;
-    store: KernelStore;
+    kernels: KernelStore;
   }) {
     this.operator = parts.operator;
     this.lab = parts.lab;
     this.publisher = parts.publisher;
     this.key = parts.key;
     this.server = parts.server;
-    this.#store = parts.store;
+    this.#kernels = parts.kernels;
   }
 
   static async make(signal: AbortSignal): Promise<Setting> {
@@ -60,15 +59,11 @@ export class Setting {
     const server = await operator.startServer();
     const publisher = await Publisher.make(operator, server);
     const key = await operator.kmend<{ id: string; key: string }>('key', 'create', '--name', 'hosts', '--seats', '5');
-    const edges = { run, clock: systemClock, fetch, progress: silentProgress, signal };
-    const store = new KernelStore(edges, new Archive(edges, mirrors(process.env), operator.cache), operator.cache);
-    const cache = `${operator.cache}/lab`;
-    const lab = new Lab({ run, clock: systemClock, progress: silentProgress, cache, signal });
-    return new Setting({ operator, lab, publisher, key, server, store });
+    return new Setting({ operator, publisher, key, server, ...openLab(operator.cache, signal) });
   }
 
   kernel(release: string): Promise<Kernel> {
-    return this.#store.open(release);
+    return this.#kernels.open(release);
   }
 
   /** A Debian host with apt and unattended-upgrades, which follows nothing yet. */

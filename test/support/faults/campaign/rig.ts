@@ -2,14 +2,15 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { buildAgentPackage } from '@kmend/agent/package';
 import type { Progress } from '@kmend/base';
-import { run, sha256File, systemClock } from '@kmend/base/node';
+import { sha256File, systemClock } from '@kmend/base/node';
 import { MANIFEST } from '@kmend/builder';
 import { buildId, readElf } from '@kmend/elf';
-import { Archive, type Kernel, KernelStore, mirrors } from '@kmend/kernel';
-import { type Host, Lab } from '@kmend/lab';
+import type { Kernel } from '@kmend/kernel';
+import type { Host, Lab } from '@kmend/lab';
 import { Livepatch } from '@kmend/protocol';
 import { type ApiClient, createApiClient, readOperatorToken } from '@kmend/server';
 import { FIXES, importFixes, KERNEL, MORE, SUITE } from '../../../../demo/fixes.ts';
+import { openLab } from '../../../../demo/open-lab.ts';
 import { Operator, type ServerProcess } from '../../../../demo/operator.ts';
 import { PatchedHost } from '../../../../demo/patched-host.ts';
 import { HostileMirror } from '../mirror.ts';
@@ -72,7 +73,7 @@ export class Rig {
   /** `cpus`: of each guest. */
   static async make(signal: AbortSignal, progress: Progress, cpus: number): Promise<Rig> {
     const operator = await Operator.make(signal);
-    const lab = new Lab({ run, clock: systemClock, progress, cache: join(operator.cache, 'lab'), signal });
+    const { lab, kernels } = openLab(operator.cache, signal, progress);
     let server: ServerProcess | undefined;
     try {
       progress.step('server and livepatches');
@@ -84,12 +85,10 @@ export class Rig {
       const base = FIXES.slice(0, 2).map(({ id }) => id);
       const published = [await build(operator, 'one', base), await build(operator, 'two', [...base, MORE.id])];
       const { key } = await operator.kmend<{ key: string }>('key', 'create', '--name', 'faults', '--seats', '1000');
-      const edges = { run, clock: systemClock, fetch, progress, signal };
-      const store = new KernelStore(edges, new Archive(edges, mirrors(process.env), operator.cache), operator.cache);
       const deb = (await buildAgentPackage({ out: join(operator.home, 'deb') })).path;
       const token = await readOperatorToken({ env: {}, file: join(operator.home, 'server', 'operator-token') });
       const api = createApiClient({ url: server.url, token, signal });
-      return new Rig({ operator, lab, server, api, kernel: await store.open(KERNEL), published, deb, key, cpus });
+      return new Rig({ operator, lab, server, api, kernel: await kernels.open(KERNEL), published, deb, key, cpus });
     } catch (error) {
       await lab.close();
       await server?.stop();
