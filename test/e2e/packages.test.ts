@@ -110,8 +110,13 @@ test('staged, held and pinned: it comes when its turn has come, and a person has
   await setting.publisher.add(folders.get(AGAIN) ?? '');
   await setting.publisher.phase(0);
   await setting.offer();
+  await packaged.automaticUpgrade();
+  await inOrder(before);
+  await setting.publisher.phase(50);
+  await setting.offer();
   await packaged.mustApt('update');
-  assert.match(await packaged.mustApt('upgrade', '--with-new-pkgs'), /0 upgraded/);
+  const notYet = ['-o', 'APT::Get::Never-Include-Phased-Updates=1'];
+  assert.match(await packaged.mustApt(...notYet, 'upgrade', '--with-new-pkgs'), /0 upgraded/);
   await setting.publisher.phase(100);
   await setting.offer();
   await packaged.host.check(`apt-mark hold ${META}`);

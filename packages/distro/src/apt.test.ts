@@ -153,10 +153,11 @@ test('phased updates hold the newest state back', async (t) => {
   const [a = ''] = stacked('cve-2026-1001');
   await host.installed([deb('kmend-livepatch_0.1.0-1_all.deb'), deb(`${a}_1.1_amd64.deb`), deb(`${META}_1_amd64.deb`)]);
   await take(B);
-  await depot.phase(RELEASE, 0);
+  // This machine's id is not among the first hundredth.
+  await depot.phase(RELEASE, 1);
   await apt();
   await host.get('update');
-  assert.match((await host.cache('show', `${META}=2`)).said, /^Phased-Update-Percentage: 0$/m);
+  assert.match((await host.cache('show', `${META}=2`)).said, /^Phased-Update-Percentage: 1$/m);
   assert.doesNotMatch((await host.cache('show', `${META}=1`)).said, /Phased/);
   const upgrade = ['--simulate', '--with-new-pkgs', 'upgrade'];
   assert.deepEqual(planOf(await host.get(...upgrade)), []);
@@ -164,6 +165,33 @@ test('phased updates hold the newest state back', async (t) => {
   await apt();
   await host.get('update');
   assert.deepEqual(planOf(await host.get(...upgrade)), [`Inst ${META}-speed-up`, `Inst ${META}`]);
+});
+
+test('the suite early has the newest states first, the others when they are let go, or something newer is', async (t) => {
+  const { folder, clock, depot, take, apt, options } = await publisher(t);
+  clock.set(new Date());
+  await take(A);
+  const { keyring } = await apt();
+  const [all, first] = [await AptHost.make(join(folder, 'all')), await AptHost.make(join(folder, 'first'))];
+  await all.place(aptSetup({ url: `file://${options.out}`, keyring }).files);
+  await first.place(aptSetup({ url: `file://${options.out}`, keyring, suite: 'early' }).files);
+  const offered = async (host: AptHost): Promise<string[]> => {
+    await apt();
+    assert.equal((await host.get('update')).exitCode, 0);
+    const { said } = await host.cache('madison', META);
+    return [...said.matchAll(/\| +(\d+) \|/g)].map(([, version = '']) => version);
+  };
+  for (const fix of [B, C]) {
+    await take(fix);
+    await depot.phase(RELEASE, 0);
+  }
+  assert.deepEqual([await offered(all), await offered(first)], [['1'], ['3', '2', '1']]);
+  assert.doesNotMatch((await first.cache('show', META)).said, /Phased/);
+  // The newest is taken back: what it lay on is still for early hosts alone.
+  await depot.withdraw(RELEASE);
+  assert.deepEqual([await offered(all), await offered(first)], [['1'], ['4', '2', '1']]);
+  await depot.phase(RELEASE, 50);
+  assert.deepEqual(await offered(all), ['4', '2', '1']);
 });
 
 test('apt refuses what was changed, is out of date, or is signed with another key', async (t) => {

@@ -28,7 +28,7 @@ export async function writeApt(contents: Contents, folder: string, previous: str
   const validUntil = new Date(now.getTime() + settings.validDays * DAY_MS);
   for (const [suite, of] of contents.suites) {
     const index = `dists/${suite}/${COMPONENT}/binary-amd64`;
-    await writeIndex(join(folder, index), indexText(stanzas, of));
+    await writeIndex(join(folder, index), indexText(stanzas, of, suite));
     await keepOldIndices(join(folder, index), previous === undefined ? undefined : join(previous, index), now);
     await writeRelease(contents, folder, suite, validUntil);
   }
@@ -84,11 +84,11 @@ async function ftparchive(
   return await runOk(run, 'apt-ftparchive', [...args, ...words], { cwd: folder, env });
 }
 
-function indexText(stanzas: readonly Stanza[], { files, offers }: SuiteContents): string {
+function indexText(stanzas: readonly Stanza[], { files, offers }: SuiteContents, suite: Suite): string {
   const phases = new Map<string, number>();
   for (const { kernel, states } of offers) {
     const newest = states.at(-1);
-    if (newest?.phase === undefined) continue;
+    if (newest?.phase === undefined || suite === 'early') continue;
     phases.set(`${metapackageName(kernel.release)} ${newest.serial}`, newest.phase);
     // A new build of the same fix is an upgrade by itself.
     if (newest.head !== undefined) phases.set(`${newest.head.package} ${newest.head.version}`, newest.phase);

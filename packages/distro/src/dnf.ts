@@ -38,7 +38,7 @@ export async function writeDnf(contents: Contents, folder: string, previous: str
   );
   // Everything is in one repository: advisories say what is for security, and dnf goes by them.
   const text = updateinfo(
-    suites.get('updates')?.offers ?? [],
+    suites.get('early')?.offers ?? [],
     packages.map(({ spec }) => spec),
     settings.maintainer,
   );

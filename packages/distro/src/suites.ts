@@ -1,8 +1,11 @@
 import type { DepotKernel, Entry, State } from './depot/schema.ts';
 import { entryOf } from './livepatch-package.ts';
 
-/** `updates` has everything, `security` what mends a CVE (and what that lies on). */
-export const SUITES = ['updates', 'security'] as const;
+/**
+ * `early` has everything at once, `updates` what is for more than the hosts that follow `early`, `security` of that what mends a CVE (and what that
+ * lies on).
+ */
+export const SUITES = ['early', 'updates', 'security'] as const;
 export type Suite = (typeof SUITES)[number];
 
 /** States that stay on offer, for hosts that are pinned to an earlier one. */
@@ -18,9 +21,9 @@ export interface Offer {
 }
 
 export function offerOf(kernel: DepotKernel, suite: Suite): Offer {
-  const states = kernel.states
+  const states = (suite === 'early' ? kernel.states : forAll(kernel.states))
     .filter(
-      (state, index, all) => !state.withdrawn && (suite === 'updates' || isSecurity(kernel, state, all[index - 1])),
+      (state, index, all) => !state.withdrawn && (suite !== 'security' || isSecurity(kernel, state, all[index - 1])),
     )
     .slice(-KEPT_STATES);
   const entries = new Set<Entry>();
@@ -29,6 +32,11 @@ export function offerOf(kernel: DepotKernel, suite: Suite): Offer {
       entries.add(entry);
   }
   return { kernel, states, entries: [...entries] };
+}
+
+/** Without the newest ones that no host is to take but those that follow `early`. */
+function forAll(states: readonly State[]): readonly State[] {
+  return states.slice(0, states.findLastIndex(({ phase, withdrawn }) => phase !== 0 && !withdrawn) + 1);
 }
 
 /** Taking something back is for everybody who may have it. */

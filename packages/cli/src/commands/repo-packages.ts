@@ -117,7 +117,9 @@ export function packageCommands(repo: Command, { action }: Pick<Registrar, 'acti
     );
   packages
     .command('phase')
-    .description("the share of hosts that take a kernel's newest state by themselves (apt's phased updates)")
+    .description(
+      "the share of hosts that take a kernel's newest state by themselves (apt's phased updates); 0: the suite early alone",
+    )
     .argument('<release>')
     .argument('<percent>', '0 to 100', wholeNumber)
     .action(
@@ -250,7 +252,8 @@ function kernelData(kernel: DepotKernel) {
 }
 
 function kernelText({ release, serial, phase, stack, packages }: ReturnType<typeof kernelData>): string {
-  const head = `${release}: state ${serial}${phase === 100 ? '' : `, for ${phase} % of the hosts`}; ${stackText(stack)}`;
+  const share = phase === 0 ? ', for early hosts alone' : phase === 100 ? '' : `, for ${phase} % of the hosts`;
+  const head = `${release}: state ${serial}${share}; ${stackText(stack)}`;
   return [head, ...packages.map((it) => `  ${it.package} ${it.version}: ${it.fixes.join(', ')}`)].join('\n');
 }
 

@@ -115,12 +115,16 @@ export class Depot {
       if (entry === undefined) throw nothingPublished(kernel);
       entry.withdrawn = true;
       for (const state of kernel.states) if (isOf(state.head, entry)) state.withdrawn = true;
-      const { serial } = this.#say(kernel);
-      return { entry, serial };
+      const early = kernel.states.at(-1)?.phase === 0;
+      const before = kernel.states.findLast(({ withdrawn }) => !withdrawn);
+      const state = this.#say(kernel);
+      // What was for early hosts alone is, without it, no more for all than before.
+      if (early && before?.phase !== undefined) state.phase = before.phase;
+      return { entry, serial: state.serial };
     });
   }
 
-  /** The share of hosts that take a kernel's newest state by themselves; 100: all. */
+  /** The share of hosts that take a kernel's newest state by themselves; 100: all, 0: those alone that follow the suite `early`. */
   async phase(name: string, percentage: number): Promise<State> {
     if (!Number.isInteger(percentage) || percentage < 0 || percentage > 100) {
       throw new DistroError('setting-invalid', `${percentage} is not a percentage from 0 to 100`);

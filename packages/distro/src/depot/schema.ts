@@ -55,7 +55,7 @@ export const State = z.object({
   head: PackageId.optional(),
   /** The head that a later state took back: this state is not published any more. */
   withdrawn: z.boolean().default(false),
-  /** Percentage of hosts that take it by themselves (APT's phased updates); absent: all. */
+  /** Percentage of hosts that take it by themselves (APT's phased updates); 0: those alone that follow the suite `early`; absent: all. */
   phase: z.int().min(0).max(99).optional(),
 });
 export type State = z.infer<typeof State>;
