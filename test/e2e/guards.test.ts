@@ -34,7 +34,7 @@ before(async () => {
     await operator.kmend('fix', 'import', '--id', id, '--patch', patch);
   for (const fix of [options.id, NOTE, NEVER_ENDS, WARNS]) folders.set(fix, await publisher.buildStacked(fix));
   packaged = await setting.boot('guarded');
-  await packaged.host.copyIn(Buffer.from('wait 2\ntake-back 20\n'), '/etc/kmend-livepatch/config');
+  await packaged.host.copyIn(Buffer.from('wait 2\ntake-back 10\n'), '/etc/kmend-livepatch/config');
   await packaged.follow(await setting.offer(folders.get(options.id)));
   await packaged.mustApt('install', META);
 });
@@ -69,7 +69,7 @@ test('a transition that a stopped process holds up: said with the task, taken ba
   await inForce([options.id, NOTE], ['transition-stuck']);
   const { problems } = await packaged.status();
   assert.match(JSON.stringify(problems), new RegExp(SLEEPER.task));
-  await packaged.host.check('sleep 20; kmend-livepatch sync || :');
+  await packaged.host.check('sleep 10; kmend-livepatch sync || :');
   await inForce([options.id, NOTE], ['deferred']);
   assert.equal((await packaged.enabled()).length, 2);
   await packaged.host.check(SLEEPER.release);

@@ -197,7 +197,8 @@ test('consolidation: one livepatch takes the place of the stack, without a momen
   assert.deepEqual(others, []);
   assert.match(await host.check('cat /proc/version'), /note\nagain$/);
   await host.check(`until [ "$(awk '$1 ~ /^kmend_/' /proc/modules | wc -l)" = 1 ]; do sleep 0.5; done`);
-  await host.check('until kmend-agent history | grep -q consolidated; do sleep 1; done', { timeoutMs: 120_000 });
+  const journal = '/var/lib/kmend-agent/loader/journal.json';
+  await host.check(`until grep -q '"consolidated"' ${journal}; do sleep 1; done`, { timeoutMs: 120_000 });
   await host.reboot();
   assert.deepEqual(await packaged.enabled(), [only]);
   // In force; whether it is the latest nobody knows since the boot.
