@@ -3,7 +3,8 @@ import { codeInForce, complaints, type Host, type Lab, OPERATOR_ADDRESS } from '
 import type { HostDetail, HostSummary } from '@kmend/protocol';
 import type { Operator, ServerProcess } from './operator.ts';
 
-const POLL_MS = 500;
+/** Each look starts programs, on a machine that has enough to do with the guest. */
+const POLL_MS = 2_000;
 
 /** A lab host with the agent on it, and what the operator sees of it. */
 export class PatchedHost {

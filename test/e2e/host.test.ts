@@ -108,7 +108,6 @@ test('a revert takes it out, resume puts it back', async () => {
   const reverted = await agent('revert');
   assert.equal(reverted.exitCode, 0, reverted.text);
   assert.deepEqual([await patched.loadedModules(), await flaws()], [[], ['vulnerable', 'vulnerable']]);
-  assert.deepEqual([(await agent('check')).exitCode, await patched.loadedModules()], [0, []]);
   assert.equal((await agent('resume')).exitCode, 0);
   assert.equal((await agent('check')).exitCode, 0);
   assert.deepEqual(await flaws(), ['fixed', 'fixed']);

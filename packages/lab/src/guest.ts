@@ -34,7 +34,7 @@ const KILL_AFTER_S = 2;
 /** How much longer than the guest's own `timeout` the lab waits before it gives the guest up. */
 const GRACE_MS = 15_000;
 const FIRST_POLL_MS = 4;
-const SLOWEST_POLL_MS = 250;
+const SLOWEST_POLL_MS = 500;
 
 const startedSchema = z.object({ pid: z.number() });
 /** QEMU, docs/interop/qemu-ga-ref, GuestExecStatus. */
