@@ -45,7 +45,6 @@ export const SHORT_ROUNDS: Readonly<Record<string, number>> = {
   kill: 1,
   power: 1,
   disk: 1,
-  clock: 1,
   livepatch: 1,
 };
 
