@@ -83,7 +83,15 @@ export class SourceStore {
       // What is longer is cut off, which ends the pipeline with an error.
       const script = 'set -o pipefail; xz -dc -T0 "$1" | head -c "$3" | zstd -q -1 -T0 -o "$2"';
       const packed = join(temporary, 'source.tar.zst');
-      const args = ['-c', script, 'bash', join(temporary, 'usr', 'src', `${name}.tar.xz`), packed, `${SOURCE_LIMIT}`];
+      const args = [
+        '--norc',
+        '-c',
+        script,
+        'bash',
+        join(temporary, 'usr', 'src', `${name}.tar.xz`),
+        packed,
+        `${SOURCE_LIMIT}`,
+      ];
       await runOk(run, 'bash', args, { signal, timeoutMs: TREE_LIMIT_MS });
       await rename(packed, path);
     } finally {
@@ -110,7 +118,7 @@ export class SourceStore {
     const { run, signal } = this.#edges;
     const member = `./usr/share/doc/${name}/changelog.Debian.gz`;
     const script = 'set -o pipefail; dpkg-deb --fsys-tarfile "$1" | tar -xO "$2"';
-    const packed = await runOk(run, 'bash', ['-c', script, 'bash', deb, member], { signal });
+    const packed = await runOk(run, 'bash', ['--norc', '-c', script, 'bash', deb, member], { signal });
     const text = gunzipSync(packed, { maxOutputLength: 256 << 20 }).toString('utf8');
     await writeFileAtomic(path, text);
     return text;

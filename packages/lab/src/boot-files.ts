@@ -117,7 +117,7 @@ async function make(edges: LabEdges, kernel: LabKernel, work: string): Promise<v
   const archive = join(work, 'files', 'initramfs.gz');
   const pack =
     'set -o pipefail; cd "$1"; find . -print0 | cpio --null --create --format=newc --owner=0:0 --quiet | gzip -1 >"$2"';
-  await runOk(run, 'bash', ['-c', pack, 'bash', stage, archive], { signal });
+  await runOk(run, 'bash', ['--norc', '-c', pack, 'bash', stage, archive], { signal });
 
   const image = join(work, 'files', 'modules.ext4');
   const blocks = await treeBlocks(tree);

@@ -26,6 +26,7 @@ export const run: Run = (file, args, options: RunOptions = {}) =>
       reject(new EdgeError('interrupted', `${file} was not started: interrupted`));
       return;
     }
+    // stdin is a socket then, which bash takes for a remote login: it reads the caller's ~/.bashrc unless it is started with --norc.
     // detached: the child leads its own process group, so that a kill reaches what it started too.
     const [program, words] = limitedCommand(file, args, options.limits);
     const child = spawn(program, words, {

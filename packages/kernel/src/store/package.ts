@@ -23,7 +23,7 @@ export async function unpackPackage(
   // What is longer is cut off, which ends the pipeline with an error.
   const script = `set -o pipefail
     dpkg-deb --fsys-tarfile "$1" | head -c "$3" | tar -x --no-same-owner --no-same-permissions --no-selinux --no-acls --no-xattrs -C "$2"`;
-  const args = ['-c', script, 'bash', deb, into, `${UNPACKED_LIMIT}`];
+  const args = ['--norc', '-c', script, 'bash', deb, into, `${UNPACKED_LIMIT}`];
   await runOk(edges.run, 'bash', args, { signal: edges.signal, limits: { memory: 2 ** 31 } }).catch(
     (error: unknown) => {
       throw isDamage(error) ? damaged(deb, errorText(error), error) : error;
