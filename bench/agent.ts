@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildAgentPackage } from '@kmend/agent/package';
-import { run, runOk, systemClock } from '@kmend/base/node';
+import { bashArguments, run, runOk, systemClock } from '@kmend/base/node';
 import { build } from 'esbuild';
 import { KERNEL, SUITE } from '../demo/fixes.ts';
 import { openLab } from '../demo/open-lab.ts';
@@ -30,7 +30,7 @@ if (!values['no-guest']) await betweenChecks();
 /** Processor time of one run in milliseconds, user and system, by the kernel's own account (times of the shell). */
 async function processorMs(command: readonly string[]): Promise<number> {
   const script = '"$@" >/dev/null 2>&1; times';
-  const { stdout } = await run('/bin/bash', ['--norc', '-c', script, 'bash', ...command], { signal: stop.signal });
+  const { stdout } = await run('/bin/bash', bashArguments(script, ...command), { signal: stop.signal });
   const children = stdout.toString('utf8').trim().split('\n')[1] ?? '';
   return [...children.matchAll(/(\d+)m([\d.]+)s/g)].reduce(
     (sum, [, minutes, seconds]) => sum + Number(minutes) * 60_000 + Number(seconds) * 1000,

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { FIXES } from '../../demo/fixes.ts';
+import { NEVER_ENDS as EDIT_THAT_NEVER_ENDS, WARNS_IN_PATCHED } from '../support/faults/livepatches.ts';
 import { SLEEPER } from '../support/faults/sleeper.ts';
 import type { PackagedHost } from '../support/packages/packaged-host.ts';
 import { META, NOTE, Setting } from '../support/packages/setting.ts';
@@ -8,9 +9,7 @@ import { patchOf } from '../support/patch.ts';
 
 /** What guards a host without the agent, each provoked on a real kernel: a stacked livepatch that cannot be, or must not stay, in force. */
 const [options] = FIXES;
-/** Every reading of /proc/execdomains makes the kernel warn. */
 const WARNS = 'warns';
-/** Cannot come into force while a process is stopped. */
 const NEVER_ENDS = 'never-ends';
 let setting: Setting;
 let packaged: PackagedHost;
@@ -19,19 +18,11 @@ const folders = new Map<string, string>();
 before(async () => {
   setting = await Setting.make(new AbortController().signal);
   const { operator, publisher } = setting;
-  const patches = {
-    [WARNS]: await patchOf(operator, 'kernel/exec_domain.c', (text) =>
-      text.replace(/(static int execdomains_proc_show\([^{]*\{\n)/, '$1\tWARN(1, "kmend-test: warns\\n");\n'),
-    ),
-    [NEVER_ENDS]: await patchOf(operator, 'kernel/signal.c', (text) =>
-      text.replace(
-        /(static bool do_signal_stop\([\s\S]*?\n\t\tcgroup_enter_frozen\(\);\n)/,
-        '$1\t\tREAD_ONCE(sig->flags);\n',
-      ),
-    ),
-  };
-  for (const [id, patch] of Object.entries(patches))
-    await operator.kmend('fix', 'import', '--id', id, '--patch', patch);
+  for (const [id, { path, edit }] of [
+    [WARNS, WARNS_IN_PATCHED],
+    [NEVER_ENDS, EDIT_THAT_NEVER_ENDS],
+  ] as const)
+    await operator.kmend('fix', 'import', '--id', id, '--patch', await patchOf(operator, path, edit));
   for (const fix of [options.id, NOTE, NEVER_ENDS, WARNS]) folders.set(fix, await publisher.buildStacked(fix));
   packaged = await setting.boot('guarded');
   await packaged.host.copyIn(Buffer.from('wait 2\ntake-back 10\n'), '/etc/kmend-livepatch/config');

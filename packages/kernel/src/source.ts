@@ -1,7 +1,7 @@
 import { lstat, mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { runOk, withLock, writeFileAtomic } from '@kmend/base/node';
+import { bashArguments, runOk, withLock, writeFileAtomic } from '@kmend/base/node';
 import type { Packages } from './archive/archive.ts';
 import { KernelError } from './error.ts';
 import { unpackPackage } from './store/package.ts';
@@ -83,15 +83,7 @@ export class SourceStore {
       // What is longer is cut off, which ends the pipeline with an error.
       const script = 'set -o pipefail; xz -dc -T0 "$1" | head -c "$3" | zstd -q -1 -T0 -o "$2"';
       const packed = join(temporary, 'source.tar.zst');
-      const args = [
-        '--norc',
-        '-c',
-        script,
-        'bash',
-        join(temporary, 'usr', 'src', `${name}.tar.xz`),
-        packed,
-        `${SOURCE_LIMIT}`,
-      ];
+      const args = bashArguments(script, join(temporary, 'usr', 'src', `${name}.tar.xz`), packed, `${SOURCE_LIMIT}`);
       await runOk(run, 'bash', args, { signal, timeoutMs: TREE_LIMIT_MS });
       await rename(packed, path);
     } finally {
@@ -118,7 +110,7 @@ export class SourceStore {
     const { run, signal } = this.#edges;
     const member = `./usr/share/doc/${name}/changelog.Debian.gz`;
     const script = 'set -o pipefail; dpkg-deb --fsys-tarfile "$1" | tar -xO "$2"';
-    const packed = await runOk(run, 'bash', ['--norc', '-c', script, 'bash', deb, member], { signal });
+    const packed = await runOk(run, 'bash', bashArguments(script, deb, member), { signal });
     const text = gunzipSync(packed, { maxOutputLength: 256 << 20 }).toString('utf8');
     await writeFileAtomic(path, text);
     return text;

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { chmod, copyFile, mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { errorText } from '@kmend/base';
-import { runOk } from '@kmend/base/node';
+import { bashArguments, runOk } from '@kmend/base/node';
 import type { Kernel } from '@kmend/kernel';
 import { type LabEdges, toolEnvironment } from './edges.ts';
 import { LabError } from './error.ts';
@@ -117,7 +117,7 @@ async function make(edges: LabEdges, kernel: LabKernel, work: string): Promise<v
   const archive = join(work, 'files', 'initramfs.gz');
   const pack =
     'set -o pipefail; cd "$1"; find . -print0 | cpio --null --create --format=newc --owner=0:0 --quiet | gzip -1 >"$2"';
-  await runOk(run, 'bash', ['--norc', '-c', pack, 'bash', stage, archive], { signal });
+  await runOk(run, 'bash', bashArguments(pack, stage, archive), { signal });
 
   const image = join(work, 'files', 'modules.ext4');
   const blocks = await treeBlocks(tree);

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorText } from '@kmend/base';
-import { exists, runOk } from '@kmend/base/node';
+import { bashArguments, exists, runOk } from '@kmend/base/node';
 import { type LabEdges, toolEnvironment } from './edges.ts';
 import { LabError } from './error.ts';
 import { withLock } from './lock.ts';
@@ -137,7 +137,7 @@ async function make(edges: LabEdges, recipe: Recipe, work: string, image: string
   const helper = asRoot ? [] : ['mmdebstrap', '--unshare-helper'];
   const pipeline =
     'set -o pipefail; in=$1 out=$2 script=$3; shift 3; "$@" sh -c "$script" <"$in" | tar -C "$out" --no-same-owner -xf -';
-  await runOk(run, 'bash', ['--norc', '-c', pipeline, 'bash', archive, work, MAKE_IMAGE, ...helper], options);
+  await runOk(run, 'bash', bashArguments(pipeline, archive, work, MAKE_IMAGE, ...helper), options);
   const partial = join(work, 'image');
   await runOk(run, 'sync', [partial], options);
   await rename(partial, image);

@@ -79,21 +79,25 @@ export function panicsLater(operator: Operator, seconds = 30): Promise<BuiltLive
 
 /** Who reads /proc/execdomains lives on with the stock kernel, and is killed by an oops with this one; the host goes on unless `kernel.panic_on_oops` is set. */
 export function oopsesInPatched(operator: Operator): Promise<TriggeredLivepatch> {
-  return triggered(operator, 'oopses', '\tseq_puts(m, READ_ONCE(*(char **)m->private));\n');
+  return triggered(operator, 'oopses', saysInExecdomains('\tseq_puts(m, READ_ONCE(*(char **)m->private));\n'));
 }
 
 /** Every reading of /proc/execdomains makes the kernel warn. */
+export const WARNS_IN_PATCHED: Edit = saysInExecdomains(`\tWARN(1, "${SAYS.warning}\\n");\n`);
+
 export function warnsInPatched(operator: Operator): Promise<TriggeredLivepatch> {
-  return triggered(operator, 'warns', `\tWARN(1, "${SAYS.warning}\\n");\n`);
+  return triggered(operator, 'warns', WARNS_IN_PATCHED);
 }
 
-async function triggered(operator: Operator, name: string, statement: string): Promise<TriggeredLivepatch> {
-  const built = await buildLivepatch(operator, name, [
-    {
-      path: 'kernel/exec_domain.c',
-      edit: (text) => text.replace(/(static int execdomains_proc_show\([^{]*\{\n)/, `$1${statement}`),
-    },
-  ]);
+function saysInExecdomains(statement: string): Edit {
+  return {
+    path: 'kernel/exec_domain.c',
+    edit: (text) => text.replace(/(static int execdomains_proc_show\([^{]*\{\n)/, `$1${statement}`),
+  };
+}
+
+async function triggered(operator: Operator, name: string, edit: Edit): Promise<TriggeredLivepatch> {
+  const built = await buildLivepatch(operator, name, [edit]);
   return { ...built, trigger: 'cat /proc/execdomains' };
 }
 
@@ -101,17 +105,17 @@ async function triggered(operator: Operator, name: string, statement: string): P
  * The transition never ends while a process is stopped (SIGSTOP): it stands in the patched function, and the kernel's fake signal does
  * not wake it (kernel/livepatch/transition.c, `klp_send_signals`).
  */
+export const NEVER_ENDS: Edit = {
+  path: 'kernel/signal.c',
+  edit: (text) =>
+    text.replace(
+      /(static bool do_signal_stop\([\s\S]*?\n\t\tcgroup_enter_frozen\(\);\n)/,
+      '$1\t\tREAD_ONCE(sig->flags);\n',
+    ),
+};
+
 export async function neverEnds(operator: Operator): Promise<NeverEndingLivepatch> {
-  const built = await buildLivepatch(operator, 'never-ends', [
-    {
-      path: 'kernel/signal.c',
-      edit: (text) =>
-        text.replace(
-          /(static bool do_signal_stop\([\s\S]*?\n\t\tcgroup_enter_frozen\(\);\n)/,
-          '$1\t\tREAD_ONCE(sig->flags);\n',
-        ),
-    },
-  ]);
+  const built = await buildLivepatch(operator, 'never-ends', [NEVER_ENDS]);
   return { ...built, ...SLEEPER, function: 'do_signal_stop' };
 }
 

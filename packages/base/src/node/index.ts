@@ -4,4 +4,4 @@ export { exists, syncDirectory, writeFileAtomic } from './files.ts';
 export { sha256, sha256File } from './hash.ts';
 export { type LockOptions, withLock } from './lock.ts';
 export { type Places, places } from './places.ts';
-export { cleanEnvironment, limitedRun, run, runOk } from './process.ts';
+export { bashArguments, cleanEnvironment, limitedRun, run, runOk } from './process.ts';

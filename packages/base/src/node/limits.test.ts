@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { errorCode } from '../error.ts';
-import { limitedRun, run, runOk } from './process.ts';
+import { bashArguments, limitedRun, run, runOk } from './process.ts';
 
 const MIB = 1 << 20;
 const code =
@@ -32,7 +32,7 @@ test('a file that grows beyond its limit ends the tool, also one in a pipeline',
   await assert.rejects(run('dd', ['if=/dev/zero', `of=${path}`, 'bs=64k', 'count=64'], { limits }), code('tool-limit'));
   assert.equal((await stat(path)).size, MIB);
   const script = 'set -o pipefail; cat /dev/zero | head -c 9999999 > "$1"';
-  await assert.rejects(run('bash', ['--norc', '-c', script, 'bash', path], { limits }), code('tool-limit'));
+  await assert.rejects(run('bash', bashArguments(script, path), { limits }), code('tool-limit'));
 });
 
 test('memory and processor time run out for the tool, not for the machine', async () => {

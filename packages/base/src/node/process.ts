@@ -18,6 +18,14 @@ export function cleanEnvironment(): Record<string, string> {
   };
 }
 
+/**
+ * Arguments that have `bash` run a script, with `words` as $1 and on. Started by `run` it has a socket at its stdin, takes itself for a remote login
+ * (bash(1), INVOCATION), and would read the caller's ~/.bashrc.
+ */
+export function bashArguments(script: string, ...words: string[]): string[] {
+  return ['--norc', '-c', script, 'bash', ...words];
+}
+
 export const run: Run = (file, args, options: RunOptions = {}) =>
   new Promise<RunResult>((resolve, reject) => {
     const limit = options.maxOutput ?? DEFAULT_MAX_OUTPUT;
@@ -26,7 +34,6 @@ export const run: Run = (file, args, options: RunOptions = {}) =>
       reject(new EdgeError('interrupted', `${file} was not started: interrupted`));
       return;
     }
-    // stdin is a socket then, which bash takes for a remote login: it reads the caller's ~/.bashrc unless it is started with --norc.
     // detached: the child leads its own process group, so that a kill reaches what it started too.
     const [program, words] = limitedCommand(file, args, options.limits);
     const child = spawn(program, words, {

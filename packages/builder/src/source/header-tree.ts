@@ -1,6 +1,6 @@
 import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { exists, runOk, sha256 } from '@kmend/base/node';
+import { bashArguments, exists, runOk, sha256 } from '@kmend/base/node';
 import type { PreparedTree, TreeEdges } from '../tree/prepare.ts';
 
 /** Files that other files include, as changed by fixes: path in the tree to the text. */
@@ -27,7 +27,7 @@ export async function headerTree(edges: TreeEdges, tree: PreparedTree, headers: 
     // C files too: some include each other (kernel/sched/build_policy.c).
     const script =
       'set -o pipefail; cd "$1" && find . \\( -path ./Documentation -o -path ./tools -o -path ./samples \\) -prune -o -type f \\( -name "*.[chS]" -o -name "*.inc" \\) -print0 | cpio --quiet -0pdl "$2"';
-    await runOk(edges.run, 'bash', ['--norc', '-c', script, 'bash', tree.source, temporary], { signal: edges.signal });
+    await runOk(edges.run, 'bash', bashArguments(script, tree.source, temporary), { signal: edges.signal });
     for (const [path, text] of headers) {
       const to = join(temporary, path);
       // A link to the tree's own file: written to, it would change the tree.

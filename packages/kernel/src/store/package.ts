@@ -1,7 +1,7 @@
 import { mkdir, opendir, readlink, rm } from 'node:fs/promises';
 import { basename, join, relative } from 'node:path';
 import { errorText, type Run } from '@kmend/base';
-import { runOk } from '@kmend/base/node';
+import { bashArguments, runOk } from '@kmend/base/node';
 import { isDamage, KernelError } from '../error.ts';
 
 /** Bytes that a package may unpack to: the modules of Debian 12's kernel have 0.4 billion, its source, still packed, 0.14 billion. */
@@ -23,7 +23,7 @@ export async function unpackPackage(
   // What is longer is cut off, which ends the pipeline with an error.
   const script = `set -o pipefail
     dpkg-deb --fsys-tarfile "$1" | head -c "$3" | tar -x --no-same-owner --no-same-permissions --no-selinux --no-acls --no-xattrs -C "$2"`;
-  const args = ['--norc', '-c', script, 'bash', deb, into, `${UNPACKED_LIMIT}`];
+  const args = bashArguments(script, deb, into, `${UNPACKED_LIMIT}`);
   await runOk(edges.run, 'bash', args, { signal: edges.signal, limits: { memory: 2 ** 31 } }).catch(
     (error: unknown) => {
       throw isDamage(error) ? damaged(deb, errorText(error), error) : error;
