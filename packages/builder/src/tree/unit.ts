@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { BuilderError } from '../error.ts';
 import type { Unit } from '../types.ts';
 import { commandsOfDryRun, parseCommand, type UnitCommand } from './command.ts';
-import { makeArguments, type PreparedTree, type TreeEdges } from './prepare.ts';
+import { type PreparedTree, type TreeEdges, treeArguments } from './prepare.ts';
 
 /** A translation unit with the command that builds it. */
 export interface KnownUnit extends Unit {
@@ -101,7 +101,7 @@ async function askKbuild(
       : `ask Kbuild how it builds ${sources.length} files`,
   );
   const goals = sources.map((source) => source.replace(/\.c$/, '.o'));
-  const args = ['-k', '-n', '-C', tree.source, 'V=1', ...makeArguments(tree.kernel), ...goals];
+  const args = ['-k', '-n', '-C', tree.source, 'V=1', ...treeArguments(tree), ...goals];
   // With -k make goes on to the other files and fails at the end: what it could not answer is missing in the answer.
   const { stdout } = await edges.run('make', args, {
     signal: edges.signal,
