@@ -27,9 +27,9 @@ export async function planUnits(
   const files = sources.filter((source) => !headers.includes(source));
   const byPath = new Map(files.map((source) => [source.path, source]));
   const units: KnownUnit[] = [];
-  for (const unit of (await findUnits(edges, tree, [...byPath.keys()])).values()) {
-    if (unit instanceof BuilderError) throw unit;
-    units.push(unit);
+  for (const found of (await findUnits(edges, tree, [...byPath.keys()])).values()) {
+    if (found instanceof BuilderError) throw found;
+    units.push(...found);
   }
   if (headers.length > 0) units.push(...(await reached(context, headers, included, new Set(byPath.keys()))));
   const below = prefixes(on);
@@ -40,7 +40,7 @@ export async function planUnits(
     const stock = byPath.get(unit.source)?.stock ?? (await readFile(join(tree.source, unit.source), 'latin1'));
     const source = byPath.get(unit.source) ?? { path: unit.source, stock, versions: [] };
     const stateAfter = async (applied: ReadonlySet<string>): Promise<UnitState> => ({
-      text: await markedText(edges, unit.source, stock, textAfter(source, applied)),
+      text: await markedText(edges, unit.spelling, stock, textAfter(source, applied)),
       headers: headersAfter(headers, applied),
     });
     const touching = below.filter(
@@ -51,7 +51,7 @@ export async function planUnits(
     requests.push({
       unit,
       reached: !byPath.has(unit.source),
-      stock: await markedText(edges, unit.source, stock, stock),
+      stock: await markedText(edges, unit.spelling, stock, stock),
       base: await stateAfter(before),
       patched: await stateAfter(all),
       below: await Promise.all(touching.map(async ({ fix, applied }) => ({ fix, state: await stateAfter(applied) }))),
@@ -95,6 +95,5 @@ async function reached(
   for (const path of files) for (const includer of included.get(path) ?? []) files.add(includer);
   const candidates = [...files].filter((path) => !known.has(path) && !included.has(path)).sort();
   const units = await findUnits(edges, tree, candidates);
-  // What this kernel is not built from is left out: Kbuild also knows rules for files that the configuration leaves out.
-  return [...units.values()].filter((unit): unit is KnownUnit => !(unit instanceof BuilderError));
+  return [...units.values()].flatMap((found) => (found instanceof BuilderError ? [] : found));
 }

@@ -45,7 +45,7 @@ export interface CompiledUnit {
 export function objectKey(tree: PreparedTree, unit: KnownUnit, input: CompileInput): string {
   const { kernel } = tree;
   const args = [...unit.command.compilerArguments, ...ADDED[input.layout]];
-  const words = [kernel.buildId, kernel.compiler.text, AUTHOR_DIGEST, unit.source, ...args];
+  const words = [kernel.buildId, kernel.compiler.text, AUTHOR_DIGEST, unit.spelling, ...args];
   return sha256([...words, input.headersKey, input.text].join('\0'));
 }
 
@@ -75,7 +75,7 @@ export async function compileUnit(
     // The copy lies elsewhere: what it includes from beside itself is found through -iquote.
     const where = [
       '-iquote',
-      dirname(unit.source),
+      dirname(unit.spelling),
       '-I',
       AUTHOR_INCLUDE,
       '-MD',
