@@ -53,7 +53,7 @@ export function objectKey(tree: PreparedTree, unit: KnownUnit, input: CompileInp
 export const COMPILER_LIMITS = { memory: 2 ** 32, fileSize: 2 ** 29, cpuSeconds: 600 };
 
 /** A copy of a unit lies elsewhere: what it includes from beside itself is found through -iquote. */
-export function placeArguments(unit: Pick<KnownUnit, 'source'>): string[] {
+export function placeArguments(unit: Pick<KnownUnit, 'spelling'>): string[] {
   return ['-iquote', dirname(unit.spelling), '-I', AUTHOR_INCLUDE];
 }
 
