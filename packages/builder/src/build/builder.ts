@@ -19,6 +19,7 @@ import { type ChangedHeaders, headersKey, headerTree } from '../source/header-tr
 import { type PreparedTree, prepareTree, type TreeEdges } from '../tree/prepare.ts';
 import { readRecipe } from '../tree/recipe.ts';
 import { hashInputs } from './inputs.ts';
+import { findLeftOut } from './left-out.ts';
 import { type KeptOutcome, OutcomeCache, type UnitOutcome } from './outcome.ts';
 import { planUnits } from './plan.ts';
 import type { UnitContext } from './request.ts';
@@ -45,6 +46,8 @@ export interface BuildResult {
 
 /** What a fix that was taken from a delta needs beside its own files. */
 export interface Companions {
+  /** Its C files that this kernel is not built from: nothing was compiled of them. */
+  readonly leftOut: readonly string[];
   /** It compiles as it is. */
   readonly compiles: boolean;
   readonly companions: readonly string[];
@@ -113,7 +116,9 @@ export class Builder {
     extend: (paths: readonly string[]) => Promise<Fix>,
   ): Promise<Companions> {
     const companions = new Set<string>();
+    const leftOut = [...(await findLeftOut(this.#context, [fix]))].sort();
     const found = (complete: boolean, why?: string): Companions => ({
+      leftOut,
       compiles: complete && companions.size === 0,
       companions: [...companions].sort(),
       complete,
@@ -145,8 +150,13 @@ export class Builder {
   async #try(fix: Fix): Promise<TrialFailure[]> {
     const scratch = await mkdtemp(join(this.#tree.directory, '.try-'));
     try {
+      const leftOut = await findLeftOut(this.#context, [fix]);
       const sources = await applyFixes(this.#edges, this.#tree.source, [fix], scratch);
-      return await tryToCompile(this.#context, sources, [fix]);
+      return await tryToCompile(
+        this.#context,
+        sources.filter(({ path }) => !leftOut.has(path)),
+        [fix],
+      );
     } finally {
       await rm(scratch, { recursive: true, force: true });
     }
@@ -164,7 +174,9 @@ export class Builder {
     const inputsHashed = hashInputs(this.#tree);
     // Awaited below; a failure before that must not end the process.
     inputsHashed.catch(() => {});
-    const sources = await applyFixes(this.#edges, this.#tree.source, [...on, ...fixes], scratch);
+    const leftOut = await findLeftOut(this.#context, [...on, ...fixes]);
+    const changed = await applyFixes(this.#edges, this.#tree.source, [...on, ...fixes], scratch);
+    const sources = changed.filter(({ path }) => !leftOut.has(path));
     const plan = await planUnits(this.#context, sources, on, fixes);
     const outcomes = await this.#units(plan);
     const units = outcomes.map(({ outcome }) => outcome);
@@ -196,7 +208,10 @@ export class Builder {
       0,
       12,
     );
-    const draft = makeManifest({ id, kernel, fixes, kind, effectiveVersion, reasons, acceptReview, units, inputs });
+    const draft = makeManifest({
+      ...{ id, kernel, fixes, kind, effectiveVersion, reasons, acceptReview, units, inputs },
+      leftOut: [...leftOut].sort(),
+    });
     if (draft.verdict === 'refused' || (draft.verdict === 'needs-review' && !acceptReview)) return { manifest: draft };
     const module = await this.#link(draft, outcomes, provided.providerOf, scratch);
     const file = { name: `${draft.module}.ko`, sha256: sha256(module), size: module.length };

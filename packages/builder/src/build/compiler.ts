@@ -42,13 +42,13 @@ export class UnitCompiler {
   /** Those of the changed headers that the unit includes; all where the change may make it include others than before. */
   async #relevant(text: string, headers: ChangedHeaders): Promise<ChangedHeaders> {
     if (headers.size === 0) return headers;
-    if (includeLines(text) !== includeLines(this.#request.stock)) return headers;
+    if (directives(text) !== directives(this.#request.stock)) return headers;
     if (!(await this.compiles(this.stock))) return headers;
     const included = await includedFiles(await this.compile(this.stock));
     const relevant = new Map([...headers].filter(([path]) => included.has(path)));
     for (const [path, changed] of relevant) {
       const before = await readFile(join(this.#context.tree.source, path), 'latin1');
-      if (includeLines(changed) !== includeLines(before)) return headers;
+      if (directives(changed) !== directives(before)) return headers;
     }
     return relevant;
   }
@@ -89,6 +89,9 @@ export class UnitCompiler {
   }
 }
 
-function includeLines(text: string): string {
-  return [...text.matchAll(/^\s*#\s*include\b.*$/gm)].map(([line]) => line.replaceAll(/\s+/g, '')).join('\n');
+/** What decides about which files are included: the includes themselves, conditions, and macros that conditions may ask for. */
+function directives(text: string): string {
+  return [...text.matchAll(/^\s*#\s*(?:include|include_next|if|ifdef|ifndef|elif|else|endif|define|undef)\b.*$/gm)]
+    .map(([line]) => line.replaceAll(/\s+/g, ''))
+    .join('\n');
 }

@@ -2,18 +2,19 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BuilderError } from '../error.ts';
 import type { Fix } from '../fix/model.ts';
-import { type ChangedSource, textAfter } from '../source/apply.ts';
-import { changedEntities } from '../source/entities.ts';
+import { type ApplyEdges, type ChangedSource, textAfter } from '../source/apply.ts';
 import type { ChangedHeaders } from '../source/header-tree.ts';
-import { markedText } from '../source/marked.ts';
-import { reachOf } from '../source/reach.ts';
-import { includedSources } from '../tree/included.ts';
+import { markedInclude, markedText } from '../source/marked.ts';
+import { reachedUnits } from '../source/reach.ts';
+import { builtSources } from '../tree/built.ts';
+import { includedTexts } from '../tree/included.ts';
 import { findUnits, type KnownUnit } from '../tree/unit.ts';
 import type { UnitContext, UnitRequest, UnitState } from './request.ts';
 
 /**
- * Which units a set of fixes makes to be built: each changed file that is one, and for changed headers those that their changes can
- * reach. `unit-not-built` where a changed C file is none of this kernel's.
+ * Which units a set of fixes makes to be built: each changed file that is one, and every other whose code a changed text that it includes
+ * can change. A C file may be both: fs/binfmt_elf.c is a unit, and fs/compat_binfmt_elf.c includes it. `unit-not-built` where a changed C
+ * file is none of this kernel's, or where nothing of this kernel includes a changed text.
  */
 export async function planUnits(
   context: UnitContext,
@@ -22,36 +23,48 @@ export async function planUnits(
   fixes: readonly Fix[],
 ): Promise<UnitRequest[]> {
   const { edges, tree } = context;
-  const included = await includedSources(edges, tree);
-  const headers = sources.filter(({ path }) => path.endsWith('.h') || included.has(path));
-  const files = sources.filter((source) => !headers.includes(source));
+  const { files, texts } = await sorted(context, sources);
   const byPath = new Map(files.map((source) => [source.path, source]));
   const units: KnownUnit[] = [];
-  for (const unit of (await findUnits(edges, tree, [...byPath.keys()])).values()) {
-    if (unit instanceof BuilderError) throw unit;
-    units.push(unit);
+  for (const found of (await findUnits(edges, tree, [...byPath.keys()])).values()) {
+    if (found instanceof BuilderError) throw found;
+    units.push(...found);
   }
-  if (headers.length > 0) units.push(...(await reached(context, headers, included, new Set(byPath.keys()))));
   const below = prefixes(on);
   const all = new Set([...on, ...fixes].map(({ id }) => id));
   const before = new Set(on.map(({ id }) => id));
+  const states = new Map<ReadonlySet<string>, Promise<ChangedHeaders>>();
+  const headersAfter = async (applied: ReadonlySet<string>): Promise<ChangedHeaders> => {
+    const headers = states.get(applied) ?? changedHeaders(edges, texts, applied);
+    states.set(applied, headers);
+    return await headers;
+  };
+  if (texts.length > 0) {
+    const changed = {
+      stock: new Map(texts.map(({ path, stock }) => [path, stock])),
+      states: await Promise.all([before, all].map(headersAfter)),
+    };
+    const reached = await reachedUnits(context, changed, new Set(byPath.keys()));
+    if (reached.holders + units.length === 0) throw notIncluded(context, texts);
+    units.push(...reached.units);
+  }
   const requests: UnitRequest[] = [];
   for (const unit of units) {
     const stock = byPath.get(unit.source)?.stock ?? (await readFile(join(tree.source, unit.source), 'latin1'));
     const source = byPath.get(unit.source) ?? { path: unit.source, stock, versions: [] };
     const stateAfter = async (applied: ReadonlySet<string>): Promise<UnitState> => ({
-      text: await markedText(edges, unit.source, stock, textAfter(source, applied)),
-      headers: headersAfter(headers, applied),
+      text: await markedText(edges, unit.spelling, stock, textAfter(source, applied)),
+      headers: await headersAfter(applied),
     });
     const touching = below.filter(
       ({ fix }) =>
         source.versions.some((version) => version.fix === fix) ||
-        headers.some(({ versions }) => versions.some((version) => version.fix === fix)),
+        texts.some(({ versions }) => versions.some((version) => version.fix === fix)),
     );
     requests.push({
       unit,
       reached: !byPath.has(unit.source),
-      stock: await markedText(edges, unit.source, stock, stock),
+      stock: await markedText(edges, unit.spelling, stock, stock),
       base: await stateAfter(before),
       patched: await stateAfter(all),
       below: await Promise.all(touching.map(async ({ fix, applied }) => ({ fix, state: await stateAfter(applied) }))),
@@ -60,41 +73,39 @@ export async function planUnits(
   return requests;
 }
 
+/** The changed files that are units, and those that others include. */
+async function sorted(
+  { edges, tree }: UnitContext,
+  sources: readonly ChangedSource[],
+): Promise<{ files: ChangedSource[]; texts: ChangedSource[] }> {
+  const isIncluded = await includedTexts(edges, tree);
+  const texts = sources.filter(({ path }) => path.endsWith('.h') || (!path.endsWith('.S') && isIncluded(path)));
+  const others = sources.filter((source) => !texts.includes(source));
+  if (texts.every(({ path }) => path.endsWith('.h'))) return { files: others, texts };
+  const built = await builtSources(edges, tree);
+  return { files: [...others, ...texts.filter(({ path }) => built.has(path))], texts };
+}
+
+function notIncluded({ tree }: UnitContext, texts: readonly ChangedSource[]): BuilderError {
+  const names = texts.map(({ path }) => path).join(', ');
+  return new BuilderError('unit-not-built', `no file that ${tree.kernel.release} is built from includes ${names}`, {
+    hint: 'leave the file out of the fix for this kernel, or check its path',
+  });
+}
+
 function prefixes(fixes: readonly Fix[]): { fix: string; applied: ReadonlySet<string> }[] {
   return fixes.map(({ id }, index) => ({ fix: id, applied: new Set(fixes.slice(0, index + 1).map((fix) => fix.id)) }));
 }
 
-function headersAfter(headers: readonly ChangedSource[], applied: ReadonlySet<string>): ChangedHeaders {
-  const texts = new Map<string, string>();
-  for (const header of headers) {
-    const text = textAfter(header, applied);
-    if (text !== header.stock) texts.set(header.path, text);
+async function changedHeaders(
+  edges: ApplyEdges,
+  texts: readonly ChangedSource[],
+  applied: ReadonlySet<string>,
+): Promise<ChangedHeaders> {
+  const headers = new Map<string, string>();
+  for (const source of texts) {
+    const text = textAfter(source, applied);
+    if (text !== source.stock) headers.set(source.path, await markedInclude(edges, source.path, source.stock, text));
   }
-  return texts;
-}
-
-/** Units that changed headers can change, without those that the fixes change themselves. */
-async function reached(
-  context: UnitContext,
-  headers: readonly ChangedSource[],
-  included: ReadonlyMap<string, readonly string[]>,
-  known: ReadonlySet<string>,
-): Promise<KnownUnit[]> {
-  const { edges, tree } = context;
-  const names = new Set<string>();
-  const files = new Set<string>();
-  for (const { path, stock, versions } of headers) {
-    const includers = included.get(path);
-    if (includers !== undefined) for (const includer of includers) files.add(includer);
-    else for (const name of changedEntities(stock, versions.at(-1)?.text ?? stock)) names.add(name);
-  }
-  if (names.size > 0) {
-    for (const path of await reachOf(edges, tree, [...names])) files.add(path);
-  }
-  // An included C file stands for the units that include it, and they may be included themselves.
-  for (const path of files) for (const includer of included.get(path) ?? []) files.add(includer);
-  const candidates = [...files].filter((path) => !known.has(path) && !included.has(path)).sort();
-  const units = await findUnits(edges, tree, candidates);
-  // What this kernel is not built from is left out: Kbuild also knows rules for files that the configuration leaves out.
-  return [...units.values()].filter((unit): unit is KnownUnit => !(unit instanceof BuilderError));
+  return headers;
 }

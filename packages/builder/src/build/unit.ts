@@ -55,7 +55,8 @@ class UnitBuilder {
     const inputs = [this.#compiler.stock, await this.#compiler.input(base), await this.#compiler.input(patched)];
     for (const { state } of below) inputs.push(await this.#compiler.input(state));
     const fixes = below.map(({ fix }) => fix);
-    return sha256([code, ...inputs.map((input) => objectKey(tree, unit, input)), ...fixes].join('\0'));
+    // A file of two modules is compiled once and compared with each.
+    return sha256([code, unit.object, ...inputs.map((input) => objectKey(tree, unit, input)), ...fixes].join('\0'));
   }
 
   async run(scratch: string): Promise<Built> {

@@ -13,7 +13,7 @@ export async function codeDigest(): Promise<string> {
   for (const name of DECIDING) {
     const source = join(packages, name, 'src');
     for (const path of await readdir(source, { recursive: true })) {
-      if (/\.(?:ts|js|h)$/.test(path) && !/\.test\.ts$|testing\//.test(path)) files.push(join(source, path));
+      if (/\.(?:ts|js|h|mk)$/.test(path) && !/\.test\.ts$|testing\//.test(path)) files.push(join(source, path));
     }
   }
   const texts = await Promise.all(files.sort().map((path) => readFile(path)));

@@ -45,12 +45,17 @@ export interface CompiledUnit {
 export function objectKey(tree: PreparedTree, unit: KnownUnit, input: CompileInput): string {
   const { kernel } = tree;
   const args = [...unit.command.compilerArguments, ...ADDED[input.layout]];
-  const words = [kernel.buildId, kernel.compiler.text, AUTHOR_DIGEST, unit.source, ...args];
+  const words = [kernel.buildId, kernel.compiler.text, AUTHOR_DIGEST, unit.spelling, ...args];
   return sha256([...words, input.headersKey, input.text].join('\0'));
 }
 
 /** One line of a patch can make gcc write an object of any size. The units of a kernel stay far below. */
-const COMPILER_LIMITS = { memory: 2 ** 32, fileSize: 2 ** 29, cpuSeconds: 600 };
+export const COMPILER_LIMITS = { memory: 2 ** 32, fileSize: 2 ** 29, cpuSeconds: 600 };
+
+/** A copy of a unit lies elsewhere: what it includes from beside itself is found through -iquote. */
+export function placeArguments(unit: Pick<KnownUnit, 'spelling'>): string[] {
+  return ['-iquote', dirname(unit.spelling), '-I', AUTHOR_INCLUDE];
+}
 
 /** Compiles one text of a unit straight with the compiler; what was compiled before comes from the cache. */
 export async function compileUnit(
@@ -72,20 +77,7 @@ export async function compileUnit(
     const output = join(scratch, 'unit.o');
     const dependencies = join(scratch, 'unit.d');
     await writeFile(source, input.text, 'latin1');
-    // The copy lies elsewhere: what it includes from beside itself is found through -iquote.
-    const where = [
-      '-iquote',
-      dirname(unit.source),
-      '-I',
-      AUTHOR_INCLUDE,
-      '-MD',
-      '-MF',
-      dependencies,
-      '-c',
-      '-o',
-      output,
-      source,
-    ];
+    const where = [...placeArguments(unit), '-MD', '-MF', dependencies, '-c', '-o', output, source];
     const result = await edges.run(compiler, [...compilerArguments, ...ADDED[input.layout], ...where], {
       cwd: input.root,
       signal: edges.signal,

@@ -63,6 +63,7 @@ test('conditions are part of what stands under them, and of nothing else', () =>
 });
 
 test('definitions that use a name', () => {
-  assert.deepEqual(mentions(HEADER, new Set(['LIMIT'])), ['LIMIT', 'wrap']);
-  assert.deepEqual(mentions(HEADER, new Set(['thing'])), ['thing', 'plain']);
+  const names = (word: string): string[] => mentions(HEADER, new Set([word])).map(([name]) => name);
+  assert.deepEqual(names('LIMIT'), ['LIMIT', 'wrap']);
+  assert.deepEqual(names('thing'), ['thing', 'plain']);
 });

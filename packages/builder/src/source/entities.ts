@@ -41,11 +41,9 @@ export function entitiesOf(text: string): Entities {
   return entities;
 }
 
-/** Names of the definitions of a text in which one of the words occurs. */
-export function mentions(text: string, words: ReadonlySet<string>): string[] {
-  return [...entitiesOf(text)]
-    .filter(([, chunk]) => [...chunk.matchAll(IDENTIFIER)].some(([word]) => words.has(word)))
-    .map(([name]) => name);
+/** The definitions of a text in which one of the words occurs. */
+export function mentions(text: string, words: ReadonlySet<string>): [name: string, definition: string][] {
+  return [...entitiesOf(text)].filter(([, chunk]) => [...chunk.matchAll(IDENTIFIER)].some(([word]) => words.has(word)));
 }
 
 function stripComments(text: string): string {

@@ -22,9 +22,12 @@ export function parseChanges(text: string): ChangedLines[] {
   return changes;
 }
 
-/** The text to compile: begins with the name that `__FILE__` shows, and puts the count right behind every change. */
-export function markLines(name: string, text: string, changes: readonly ChangedLines[]): string {
-  const out = [`#line 1 "${name}"`];
+/**
+ * The text to compile: puts the count right behind every change. `name`: what `__FILE__` is to show, for a copy that lies elsewhere; without,
+ * the text keeps the name that it is included by.
+ */
+export function markLines(name: string | undefined, text: string, changes: readonly ChangedLines[]): string {
+  const out = name === undefined ? [] : [`#line 1 "${name}"`];
   let shift = 0;
   let pending = false;
   let next = 0;
@@ -33,6 +36,7 @@ export function markLines(name: string, text: string, changes: readonly ChangedL
   let inDirective = false;
   let depth = 0;
   let maybeSkipped = false;
+  let parentheses = 0;
   for (const [index, line] of text.split('\n').entries()) {
     const number = index + 1;
     for (let change = changes[next]; change !== undefined && number > change.patched.to; change = changes[++next]) {
@@ -40,7 +44,7 @@ export function markLines(name: string, text: string, changes: readonly ChangedL
       pending = true;
     }
     // A directive may not stand inside a macro's arguments, a continued line or a comment: only behind a whole statement.
-    if (pending && !inComment && !inDirective && isEnded) {
+    if (pending && !inComment && !inDirective && isEnded && parentheses <= 0) {
       out.push(`#line ${number + shift}`);
       pending = false;
       maybeSkipped = depth > 0;
@@ -54,7 +58,10 @@ export function markLines(name: string, text: string, changes: readonly ChangedL
       if (conditional === 'endif') depth--;
     }
     inDirective = inDirective || (!inComment && line.trimStart().startsWith('#'));
+    const wasInComment = inComment;
     inComment = endsInComment(line, inComment);
+    // include/trace/events: statements stand inside TP_fast_assign(...), where a directive would be part of a macro's arguments.
+    if (!inDirective && !wasInComment) parentheses = (/^\}/.test(line) ? 0 : parentheses) + opened(line);
     // Directives stand between statements, or inside one, and change nothing about that.
     if (!inDirective && line.trim() !== '') isEnded = /(?:[;{}]|\*\/)\s*$/.test(line);
     inDirective &&= line.endsWith('\\');
@@ -72,4 +79,14 @@ function endsInComment(line: string, open: boolean): boolean {
     else if (token === '/*') inside = true;
   }
   return inside;
+}
+
+/** By how many a line opens more parentheses than it closes. */
+function opened(line: string): number {
+  let count = 0;
+  for (const [token] of line.matchAll(/"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\/\/.*|\/\*.*?(?:\*\/|$)|[()]/g)) {
+    if (token === '(') count++;
+    else if (token === ')') count--;
+  }
+  return count;
 }

@@ -3,69 +3,134 @@ import { join } from 'node:path';
 import { parseJson } from '@kmend/base';
 import { sha256, writeFileAtomic } from '@kmend/base/node';
 import { z } from 'zod';
+import type { UnitContext } from '../build/request.ts';
 import { BuilderError } from '../error.ts';
-import type { PreparedTree, TreeEdges } from '../tree/prepare.ts';
-import { mentions } from './entities.ts';
+import { builtSources } from '../tree/built.ts';
+import { includeGraph } from '../tree/included.ts';
+import { findUnits, type KnownUnit } from '../tree/unit.ts';
+import { squeeze } from './declarations.ts';
+import { canChangeCode } from './follow.ts';
+import { type ChangedHeaders, headersKey } from './header-tree.ts';
+import { markedText } from './marked.ts';
+import { narrowed } from './narrow.ts';
+import { isMadeOf, preprocess } from './preprocess.ts';
 
-const Reach = z.array(z.string());
+/** By unit: whether the changed texts can change what it emits. */
+const Answers = z.record(z.string(), z.boolean());
 
-/** More than this many files are not compiled for a header: such a change is not one for a livepatch. */
-const FILES_LIMIT = 60;
-const NAMES_LIMIT = 400;
+/** Units that are preprocessed for a change: some three a second on two processors. */
+const LOOKED_AT_LIMIT = 1000;
+/** Units that are compiled and compared for a change in a header. What changes the code of more is not for a livepatch. */
+const COMPILED_LIMIT = 250;
+const AT_ONCE = 3;
+const SAVE_EVERY = 100;
+
+/** Units of images that run beside the kernel or have run before it: they cannot be patched, but what they go on with must be said. */
+const OTHER_IMAGES = /^(?:arch\/x86\/(?!um\/)|drivers\/firmware\/efi\/libstub\/)/;
+
+/** Texts that others include, and what becomes of them. */
+export interface ChangedTexts {
+  /** Path to the shipped text. */
+  readonly stock: ReadonlyMap<string, string>;
+  /** The states to compare with the shipped one. */
+  readonly states: readonly ChangedHeaders[];
+}
 
 /**
- * C files of the tree that can be changed by changed definitions: those that mention one, or a macro, an inline function or a struct
- * of a header that does, and so on. Throws `header-too-wide` where they are too many.
+ * Units of this kernel, without `known`, whose code or data changed texts can change: those that can include one, are part of this
+ * kernel, and in whose preprocessed text the change leads to something that they emit. `header-too-wide` where they are too many to look
+ * at or to build; `holders`: how many units can contain a changed text, `known` ones included.
  */
-export async function reachOf(edges: TreeEdges, tree: PreparedTree, names: readonly string[]): Promise<string[]> {
-  // The tree does not change, and looking through all of it takes seconds.
-  const path = join(tree.directory, 'reach', `${sha256(JSON.stringify([...names].sort()))}.json`);
-  const known = Reach.safeParse(parseJson(await readFile(path, 'utf8').catch(() => '')));
-  if (known.success) return known.data;
-  edges.progress.step(`find what uses ${names.slice(0, 4).join(', ')}`);
-  const found = await search(edges, tree, names);
-  await writeFileAtomic(path, JSON.stringify(found));
-  return found;
-}
-
-async function search(edges: TreeEdges, tree: PreparedTree, names: readonly string[]): Promise<string[]> {
-  const known = new Set(names);
-  const files = new Set<string>();
-  for (let fresh = [...known]; fresh.length > 0; ) {
-    const found = await filesWith(edges, tree, fresh);
-    const next = new Set<string>();
-    for (const path of found) {
-      if (path.endsWith('.c')) files.add(path);
-      else {
-        const text = await readFile(join(tree.source, path), 'latin1');
-        for (const name of mentions(text, known)) if (!known.has(name)) next.add(name);
-      }
-    }
-    for (const name of next) known.add(name);
-    if (files.size > FILES_LIMIT || known.size > NAMES_LIMIT) {
-      throw new BuilderError(
-        'header-too-wide',
-        `the changed ${names.slice(0, 5).join(', ')} can reach more than ${FILES_LIMIT} files of the kernel`,
-        { hint: 'write the fix without the change of the header: docs/authoring.md' },
-      );
-    }
-    fresh = [...next];
+export async function reachedUnits(
+  context: UnitContext,
+  changed: ChangedTexts,
+  known: ReadonlySet<string>,
+): Promise<{ readonly units: readonly KnownUnit[]; readonly holders: number }> {
+  const { edges, tree } = context;
+  const built = await builtSources(edges, tree);
+  const holders = (await holdersOf(context, [...changed.stock.keys()])).filter(
+    (path) => built.has(path) || OTHER_IMAGES.test(path),
+  );
+  let candidates = holders.filter((path) => !known.has(path)).sort();
+  if (candidates.length > LOOKED_AT_LIMIT)
+    candidates = await narrowed(edges, tree, changed, candidates, LOOKED_AT_LIMIT);
+  const units: KnownUnit[] = [];
+  for (const [path, found] of await findUnits(edges, tree, candidates)) {
+    if (!(found instanceof BuilderError)) units.push(...found);
+    else if (built.has(path)) throw found;
   }
-  return [...files].sort();
+  return { units: await withChangedCode(context, changed, units), holders: holders.length };
 }
 
-async function filesWith(edges: TreeEdges, tree: PreparedTree, words: readonly string[]): Promise<string[]> {
-  const elsewhere = ['Documentation', 'tools', 'samples', 'scripts'].map((name) => `--exclude-dir=${name}`);
-  const args = ['-rlwF', '--include=*.c', '--include=*.h', ...elsewhere, '-f', '-', '.'];
-  const result = await edges.run('grep', args, {
-    cwd: tree.source,
-    stdin: `${words.join('\n')}\n`,
-    env: { PATH: '/usr/bin:/bin', LANG: 'C', LC_ALL: 'C' },
-    signal: edges.signal,
+/** C files that can contain one of the texts. */
+async function holdersOf({ edges, tree }: UnitContext, paths: readonly string[]): Promise<string[]> {
+  const graph = await includeGraph(edges, tree);
+  const holders = new Set<string>();
+  for (const path of paths) for (const file of graph.containersOf(path)) if (file.endsWith('.c')) holders.add(file);
+  return [...holders];
+}
+
+async function withChangedCode(
+  context: UnitContext,
+  changed: ChangedTexts,
+  units: readonly KnownUnit[],
+): Promise<KnownUnit[]> {
+  const { edges, tree, code } = context;
+  const path = join(tree.directory, 'reach', `${sha256([code, ...changed.states.map(headersKey)].join('\0'))}.json`);
+  const answers = new Map(
+    Object.entries(Answers.safeParse(parseJson(await readFile(path, 'utf8').catch(() => ''))).data ?? {}),
+  );
+  const save = async (): Promise<void> => await writeFileAtomic(path, JSON.stringify(Object.fromEntries(answers)));
+  const open = units.filter(({ source }) => !answers.has(source));
+  const reached = new Set(units.filter(({ source }) => answers.get(source) === true));
+  if (open.length > 0) {
+    const names = [...changed.stock.keys()];
+    edges.progress.step(`look through the ${open.length} files that can include ${names.slice(0, 3).join(', ')}`);
+  }
+  let done = 0;
+  let next = 0;
+  const tooMany = (): boolean => reached.size > COMPILED_LIMIT;
+  const work = async (): Promise<void> => {
+    for (let unit = open[next++]; unit !== undefined && !tooMany(); unit = open[next++]) {
+      edges.signal.throwIfAborted();
+      const isReached = await canChange(context, changed, unit);
+      answers.set(unit.source, isReached);
+      if (isReached) reached.add(unit);
+      edges.progress.advance(++done, open.length, 'files');
+      if (done % SAVE_EVERY === 0) await save();
+    }
+  };
+  try {
+    await Promise.all(Array.from({ length: AT_ONCE }, work));
+  } finally {
+    // What is known stays known when the build is interrupted.
+    if (done > 0) await save();
+  }
+  if (tooMany()) throw tooWide(changed, reached.size, answers.size, units.length);
+  return units.filter((unit) => reached.has(unit));
+}
+
+function tooWide(changed: ChangedTexts, reached: number, looked: number, all: number): BuilderError {
+  const names = [...changed.stock.keys()].slice(0, 3).join(', ');
+  const message = `the change of ${names} can change the code of ${reached} of the first ${looked} files looked at, of ${all} that can include it; at most ${COMPILED_LIMIT} are built for a header`;
+  return new BuilderError('header-too-wide', message, {
+    hint: 'write the fix without the change of the header: docs/authoring.md',
   });
-  return result.stdout
-    .toString('utf8')
-    .split('\n')
-    .map((line) => line.replace(/^\.\//, ''))
-    .filter((path) => path !== '' && (!path.startsWith('arch/') || path.startsWith('arch/x86/')));
+}
+
+/** Whether one of the states can change what a unit emits. What cannot be preprocessed is left to the compiler. */
+async function canChange(context: UnitContext, changed: ChangedTexts, unit: KnownUnit): Promise<boolean> {
+  const { edges, tree } = context;
+  const stock = await readFile(join(tree.source, unit.source), 'latin1');
+  const text = await markedText(edges, unit.spelling, stock, stock);
+  const before = await preprocess(edges, unit, text, tree.source);
+  if (before === undefined) return true;
+  if (!isMadeOf(before, new Set(changed.stock.keys()))) return false;
+  const squeezed = squeeze(before);
+  for (const state of changed.states) {
+    if (state.size === 0) continue;
+    const after = await preprocess(edges, unit, text, await context.headerRoot(state));
+    if (after === undefined || canChangeCode(squeezed, squeeze(after))) return true;
+  }
+  return false;
 }

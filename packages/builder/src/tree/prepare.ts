@@ -25,8 +25,16 @@ export interface PreparedTree {
 const STEP_LIMIT_MS = 20 * 60_000;
 
 /** Variables that make the tree build what Debian built (the headers package's `.kernelvariables`). */
-export function makeArguments(kernel: Kernel): string[] {
+function makeArguments(kernel: Kernel): string[] {
   return ['ARCH=x86', `KERNELRELEASE=${kernel.release}`, `CC=${kernel.compiler.command}`];
+}
+
+/**
+ * The same for a prepared tree. What Kbuild tries out with the compiler (scripts/Makefile.compiler, `try-run`) goes beside the source: other
+ * builds may be looking through that.
+ */
+export function treeArguments(tree: PreparedTree): string[] {
+  return [...makeArguments(tree.kernel), `TMPOUT=${join(tree.directory, '.try-$$$$')}`];
 }
 
 /**
@@ -133,7 +141,7 @@ export async function make(
   what: string,
 ): Promise<void> {
   edges.progress.step(`${what} (${tree.kernel.release})`);
-  const args = ['-s', '-j2', '-C', tree.source, ...makeArguments(tree.kernel), ...goals];
+  const args = ['-s', '-j2', '-C', tree.source, ...treeArguments(tree), ...goals];
   const result = await edges.run('make', args, { signal: edges.signal, timeoutMs: STEP_LIMIT_MS });
   if (result.exitCode !== 0) {
     const tail = result.stderr.trim().split('\n').slice(-12).join('\n');

@@ -104,6 +104,8 @@ export function buildText(manifest: Livepatch, out: string): string {
     const called = callbacks.map((entry) => `callbacks ${entry.name} (${entry.phases.join(', ')})`);
     lines.push(`  ${name}: ${[...functions.map((entry) => entry.name), ...called].join(', ')}`);
   }
+  if (manifest.leftOut !== undefined)
+    lines.push(`  left out, since this kernel is not built from it: ${manifest.leftOut.join(', ')}`);
   if (manifest.effectiveVersion !== undefined)
     lines.push(`  effective version: ${manifest.effectiveVersion} (your word)`);
   lines.push(`  byte proof: ${byteProof.equal} of ${byteProof.compared} functions equal the shipped kernel`);
