@@ -63,6 +63,8 @@ export function splitDeclarations(text: string): string[] {
 export function squeeze(preprocessed: string): string {
   return preprocessed
     .replaceAll(/^# \d.*$/gm, '')
+    // A declaration of its own: it is not part of the next one.
+    .replaceAll(/^#.*$/gm, '$& ;')
     .replaceAll(/\s*\n\s*/g, ' ')
     .replaceAll(/\b(__UNIQUE_ID_\w*?|__compiletime_assert_)\d+\b/g, '$1')
     .trim();
