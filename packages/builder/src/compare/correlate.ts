@@ -2,7 +2,8 @@ import { isOwnCopy, stem } from '../object/names.ts';
 import type { Atom, ObjectView } from '../object/view.ts';
 import { SourceFiles } from './files.ts';
 import { Fingerprints } from './fingerprint.ts';
-import { isNumbered, StaticPairs } from './statics.ts';
+import { isNumbered } from './rules.ts';
+import { StaticPairs } from './statics.ts';
 
 /** Which named parts of two objects of one unit are the same thing. */
 export interface Correlation {

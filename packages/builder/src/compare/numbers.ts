@@ -1,7 +1,7 @@
 import type { Atom, ObjectView } from '../object/view.ts';
 import { isNoise } from './correlate.ts';
 import { type Owner, Owners } from './owners.ts';
-import { isNumbered } from './statics.ts';
+import { isNumbered } from './rules.ts';
 
 /**
  * Names with a number that do not surely mean the same variable in two compilations of one source: `calls.1` of the one may be `calls.2` of

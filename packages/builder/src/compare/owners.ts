@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import {
   DW_AT_abstract_origin,
   DW_AT_decl_column,
@@ -21,7 +22,7 @@ export interface Owner {
   readonly function?: string;
   /** In a block inside the function: another block may have one of the same name. */
   readonly nested: boolean;
-  /** File, line and column of the declaration. */
+  /** File, line and column of the declaration; inside a function the line counts from that of its name. */
   readonly place: string;
   /** The type as C would write it, and how many bytes it has. */
   readonly type: () => string;
@@ -30,6 +31,8 @@ export interface Owner {
 interface Scope {
   readonly function?: string;
   readonly nested: boolean;
+  /** Of the function's name. */
+  readonly line: number;
 }
 
 /** Deeper nesting is none that a person wrote. */
@@ -69,7 +72,7 @@ function ownersOf(view: ObjectView, dwarf: Dwarf): Map<Atom, Owner> {
   const scopes = new Map<number, Scope>();
   const variables: Entry[] = [];
   for (const unit of dwarf.units) {
-    if (unit.kind === 'compile') collect(dwarf, dwarf.root(unit), { nested: false }, scopes, variables);
+    if (unit.kind === 'compile') collect(dwarf, dwarf.root(unit), { nested: false, line: 0 }, scopes, variables);
   }
   const reader = new TypeReader(dwarf);
   const owners = new Map<Atom, Owner>();
@@ -82,13 +85,13 @@ function ownersOf(view: ObjectView, dwarf: Dwarf): Map<Atom, Owner> {
     const declared = origin(dwarf, variable);
     const scope = scopes.get(declared.offset);
     if (scope === undefined) continue;
-    const number = (attribute: number): number =>
-      dwarf.inherited(variable, (each) => dwarf.count(each, attribute)) ?? 0;
+    const { line, ...lexical } = scope;
+    const number = (attribute: number): number => numberOf(dwarf, variable, attribute);
     const file = dwarf.inherited(variable, (each) => dwarf.declarationFile(each)) ?? '';
     owners.set(atom, {
       unit: dwarf.text(dwarf.root(declared.unit), DW_AT_name) ?? '',
-      ...scope,
-      place: `${file}:${number(DW_AT_decl_line)}:${number(DW_AT_decl_column)}`,
+      ...lexical,
+      place: `${basename(file)}:${number(DW_AT_decl_line) - line}:${number(DW_AT_decl_column)}`,
       type: () => {
         const type = reader.typeOf(declared);
         return `${reader.signature(type)} (${reader.size(type)})`;
@@ -114,11 +117,16 @@ function collect(
       scopes.set(child.offset, scope);
       variables.push(child);
     } else if (tag === DW_TAG_subprogram || tag === DW_TAG_inlined_subroutine) {
-      collect(dwarf, child, { function: dwarf.name(child) ?? '', nested: false }, scopes, variables, depth + 1);
+      const line = numberOf(dwarf, child, DW_AT_decl_line);
+      collect(dwarf, child, { function: dwarf.name(child) ?? '', nested: false, line }, scopes, variables, depth + 1);
     } else if (tag === DW_TAG_lexical_block) {
       collect(dwarf, child, { ...scope, nested: true }, scopes, variables, depth + 1);
     }
   }
+}
+
+function numberOf(dwarf: Dwarf, entry: Entry, attribute: number): number {
+  return dwarf.inherited(entry, (each) => dwarf.count(each, attribute)) ?? 0;
 }
 
 const LONGEST_ORIGIN = 8;

@@ -138,6 +138,9 @@ test('a static variable of a block is the same where it is declared at the same 
   const before = lines('int first(int a) {', 'if (a > 3) { static int n; a += n++; }', 'return use(a); }');
   const { codes, stateOf } = await compareTexts(before, before.replace('a > 3', 'a > 4'));
   assert.deepEqual([stateOf('first'), codes], [['first'], []]);
+  // What is above the function does not matter.
+  const below = await compareTexts(before, before.replace('a > 3', 'a > 4').replace('int first', '\n\nint first'));
+  assert.deepEqual([below.stateOf('first'), below.codes], [['first'], []]);
   // In its function's outermost scope it may be anywhere.
   const outer = lines('int first(int a) { static int n; if (a > 3) a += n++; return use(a); }');
   const moved = await compareTexts(outer, outer.replace('static', 'if (a > 9) return 0; static'));
@@ -248,6 +251,16 @@ test('another type or size of the same variable is no silent pair', async () => 
   const nested = (type: string): string =>
     typed(type).replace('static', '{ static').replace('n++', 'n++ / 3').replace('; }', '; } }');
   assert.deepEqual((await compareTexts(nested('int'), nested('unsigned'))).codes, ['static-local-ambiguous']);
+});
+
+test("clang's names have the function in them", async () => {
+  const unit = (first: string, second: string): string =>
+    lines(`int first(int a) { ${first} return use(a); }`, `int second(int a) { ${second} return use(a + 1); }`);
+  const own = (name: string): string => `static int n __asm__("${name}"); a += n++;`;
+  const moved = await compareTexts(unit(own('first.n'), ''), unit('', own('second.n')));
+  assert.deepEqual([moved.stateOf('second'), moved.codes], [['new'], ['static-local-added?', 'static-local-removed']]);
+  const kept = await compareTexts(unit(own('first.n'), ''), unit(own('first.n').replace('++', '--'), ''));
+  assert.deepEqual([kept.stateOf('first'), kept.codes], [['first'], []]);
 });
 
 test('literals of the file belong to the variable that leads to them', async () => {

@@ -3,6 +3,7 @@ import type { Atom, ObjectView } from '../object/view.ts';
 import { EqualCode } from './equal-code.ts';
 import type { SourceFiles } from './files.ts';
 import { type Owner, Owners } from './owners.ts';
+import { isNumbered } from './rules.ts';
 
 /** Variables of one name without the compiler's number, in two objects. */
 export interface DataGroup {
@@ -200,9 +201,4 @@ function isSamePlace(old: Placed | undefined, fresh: Placed | undefined): boolea
   const [before, after] = [old?.home.owner, fresh?.home.owner];
   if (before === undefined || after === undefined) return false;
   return before.place === after.place && before.type() === after.type();
-}
-
-/** gcc numbers the static variables of functions and the literals of the file (`calls.3`), clang names the function (`f.calls`). */
-export function isNumbered({ symbol }: Atom): boolean {
-  return symbol?.name.includes('.', 1) ?? false;
 }
