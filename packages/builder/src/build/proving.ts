@@ -1,5 +1,6 @@
 import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { numberedApart } from '../compare/numbers.ts';
 import type { CompiledUnit } from '../compile/compile.ts';
 import { runObjtool } from '../compile/objtool.ts';
 import { imageOf } from '../facts.ts';
@@ -28,8 +29,11 @@ export async function proveOriginal(
     await runObjtool(context.edges.run, context.tree, unit.command.objtoolArguments, path, context.edges.signal);
     return await compiler.view(path, facts);
   };
-  const proof = proveUnit(unit, await provable(await compiler.compile(compiler.stock), 'proof.o'), image);
+  const view = await provable(await compiler.compile(compiler.stock), 'proof.o');
+  const proof = proveUnit(unit, view, image);
   if (proof.different.length === 0) return proof;
   const shipped = await compiler.compile({ ...compiler.stock, layout: 'shipped' });
-  return mergeProofs(proof, proveUnit(unit, await provable(shipped, 'proof-shipped.o'), image));
+  const shippedView = await provable(shipped, 'proof-shipped.o');
+  const apart = numberedApart(view, shippedView);
+  return mergeProofs(proof, proveUnit(unit, shippedView, image), (name) => !apart.has(name));
 }

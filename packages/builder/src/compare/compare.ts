@@ -88,9 +88,9 @@ export function compareUnit(unit: Unit, original: ObjectView, patched: ObjectVie
   for (const counterpart of changed.values()) checkReplaceable(original, counterpart, reasons);
   for (const atom of added) if (!correlation.ambiguous.has(atom)) checkAddable(atom, reasons);
   for (const atom of [...changed.keys(), ...added]) checkInitUse(patched, atom, added, reasons);
-  checkRemoved(original, new Set([...correlation.same.values(), ...correlation.ambiguous]), isNoise, reasons);
+  checkRemoved(original, new Set([...correlation.same.values(), ...correlation.ambiguous.keys()]), isNoise, reasons);
   checkWholeSections(original, patched, before, after, reasons);
-  checkAmbiguous(patched, correlation, changed, reasons);
+  checkAmbiguous(patched, correlation, [...changed.keys(), ...added], reasons);
   const evidence = { correlation, differing, original: before, patched: after };
   return { changed, added, same, reasons: reasons.all, evidence };
 }
@@ -107,7 +107,7 @@ function moveToParents(
     const parent = coldParent(nameOf(atom));
     if (parent === undefined) continue;
     changed.delete(atom);
-    const owner = patched.functions.find((candidate) => candidate.symbol?.name === parent);
+    const owner = parentOf(patched, atom, parent);
     const ownerBefore = owner === undefined ? undefined : same.get(owner);
     if (owner !== undefined && isInit(owner.section)) initChanged(owner, reasons);
     else if (owner !== undefined && ownerBefore !== undefined) changed.set(owner, ownerBefore);
@@ -116,6 +116,13 @@ function moveToParents(
       reasons.refuse('cold-without-parent', `${name} changed, and no function that it belongs to is known`, name);
     }
   }
+}
+
+/** Several files of a module may have a function of that name; the part's own leads to it. */
+function parentOf(view: ObjectView, part: Atom, name: string): Atom | undefined {
+  const candidates = view.functions.filter(({ symbol }) => symbol?.name === name);
+  if (candidates.length <= 1) return candidates[0];
+  return candidates.find((candidate) => view.referencesIn(candidate).some(({ target }) => target.atom === part));
 }
 
 /** What stays may not use what a livepatch would only have while it loads: its own init sections are dropped then. */
@@ -158,23 +165,23 @@ function checkWholeSections(
   }
 }
 
-/** Things of one name of which some came or went, where a function of the livepatch uses one: which state it is cannot be told. */
+/** What cannot be told from others of its name, where the livepatch uses it: which state it would be is not known. */
 function checkAmbiguous(
   patched: ObjectView,
   { ambiguous }: Correlation,
-  changed: ReadonlyMap<Atom, Atom>,
+  users: readonly Atom[],
   reasons: Reasons,
 ): void {
-  for (const atom of changed.keys()) {
+  for (const atom of users) {
     const told = new Set<Atom>();
-    for (const relocation of patched.relocationsIn(atom)) {
-      const target = patched.targetOf(atom.section, relocation).atom;
-      if (target === undefined || !ambiguous.has(target) || told.has(target)) continue;
-      told.add(target);
-      const name = nameOf(target);
+    for (const { target } of patched.referencesIn(atom)) {
+      const why = target.atom === undefined ? undefined : ambiguous.get(target.atom);
+      if (target.atom === undefined || why === undefined || told.has(target.atom)) continue;
+      told.add(target.atom);
+      const name = nameOf(target.atom);
       reasons.refuse(
-        target.kind === 'function' ? 'function-ambiguous' : 'static-local-ambiguous',
-        `${nameOf(atom)} uses ${name}, and of several of that name some came or went: which is which is not certain`,
+        target.atom.kind === 'function' ? 'function-ambiguous' : 'static-local-ambiguous',
+        `${nameOf(atom)} uses ${name}: ${why}`,
         name,
       );
     }
