@@ -1,12 +1,6 @@
 import { run } from '@kmend/base/node';
-import {
-  type ChangedItem,
-  type Changes,
-  compareObjects,
-  type Difference,
-  type Item,
-  type ObjectComparison,
-} from '@kmend/builder';
+import type { ChangedItem, Changes, Difference, Item, ObjectComparison } from '@kmend/builder';
+import { compareObjects } from '@kmend/builder/compare';
 import { type ExitCode, exitCodes } from '../error.ts';
 import type { Register } from '../program.ts';
 
