@@ -158,6 +158,22 @@ test('a table that is not understood is a refusal, the rest is compared all the 
   assert.equal(comparison.checks.find(({ check }) => check === 'tables')?.made, false);
 });
 
+const ALTERNATIVES = (replacement: string): string => `
+#define ALT(old, new) "661: " old "\\n662:\\n.pushsection .altinstructions,\\"a\\"\\n .long 661b - .\\n .long 663f - .\\n .word 7\\n" \\
+  ".byte 662b-661b\\n .byte 664f-663f\\n.popsection\\n.pushsection .altinstr_replacement,\\"ax\\"\\n663: " new "\\n664:\\n.popsection\\n"
+void before(void); void behind(void);
+void nothing(void) { before(); asm volatile(ALT("nop; nop; nop", "")); behind(); }
+void something(void) { before(); asm volatile(ALT("nop; nop; nop", "${replacement}")); behind(); behind(); }
+void last(void) { behind(); asm volatile(ALT("nop; nop; nop", "")); before(); }
+`;
+
+test('a replacement without bytes is not that of the function behind it', async () => {
+  const { functions } = await compare(ALTERNATIVES('lfence'), ALTERNATIVES('mfence'), JOINED);
+  assert.deepEqual([names(functions.changed), functions.same], [['something'], 2]);
+  const flagged = ALTERNATIVES('lfence').replace('.word 7', '.word 8');
+  assert.equal((await compare(ALTERNATIVES('lfence'), flagged, JOINED)).functions.changed.length, 3);
+});
+
 test('a changed cold part is told of with its function', async () => {
   const cold = `__attribute__((cold)) void bad(int); int x; int third(int a) { if (a < 0) { bad(a); bad(2); x = 9; } return a; }`;
   const { name, difference } = only((await compare(cold, cold.replace('bad(2)', 'bad(3)'), JOINED)).functions.changed);

@@ -20,7 +20,7 @@ import { BuilderError } from '../error.ts';
 import { CodeIndex, instructionsIn, lastAtMost } from './code.ts';
 import { isByProduct, isPrefixSymbol, stem } from './names.ts';
 import { isNaming, splitSection } from './split.ts';
-import { isPieceSection, type StructSizes, type Table, tableOf } from './tables.ts';
+import { isPieceSection, replacesByNothing, type StructSizes, type Table, tableOf } from './tables.ts';
 
 /** The smallest part of an object that is kept or left as a whole: a function, a variable, a string, a nameless constant. */
 export interface Atom {
@@ -161,6 +161,8 @@ export class ObjectView {
       return atom === undefined ? { symbol, offset, bias } : { symbol, atom, offset, bias };
     }
     const offset = Number(symbol.value + relocation.addend) + bias;
+    if (replacesByNothing(section, this.tables.get(section.name)?.entrySize, relocation.offset))
+      return { symbol, atom: this.#nothingAt(place, offset), offset: 0, bias };
     // A named symbol says what is meant even where the addend points beside it.
     const atom = symbol.type === STT_SECTION ? this.#atomAt(place, offset) : this.#atomAt(place, Number(symbol.value));
     return atom === undefined
@@ -235,6 +237,15 @@ export class ObjectView {
         lastAtMost(atoms.length, offset, (index) => atoms[index]?.start ?? 0),
       )
     ];
+  }
+
+  /** A replacement without bytes lies where that of another function begins, or behind all. */
+  #nothingAt(section: Section, offset: number): Atom {
+    const id = `${section.index}:${offset}`;
+    const known = this.#loose.get(id);
+    const atom: Atom = known ?? { kind: 'anonymous', section, start: offset, end: offset, aliases: [], key: '' };
+    this.#loose.set(id, atom);
+    return atom;
   }
 
   #stringAt(section: Section, offset: number): Atom {
