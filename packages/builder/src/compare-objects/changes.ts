@@ -1,7 +1,7 @@
 import { STB_LOCAL } from '@kmend/elf';
 import type { UnitChange } from '../compare/compare.ts';
 import { isNoise } from '../compare/correlate.ts';
-import { coldParent } from '../object/names.ts';
+import { coldParent, unpromoted } from '../object/names.ts';
 import type { Atom, ObjectView } from '../object/view.ts';
 import { dataDifference, type FoundDifference, functionDifference, referredNames } from './difference.ts';
 import type { MovedLine } from './line-moved.ts';
@@ -93,10 +93,10 @@ function changedItem(
 
 /** Names that other units could use, which the one has and the other has not. */
 function newAliases(atom: Atom, other: Atom): Item[] {
-  const known = new Set([nameOf(other), ...other.aliases.map(({ name }) => name)]);
+  const known = new Set([nameOf(other), ...other.aliases.map(({ name }) => name)].map(unpromoted));
   return [atom.symbol ?? [], ...atom.aliases]
     .flat()
-    .filter(({ name, bind }) => bind !== STB_LOCAL && !known.has(name))
+    .filter(({ name, bind }) => bind !== STB_LOCAL && !known.has(unpromoted(name)))
     .map(({ name }) => ({ ...itemOf(atom), name }));
 }
 
