@@ -41,8 +41,19 @@ export interface Evidence {
   readonly patched: Fingerprints;
 }
 
+/** Whether what two of a name differ in is of no account, as a line number is. A livepatch is made of all differences. */
+export type Disregards = (
+  prints: readonly [original: Fingerprints, patched: Fingerprints],
+  atoms: readonly [original: Atom, patched: Atom],
+) => boolean;
+
 /** Compares function by function and variable by variable; whatever cannot be replaced live becomes a reason. */
-export function compareUnit(unit: Unit, original: ObjectView, patched: ObjectView): UnitChange {
+export function compareUnit(
+  unit: Unit,
+  original: ObjectView,
+  patched: ObjectView,
+  disregards: Disregards = () => false,
+): UnitChange {
   const reasons = new Reasons(unit);
   // A difference in what is not understood would not be seen.
   for (const message of new Set([...original.unclear, ...patched.unclear])) reasons.refuse('table-unclear', message);
@@ -58,7 +69,7 @@ export function compareUnit(unit: Unit, original: ObjectView, patched: ObjectVie
     if (atom.symbol === undefined || isNoise(atom)) continue;
     const counterpart = correlation.same.get(atom);
     if (counterpart === undefined) added.add(atom);
-    else if (before.of(counterpart) !== after.of(atom)) {
+    else if (before.of(counterpart) !== after.of(atom) && !disregards([before, after], [counterpart, atom])) {
       differing.set(atom, counterpart);
       if (atom.kind !== 'function') data.set(atom, counterpart);
       else if (isInit(counterpart.section)) initChanged(atom, reasons);

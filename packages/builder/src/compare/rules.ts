@@ -1,4 +1,5 @@
 import { type Section, SHF_WRITE, STB_LOCAL } from '@kmend/elf';
+import { isStaticLocalName } from '../object/names.ts';
 import { isPieceSection } from '../object/tables.ts';
 import type { Atom, ObjectView } from '../object/view.ts';
 import type { Reason, Unit } from '../types.ts';
@@ -146,7 +147,7 @@ export function checkAddable(atom: Atom, reasons: Reasons): void {
 
 /** gcc numbers the static variables of functions and the literals of the file (`calls.3`), clang names the function (`f.calls`). */
 export function isNumbered({ symbol }: Atom): boolean {
-  return symbol?.name.includes('.') ?? false;
+  return symbol !== undefined && isStaticLocalName(symbol.name);
 }
 
 /** A static variable inside a function. */

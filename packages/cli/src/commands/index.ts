@@ -18,6 +18,8 @@ const families: readonly (readonly [word: string, load: () => Promise<Register>]
 /** The family that a command line names; all of them where it names none, so that help and errors know every command. */
 export async function registersFor(argv: readonly string[]): Promise<Register[]> {
   const word = argv.find((each) => !each.startsWith('-')) ?? '';
+  // Asked for alone, and often: by scripts, and to see whether it works at all.
+  if (argv.length > 0 && argv.every((each) => each === '--version' || each === '-V')) return [];
   const named = families.find(([family]) => family === word);
   const wanted = named === undefined ? families : [named];
   return await Promise.all(wanted.map(([, load]) => load()));
