@@ -6,13 +6,15 @@ export type TextArea = 'remark' | 'message' | 'notes' | 'diff' | 'signature';
 
 /** Begins a mail of an mbox, a mail without that line, or a commit of `git log -p`; a Debian patch header (DEP-3) looks like a mail's. */
 const MESSAGE_START =
-  /^(?:From [0-9a-f]{7,64} |From \S+@\S+ |commit [0-9a-f]{7,64}\b|(?:From|Subject|Date|Author|Description|Message-I[dD]|Origin|Return-Path|Received): )/;
+  /^(?:From [0-9a-f]{7,64} |From [^\s@]+@\S+ |commit [0-9a-f]{7,64}\b|(?:From|Subject|Date|Author|Description|Message-I[dD]|Origin|Return-Path|Received): )/;
 const ENCODED = /^Content-Transfer-Encoding:\s*(quoted-printable|base64)\s*$/i;
 
 /** Context and normal diffs, and ed scripts: `*** 1,3 ****`, `2c2`. */
 const OTHER_FORMAT = /^(?:\*{15}|\*\*\* \d+(?:,\d+)? \*{4}|\d+(?:,\d+)?[acd]\d+(?:,\d+)?)\s*$/;
 /** A file's name on its new side, with or without `---` above. */
-const NEW_NAME = /^\+\+\+ (?:[abciow]\/|\S+\/\S*\.\w|\S+\t)/;
+const NEW_NAME = /^\+\+\+ (?:[abciow]\/|[^\s/]+\/\S*\.\w|\S+\t)/;
+/** One on its old side, left alone. */
+const OLD_NAME = /^--- [abciow]\/\S*\.\w/;
 const INDENTED = /^\s+(?:@@ -\d|--- \S+\/|\+\+\+ \S+\/|diff --git )/;
 
 /** What a line of text says about itself and those behind it. */
@@ -35,9 +37,9 @@ export function looksLikeChange(area: TextArea, line: string): boolean {
     case 'message':
       return false;
     case 'notes':
-      return isCode(line);
+      return isCode(line) || OLD_NAME.test(line);
     case 'remark':
-      return isCode(line) || INDENTED.test(line);
+      return isCode(line) || OLD_NAME.test(line) || INDENTED.test(line);
     case 'signature':
       return /^(?:[-+@]|[!<>] )/.test(line) && !/^-----(?:BEGIN|END) PGP [A-Z ]+-----$/.test(line)
         ? true

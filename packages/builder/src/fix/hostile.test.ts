@@ -133,6 +133,34 @@ test('huge patches: many hunks, lines without an end, more bytes than a patch ha
   }
 });
 
+test('reads texts made to be slow in time', () => {
+  const width = 9_900;
+  const lines = [
+    `From ${'@'.repeat(width)}`,
+    `+++ ${'/'.repeat(width)}`,
+    `+++ ${'a/'.repeat(width / 2)}`,
+    `--- a${' '.repeat(width)}b`,
+    `diff --git ${'"'.repeat(width)}`,
+    `-${'; '.repeat(width / 2)}x`,
+    `${' '.repeat(width)}x`,
+    `Only in ${': '.repeat(width / 2)}`,
+    `Binary files ${' and '.repeat(width / 5)}`,
+  ];
+  const headers = `--- a/kernel/fork.c${' '.repeat(width)}x\n+++ b/kernel/fork.c\n@@ -1 +1 @@\n-a\n+b\n`;
+  for (const text of [...lines.map((line) => `${line}\n`.repeat(200)), headers.repeat(200)]) {
+    const started = performance.now();
+    for (const patch of [text, `From: a\n${text}`, `${SOUND}${text}`]) {
+      try {
+        readPatch('F', patch);
+      } catch (error) {
+        assert.match(errorCode(error) ?? '', /^(?:fix-|source-unsupported)/);
+        assert.ok(String(error).length < 4000);
+      }
+    }
+    assert.ok(performance.now() - started < 5000, text.slice(0, 40));
+  }
+});
+
 test('mutated patches change the files they name, or are refused', async (t) => {
   const { tree, scratch, files, directory } = await world(t);
   const sound = Buffer.from(`diff --git a/dir/unit.c b/dir/unit.c\n${SOUND}${SOUND.replaceAll('unit', 'other')}`);

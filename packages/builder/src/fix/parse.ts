@@ -227,11 +227,15 @@ export class PatchParser {
       case 'renamed':
         return [found.from, found.to];
       case 'unsafe':
-        throw new BuilderError('fix-unsafe-path', `line ${at + 1} of the patch of ${this.#id} names "${found.name}"`, {
-          hint: 'paths must be relative to the top of the kernel tree, behind one component such as a/ and b/',
-        });
+        throw new BuilderError(
+          'fix-unsafe-path',
+          `line ${at + 1} of the patch of ${this.#id} names "${found.name.slice(0, 200)}"`,
+          {
+            hint: 'paths must be relative to the top of the kernel tree, behind one component such as a/ and b/',
+          },
+        );
       case 'unclear':
-        throw this.#garbage(at, found.why.slice(0, 400), {
+        throw this.#garbage(at, found.why, {
           hint: 'name the files from the top of the kernel tree, as git diff does: --- a/kernel/fork.c, +++ b/kernel/fork.c',
         });
     }
@@ -239,10 +243,14 @@ export class PatchParser {
 
   #garbage(at: number, what: string, options?: { readonly hint: string }): BuilderError {
     const shown = (this.#lines[at] ?? '').slice(0, 80);
-    return new BuilderError('fix-garbage', `line ${at + 1} of the patch of ${this.#id} ("${shown}"): ${what}`, {
-      hint: 'get the patch again from where it comes (git format-patch, git diff), or correct the line; text belongs before the first file',
-      ...options,
-    });
+    return new BuilderError(
+      'fix-garbage',
+      `line ${at + 1} of the patch of ${this.#id} ("${shown}"): ${what.slice(0, 500)}`,
+      {
+        hint: 'get the patch again from where it comes (git format-patch, git diff), or correct the line; text belongs before the first file',
+        ...options,
+      },
+    );
   }
 }
 

@@ -65,6 +65,7 @@ test('rejects what looks like part of a change and is in no counted hunk, with i
     [`-\tkfree(p);\n+\tkvfree(p);\n\n${A}`, 1],
     [`+++ b/kernel/fork.c\n${A}`, 1],
     [`\t--- a/kernel/fork.c\n${A}`, 1],
+    [`--- a/kernel/exit.c\n${A}`, 1],
     // Other formats.
     [`${A}*** a/mm/mmap.c\n--- b/mm/mmap.c\n`, 10],
     [`${A}12c12\n< two\n---\n> evil\n`, 10],
@@ -72,6 +73,66 @@ test('rejects what looks like part of a change and is in no counted hunk, with i
     [`${A}12d\n`, 10],
   ];
   for (const [patch, line] of cases) refuses(patch, 'fix-garbage', new RegExp(`line ${line} of`));
+});
+
+/** Lines of a text that are neither headers of files nor a signature's, and change something. */
+function changedLines(text: string): string[] {
+  const lines = text.split('\n');
+  const isHeader = (at: number): boolean =>
+    [at - 1, at].some((first) => lines[first]?.startsWith('--- ') && lines[first + 1]?.startsWith('+++ '));
+  return lines.filter((line, at) => /^[-+]/.test(line) && line !== '-- ' && !isHeader(at)).sort();
+}
+
+test('loses no changed line, whichever line is put in, taken out, doubled, or where the patch is cut', () => {
+  const two = '@@ -1,3 +1,3 @@\n one\n-two\n+2\n three\n@@ -11,3 +11,2 @@\n eins\n-zwei\n drei\n';
+  const put = [
+    '',
+    'text',
+    '+x',
+    '-x',
+    ' x',
+    '@@ -1 +1 @@',
+    '-- ',
+    '---',
+    'From: x',
+    'commit 0123456789',
+    '--- a/lib/x.c',
+  ].concat([
+    '+++ b/lib/x.c',
+    'diff --git a/lib/x.c b/lib/x.c',
+    'Index: x',
+    '\\ No newline at end of file',
+    'new file mode 100644',
+  ]);
+  let accepted = 0;
+  for (const sound of [
+    `${git('kernel/fork.c', two)}${git('mm/mmap.c', two)}`,
+    `${file('kernel/fork.c', two)}${file('mm/mmap.c', two)}`,
+  ]) {
+    const lines = sound.trimEnd().split('\n');
+    // Behind the first line: before it is text.
+    for (let at = 1; at <= lines.length; at++) {
+      const taken = [1, 2, 3, 4, 5].map((count) => lines.toSpliced(at, count));
+      for (const changed of [
+        ...put.map((line) => lines.toSpliced(at, 0, line)),
+        ...taken,
+        lines.slice(0, at),
+        lines.toSpliced(at, 0, lines[at] ?? ''),
+      ]) {
+        const text = `${changed.join('\n')}\n`;
+        let patch: string;
+        try {
+          patch = read(text).patch;
+        } catch (error) {
+          assert.match(errorCode(error) ?? '', /^(?:fix-|source-unsupported)/);
+          continue;
+        }
+        accepted++;
+        assert.deepEqual(changedLines(patch), changedLines(text), text);
+      }
+    }
+  }
+  assert.ok(accepted > 100, `${accepted}`);
 });
 
 test('rejects combined diffs, alone and beside plain ones, and says how to get a plain one', () => {

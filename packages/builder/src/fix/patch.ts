@@ -148,7 +148,7 @@ function assertSupported(id: string, parts: readonly FilePart[]): void {
 
 function assertPlainPath(id: string, path: string): void {
   if (!/[^\w./+,@-]/.test(path)) return;
-  throw new BuilderError('fix-unsafe-path', `the patch of ${id} names the path "${path}"`, {
+  throw new BuilderError('fix-unsafe-path', `the patch of ${id} names the path "${path.slice(0, 200)}"`, {
     hint: 'paths must be relative to the kernel tree, behind one component such as a/ and b/',
   });
 }
@@ -159,7 +159,7 @@ function assertBytesKept(id: string, parts: readonly FilePart[]): void {
     if (!hunks.some((line) => line.startsWith('+') && line.includes(REPLACED))) continue;
     throw new BuilderError(
       'fix-garbage',
-      `the patch of ${id} adds U+FFFD to ${paths.join()}: a byte was lost on the way`,
+      `the patch of ${id} adds U+FFFD to ${listed(paths)}: a byte was lost on the way`,
       {
         hint: 'get the patch again from where it comes, or import it again, without a program that converts its text',
       },
@@ -168,7 +168,10 @@ function assertBytesKept(id: string, parts: readonly FilePart[]): void {
 }
 
 function listed(all: readonly string[]): string {
-  const shown = all.slice(0, 8).join(', ');
+  const shown = all
+    .slice(0, 8)
+    .map((text) => text.slice(0, 200))
+    .join(', ');
   return all.length > 8 ? `${shown} and ${all.length - 8} more` : shown;
 }
 

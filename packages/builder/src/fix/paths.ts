@@ -104,7 +104,7 @@ function leadsOutside(name: string): boolean {
 export function nameInHeader(line: string): string | undefined {
   const name = (line.slice(4).split('\t')[0] ?? '')
     // A mail program may have made the tab a space.
-    .replace(/ +(?:\d{4}-\d\d-\d\d |[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d |\((?:revision \d|working copy)).*$/, '')
+    .replace(/ {1,4}(?:\d{4}-\d\d-\d\d |[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d |\((?:revision \d|working copy)).*$/, '')
     .trim();
   return name === '/dev/null' ? undefined : name;
 }

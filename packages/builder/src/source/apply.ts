@@ -41,7 +41,10 @@ export async function applyFixes(
     const to = join(root, path);
     await mkdir(dirname(to), { recursive: true });
     await copyFile(join(treeSource, path), to).catch((cause: unknown) => {
-      throw new BuilderError('unit-not-built', `the source tree has no file ${path}`, { cause });
+      throw new BuilderError('unit-not-built', `the source tree of this kernel has no file ${path}`, {
+        hint: 'check that the patch names its files from the top of the tree; other series may have files that this one has not',
+        cause,
+      });
     });
     const text = await readFile(to, 'latin1');
     stock.set(path, text);
