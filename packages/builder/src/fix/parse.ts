@@ -12,6 +12,8 @@ export interface FilePart {
   readonly paths: readonly string[];
   /** Hunk headers and their lines, one character a byte, without the ends of lines. */
   readonly hunks: readonly string[];
+  /** Number of the line with the first hunk's header, or with what tells of the file where it has none. */
+  readonly line: number;
 }
 
 /** What `diff --git` or `Index:` begins, until the hunks are read. */
@@ -94,23 +96,23 @@ export class PatchParser {
     this.#header = undefined;
     if (header === undefined) return;
     if (header.kind === undefined) throw this.#garbage(header.line, 'no hunk follows this header of a file');
-    this.#parts.push({ kind: header.kind, paths: header.paths, hunks: [] });
+    this.#parts.push({ kind: header.kind, paths: header.paths, hunks: [], line: header.line + 1 });
   }
 
   /** Files that diff tells of in words. */
   #special(line: string, at: number): boolean {
     const [, one, other] = /^(?:Binary files|Files) (\S+) and (\S+) differ$/.exec(line) ?? [];
     if (line === 'GIT binary patch' || (one !== undefined && this.#header !== undefined)) {
-      if (this.#header === undefined) this.#parts.push({ kind: 'binary', paths: [], hunks: [] });
+      if (this.#header === undefined) this.#parts.push({ kind: 'binary', paths: [], hunks: [], line: at + 1 });
       else this.#header.kind ??= 'binary';
     } else if (one !== undefined && other !== undefined) {
       const names = [one, other].map((name) => (name === '/dev/null' ? undefined : name));
-      this.#parts.push({ kind: 'binary', paths: this.#paths(names[0], names[1], at), hunks: [] });
+      this.#parts.push({ kind: 'binary', paths: this.#paths(names[0], names[1], at), hunks: [], line: at + 1 });
     } else {
       const [, folder, name] = /^Only in (\S+): (\S+)$/.exec(line) ?? [];
       if (folder === undefined || name === undefined) return false;
       const path = `${folder}/${name}`;
-      this.#parts.push({ kind: 'created', paths: this.#paths(undefined, path, at), hunks: [] });
+      this.#parts.push({ kind: 'created', paths: this.#paths(undefined, path, at), hunks: [], line: at + 1 });
     }
     this.#area = 'diff';
     return true;
@@ -135,8 +137,7 @@ export class PatchParser {
     // Mail drops the space of an empty line of context.
     const hunks = this.#lines.slice(start, end).map((text) => (text === '' ? ' ' : text));
     const kind = this.#kindOf(header, paths, from, to, hunks);
-    if (kind === 'changed') this.#assertContext(start, hunks);
-    this.#parts.push({ kind, paths, hunks });
+    this.#parts.push({ kind, paths, hunks, line: start + 1 });
     return end;
   }
 
@@ -156,15 +157,6 @@ export class PatchParser {
     if (from === undefined || (!isSaid && /^@@ -0,0 /.test(first))) return 'created';
     if (to === undefined || (!isSaid && /^@@ -\S+ \+0,0 /.test(first))) return 'removed';
     return 'changed';
-  }
-
-  /** Lines alone that are added, with nothing of the file around them, would go to a place that nothing shows to be right. */
-  #assertContext(start: number, hunks: readonly string[]): void {
-    const bare = hunks.findIndex((line) => line.startsWith('@@ ') && hunkSize(line)?.before === 0);
-    if (bare === -1) return;
-    throw this.#garbage(start + bare, 'this hunk has no line of the file around what it adds', {
-      hint: 'make the patch with lines of context: git diff -U3, diff -U3',
-    });
   }
 
   /** Index behind the last line of hunks that begin at `start`: each has as many lines as its header says. */
@@ -258,8 +250,8 @@ function isOf(header: Header, paths: readonly string[]): boolean {
   return header.paths.length === 0 || paths.every((path) => header.paths.includes(path));
 }
 
-/** Lines of a hunk on either side. */
-function hunkSize(header: string): { before: number; after: number } | undefined {
+/** Lines of a hunk on either side, by its header. */
+export function hunkSize(header: string): { before: number; after: number } | undefined {
   const match = /^@@ -\d{1,9}(?:,(\d{1,9}))? \+\d{1,9}(?:,(\d{1,9}))? @@/.exec(header);
   if (match === null) return undefined;
   return { before: Number(match[1] ?? 1), after: Number(match[2] ?? 1) };

@@ -145,6 +145,7 @@ test('rejects combined diffs, alone and beside plain ones, and says how to get a
 
 test('rejects a hunk without a line of the file around it: nothing shows that its place is right', () => {
   refuses(git('kernel/fork.c', '@@ -4,0 +5 @@\n+x\n'), 'fix-garbage', /line 5/, /-U3/);
+  assert.equal(read(`${A}${git('Documentation/x', '@@ -4,0 +5 @@\n+x\n')}`).files.length, 1);
   assert.deepEqual(read(git('kernel/fork.c', '@@ -4 +4 @@\n-y\n+x\n')).files, ['kernel/fork.c']);
 });
 

@@ -1,5 +1,5 @@
 import { BuilderError } from '../error.ts';
-import { type FilePart, PatchParser } from './parse.ts';
+import { type FilePart, hunkSize, PatchParser } from './parse.ts';
 import { changesHelpOnly, isBuildFile, isChosen, type LeftOut, type LeftOutReason, outsideKernel } from './scope.ts';
 
 /** Bytes of a patch. */
@@ -58,6 +58,7 @@ export function readPatch(id: string, text: string, chosen?: readonly string[]):
     });
   }
   for (const { paths } of kept) for (const path of paths) assertPlainPath(id, path);
+  assertContext(id, kept);
   assertBytesKept(id, kept);
   return {
     patch: kept.map(({ paths: [path = ''], hunks }) => `--- a/${path}\n+++ b/${path}\n${hunks.join('\n')}\n`).join(''),
@@ -151,6 +152,18 @@ function assertPlainPath(id: string, path: string): void {
   throw new BuilderError('fix-unsafe-path', `the patch of ${id} names the path "${path.slice(0, 200)}"`, {
     hint: 'paths must be relative to the kernel tree, behind one component such as a/ and b/',
   });
+}
+
+/** Lines alone that are added, with nothing of the file around them, would go to a place that nothing shows to be right. */
+function assertContext(id: string, parts: readonly FilePart[]): void {
+  for (const { paths, hunks, line } of parts) {
+    const bare = hunks.findIndex((text) => text.startsWith('@@ ') && hunkSize(text)?.before === 0);
+    if (bare === -1) continue;
+    const where = `line ${line + bare} of the patch of ${id}`;
+    throw new BuilderError('fix-garbage', `${where}: the hunk has no line of ${listed(paths)} around what it adds`, {
+      hint: 'make the patch with lines of context: git diff -U3, diff -U3',
+    });
+  }
 }
 
 /** No C file or header of the kernel has the character; where a patch adds it, another program has put it in place of a byte. */
