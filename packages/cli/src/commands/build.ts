@@ -14,6 +14,7 @@ import type { Livepatch } from '@kmend/protocol';
 import { CliError, type ExitCode, exitCodes } from '../error.ts';
 import type { Register } from '../program.ts';
 import { storesOf } from '../stores.ts';
+import { remarks } from './fix.ts';
 
 interface BuildOptions {
   readonly kernel: string;
@@ -57,7 +58,9 @@ export const buildCommand: Register = ({ program, action }) => {
         for (const id of options.fix ?? []) wanted.push(await fixes.open(id));
         for (const file of options.patch ?? []) {
           const id = basename(file).replace(/\.(?:patch|diff)$/, '');
-          wanted.push(await importFromPatch({ id, severity: 'unknown', hardware: false }, file));
+          const fix = await importFromPatch({ id, severity: 'unknown', hardware: false }, file);
+          for (const remark of remarks(fix)) context.terminal.note(`${file}: ${remark}`);
+          wanted.push(fix);
         }
         if (wanted.length === 0) {
           throw new CliError('usage', 'a livepatch is built from at least one fix', {
