@@ -16,6 +16,7 @@ export interface ManifestParts {
   readonly reasons: readonly VerdictReason[];
   readonly acceptReview: boolean;
   readonly units: readonly UnitOutcome[];
+  readonly fixedKernel?: Livepatch['fixedKernel'] | undefined;
   readonly inputs: Livepatch['inputs'];
 }
 
@@ -32,7 +33,7 @@ export function assertEffectiveVersion(version: string | undefined): void {
 
 /** `livepatch.json` without the module's hash. */
 export function makeManifest(parts: ManifestParts): Livepatch {
-  const { id, kernel, fixes, kind, effectiveVersion, reasons, acceptReview, units, inputs } = parts;
+  const { id, kernel, fixes, kind, effectiveVersion, reasons, acceptReview, units, fixedKernel, inputs } = parts;
   const verdict = reasons.some((reason) => reason.verdict === 'refused')
     ? 'refused'
     : reasons.length > 0
@@ -66,6 +67,7 @@ export function makeManifest(parts: ManifestParts): Livepatch {
     reviewAccepted: verdict === 'needs-review' && acceptReview,
     objects: [...objects.values()],
     byteProof: { compared: equal + different.length, equal, different },
+    ...(fixedKernel === undefined ? {} : { fixedKernel }),
     inputs,
     compiler: kernel.compiler.text,
     builder: { name: 'kmend', version: BUILDER_VERSION },

@@ -22,14 +22,23 @@ export async function proveOriginal(
 ): Promise<UnitProof> {
   const facts = await context.facts();
   const image = await imageOf(facts, unit);
-  const provable = async (compiled: CompiledUnit, name: string): Promise<ObjectView> => {
-    const path = join(scratch, name);
-    await copyFile(compiled.object, path);
-    await runObjtool(context.edges.run, context.tree, unit.command.objtoolArguments, path, context.edges.signal);
-    return await compiler.view(path, facts);
-  };
+  const provable = (compiled: CompiledUnit, name: string): Promise<ObjectView> =>
+    provableView(context, unit, compiler, compiled, join(scratch, name));
   const proof = proveUnit(unit, await provable(await compiler.compile(compiler.stock), 'proof.o'), image);
   if (proof.different.length === 0) return proof;
   const shipped = await compiler.compile({ ...compiler.stock, layout: 'shipped' });
   return mergeProofs(proof, proveUnit(unit, await provable(shipped, 'proof-shipped.o'), image));
+}
+
+/** A compiled unit as it is compared with shipped bytes: a copy at `path`, after the kernel's objtool, taken apart. */
+export async function provableView(
+  context: UnitContext,
+  unit: KnownUnit,
+  compiler: UnitCompiler,
+  compiled: CompiledUnit,
+  path: string,
+): Promise<ObjectView> {
+  await copyFile(compiled.object, path);
+  await runObjtool(context.edges.run, context.tree, unit.command.objtoolArguments, path, context.edges.signal);
+  return await compiler.view(path, await context.facts());
 }
