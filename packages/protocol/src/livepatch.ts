@@ -62,10 +62,10 @@ export const FixedDifference = z.object({
   /** Version of the fixed kernel. */
   version: z.string().max(64),
   /**
-   * `own-file`: other changes of its own file in that version; `line-numbers`: nothing but `__LINE__`; `other-files`: `files` of the same
+   * `own-function`: further changes of its own text in that version; `own-file`: of other parts of its file; `line-numbers`: nothing but `__LINE__`; `other-files`: `files` of the same
    * upload that the fixes do not hold; `unexplained`: not even that version's source, compiled here, gives that function.
    */
-  cause: z.enum(['own-file', 'line-numbers', 'other-files', 'unexplained']),
+  cause: z.enum(['own-function', 'own-file', 'line-numbers', 'other-files', 'unexplained']),
   /** With these as that version has them, the function is equal. */
   files: z.array(z.string().max(300)).max(200),
   message: z.string().max(2000),

@@ -5,8 +5,11 @@ import type { UnitCompiler } from '../build/compiler.ts';
 import { provableView } from '../build/proving.ts';
 import type { UnitContext, UnitRequest } from '../build/request.ts';
 import { type CompileInput, includedFiles } from '../compile/compile.ts';
+import { stem } from '../object/names.ts';
 import type { ObjectView } from '../object/view.ts';
 import type { ShippedImage } from '../proof/image.ts';
+import { scanFile } from '../review/functions.ts';
+import { textOf } from '../review/tokens.ts';
 import { headersKey } from '../source/header-tree.ts';
 import { markLines } from '../source/lines.ts';
 import { minimalPart } from './minimal.ts';
@@ -87,17 +90,15 @@ export class CauseFinder {
       }
       const holds = async (part: readonly string[]): Promise<boolean | undefined> =>
         (await this.#equalWith(part, functions))?.has(name);
-      causes.set(name, this.#causeOf((await minimalPart(candidates, holds)) ?? candidates));
+      causes.set(name, this.#causeOf(name, (await minimalPart(candidates, holds)) ?? candidates));
     }
     return causes;
   }
 
-  #causeOf(files: readonly string[]): Cause {
+  #causeOf(name: string, files: readonly string[]): Cause {
     const { unit, patched } = this.#unit.request;
-    const isOwn = files.every((path) => path === unit.source);
-    if (!isOwn) return { cause: 'other-files', files };
-    const isSameText = this.#ownText !== undefined && unmarked(patched.text) === unmarked(this.#ownText);
-    return { cause: isSameText ? 'line-numbers' : 'own-file', files };
+    if (!files.every((path) => path === unit.source)) return { cause: 'other-files', files };
+    return { cause: ownCause(stem(name), unmarked(patched.text), unmarked(this.#ownText ?? '')), files };
   }
 
   /** Files of the version that differ from what the unit was compiled of, its own first; `undefined` where it cannot be compiled. */
@@ -152,6 +153,15 @@ export class CauseFinder {
     const text = isOwn ? markLines(unit.source, this.#ownText ?? '', []) : patched.text;
     return { text, root: this.#tree.root, headersKey: headersKey(headers), layout: 'separate' };
   }
+}
+
+/** What of a file's other changes concerns a function: its own text, that of others, or only where the lines are. */
+export function ownCause(name: string, ours: string, theirs: string): Cause['cause'] {
+  if (ours === theirs) return 'line-numbers';
+  // `foo.isra` is code of `foo`.
+  const own = name.replace(/\..*/, '');
+  const [body, fixed] = [ours, theirs].map((text) => textOf(scanFile(text).functions.get(own) ?? []));
+  return body === fixed ? 'own-file' : 'own-function';
 }
 
 /** A text without the marks of `markLines`. */

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { parseJson } from '@kmend/base';
 import { sha256, writeFileAtomic } from '@kmend/base/node';
-import { flavourOf, type KernelImage, type SourceStore } from '@kmend/kernel';
+import { flavourOf, KernelError, type KernelImage, type SourceStore } from '@kmend/kernel';
 import { type FixedComparison, FixedDifference, type VerdictReason } from '@kmend/protocol';
 import { z } from 'zod';
 import { UnitCompiler } from '../build/compiler.ts';
@@ -33,6 +33,8 @@ const Kept = z.object({
   different: z.array(FixedDifference),
   /** Where the fixed kernel has the functions' parts and what they refer to, hexadecimal. */
   places: z.record(z.string(), z.string()),
+  /** The causes of differences could be looked for. */
+  isWhole: z.boolean(),
 });
 type Kept = z.infer<typeof Kept>;
 
@@ -50,6 +52,7 @@ export class FixedComparer {
   readonly #context: UnitContext;
   readonly #request: FixedRequest;
   readonly #scratch: string;
+  readonly #images = new Map<string, Promise<KernelImage | KernelError | undefined>>();
   readonly #kernels = new Map<string, FixedKernel>();
   readonly #uploads = new Map<string, Upload>();
   readonly #compared: Compared[] = [];
@@ -127,7 +130,11 @@ export class FixedComparer {
       this.#notCompared.add(`${source}: its fixes name no version of the distribution; name one with --fixed-in`);
       return;
     }
-    const image = await this.#request.kernels.find(choice.name, kernel.release);
+    const image = await this.#find(choice.name);
+    if (image instanceof KernelError) {
+      this.#notCompared.add(`${choice.name} cannot be read: ${image.message}`);
+      return;
+    }
     if (image === undefined) {
       const how = howToAdd(choice, flavourOf(kernel.release));
       this.#notCompared.add(`${choice.name} is not in the store; get it with: ${how}`);
@@ -150,7 +157,7 @@ export class FixedComparer {
       this.#notCompared.add(kept);
       return;
     }
-    if (known === undefined) await keep(path, JSON.stringify(kept));
+    if (known === undefined && kept.isWhole) await keep(path, JSON.stringify(kept));
     this.#compared.push({ kernel: fixed, object, kept });
   }
 
@@ -171,15 +178,19 @@ export class FixedComparer {
     const unit = { context: this.#context, request, compiler, image, stock, scratch };
     const result = await compareState(unit, await compiler.input(request.patched), functions);
     const unequal = result.functions.filter(({ equal }) => !equal);
-    const causes = await this.#causes(unit, unequal, fixed.image, suite);
+    const causes = await orKernelError(this.#causes(unit, unequal, fixed.image, suite));
+    if (causes instanceof KernelError)
+      this.#notCompared.add(`${source}: why functions differ cannot be found: ${causes.message}`);
     await rm(scratch, { recursive: true, force: true });
     return {
       functions: result.functions.map(({ name, equal, parts }) => ({ name, equal, parts: [...parts] })),
       different: unequal.map(({ name, why }) => {
-        const cause = causes.get(name) ?? { cause: 'unexplained', files: [] };
+        const found = causes instanceof KernelError ? undefined : causes.get(name);
+        const cause = found ?? { cause: 'unexplained', files: [] };
         return differenceMessage({ name, source, version, ...cause, files: [...cause.files] }, why);
       }),
       places: Object.fromEntries([...result.places].map(([name, address]) => [name, address.toString(16)])),
+      isWhole: !(causes instanceof KernelError),
     };
   }
 
@@ -200,6 +211,13 @@ export class FixedComparer {
     return await finder.causesOf(unequal.map(({ name }) => name));
   }
 
+  #find(name: string): Promise<KernelImage | KernelError | undefined> {
+    const image =
+      this.#images.get(name) ?? orKernelError(this.#request.kernels.find(name, this.#context.tree.kernel.release));
+    this.#images.set(name, image);
+    return image;
+  }
+
   #path(key: string): string {
     return join(this.#context.cache, 'fixed', key.slice(0, 2), `${key}.json`);
   }
@@ -208,4 +226,14 @@ export class FixedComparer {
 async function keep(path: string, text: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
   await writeFileAtomic(path, text);
+}
+
+/** What cannot be had of a fixed kernel is no reason to build nothing. */
+async function orKernelError<T>(asked: Promise<T>): Promise<T | KernelError> {
+  try {
+    return await asked;
+  } catch (error) {
+    if (error instanceof KernelError) return error;
+    throw error;
+  }
 }

@@ -6,8 +6,10 @@ export function differenceMessage(found: Omit<FixedDifference, 'message'>, why: 
   return { ...found, message: message.slice(0, 2000) };
 }
 
-function causeText({ cause, files, source, version }: Omit<FixedDifference, 'message'>): string {
+function causeText({ cause, files, name, source, version }: Omit<FixedDifference, 'message'>): string {
   switch (cause) {
+    case 'own-function':
+      return `${name} itself has further changes in ${version}, which the fixes leave out (${source})`;
     case 'own-file':
       return `equal with all of ${source} as ${version} has it, which has more changes than the fixes`;
     case 'line-numbers':
@@ -20,7 +22,7 @@ function causeText({ cause, files, source, version }: Omit<FixedDifference, 'mes
 }
 
 /**
- * Other changes of the function's own file are what the fixes were chosen without. A header of the same upload that changes the code of a
+ * Other changes of the function's file are what the fixes were chosen without. A header of the same upload that changes the code of a
  * function which is replaced may belong to the fix, as a struct that it changes.
  */
 export function differenceReason({ cause, message, source, name }: FixedDifference): VerdictReason[] {
