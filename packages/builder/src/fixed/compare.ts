@@ -1,8 +1,8 @@
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { parseJson } from '@kmend/base';
+import { KmendError, parseJson } from '@kmend/base';
 import { sha256, writeFileAtomic } from '@kmend/base/node';
-import { flavourOf, KernelError, type KernelImage, type SourceStore } from '@kmend/kernel';
+import { flavourOf, type KernelImage, type SourceStore } from '@kmend/kernel';
 import { type FixedComparison, FixedDifference, type VerdictReason } from '@kmend/protocol';
 import { z } from 'zod';
 import { UnitCompiler } from '../build/compiler.ts';
@@ -52,7 +52,7 @@ export class FixedComparer {
   readonly #context: UnitContext;
   readonly #request: FixedRequest;
   readonly #scratch: string;
-  readonly #images = new Map<string, Promise<KernelImage | KernelError | undefined>>();
+  readonly #images = new Map<string, Promise<KernelImage | KmendError | undefined>>();
   readonly #kernels = new Map<string, FixedKernel>();
   readonly #uploads = new Map<string, Upload>();
   readonly #compared: Compared[] = [];
@@ -131,7 +131,7 @@ export class FixedComparer {
       return;
     }
     const image = await this.#find(choice.name);
-    if (image instanceof KernelError) {
+    if (image instanceof KmendError) {
       this.#notCompared.add(`${choice.name} cannot be read: ${image.message}`);
       return;
     }
@@ -178,19 +178,19 @@ export class FixedComparer {
     const unit = { context: this.#context, request, compiler, image, stock, scratch };
     const result = await compareState(unit, await compiler.input(request.patched), functions);
     const unequal = result.functions.filter(({ equal }) => !equal);
-    const causes = await orKernelError(this.#causes(unit, unequal, fixed.image, suite));
-    if (causes instanceof KernelError)
+    const causes = await orKmendError(this.#causes(unit, unequal, fixed.image, suite));
+    if (causes instanceof KmendError)
       this.#notCompared.add(`${source}: why functions differ cannot be found: ${causes.message}`);
     await rm(scratch, { recursive: true, force: true });
     return {
       functions: result.functions.map(({ name, equal, parts }) => ({ name, equal, parts: [...parts] })),
       different: unequal.map(({ name, why }) => {
-        const found = causes instanceof KernelError ? undefined : causes.get(name);
+        const found = causes instanceof KmendError ? undefined : causes.get(name);
         const cause = found ?? { cause: 'unexplained', files: [] };
         return differenceMessage({ name, source, version, ...cause, files: [...cause.files] }, why);
       }),
       places: Object.fromEntries([...result.places].map(([name, address]) => [name, address.toString(16)])),
-      isWhole: !(causes instanceof KernelError),
+      isWhole: !(causes instanceof KmendError),
     };
   }
 
@@ -211,9 +211,9 @@ export class FixedComparer {
     return await finder.causesOf(unequal.map(({ name }) => name));
   }
 
-  #find(name: string): Promise<KernelImage | KernelError | undefined> {
+  #find(name: string): Promise<KernelImage | KmendError | undefined> {
     const image =
-      this.#images.get(name) ?? orKernelError(this.#request.kernels.find(name, this.#context.tree.kernel.release));
+      this.#images.get(name) ?? orKmendError(this.#request.kernels.find(name, this.#context.tree.kernel.release));
     this.#images.set(name, image);
     return image;
   }
@@ -229,11 +229,11 @@ async function keep(path: string, text: string): Promise<void> {
 }
 
 /** What cannot be had of a fixed kernel is no reason to build nothing. */
-async function orKernelError<T>(asked: Promise<T>): Promise<T | KernelError> {
+async function orKmendError<T>(asked: Promise<T>): Promise<T | KmendError> {
   try {
     return await asked;
   } catch (error) {
-    if (error instanceof KernelError) return error;
+    if (error instanceof KmendError) return error;
     throw error;
   }
 }

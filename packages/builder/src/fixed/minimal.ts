@@ -1,6 +1,7 @@
 /**
- * A smallest part of `all` (in the sense that none of it can be left out) for which `holds` is true, where it is true of `all`: QuickXplain
- * (Junker, 2004). Asks about k·log(n/k) times for a part of k. What stands first is preferred. `undefined` where `holds` gives up.
+ * A smallest part of `all` (in the sense that none of it can be left out) for which `holds` is true, where it is true of `all` and not of
+ * nothing: QuickXplain (Junker, 2004). Asks about k·log(n/k) times for a part of k. What stands first is preferred. `undefined` where `holds`
+ * gives up.
  */
 export async function minimalPart<T>(
   all: readonly T[],
@@ -21,7 +22,7 @@ export async function minimalPart<T>(
     const ofFirst = await explain([...given, ...ofSecond], ofSecond.length > 0, first);
     return [...ofFirst, ...ofSecond];
   };
-  const part = await explain([], true, all);
+  const part = await explain([], false, all);
   // What a part needs to compile can break the assumption that more never hurts.
   return !gaveUp && (await ask(part)) && !gaveUp ? part : undefined;
 }
