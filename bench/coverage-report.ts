@@ -75,6 +75,8 @@ export function reportText(
     '',
     ...withCompanions(outcomes),
     '',
+    ...fixedText(outcomes, range.to),
+    '',
     ...(loaded === undefined ? [] : [loadedText(loaded), '']),
     '## Reasons',
     '',
@@ -84,9 +86,11 @@ export function reportText(
     '',
     '## Files',
     '',
-    '| file | class | why |',
-    '|---|---|---|',
-    ...outcomes.map((outcome) => `| ${outcome.paths[0]} | ${classOf(outcome)} | ${why(outcome)} |`),
+    `| file | class | equal to ${range.to} | why |`,
+    '|---|---|---|---|',
+    ...outcomes.map(
+      (outcome) => `| ${outcome.paths[0]} | ${classOf(outcome)} | ${equalText(outcome)} | ${why(outcome)} |`,
+    ),
     '',
   ];
   return lines.join('\n');
@@ -102,6 +106,29 @@ function withCompanions(outcomes: readonly Outcome[]): string[] {
   }
   const parts = Object.entries(counts).map(([name, files]) => `${name} ${files}`);
   return [`The ${needing.length} that need companions, with them: ${parts.join(', ') || 'none'}.`];
+}
+
+/** How many replaced functions are what the distribution's fixed kernel has, and why the others are not. */
+function fixedText(outcomes: readonly Outcome[], version: string): string[] {
+  const found = outcomes.flatMap((outcome) => fixedOf(outcome) ?? []);
+  const sum = (count: (one: (typeof found)[number]) => number): number =>
+    found.reduce((all, one) => all + count(one), 0);
+  const causes = new Map<string, number>();
+  for (const { cause } of found.flatMap(({ different }) => different)) causes.set(cause, (causes.get(cause) ?? 0) + 1);
+  const others = [...causes].map(([cause, count]) => `${cause} ${count}`).join(', ');
+  return [
+    `Equal to the distribution's fixed kernel of ${version}: **${sum(({ equal }) => equal)} of ${sum(({ compared }) => compared)}** replaced functions; the others: ${others || 'none'}.`,
+  ];
+}
+
+/** With its companions, where a fix needs some. */
+function fixedOf(outcome: Outcome): Outcome['fixed'] {
+  return outcome.together === undefined ? outcome.fixed : outcome.together.fixed;
+}
+
+function equalText(outcome: Outcome): string {
+  const fixed = fixedOf(outcome);
+  return fixed === undefined ? '' : `${fixed.equal} of ${fixed.compared}`;
 }
 
 /** What became of all that is patchable, in one livepatch. */

@@ -12,7 +12,7 @@ import { parseArgs } from 'node:util';
 import { parseJson, silentProgress } from '@kmend/base';
 import { places, run, systemClock, writeFileAtomic } from '@kmend/base/node';
 import { codeDigest } from '@kmend/builder';
-import { Archive, KernelStore, mirrors, SourceStore, sourceDelta } from '@kmend/kernel';
+import { Archive, ImageStore, KernelStore, mirrors, SourceStore, sourceDelta } from '@kmend/kernel';
 import { FROM, KERNEL, SUITE, TO } from '../demo/fixes.ts';
 import { classOf, loadedText, reportText, summarise } from './coverage-report.ts';
 import type { Outcome } from './coverage-worker.ts';
@@ -44,7 +44,10 @@ const edges = { run, clock: systemClock, fetch, progress: silentProgress, signal
 const begin = performance.now();
 
 const archive = new Archive(edges, mirrors(process.env), cache);
-const kernel = await new KernelStore(edges, archive, cache).add(`${SUITE}/${KERNEL}`);
+const kernels = new KernelStore(edges, archive, cache);
+const kernel = await kernels.add(`${SUITE}/${KERNEL}`);
+// What the livepatches are compared with.
+await new ImageStore(edges, archive, kernels, cache).add(`${SUITE}/${TO}`);
 const sources = new SourceStore(edges, archive, cache);
 const range = { suite: SUITE, from: FROM, to: TO };
 const { changed } = await sourceDelta(edges, sources, range);

@@ -17,6 +17,8 @@ export type { DeltaTexts } from './fix/companions.ts';
 export { deltaTexts, importFromDebian, importFromGit, importFromPatch } from './fix/import.ts';
 export type { Fix, FixOrigin } from './fix/model.ts';
 export { FixStore, type FixWords, makeFix } from './fix/store.ts';
+export type { FixedKernels } from './fixed/choice.ts';
+export type { FixedRequest } from './fixed/compare.ts';
 export { assertEffectiveVersion } from './manifest.ts';
 export { MANIFEST, prepareOutput, writeLivepatch } from './output.ts';
 export { BUILD_TYPE, PROVENANCE, Provenance } from './provenance.ts';

@@ -23,12 +23,8 @@ export async function proveOriginal(
 ): Promise<UnitProof> {
   const facts = await context.facts();
   const image = await imageOf(facts, unit);
-  const provable = async (compiled: CompiledUnit, name: string): Promise<ObjectView> => {
-    const path = join(scratch, name);
-    await copyFile(compiled.object, path);
-    await runObjtool(context.edges.run, context.tree, unit.command.objtoolArguments, path, context.edges.signal);
-    return await compiler.view(path, facts);
-  };
+  const provable = (compiled: CompiledUnit, name: string): Promise<ObjectView> =>
+    provableView(context, unit, compiler, compiled, join(scratch, name));
   const view = await provable(await compiler.compile(compiler.stock), 'proof.o');
   const proof = proveUnit(unit, view, image);
   if (proof.different.length === 0) return proof;
@@ -36,4 +32,17 @@ export async function proveOriginal(
   const shippedView = await provable(shipped, 'proof-shipped.o');
   const apart = numberedApart(view, shippedView);
   return mergeProofs(proof, proveUnit(unit, shippedView, image), (name) => !apart.has(name));
+}
+
+/** A compiled unit as it is compared with shipped bytes: a copy at `path`, after the kernel's objtool, taken apart. */
+export async function provableView(
+  context: UnitContext,
+  unit: KnownUnit,
+  compiler: UnitCompiler,
+  compiled: CompiledUnit,
+  path: string,
+): Promise<ObjectView> {
+  await copyFile(compiled.object, path);
+  await runObjtool(context.edges.run, context.tree, unit.command.objtoolArguments, path, context.edges.signal);
+  return await compiler.view(path, await context.facts());
 }
