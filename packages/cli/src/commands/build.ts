@@ -1,4 +1,5 @@
 import { basename } from 'node:path';
+import { audited, World } from '@kmend/audit';
 import {
   assertEffectiveVersion,
   Builder,
@@ -73,7 +74,10 @@ export const buildCommand: Register = ({ program, action }) => {
         for (const id of options.on ?? []) on.push(await fixes.open(id));
         const builder = await Builder.open(edges, context.places.cache, kernel);
         const built = await builder.build({ fixes: wanted, kind, on, effectiveVersion, acceptReview });
-        const result = key === undefined ? built : await signResult(edges, built, key);
+        const signed = key === undefined ? built : await signResult(edges, built, key);
+        edges.progress.step('audit the finished livepatch');
+        const source = { patches: [...on, ...wanted].map(({ patch }) => patch), tree: builder.sourceTree };
+        const result = await audited(() => World.open(kernel), signed, source);
         await writeLivepatch(options.out, result);
         context.terminal.result(result.manifest, (manifest) => buildText(manifest, options.out));
         context.exitWith(exitCode(result.manifest));
