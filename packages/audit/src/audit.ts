@@ -1,9 +1,12 @@
+import type { Run } from '@kmend/base';
+import { limitedRun } from '@kmend/base/node';
 import { readElf, SHN_LIVEPATCH } from '@kmend/elf';
 import type { Livepatch } from '@kmend/protocol';
 import { checkCode } from './check-code.ts';
 import { checkFunctions, type Replacement } from './check-functions.ts';
 import { checkLikeness } from './check-likeness.ts';
 import { checkTables } from './check-tables.ts';
+import { checkUnits } from './check-units.ts';
 import { type Finding, Findings } from './finding.ts';
 import { Loaded, parseKlpName, tableObject } from './loaded.ts';
 import { OwnCode } from './own-code.ts';
@@ -40,7 +43,7 @@ export interface AuditResult {
  * Loads a finished livepatch in simulation and checks what it would do. Shares no code with the builder: what it knows of livepatches is the
  * kernel's (kernel/livepatch/core.c, kernel/module/main.c, arch/x86/kernel/module.c), what it knows of this kernel are its shipped files.
  */
-export async function audit(world: World, { module, manifest, source }: AuditRequest): Promise<AuditResult> {
+export async function audit(world: World, { module, manifest, source }: AuditRequest, runner: Run = limitedRun): Promise<AuditResult> {
   const findings = new Findings();
   const notChecked: string[] = [];
   const file = readElf(module);
@@ -60,6 +63,7 @@ export async function audit(world: World, { module, manifest, source }: AuditReq
         .find((one) => one.name === object)
         ?.functions.find((one) => one.name === name && one.sympos === sympos)?.source;
     notChecked.push(...(await checkLikeness(world, loaded, own, replacements, sourceOf, source, findings)));
+    notChecked.push(...(await checkUnits(runner, world, manifest, replacements, source, findings)));
   }
   checkCode(loaded, own, world, findings);
   checkTables(loaded, own, world, findings);

@@ -24,7 +24,7 @@ export class Neighbourhood {
 
   #read({ object, oldAddress }: Replacement): ReadonlySet<Address> {
     const found = new Set<Address>();
-    for (const { start, end } of this.#around(object, oldAddress)) {
+    for (const { start, end } of functionsAround(this.#world, object, oldAddress, REACH)) {
       found.add(start);
       for (const { references } of shippedFunction(this.#world, start, end) ?? []) {
         for (const { target } of references) {
@@ -35,14 +35,14 @@ export class Neighbourhood {
     }
     return found;
   }
+}
 
-  #around(object: string, address: Address): { readonly start: Address; readonly end: Address }[] {
-    const module = this.#world.module(object);
-    if (module === undefined) return this.#world.neighbours(address, REACH);
-    const functions = module.functions();
-    const middle = functions.findIndex((one) => one.address === address);
-    return functions
-      .slice(Math.max(0, middle - REACH), middle + REACH + 1)
-      .map((one) => ({ start: one.address, end: one.address + one.size }));
-  }
+/** Shipped functions on both sides of an address, so many on each, itself included. */
+export function functionsAround(world: World, object: string, address: Address, count: number): { readonly start: Address; readonly end: Address }[] {
+  const module = world.module(object);
+  if (module === undefined) return world.neighbours(address, count);
+  const functions = module.functions();
+  const middle = functions.findIndex((one) => one.address === address);
+  const near = functions.slice(Math.max(0, middle - count), middle + count + 1);
+  return near.map((one) => ({ start: one.address, end: one.address + one.size }));
 }

@@ -106,8 +106,9 @@ export class World {
     return object === 'vmlinux' || this.#files.has(object);
   }
 
-  get moduleNames(): Iterable<string> {
-    return this.#files.keys();
+  /** Modules of the kernel by name, with the files that hold them. */
+  get moduleFiles(): ReadonlyMap<string, string> {
+    return this.#files;
   }
 
   /** Reads a module and, before it, what it depends on, as modprobe loads them. */

@@ -65,6 +65,7 @@ export function makeManifest(parts: ManifestParts): Livepatch {
     reasons: [...reasons],
     reviewAccepted: verdict === 'needs-review' && acceptReview,
     objects: [...objects.values()],
+    units: units.map(({ source, object }) => ({ source, object })),
     byteProof: { compared: equal + different.length, equal, different },
     inputs,
     compiler: kernel.compiler.text,

@@ -73,6 +73,11 @@ export const Livepatch = z.object({
   /** A person accepted the `needs-review` reasons at build time. */
   reviewAccepted: z.boolean(),
   objects: z.array(PatchedObject).max(2000),
+  /** Every unit that was compiled with and without the fixes, changed or not; absent in manifests of earlier builders. */
+  units: z
+    .array(z.object({ source: z.string().max(300), object: ObjectName }))
+    .max(20_000)
+    .optional(),
   /** Byte proof: functions of the touched units compared with the shipped kernel, and how many were equal. */
   byteProof: z.object({ compared: z.int().min(0), equal: z.int().min(0), different: z.array(z.string()).max(10_000) }),
   /** The module beside this file; absent where the verdict is `refused` or waits for review. */
