@@ -1,6 +1,7 @@
 /** The last part of `script/bench coverage`: all that is patchable in one cumulative livepatch, on the stock kernel in the lab. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { audited, World } from '@kmend/audit';
 import { errorText, KmendError, type Progress, silentProgress } from '@kmend/base';
 import { run, systemClock } from '@kmend/base/node';
 import { Builder, importFromDebian } from '@kmend/builder';
@@ -100,7 +101,9 @@ async function build({ edges, cache, kernel, sources, range }: Surroundings, pat
     fixes.push(await importFromDebian(edges, sources, words, { ...range, paths: [path] }));
   }
   const builder = await Builder.open(edges, cache, kernel);
-  return await builder.build({ fixes, kind: 'cumulative', acceptReview: true });
+  const built = await builder.build({ fixes, kind: 'cumulative', acceptReview: true });
+  const source = { patches: fixes.map(({ patch }) => patch), tree: builder.sourceTree };
+  return await audited(() => World.open(kernel), built, source);
 }
 
 type Measured = Omit<Together, 'fixes' | 'functions' | 'objects' | 'size' | 'buildSeconds' | 'hung'>;

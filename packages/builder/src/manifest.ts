@@ -70,6 +70,7 @@ export function makeManifest(parts: ManifestParts): Livepatch {
     reviewAccepted: verdict === 'needs-review' && acceptReview,
     objects: [...objects.values()],
     ...(leftOut.length === 0 ? {} : { leftOut: [...leftOut] }),
+    units: units.map(({ source, object }) => ({ source, object })),
     byteProof: { compared: equal + different.length, equal, different },
     ...(fixedKernel === undefined ? {} : { fixedKernel }),
     inputs,

@@ -103,6 +103,11 @@ export const Livepatch = z.object({
   objects: z.array(PatchedObject).max(2000),
   /** C files of the fixes that this kernel is not built from: nothing of them is in the livepatch, nor in the kernel. */
   leftOut: z.array(z.string().max(300)).max(10_000).optional(),
+  /** Every unit that was compiled with and without the fixes, changed or not; absent in manifests of earlier builders. */
+  units: z
+    .array(z.object({ source: z.string().max(300), object: ObjectName }))
+    .max(20_000)
+    .optional(),
   /** Byte proof: functions of the touched units compared with the shipped kernel, and how many were equal. */
   byteProof: z.object({ compared: z.int().min(0), equal: z.int().min(0), different: z.array(z.string()).max(10_000) }),
   /** Absent where no fixed kernels were looked for, and where the verdict is `refused` for another reason. */

@@ -99,6 +99,11 @@ export class Builder {
     return new Builder(edges, cacheDirectory, tree, code);
   }
 
+  /** The kernel's source as it was shipped, configured; read-only. */
+  get sourceTree(): string {
+    return this.#tree.source;
+  }
+
   /** Builds one livepatch. Throws `BuilderError` where there can be no verdict; refusals are in the manifest. */
   async build(request: BuildRequest): Promise<BuildResult> {
     const scratch = await mkdtemp(join(this.#tree.directory, '.build-'));

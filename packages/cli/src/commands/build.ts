@@ -1,4 +1,5 @@
 import { basename } from 'node:path';
+import { audited, World } from '@kmend/audit';
 import {
   assertEffectiveVersion,
   Builder,
@@ -82,7 +83,10 @@ export const buildCommand: Register = ({ program, action }) => {
         const builder = await Builder.open(edges, context.places.cache, kernel);
         const fixed = { kernels: images, sources, wanted: options.fixedIn };
         const built = await builder.build({ fixes: wanted, kind, on, effectiveVersion, acceptReview, fixed });
-        const result = key === undefined ? built : await signResult(edges, built, key);
+        const signed = key === undefined ? built : await signResult(edges, built, key);
+        edges.progress.step('audit the finished livepatch');
+        const source = { patches: [...on, ...wanted].map(({ patch }) => patch), tree: builder.sourceTree };
+        const result = await audited(() => World.open(kernel), signed, source);
         await writeLivepatch(options.out, result);
         context.terminal.result(result.manifest, (manifest) => buildText(manifest, options.out));
         context.exitWith(exitCode(result.manifest));

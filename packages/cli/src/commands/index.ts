@@ -5,6 +5,7 @@ const families: readonly (readonly [word: string, load: () => Promise<Register>]
   ['kernel', async () => (await import('./kernel.ts')).kernelCommands],
   ['fix', async () => (await import('./fix.ts')).fixCommands],
   ['build', async () => (await import('./build.ts')).buildCommand],
+  ['audit', async () => (await import('./audit.ts')).auditCommand],
   ['compare', async () => (await import('./compare.ts')).compareCommand],
   ['prove', async () => (await import('./prove.ts')).proveCommand],
   ['repo', async () => (await import('./repo.ts')).repoCommands],
