@@ -1,6 +1,8 @@
 /** The table of `script/bench coverage`. */
 import type { DeltaRange } from '@kmend/kernel';
+import type { AreaWork } from '@kmend/lab';
 import type { Outcome } from './coverage-worker.ts';
+import { ranText } from './ran.ts';
 import type { Together } from './together.ts';
 
 export interface Summary {
@@ -133,7 +135,22 @@ function equalText(outcome: Outcome): string {
 
 /** What became of all that is patchable, in one livepatch. */
 export function loadedText(loaded: Together): string {
-  const { fixes, functions, objects, size, load, revert, exercises, modules, late, absent, problems, hung } = loaded;
+  const {
+    fixes,
+    functions,
+    objects,
+    size,
+    load,
+    revert,
+    exercises,
+    modules,
+    late,
+    absent,
+    problems,
+    hung,
+    ran,
+    areas: used,
+  } = loaded;
   const operations = exercises.reduce((sum, exercise) => sum + exercise.operations, 0);
   const areas = Object.keys(exercises[0]?.areas ?? {});
   const skipped = exercises[0]?.skipped ?? [];
@@ -151,8 +168,20 @@ export function loadedText(loaded: Together): string {
     problems.length === 0
       ? 'no failure, kernel log clean.'
       : `**${problems.length} problems**: ${problems.join('; ')}.`,
+    ...(ran === undefined ? [] : ['', ...areasText(used), ranText(ran)]),
     ...(hung === 0 ? [] : [`Guests before it that hung for a fault of the emulator: ${hung}.`]),
   ].join('\n');
+}
+
+/** What was used of the parts of the kernel that the livepatch patches. */
+function areasText(work: readonly AreaWork[]): string[] {
+  const done = work.filter(({ outcome }) => outcome === 'done');
+  const rest = work.filter(({ outcome }) => outcome !== 'done');
+  return [
+    `Exercised of what it patches: ${done.map(({ what }) => what).join(', ') || 'nothing'}.`,
+    ...rest.map(({ area, what, outcome, why: words }) => `- ${area}, ${what} ${outcome}: ${words ?? ''}`),
+    '',
+  ];
 }
 
 function seconds(value: number): string {

@@ -12,10 +12,14 @@ import { parseArgs } from 'node:util';
 import { parseJson, silentProgress } from '@kmend/base';
 import { places, run, systemClock, writeFileAtomic } from '@kmend/base/node';
 import { codeDigest } from '@kmend/builder';
+
 import { Archive, ImageStore, KernelStore, mirrors, SourceStore, sourceDelta } from '@kmend/kernel';
+import { ranShare } from '@kmend/protocol';
+
 import { FROM, KERNEL, SUITE, TO } from '../demo/fixes.ts';
 import { classOf, loadedText, reportText, summarise } from './coverage-report.ts';
 import type { Outcome } from './coverage-worker.ts';
+import { WANTED_RAN } from './ran.ts';
 import { type Together, together } from './together.ts';
 
 const FOLDERS =
@@ -88,7 +92,8 @@ if (!options['no-load']) {
   if (part.length === patchable.length) await write(loaded);
   console.log(`\n${loadedText(loaded)}`);
   for (const problem of loaded.problems) console.log(`PROBLEM  ${problem}`);
-  if (loaded.problems.length > 0) process.exitCode = 1;
+  const ran = ranShare({ ran: loaded.ran === undefined ? null : [...loaded.ran] });
+  if (loaded.problems.length > 0 || (ran?.percent ?? 0) < WANTED_RAN) process.exitCode = 1;
 }
 
 /** Writes both reports; the text of the readable one. */

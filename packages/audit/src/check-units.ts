@@ -2,8 +2,8 @@ import { readFile } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
 import type { Run } from '@kmend/base';
 import type { Livepatch } from '@kmend/protocol';
-import type { AuditedSource } from './audit.ts';
 import { type Address, hex } from './address.ts';
+import type { AuditedSource } from './audit.ts';
 import { cIncluders } from './c-includes.ts';
 import type { Replacement } from './check-functions.ts';
 import type { Findings } from './finding.ts';
@@ -28,7 +28,8 @@ export async function checkUnits(
   findings: Findings,
 ): Promise<string[]> {
   const { patches, tree } = source;
-  if (patches.length === 0 || tree === undefined) return ['other copies of the changed files: the fixes or the kernel’s source are not here'];
+  if (patches.length === 0 || tree === undefined)
+    return ['other copies of the changed files: the fixes or the kernel’s source are not here'];
   const includers = await cIncluders(run, tree);
   for (const { path } of changedFiles(patches)) {
     if (!path.endsWith('.c')) continue;
@@ -50,8 +51,15 @@ export async function checkUnits(
           const found = world.find(object, name, position);
           if (!('address' in found) || replaced.some((one) => one.oldAddress === found.address)) continue;
           if (!isCopyOf(text, world, object, found.address)) continue;
-          const why = including.size > 0 ? `${path} is also included by ${[...including].join(', ')}` : `${path} is part of several modules`;
-          findings.add('unit-uncovered', `${object} has another ${name} at ${hex(found.address)}, which the livepatch leaves as it is, and no unit of it was compared; ${why}`, { object, symbol: name });
+          const why =
+            including.size > 0
+              ? `${path} is also included by ${[...including].join(', ')}`
+              : `${path} is part of several modules`;
+          findings.add(
+            'unit-uncovered',
+            `${object} has another ${name} at ${hex(found.address)}, which the livepatch leaves as it is, and no unit of it was compared; ${why}`,
+            { object, symbol: name },
+          );
         }
       }
     }
@@ -73,7 +81,9 @@ function definition(name: string): RegExp {
 }
 
 function sourcesOf(manifest: Livepatch, name: string): string[] {
-  return manifest.objects.flatMap((object) => object.functions.filter((one) => one.name === name).map((one) => `${one.source} ${object.name}`));
+  return manifest.objects.flatMap((object) =>
+    object.functions.filter((one) => one.name === name).map((one) => `${one.source} ${object.name}`),
+  );
 }
 
 /** vmlinux, and the modules that lie in the folders of the files. */

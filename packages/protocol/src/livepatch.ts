@@ -150,5 +150,7 @@ export const LivepatchTarget = z.object({
   fixes: z.array(FixId).max(5000),
   /** Its proof is published beside it. */
   proven: z.boolean().default(false),
+  /** Why it was published although it has no proof, or less of its code ran in the proof than the operator asks for. */
+  reason: Line.optional(),
 });
 export type LivepatchTarget = z.infer<typeof LivepatchTarget>;

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type DeltaRange, type SourceStore, sourceDelta } from '@kmend/kernel';
 import { linkSources, replaceLinked } from '../source/header-tree.ts';
-import { includedSources } from '../tree/included.ts';
+import { includedTexts } from '../tree/included.ts';
 import type { PreparedTree, TreeEdges } from '../tree/prepare.ts';
 
 /** The source of a fixed kernel's version, beside that of the kernel that livepatches are built for. */
@@ -35,8 +35,8 @@ export class Upload {
   async #readHeaders(): Promise<ReadonlyMap<string, string>> {
     const { suite, to } = this.#range;
     const { changed, added } = await sourceDelta(this.#edges, this.#sources, this.#range);
-    const included = await includedSources(this.#edges, this.#tree);
-    const paths = [...changed, ...added].filter((path) => path.endsWith('.h') || included.has(path));
+    const isIncluded = await includedTexts(this.#edges, this.#tree);
+    const paths = [...changed, ...added].filter((path) => path.endsWith('.h') || isIncluded(path));
     const folder = await this.#sources.files(suite, to, paths);
     const texts = await Promise.all(paths.map((path) => readFile(join(folder, path), 'latin1')));
     return new Map(paths.map((path, index) => [path, texts[index] ?? '']));
