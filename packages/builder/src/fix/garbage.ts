@@ -4,9 +4,12 @@
  */
 export type TextArea = 'remark' | 'message' | 'notes' | 'diff' | 'signature';
 
-/** Begins a mail of an mbox, a mail without that line, or a commit of `git log -p`; a Debian patch header (DEP-3) looks like a mail's. */
-const MESSAGE_START =
-  /^(?:From [0-9a-f]{7,64} |From [^\s@]+@\S+ |commit [0-9a-f]{7,64}\b|(?:From|Subject|Date|Author|Description|Message-I[dD]|Origin|Return-Path|Received): )/;
+/** Begins a mail of an mbox, or a commit of `git log -p`. */
+const MESSAGE_START = /^(?:From [0-9a-f]{7,64} |From [^\s@]+@\S+ |commit [0-9a-f]{7,64}\b)/;
+/** Begins a mail without that line; a Debian patch header (DEP-3) looks like one. */
+const MAIL_FIELD = /^(?:From|Subject|Date|Author|Description|Message-I[dD]|Origin|Return-Path|Received): /;
+/** What follows a field of a mail: another, the rest of it, or the text. Not the lost half of a hunk. */
+const BEHIND_FIELD = /^(?:[A-Za-z][\w-]*:(?: |$)|[ \t]+\S|\s*$)/;
 const ENCODED = /^Content-Transfer-Encoding:\s*(quoted-printable|base64)\s*$/i;
 
 /** Context and normal diffs, and ed scripts: `*** 1,3 ****`, `2c2`. */
@@ -17,9 +20,10 @@ const NEW_NAME = /^\+\+\+ (?:[abciow]\/|[^\s/]+\/\S*\.\w|\S+\t)/;
 const OLD_NAME = /^--- [abciow]\/\S*\.\w/;
 const INDENTED = /^\s+(?:@@ -\d|--- \S+\/|\+\+\+ \S+\/|diff --git )/;
 
-/** What a line of text says about itself and those behind it. */
-export function lookAtText(area: TextArea, line: string): { area: TextArea; encoding?: string } {
-  if (area !== 'message' && MESSAGE_START.test(line)) return { area: 'message' };
+/** What a line of text says about itself and those behind it, the first of which is `following`. */
+export function lookAtText(area: TextArea, line: string, following: string): { area: TextArea; encoding?: string } {
+  const isField = MAIL_FIELD.test(line) && (area === 'remark' || BEHIND_FIELD.test(following));
+  if (area !== 'message' && (isField || MESSAGE_START.test(line))) return { area: 'message' };
   const encoding = area === 'message' ? ENCODED.exec(line)?.[1] : undefined;
   if (encoding !== undefined) return { area, encoding };
   if (line === '---' && (area === 'message' || area === 'remark')) return { area: 'notes' };

@@ -184,7 +184,8 @@ export class PatchParser {
 
   /** A line outside of any hunk. */
   #text(line: string, at: number): void {
-    const seen = lookAtText(this.#area, line);
+    const following = this.#lines[at + 1] ?? '';
+    const seen = lookAtText(this.#area, line, following);
     if (seen.encoding !== undefined) {
       throw this.#garbage(at, `the mail is encoded as ${seen.encoding}, so its lines are not those of the patch`, {
         hint: 'decode it: git am and git format-patch, or b4 am',
@@ -192,7 +193,6 @@ export class PatchParser {
     }
     // diff says what it was called with in front of each file of a folder.
     const isCommand = this.#area === 'diff' && /^diff -/.test(line);
-    const following = this.#lines[at + 1] ?? '';
     if (isCommand && !/^(?:--- |Binary files |Files |Only in )/.test(following)) {
       throw this.#garbage(at, 'no hunk follows this header of a file');
     }

@@ -41,6 +41,7 @@ test('rejects what looks like part of a change and is in no counted hunk, with i
     [`${A}\tcontext\n`, 10],
     [`${A}\n+more\n`, 11],
     [`${A}---\n`, 10],
+    [`${A}Date: then\n+\tmore();\n`, 11],
     [`${A}-- \n+more\n`, 11],
     [`${A}--\n- more\n`, 11],
     [`${A}\\ No newline at end of file\n\\ No newline at end of file\n`, 11],
