@@ -199,11 +199,15 @@ export class Builder {
       outcomes.every(({ outcome }) => outcome.functions.length + outcome.callbacks.length === 0) &&
       reasons.every(isReview)
     ) {
-      reasons.push({
-        code: 'no-function-changed',
-        verdict: 'refused',
-        message: 'the fixes change no code of this kernel: nothing to patch',
-      });
+      const ineffective = reasons.filter(({ code }) => code === 'weak-overridden');
+      for (const reason of ineffective) reason.verdict = 'refused';
+      if (ineffective.length === 0) {
+        reasons.push({
+          code: 'no-function-changed',
+          verdict: 'refused',
+          message: 'the fixes change no code of this kernel: nothing to patch',
+        });
+      }
     }
     const comparer =
       request.fixed !== undefined && reasons.every(isReview)

@@ -15,6 +15,7 @@ import type { Livepatch } from '@kmend/protocol';
 import { CliError, type ExitCode, exitCodes } from '../error.ts';
 import type { Register } from '../program.ts';
 import { storesOf } from '../stores.ts';
+import { withCompanionHint } from './companions.ts';
 import { remarks } from './fix.ts';
 
 interface BuildOptions {
@@ -82,7 +83,11 @@ export const buildCommand: Register = ({ program, action }) => {
         for (const id of options.on ?? []) on.push(await fixes.open(id));
         const builder = await Builder.open(edges, context.places.cache, kernel);
         const fixed = { kernels: images, sources, wanted: options.fixedIn };
-        const built = await builder.build({ fixes: wanted, kind, on, effectiveVersion, acceptReview, fixed });
+        const built = await builder
+          .build({ fixes: wanted, kind, on, effectiveVersion, acceptReview, fixed })
+          .catch(async (error: unknown) => {
+            throw await withCompanionHint(context, builder, kernel, wanted, error);
+          });
         const signed = key === undefined ? built : await signResult(edges, built, key);
         edges.progress.step('audit the finished livepatch');
         const source = { patches: [...on, ...wanted].map(({ patch }) => patch), tree: builder.sourceTree };

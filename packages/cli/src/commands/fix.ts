@@ -146,7 +146,7 @@ async function openBuilder(context: Context, kernel: Kernel): Promise<Builder | 
 }
 
 /** The same fix with more files of its delta. */
-async function withFiles(context: Context, fix: Fix, more: readonly string[]): Promise<Fix> {
+export async function withFiles(context: Context, fix: Fix, more: readonly string[]): Promise<Fix> {
   const { edges, sources } = storesOf(context);
   const { origin, id, title, severity, hardware } = fix;
   if (origin.kind !== 'debian') return fix;
