@@ -94,7 +94,8 @@ test('constants count by their values, also those that other constants are made 
 test('a blank in a string is part of it, and a counted name is not', async () => {
   const unit = 'int f(struct holder *h) { return idle(h); }';
   assert.equal(await reaches('"a  b"', '"a b"', unit), true);
-  const counted = (start: number): string => `static int __UNIQUE_ID_x${start}; int f(void) { return __UNIQUE_ID_x${start}; }`;
+  const counted = (start: number): string =>
+    `static int __UNIQUE_ID_x${start}; int f(void) { return __UNIQUE_ID_x${start}; }`;
   assert.equal(canChangeCode(squeeze(counted(1)), squeeze(counted(12))), false);
 });
 

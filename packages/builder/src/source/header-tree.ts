@@ -24,9 +24,10 @@ export async function headerTree(edges: TreeEdges, tree: PreparedTree, headers: 
   const temporary = await mkdtemp(join(parent, '.make-'));
   try {
     edges.progress.step(`link the headers of ${tree.kernel.release} with ${[...headers.keys()].join(' ')} changed`);
-    // C files too: some include each other (kernel/sched/build_policy.c).
+    // C files too: some include each other (kernel/sched/build_policy.c). Kbuild's scripts make and remove `.tmp_<pid>` while another
+    // build asks them about the compiler.
     const script =
-      'set -o pipefail; cd "$1" && find . \\( -path ./Documentation -o -path ./tools -o -path ./samples \\) -prune -o -type f \\( -name "*.[chS]" -o -name "*.inc" \\) -print0 | cpio --quiet -0pdl "$2"';
+      'set -o pipefail; cd "$1" && find . -ignore_readdir_race \\( -path ./Documentation -o -path ./tools -o -path ./samples -o -name ".tmp_*" \\) -prune -o -type f \\( -name "*.[chS]" -o -name "*.inc" \\) -print0 | cpio --quiet -0pdl "$2"';
     await runOk(edges.run, 'bash', bashArguments(script, tree.source, temporary), { signal: edges.signal });
     for (const [path, text] of headers) {
       const to = join(temporary, path);
