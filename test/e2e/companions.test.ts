@@ -75,3 +75,23 @@ test('a changed inline function of a header changes the functions of the files t
   assert.ok(functionsOf(built).includes('vmlinux: do_msgsnd'));
   assert.ok(built.byteProof.compared > 0 && built.byteProof.compared === built.byteProof.equal);
 });
+
+test('a C file that is a unit and is included by another is patched in both, and its lines keep their numbers there', async () => {
+  // The check moves the lines of every WARN below it, in the copy for 32 bits (fs/compat_binfmt_elf.c) too.
+  const patch = await patchOf(operator, 'fs/binfmt_elf.c', (text) =>
+    text.replace('\tretval = -ENOEXEC;\n', '$&\tif (!bprm->file)\n\t\treturn retval;\n'),
+  );
+  const built = await operator.kmend<Livepatch>(
+    'build',
+    ...['--kernel', KERNEL, '--patch', patch, '--accept-review', '--out', join(operator.home, 'both')],
+  );
+  const [object, ...others] = built.objects;
+  assert.deepEqual(others, []);
+  assert.deepEqual(
+    object?.functions.map(({ name, sympos, source }) => [name, sympos, source]),
+    [
+      ['load_elf_binary', 1, 'fs/binfmt_elf.c'],
+      ['load_elf_binary', 2, 'fs/compat_binfmt_elf.c'],
+    ],
+  );
+});

@@ -5,7 +5,7 @@ import type { Fix } from '../fix/model.ts';
 import { type ApplyEdges, type ChangedSource, textAfter } from '../source/apply.ts';
 import type { ChangedHeaders } from '../source/header-tree.ts';
 import { markedInclude, markedText } from '../source/marked.ts';
-import { reachedUnits } from '../source/reach.ts';
+import { isOfOtherImage, reachedUnits } from '../source/reach.ts';
 import { builtSources } from '../tree/built.ts';
 import { includedTexts } from '../tree/included.ts';
 import { findUnits, type KnownUnit } from '../tree/unit.ts';
@@ -83,7 +83,7 @@ async function sorted(
   const others = sources.filter((source) => !texts.includes(source));
   if (texts.every(({ path }) => path.endsWith('.h'))) return { files: others, texts };
   const built = await builtSources(edges, tree);
-  return { files: [...others, ...texts.filter(({ path }) => built.has(path))], texts };
+  return { files: [...others, ...texts.filter(({ path }) => built.has(path) || isOfOtherImage(path))], texts };
 }
 
 function notIncluded({ tree }: UnitContext, texts: readonly ChangedSource[]): BuilderError {

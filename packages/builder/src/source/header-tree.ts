@@ -39,7 +39,7 @@ export async function headerTree(edges: TreeEdges, tree: PreparedTree, headers: 
 export async function linkSources(edges: TreeEdges, tree: PreparedTree, into: string): Promise<void> {
   // C files too: some include each other (kernel/sched/build_policy.c). Kbuild makes and removes `./.tmp_*` meanwhile.
   const script =
-    'set -o pipefail; cd "$1" && find ./[!.]* \\( -path ./Documentation -o -path ./tools -o -path ./samples -o -name ".tmp_*" \\) -prune -o -type f \\( -name "*.[chS]" -o -name "*.inc" \\) -print0 | cpio --quiet -0pdl "$2"';
+    'set -o pipefail; cd "$1" && find ./[!.]* -ignore_readdir_race \\( -path ./Documentation -o -path ./tools -o -path ./samples -o -name ".tmp_*" \\) -prune -o -type f \\( -name "*.[chS]" -o -name "*.inc" \\) -print0 | cpio --quiet -0pdl "$2"';
   await runOk(edges.run, 'bash', bashArguments(script, tree.source, into), { signal: edges.signal });
 }
 

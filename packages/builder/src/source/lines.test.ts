@@ -72,6 +72,30 @@ int b(void) { MARK_b __LINE__; }
   assert.deepEqual(await numbers(before, opened), unchanged);
 });
 
+test('the count is not put right inside the arguments of a macro, where it would be one of them', async () => {
+  const before = `#define event(name, body) name body
+event(one,
+	first;
+	second;
+);
+int b(void) { MARK_b __LINE__; }
+`;
+  const after = before.replace('first;', 'first;\n\tmore;');
+  assert.deepEqual(await numbers(before, after), await numbers(before, before));
+  assert.match(markLines(undefined, after, parseChanges('3a4\n')), /\tsecond;\n\);\n#line 6\nint b/);
+  // Branches that open one each are over at the end of the function.
+  const branches = 'int more;\n#ifdef A\n\tif (a(\n#else\n\tif (b(\n#endif\n1)) {\n\t}\n}\nint c;\n';
+  assert.match(markLines(undefined, branches, parseChanges('0a1\n')), /^int more;\n#line 1\n#ifdef A\n/);
+  assert.match(markLines(undefined, branches.slice(10), parseChanges('1c1\n')), /\n\}\n#line 9\nint c;/);
+});
+
+test('a text that others include keeps the name that it is included by', () => {
+  assert.equal(
+    markLines(undefined, 'int a;\nint b;\nint c;\n', parseChanges('1a2\n')),
+    'int a;\nint b;\n#line 2\nint c;\n',
+  );
+});
+
 test('the name that __FILE__ shows is that in the tree', () => {
   assert.match(markLines('dir/unit.c', 'x\n', []), /^#line 1 "dir\/unit.c"\nx\n$/);
 });

@@ -26,6 +26,11 @@ export async function narrowed(
     });
   const names = changedNames(changed);
   if (names.size === 0) return [];
+  for (const [before, after] of pairs(changed)) {
+    for (const [name, chunk] of [...mentions(before, names), ...mentions(after, names)]) {
+      if (names.has(name) && isInvocation(chunk)) throw tooWide(`${name} stands in a macro that makes names of it`);
+    }
+  }
   edges.progress.step(`find what uses ${[...names].slice(0, 4).join(', ')}`);
   const files = new Set<string>();
   for (let fresh = [...names]; fresh.length > 0; ) {
@@ -38,7 +43,8 @@ export async function narrowed(
       for (const [name, chunk] of mentions(text, names)) {
         if (names.has(name)) continue;
         // linux/page-flags.h, `PAGEFLAG(Dirty, dirty, PF_HEAD)`: which names come of it, only the preprocessor knows.
-        if (chunk.includes('##')) throw tooWide(`${name} makes names of parts, so that who uses it cannot be told`);
+        if (chunk.includes('##') || isInvocation(chunk))
+          throw tooWide(`${name} makes names of parts, so that who uses it cannot be told`);
         next.add(name);
       }
     }
@@ -52,20 +58,44 @@ export async function narrowed(
   return found;
 }
 
-/** What changes or goes; and new macros: a file may ask whether there is one. */
-function changedNames({ stock, states }: ChangedTexts): Set<string> {
+/** What changes, goes or comes: a file may ask whether there is a macro, or have something of a new name. */
+function changedNames(changed: ChangedTexts): Set<string> {
+  const names = changedMacros(changed);
+  for (const [before, after] of pairs(changed)) {
+    for (const name of [...changedEntities(before, after), ...changedEntities(after, before)]) names.add(name);
+  }
+  return names;
+}
+
+/** Macros that change, come or go, and those of the same text that are made of them. */
+export function changedMacros(changed: ChangedTexts): Set<string> {
   const names = new Set<string>();
-  for (const [path, before] of stock) {
-    for (const state of states) {
-      const after = state.get(path) ?? before;
-      for (const name of changedEntities(before, after)) names.add(name);
-      const macros = (text: string): string[] =>
-        [...text.matchAll(/^\s*#\s*define\s+(\w+)/gm)].map(([, name = '']) => name);
-      const old = new Set(macros(before));
-      for (const name of macros(after)) if (!old.has(name)) names.add(name);
+  for (const [before, after] of pairs(changed)) {
+    const [old, now] = [macrosOf(before), macrosOf(after)];
+    const changes = new Set(changedEntities(before, after));
+    for (const name of old) if (changes.has(name)) names.add(name);
+    for (const name of now) if (!old.has(name)) names.add(name);
+    for (let size = -1; size !== names.size; ) {
+      size = names.size;
+      for (const [name] of mentions(after, names)) if (now.has(name)) names.add(name);
     }
   }
   return names;
+}
+
+/** Whether a definition is what a macro makes of its arguments: TRACE_EVENT(...), PAGEFLAG(...). */
+function isInvocation(chunk: string): boolean {
+  return chunk.split('\n').some((line) => /^(?:static |extern |inline )*[A-Z][A-Z_0-9]+ ?\(/.test(line));
+}
+
+function macrosOf(text: string): ReadonlySet<string> {
+  return new Set([...text.matchAll(/^\s*#\s*define\s+(\w+)/gm)].map(([, name = '']) => name));
+}
+
+function pairs({ stock, states }: ChangedTexts): [before: string, after: string][] {
+  return states.flatMap((state) =>
+    [...stock].map(([path, before]): [string, string] => [before, state.get(path) ?? before]),
+  );
 }
 
 async function filesWith(edges: TreeEdges, tree: PreparedTree, words: readonly string[]): Promise<string[]> {

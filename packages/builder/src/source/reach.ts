@@ -1,29 +1,39 @@
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { parseJson } from '@kmend/base';
+import { join, normalize } from 'node:path';
+import { errorCode, parseJson } from '@kmend/base';
 import { sha256, writeFileAtomic } from '@kmend/base/node';
 import { z } from 'zod';
 import type { UnitContext } from '../build/request.ts';
 import { BuilderError } from '../error.ts';
+import { imageApart } from '../tree/apart.ts';
 import { builtSources } from '../tree/built.ts';
 import { includeGraph } from '../tree/included.ts';
+import { readRecipe } from '../tree/recipe.ts';
 import { findUnits, type KnownUnit } from '../tree/unit.ts';
 import { squeeze } from './declarations.ts';
 import { canChangeCode } from './follow.ts';
 import { type ChangedHeaders, headersKey } from './header-tree.ts';
 import { markedText } from './marked.ts';
-import { narrowed } from './narrow.ts';
+import { changedMacros, narrowed } from './narrow.ts';
 import { isMadeOf, preprocess } from './preprocess.ts';
 
 /** By unit: whether the changed texts can change what it emits. */
 const Answers = z.record(z.string(), z.boolean());
 
+/** Up to so many are all preprocessed; of more those that mention what changes, which takes seconds to find. */
+const FEW = 100;
 /** Units that are preprocessed for a change: some three a second on two processors. */
 const LOOKED_AT_LIMIT = 1000;
 /** Units that are compiled and compared for a change in a header. What changes the code of more is not for a livepatch. */
 const COMPILED_LIMIT = 250;
 const AT_ONCE = 3;
+const NO_FLAGS = { compilerArguments: [] };
 const SAVE_EVERY = 100;
+
+/** Whether a C file is part of an image that is neither vmlinux nor a module. */
+export function isOfOtherImage(path: string): boolean {
+  return path.endsWith('.c') && OTHER_IMAGES.test(path);
+}
 
 /** Units of images that run beside the kernel or have run before it: they cannot be patched, but what they go on with must be said. */
 const OTHER_IMAGES = /^(?:arch\/x86\/(?!um\/)|drivers\/firmware\/efi\/libstub\/)/;
@@ -48,12 +58,11 @@ export async function reachedUnits(
 ): Promise<{ readonly units: readonly KnownUnit[]; readonly holders: number }> {
   const { edges, tree } = context;
   const built = await builtSources(edges, tree);
-  const holders = (await holdersOf(context, [...changed.stock.keys()])).filter(
-    (path) => built.has(path) || OTHER_IMAGES.test(path),
-  );
+  const containers = await containersOf(context, [...changed.stock.keys()], built.keys());
+  await checkAssembler(context, changed, containers);
+  const holders = containers.filter((path) => built.has(path) || isOfOtherImage(path));
   let candidates = holders.filter((path) => !known.has(path)).sort();
-  if (candidates.length > LOOKED_AT_LIMIT)
-    candidates = await narrowed(edges, tree, changed, candidates, LOOKED_AT_LIMIT);
+  if (candidates.length > FEW) candidates = await fewer(context, changed, candidates);
   const units: KnownUnit[] = [];
   for (const [path, found] of await findUnits(edges, tree, candidates)) {
     if (!(found instanceof BuilderError)) units.push(...found);
@@ -62,12 +71,54 @@ export async function reachedUnits(
   return { units: await withChangedCode(context, changed, units), holders: holders.length };
 }
 
-/** C files that can contain one of the texts. */
-async function holdersOf({ edges, tree }: UnitContext, paths: readonly string[]): Promise<string[]> {
+/** Those that mention what changes. Where names do not tell, all of them, if they can be looked at. */
+async function fewer(context: UnitContext, changed: ChangedTexts, candidates: readonly string[]): Promise<string[]> {
+  try {
+    return await narrowed(context.edges, context.tree, changed, candidates, LOOKED_AT_LIMIT);
+  } catch (error) {
+    if (errorCode(error) === 'header-too-wide' && candidates.length <= LOOKED_AT_LIMIT) return [...candidates];
+    throw error;
+  }
+}
+
+/** Files that can contain one of the texts; `built`: the units of this kernel. */
+async function containersOf(
+  { edges, tree }: UnitContext,
+  paths: readonly string[],
+  built: Iterable<string>,
+): Promise<string[]> {
   const graph = await includeGraph(edges, tree);
-  const holders = new Set<string>();
-  for (const path of paths) for (const file of graph.containersOf(path)) if (file.endsWith('.c')) holders.add(file);
-  return [...holders];
+  const containers = new Set(paths.flatMap((path) => [...graph.containersOf(path)]));
+  const { compilerArguments } = await readRecipe(tree);
+  // Kbuild has every file begin with these (Makefile, `LINUXINCLUDE`; scripts/Makefile.lib, `_c_flags`), and no file names them.
+  const forced = compilerArguments.flatMap((word, at) =>
+    word === '-include' ? [normalize(compilerArguments[at + 1] ?? '')] : [],
+  );
+  if (forced.some((path) => paths.includes(path) || containers.has(path)))
+    for (const unit of built) containers.add(unit);
+  return [...containers];
+}
+
+/**
+ * Assembler cannot be patched live, and sees nothing of a header but its macros: `source-unsupported` where the kernel's own uses one
+ * that changes (arch/x86/include/asm/segment.h).
+ */
+async function checkAssembler(
+  { tree }: UnitContext,
+  changed: ChangedTexts,
+  containers: readonly string[],
+): Promise<void> {
+  const assembler = containers.filter((path) => path.endsWith('.S') && imageApart(path, NO_FLAGS) === undefined);
+  if (assembler.length === 0) return;
+  const macros = changedMacros(changed);
+  for (const path of macros.size === 0 ? [] : assembler) {
+    const words = new Set((await readFile(join(tree.source, path), 'latin1')).match(/[A-Za-z_]\w*/g));
+    const used = [...macros].find((name) => words.has(name));
+    if (used === undefined) continue;
+    throw new BuilderError('source-unsupported', `${path} is assembler and uses ${used}, which the fixes change`, {
+      hint: 'assembler cannot be patched live: write the fix without the change of the macro',
+    });
+  }
 }
 
 async function withChangedCode(

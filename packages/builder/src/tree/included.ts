@@ -115,7 +115,24 @@ async function readTree(edges: TreeEdges, tree: PreparedTree): Promise<ReadonlyM
 
 async function sourceFiles(edges: TreeEdges, tree: PreparedTree): Promise<string[]> {
   const skip = ELSEWHERE.flatMap((name) => ['-path', `./${name}`, '-o']);
-  const args = ['.', '(', ...skip, '-path', './arch/*', '!', '-path', './arch/x86*', ')', '-prune', '-o'];
+  // Kbuild's scripts make and remove `.tmp_<pid>` while another build asks them about the compiler.
+  const args = [
+    '.',
+    '-ignore_readdir_race',
+    '(',
+    ...skip,
+    '-name',
+    '.tmp_*',
+    '-o',
+    '-path',
+    './arch/*',
+    '!',
+    '-path',
+    './arch/x86*',
+    ')',
+    '-prune',
+    '-o',
+  ];
   args.push('-type', 'f', '(', '-name', '*.[chS]', '-o', '-name', '*.inc', ')', '-print');
   const stdout = await runOk(edges.run, 'find', args, {
     cwd: tree.source,
