@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { STT_FILE } from '@kmend/elf';
 import { type Atom, ObjectView } from '../object/view.ts';
 import { codesOf } from '../testing/fixture.ts';
 import { elfOf, linkedOf } from '../testing/gcc.ts';
@@ -330,6 +331,28 @@ for (const flags of [['-g'], []]) {
     assert.ok(![...compare(first, second).change.same.keys()].some(({ symbol }) => symbol?.name === 'state'));
   });
 }
+
+test('files of a module that was stripped of their names are told apart by the functions and variables that lead there', async () => {
+  const file = (name: string, body: string): string =>
+    `int use(int); static int state; static int held; int *hold_${name} = &held; int ${name}(int a) { ${body} return use(a + state++); }`;
+  const link = async (...texts: [string, string][]): Promise<ObjectView> => {
+    const whole = await linkedOf(texts, []);
+    whole.symbols = whole.symbols.filter(({ type }) => type !== STT_FILE);
+    return new ObjectView(whole, new Map());
+  };
+  const original = await link(['one.c', file('one', '')], ['two.c', file('two', '')]);
+  const swapped = compare(original, await link(['two.c', file('two', 'a++;')], ['one.c', file('one', '')]));
+  assert.deepEqual([swapped.stateOf('one'), swapped.stateOf('two'), swapped.codes], [['one'], ['two'], []]);
+  const pairs = [...swapped.change.same].filter(([{ kind }]) => kind === 'data');
+  assert.equal(pairs.length, 6);
+  for (const [after, before] of pairs) {
+    if (after.symbol?.name === 'held') assert.equal(after.start === 0, before.start !== 0);
+  }
+  assert.deepEqual(
+    [...swapped.change.changed.keys()].map(({ key }) => key),
+    ['two'],
+  );
+});
 
 /** The file that a variable of the fixture is of, by the function of it that uses it. */
 function fileOf(view: ObjectView, atom: Atom): string | undefined {

@@ -1,9 +1,9 @@
 import { stem } from '../object/names.ts';
 import type { Atom, ObjectView } from '../object/view.ts';
-import { EqualCode } from './equal-code.ts';
 import type { SourceFiles } from './files.ts';
 import { type Owner, Owners } from './owners.ts';
 import { isNumbered } from './rules.ts';
+import { SameCode } from './same-code.ts';
 
 /** Variables of one name without the compiler's number, in two objects. */
 export interface DataGroup {
@@ -39,7 +39,7 @@ const DEEPEST = 8;
 export class StaticPairs {
   readonly #original: Side;
   readonly #patched: Side;
-  readonly #code: EqualCode;
+  readonly #code: SameCode;
   readonly #pair: Pair;
   readonly #holders = new Map<ObjectView, Map<Atom, { readonly holder: Atom; readonly offset: number }[]>>();
   /** Variables of either object that cannot be told apart, and why not. */
@@ -54,7 +54,7 @@ export class StaticPairs {
   ) {
     this.#original = { ...original, owners: new Owners(original.view) };
     this.#patched = { ...patched, owners: new Owners(patched.view) };
-    this.#code = new EqualCode(original.view, patched.view, functions);
+    this.#code = new SameCode(original.view, patched.view, functions);
     this.#pair = pair;
   }
 
@@ -84,6 +84,7 @@ export class StaticPairs {
   #pairAtHome(home: Home, olds: readonly Placed[], news: readonly Placed[], pair: Pair): void {
     if (home.kind === 'file' || home.kind === 'held') {
       pairOnly(olds, news, pair);
+      if (olds.length > 1 || news.length > 1) this.#pairOfFiles(olds, news, pair);
       return;
     }
     const isNested = ({ home: { owner } }: Placed): boolean => owner?.nested ?? true;
@@ -92,18 +93,18 @@ export class StaticPairs {
     pairOnly(olds.filter(isOutermost), news.filter(isOutermost), pair);
     const [inner, now] = [olds.filter(isNested), news.filter(isNested)];
     if (inner.length === 0 || now.length === 0) return;
-    const counterparts = this.#code.counterparts(
-      now.map(({ atom }) => atom),
-      new Set(inner.map(({ atom }) => atom)),
-    );
-    for (const [atom, other] of counterparts) pair(atom, other);
-    const taken = new Set(counterparts.values());
-    const [open, fresh] = [
-      inner.filter(({ atom }) => !taken.has(atom)),
-      now.filter(({ atom }) => !counterparts.has(atom)),
-    ];
+    const [open, fresh] = pairFound(this.#code.atEqualPlaces(atomsOf(now), atomsOf(inner)), inner, now, pair);
     // Blocks have no names: one at the same place of the source is taken for the same, where nothing else is there to be mistaken for it.
     if (inner.length === 1 && now.length === 1 && isSamePlace(open[0], fresh[0])) pairOnly(open, fresh, pair);
+  }
+
+  /** Of several files of a module that was stripped of their names: a function sees one variable of a name, that of its file. */
+  #pairOfFiles(olds: readonly Placed[], news: readonly Placed[], pair: Pair): void {
+    const [open, fresh] = pairFound(this.#code.atEqualPlaces(atomsOf(news), atomsOf(olds)), olds, news, pair);
+    const [rest, left] = pairFound(this.#code.inSameFunctions(atomsOf(fresh), atomsOf(open)), open, fresh, pair);
+    const before = Map.groupBy(rest, ({ atom }) => this.#heldBy(this.#original, atom));
+    const after = Map.groupBy(left, ({ atom }) => this.#heldBy(this.#patched, atom));
+    for (const [key, list] of after) if (key !== undefined) pairOnly(before.get(key) ?? [], list, pair);
   }
 
   /** What came and went by itself is no question, unless it may have become the other. */
@@ -139,13 +140,18 @@ export class StaticPairs {
     const file = isTwice && owner !== undefined ? owner.unit.split('/').slice(-2).join('/') : this.#file(side, atom);
     if (owner?.function !== undefined) return { kind: 'function', key: `${file} ${owner.function}`, owner };
     if (owner !== undefined || !isNumbered(atom)) return { kind: 'file', key: file };
+    const held = this.#heldBy(side, atom, depth);
+    return held === undefined ? { kind: 'unknown', key: file } : { kind: 'held', key: `${file} ${held}` };
+  }
+
+  /** The variables that lead to one, where all of them are certain themselves. */
+  #heldBy(side: Side, atom: Atom, depth = 0): string | undefined {
     const held = depth < DEEPEST ? this.#holdersOf(side.view, atom) : [];
     const keys = held.flatMap(({ holder, offset }) => {
       const home = this.#home(side, holder, depth + 1);
       return home.kind === 'unknown' ? [] : [`${home.kind} ${home.key} ${stem(holder.symbol?.name ?? '')}+${offset}`];
     });
-    if (keys.length > 0 && keys.length === held.length) return { kind: 'held', key: `${file} ${keys.sort().join()}` };
-    return { kind: 'unknown', key: file };
+    return keys.length > 0 && keys.length === held.length ? keys.sort().join() : undefined;
   }
 
   get #areOwnersKnown(): boolean {
@@ -175,7 +181,7 @@ export class StaticPairs {
         if (holder.kind !== 'data') continue;
         for (const relocation of view.relocationsIn(holder)) {
           const target = view.targetOf(holder.section, relocation).atom;
-          if (target?.kind !== 'data' || target === holder || !isNumbered(target)) continue;
+          if (target?.kind !== 'data' || target === holder) continue;
           const list = all.get(target);
           const held = { holder, offset: relocation.offset - holder.start };
           if (list === undefined) all.set(target, [held]);
@@ -195,6 +201,22 @@ interface Placed {
 function pairOnly(olds: readonly Placed[], news: readonly Placed[], pair: Pair): void {
   const [old, fresh] = [olds[0], news[0]];
   if (olds.length === 1 && news.length === 1 && old !== undefined && fresh !== undefined) pair(fresh.atom, old.atom);
+}
+
+/** Pairs what was found; what is left, original and patched. */
+function pairFound(
+  found: ReadonlyMap<Atom, Atom>,
+  olds: readonly Placed[],
+  news: readonly Placed[],
+  pair: Pair,
+): [Placed[], Placed[]] {
+  for (const [atom, other] of found) pair(atom, other);
+  const taken = new Set(found.values());
+  return [olds.filter(({ atom }) => !taken.has(atom)), news.filter(({ atom }) => !found.has(atom))];
+}
+
+function atomsOf(list: readonly Placed[]): Atom[] {
+  return list.map(({ atom }) => atom);
 }
 
 function isSamePlace(old: Placed | undefined, fresh: Placed | undefined): boolean {

@@ -213,7 +213,7 @@ export class Dwarf {
   /** Where a variable lies that has one place of its own for as long as the program runs; `undefined` for all others. */
   staticAddress(variable: Entry): Address | undefined {
     const location = this.block(variable, DW_AT_location);
-    const { addressSize, offsetSize, version } = variable.unit;
+    const { addressSize, offsetSize } = variable.unit;
     if (location?.[0] === DW_OP_addr && location.length === 1 + addressSize) {
       return this.#infoAddresses.at(location.byteOffset + 1 - this.#info.bytes.byteOffset);
     }
@@ -221,9 +221,8 @@ export class Dwarf {
     if (location?.[0] !== DW_OP_addrx) return undefined;
     const operand = new Cursor('a location', location.subarray(1));
     const index = operand.uleb();
-    if (operand.at !== operand.size) return undefined;
     this.#tableAddresses ??= new Addresses(joinSections(this.file, '.debug_addr').pieces);
-    const base = this.sectionOffset(this.root(variable.unit), DW_AT_addr_base) ?? (version >= 5 ? offsetSize * 2 : 0);
+    const base = this.sectionOffset(this.root(variable.unit), DW_AT_addr_base) ?? offsetSize * 2;
     return this.#tableAddresses.at(base + index * addressSize);
   }
 

@@ -158,3 +158,51 @@ test('a type in a section of its own is found by signature and across sections',
     assert.deepEqual([scope.reader.signature(type), scope.reader.size(type)], ['struct item', 24]);
   }
 });
+
+test('the address of a variable is its relocation, in the entry or in the table that clang has', async () => {
+  const file = await elfOf(
+    `
+  .section .debug_abbrev,"",@progbits
+  .uleb128 1; .uleb128 0x11; .byte 1
+  .uleb128 0x73; .uleb128 0x17
+  .uleb128 0; .uleb128 0
+  .uleb128 2; .uleb128 0x34; .byte 0
+  .uleb128 0x03; .uleb128 0x08
+  .uleb128 0x02; .uleb128 0x18
+  .uleb128 0; .uleb128 0
+  .byte 0
+  .section .debug_info,"",@progbits
+  .long unitend - unitversion
+unitversion:
+  .value 5
+  .byte 1, 8
+  .long .debug_abbrev
+  .uleb128 1; .long addresses
+  .uleb128 2; .string "table"; .uleb128 2; .byte 0xa1, 1
+  .uleb128 2; .string "entry"; .uleb128 9; .byte 0x03; .quad first
+  .uleb128 2; .string "moved"; .uleb128 11; .byte 0x03; .quad first; .byte 0x23, 4
+  .byte 0
+unitend:
+  .section .debug_addr,"",@progbits
+  .long addressend - 1f
+1: .value 5
+  .byte 8, 0
+addresses:
+  .quad first, second
+addressend:
+  .data
+  .globl first, second
+first: .long 1
+second: .long 2
+`,
+    [],
+    'hand.s',
+  );
+  const dwarf = readDwarf(file) ?? assert.fail('no debug information');
+  const [unit] = dwarf.units;
+  assert.ok(unit !== undefined);
+  const places = dwarf
+    .children(dwarf.root(unit))
+    .map((entry) => `${dwarf.name(entry)} ${dwarf.staticAddress(entry)?.relocation.symbol.name}`);
+  assert.deepEqual(places, ['table second', 'entry first', 'moved undefined']);
+});
