@@ -44,10 +44,10 @@ interface Opcode {
   readonly next: number;
 }
 
-/** Without segment prefixes; those that change what an instruction is are not expected where arguments are made. */
+/** Without the prefixes of the operand's size and of per-cpu data, which change no register's place; others are not expected where arguments are made. */
 function opcodeAt(code: Uint8Array, at: number): Opcode {
   let place = at;
-  if (code[place] === 0x65) place++;
+  while (code[place] === 0x65 || code[place] === 0x66) place++;
   const first = code[place] ?? 0;
   const hasRex = (first & 0xf0) === 0x40;
   if (hasRex) place++;
@@ -64,10 +64,14 @@ function destination(code: Uint8Array, at: number): number | undefined {
   return undefined;
 }
 
+/** Uses CL besides. */
+const SHIFT_BY_CL = 0xd3;
+const RCX = 1;
+
 /** MOV, LEA, XOR, ADD, SUB and MOVSXD between registers and memory: all their registers are in the ModR/M and SIB bytes. */
 const TWO_OPERANDS = new Set([0x01, 0x03, 0x29, 0x2b, 0x31, 0x33, 0x63, 0x89, 0x8b, 0x8d]);
-/** The same with an immediate, for which the middle field of the ModR/M byte is part of the opcode. */
-const ONE_OPERAND = new Set([0x81, 0x83, 0xc7]);
+/** The same with an immediate, and shifts: the middle field of the ModR/M byte is part of the opcode. */
+const ONE_OPERAND = new Set([0x81, 0x83, 0xc1, 0xc7, 0xd1, SHIFT_BY_CL]);
 
 /** Whether an instruction may use or change a register; of those that are not known it is assumed. */
 function touches(code: Uint8Array, at: number, register: number): boolean {
@@ -81,6 +85,7 @@ function touches(code: Uint8Array, at: number, register: number): boolean {
   const place = isExtending ? next + 1 : next;
   const modrm = code[place] ?? 0;
   const used = [(modrm & 7) | ((rex & 1) << 3)];
+  if (opcode === SHIFT_BY_CL) used.push(RCX);
   if (hasTwo) used.push(((modrm >> 3) & 7) | ((rex & 4) << 1));
   if (modrm >> 6 !== 3 && (modrm & 7) === 4) {
     const sib = code[place + 1] ?? 0;
