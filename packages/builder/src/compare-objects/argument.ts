@@ -24,9 +24,11 @@ export function argumentOf(view: ObjectView, atom: Atom, at: number): Argument |
   for (let step = 0; step < FARTHEST && place >= atom.start && place < atom.end; step++) {
     const opcode = data[place];
     const target = calls.get(place + 1);
-    if (opcode === 0xe8)
+    const isJump = opcode === 0xe9 || opcode === 0xeb;
+    // A call as the last thing that a function does is a jump to the other function.
+    if (opcode === 0xe8 || (isJump && target !== undefined && target.atom !== atom))
       return target === undefined ? undefined : { register, callee: (target.atom?.symbol ?? target.symbol).name };
-    if ((opcode === 0xe9 && target === undefined) || opcode === 0xeb) {
+    if (isJump && target === undefined) {
       place = branchTarget(data, place) ?? atom.end;
       continue;
     }
@@ -78,7 +80,8 @@ function touches(code: Uint8Array, at: number, register: number): boolean {
   const { opcode, rex, next } = opcodeAt(code, at);
   if (opcode === 0x90 || opcode === 0x68 || opcode === 0x6a) return false;
   if (opcode === 0x0f && code[next] === 0x1f) return false;
-  if ((opcode & 0xf8) === 0xb8 || (opcode & 0xf8) === 0x50) return ((opcode & 7) | ((rex & 1) << 3)) === register;
+  // MOV of an immediate, PUSH and POP.
+  if ((opcode & 0xf8) === 0xb8 || (opcode & 0xf0) === 0x50) return ((opcode & 7) | ((rex & 1) << 3)) === register;
   const isExtending = opcode === 0x0f && [0xb6, 0xb7, 0xbe, 0xbf].includes(code[next] ?? 0);
   const hasTwo = isExtending || TWO_OPERANDS.has(opcode);
   if (!hasTwo && !ONE_OPERAND.has(opcode)) return true;

@@ -46,6 +46,8 @@ const MOVES: Readonly<Record<string, string>> = {
   'an entry of the bug table': 'void f(int a) { work(1); BUG(2305); work(a); }',
   'a line that is made early, with stores, shifts and small operands behind it':
     'extern short small; void f(int a) { asm volatile("mov %0, %%esi\\n mov %%ax, small\\n shl $4, %%r8\\n shl %%cl, %%ebp\\n mov $0, %%edi\\n call __might_sleep" :: "i" (__LINE__) : "memory"); work(a); }',
+  'a line of the last call':
+    'void consist(void *, const char *, const char *, unsigned) asm("gfs2_consist_inode_i"); void f(int a) { void *kept = sb; work(a); work(a + 1); consist(kept, __func__, "unit.c", __LINE__); }',
   'a warning out of line':
     'void f(int a) { if (__builtin_expect(a > 2, 0)) { warn_slowpath_fmt("unit.c", __LINE__, 9, 0); shared = 1; work(7); } work(a); }',
   'all of them':
