@@ -24,9 +24,11 @@ export function argumentOf(view: ObjectView, atom: Atom, at: number): Argument |
   for (let step = 0; step < FARTHEST && place >= atom.start && place < atom.end; step++) {
     const opcode = data[place];
     const target = calls.get(place + 1);
-    if (opcode === 0xe8)
+    const isJump = opcode === 0xe9 || opcode === 0xeb;
+    // A call as the last thing that a function does is a jump to the other function.
+    if (opcode === 0xe8 || (isJump && target !== undefined && target.atom !== atom))
       return target === undefined ? undefined : { register, callee: (target.atom?.symbol ?? target.symbol).name };
-    if ((opcode === 0xe9 && target === undefined) || opcode === 0xeb) {
+    if (isJump && target === undefined) {
       place = branchTarget(data, place) ?? atom.end;
       continue;
     }
@@ -44,10 +46,10 @@ interface Opcode {
   readonly next: number;
 }
 
-/** Without segment prefixes; those that change what an instruction is are not expected where arguments are made. */
+/** Without the prefixes of the operand's size and of per-cpu data, which change no register's place; others are not expected where arguments are made. */
 function opcodeAt(code: Uint8Array, at: number): Opcode {
   let place = at;
-  if (code[place] === 0x65) place++;
+  while (code[place] === 0x65 || code[place] === 0x66) place++;
   const first = code[place] ?? 0;
   const hasRex = (first & 0xf0) === 0x40;
   if (hasRex) place++;
@@ -64,23 +66,29 @@ function destination(code: Uint8Array, at: number): number | undefined {
   return undefined;
 }
 
+/** Uses CL besides. */
+const SHIFT_BY_CL = 0xd3;
+const RCX = 1;
+
 /** MOV, LEA, XOR, ADD, SUB and MOVSXD between registers and memory: all their registers are in the ModR/M and SIB bytes. */
 const TWO_OPERANDS = new Set([0x01, 0x03, 0x29, 0x2b, 0x31, 0x33, 0x63, 0x89, 0x8b, 0x8d]);
-/** The same with an immediate, for which the middle field of the ModR/M byte is part of the opcode. */
-const ONE_OPERAND = new Set([0x81, 0x83, 0xc7]);
+/** The same with an immediate, and shifts: the middle field of the ModR/M byte is part of the opcode. */
+const ONE_OPERAND = new Set([0x81, 0x83, 0xc1, 0xc7, 0xd1, SHIFT_BY_CL]);
 
 /** Whether an instruction may use or change a register; of those that are not known it is assumed. */
 function touches(code: Uint8Array, at: number, register: number): boolean {
   const { opcode, rex, next } = opcodeAt(code, at);
   if (opcode === 0x90 || opcode === 0x68 || opcode === 0x6a) return false;
   if (opcode === 0x0f && code[next] === 0x1f) return false;
-  if ((opcode & 0xf8) === 0xb8 || (opcode & 0xf8) === 0x50) return ((opcode & 7) | ((rex & 1) << 3)) === register;
+  // MOV of an immediate, PUSH and POP.
+  if ((opcode & 0xf8) === 0xb8 || (opcode & 0xf0) === 0x50) return ((opcode & 7) | ((rex & 1) << 3)) === register;
   const isExtending = opcode === 0x0f && [0xb6, 0xb7, 0xbe, 0xbf].includes(code[next] ?? 0);
   const hasTwo = isExtending || TWO_OPERANDS.has(opcode);
   if (!hasTwo && !ONE_OPERAND.has(opcode)) return true;
   const place = isExtending ? next + 1 : next;
   const modrm = code[place] ?? 0;
   const used = [(modrm & 7) | ((rex & 1) << 3)];
+  if (opcode === SHIFT_BY_CL) used.push(RCX);
   if (hasTwo) used.push(((modrm >> 3) & 7) | ((rex & 4) << 1));
   if (modrm >> 6 !== 3 && (modrm & 7) === 4) {
     const sib = code[place + 1] ?? 0;

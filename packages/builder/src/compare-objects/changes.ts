@@ -30,7 +30,10 @@ export function functionChanges(compared: Compared): Draft {
   const changed = told.map(([atom, before]) => {
     const parent = byName.get(coldParent(nameOf(atom)) ?? '');
     const item = changedItem(compared, atom, before, functionDifference);
-    return parent === undefined ? item : { ...item, name: nameOf(parent), section: parent.section.name };
+    if (parent === undefined) return item;
+    const { originalName: _, ...rest } = item;
+    const named = originalNameOf(parent, evidence.correlation.same.get(parent));
+    return { ...rest, ...named, name: nameOf(parent), section: parent.section.name };
   });
   const isOwn = (atom: Atom): boolean => coldParent(nameOf(atom)) === undefined;
   return { ...comings(compared, 'function', isOwn, new Set(changed.map(({ name }) => name))), changed };
@@ -84,11 +87,16 @@ function changedItem(
   const [old, now] = [referredNames(original, before), referredNames(patched, atom)];
   return {
     ...itemOf(atom),
+    ...originalNameOf(atom, before),
     originalSize: before.end - before.start,
     found: find(...sides, before, atom),
     gained: [...now].filter((name) => !old.has(name)),
     lost: [...old].filter((name) => !now.has(name)),
   };
+}
+
+function originalNameOf(atom: Atom, before: Atom | undefined): { readonly originalName?: string } {
+  return before === undefined || nameOf(before) === nameOf(atom) ? {} : { originalName: nameOf(before) };
 }
 
 /** Names that other units could use, which the one has and the other has not. */

@@ -1,5 +1,7 @@
 import { basename } from 'node:path';
 import type { Run } from '@kmend/base';
+import type { ElfFile } from '@kmend/elf';
+import { CALLBACKS_SECTION } from '../author/callbacks.ts';
 import { compareUnit } from '../compare/compare.ts';
 import { agreedSizes, type StructSizes } from '../object/tables.ts';
 import { type Atom, ObjectView } from '../object/view.ts';
@@ -58,11 +60,20 @@ export async function compareObjects(edges: CompareEdges, request: CompareReques
   const found = [...functions.changed, ...data.changed].map((item) => item.found);
   const differences = await withInstructions(run, found, signal);
   const reasons = [...change.reasons, ...types.reasons];
+  const hasChanges = [functions, data].some(
+    ({ changed, added, removed }) => changed.length + added.length + removed.length > 0,
+  );
+  const isEmpty = change.changed.size === 0 && !declaresCallbacks(patched.file);
+  // As a build of it would answer: what only starting or ending runs, and what nothing uses, is not replaced.
+  if (isEmpty && (hasChanges || reasons.length > 0) && reasons.every(({ verdict }) => verdict === 'needs-review')) {
+    const message = 'no function that stays in the running kernel changes: nothing to patch';
+    reasons.push({ code: 'no-function-changed', verdict: 'refused', message, source });
+  }
   return {
     original: original.identity,
     patched: patched.identity,
     ...(module !== undefined && { module }),
-    verdict: verdictOf(reasons, [functions, data]),
+    verdict: verdictOf(reasons, hasChanges),
     reasons,
     functions: finished(functions, differences, inKernel),
     data: finished(data, differences.slice(functions.changed.length), undefined),
@@ -79,15 +90,15 @@ function viewsOf(original: ReadObject, patched: ReadObject, known: StructSizes):
   return [new ObjectView(original.file, sizes), new ObjectView(patched.file, sizes)];
 }
 
-function verdictOf(reasons: readonly Reason[], drafts: readonly Draft[]): ObjectComparison['verdict'] {
+function declaresCallbacks(file: ElfFile): boolean {
+  return file.sections.some(({ name, size }) => name === CALLBACKS_SECTION && size > 0);
+}
+
+function verdictOf(reasons: readonly Reason[], hasChanges: boolean): ObjectComparison['verdict'] {
   for (const verdict of ['refused', 'needs-review'] as const) {
     if (reasons.some((reason) => reason.verdict === verdict)) return verdict;
   }
-  const count = drafts.reduce(
-    (sum, { changed, added, removed }) => sum + changed.length + added.length + removed.length,
-    0,
-  );
-  return count === 0 ? 'unchanged' : 'patchable';
+  return hasChanges ? 'patchable' : 'unchanged';
 }
 
 function finished(
@@ -98,7 +109,9 @@ function finished(
   const items = changed.flatMap(({ found: _, ...item }, index) => {
     const difference = differences[index];
     if (difference === undefined) return [];
-    return [{ ...item, difference, ...(inKernel !== undefined && { inKernel: inKernel(item.name) }) }];
+    return [
+      { ...item, difference, ...(inKernel !== undefined && { inKernel: inKernel(item.originalName ?? item.name) }) },
+    ];
   });
   return { same, lineMoved, changed: items, added, removed };
 }

@@ -44,6 +44,10 @@ const MOVES: Readonly<Record<string, string>> = {
   'a line that is the third argument':
     'void f(int a) { if (a) __ext4_error(sb, __func__, __LINE__, 0, 117, 0, "bad %d", a); }',
   'an entry of the bug table': 'void f(int a) { work(1); BUG(2305); work(a); }',
+  'a line that is made early, with stores, shifts and small operands behind it':
+    'extern short small; void f(int a) { asm volatile("mov %0, %%esi\\n mov %%ax, small\\n shl $4, %%r8\\n shl %%cl, %%ebp\\n mov $0, %%edi\\n call __might_sleep" :: "i" (__LINE__) : "memory"); work(a); }',
+  'a line of the last call':
+    'void consist(void *, const char *, const char *, unsigned) asm("gfs2_consist_inode_i"); void f(int a) { void *kept = sb; work(a); work(a + 1); consist(kept, __func__, "unit.c", __LINE__); }',
   'a warning out of line':
     'void f(int a) { if (__builtin_expect(a > 2, 0)) { warn_slowpath_fmt("unit.c", __LINE__, 9, 0); shared = 1; work(7); } work(a); }',
   'all of them':
@@ -82,6 +86,14 @@ const NO_LINES: Readonly<Record<string, readonly [before: string, after: string]
   'a value that is stored on its way': [
     'int line = 10; asm volatile("mov %0, shared" : : "S" (line)); __might_sleep("unit.c", line);',
     'int line = 13; asm volatile("mov %0, shared" : : "S" (line)); __might_sleep("unit.c", line);',
+  ],
+  'a number that shifts on its way': [
+    'asm volatile("mov $10, %ecx\\n shl %cl, %edx\\n call gfs2_consist_i");',
+    'asm volatile("mov $13, %ecx\\n shl %cl, %edx\\n call gfs2_consist_i");',
+  ],
+  'half a number': [
+    'asm volatile("mov $10, %si\\n call __might_sleep");',
+    'asm volatile("mov $13, %si\\n call __might_sleep");',
   ],
   'the file that a line is of': ['__might_sleep("unit.c", 10);', '__might_sleep("other.c", 13);'],
   'the flags of a warning': ['BUG(1);', 'BUG(9);'],

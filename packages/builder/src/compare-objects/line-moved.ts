@@ -125,7 +125,10 @@ const TAKE_LINE: ReadonlyMap<string, number> = new Map(
       ...['acpi_bios_error', 'acpi_bios_warning', 'acpi_bios_exception'],
       // fs/ext4/ext4_jbd2.h
       ...['__ext4_journal_get_write_access', '__ext4_journal_get_create_access', '__ext4_journal_stop'],
-      ...['__ext4_forget', '__ext4_handle_dirty_metadata', '__ext4_grp_locked_error'],
+      ...['__ext4_journal_start_sb', '__ext4_journal_start_reserved', '__ext4_forget', '__ext4_handle_dirty_metadata'],
+      // fs/ext4: mballoc.c, extents.c, dir.c
+      ...['__ext4_grp_locked_error', '__ext4_ext_dirty', '__ext4_ext_check', '__read_extent_tree_block'],
+      '__ext4_check_dir_entry',
     ],
     2: [
       // fs/ext4/ext4.h, fs/btrfs/messages.h and transaction.h, include/sound/core.h
@@ -136,7 +139,8 @@ const TAKE_LINE: ReadonlyMap<string, number> = new Map(
     // fs/ext4/ext4_jbd2.h, fs/xfs/xfs_message.h, fs/gfs2/util.h
     3: ['__ext4_mark_inode_dirty', 'asswarn', 'assfail', 'gfs2_consist_i', 'gfs2_consist_inode_i', 'gfs2_io_error_i'],
     // fs/ext4/ext4.h, fs/xfs/xfs_error.h, fs/gfs2/util.h
-    4: ['__ext4_iget', 'xfs_error_report', 'gfs2_assert_warn_i', 'gfs2_assert_withdraw_i'],
+    4: ['__ext4_iget', '__ext4_read_dirblock', 'xfs_error_report', 'gfs2_assert_warn_i', 'gfs2_assert_withdraw_i'],
+    5: ['gfs2_meta_check_ii'],
   }).flatMap(([place, names]) => names.map((name) => [name, Number(place)] as const)),
 );
 
@@ -158,7 +162,7 @@ function immediateLine([before, after]: Pair<Side>, atoms: Pair<Atom>, at: numbe
 
 /** The number that `mov $imm32,%r32` (`b8+r`) sets. */
 function immediate(code: Uint8Array, start: number, end: number): number | undefined {
-  const isMove = ((code[end - 5] ?? 0) & 0xf8) === 0xb8 && end - start <= 6;
+  const isMove = ((code[end - 5] ?? 0) & 0xf8) === 0xb8 && end - start >= 5 && end - start <= 6;
   return isMove ? new DataView(code.buffer, code.byteOffset).getUint32(end - 4, true) : undefined;
 }
 

@@ -45,6 +45,8 @@ export interface LineMoved extends Item {
 }
 
 export interface ChangedItem extends Item {
+  /** What the kernel calls it, where that is another name: the compiler's numbers differ (`f.constprop.0`, `f.constprop.1`). */
+  readonly originalName?: string;
   readonly originalSize: number;
   readonly difference: Difference;
   /** Names and texts that it refers to now and did not before, and the other way round. */
@@ -91,6 +93,7 @@ export type InKernel =
   | { readonly state: 'ambiguous'; readonly count: number };
 
 export interface NeededReference {
+  /** As the original has it. */
   readonly name: string;
   /** `exported` ones are linked as usual, `unexported` ones by livepatch; `local`: defined by the objects themselves. */
   readonly standing: 'exported' | 'unexported' | 'absent' | 'unknown';

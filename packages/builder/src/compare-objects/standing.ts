@@ -1,7 +1,7 @@
 import { type ElfFile, SHN_UNDEF } from '@kmend/elf';
 import { moduleSymbols } from '@kmend/kernel/image';
 import type { Change } from '../compare/compare.ts';
-import { isOwnCopy } from '../object/names.ts';
+import { destinationOf, select } from '../extract/extract.ts';
 import type { ObjectView } from '../object/view.ts';
 import type { InKernel, NeededReference } from './model.ts';
 import type { SymbolList } from './symbols.ts';
@@ -33,20 +33,19 @@ function stateOf(count: number): InKernel {
   return { state: count === 1 ? 'once' : 'absent' };
 }
 
-/** What the changed and new functions refer to and a livepatch of them would not have itself, by name. */
-export function neededReferences(view: ObjectView, { changed, added }: Change, owner: Owner): NeededReference[] {
+/** What a livepatch of the changed functions, and of all that they bring along, would take from the running kernel, by the kernel's names. */
+export function neededReferences(view: ObjectView, change: Change, owner: Owner): NeededReference[] {
   const needed = new Map<string, NeededReference>();
-  const functions = [...changed.keys(), ...[...added].filter(({ kind }) => kind === 'function')];
-  for (const atom of functions) {
-    for (const part of [atom, ...view.entriesOf(atom).filter(({ meaningful }) => meaningful)]) {
-      for (const { target } of view.referencesIn(part)) {
-        const symbol = target.atom === undefined ? target.symbol : target.atom.symbol;
-        const isOwn = target.atom !== undefined && (added.has(target.atom) || changed.has(target.atom));
-        if (symbol === undefined || symbol.name === '' || isOwn || needed.has(symbol.name)) continue;
-        if (target.atom !== undefined && isOwnCopy(symbol.name, target.atom.section.name)) continue;
-        const local = symbol.place !== SHN_UNDEF;
-        needed.set(symbol.name, { name: symbol.name, local, standing: standingOf(symbol.name, local, owner) });
-      }
+  const { atoms, entries } = select(view, change);
+  for (const part of [...atoms, ...entries.filter(({ meaningful }) => meaningful)]) {
+    for (const reference of view.referencesIn(part)) {
+      const { kind, target } = destinationOf(change, part, reference);
+      if (kind === 'own') continue;
+      const original = target.atom === undefined ? undefined : change.same.get(target.atom);
+      const symbol = original?.symbol ?? target.atom?.symbol ?? target.symbol;
+      if (symbol.name === '' || needed.has(symbol.name)) continue;
+      const local = symbol.place !== SHN_UNDEF;
+      needed.set(symbol.name, { name: symbol.name, local, standing: standingOf(symbol.name, local, owner) });
     }
   }
   return [...needed.values()].sort((a, b) => (a.name < b.name ? -1 : 1));

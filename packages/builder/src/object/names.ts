@@ -61,7 +61,7 @@ export function isPrefixSymbol(name: string): boolean {
 export function isByProduct(section: string): boolean {
   return (
     BY_PRODUCTS.has(section) ||
-    /^\.(?:note|orc_|BTF|debug_|sframe|llvm)/.test(section) ||
+    /^\.(?:note|orc_|BTF|debug_|sframe|llvm|eh_frame)/.test(section) ||
     section.startsWith('__verbose')
   );
 }

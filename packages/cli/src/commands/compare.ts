@@ -66,12 +66,16 @@ function itemText({ name, section: place, size }: Item): string {
 function changedLines(item: ChangedItem): string[] {
   const size = item.originalSize === item.size ? `${item.size}` : `${item.originalSize} -> ${item.size}`;
   const lines = [
-    `    ~ ${item.name} (${item.section}, ${size} bytes)${kernelText(item)}`,
+    `    ~ ${item.name} (${item.section}, ${size} bytes)${nameText(item)}${kernelText(item)}`,
     ...differenceLines(item.difference),
   ];
   if (item.gained.length > 0) lines.push(`        now also: ${item.gained.join(', ')}`);
   if (item.lost.length > 0) lines.push(`        no longer: ${item.lost.join(', ')}`);
   return lines;
+}
+
+function nameText({ originalName }: ChangedItem): string {
+  return originalName === undefined ? '' : `, in the original ${originalName}`;
 }
 
 function kernelText({ inKernel }: ChangedItem): string {
