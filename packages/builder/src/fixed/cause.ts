@@ -32,7 +32,12 @@ export interface Cause {
   readonly files: readonly string[];
 }
 
-/** Trials for one unit: each compiles it once or twice. */
+/** Trials that are left for a build: each compiles a unit once or twice. A header that reaches fifty units must not make hours of it. */
+export interface Budget {
+  left: number;
+}
+
+/** Trials for one unit. */
 const TRIALS = 30;
 
 /**
@@ -64,27 +69,35 @@ export class CauseFinder {
   readonly #unit: ComparedUnit;
   readonly #upload: Upload;
   readonly #tree: TrialTree;
+  readonly #budget: Budget;
   readonly #ownText: string | undefined;
   readonly #known = new Map<string, Promise<ReadonlySet<string>>>();
   #left = TRIALS;
   /** Half the compilations, where all that can be equal is so without the shipped layout. */
   #layouts: 'separate' | 'both' = 'both';
 
-  private constructor(unit: ComparedUnit, upload: Upload, tree: TrialTree, ownText: string | undefined) {
+  private constructor(
+    unit: ComparedUnit,
+    upload: Upload,
+    tree: TrialTree,
+    budget: Budget,
+    ownText: string | undefined,
+  ) {
     this.#unit = unit;
     this.#upload = upload;
     this.#tree = tree;
+    this.#budget = budget;
     this.#ownText = ownText;
   }
 
-  static async open(unit: ComparedUnit, upload: Upload, tree: TrialTree): Promise<CauseFinder> {
-    return new CauseFinder(unit, upload, tree, await upload.text(unit.request.unit.source));
+  static async open(unit: ComparedUnit, upload: Upload, tree: TrialTree, budget: Budget): Promise<CauseFinder> {
+    return new CauseFinder(unit, upload, tree, budget, await upload.text(unit.request.unit.source));
   }
 
   /** The cause of each of these functions' differences. */
   async causesOf(functions: readonly string[]): Promise<ReadonlyMap<string, Cause>> {
     const causes = new Map<string, Cause>();
-    const candidates = await this.#candidates();
+    const candidates = this.#budget.left > 0 ? await this.#candidates() : undefined;
     const whole = candidates === undefined ? undefined : await this.#equalWith(candidates, functions);
     if (candidates !== undefined && whole !== undefined) {
       const input = await this.#input(candidates);
@@ -139,7 +152,7 @@ export class CauseFinder {
     const key = [...files].sort().join('\0');
     const known = this.#known.get(key);
     if (known !== undefined) return await known;
-    if (this.#left-- <= 0) return undefined;
+    if (this.#left-- <= 0 || this.#budget.left-- <= 0) return undefined;
     const asked = this.#trial(files, functions);
     this.#known.set(key, asked);
     return await asked;
