@@ -63,7 +63,7 @@ export const FixedDifference = z.object({
   version: z.string().max(64),
   /**
    * `own-function`: further changes of its own text in that version; `own-file`: of other parts of its file; `line-numbers`: nothing but `__LINE__`; `other-files`: `files` of the same
-   * upload that the fixes do not hold; `unexplained`: not even that version's source, compiled here, gives that function.
+   * upload that the fixes do not hold; `unexplained`: no such files were found.
    */
   cause: z.enum(['own-function', 'own-file', 'line-numbers', 'other-files', 'unexplained']),
   /** With these as that version has them, the function is equal. */

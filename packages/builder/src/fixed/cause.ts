@@ -32,17 +32,23 @@ export interface Cause {
   readonly files: readonly string[];
 }
 
-/** Trials for one unit: each compiles it once or twice. */
+/** Trials that are left for a build: each compiles a unit once or twice. A header that reaches fifty units must not make hours of it. */
+export interface Budget {
+  left: number;
+}
+
+/** Trials for one unit. */
 const TRIALS = 30;
 
 /**
- * Compares functions of one state of a unit, compiled as the builder does and, where that leaves a difference, with the shipped
- * flags alone.
+ * Compares functions of one state of a unit, compiled as the builder does and, where that leaves a difference and `layouts` says so, with
+ * the shipped flags alone.
  */
 export async function compareState(
   { context, request, compiler, image, stock, scratch }: ComparedUnit,
   input: CompileInput,
   functions: readonly string[],
+  layouts: 'separate' | 'both' = 'both',
 ): Promise<UnitResult> {
   const { unit } = request;
   const view = async (layout: CompileInput['layout']): Promise<ObjectView> => {
@@ -51,7 +57,7 @@ export async function compareState(
   };
   const separate = await view('separate');
   const first = compareFunctions(unit, image, [separate], stock, functions);
-  if (first.functions.every(({ equal }) => equal)) return first;
+  if (layouts === 'separate' || first.functions.every(({ equal }) => equal)) return first;
   return compareFunctions(unit, image, [separate, await view('shipped')], stock, functions);
 }
 
@@ -63,26 +69,43 @@ export class CauseFinder {
   readonly #unit: ComparedUnit;
   readonly #upload: Upload;
   readonly #tree: TrialTree;
+  readonly #budget: Budget;
   readonly #ownText: string | undefined;
   readonly #known = new Map<string, Promise<ReadonlySet<string>>>();
   #left = TRIALS;
+  /** Half the compilations, where all that can be equal is so without the shipped layout. */
+  #layouts: 'separate' | 'both' = 'both';
 
-  private constructor(unit: ComparedUnit, upload: Upload, tree: TrialTree, ownText: string | undefined) {
+  private constructor(
+    unit: ComparedUnit,
+    upload: Upload,
+    tree: TrialTree,
+    budget: Budget,
+    ownText: string | undefined,
+  ) {
     this.#unit = unit;
     this.#upload = upload;
     this.#tree = tree;
+    this.#budget = budget;
     this.#ownText = ownText;
   }
 
-  static async open(unit: ComparedUnit, upload: Upload, tree: TrialTree): Promise<CauseFinder> {
-    return new CauseFinder(unit, upload, tree, await upload.text(unit.request.unit.source));
+  static async open(unit: ComparedUnit, upload: Upload, tree: TrialTree, budget: Budget): Promise<CauseFinder> {
+    return new CauseFinder(unit, upload, tree, budget, await upload.text(unit.request.unit.source));
   }
 
   /** The cause of each of these functions' differences. */
   async causesOf(functions: readonly string[]): Promise<ReadonlyMap<string, Cause>> {
     const causes = new Map<string, Cause>();
-    const candidates = await this.#candidates();
+    const candidates = this.#budget.left > 0 ? await this.#candidates() : undefined;
     const whole = candidates === undefined ? undefined : await this.#equalWith(candidates, functions);
+    if (candidates !== undefined && whole !== undefined) {
+      const input = await this.#input(candidates);
+      const separate = equalOf(await compareState(this.#unit, input, functions, 'separate'));
+      if (separate.size === whole.size) this.#layouts = 'separate';
+    }
+    // Most often it is the file itself, or what it was for another function: one trial instead of ten.
+    const likely: (readonly string[])[] = candidates === undefined ? [] : [candidates.slice(0, 1)];
     for (const name of functions) {
       if (candidates === undefined || !whole?.has(name)) {
         causes.set(name, { cause: 'unexplained', files: [] });
@@ -90,9 +113,12 @@ export class CauseFinder {
       }
       const holds = async (part: readonly string[]): Promise<boolean | undefined> =>
         (await this.#equalWith(part, functions))?.has(name);
-      // Most often it is the file itself: one trial instead of ten.
-      const own = candidates.slice(0, 1);
-      const files = (await holds(own)) ? own : await minimalPart(candidates, holds);
+      let files: readonly string[] | undefined;
+      for (const part of likely) if (files === undefined && (await holds(part))) files = part;
+      if (files === undefined) {
+        files = await minimalPart(candidates, holds);
+        if (files !== undefined) likely.push(files);
+      }
       causes.set(name, this.#causeOf(name, files ?? candidates));
     }
     return causes;
@@ -126,7 +152,7 @@ export class CauseFinder {
     const key = [...files].sort().join('\0');
     const known = this.#known.get(key);
     if (known !== undefined) return await known;
-    if (this.#left-- <= 0) return undefined;
+    if (this.#left-- <= 0 || this.#budget.left-- <= 0) return undefined;
     const asked = this.#trial(files, functions);
     this.#known.set(key, asked);
     return await asked;
@@ -134,8 +160,7 @@ export class CauseFinder {
 
   async #trial(files: readonly string[], functions: readonly string[]): Promise<ReadonlySet<string>> {
     try {
-      const result = await compareState(this.#unit, await this.#input(files), functions);
-      return new Set(result.functions.filter(({ equal }) => equal).map(({ name }) => name));
+      return equalOf(await compareState(this.#unit, await this.#input(files), functions, this.#layouts));
     } catch (error) {
       // Some files only compile together.
       if (errorCode(error) === 'patch-does-not-compile') return new Set();
@@ -156,6 +181,10 @@ export class CauseFinder {
     const text = isOwn ? markLines(unit.source, this.#ownText ?? '', []) : patched.text;
     return { text, root: this.#tree.root, headersKey: headersKey(headers), layout: 'separate' };
   }
+}
+
+function equalOf({ functions }: UnitResult): ReadonlySet<string> {
+  return new Set(functions.filter(({ equal }) => equal).map(({ name }) => name));
 }
 
 /** What of a file's other changes concerns a function: its own text, that of others, or only where the lines are. */

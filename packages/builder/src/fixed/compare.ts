@@ -10,7 +10,7 @@ import type { UnitOutcome } from '../build/outcome.ts';
 import type { UnitContext, UnitRequest } from '../build/request.ts';
 import { objectKey } from '../compile/compile.ts';
 import type { Fix } from '../fix/model.ts';
-import { type Cause, CauseFinder, type ComparedUnit, compareState } from './cause.ts';
+import { type Budget, type Cause, CauseFinder, type ComparedUnit, compareState } from './cause.ts';
 import { choiceOf, type FixedKernels, howToAdd } from './choice.ts';
 import { compareFinished, type ExpectedFunction } from './finished.ts';
 import { FixedKernel } from './reference.ts';
@@ -38,6 +38,9 @@ const Kept = z.object({
 });
 type Kept = z.infer<typeof Kept>;
 
+/** Trials for a whole build: some minutes. */
+const TRIALS = 60;
+
 /** Content of the file that says that a finished module is as it should be. */
 const FINE = 'equal\n';
 
@@ -57,6 +60,7 @@ export class FixedComparer {
   readonly #uploads = new Map<string, Upload>();
   readonly #compared: Compared[] = [];
   readonly #notCompared = new Set<string>();
+  readonly #budget: Budget = { left: TRIALS };
   #trials: Promise<TrialTree> | undefined;
 
   constructor(context: UnitContext, request: FixedRequest, scratch: string) {
@@ -190,7 +194,7 @@ export class FixedComparer {
         return differenceMessage({ name, source, version, ...cause, files: [...cause.files] }, why);
       }),
       places: Object.fromEntries([...result.places].map(([name, address]) => [name, address.toString(16)])),
-      isWhole: !(causes instanceof KmendError),
+      isWhole: !(causes instanceof KmendError) && this.#budget.left > 0,
     };
   }
 
@@ -207,7 +211,7 @@ export class FixedComparer {
     const upload = this.#uploads.get(image.version) ?? new Upload(edges, tree, this.#request.sources, range);
     this.#uploads.set(image.version, upload);
     this.#trials ??= TrialTree.make(edges, tree, this.#scratch);
-    const finder = await CauseFinder.open(unit, upload, await this.#trials);
+    const finder = await CauseFinder.open(unit, upload, await this.#trials, this.#budget);
     return await finder.causesOf(unequal.map(({ name }) => name));
   }
 

@@ -32,11 +32,15 @@ async function module(text = LIVEPATCH, rename = (name: string) => name): Promis
   return file;
 }
 
-async function failures(file: ElfFile): Promise<string[]> {
-  const image = moduleImage('unit', await elfOf(FIXED));
-  const { addresses } = proveUnit({ source: 'a/unit.c', object: 'unit' }, await objectOf(FIXED), image);
-  const places = new Map([...addresses].map(([name, { address }]) => [name, address]));
-  return compareFinished(writeElf(file), [{ name: 'first', parts: ['first'], image, places }]).map(({ why }) => why);
+async function failures(file: ElfFile, objects: readonly string[] = ['unit']): Promise<string[]> {
+  const [fixed, view] = await Promise.all([elfOf(FIXED), objectOf(FIXED)]);
+  const expected = objects.map((object) => {
+    const image = moduleImage(object, fixed);
+    const { addresses } = proveUnit({ source: 'a/unit.c', object }, view, image);
+    const places = new Map([...addresses].map(([name, { address }]) => [name, address]));
+    return { name: 'first', parts: ['first'], image, places };
+  });
+  return compareFinished(writeElf(file), expected).map(({ why }) => why);
 }
 
 test('a function is equal once livepatch has resolved what it refers to', async () => {
@@ -87,3 +91,7 @@ for (const [what, [make, why]] of Object.entries(broken)) {
     assert.deepEqual(others, []);
   });
 }
+
+test('one function does not stand for those of two objects', async () => {
+  assert.deepEqual(await failures(await module(), ['unit', 'other']), ['first: the module has too few of that name']);
+});

@@ -25,6 +25,7 @@ export function compareFinished(
 ): { readonly name: string; readonly why: string }[] {
   const view = new ObjectView(withLivepatchRelocations(readElf(module)), new Map());
   const failures: { name: string; why: string }[] = [];
+  const taken = new Map<Atom, string>();
   for (const { name, parts, image, places } of expected) {
     const why = parts
       .map((part) => {
@@ -32,9 +33,14 @@ export function compareFinished(
         const atoms = view.functions.filter((atom) => stem(atom.symbol?.name ?? '') === stem(part));
         if (address === undefined) return `the place of ${part} is not certain`;
         if (atoms.length === 0) return `the module has no ${part}`;
-        // Functions of one name, of several units: one of them is this unit's.
-        const problems = atoms.map((atom) => problemOf(view, named(image), atom, address, places));
-        return problems.includes(undefined) ? undefined : `${part}: ${problems[0]}`;
+        // Functions of one name, of several units or objects: each stands for one of them alone.
+        const place = `${image.object} ${address}`;
+        const free = atoms.filter((atom) => (taken.get(atom) ?? place) === place);
+        const problems = free.map((atom) => problemOf(view, named(image), atom, address, places));
+        const own = free[problems.indexOf(undefined)];
+        if (own === undefined) return `${part}: ${problems[0] ?? 'the module has too few of that name'}`;
+        taken.set(own, place);
+        return undefined;
       })
       .find((problem) => problem !== undefined);
     if (why !== undefined) failures.push({ name, why });

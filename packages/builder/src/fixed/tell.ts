@@ -15,9 +15,9 @@ function causeText({ cause, files, name, source, version }: Omit<FixedDifference
     case 'line-numbers':
       return `equal with the line numbers that ${source} has in ${version}`;
     case 'other-files':
-      return `equal with ${files.join(' ')} as ${version} has ${files.length === 1 ? 'it' : 'them'}, which the fixes leave out`;
+      return `equal with ${files.join(' ')} as ${version} has ${files.length === 1 ? 'it' : 'them'}, which the fixes leave out: does the fix need that?`;
     case 'unexplained':
-      return `the source of ${version}, compiled here, does not give it either, or cannot be compiled`;
+      return `no files of ${version} were found that make it equal, compiled here`;
   }
 }
 
