@@ -6,7 +6,9 @@ import { writeFileAtomic } from '@kmend/base/node';
 /** Beside the source: which C files include which C files is found once a tree. */
 const KEPT = 'c-includes.json';
 /** Folders of a kernel tree that x86 kernels are built from. */
-const FOLDERS = 'arch/x86 block certs crypto drivers fs init io_uring ipc kernel lib mm net security sound virt'.split(' ');
+const FOLDERS = 'arch/x86 block certs crypto drivers fs init io_uring ipc kernel lib mm net security sound virt'.split(
+  ' ',
+);
 
 /** C files of a tree that include other C files: the included one to all that include it, directly or through others. */
 export async function cIncluders(run: Run, tree: string): Promise<ReadonlyMap<string, ReadonlySet<string>>> {

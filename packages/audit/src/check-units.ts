@@ -2,8 +2,8 @@ import { readFile } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
 import type { Run } from '@kmend/base';
 import type { Livepatch } from '@kmend/protocol';
-import type { AuditedSource } from './audit.ts';
 import { type Address, hex } from './address.ts';
+import type { AuditedSource } from './audit.ts';
 import { cIncluders } from './c-includes.ts';
 import type { Replacement } from './check-functions.ts';
 import type { Findings } from './finding.ts';
@@ -11,6 +11,12 @@ import { functionsAround } from './neighbourhood.ts';
 import { baseName } from './own-code.ts';
 import { changedFiles } from './source-words.ts';
 import type { World } from './world.ts';
+
+/** What of the shipped kernel it takes to find copies. */
+export type CopySource = Pick<
+  World,
+  'kernel' | 'moduleFiles' | 'load' | 'module' | 'count' | 'find' | 'locate' | 'neighbours'
+>;
 
 /** Modules of one folder that are looked into; no folder whose files are in several modules has more. */
 const MODULES = 40;
@@ -21,14 +27,15 @@ const MODULES = 40;
  */
 export async function checkUnits(
   run: Run,
-  world: World,
+  world: CopySource,
   manifest: Livepatch,
   replacements: readonly Replacement[],
   source: AuditedSource,
   findings: Findings,
 ): Promise<string[]> {
   const { patches, tree } = source;
-  if (patches.length === 0 || tree === undefined) return ['other copies of the changed files: the fixes or the kernel’s source are not here'];
+  if (patches.length === 0 || tree === undefined)
+    return ['other copies of the changed files: the fixes or the kernel’s source are not here'];
   const includers = await cIncluders(run, tree);
   for (const { path } of changedFiles(patches)) {
     if (!path.endsWith('.c')) continue;
@@ -50,8 +57,15 @@ export async function checkUnits(
           const found = world.find(object, name, position);
           if (!('address' in found) || replaced.some((one) => one.oldAddress === found.address)) continue;
           if (!isCopyOf(text, world, object, found.address)) continue;
-          const why = including.size > 0 ? `${path} is also included by ${[...including].join(', ')}` : `${path} is part of several modules`;
-          findings.add('unit-uncovered', `${object} has another ${name} at ${hex(found.address)}, which the livepatch leaves as it is, and no unit of it was compared; ${why}`, { object, symbol: name });
+          const why =
+            including.size > 0
+              ? `${path} is also included by ${[...including].join(', ')}`
+              : `${path} is part of several modules`;
+          findings.add(
+            'unit-uncovered',
+            `${object} has another ${name} at ${hex(found.address)}, which the livepatch leaves as it is, and no unit of it was compared; ${why}`,
+            { object, symbol: name },
+          );
         }
       }
     }
@@ -60,7 +74,7 @@ export async function checkUnits(
 }
 
 /** Around a function of a file lie others of it; what has only the name does not. */
-function isCopyOf(text: string, world: World, object: string, address: Address): boolean {
+function isCopyOf(text: string, world: CopySource, object: string, address: Address): boolean {
   if (world.locate(address)?.isCode !== true) return false;
   const around = functionsAround(world, object, address, 10).filter(({ start }) => start !== address);
   const names = new Set(around.flatMap(({ start }) => world.locate(start)?.names ?? []).map(baseName));
@@ -73,11 +87,13 @@ function definition(name: string): RegExp {
 }
 
 function sourcesOf(manifest: Livepatch, name: string): string[] {
-  return manifest.objects.flatMap((object) => object.functions.filter((one) => one.name === name).map((one) => `${one.source} ${object.name}`));
+  return manifest.objects.flatMap((object) =>
+    object.functions.filter((one) => one.name === name).map((one) => `${one.source} ${object.name}`),
+  );
 }
 
 /** vmlinux, and the modules that lie in the folders of the files. */
-async function objectsNear(world: World, files: ReadonlySet<string>): Promise<string[]> {
+async function objectsNear(world: CopySource, files: ReadonlySet<string>): Promise<string[]> {
   const folders = new Set([...files].map((file) => dirname(file)));
   const near = [...world.moduleFiles]
     .filter(([, path]) => folders.has(dirname(relative(join(world.kernel.paths.modules, 'kernel'), path))))

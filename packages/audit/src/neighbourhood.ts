@@ -38,7 +38,12 @@ export class Neighbourhood {
 }
 
 /** Shipped functions on both sides of an address, so many on each, itself included. */
-export function functionsAround(world: World, object: string, address: Address, count: number): { readonly start: Address; readonly end: Address }[] {
+export function functionsAround(
+  world: Pick<World, 'module' | 'neighbours'>,
+  object: string,
+  address: Address,
+  count: number,
+): { readonly start: Address; readonly end: Address }[] {
   const module = world.module(object);
   if (module === undefined) return world.neighbours(address, count);
   const functions = module.functions();
