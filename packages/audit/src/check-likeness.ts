@@ -4,19 +4,13 @@ import { gapsOf } from './align.ts';
 import type { AuditedSource } from './audit.ts';
 import type { Replacement } from './check-functions.ts';
 import type { Findings } from './finding.ts';
+import { Judge, OWN_COPY, type ReferenceDifference } from './judge.ts';
 import { type BothSides, bothSides, type Likened, nameOf } from './likeness.ts';
 import type { Loaded } from './loaded.ts';
 import { Neighbourhood } from './neighbourhood.ts';
 import { baseName, type OwnCode } from './own-code.ts';
 import { ChangedWords } from './source-words.ts';
 import type { World } from './world.ts';
-
-/** What compilers call by themselves. */
-const COMPILER =
-  /^(?:__fentry__|__stack_chk_fail|__x86_\w*thunk\w*|mem(?:cpy|set|move|cmp)|__mem(?:cpy|set|move)|str(?:len|cmp|ncmp)|__ubsan_\w+|__fortify_\w+|fortify_panic|__sanitizer_\w+|__SCT__.*|copy_overflow|__(?:read|write)_overflow\w*)$/;
-/** Each copy is its own: once-flags, lock classes, names of functions, messages, records of debugging. */
-const OWN_COPY =
-  /^(?:__key|__warned|__already_done|__func__|__FUNCTION__|__PRETTY_FUNCTION__|__msg|_rs|_entry|_entry_ptr|CSWTCH|descriptor|__UNIQUE_ID_.*|once|___done|___once_key|__print_once|__section_name)$/;
 
 /**
  * Compares what each replaced function refers to, as shipped and as in the livepatch. What differs must come from the lines that the fixes
@@ -48,53 +42,47 @@ export async function checkLikeness(
       notChecked.push(`references of ${replacement.name} that differ: the fixes or the kernel's source are not here`);
       continue;
     }
-    const names = (one: Likened): string[] => namesOf(one, world, loaded, own).map(baseName);
-    const isPlain = (one: Likened): boolean => {
-      const text = textAt(one.reference.target, loaded);
-      if (text !== undefined) return words.texts.some((part) => text.includes(unescaped(part)));
-      const called = namesOf(one, world, loaded, own);
-      return (
-        called.length === 0 ||
-        called.some((name) => COMPILER.test(name) || OWN_COPY.test(baseName(name)) || words.has(baseName(name)))
-      );
-    };
-    const gone = differences.flatMap(({ before }) => (before === undefined ? [] : names(before)));
+    const judge = new Judge(
+      words,
+      unit,
+      differences,
+      (one) => namesOf(one, world, loaded, own),
+      (one) => textAt(one.reference.target, loaded),
+    );
+    const place = { object: replacement.object, symbol: replacement.name };
+    const called = (one: Likened): string => nameOf(one.reference.target, world, loaded, own);
     for (const { before, after } of differences) {
-      if (after === undefined || isPlain(after)) continue;
-      if (before !== undefined && isCopy(before, after, world, loaded)) continue;
-      const closure = await words.closure(unit, gone);
-      if (names(after).some((name) => closure.has(name))) continue;
-      // What was inlined and is called now.
-      const outlined = (await Promise.all(names(after).map((name) => words.bodies(unit, name)))).some((bodies) =>
-        gone.some((name) => bodies.has(name)),
-      );
-      if (outlined) continue;
-      const what = nameOf(after.reference.target, world, loaded, own);
-      const instead =
-        before === undefined
-          ? ''
-          : `, where the shipped code has ${nameOf(before.reference.target, world, loaded, own)}`;
-      findings.add(
-        'reference-differs',
-        `${after.where} refers to ${what}${instead}; no line that the fixes change leads there`,
-        { object: replacement.object, symbol: replacement.name },
-      );
+      if (before !== undefined && after !== undefined && isCopy(before, after, world, loaded)) continue;
+      if (after !== undefined && !(await judge.comesFromFix(after, before))) {
+        const instead = before === undefined ? '' : `, where the shipped code has ${called(before)}`;
+        findings.add(
+          'reference-differs',
+          `${after.where} refers to ${called(after)}${instead}; no line that the fixes change leads there`,
+          place,
+        );
+      } else if (
+        before !== undefined &&
+        after === undefined &&
+        !isText(before, world) &&
+        !(await judge.goesWithFix(before, namesNear(before, world)))
+      ) {
+        findings.add(
+          'reference-differs',
+          `the shipped code refers to ${called(before)} at ${before.where}, the new code does not; no line that the fixes change takes that away`,
+          place,
+        );
+      }
     }
   }
   return notChecked;
 }
 
-interface DifferenceOfReferences {
-  readonly before?: Likened;
-  readonly after?: Likened;
-}
-
 /** References that one side has more of than the other, in pairs where both differ in one place. */
-function differencesOf({ shipped, own }: BothSides): DifferenceOfReferences[] {
+function differencesOf({ shipped, own }: BothSides): ReferenceDifference[] {
   const more = new Map<string, number>();
   for (const { key } of own) more.set(key, (more.get(key) ?? 0) + 1);
   for (const { key } of shipped) more.set(key, (more.get(key) ?? 0) - 1);
-  const found: DifferenceOfReferences[] = [];
+  const found: ReferenceDifference[] = [];
   for (const gap of gapsOf(
     shipped.map(({ key }) => key),
     own.map(({ key }) => key),
@@ -106,8 +94,9 @@ function differencesOf({ shipped, own }: BothSides): DifferenceOfReferences[] {
       const before = isPaired ? lost[index] : undefined;
       // One that only moved is no difference; nor is one that the compiler made two of.
       const isNew = !shipped.some(({ key }) => key === after.key);
-      if (!isNew && ((more.get(after.key) ?? 0) <= 0 || before === undefined)) continue;
-      found.push({ ...(before === undefined ? {} : { before }), after });
+      const isLess = before !== undefined && (more.get(before.key) ?? 0) < 0;
+      if (!isNew && ((more.get(after.key) ?? 0) <= 0 || !isLess)) continue;
+      found.push({ ...(isLess ? { before } : {}), after });
     }
     if (!isPaired) for (const before of lost) if ((more.get(before.key) ?? 0) < 0) found.push({ before });
   }
@@ -136,16 +125,23 @@ function isCopy(before: Likened, after: Likened, world: World, loaded: Loaded): 
   return shipped !== undefined && Buffer.compare(shipped, content) === 0;
 }
 
+/** Arrays are referred to by places before them too, `neigh_tables - 8`, where another variable may lie. */
+function namesNear({ reference }: Likened, world: World): string[] {
+  const located = world.locate(reference.target);
+  if (located === undefined || located.isCode) return [];
+  const places = Array.from({ length: 16 }, (_, index) => reference.target + (index - 8) * 8);
+  return places.flatMap((place) => world.locate(place)?.names ?? []);
+}
+
 function textAt(target: Address, loaded: Loaded): string | undefined {
   const place = loaded.at(target);
   return place !== undefined && (place.section.flags & SHF_STRINGS) !== 0 ? loaded.text(target) : undefined;
 }
 
-function unescaped(text: string): string {
-  return text
-    .replaceAll(/\\n/g, '\n')
-    .replaceAll(/\\t/g, '\t')
-    .replaceAll(/\\(["\\])/g, '$1');
+/** Texts and nameless constants of vmlinux lie behind some other symbol. */
+function isText({ reference }: Likened, world: World): boolean {
+  const located = world.locate(reference.target);
+  return located === undefined || (!located.isCode && !located.isWritable && reference.target !== located.start);
 }
 
 /** Variables and functions that only their own file can name. */

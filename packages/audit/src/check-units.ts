@@ -12,6 +12,12 @@ import { baseName } from './own-code.ts';
 import { changedFiles } from './source-words.ts';
 import type { World } from './world.ts';
 
+/** What of the shipped kernel it takes to find copies. */
+export type CopySource = Pick<
+  World,
+  'kernel' | 'moduleFiles' | 'load' | 'module' | 'count' | 'find' | 'locate' | 'neighbours'
+>;
+
 /** Modules of one folder that are looked into; no folder whose files are in several modules has more. */
 const MODULES = 40;
 
@@ -21,7 +27,7 @@ const MODULES = 40;
  */
 export async function checkUnits(
   run: Run,
-  world: World,
+  world: CopySource,
   manifest: Livepatch,
   replacements: readonly Replacement[],
   source: AuditedSource,
@@ -68,7 +74,7 @@ export async function checkUnits(
 }
 
 /** Around a function of a file lie others of it; what has only the name does not. */
-function isCopyOf(text: string, world: World, object: string, address: Address): boolean {
+function isCopyOf(text: string, world: CopySource, object: string, address: Address): boolean {
   if (world.locate(address)?.isCode !== true) return false;
   const around = functionsAround(world, object, address, 10).filter(({ start }) => start !== address);
   const names = new Set(around.flatMap(({ start }) => world.locate(start)?.names ?? []).map(baseName));
@@ -87,7 +93,7 @@ function sourcesOf(manifest: Livepatch, name: string): string[] {
 }
 
 /** vmlinux, and the modules that lie in the folders of the files. */
-async function objectsNear(world: World, files: ReadonlySet<string>): Promise<string[]> {
+async function objectsNear(world: CopySource, files: ReadonlySet<string>): Promise<string[]> {
   const folders = new Set([...files].map((file) => dirname(file)));
   const near = [...world.moduleFiles]
     .filter(([, path]) => folders.has(dirname(relative(join(world.kernel.paths.modules, 'kernel'), path))))

@@ -41,6 +41,9 @@ export function parseKlpName(text: string): KlpName | undefined {
   return found === null ? undefined : { object, name, sympos: Number(sympos) };
 }
 
+/** What of the shipped kernel it takes to load a module. */
+export type SymbolSource = Pick<World, 'exports' | 'exportedAt' | 'find' | 'withDependencies'>;
+
 /** The object of a table, as klp_apply_section_relocs() reads it: `.klp.rela.%55[^.]`. */
 export function tableObject(name: string): string | undefined {
   return /^\.klp\.rela\.([^.]{1,55})/.exec(name)?.[1];
@@ -98,7 +101,7 @@ export class Loaded {
   }
 
   /** kernel/module/main.c, simplify_symbols(); kernel/livepatch/core.c, klp_resolve_symbols(); arch/x86/kernel/module.c. */
-  relocate(world: World, findings: Findings): void {
+  relocate(world: SymbolSource, findings: Findings): void {
     this.#exports(world, findings);
     for (const section of this.file.sections) {
       if ((section.flags & SHF_ALLOC) !== 0)
@@ -117,9 +120,18 @@ export class Loaded {
     }
   }
 
-  #exports(world: World, findings: Findings): void {
+  #exports(world: SymbolSource, findings: Findings): void {
     const namespaces = new Set(modinfo(this.file, 'import_ns'));
     const versions = versionsOf(this.file);
+    for (const [name, version] of versions) {
+      const known = world.exports.get(name);
+      if (known === undefined || Number(known.crc) === version) continue;
+      findings.add(
+        'load-refused',
+        `the livepatch has version ${version.toString(16)} for ${name}, the kernel ${known.crc}`,
+        { symbol: name },
+      );
+    }
     for (const symbol of this.file.symbols) {
       if (symbol.place === SHN_ABS) this.#values.set(symbol, Number(BigInt.asIntN(64, symbol.value)));
       if (symbol.place !== SHN_UNDEF || symbol.name === '') continue;
@@ -138,18 +150,8 @@ export class Loaded {
         continue;
       }
       this.#values.set(symbol, address);
-      const version = versions?.get(symbol.name);
-      if (
-        exported !== undefined &&
-        Number(exported.crc) !== 0 &&
-        versions !== undefined &&
-        version !== Number(exported.crc)
-      ) {
-        findings.add(
-          'load-refused',
-          `the livepatch has ${version === undefined ? 'no version' : `version ${version.toString(16)}`} for ${symbol.name}, the kernel ${exported.crc}`,
-          { symbol: symbol.name },
-        );
+      if (Number(exported?.crc ?? 0) !== 0 && !versions.has(symbol.name)) {
+        findings.add('load-refused', `the livepatch has no version for ${symbol.name}`, { symbol: symbol.name });
       }
       if (exported !== undefined && exported.namespace !== '' && !namespaces.has(exported.namespace)) {
         findings.add(
@@ -161,7 +163,7 @@ export class Loaded {
     }
   }
 
-  #table(table: LivepatchRelocations, world: World, findings: Findings): void {
+  #table(table: LivepatchRelocations, world: SymbolSource, findings: Findings): void {
     const object = tableObject(table.name);
     if (object === undefined) {
       findings.add('load-refused', `the kernel cannot read the name of the section ${table.name}`);
@@ -288,12 +290,12 @@ export class Loaded {
 
 const R_X86_64_32 = 10;
 
-/** CRCs that the module was built against (struct modversion_info); `undefined` where the kernel has none. */
-function versionsOf(file: ElfFile): Map<string, number> | undefined {
+/** CRCs that the module was built against (struct modversion_info). */
+function versionsOf(file: ElfFile): Map<string, number> {
   const section = file.sections.find(({ name }) => name === '__versions');
-  if (section === undefined) return undefined;
-  const bytes = Buffer.from(section.data);
   const found = new Map<string, number>();
+  if (section === undefined) return found;
+  const bytes = Buffer.from(section.data);
   for (let at = 0; at + 64 <= bytes.length; at += 64) {
     const end = bytes.indexOf(0, at + 8);
     found.set(bytes.toString('latin1', at + 8, Math.min(end < 0 ? at + 64 : end, at + 64)), bytes.readUInt32LE(at));

@@ -39,7 +39,7 @@ export class Neighbourhood {
 
 /** Shipped functions on both sides of an address, so many on each, itself included. */
 export function functionsAround(
-  world: World,
+  world: Pick<World, 'module' | 'neighbours'>,
   object: string,
   address: Address,
   count: number,

@@ -11,6 +11,7 @@ import {
   STB_LOCAL,
   STT_FILE,
   STT_FUNC,
+  STT_OBJECT,
   STT_SECTION,
   sectionOf,
 } from '@kmend/elf';
@@ -170,6 +171,13 @@ export class ShippedModule {
     const addresses = [...byAddress.keys()].sort((a, b) => a - b);
     this.#starts = { addresses, symbols: addresses.map((address) => byAddress.get(address) ?? []) };
     return this.#starts;
+  }
+
+  /** Names of its static variables, each there once. */
+  staticVariables(): string[] {
+    const isStatic = (symbol: ElfSymbol): boolean => symbol.type === STT_OBJECT && symbol.bind === STB_LOCAL;
+    const found = this.file.symbols.filter((symbol) => isStatic(symbol) && isKept(sectionOf(symbol)));
+    return found.map(({ name }) => name).filter((name, _, all) => all.indexOf(name) === all.lastIndexOf(name));
   }
 
   /** Functions of the module by address. */

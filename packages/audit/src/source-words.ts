@@ -7,35 +7,44 @@ export interface ChangedFile {
   readonly path: string;
   /** Names on the lines that are added and removed. */
   readonly words: ReadonlySet<string>;
+  /** Those of them that have arguments there. */
+  readonly called: ReadonlySet<string>;
   /** Texts in quotes on the lines that are added. */
   readonly texts: readonly string[];
 }
 
-const NAME = /[A-Za-z_]\w*/g;
+interface Collected {
+  readonly words: Set<string>;
+  readonly called: Set<string>;
+  readonly texts: string[];
+}
 
 /** Reads unified diffs: which files they change, and which names and texts stand on the changed lines. */
 export function changedFiles(patches: readonly string[]): ChangedFile[] {
-  const files = new Map<string, { words: Set<string>; texts: string[] }>();
+  const files = new Map<string, Collected>();
   for (const patch of patches) {
-    let current: { words: Set<string>; texts: string[] } | undefined;
+    let current: Collected | undefined;
     let left = 0;
     for (const line of patch.split('\n')) {
       const [, old, fresh] = /^@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@/.exec(line) ?? [];
       const [, path] = left <= 0 ? (/^\+\+\+ [^/\t]+\/([^\t]+)/.exec(line) ?? []) : [];
       if (path !== undefined) {
-        current = files.get(path) ?? { words: new Set(), texts: [] };
+        current = files.get(path) ?? { words: new Set(), called: new Set(), texts: [] };
         files.set(path, current);
       } else if (line.startsWith('@@')) left = Number(old ?? 1) + Number(fresh ?? 1);
       else if (left > 0) {
         left -= line.startsWith('+') || line.startsWith('-') ? 1 : line.startsWith('\\') ? 0 : 2;
         if (!/^[+-]/.test(line)) continue;
-        for (const [word] of line.slice(1).matchAll(NAME)) current?.words.add(word);
+        for (const { name, isCalled } of namesIn(line.slice(1))) {
+          current?.words.add(name);
+          if (isCalled) current?.called.add(name);
+        }
         for (const [text] of line.matchAll(/"(?:[^"\\]|\\.)*"/g))
           if (text.length > 4) current?.texts.push(text.slice(1, -1));
       }
     }
   }
-  return [...files].map(([path, { words, texts }]) => ({ path, words, texts }));
+  return [...files].map(([path, found]) => ({ path, ...found }));
 }
 
 /** Where `#include` looks in a kernel tree for x86 (Makefile, LINUXINCLUDE). */
@@ -57,14 +66,14 @@ const DEPTH = 12;
 /** Definitions of one unit with all that it includes: what a name on a changed line may become in the code. */
 export class SourceIndex {
   /** Names in the bodies of all definitions of a name. */
-  readonly #bodies: ReadonlyMap<string, readonly string[]>;
+  readonly #bodies: ReadonlyMap<string, readonly Definition[]>;
 
-  private constructor(bodies: ReadonlyMap<string, readonly string[]>) {
+  private constructor(bodies: ReadonlyMap<string, readonly Definition[]>) {
     this.#bodies = bodies;
   }
 
   static async open(tree: string, source: string): Promise<SourceIndex> {
-    const bodies = new Map<string, string[]>();
+    const bodies = new Map<string, Definition[]>();
     const seen = new Set<string>([source]);
     for (let layer = [source]; layer.length > 0; ) {
       const texts = await Promise.all(layer.map((path) => readFile(join(tree, path), 'latin1').catch(() => undefined)));
@@ -86,21 +95,27 @@ export class SourceIndex {
     return new SourceIndex(bodies);
   }
 
-  /** All names that some names can become: they, and what stands in their definitions, and so on. */
-  closure(words: Iterable<string>): Set<string> {
-    const found = new Set(words);
-    let layer = [...found];
+  /** All names that some names can become: they, and what stands in their definitions, and so on. `called`: those with arguments. */
+  closure(words: Iterable<string>, called: Iterable<string>): Set<string> {
+    const found = new Set([...words, ...called]);
+    const opened = new Set<Definition>();
+    let layer = [
+      ...Array.from(words, (name) => ({ name, isCalled: false })),
+      ...Array.from(called, (name) => ({ name, isCalled: true })),
+    ];
     for (let depth = 0; depth < DEPTH && layer.length > 0; depth++) {
-      const next: string[] = [];
-      for (const word of layer) {
-        for (const body of this.#bodies.get(word) ?? []) {
-          for (const [name] of body.matchAll(NAME)) {
-            if (found.has(name)) continue;
-            found.add(name);
-            next.push(name);
+      const next: typeof layer = [];
+      for (const { name, isCalled } of layer) {
+        for (const definition of this.#bodies.get(name) ?? []) {
+          // A variable may be called as some function is.
+          if ((definition.hasArguments && !isCalled) || opened.has(definition)) continue;
+          opened.add(definition);
+          for (const one of namesIn(definition.body)) {
+            found.add(one.name);
+            next.push(one);
           }
           // Names that macros paste together: `__tracepoint_##name`.
-          for (const [, prefix = ''] of body.matchAll(/(\w+)##/g))
+          for (const [, prefix = ''] of definition.body.matchAll(/(\w+)##/g))
             for (const base of words) found.add(`${prefix}${base}`);
         }
       }
@@ -110,45 +125,67 @@ export class SourceIndex {
   }
 }
 
+interface Definition {
+  readonly hasArguments: boolean;
+  readonly body: string;
+}
+
+/** Names in a text, with whether they have arguments there. */
+function namesIn(text: string): { readonly name: string; readonly isCalled: boolean }[] {
+  return Array.from(text.matchAll(/([A-Za-z_]\w*)(\s*\()?/g), ([, name = '', open]) => ({
+    name,
+    isCalled: open !== undefined,
+  }));
+}
+
 /** Bodies of macros, and of functions that begin at the start of a line, as the kernel's style has them. */
-function collect(text: string, bodies: Map<string, string[]>): void {
-  const add = (name: string, body: string): void => {
+function collect(text: string, bodies: Map<string, Definition[]>): void {
+  const add = (name: string, hasArguments: boolean, body: string): void => {
     const there = bodies.get(name);
-    if (there === undefined) bodies.set(name, [body]);
-    else there.push(body);
+    if (there === undefined) bodies.set(name, [{ hasArguments, body }]);
+    else there.push({ hasArguments, body });
   };
   for (const [, name = '', body = ''] of text.matchAll(/^[ \t]*#[ \t]*define[ \t]+(\w+)((?:[^\n]*\\\n)*[^\n]*)/gm))
-    add(name, body);
+    add(name, body.startsWith('('), body);
   const parts = text.split('\n{\n');
   for (const [index, body] of parts.entries()) {
     const before = parts[index - 1]?.slice(-600) ?? '';
     const heading = before.slice(before.lastIndexOf('\n\n') + 1);
     const name = /^[^(]*?(\w+)\s*\(/.exec(heading)?.[1];
-    if (name !== undefined) add(name, body.slice(0, Math.max(0, body.indexOf('\n}'))));
+    if (name !== undefined) add(name, true, body.slice(0, Math.max(0, body.indexOf('\n}'))));
   }
 }
+
+/** Of each source that is in use: one may be audited more than once. */
+const known = new WeakMap<AuditedSource, ChangedWords>();
 
 /** Names and texts on the changed lines, and what they become in one unit. */
 export class ChangedWords {
   readonly texts: readonly string[];
   readonly #words: ReadonlySet<string>;
+  readonly #called: ReadonlySet<string>;
   readonly #open: (unit: string) => Promise<SourceIndex>;
 
   private constructor(patches: readonly string[], tree: string) {
     const files = changedFiles(patches);
     this.texts = files.flatMap(({ texts }) => texts);
     this.#words = new Set(files.flatMap(({ words }) => [...words]));
+    this.#called = new Set(files.flatMap(({ called }) => [...called]));
     const units = new Map<string, Promise<SourceIndex>>();
     this.#open = (unit) => {
-      const known = units.get(unit) ?? SourceIndex.open(tree, unit);
-      units.set(unit, known);
-      return known;
+      const opened = units.get(unit) ?? SourceIndex.open(tree, unit);
+      units.set(unit, opened);
+      return opened;
     };
   }
 
   /** `undefined` where the patches or the source are not here. */
-  static of({ patches, tree }: AuditedSource): ChangedWords | undefined {
-    return patches.length === 0 || tree === undefined ? undefined : new ChangedWords(patches, tree);
+  static of(source: AuditedSource): ChangedWords | undefined {
+    const { patches, tree } = source;
+    if (patches.length === 0 || tree === undefined) return undefined;
+    const words = known.get(source) ?? new ChangedWords(patches, tree);
+    known.set(source, words);
+    return words;
   }
 
   has(name: string): boolean {
@@ -157,11 +194,11 @@ export class ChangedWords {
 
   /** What the changed lines and further names of a unit can become. */
   async closure(unit: string, further: readonly string[]): Promise<ReadonlySet<string>> {
-    return (await this.#open(unit)).closure([...this.#words, ...further]);
+    return (await this.#open(unit)).closure(this.#words, [...this.#called, ...further]);
   }
 
   /** What a name of a unit stands for. */
   async bodies(unit: string, name: string): Promise<ReadonlySet<string>> {
-    return (await this.#open(unit)).closure([name]);
+    return (await this.#open(unit)).closure([], [name]);
   }
 }
