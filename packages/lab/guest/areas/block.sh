@@ -1,7 +1,7 @@
 # Block devices and what lies on them: queues, device mapper, md. Arguments: the parts.
 . "${0%/*}/lib.sh"
 
-loops() { for i in 1 2 3 4; do truncate -s 40M disk$i; eval "l$i=$(losetup -f --show disk$i)"; done; }
+loops() { for i in 1 2 3 4; do truncate -s 40M disk$i; eval "l$i=$(losetup -f --show disk$i)" || exit 1; done; }
 unloops() { losetup -d "$l1" "$l2" "$l3" "$l4"; rm -f disk?; }
 work() { dd if=/dev/urandom of="$1" bs=64k count=100 oflag=direct; dd if="$1" of=/dev/null bs=64k count=100 iflag=direct; may blkdiscard -o 0 -l 1M "$1"; may blkdiscard -z -o 1M -l 1M "$1"; }
 queues() {

@@ -2,7 +2,8 @@
 . "${0%/*}/lib.sh"
 
 # Two name spaces, kmend-a and kmend-b, with a pair of links between them.
-pair() {
+pair() { (set -e; pair_up) || exit 1; }
+pair_up() {
   for ns in kmend-a kmend-b; do ip netns del $ns 2>/dev/null || true; ip netns add $ns; ip -n $ns link set lo up; done
   ip -n kmend-a link add v0 type veth peer name v0 netns kmend-b
   ip -n kmend-a addr add 192.0.2.1/24 dev v0; ip -n kmend-b addr add 192.0.2.2/24 dev v0

@@ -1,14 +1,20 @@
 import type { PatchedObject } from '@kmend/protocol';
 
-/** A part of a kernel that can be exercised: a script of `guest/areas` with one of its arguments. */
+/** A part of a kernel that can be exercised: a script of `guest/areas` with one of its arguments; `system`: the program `guest/exercise.c`. */
 export interface Area {
-  readonly script: 'files' | 'network' | 'netfilter' | 'block' | 'kernel';
+  readonly script: (typeof SCRIPTS)[number];
   readonly part: string;
 }
+
+const SCRIPTS = ['system', 'files', 'network', 'netfilter', 'block', 'kernel'] as const;
 
 /** Source files, by the beginning of their path in the kernel's source, and the parts that use their code. */
 const USES: readonly (readonly [RegExp, ...string[]])[] = [
   [/^fs\/(ext2|ext4|xfs|btrfs|f2fs|nilfs2|gfs2|ocfs2|jfs|udf|minix|exfat|isofs|squashfs|erofs|fuse|nfs)\//, 'files:$1'],
+  [
+    /^fs\/[^/]+\.c$|^(?:block|crypto|io_uring|ipc|kernel|mm|security)\/|^net\/(?:core|ipv4|ipv6|netlink|packet|unix)\/(?!netfilter\/)/,
+    'system:all',
+  ],
   [/^fs\/overlayfs\//, 'files:overlay'],
   [/^fs\/(fat|nls)\//, 'files:vfat'],
   [/^fs\/(smb|cifs|ksmbd|smbfs_common)\//, 'files:smb'],
@@ -108,5 +114,3 @@ function areaOf(name: string): Area {
   if (known === undefined || part === undefined) throw new Error(`${name} names no area`);
   return { script: known, part };
 }
-
-const SCRIPTS = ['files', 'network', 'netfilter', 'block', 'kernel'] as const satisfies readonly Area['script'][];
