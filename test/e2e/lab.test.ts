@@ -15,7 +15,7 @@ import { openLab } from '../../demo/open-lab.ts';
 
 const RELEASE = '6.1.0-47-amd64';
 const AREAS = (
-  'bpf cgroup cipher core disk futex hash huge io_uring ipv4 ipv6 keys loop memory netlink packet pipe posix pressure proc process route signal ' +
+  'bpf cgroup cipher core disk futex hash huge io_uring ipv4 ipv6 keys loop memory netlink packet pipe posix pressure proc process route seldom signal ' +
   'sysv tmpfs trace unix user userfault'
 ).split(' ');
 const cache = places().cache;

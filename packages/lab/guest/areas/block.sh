@@ -10,6 +10,7 @@ queues() {
   find /sys/block/nullb0/ /sys/kernel/debug/block/nullb0 -type f -exec cat {} + >/dev/null 2>&1 || true
   for pair in "nr_requests 32" "nomerges 2" "rq_affinity 2" "read_ahead_kb 64" "iostats 0" "iostats 1" "wbt_lat_usec 2000" "write_cache write"; do set -- $pair; may sh -c "echo '$2 $3' >/sys/block/nullb0/queue/$1"; done; done
   rmmod null_blk
+  modprobe null_blk nr_devices=0; c=/sys/kernel/config/nullb/kmend; mkdir $c && { echo 1 >$c/memory_backed; echo 64 >$c/size; echo 2 >$c/submit_queues; echo 1 >$c/power; for n in 1 2; do echo $n >$c/submit_queues; done; dd if=/dev/zero of=/dev/nullb0 bs=64k count=10; echo 0 >$c/power; rmdir $c; }; rmmod null_blk
 }
 groups() {
   loops; g=/sys/fs/cgroup/kmend; mkdir -p $g; echo "+io +memory" >/sys/fs/cgroup/cgroup.subtree_control; number=$(cat /sys/block/"${l1#/dev/}"/dev)

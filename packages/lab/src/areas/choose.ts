@@ -16,6 +16,8 @@ const USES: readonly (readonly [RegExp, ...string[]])[] = [
     'system:all',
   ],
   [/^fs\/overlayfs\//, 'files:overlay'],
+  [/^fs\/(?:adfs|affs|befs|bfs|cramfs|efs|freevxfs|hfs|hfsplus|hpfs|omfs|qnx4|qnx6|romfs|sysv|ufs)\//, 'files:foreign'],
+  [/^fs\/pstore\//, 'files:pstore'],
   [/^fs\/(fat|nls)\//, 'files:vfat'],
   [/^fs\/(smb|cifs|ksmbd|smbfs_common)\//, 'files:smb'],
   [/^fs\/(lockd|nfs_common|nfsd)\/|^net\/sunrpc\//, 'files:nfs'],
