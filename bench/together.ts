@@ -194,7 +194,12 @@ class Trial {
     const { functions, patched } = await requireInForce(host, livepatch.name, this.#manifest.objects);
     say(`${functions} functions in force in ${patched.length} objects, of which late: ${this.measured.late.join(' ')}`);
     await this.#exercise('with all of it in force');
-    this.measured.areas = await exerciseAreas(host, chooseAreas(this.#manifest.objects), say);
+    this.measured.areas = await exerciseAreas(
+      host,
+      chooseAreas(this.#manifest.objects),
+      (where, seconds) => this.#lab.exercise(where, seconds),
+      say,
+    );
     await counter.end();
     this.measured.ran = counter.functions() ?? [];
 

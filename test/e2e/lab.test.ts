@@ -10,12 +10,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { errorCode, KmendError } from '@kmend/base';
 import { places, sha256 } from '@kmend/base/node';
 import type { Kernel } from '@kmend/kernel';
-import { codeInForce, complaints, type Host, OPERATOR_ADDRESS } from '@kmend/lab';
+import { codeInForce, complaints, exerciseAreas, type Host, OPERATOR_ADDRESS } from '@kmend/lab';
 import { openLab } from '../../demo/open-lab.ts';
 
 const RELEASE = '6.1.0-47-amd64';
 const AREAS = (
-  'bpf cgroup cipher core disk futex hash huge io_uring ipv4 ipv6 keys loop memory netlink packet pipe posix pressure proc process route signal ' +
+  'bpf cgroup cipher core disk futex hash huge io_uring ipv4 ipv6 keys loop memory netlink packet pipe posix pressure proc process route seldom signal ' +
   'sysv tmpfs trace unix user userfault'
 ).split(' ');
 const cache = places().cache;
@@ -120,6 +120,27 @@ test('the exercise reaches every area of the stock kernel, without a failure', a
   assert.deepEqual(Object.keys(areas).sort(), AREAS);
   assert.ok(operations > 10_000, String(operations));
   assert.deepEqual(complaints(await host.kernelLog()), []);
+});
+
+test('parts of the kernel are exercised by name; one that the guest has no tools for is told', async () => {
+  const areas = [
+    { script: 'files', part: 'tmpfs' },
+    { script: 'files', part: 'xfs' },
+  ] as const;
+  const work = await exerciseAreas(
+    host,
+    areas,
+    (where, seconds) => lab.exercise(where, seconds),
+    () => {},
+  );
+  assert.deepEqual(
+    work.map(({ what, outcome, why }) => [what, outcome, why]),
+    [
+      ['tmpfs', 'done', undefined],
+      ['xfs', 'absent', 'no mkfs.xfs'],
+    ],
+  );
+  assert.equal(await host.check('grep kmend-area /proc/mounts; ls /var/tmp | grep kmend-area; true'), '');
 });
 
 test('the exercise tells what fails and what a kernel does not have', async () => {

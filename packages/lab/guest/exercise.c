@@ -28,6 +28,8 @@
 
 #include "exercise/loop.h"
 
+#include "exercise/seldom.h"
+
 enum { MOST_AREAS = 64 };
 
 struct report *own;
@@ -106,7 +108,7 @@ static void put_report(const char *name, const struct report *report, int status
 int main(int count, char **words)
 {
 	const struct area *const families[] = { network_areas, namespace_areas, file_areas, uring_areas,
-						ipc_areas,     process_areas,   key_areas,  memory_areas, loop_areas };
+						ipc_areas,     process_areas,   key_areas,  memory_areas, loop_areas, seldom_areas };
 	double until = now() + (count > 1 ? atof(words[1]) : 10);
 	const struct area *areas[MOST_AREAS];
 	pid_t children[MOST_AREAS];

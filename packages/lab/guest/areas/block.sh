@@ -1,15 +1,17 @@
 # Block devices and what lies on them: queues, device mapper, md. Arguments: the parts.
 . "${0%/*}/lib.sh"
 
-loops() { for i in 1 2 3 4; do truncate -s 40M disk$i; eval "l$i=$(losetup -f --show disk$i)"; done; }
+loops() { for i in 1 2 3 4; do truncate -s 40M disk$i; eval "l$i=$(losetup -f --show disk$i)" || exit 1; done; }
 unloops() { losetup -d "$l1" "$l2" "$l3" "$l4"; rm -f disk?; }
 work() { dd if=/dev/urandom of="$1" bs=64k count=100 oflag=direct; dd if="$1" of=/dev/null bs=64k count=100 iflag=direct; may blkdiscard -o 0 -l 1M "$1"; may blkdiscard -z -o 1M -l 1M "$1"; }
 queues() {
-  module null_blk nr_devices=0; for mode in 0 2; do rmmod null_blk; modprobe null_blk queue_mode=$mode nr_devices=1 irqmode=1 completion_nsec=1000 gb=1 memory_backed=0 submit_queues=2 || continue
+  modprobe -q null_blk nr_devices=0 || { echo "no module null_blk"; exit 77; }
+  for mode in 0 2; do rmmod null_blk; modprobe null_blk queue_mode=$mode nr_devices=1 irqmode=1 completion_nsec=1000 gb=1 memory_backed=0 submit_queues=2 || continue
   for s in none mq-deadline bfq kyber; do may sh -c "modprobe -q $s; modprobe -q $s-iosched; echo $s >/sys/block/nullb0/queue/scheduler"; may timeout 60 fio --name=q --filename=/dev/nullb0 --rw=randrw --bs=4k --size=8m --direct=1 --ioengine=io_uring --iodepth=8 --numjobs=2 --runtime=2 --time_based; done
   find /sys/block/nullb0/ /sys/kernel/debug/block/nullb0 -type f -exec cat {} + >/dev/null 2>&1 || true
   for pair in "nr_requests 32" "nomerges 2" "rq_affinity 2" "read_ahead_kb 64" "iostats 0" "iostats 1" "wbt_lat_usec 2000" "write_cache write"; do set -- $pair; may sh -c "echo '$2 $3' >/sys/block/nullb0/queue/$1"; done; done
   rmmod null_blk
+  modprobe null_blk nr_devices=0; c=/sys/kernel/config/nullb/kmend; mkdir $c && { echo 1 >$c/memory_backed; echo 64 >$c/size; echo 2 >$c/submit_queues; echo 1 >$c/power; for n in 1 2; do echo $n >$c/submit_queues; done; dd if=/dev/zero of=/dev/nullb0 bs=64k count=10; echo 0 >$c/power; rmdir $c; }; rmmod null_blk
 }
 groups() {
   loops; g=/sys/fs/cgroup/kmend; mkdir -p $g; echo "+io +memory" >/sys/fs/cgroup/cgroup.subtree_control; number=$(cat /sys/block/"${l1#/dev/}"/dev)

@@ -1,5 +1,6 @@
 # File systems, each in an image of its own: make, mount, work, unmount, check. Arguments: their names.
 . "${0%/*}/lib.sh"
+strict=1
 
 # What every writable file system is put through.
 use() { # FOLDER
@@ -30,7 +31,9 @@ use() { # FOLDER
   may mkfifo "$1/pipe"; may mknod "$1/node" c 1 3
   find "$1" -xdev -ls >/dev/null
   stat -f "$1"
-  stress 3 "$1" dentry dir dirdeep xattr fallocate hdd mmap fiemap chmod rename symlink link copy-file punch seek utime flock lease locka dnotify inotify fanotify sync-file iomix getdent open readahead sendfile io-uring aio
+  # Where it is used several times, stress-ng has its turn the first time alone.
+  [ -n "${used:-}" ] || stress 3 "$1" dentry dir dirdeep xattr fallocate hdd mmap fiemap chmod rename symlink link copy-file punch seek utime flock lease locka dnotify inotify fanotify sync-file iomix getdent open readahead sendfile io-uring aio
+  used=1
   rm -rf "$1/d1" "$1/space" "$1/copy"
   sync -f "$1"
   may fstrim "$1"
@@ -156,6 +159,20 @@ fuse() {
   free
 }
 
+# File systems that nothing here makes: what reads their first block, and finds none.
+foreign() {
+  mkdir -p mnt; image 8M
+  for type in adfs affs befs bfs cramfs efs freevxfs hfs hfsplus hpfs omfs qnx4 qnx6 romfs sysv ufs; do
+    module_there $type && mount -t $type -o ro "$loop" mnt && umount mnt
+    dd if=/dev/urandom of="$loop" bs=64k count=16 conv=fsync; module_there $type && mount -t $type "$loop" mnt && umount mnt; dd if=/dev/zero of="$loop" bs=64k count=16 conv=fsync
+  done || true
+  losetup -d "$loop"
+}
+module_there() { modprobe -q "fs-$1" || modprobe -q "$1"; }
+
+# A memory region that is none stands for one that keeps its content over a reboot.
+pstore() { module_there pstore || true; may modprobe -q ramoops mem_address=0x800000000 mem_size=0x100000 ecc=1 record_size=0x4000 console_size=0x4000; mkdir -p mnt; may mount -t pstore pstore mnt; may ls mnt; may umount mnt; may modprobe -q -r ramoops; }
+
 tmpfs() { mkdir -p mnt; mount -t tmpfs -o "size=60m,huge=within_size" tmpfs mnt; use mnt; mount -o remount,size=80m mnt; umount mnt; }
 
 nfs() {
@@ -212,6 +229,8 @@ for name; do
     erofs) try erofs 60 packed erofs mkfs.erofs -zlz4hc packed src; try erofs-plain 60 packed erofs mkfs.erofs packed src ;;
     overlay) try overlay 90 overlay ;;
     fuse) try fuse 120 fuse ;;
+    foreign) try foreign 120 foreign ;;
+    pstore) try pstore 60 pstore ;;
     tmpfs) try tmpfs 60 tmpfs ;;
     nfs) try nfs 200 nfs ;;
     smb) try smb 250 smb ;;

@@ -1,7 +1,8 @@
 # Packet filters. Arguments: the parts.
 . "${0%/*}/lib.sh"
 
-enter() { ip netns add kmend-f; ip netns add kmend-g; ip -n kmend-f link set lo up; ip -n kmend-f link add v0 type veth peer name v0 netns kmend-g; ip -n kmend-f addr add 192.0.2.1/24 dev v0; ip -n kmend-g addr add 192.0.2.2/24 dev v0; ip -n kmend-f addr add 2001:db8::1/64 dev v0 nodad; ip -n kmend-g addr add 2001:db8::2/64 dev v0 nodad; ip -n kmend-f link set v0 up; ip -n kmend-g link set v0 up; }
+enter() { (set -e; enter_up) || exit 1; }
+enter_up() { ip netns add kmend-f; ip netns add kmend-g; ip -n kmend-f link set lo up; ip -n kmend-f link add v0 type veth peer name v0 netns kmend-g; ip -n kmend-f addr add 192.0.2.1/24 dev v0; ip -n kmend-g addr add 192.0.2.2/24 dev v0; ip -n kmend-f addr add 2001:db8::1/64 dev v0 nodad; ip -n kmend-g addr add 2001:db8::2/64 dev v0 nodad; ip -n kmend-f link set v0 up; ip -n kmend-g link set v0 up; }
 leave() { ip netns del kmend-f; ip netns del kmend-g; }
 f() { ip netns exec kmend-f "$@"; }
 poke() { may f ping -q -c 2 -i 0.2 -W 1 127.0.0.1; may f ping -q -c 2 -i 0.2 -W 1 192.0.2.2; may f ping -q -c 2 -i 0.2 -W 1 2001:db8::2; may f timeout 1 sh -c 'echo x | nc -w 1 192.0.2.2 80' ; }

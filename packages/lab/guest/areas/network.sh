@@ -2,7 +2,8 @@
 . "${0%/*}/lib.sh"
 
 # Two name spaces, kmend-a and kmend-b, with a pair of links between them.
-pair() {
+pair() { (set -e; pair_up) || exit 1; }
+pair_up() {
   for ns in kmend-a kmend-b; do ip netns del $ns 2>/dev/null || true; ip netns add $ns; ip -n $ns link set lo up; done
   ip -n kmend-a link add v0 type veth peer name v0 netns kmend-b
   ip -n kmend-a addr add 192.0.2.1/24 dev v0; ip -n kmend-b addr add 192.0.2.2/24 dev v0
@@ -86,7 +87,7 @@ tunnels() {
       a ip addr add 10.1.$n.1/24 dev t$n; b ip addr add 10.1.$n.2/24 dev t$n; a ip link set t$n up; b ip link set t$n up
       may a ip addr add fd00:$n::1/64 dev t$n nodad; may b ip addr add fd00:$n::2/64 dev t$n nodad
       may a ping -q -c 2 -i 0.2 -W 1 -s 2000 10.1.$n.2; may a ping -q -c 2 -i 0.2 -W 1 fd00:$n::2; may a ip link change t$n type $name local $local_a remote $local_b $options; a ip -d -s link show t$n
-      may a ip link set t$n mtu 1300; a ip link set t$n down; a ip link del t$n; b ip link del t$n
+      may a ip link change t$n type $name local $local_a remote $local_b $options ttl 33; may a ip tunnel show; may a ip -6 tunnel show; may a ip -6 tunnel change t$n ttl 20; may a ip link set t$n mtu 1300; a ip link set t$n down; a ip link del t$n; b ip link del t$n
     fi
   done <<END
 ipip 4 
@@ -129,6 +130,8 @@ END
 }
 ipsec() {
   pair
+  # The first of a name's drivers from here on: on other processors, and later (crypto/pcrypt.c, crypto/cryptd.c).
+  for driver in "cryptd(hmac(sha1-generic)) 15" "pcrypt(authencesn(hmac(sha1-generic),cbc(aes-generic))) 3" "pcrypt(rfc4106(gcm_base(ctr(aes-generic),ghash-generic))) 3"; do timeout 20 modprobe -q tcrypt alg="${driver% *}" type="${driver##* }" mask=15; done
   for family in 4 6; do
     from=192.0.2.1 to=192.0.2.2; [ $family = 6 ] && from=2001:db8::1 to=2001:db8::2
     n=0
@@ -171,6 +174,7 @@ links() {
   pair
   a ip link add br0 type bridge vlan_filtering 1 stp_state 1 mcast_snooping 1; for i in 1 2 3; do a ip link add d$i type dummy; a ip link set d$i master br0 up; done; a ip link set br0 up
   a bridge vlan add dev d1 vid 10-12; a bridge vlan show; a bridge fdb add 02:00:00:00:00:05 dev d1 master; a bridge fdb show; may a bridge mdb add dev br0 port d2 grp 239.1.1.1 permanent; may a bridge mdb show; a bridge link set dev d2 cost 50; a bridge link show; may a bridge fdb get 02:00:00:00:00:05 br br0; a ip -d link show br0; a ip link set br0 type bridge stp_state 0 ageing_time 500; a ip link del br0
+  b ip link add br1 type bridge mcast_snooping 1 mcast_querier 1 mcast_query_interval 100; b ip link set v0 master br1; b ip link set br1 up; b ip addr add 2001:db8:2::1/64 dev br1 nodad; sleep 3; a ip -6 maddr; b ip link del br1
   for mode in balance-rr active-backup balance-xor broadcast 802.3ad balance-tlb balance-alb; do may a ip link add bond0 type bond mode $mode miimon 50 || continue; for i in 1 2; do a ip link set d$i down; may a ip link set d$i master bond0; done; a ip link set bond0 up; a ip addr add 10.20.0.1/24 dev bond0; may a ping -c 1 -W 1 10.20.0.9; cat /proc/net/bonding/* >/dev/null 2>&1 || true; may a ip link set d1 nomaster; a ip link del bond0; done
   may a ip link add team0 type team; may a ip link set team0 up; may a ip link del team0
   a ip link add link v0 name v0.5 type vlan id 5; b ip link add link v0 name v0.5 type vlan id 5; a ip addr add 10.21.0.1/24 dev v0.5; b ip addr add 10.21.0.2/24 dev v0.5; a ip link set v0.5 up; b ip link set v0.5 up; a ping -q -c 1 -W 2 10.21.0.2; may a ip link add link v0 name q0 type vlan proto 802.1ad id 6; cat /proc/net/vlan/* >/dev/null 2>&1 || true

@@ -19,7 +19,7 @@ struct area {
 };
 
 extern const struct area network_areas[], namespace_areas[], file_areas[], uring_areas[], ipc_areas[], process_areas[], key_areas[],
-	memory_areas[], loop_areas[];
+	memory_areas[], loop_areas[], seldom_areas[];
 
 /* What an area has done; shared with the processes that it forks, so that what they do counts. */
 struct report {

@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { type Area, areaName, chooseAreas } from './choose.ts';
-import { parseWork } from './run.ts';
+import { parseWork, systemWork } from './run.ts';
 
 const chosen = (...sources: string[]): string[] =>
   chooseAreas([{ name: 'vmlinux', functions: sources.map((source) => ({ name: 'f', sympos: 0, source })) }]).map(
@@ -17,7 +17,12 @@ test('what a livepatch patches says what is exercised', () => {
   assert.deepEqual(chosen('fs/isofs/rock.c', 'fs/nfsd/vfs.c'), ['files:isofs', 'files:nfs']);
   assert.deepEqual(chosen('drivers/md/raid5.c'), ['block:mapper', 'block:md']);
   assert.deepEqual(chosen('net/ipv4/netfilter/nft_fib_ipv4.c'), ['netfilter:iptables4', 'netfilter:nft']);
-  assert.deepEqual(chosen('security/keys/keyring.c'), ['kernel:audit', 'kernel:integrity', 'kernel:keys']);
+  assert.deepEqual(chosen('security/keys/keyring.c'), [
+    'kernel:audit',
+    'kernel:integrity',
+    'kernel:keys',
+    'system:all',
+  ]);
 });
 
 test('what no part of the lab uses is not exercised', () => {
@@ -32,6 +37,7 @@ test('every part that can be chosen is one its script knows', async () => {
   for (const name of await readdir(folder))
     scripts.set(name.replace('.sh', ''), await readFile(join(folder, name), 'utf8'));
   const missing = names.filter(({ script, part }) => {
+    if (script === 'system') return false;
     const body = scripts.get(script) ?? '';
     return !new RegExp(script === 'files' ? `^ +(?:\\w+ \\| )*${part}\\)` : `^${part}\\(\\) `, 'm').test(body);
   });
@@ -46,5 +52,19 @@ test('the lines of an area are read, whatever else it prints', () => {
     { area: 'files:ext4', what: 'ext4', outcome: 'done' },
     { area: 'files:ext4', what: 'nfs', outcome: 'absent', why: 'no rpc.nfsd' },
     { area: 'files:ext4', what: 'smb', outcome: 'failed', why: 'status 1: mount: no' },
+  ]);
+});
+
+test('the program of many areas is told as pieces of work of one', () => {
+  const said = {
+    operations: 7,
+    areas: { ipv4: 5, huge: 2 },
+    skipped: ['bpf: no bpf'],
+    failures: ['huge: 1 failures, first line 7: x'],
+  };
+  assert.deepEqual(systemWork(said, 'system:all'), [
+    { area: 'system:all', what: 'ipv4', outcome: 'done' },
+    { area: 'system:all', what: 'huge', outcome: 'failed', why: '1 failures, first line 7: x' },
+    { area: 'system:all', what: 'bpf', outcome: 'absent', why: 'no bpf' },
   ]);
 });

@@ -1,15 +1,23 @@
 import type { PatchedObject } from '@kmend/protocol';
 
-/** A part of a kernel that can be exercised: a script of `guest/areas` with one of its arguments. */
+/** A part of a kernel that can be exercised: a script of `guest/areas` with one of its arguments; `system`: the program `guest/exercise.c`. */
 export interface Area {
-  readonly script: 'files' | 'network' | 'netfilter' | 'block' | 'kernel';
+  readonly script: (typeof SCRIPTS)[number];
   readonly part: string;
 }
+
+const SCRIPTS = ['system', 'files', 'network', 'netfilter', 'block', 'kernel'] as const;
 
 /** Source files, by the beginning of their path in the kernel's source, and the parts that use their code. */
 const USES: readonly (readonly [RegExp, ...string[]])[] = [
   [/^fs\/(ext2|ext4|xfs|btrfs|f2fs|nilfs2|gfs2|ocfs2|jfs|udf|minix|exfat|isofs|squashfs|erofs|fuse|nfs)\//, 'files:$1'],
+  [
+    /^fs\/[^/]+\.c$|^(?:block|crypto|io_uring|ipc|kernel|mm|security)\/|^net\/(?:core|ipv4|ipv6|netlink|packet|unix)\/(?!netfilter\/)/,
+    'system:all',
+  ],
   [/^fs\/overlayfs\//, 'files:overlay'],
+  [/^fs\/(?:adfs|affs|befs|bfs|cramfs|efs|freevxfs|hfs|hfsplus|hpfs|omfs|qnx4|qnx6|romfs|sysv|ufs)\//, 'files:foreign'],
+  [/^fs\/pstore\//, 'files:pstore'],
   [/^fs\/(fat|nls)\//, 'files:vfat'],
   [/^fs\/(smb|cifs|ksmbd|smbfs_common)\//, 'files:smb'],
   [/^fs\/(lockd|nfs_common|nfsd)\/|^net\/sunrpc\//, 'files:nfs'],
@@ -108,5 +116,3 @@ function areaOf(name: string): Area {
   if (known === undefined || part === undefined) throw new Error(`${name} names no area`);
   return { script: known, part };
 }
-
-const SCRIPTS = ['files', 'network', 'netfilter', 'block', 'kernel'] as const satisfies readonly Area['script'][];

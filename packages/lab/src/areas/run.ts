@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { LabError } from '../error.ts';
+import type { Exercise } from '../exercise.ts';
 import type { Host } from '../host.ts';
 import { type Area, areaName } from './choose.ts';
 
@@ -17,8 +18,14 @@ export interface AreaWork {
   readonly why?: string;
 }
 
+/** `Lab.exercise`. */
+export type SystemExercise = (host: Host, seconds: number) => Promise<Exercise>;
+
+const SYSTEM_S = 10;
+
 /** Exercises one part of a host's kernel. `lab-program-failed` when it says nothing. */
-export async function runArea(host: Host, area: Area): Promise<AreaWork[]> {
+export async function runArea(host: Host, area: Area, system: SystemExercise): Promise<AreaWork[]> {
+  if (area.script === 'system') return systemWork(await system(host, SYSTEM_S), areaName(area));
   for (const name of ['lib', area.script]) await host.copyIn(join(HERE, `${name}.sh`), `${FOLDER}/${name}.sh`, 0o755);
   const { stdout, stderr, exitCode } = await host.run(['/bin/sh', `${FOLDER}/${area.script}.sh`, area.part], {
     timeoutMs: LIMIT_MS,
@@ -29,6 +36,25 @@ export async function runArea(host: Host, area: Area): Promise<AreaWork[]> {
     'lab-program-failed',
     `${host.name}: exercising ${areaName(area)} ended with ${exitCode} and no word: ${stderr.trim().slice(-500)}`,
   );
+}
+
+/** Each area of the program is a piece of work. */
+export function systemWork({ areas, failures, skipped }: Exercise, area: string): AreaWork[] {
+  const apart = (line: string): [string, string] => {
+    const at = line.indexOf(': ');
+    return [line.slice(0, at), line.slice(at + 2)];
+  };
+  const failed = new Map(failures.map(apart));
+  return [
+    ...Object.keys(areas).map((what): AreaWork => {
+      const why = failed.get(what);
+      return why === undefined ? { area, what, outcome: 'done' } : { area, what, outcome: 'failed', why };
+    }),
+    ...skipped.map((line): AreaWork => {
+      const [what, why] = apart(line);
+      return { area, what, outcome: 'absent', why };
+    }),
+  ];
 }
 
 /** The lines of `try` (guest/areas/lib.sh). */

@@ -1,5 +1,5 @@
 import { type Area, areaName } from '../areas/choose.ts';
-import { type AreaWork, runArea } from '../areas/run.ts';
+import { type AreaWork, runArea, type SystemExercise } from '../areas/run.ts';
 import type { Host } from '../host.ts';
 
 type Say = (line: string) => void;
@@ -17,11 +17,16 @@ export interface Done extends AreaWork {
 }
 
 /** Exercises areas one after the other; one in which something fails, once more: a small machine runs out of things at times. */
-export async function exerciseAreas(host: Host, areas: readonly Area[], say: Say): Promise<Done[]> {
+export async function exerciseAreas(
+  host: Host,
+  areas: readonly Area[],
+  system: SystemExercise,
+  say: Say,
+): Promise<Done[]> {
   const all: Done[] = [];
   for (const of of new Set(areas)) {
-    let work = await runArea(host, of);
-    if (work.some(({ outcome }) => outcome === 'failed')) work = await runArea(host, of);
+    let work = await runArea(host, of, system);
+    if (work.some(({ outcome }) => outcome === 'failed')) work = await runArea(host, of, system);
     const told = work.map(({ what, outcome }) => (outcome === 'done' ? what : `${what} ${outcome}`)).join(', ');
     say(`exercised ${areaName(of)}: ${told}`);
     all.push(...work.map((one) => ({ ...one, of })));

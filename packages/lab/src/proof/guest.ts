@@ -26,6 +26,8 @@ export class Guest {
   /** Two: one would hide races. */
   static readonly CPUS = 2;
   static readonly MEMORY_MB = 1024;
+  /** Images of file systems and of disks, and what stress-ng takes. */
+  static readonly EXERCISED_MEMORY_MB = 2048;
 
   readonly host: Host;
   readonly control: LivepatchControl;
@@ -44,10 +46,10 @@ export class Guest {
     const host = await lab.boot(kernel, {
       name: 'proof',
       cpus: Guest.CPUS,
-      memoryMb: Guest.MEMORY_MB,
+      memoryMb: exercised ? Guest.EXERCISED_MEMORY_MB : Guest.MEMORY_MB,
       packages: exercised ? EXERCISE_PACKAGES : [],
-      // Or the kernel would drop some of the marks that KernelWatch writes.
-      kernelArguments: ['printk.devkmsg=on'],
+      // Or the kernel would drop some of the marks that KernelWatch writes; and the first of them, by what file systems say.
+      kernelArguments: ['printk.devkmsg=on', ...(exercised ? ['log_buf_len=16M'] : [])],
     });
     const running = await runningBuildId(host);
     if (running !== kernel.buildId) {

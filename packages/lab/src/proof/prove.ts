@@ -71,7 +71,7 @@ function document(
       rounds,
       memory: memory ?? null,
     },
-    lab: { accelerator, cpus: Guest.CPUS, memoryMb: Guest.MEMORY_MB },
+    lab: { accelerator, cpus: Guest.CPUS, memoryMb: steps.memoryMb },
     made: clock.now().toISOString(),
     prover: { name: 'kmend', version },
   };

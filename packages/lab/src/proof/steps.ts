@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import type { Clock, Progress } from '@kmend/base';
 import { type ProofMemory, type RanFunction, ranShare, whyNotRun } from '@kmend/protocol';
-import { chooseAreas } from '../areas/choose.ts';
+import { type Area, chooseAreas } from '../areas/choose.ts';
+import type { SystemExercise } from '../areas/run.ts';
 import type { LabKernel } from '../boot-files.ts';
 import type { Lab, Reproducer, Said } from '../lab.ts';
 import { RunCounter } from '../ran/count.ts';
@@ -49,6 +50,20 @@ export class ProofSteps {
     this.#record = record;
   }
 
+  /** Of the guest. */
+  get memoryMb(): number {
+    return this.#exercised ? Guest.EXERCISED_MEMORY_MB : Guest.MEMORY_MB;
+  }
+
+  get #areas(): readonly Area[] {
+    const { livepatch, exercise } = this.#request;
+    return exercise ? chooseAreas(livepatch.manifest.objects) : [];
+  }
+
+  get #exercised(): boolean {
+    return this.#areas.length > 0;
+  }
+
   /** Seconds of each transition. */
   get transitions(): readonly number[] {
     return this.#guest?.control.transitions ?? [];
@@ -68,9 +83,9 @@ export class ProofSteps {
   async run(): Promise<void> {
     const { livepatch, transitionLimit, exercise } = this.#request;
     const code = registeredCode(await readFile(livepatch.module.path), livepatch.manifest.objects);
-    const areas = exercise ? chooseAreas(livepatch.manifest.objects) : [];
+    const areas = this.#areas;
     await this.#record.make('boot', async (say) => {
-      this.#guest = await Guest.boot(this.#lab, this.#kernel, transitionLimit, areas.length > 0);
+      this.#guest = await Guest.boot(this.#lab, this.#kernel, transitionLimit, this.#exercised);
       say(`${this.#kernel.release} up after ${this.#guest.host.bootSeconds.toFixed(1)} s`);
       return undefined;
     });
@@ -104,7 +119,8 @@ export class ProofSteps {
     await this.#step('exercise', async (say) => {
       if (areas.length === 0)
         return exercise ? 'no part of the kernel is known that uses what it patches' : 'not asked for';
-      const work = await exerciseAreas(guest.host, areas, say);
+      const system: SystemExercise = (host, seconds) => this.#lab.exercise(host, seconds);
+      const work = await exerciseAreas(guest.host, areas, system, say);
       const suspects = judgeAreas(work);
       this.notShown.push(
         ...work.flatMap(({ outcome, area, what, why }) => (outcome === 'absent' ? [`${area}, ${what}: ${why}`] : [])),
@@ -118,6 +134,7 @@ export class ProofSteps {
         await exerciseAreas(
           guest.host,
           suspects.map(({ area }) => area),
+          system,
           say,
         ),
       );

@@ -8,7 +8,7 @@ const FILE = '/run/kmend-lab/probes';
 /** Group, and beginning of the name, of the probes: `kprobe_profile` shows the name alone. */
 const GROUP = 'kmend_ran';
 /** Each probe is one more write to the kernel's table of calls; under emulation that is 50 ms. */
-const LIMIT_MS = 300_000;
+const LIMIT_MS = 900_000;
 
 /** $1 module. Prints where each of its sections is. */
 const SECTIONS = `

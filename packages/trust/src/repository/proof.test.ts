@@ -8,6 +8,7 @@ import { kernelRole, type Livepatch, PROOF_FILE, type Proof, type PublishRequest
 import { Metadata, MetadataKind } from '@tufjs/models';
 import { signedText } from '../metadata/signing.ts';
 import { BUILD_ID, exampleProof, makeWorld, OTHER_BUILD_ID, type World, writeArtifact } from '../testing/world.ts';
+import type { ProofDemand } from './proof.ts';
 import { signPublication } from './sign.ts';
 
 const withCode =
@@ -17,8 +18,9 @@ const withCode =
     return true;
   };
 
-function sign({ repository, releaseKey, clock }: World, livepatch: string, unproven = false) {
-  return signPublication({ state: repository.state, releaseKey, livepatch, channel: 'stable', unproven, clock });
+function sign({ repository, releaseKey, clock }: World, livepatch: string, unproven = false, demand: ProofDemand = {}) {
+  const { state } = repository;
+  return signPublication({ ...demand, state, releaseKey, livepatch, channel: 'stable', unproven, clock });
 }
 
 /** An artifact whose proof is another one; `undefined`: none. */
@@ -63,6 +65,60 @@ test('a proof that failed, is of another build, or is none is refused in every c
   for (const [n, [code, change]] of cases.entries()) {
     const directory = await artifact(world, n + 1, change);
     for (const unproven of [false, true]) await assert.rejects(sign(world, directory, unproven), withCode(code), code);
+  }
+});
+
+/** A proof in which so many of ten functions ran. */
+function barely(manifest: Livepatch, ran: number): Proof {
+  const functions = Array.from({ length: 10 }, (_, index) => ({
+    ...{ object: 'vmlinux', name: `f${index}`, sympos: 0, source: 'a.c', inMemory: true },
+    count: index < ran ? 3 : 0,
+  }));
+  return { ...exampleProof(manifest), ran: functions };
+}
+
+test('a livepatch of which too little ran in its proof is signed with a reason alone, which is signed with it', async (t) => {
+  const world = await makeWorld(t);
+  const directory = await artifact(world, 1, (manifest) => barely(manifest, 5));
+  const refused = async (demand?: ProofDemand): Promise<string> => {
+    const error = await sign(world, directory, false, demand).then(
+      () => assert.fail('it was signed'),
+      (why: unknown) => why,
+    );
+    assert.equal(errorCode(error), 'livepatch-barely-ran', String(error));
+    return String(error);
+  };
+  assert.match(await refused(), /5 of 10 replaced functions ran .*less than 60 %; not: vmlinux:f5, .*vmlinux:f9/);
+  // No proof would do; a proof that shows little is not none.
+  await assert.rejects(sign(world, directory, true), withCode('livepatch-barely-ran'));
+  await refused({ minRanPercent: 51 });
+  for (const minRanPercent of [0, 50]) assert.ok((await sign(world, directory, false, { minRanPercent })).proven);
+
+  const reason = 'reviewed by two people';
+  const { request } = await sign(world, directory, false, { reason });
+  const files = new Map<string, string>();
+  for (const file of (await sign(world, directory, false, { reason })).files) files.set(file.sha256, file.path);
+  const { description } = await world.repository.acceptPublication(request, (hash) => files.get(hash) ?? '');
+  assert.equal(description.reason, reason);
+});
+
+test('a proof from before functions were counted is told apart from one in which none ran', async (t) => {
+  const world = await makeWorld(t);
+  for (const [n, change] of [
+    (manifest: Livepatch): Proof => {
+      const { ran: _, steps, ...rest } = exampleProof(manifest);
+      return { ...rest, steps: steps.filter(({ name }) => name !== 'exercise') };
+    },
+    (manifest: Livepatch): Proof => ({ ...exampleProof(manifest), ran: null }),
+  ].entries()) {
+    const directory = await artifact(world, n + 1, change);
+    const error = await sign(world, directory).then(
+      () => assert.fail('it was signed'),
+      (why: unknown) => why,
+    );
+    assert.equal(errorCode(error), 'livepatch-barely-ran');
+    assert.match(String(error), /does not count which functions ran/);
+    assert.ok((await sign(world, directory, false, { reason: 'proven by an earlier kmend' })).proven);
   }
 });
 
