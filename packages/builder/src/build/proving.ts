@@ -45,3 +45,16 @@ export async function proveOriginal(
   const overridden = overriddenWeak(shipped, image, proof, await weakNames(facts, unit));
   return { proof: withoutOverridden(proof, overridden), overridden };
 }
+
+/** A compiled unit as it is compared with shipped bytes: a copy at `path`, after the kernel's objtool, taken apart. */
+export async function provableView(
+  context: UnitContext,
+  unit: KnownUnit,
+  compiler: UnitCompiler,
+  compiled: CompiledUnit,
+  path: string,
+): Promise<ObjectView> {
+  await copyFile(compiled.object, path);
+  await runObjtool(context.edges.run, context.tree, unit.command.objtoolArguments, path, context.edges.signal);
+  return await compiler.view(path, await context.facts());
+}
