@@ -1,20 +1,27 @@
 /** The table of `script/bench coverage`. */
 import type { DeltaRange } from '@kmend/kernel';
+import type { AreaWork } from '@kmend/lab';
 import type { Outcome } from './coverage-worker.ts';
+import { ranText } from './ran.ts';
 import type { Together } from './together.ts';
 
+/** What became of fixes: alone, and with the files that they need. */
 export interface Summary {
-  readonly classes: Readonly<Record<string, number>>;
-  /** Of those built that stand alone and change code that a kernel runs after its start: share that is patchable, at once or after review. */
+  /** Files by what became of each alone. */
+  readonly alone: Readonly<Record<string, number>>;
+  /** Files by what became of each with the companions that `fix import` finds. */
+  readonly whole: Readonly<Record<string, number>>;
+  /** Files with anything to patch: built into this kernel, and changing code that a running kernel still runs. */
+  readonly toPatch: number;
+  /** Share of these that is patchable, at once or after review. */
   readonly share: number;
+  /** Share of these that is patchable at once. */
   readonly patchableShare: number;
-  /** The same with those counted as not patchable that change only init or exit code. */
-  readonly initShare: number;
-  /** The same with those, too, that change no code. */
+  /** Share of all files that this kernel is built from: with what changes only init or exit code, or no code, counted as not patchable. */
   readonly strictShare: number;
 }
 
-/** What became of one fix. */
+/** What became of one fix by itself. */
 export function classOf(outcome: Outcome): string {
   const { error, verdict, reasons = [], companions } = outcome;
   if (companions !== undefined) return 'needs-companion';
@@ -22,22 +29,39 @@ export function classOf(outcome: Outcome): string {
   if (verdict !== 'refused') return verdict ?? 'failed';
   const refused = reasons.filter((reason) => reason.verdict === 'refused').map(({ code }) => code);
   if (refused.includes('unit-not-in-kernel')) return 'not-built';
+  if (refused.includes('audit-failed')) return 'audit-failed';
   if (!refused.every((code) => code === 'no-function-changed')) return 'refused';
   return reasons.some(({ code }) => code === 'init-changed') ? 'init-or-exit-only' : 'no-code-changed';
 }
 
+/** What became of it with what it needs. */
+export function wholeClassOf(outcome: Outcome): string {
+  const { companions, together } = outcome;
+  if (companions === undefined) return classOf(outcome);
+  return together === undefined ? 'no-companions-found' : classOf(together);
+}
+
+/** There is nothing to patch, or not in this kernel. */
+const NOTHING = ['not-built', 'init-or-exit-only', 'no-code-changed'];
+
 export function summarise(outcomes: readonly Outcome[]): Summary {
-  const classes: Record<string, number> = {};
-  for (const outcome of outcomes) classes[classOf(outcome)] = (classes[classOf(outcome)] ?? 0) + 1;
-  const count = (name: string): number => classes[name] ?? 0;
-  const good = count('patchable') + count('needs-review');
-  const alone = good + count('refused') + count('failed');
+  const counted = (of: (outcome: Outcome) => string): Record<string, number> => {
+    const classes: Record<string, number> = {};
+    for (const outcome of outcomes) classes[of(outcome)] = (classes[of(outcome)] ?? 0) + 1;
+    return classes;
+  };
+  const whole = counted(wholeClassOf);
+  const count = (...names: string[]): number => names.reduce((sum, name) => sum + (whole[name] ?? 0), 0);
+  const share = (part: number, of: number): number => (of === 0 ? 1 : part / of);
+  const good = count('patchable', 'needs-review');
+  const toPatch = outcomes.length - count(...NOTHING);
   return {
-    classes,
-    share: alone === 0 ? 1 : good / alone,
-    patchableShare: alone === 0 ? 1 : count('patchable') / alone,
-    initShare: alone === 0 ? 1 : good / (alone + count('init-or-exit-only')),
-    strictShare: alone === 0 ? 1 : good / (alone + count('init-or-exit-only') + count('no-code-changed')),
+    alone: counted(classOf),
+    whole,
+    toPatch,
+    share: share(good, toPatch),
+    patchableShare: share(count('patchable'), toPatch),
+    strictShare: share(good, outcomes.length - count('not-built')),
   };
 }
 
@@ -49,7 +73,9 @@ const MEANING: Readonly<Record<string, string>> = {
   'no-code-changed':
     'nothing to patch: compiles to the same code as before: annotations, types, what is configured out',
   'needs-companion': 'does not compile, or is not complete, without other files of the delta',
+  'no-companions-found': 'no files of the delta are found that make it complete',
   'not-built': 'not in the configuration of this kernel',
+  'audit-failed': 'a livepatch was built, and the audit refused it: a defect of the builder',
   failed: 'no verdict',
 };
 
@@ -66,14 +92,16 @@ export function reportText(
     '',
     `${outcomes.length} C files, each as one fix by itself.`,
     '',
-    '| class | files | meaning |',
-    '|---|---|---|',
-    ...Object.entries(MEANING).map(([name, meaning]) => `| ${name} | ${summary.classes[name] ?? 0} | ${meaning} |`),
+    '| class | alone | with companions | meaning |',
+    '|---|---|---|---|',
+    ...Object.entries(MEANING).map(
+      ([name, meaning]) => `| ${name} | ${summary.alone[name] ?? 0} | ${summary.whole[name] ?? 0} | ${meaning} |`,
+    ),
     '',
-    `Of what is built, stands alone and has anything to patch, **${percent(summary.share)}** is patchable (${percent(summary.patchableShare)}) or needs review;`,
-    `with what changes only init or exit code counted as not patchable ${percent(summary.initShare)}, and with what changes no code at all ${percent(summary.strictShare)}.`,
+    `Of the ${summary.toPatch} files that have anything to patch, **${percent(summary.share)}** are patchable (${percent(summary.patchableShare)}) or need review, companions taken along;`,
+    `with what changes only init or exit code, or no code at all, counted as not patchable ${percent(summary.strictShare)}.`,
     '',
-    ...withCompanions(outcomes),
+    ...fixedText(outcomes, range.to),
     '',
     ...(loaded === undefined ? [] : [loadedText(loaded), '']),
     '## Reasons',
@@ -84,29 +112,57 @@ export function reportText(
     '',
     '## Files',
     '',
-    '| file | class | why |',
-    '|---|---|---|',
-    ...outcomes.map((outcome) => `| ${outcome.paths[0]} | ${classOf(outcome)} | ${why(outcome)} |`),
+    `| file | class | equal to ${range.to} | why |`,
+    '|---|---|---|---|',
+    ...outcomes.map(
+      (outcome) => `| ${outcome.paths[0]} | ${classOf(outcome)} | ${equalText(outcome)} | ${why(outcome)} |`,
+    ),
     '',
   ];
   return lines.join('\n');
 }
 
-/** What became of the fixes that need companions, with them. */
-function withCompanions(outcomes: readonly Outcome[]): string[] {
-  const needing = outcomes.filter((outcome) => outcome.companions !== undefined);
-  const counts: Record<string, number> = {};
-  for (const { together: built, companions } of needing) {
-    const name = built !== undefined ? classOf(built) : companions?.complete ? 'failed' : 'no companions found';
-    counts[name] = (counts[name] ?? 0) + 1;
-  }
-  const parts = Object.entries(counts).map(([name, files]) => `${name} ${files}`);
-  return [`The ${needing.length} that need companions, with them: ${parts.join(', ') || 'none'}.`];
+/** How many replaced functions are what the distribution's fixed kernel has, and why the others are not. */
+function fixedText(outcomes: readonly Outcome[], version: string): string[] {
+  const found = outcomes.flatMap((outcome) => fixedOf(outcome) ?? []);
+  const sum = (count: (one: (typeof found)[number]) => number): number =>
+    found.reduce((all, one) => all + count(one), 0);
+  const causes = new Map<string, number>();
+  for (const { cause } of found.flatMap(({ different }) => different)) causes.set(cause, (causes.get(cause) ?? 0) + 1);
+  const others = [...causes].map(([cause, count]) => `${cause} ${count}`).join(', ');
+  return [
+    `Equal to the distribution's fixed kernel of ${version}: **${sum(({ equal }) => equal)} of ${sum(({ compared }) => compared)}** replaced functions; the others: ${others || 'none'}.`,
+  ];
+}
+
+/** With its companions, where a fix needs some. */
+function fixedOf(outcome: Outcome): Outcome['fixed'] {
+  return outcome.together === undefined ? outcome.fixed : outcome.together.fixed;
+}
+
+function equalText(outcome: Outcome): string {
+  const fixed = fixedOf(outcome);
+  return fixed === undefined ? '' : `${fixed.equal} of ${fixed.compared}`;
 }
 
 /** What became of all that is patchable, in one livepatch. */
 export function loadedText(loaded: Together): string {
-  const { fixes, functions, objects, size, load, revert, exercises, modules, late, absent, problems, hung } = loaded;
+  const {
+    fixes,
+    functions,
+    objects,
+    size,
+    load,
+    revert,
+    exercises,
+    modules,
+    late,
+    absent,
+    problems,
+    hung,
+    ran,
+    areas: used,
+  } = loaded;
   const operations = exercises.reduce((sum, exercise) => sum + exercise.operations, 0);
   const areas = Object.keys(exercises[0]?.areas ?? {});
   const skipped = exercises[0]?.skipped ?? [];
@@ -124,8 +180,20 @@ export function loadedText(loaded: Together): string {
     problems.length === 0
       ? 'no failure, kernel log clean.'
       : `**${problems.length} problems**: ${problems.join('; ')}.`,
+    ...(ran === undefined ? [] : ['', ...areasText(used), ranText(ran)]),
     ...(hung === 0 ? [] : [`Guests before it that hung for a fault of the emulator: ${hung}.`]),
   ].join('\n');
+}
+
+/** What was used of the parts of the kernel that the livepatch patches. */
+function areasText(work: readonly AreaWork[]): string[] {
+  const done = work.filter(({ outcome }) => outcome === 'done');
+  const rest = work.filter(({ outcome }) => outcome !== 'done');
+  return [
+    `Exercised of what it patches: ${done.map(({ what }) => what).join(', ') || 'nothing'}.`,
+    ...rest.map(({ area, what, outcome, why: words }) => `- ${area}, ${what} ${outcome}: ${words ?? ''}`),
+    '',
+  ];
 }
 
 function seconds(value: number): string {

@@ -2,11 +2,12 @@
  * One process of `script/bench coverage`: builds single fixes for the bench's kernel, one after the other, as it is told over IPC.
  * What is known of the kernel is read once a process.
  */
+import { audited, World } from '@kmend/audit';
 import { errorCode, errorText, silentProgress } from '@kmend/base';
 import { places, run, systemClock } from '@kmend/base/node';
 import { Builder, type Companions, deltaTexts, importFromDebian } from '@kmend/builder';
-import { Archive, KernelStore, mirrors, SourceStore } from '@kmend/kernel';
-import type { VerdictReason } from '@kmend/protocol';
+import { Archive, ImageStore, KernelStore, mirrors, SourceStore } from '@kmend/kernel';
+import type { FixedComparison, VerdictReason } from '@kmend/protocol';
 import { FROM, KERNEL, SUITE, TO } from '../demo/fixes.ts';
 
 /** What happened to one fix. */
@@ -17,6 +18,8 @@ export interface Outcome {
   readonly reasons?: readonly VerdictReason[];
   readonly equal?: number;
   readonly compared?: number;
+  /** The replaced functions beside those of the fixed kernel; absent where there is no livepatch. */
+  readonly fixed?: FixedComparison | undefined;
   readonly error?: { readonly code: string; readonly message: string };
   readonly companions?: Companions;
   /** The build of the fix with its companions. */
@@ -30,7 +33,11 @@ const { cache } = places();
 const archive = new Archive(edges, mirrors(process.env), cache);
 const sources = new SourceStore(edges, archive, cache);
 const range = { suite: SUITE, from: FROM, to: TO };
-const builder = await Builder.open(edges, cache, await new KernelStore(edges, archive, cache).open(KERNEL));
+const kernels = new KernelStore(edges, archive, cache);
+const fixed = { kernels: new ImageStore(edges, archive, kernels, cache), sources };
+const kernel = await kernels.open(KERNEL);
+const builder = await Builder.open(edges, cache, kernel);
+const world = await World.open(kernel);
 
 /** The name of the fix that a set of files makes. */
 export function fixName(paths: readonly string[]): string {
@@ -45,12 +52,15 @@ async function build(paths: readonly string[], alone = true): Promise<Outcome> {
   const seconds = (): number => (performance.now() - begin) / 1000;
   const own = { paths, fix: fix.sha256 };
   try {
-    const { manifest } = await builder.build({ fixes: [fix], kind: 'cumulative', acceptReview: true });
-    const { verdict, reasons, byteProof } = manifest;
-    const built = { ...own, verdict, reasons, equal: byteProof.equal, compared: byteProof.compared };
+    const built = await builder.build({ fixes: [fix], kind: 'cumulative', acceptReview: true, fixed });
+    const source = { patches: [fix.patch], tree: builder.sourceTree };
+    const { manifest } = await audited(async () => world, built, source);
+    const { verdict, reasons, byteProof, fixedKernel } = manifest;
+    const proof = { equal: byteProof.equal, compared: byteProof.compared };
+    const judged = { ...own, verdict, reasons, ...proof, fixed: fixedKernel };
     // It compiles, but another file of the delta defines what it calls.
     const isPart = alone && reasons.some(({ code }) => code === 'symbol-unknown');
-    return { ...built, ...(isPart ? await withCompanions(paths, take) : {}), seconds: seconds() };
+    return { ...judged, ...(isPart ? await withCompanions(paths, take) : {}), seconds: seconds() };
   } catch (error) {
     const failed = { ...own, error: { code: errorCode(error) ?? 'internal', message: errorText(error) } };
     if (!alone || errorCode(error) !== 'patch-does-not-compile') return { ...failed, seconds: seconds() };

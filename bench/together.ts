@@ -1,22 +1,29 @@
 /** The last part of `script/bench coverage`: all that is patchable in one cumulative livepatch, on the stock kernel in the lab. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { audited, World } from '@kmend/audit';
 import { errorText, KmendError, type Progress, silentProgress } from '@kmend/base';
 import { run, systemClock } from '@kmend/base/node';
 import { Builder, importFromDebian } from '@kmend/builder';
 import type { DeltaRange, Kernel, SourceStore, UnpackEdges } from '@kmend/kernel';
 import {
+  type AreaWork,
+  chooseAreas,
+  EXERCISE_PACKAGES,
   type Exercise,
+  exerciseAreas,
   type GuestModule,
   type Host,
   KernelWatch,
   Lab,
   LivepatchControl,
   ProofFailure,
+  RunCounter,
+  registeredCode,
   requireInForce,
   requireNothingLeft,
 } from '@kmend/lab';
-import type { Livepatch } from '@kmend/protocol';
+import type { Livepatch, RanFunction } from '@kmend/protocol';
 import { type Phases, phasesOf, SAY_PHASES } from './phases.ts';
 import { NO_RANDOM_PLACE, placesText, runsStaleCode, watchProcessors } from './stale-code.ts';
 
@@ -44,6 +51,10 @@ export interface Together {
   readonly modules: readonly string[];
   readonly late: readonly string[];
   readonly absent: Readonly<Record<string, string>>;
+  /** What of the parts of the kernel that it patches was used while it was in force. */
+  readonly areas: readonly AreaWork[];
+  /** Every replaced function and how often it ran; absent when it did not come to that. */
+  readonly ran?: readonly RanFunction[];
   /** What went wrong; empty when nothing did. */
   readonly problems: readonly string[];
   /** Guests before this one that hung for a fault of the emulator (stale-code.ts). */
@@ -81,7 +92,8 @@ export async function together(around: Surroundings, paths: readonly string[]): 
       // The kernel's words of the whole time, and all marks among them.
       const kernelArguments = ['log_buf_len=16M', 'printk.devkmsg=on', NO_RANDOM_PLACE];
       const name = `together-${hung}`;
-      const host = await lab.boot(around.kernel, { name, memoryMb: MEMORY_MB, kernelArguments });
+      const words = { name, memoryMb: MEMORY_MB, kernelArguments, packages: EXERCISE_PACKAGES };
+      const host = await lab.boot(around.kernel, words);
       const trial = new Trial(around, lab, host, manifest);
       await trial.run(module);
       if (!trial.ranStaleCode || hung + 1 === MOST_GUESTS) return { ...counts, buildSeconds, ...trial.measured, hung };
@@ -100,7 +112,9 @@ async function build({ edges, cache, kernel, sources, range }: Surroundings, pat
     fixes.push(await importFromDebian(edges, sources, words, { ...range, paths: [path] }));
   }
   const builder = await Builder.open(edges, cache, kernel);
-  return await builder.build({ fixes, kind: 'cumulative', acceptReview: true });
+  const built = await builder.build({ fixes, kind: 'cumulative', acceptReview: true });
+  const source = { patches: fixes.map(({ patch }) => patch), tree: builder.sourceTree };
+  return await audited(() => World.open(kernel), built, source);
 }
 
 type Measured = Omit<Together, 'fixes' | 'functions' | 'objects' | 'size' | 'buildSeconds' | 'hung'>;
@@ -122,7 +136,7 @@ class Trial {
     this.#host = host;
     this.#manifest = manifest;
     this.#watch = new KernelWatch(host);
-    this.measured = { exercises: [], modules: [], late: [], absent: {}, problems: [] };
+    this.measured = { exercises: [], modules: [], late: [], absent: {}, areas: [], problems: [] };
   }
 
   get ranStaleCode(): boolean {
@@ -173,11 +187,16 @@ class Trial {
     this.measured.load = await this.#phases('patching');
     await during;
     await requireInForce(host, livepatch.name, this.#manifest.objects);
+    const counter = new RunCounter(host, livepatch.name, registeredCode(module, this.#manifest.objects));
+    await counter.begin();
     const before = this.measured.modules;
     this.measured.late = await this.#loadModules(heldBack.filter((name) => !before.includes(name)));
     const { functions, patched } = await requireInForce(host, livepatch.name, this.#manifest.objects);
     say(`${functions} functions in force in ${patched.length} objects, of which late: ${this.measured.late.join(' ')}`);
     await this.#exercise('with all of it in force');
+    this.measured.areas = await exerciseAreas(host, chooseAreas(this.#manifest.objects), say);
+    await counter.end();
+    this.measured.ran = counter.functions() ?? [];
 
     await control.revert(livepatch);
     this.measured.revert = await this.#phases('unpatching');

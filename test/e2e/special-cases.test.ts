@@ -126,6 +126,25 @@ static int __init`,
           '\tpr_info("kmend-test: bind %d\\n", kmend_double(addr_len));\n$&',
         ),
   ],
+  // A module that calls another one, and uses a function which the livepatch adds to that.
+  [
+    'fs/fat/namei_vfat.c',
+    (text) =>
+      text
+        .replace('static int vfat_mkdir(', 'int kmend_fat_taboo(int length);\n\n$&')
+        .replace(
+          /(static int vfat_mkdir\([\s\S]*?)(\tmutex_lock)/,
+          '$1\tif (kmend_fat_taboo(dentry->d_name.len))\n\t\treturn -EXDEV;\n$2',
+        ),
+  ],
+  [
+    'fs/fat/misc.c',
+    (text) =>
+      text.replace(
+        'int fat_clusters_flush(',
+        'int kmend_fat_taboo(int length);\nint kmend_fat_taboo(int length)\n{\n\treturn length == 12;\n}\nEXPORT_SYMBOL_GPL(kmend_fat_taboo);\n\n$&',
+      ),
+  ],
 ];
 
 let module = '';
@@ -141,6 +160,7 @@ test('one livepatch of them all is built, every function proven', async () => {
       ['af_alg', ['alg_bind']],
       ['btrfs', ['btrfs_work_helper']],
       ['kvm', ['kvm_pmu_init']],
+      ['vfat', ['vfat_mkdir']],
       ['vmlinux', ['cmdline_proc_show', 'filldir64', 'version_proc_show']],
     ],
   );
@@ -155,11 +175,11 @@ test('it loads before the modules that it patches, and they come', async () => {
   await host.check('touch /root/kmend-hidden /root/kmend-shown');
   await host.check(['insmod', `/root/${module}.ko`]);
   await host.check(settle, { timeoutMs: 90_000 });
-  await host.check('modprobe btrfs && modprobe kvm && modprobe algif_hash', { timeoutMs: 120_000 });
+  await host.check('modprobe btrfs && modprobe kvm && modprobe algif_hash && modprobe vfat', { timeoutMs: 120_000 });
   const patched = await host.check(`cd /sys/kernel/livepatch/${module} && grep -H . */patched | sort`);
   assert.deepEqual(
     patched.trim().split('\n'),
-    ['af_alg', 'btrfs', 'kvm', 'vmlinux'].map((name) => `${name}/patched:1`),
+    ['af_alg', 'btrfs', 'kvm', 'vfat', 'vmlinux'].map((name) => `${name}/patched:1`),
   );
 });
 
@@ -179,6 +199,19 @@ test('what one unit adds, another one and a module use', async () => {
     `perl -e 'socket(S, 38, 5, 0) or die; bind(S, pack("S a14 L L a64", 38, "hash", 0, 0, "sha256")) or die $!'`,
   );
   assert.match(await host.kernelLog(), /kmend-test: bind 176$/m);
+});
+
+/** A FAT12 volume with one FAT of 8 sectors (Microsoft's fatgen103, "Boot Sector and BPB"), as there is no mkfs.vfat in the guest. */
+const MAKE_FAT = `truncate -s 2M /root/fat && perl -e 'open(F, "+<", "/root/fat") or die;
+print F pack("a3 a8 v C v C v v C v", "\\xeb\\x3c\\x90", "kmend", 512, 4, 1, 1, 64, 4096, 0xf8, 8);
+seek(F, 510, 0); print F "\\x55\\xaa\\xf8\\xff\\xff"'`;
+
+test('calls a module from the new code of another one, and what the livepatch adds to it', async () => {
+  await host.check(`${MAKE_FAT} && mkdir -p /root/volume && mount -t vfat -o loop /root/fat /root/volume`);
+  await host.check('mkdir /root/volume/plain && [ -d /root/volume/plain ]');
+  const refused = await host.run('mkdir /root/volume/kmend-marker');
+  assert.match(refused.stderr, /cross-device link/);
+  await host.check('umount /root/volume');
 });
 
 test('an exception in the new code finds its way out', async () => {

@@ -16,6 +16,7 @@ export interface ManifestParts {
   readonly reasons: readonly VerdictReason[];
   readonly acceptReview: boolean;
   readonly units: readonly UnitOutcome[];
+  readonly fixedKernel?: Livepatch['fixedKernel'] | undefined;
   readonly inputs: Livepatch['inputs'];
   /** C files of the fixes that the kernel is not built from. */
   readonly leftOut: readonly string[];
@@ -34,7 +35,8 @@ export function assertEffectiveVersion(version: string | undefined): void {
 
 /** `livepatch.json` without the module's hash. */
 export function makeManifest(parts: ManifestParts): Livepatch {
-  const { id, kernel, fixes, kind, effectiveVersion, reasons, acceptReview, units, inputs, leftOut } = parts;
+  const { id, kernel, fixes, kind, effectiveVersion, reasons, acceptReview, units, fixedKernel, inputs, leftOut } =
+    parts;
   const verdict = reasons.some((reason) => reason.verdict === 'refused')
     ? 'refused'
     : reasons.length > 0
@@ -68,7 +70,9 @@ export function makeManifest(parts: ManifestParts): Livepatch {
     reviewAccepted: verdict === 'needs-review' && acceptReview,
     objects: [...objects.values()],
     ...(leftOut.length === 0 ? {} : { leftOut: [...leftOut] }),
+    units: units.map(({ source, object }) => ({ source, object })),
     byteProof: { compared: equal + different.length, equal, different },
+    ...(fixedKernel === undefined ? {} : { fixedKernel }),
     inputs,
     compiler: kernel.compiler.text,
     builder: { name: 'kmend', version: BUILDER_VERSION },

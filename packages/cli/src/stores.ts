@@ -1,7 +1,7 @@
 import type { Clock, Progress, Run } from '@kmend/base';
 import { limitedRun, systemClock } from '@kmend/base/node';
 import { FixStore } from '@kmend/builder';
-import { Archive, KernelStore, mirrors, SourceStore } from '@kmend/kernel';
+import { Archive, ImageStore, KernelStore, mirrors, SourceStore } from '@kmend/kernel';
 import type { Context } from './context.ts';
 
 /** The edges of the packages below, for one run of the command line. */
@@ -20,6 +20,8 @@ export function edgesOf(context: Context): Edges {
 export interface Stores {
   readonly edges: Edges;
   readonly kernels: KernelStore;
+  /** Kernels that builds are only compared with. */
+  readonly images: ImageStore;
   readonly sources: SourceStore;
   readonly fixes: FixStore;
 }
@@ -29,9 +31,11 @@ export function storesOf(context: Context): Stores {
   const edges = edgesOf(context);
   const { cache, home } = context.places;
   const archive = new Archive(edges, mirrors(context.env), cache);
+  const kernels = new KernelStore(edges, archive, cache);
   return {
     edges,
-    kernels: new KernelStore(edges, archive, cache),
+    kernels,
+    images: new ImageStore(edges, archive, kernels, cache),
     sources: new SourceStore(edges, archive, cache),
     fixes: new FixStore(home),
   };

@@ -41,6 +41,14 @@ export interface KernelPaths {
   readonly sourceTarball: string;
 }
 
+/**
+ * A kernel's code without what livepatches are built with (headers, source): enough to compare with. Every `Kernel` is one; the
+ * lighter form is fetched by `kmend kernel add --image-only`.
+ */
+export interface KernelImage extends Pick<Kernel, 'release' | 'buildId' | 'version' | 'suite'> {
+  readonly paths: Pick<KernelPaths, 'directory' | 'vmlinux' | 'modules'>;
+}
+
 /** One symbol of an object as kallsyms knows it, in kallsyms order (the order `sympos` counts in). */
 export interface KernelSymbol {
   readonly name: string;

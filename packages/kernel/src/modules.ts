@@ -4,13 +4,13 @@ import { errorText, type Run } from '@kmend/base';
 import { limitedRun, runOk } from '@kmend/base/node';
 import { type ElfFile, readElf, SHN_UNDEF, STB_LOCAL, STT_FILE, STT_SECTION, sectionOf } from '@kmend/elf';
 import { isDamage, KernelError } from './error.ts';
-import type { Kernel, KernelSymbol } from './kernel.ts';
+import type { KernelImage, KernelSymbol } from './kernel.ts';
 
 /**
  * Modules of a kernel, from the `modules.order` that Kbuild wrote: name as `/proc/modules` spells it to the path of
  * the `.ko`; the file itself may be compressed, see `readModule`.
  */
-export async function moduleFiles(kernel: Kernel): Promise<ReadonlyMap<string, string>> {
+export async function moduleFiles(kernel: KernelImage): Promise<ReadonlyMap<string, string>> {
   const order = await readFile(join(kernel.paths.modules, 'modules.order'), 'utf8').catch((error: unknown) => {
     throw new KernelError('kernel-record', `the kernel's list of modules cannot be read: ${errorText(error)}`, {
       hint: `remove the folder ${kernel.paths.directory} and add the kernel again`,

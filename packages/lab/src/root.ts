@@ -47,6 +47,21 @@ const MASKED = [
   'modprobe@drm.service',
   'modprobe@efi_pstore.service',
   'modprobe@loop.service',
+  // Of the packages that exercises need (exercise-packages.ts), which start what they use themselves.
+  'auditd.service',
+  'fsidd.service',
+  'ksmbd.service',
+  'mdmonitor.service',
+  'nfs-blkmap.service',
+  'nfs-server.service',
+  'nftables.service',
+  'o2cb.service',
+  'ocfs2.service',
+  'quota.service',
+  'rpc-statd-notify.service',
+  'rpcbind.service',
+  'rpcbind.socket',
+  'xfs_scrub_all.timer',
 ];
 /** Drivers of hardware that QEMU's chipset shows and no host of the lab uses: udev would load them in every boot. */
 const IDLE_DRIVERS = [

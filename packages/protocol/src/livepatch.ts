@@ -55,6 +55,34 @@ export const EffectiveVersion = z
   .max(64)
   .regex(/^[0-9][A-Za-z0-9.+~:-]*$/, 'not a version of a Debian package');
 
+/** A replaced function that is not what the distribution's own fixed kernel has, and why, as far as it can be shown. */
+export const FixedDifference = z.object({
+  name: z.string().max(511),
+  source: z.string().max(300),
+  /** Version of the fixed kernel. */
+  version: z.string().max(64),
+  /**
+   * `own-function`: further changes of its own text in that version; `own-file`: of other parts of its file; `line-numbers`: nothing but `__LINE__`; `other-files`: `files` of the same
+   * upload that the fixes do not hold; `unexplained`: not even that version's source, compiled here, gives that function.
+   */
+  cause: z.enum(['own-function', 'own-file', 'line-numbers', 'other-files', 'unexplained']),
+  /** With these as that version has them, the function is equal. */
+  files: z.array(z.string().max(300)).max(200),
+  message: z.string().max(2000),
+});
+export type FixedDifference = z.infer<typeof FixedDifference>;
+
+/** The replaced functions beside those of the distribution's fixed kernels. */
+export const FixedComparison = z.object({
+  compared: z.int().min(0),
+  equal: z.int().min(0),
+  kernels: z.array(z.object({ version: z.string().max(64), release: Release, buildId: BuildId })).max(100),
+  different: z.array(FixedDifference).max(10_000),
+  /** What was not compared, and why. */
+  notCompared: z.array(z.string().max(1000)).max(1000),
+});
+export type FixedComparison = z.infer<typeof FixedComparison>;
+
 /** `livepatch.json`: what the builder says of one build. Reproducible: holds no time and no machine. */
 export const Livepatch = z.object({
   schema: z.literal('kmend.livepatch/1'),
@@ -75,8 +103,15 @@ export const Livepatch = z.object({
   objects: z.array(PatchedObject).max(2000),
   /** C files of the fixes that this kernel is not built from: nothing of them is in the livepatch, nor in the kernel. */
   leftOut: z.array(z.string().max(300)).max(10_000).optional(),
+  /** Every unit that was compiled with and without the fixes, changed or not; absent in manifests of earlier builders. */
+  units: z
+    .array(z.object({ source: z.string().max(300), object: ObjectName }))
+    .max(20_000)
+    .optional(),
   /** Byte proof: functions of the touched units compared with the shipped kernel, and how many were equal. */
   byteProof: z.object({ compared: z.int().min(0), equal: z.int().min(0), different: z.array(z.string()).max(10_000) }),
+  /** Absent where no fixed kernels were looked for, and where the verdict is `refused` for another reason. */
+  fixedKernel: FixedComparison.optional(),
   /** The module beside this file; absent where the verdict is `refused` or waits for review. */
   file: z.object({ name: z.string().max(100), sha256: Sha256, size: z.int().min(1) }).optional(),
   /** How the module is signed for the kernel (include/linux/module_signature.h); absent where it is not. */
@@ -115,5 +150,7 @@ export const LivepatchTarget = z.object({
   fixes: z.array(FixId).max(5000),
   /** Its proof is published beside it. */
   proven: z.boolean().default(false),
+  /** Why it was published although it has no proof, or less of its code ran in the proof than the operator asks for. */
+  reason: Line.optional(),
 });
 export type LivepatchTarget = z.infer<typeof LivepatchTarget>;

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { PatchedFunction } from './livepatch.ts';
 import { BuildId, FixId, ObjectName, Release, Sha256, Timestamp } from './values.ts';
 
 /** Where a proof lies, beside `livepatch.json`. */
@@ -11,6 +12,7 @@ export const ProofStepName = z.enum([
   'load',
   'modules-after',
   'after',
+  'exercise',
   'revert',
   'reverted',
   'load-again',
@@ -48,6 +50,19 @@ export const ProofMemory = z.object({
 });
 export type ProofMemory = z.infer<typeof ProofMemory>;
 
+/** A replaced function, and how often its new code was called while the livepatch was in force. */
+export const RanFunction = PatchedFunction.extend({
+  object: ObjectName,
+  /** Calls counted; `null` where the kernel takes no probe there. */
+  count: z.int().min(0).nullable(),
+  /** Whether its object was in memory while it was counted. */
+  inMemory: z.boolean(),
+});
+export type RanFunction = z.infer<typeof RanFunction>;
+
+/** Names of the steps, in order, of records from before the step `exercise`. */
+const EARLIER = ProofStepName.options.filter((name) => name !== 'exercise').join();
+
 /** `proof.json`: what became of one livepatch on its kernel in the lab. Written whole, when all is over. */
 export const Proof = z
   .object({
@@ -60,6 +75,8 @@ export const Proof = z
     steps: z.array(ProofStep),
     /** What the steps did not show, and why: fixes without a reproducer, modules that could not be loaded. */
     notShown: Details,
+    /** Every replaced function; absent in records of earlier versions, `null` where it did not come to the counting. */
+    ran: z.array(RanFunction).max(100_000).nullable().optional(),
     /** The livepatch of the `replace` step. */
     previous: z.object({ id: z.string(), sha256: Sha256 }).nullable(),
     /** Fixes whose flaw was seen come, go and come back. */
@@ -75,7 +92,7 @@ export const Proof = z
     made: Timestamp,
     prover: z.object({ name: z.literal('kmend'), version: z.string().max(32) }),
   })
-  .refine(({ steps }) => steps.map(({ name }) => name).join() === ProofStepName.options.join(), {
+  .refine(({ steps }) => [ProofStepName.options.join(), EARLIER].includes(steps.map(({ name }) => name).join()), {
     message: 'not every step once, in order',
     path: ['steps'],
   })
@@ -85,4 +102,26 @@ export type Proof = z.infer<typeof Proof>;
 /** Whether these steps make a proof. */
 export function isProven(steps: readonly ProofStep[]): boolean {
   return steps.every(({ name, outcome }) => outcome === 'passed' || (outcome === 'not-made' && !NEEDED.includes(name)));
+}
+
+/** How many of a livepatch's replaced functions were seen to run; `undefined` where the record does not say. */
+export interface RanShare {
+  readonly ran: number;
+  readonly of: number;
+  /** 0 to 100, rounded down: what is below a threshold stays below it. */
+  readonly percent: number;
+}
+
+export function ranShare({ ran }: Pick<Proof, 'ran'>): RanShare | undefined {
+  if (ran === undefined || ran === null) return undefined;
+  const some = ran.filter(({ count }) => count !== null && count > 0).length;
+  // Nothing replaced (callbacks alone): nothing that did not run.
+  return { ran: some, of: ran.length, percent: ran.length === 0 ? 100 : Math.floor((100 * some) / ran.length) };
+}
+
+/** Why a function is not among those that ran; `undefined` for one that did. */
+export function whyNotRun({ count, inMemory }: RanFunction): string | undefined {
+  if (count === null) return 'the kernel takes no probe there';
+  if (count > 0) return undefined;
+  return inMemory ? 'not called' : 'its module was not in memory';
 }

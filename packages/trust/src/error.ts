@@ -31,6 +31,7 @@ export type TrustErrorCode =
   | 'livepatch-not-publishable'
   | 'livepatch-unproven'
   | 'livepatch-proof-failed'
+  | 'livepatch-barely-ran'
   | 'livepatch-proof-mismatch'
   | 'publication-outdated'
   | 'publication-invalid'

@@ -8,6 +8,7 @@ import { BuilderError } from '../error.ts';
 import { type BuildFacts, loadFacts } from '../facts.ts';
 import { type DeltaTexts, proposeCompanions } from '../fix/companions.ts';
 import type { Fix } from '../fix/model.ts';
+import { FixedComparer, type FixedRequest } from '../fixed/compare.ts';
 import { heldSymbolName } from '../link/klp.ts';
 import { linkModule } from '../link/link.ts';
 import { nameProvided, type Requires, settleProvided } from '../link/provided.ts';
@@ -36,6 +37,8 @@ export interface BuildRequest {
   readonly effectiveVersion?: string | undefined;
   /** A person has read the reasons for review and accepts them. */
   readonly acceptReview: boolean;
+  /** What the replaced functions are compared with beside the kernel itself: the distribution's own fixed kernels. */
+  readonly fixed?: FixedRequest;
 }
 
 export interface BuildResult {
@@ -94,6 +97,11 @@ export class Builder {
   static async open(edges: TreeEdges, cacheDirectory: string, kernel: Kernel): Promise<Builder> {
     const [tree, code] = await Promise.all([prepareTree(edges, kernel, cacheDirectory), codeDigest()]);
     return new Builder(edges, cacheDirectory, tree, code);
+  }
+
+  /** The kernel's source as it was shipped, configured; read-only. */
+  get sourceTree(): string {
+    return this.#tree.source;
   }
 
   /** Builds one livepatch. Throws `BuilderError` where there can be no verdict; refusals are in the manifest. */
@@ -201,6 +209,16 @@ export class Builder {
         });
       }
     }
+    const comparer =
+      request.fixed !== undefined && reasons.every(isReview)
+        ? new FixedComparer(this.#context, request.fixed, scratch)
+        : undefined;
+    const planned = outcomes.flatMap(({ outcome }, index) => {
+      const unit = plan[index];
+      return unit === undefined ? [] : [{ request: unit, outcome }];
+    });
+    await comparer?.compare(planned, [...on, ...fixes]);
+    reasons.push(...(comparer?.reasons() ?? []));
     const { kernel } = this.#tree;
     const inputs = {
       fixes: Object.fromEntries(fixes.map((fix) => [fix.id, fix.sha256])),
@@ -212,12 +230,16 @@ export class Builder {
       0,
       12,
     );
-    const draft = makeManifest({
-      ...{ id, kernel, fixes, kind, effectiveVersion, reasons, acceptReview, units, inputs },
+    const fixedKernel = comparer?.summary();
+    const parts = {
+      ...{ id, kernel, fixes, kind, effectiveVersion, acceptReview, units, fixedKernel, inputs },
       leftOut: [...leftOut].sort(),
-    });
+    };
+    const draft = makeManifest({ ...parts, reasons });
     if (draft.verdict === 'refused' || (draft.verdict === 'needs-review' && !acceptReview)) return { manifest: draft };
     const module = await this.#link(draft, outcomes, provided.providerOf, scratch);
+    const unequal = (await comparer?.finished(module)) ?? [];
+    if (unequal.length > 0) return { manifest: makeManifest({ ...parts, reasons: [...reasons, ...unequal] }) };
     const file = { name: `${draft.module}.ko`, sha256: sha256(module), size: module.length };
     return { manifest: { ...draft, file }, module };
   }

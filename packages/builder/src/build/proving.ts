@@ -1,5 +1,6 @@
 import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { numberedApart } from '../compare/numbers.ts';
 import type { CompiledUnit } from '../compile/compile.ts';
 import { runObjtool } from '../compile/objtool.ts';
 import { imageOf } from '../facts.ts';
@@ -31,19 +32,29 @@ export async function proveOriginal(
 ): Promise<Proven> {
   const facts = await context.facts();
   const image = await imageOf(facts, unit);
-  const provable = async (compiled: CompiledUnit, name: string): Promise<ObjectView> => {
-    const path = join(scratch, name);
-    await copyFile(compiled.object, path);
-    await runObjtool(context.edges.run, context.tree, unit.command.objtoolArguments, path, context.edges.signal);
-    return await compiler.view(path, facts);
-  };
+  const provable = (compiled: CompiledUnit, name: string): Promise<ObjectView> =>
+    provableView(context, unit, compiler, compiled, join(scratch, name));
   const separate = await provable(await compiler.compile(compiler.stock), 'proof.o');
   const first = proveUnit(unit, separate, image);
   const hasWeak = weakFunctions(separate).length > 0;
   if (first.different.length === 0 && !hasWeak) return { proof: first, overridden: [] };
   const shipped = await provable(await compiler.compile({ ...compiler.stock, layout: 'shipped' }), 'proof-shipped.o');
-  const proof = mergeProofs(first, proveUnit(unit, shipped, image));
+  const apart = numberedApart(separate, shipped);
+  const proof = mergeProofs(first, proveUnit(unit, shipped, image), (name) => !apart.has(name));
   if (!hasWeak) return { proof, overridden: [] };
   const overridden = overriddenWeak(shipped, image, proof, await weakNames(facts, unit));
   return { proof: withoutOverridden(proof, overridden), overridden };
+}
+
+/** A compiled unit as it is compared with shipped bytes: a copy at `path`, after the kernel's objtool, taken apart. */
+export async function provableView(
+  context: UnitContext,
+  unit: KnownUnit,
+  compiler: UnitCompiler,
+  compiled: CompiledUnit,
+  path: string,
+): Promise<ObjectView> {
+  await copyFile(compiled.object, path);
+  await runObjtool(context.edges.run, context.tree, unit.command.objtoolArguments, path, context.edges.signal);
+  return await compiler.view(path, await context.facts());
 }

@@ -1,10 +1,12 @@
 import { STB_LOCAL } from '@kmend/elf';
 import type { UnitChange } from '../compare/compare.ts';
 import { isNoise } from '../compare/correlate.ts';
-import { coldParent } from '../object/names.ts';
+import { coldParent, unpromoted } from '../object/names.ts';
 import type { Atom, ObjectView } from '../object/view.ts';
-import { dataDifference, type FoundDifference, functionDifference, referredNames, type Side } from './difference.ts';
-import type { ChangedItem, Changes, Item } from './model.ts';
+import { dataDifference, type FoundDifference, functionDifference, referredNames } from './difference.ts';
+import type { MovedLine } from './line-moved.ts';
+import type { ChangedItem, Changes, Item, LineMoved } from './model.ts';
+import type { Side } from './side.ts';
 
 /** A changed part, before its difference has the text of the instructions. */
 export type DraftItem = Omit<ChangedItem, 'difference'> & { readonly found: FoundDifference };
@@ -14,6 +16,8 @@ export interface Compared {
   readonly original: ObjectView;
   readonly patched: ObjectView;
   readonly change: UnitChange;
+  /** What differs in line numbers alone, by its part of the patched object. */
+  readonly lines: ReadonlyMap<Atom, MovedLine>;
 }
 
 /** Functions that changed, came and went. What the compiler split off as `.cold` is told of with its function. */
@@ -29,20 +33,22 @@ export function functionChanges(compared: Compared): Draft {
     return parent === undefined ? item : { ...item, name: nameOf(parent), section: parent.section.name };
   });
   const isOwn = (atom: Atom): boolean => coldParent(nameOf(atom)) === undefined;
-  return { ...comings(compared, 'function', isOwn), changed };
+  return { ...comings(compared, 'function', isOwn, new Set(changed.map(({ name }) => name))), changed };
 }
 
 /** Named variables and constants that changed, came and went; not those of which every copy is as good as another. */
 export function dataChanges(compared: Compared): Draft {
   const differing = [...compared.change.evidence.differing].filter(([atom]) => atom.kind === 'data');
   const changed = differing.map(([atom, before]) => changedItem(compared, atom, before, dataDifference));
-  return { ...comings(compared, 'data', (atom) => !isNoise(atom)), changed };
+  return { ...comings(compared, 'data', (atom) => !isNoise(atom), new Set()), changed };
 }
 
+/** `changed`: names of functions that are told of as changed, if only by a part that was split off. */
 function comings(
-  { original, patched, change }: Compared,
+  { original, patched, change, lines }: Compared,
   kind: Atom['kind'],
   counts: (atom: Atom) => boolean,
+  changed: ReadonlySet<string>,
 ): Omit<Changes, 'changed'> {
   const { correlation, differing } = change.evidence;
   const kept = new Set(correlation.same.values());
@@ -50,8 +56,16 @@ function comings(
   const added = patched.atoms.filter((atom) => isCounted(atom) && !correlation.same.has(atom));
   const removed = original.atoms.filter((atom) => isCounted(atom) && !kept.has(atom));
   const pairs = [...correlation.same].filter(([atom]) => atom.kind === kind);
+  const moved = new Map<string, LineMoved>();
+  for (const [atom, line] of lines) {
+    if (atom.kind !== kind) continue;
+    const parent = patched.functions.find((candidate) => nameOf(candidate) === coldParent(nameOf(atom))) ?? atom;
+    if (!changed.has(nameOf(parent))) moved.set(nameOf(parent), { ...itemOf(parent), line });
+  }
+  const isTold = (atom: Atom): boolean => differing.has(atom) || changed.has(nameOf(atom)) || moved.has(nameOf(atom));
   return {
-    same: pairs.filter(([atom]) => !differing.has(atom)).length,
+    same: pairs.filter(([atom]) => counts(atom) && !isTold(atom)).length,
+    lineMoved: [...moved.values()],
     added: [...added.map(itemOf), ...pairs.flatMap(([atom, before]) => newAliases(atom, before))],
     removed: [...removed.map(itemOf), ...pairs.flatMap(([atom, before]) => newAliases(before, atom))],
   };
@@ -79,10 +93,10 @@ function changedItem(
 
 /** Names that other units could use, which the one has and the other has not. */
 function newAliases(atom: Atom, other: Atom): Item[] {
-  const known = new Set([nameOf(other), ...other.aliases.map(({ name }) => name)]);
+  const known = new Set([nameOf(other), ...other.aliases.map(({ name }) => name)].map(unpromoted));
   return [atom.symbol ?? [], ...atom.aliases]
     .flat()
-    .filter(({ name, bind }) => bind !== STB_LOCAL && !known.has(name))
+    .filter(({ name, bind }) => bind !== STB_LOCAL && !known.has(unpromoted(name)))
     .map(({ name }) => ({ ...itemOf(atom), name }));
 }
 

@@ -2,11 +2,12 @@ import { basename } from 'node:path';
 import type { Run } from '@kmend/base';
 import { compareUnit } from '../compare/compare.ts';
 import { agreedSizes, type StructSizes } from '../object/tables.ts';
-import { ObjectView } from '../object/view.ts';
+import { type Atom, ObjectView } from '../object/view.ts';
 import type { Reason } from '../types.ts';
 import { type Draft, dataChanges, functionChanges } from './changes.ts';
 import { checksOf, comparedTables } from './checks.ts';
 import { withInstructions } from './instructions.ts';
+import { lineMoved, type MovedLine } from './line-moved.ts';
 import type { Changes, Difference, InKernel, ObjectComparison } from './model.ts';
 import { moduleName, type ReadObject, readObject } from './read.ts';
 import { namesOf, neededReferences } from './standing.ts';
@@ -38,8 +39,17 @@ export async function compareObjects(edges: CompareEdges, request: CompareReques
   const views = viewsOf(original, patched, symbols?.structs ?? new Map());
   const module = moduleName(original.file);
   const source = basename(request.patched);
-  const change = compareUnit({ source, object: module ?? 'vmlinux' }, ...views);
-  const compared = { original: views[0], patched: views[1], change };
+  const lines = new Map<Atom, MovedLine>();
+  const change = compareUnit({ source, object: module ?? 'vmlinux' }, ...views, (prints, atoms) => {
+    const [before, after] = [
+      { view: views[0], prints: prints[0] },
+      { view: views[1], prints: prints[1] },
+    ];
+    const line = lineMoved([before, after], atoms);
+    if (line !== undefined) lines.set(atoms[1], line);
+    return line !== undefined;
+  });
+  const compared = { original: views[0], patched: views[1], change, lines };
   const functions = functionChanges(compared);
   const data = dataChanges(compared);
   const types = checkObjectTypes(source, original.file, patched.file, change);
@@ -81,7 +91,7 @@ function verdictOf(reasons: readonly Reason[], drafts: readonly Draft[]): Object
 }
 
 function finished(
-  { same, changed, added, removed }: Draft,
+  { same, lineMoved, changed, added, removed }: Draft,
   differences: readonly Difference[],
   inKernel: ((name: string) => InKernel) | undefined,
 ): Changes {
@@ -90,5 +100,5 @@ function finished(
     if (difference === undefined) return [];
     return [{ ...item, difference, ...(inKernel !== undefined && { inKernel: inKernel(item.name) }) }];
   });
-  return { same, changed: items, added, removed };
+  return { same, lineMoved, changed: items, added, removed };
 }

@@ -1,16 +1,11 @@
-import type { Fingerprints } from '../compare/fingerprint.ts';
 import { describeTarget } from '../object/describe.ts';
 import type { Shown } from '../object/disassemble.ts';
 import { branchTarget, branchText, decodeInstruction } from '../object/instructions.ts';
 import { coldParent } from '../object/names.ts';
 import type { Atom, Entry, ObjectView, Part, Reference } from '../object/view.ts';
+import { bugLine } from './line-moved.ts';
 import type { Difference } from './model.ts';
-
-/** One of the two objects, with what identifies its parts in both. */
-export interface Side {
-  readonly view: ObjectView;
-  readonly prints: Fingerprints;
-}
+import { type Masked, masked, type Side } from './side.ts';
 
 /** A difference in code, still without the text of the instructions. */
 export interface CodeDifference {
@@ -79,24 +74,6 @@ function firstDifference(before: Side, after: Side, original: Part, patched: Par
     if (at < (found ?? Number.POSITIVE_INFINITY) && old.references.get(at) !== now.references.get(at)) found = at;
   }
   return found;
-}
-
-interface Masked {
-  readonly bytes: Uint8Array;
-  /** What each field refers to, by its offset. */
-  readonly references: ReadonlyMap<number, string>;
-}
-
-function masked({ view, prints }: Side, part: Part): Masked {
-  const bytes = Buffer.alloc(part.end - part.start);
-  bytes.set(part.section.data.subarray(part.start, part.end));
-  const references = new Map<number, string>();
-  for (const { offset, width, type, target } of view.referencesIn(part)) {
-    const at = offset - part.start;
-    bytes.fill(0, at, at + width);
-    references.set(at, `${type} ${prints.target(target)}`);
-  }
-  return { bytes, references };
 }
 
 /**
@@ -178,7 +155,6 @@ function contentAt(view: ObjectView, part: Part, offset: number): string {
 
 function entryDifference(before: Side, after: Side, original: Atom, patched: Atom): FoundDifference | undefined {
   const [old, now] = [byTable(before.view, original), byTable(after.view, patched)];
-  let line: FoundDifference | undefined;
   for (const table of new Set([...old.keys(), ...now.keys()])) {
     const [entries, others] = [old.get(table) ?? [], now.get(table) ?? []];
     if (entries.length !== others.length)
@@ -186,30 +162,13 @@ function entryDifference(before: Side, after: Side, original: Atom, patched: Ato
     for (const [index, entry] of entries.entries()) {
       const other = others[index];
       const offset = other === undefined ? undefined : firstDifference(before, after, entry, other);
-      if (other === undefined || offset === undefined) continue;
-      const lines = table === '__bug_table' ? lineDifference(before, after, entry, other) : undefined;
-      line ??= lines;
-      if (lines !== undefined) continue;
+      // A line moves with whatever is above it: it says nothing of why the function differs.
+      if (other === undefined || offset === undefined || bugLine([before, after], [entry, other])) continue;
       const content = [contentAt(before.view, entry, offset), contentAt(after.view, other, offset)] as const;
       return { kind: 'entry', table, index, offset, original: content[0], patched: content[1] };
     }
   }
-  return line;
-}
-
-/** struct bug_entry ends in two 16-bit members, the line and the flags (include/asm-generic/bug.h). */
-function lineDifference(before: Side, after: Side, entry: Entry, other: Entry): FoundDifference | undefined {
-  const size = entry.end - entry.start;
-  if (size < 12 || other.end - other.start !== size) return undefined;
-  const withoutLine = ({ view, prints }: Side, part: Entry): string => {
-    const { bytes, references } = masked({ view, prints }, part);
-    Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).fill(0, size - 4, size - 2);
-    return `${Buffer.from(bytes).toString('hex')}${[...references].join()}`;
-  };
-  if (withoutLine(before, entry) !== withoutLine(after, other)) return undefined;
-  const lineOf = ({ section, start }: Entry): number =>
-    new DataView(section.data.buffer, section.data.byteOffset).getUint16(start + size - 4, true);
-  return { kind: 'line', original: lineOf(entry), patched: lineOf(other) };
+  return undefined;
 }
 
 function byTable(view: ObjectView, atom: Atom): Map<string, Entry[]> {

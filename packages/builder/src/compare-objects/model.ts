@@ -26,6 +26,8 @@ export interface Changes {
   /** Those that are in both objects and do the same. */
   readonly same: number;
   readonly changed: readonly ChangedItem[];
+  /** Those that differ in line numbers alone, because something above them became longer or shorter: they do the same. */
+  readonly lineMoved: readonly LineMoved[];
   readonly added: readonly Item[];
   readonly removed: readonly Item[];
 }
@@ -35,6 +37,11 @@ export interface Item {
   readonly section: string;
   /** Bytes. */
   readonly size: number;
+}
+
+/** With the first of its lines that moved. */
+export interface LineMoved extends Item {
+  readonly line: { readonly original: number; readonly patched: number };
 }
 
 export interface ChangedItem extends Item {
@@ -73,8 +80,6 @@ export type Difference =
       readonly original: string;
       readonly patched: string;
     }
-  /** Nothing but the line that a warning names. */
-  | { readonly kind: 'line'; readonly original: number; readonly patched: number }
   /** The hash of the function's prototype (kCFI): callers through pointers would not match. */
   | { readonly kind: 'prototype-hash' }
   | { readonly kind: 'section'; readonly original: string; readonly patched: string };

@@ -1,5 +1,5 @@
 import { type ElfFile, SHN_UNDEF } from '@kmend/elf';
-import { moduleSymbols } from '@kmend/kernel';
+import { moduleSymbols } from '@kmend/kernel/image';
 import type { Change } from '../compare/compare.ts';
 import { isOwnCopy } from '../object/names.ts';
 import type { ObjectView } from '../object/view.ts';

@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { errorCode, errorText, type Run } from '@kmend/base';
 import { type ElfFile, readElf, STT_FILE, STT_SECTION, sectionOf } from '@kmend/elf';
-import { decodeKallsyms, extractVmlinux, structLayouts } from '@kmend/kernel';
+import { decodeKallsyms, extractVmlinux, structLayouts } from '@kmend/kernel/image';
 import { BuilderError } from '../error.ts';
 import { type StructSizes, tableStructs } from '../object/tables.ts';
 

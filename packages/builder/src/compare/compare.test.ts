@@ -6,7 +6,8 @@ import { type Change, compareUnit } from './compare.ts';
 const unit = { source: 'a/unit.c', object: 'vmlinux' };
 
 async function compare(before: string, after: string): Promise<Change> {
-  return compareUnit(unit, await objectOf(before), await objectOf(after));
+  const options = { flags: ['-g'] };
+  return compareUnit(unit, await objectOf(before, options), await objectOf(after, options));
 }
 
 const names = (atoms: Iterable<{ readonly key: string }>): string[] => [...atoms].map(({ key }) => key).sort();

@@ -41,8 +41,19 @@ export interface Evidence {
   readonly patched: Fingerprints;
 }
 
+/** Whether what two of a name differ in is of no account, as a line number is. A livepatch is made of all differences. */
+export type Disregards = (
+  prints: readonly [original: Fingerprints, patched: Fingerprints],
+  atoms: readonly [original: Atom, patched: Atom],
+) => boolean;
+
 /** Compares function by function and variable by variable; whatever cannot be replaced live becomes a reason. */
-export function compareUnit(unit: Unit, original: ObjectView, patched: ObjectView): UnitChange {
+export function compareUnit(
+  unit: Unit,
+  original: ObjectView,
+  patched: ObjectView,
+  disregards: Disregards = () => false,
+): UnitChange {
   const reasons = new Reasons(unit);
   // A difference in what is not understood would not be seen.
   for (const message of new Set([...original.unclear, ...patched.unclear])) reasons.refuse('table-unclear', message);
@@ -58,7 +69,7 @@ export function compareUnit(unit: Unit, original: ObjectView, patched: ObjectVie
     if (atom.symbol === undefined || isNoise(atom)) continue;
     const counterpart = correlation.same.get(atom);
     if (counterpart === undefined) added.add(atom);
-    else if (before.of(counterpart) !== after.of(atom)) {
+    else if (before.of(counterpart) !== after.of(atom) && !disregards([before, after], [counterpart, atom])) {
       differing.set(atom, counterpart);
       if (atom.kind !== 'function') data.set(atom, counterpart);
       else if (isInit(counterpart.section)) initChanged(atom, reasons);
@@ -88,9 +99,9 @@ export function compareUnit(unit: Unit, original: ObjectView, patched: ObjectVie
   for (const counterpart of changed.values()) checkReplaceable(original, counterpart, reasons);
   for (const atom of added) if (!correlation.ambiguous.has(atom)) checkAddable(atom, reasons);
   for (const atom of [...changed.keys(), ...added]) checkInitUse(patched, atom, added, reasons);
-  checkRemoved(original, new Set([...correlation.same.values(), ...correlation.ambiguous]), isNoise, reasons);
+  checkRemoved(original, new Set([...correlation.same.values(), ...correlation.ambiguous.keys()]), isNoise, reasons);
   checkWholeSections(original, patched, before, after, reasons);
-  checkAmbiguous(patched, correlation, changed, reasons);
+  checkAmbiguous(patched, correlation, [...changed.keys(), ...added], reasons);
   const evidence = { correlation, differing, original: before, patched: after };
   return { changed, added, same, reasons: reasons.all, evidence };
 }
@@ -107,7 +118,7 @@ function moveToParents(
     const parent = coldParent(nameOf(atom));
     if (parent === undefined) continue;
     changed.delete(atom);
-    const owner = patched.functions.find((candidate) => candidate.symbol?.name === parent);
+    const owner = parentOf(patched, atom, parent);
     const ownerBefore = owner === undefined ? undefined : same.get(owner);
     if (owner !== undefined && isInit(owner.section)) initChanged(owner, reasons);
     else if (owner !== undefined && ownerBefore !== undefined) changed.set(owner, ownerBefore);
@@ -116,6 +127,13 @@ function moveToParents(
       reasons.refuse('cold-without-parent', `${name} changed, and no function that it belongs to is known`, name);
     }
   }
+}
+
+/** Several files of a module may have a function of that name; the part's own leads to it. */
+function parentOf(view: ObjectView, part: Atom, name: string): Atom | undefined {
+  const candidates = view.functions.filter(({ symbol }) => symbol?.name === name);
+  if (candidates.length <= 1) return candidates[0];
+  return candidates.find((candidate) => view.referencesIn(candidate).some(({ target }) => target.atom === part));
 }
 
 /** What stays may not use what a livepatch would only have while it loads: its own init sections are dropped then. */
@@ -158,23 +176,23 @@ function checkWholeSections(
   }
 }
 
-/** Things of one name of which some came or went, where a function of the livepatch uses one: which state it is cannot be told. */
+/** What cannot be told from others of its name, where the livepatch uses it: which state it would be is not known. */
 function checkAmbiguous(
   patched: ObjectView,
   { ambiguous }: Correlation,
-  changed: ReadonlyMap<Atom, Atom>,
+  users: readonly Atom[],
   reasons: Reasons,
 ): void {
-  for (const atom of changed.keys()) {
+  for (const atom of users) {
     const told = new Set<Atom>();
-    for (const relocation of patched.relocationsIn(atom)) {
-      const target = patched.targetOf(atom.section, relocation).atom;
-      if (target === undefined || !ambiguous.has(target) || told.has(target)) continue;
-      told.add(target);
-      const name = nameOf(target);
+    for (const { target } of patched.referencesIn(atom)) {
+      const why = target.atom === undefined ? undefined : ambiguous.get(target.atom);
+      if (target.atom === undefined || why === undefined || told.has(target.atom)) continue;
+      told.add(target.atom);
+      const name = nameOf(target.atom);
       reasons.refuse(
-        target.kind === 'function' ? 'function-ambiguous' : 'static-local-ambiguous',
-        `${nameOf(atom)} uses ${name}, and of several of that name some came or went: which is which is not certain`,
+        target.atom.kind === 'function' ? 'function-ambiguous' : 'static-local-ambiguous',
+        `${nameOf(atom)} uses ${name}: ${why}`,
         name,
       );
     }

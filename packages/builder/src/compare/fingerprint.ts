@@ -64,7 +64,10 @@ export class Fingerprints {
   target(target: Target): string {
     const { atom, offset, symbol } = target;
     if (atom === undefined) return `outside ${symbol.name || sectionOf(symbol)?.name}+${offset}`;
-    if (atom.kind === 'string') return `text ${atom.section.data.subarray(atom.start + offset, atom.end).toString()}`;
+    // As bytes: two that are no UTF-8 are two texts.
+    if (atom.kind === 'string') {
+      return `text ${Buffer.from(atom.section.data.subarray(atom.start + offset, atom.end)).toString('latin1')}`;
+    }
     if (atom.kind === 'function') return `code ${this.#keyOf(atom)}+${offset}`;
     if (isPieceSection(atom.section)) return `piece ${this.content(atom)}+${offset}`;
     if (atom.kind === 'anonymous') return `constant ${this.content(atom)}+${offset}`;

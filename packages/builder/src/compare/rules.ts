@@ -1,4 +1,5 @@
 import { type Section, SHF_WRITE, STB_LOCAL } from '@kmend/elf';
+import { isStaticLocalName } from '../object/names.ts';
 import { isPieceSection } from '../object/tables.ts';
 import type { Atom, ObjectView } from '../object/view.ts';
 import type { Reason, Unit } from '../types.ts';
@@ -144,9 +145,14 @@ export function checkAddable(atom: Atom, reasons: Reasons): void {
   }
 }
 
-/** A static variable inside a function: gcc numbers it (`calls.3`). */
+/** gcc numbers the static variables of functions and the literals of the file (`calls.3`), clang names the function (`f.calls`). */
+export function isNumbered({ symbol }: Atom): boolean {
+  return symbol !== undefined && isStaticLocalName(symbol.name);
+}
+
+/** A static variable inside a function. */
 export function isStaticLocal(atom: Atom): boolean {
-  return atom.kind === 'data' && atom.symbol?.bind === STB_LOCAL && /\.\d+$/.test(atom.symbol.name);
+  return atom.kind === 'data' && atom.symbol?.bind === STB_LOCAL && isNumbered(atom);
 }
 
 /** State that changed functions no longer use: what it held is lost to them. Other removed things are just left alone. */

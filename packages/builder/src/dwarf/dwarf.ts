@@ -1,8 +1,11 @@
 import type { ElfFile } from '@kmend/elf';
 import type { Abbreviation } from './abbreviations.ts';
+import { type Address, Addresses } from './addresses.ts';
 import {
   DW_AT_abstract_origin,
+  DW_AT_addr_base,
   DW_AT_decl_file,
+  DW_AT_location,
   DW_AT_name,
   DW_AT_sibling,
   DW_AT_signature,
@@ -31,8 +34,10 @@ import {
   DW_FORM_strx2,
   DW_FORM_strx3,
   DW_FORM_strx4,
+  DW_OP_addr,
+  DW_OP_addrx,
 } from './constants.ts';
-import { type Cursor, damaged } from './cursor.ts';
+import { Cursor, damaged } from './cursor.ts';
 import { readBlock, readConstant, skipForm } from './forms.ts';
 import { readFileNames } from './lines.ts';
 import { joinSections } from './sections.ts';
@@ -63,6 +68,8 @@ export class Dwarf {
   readonly #info: Cursor;
   readonly #strings: Strings;
   readonly #lines: Cursor;
+  readonly #infoAddresses: Addresses;
+  #tableAddresses: Addresses | undefined;
   readonly #signatures = new Map<bigint, number>();
   readonly #stringBases = new Map<Unit, number>();
   readonly #fileNames = new Map<Unit, readonly string[]>();
@@ -72,6 +79,7 @@ export class Dwarf {
     this.file = file;
     const info = joinSections(file, '.debug_info', '.debug_types');
     this.#info = info.cursor;
+    this.#infoAddresses = new Addresses(info.pieces);
     this.#strings = new Strings(file, (steps) => this.spend(steps));
     this.#lines = joinSections(file, '.debug_line').cursor;
     const abbreviations = joinSections(file, '.debug_abbrev').cursor;
@@ -200,6 +208,23 @@ export class Dwarf {
   block(entry: Entry, attribute: number): Buffer | undefined {
     const form = this.#find(entry, attribute);
     return form === undefined ? undefined : readBlock(this.#info, form);
+  }
+
+  /** Where a variable lies that has one place of its own for as long as the program runs; `undefined` for all others. */
+  staticAddress(variable: Entry): Address | undefined {
+    const location = this.block(variable, DW_AT_location);
+    const { addressSize, offsetSize, version } = variable.unit;
+    if (location?.[0] === DW_OP_addr && location.length === 1 + addressSize) {
+      return this.#infoAddresses.at(location.byteOffset + 1 - this.#info.bytes.byteOffset);
+    }
+    // clang keeps the addresses in a table (DWARF 5, 7.27).
+    if (location?.[0] !== DW_OP_addrx) return undefined;
+    const operand = new Cursor('a location', location.subarray(1));
+    const index = operand.uleb();
+    if (operand.at !== operand.size) return undefined;
+    this.#tableAddresses ??= new Addresses(joinSections(this.file, '.debug_addr').pieces);
+    const base = this.sectionOffset(this.root(variable.unit), DW_AT_addr_base) ?? (version >= 5 ? offsetSize * 2 : 0);
+    return this.#tableAddresses.at(base + index * addressSize);
   }
 
   /** An offset into another section (`DW_FORM_sec_offset`, before version 4 `DW_FORM_data4`). */

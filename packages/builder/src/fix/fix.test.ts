@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { errorCode } from '@kmend/base';
-import { run, runOk } from '@kmend/base/node';
+import { run, runOk, sha256 } from '@kmend/base/node';
 import { applyFixes } from '../source/apply.ts';
 import { importFromGit } from './import.ts';
 import type { Fix } from './model.ts';
@@ -70,6 +70,12 @@ test('fixes apply in order; one that does not fit, or is there already, is named
       ['B', 'zero\none\nII\nthree\n'],
     ],
   );
+  // A file that a patch names twice, as one made of two mails does.
+  const [twice] = await applyFixes(edges, tree, [fixOf(`${PATCH}${second}`)], await scratch(t));
+  assert.deepEqual(
+    twice?.versions.map(({ text }) => text),
+    ['zero\none\nII\nthree\n'],
+  );
   const apply = async (...patches: string[]): Promise<unknown> =>
     await applyFixes(
       edges,
@@ -108,4 +114,87 @@ test('a commit becomes a fix with its subject; a name that git could take for an
     const attempt = importFromGit(edges, { id: 'X', severity: 'low', hardware: false }, directory, bad);
     await assert.rejects(attempt, (error) => errorCode(error) === 'fix-without-origin');
   }
+});
+
+test('of a commit, texts and help are left out and named; folders of it can be chosen', async (t) => {
+  const directory = await scratch(t);
+  const git = (...args: string[]): Promise<Buffer> =>
+    runOk(run, 'git', ['-C', directory, '-c', 'user.name=n', '-c', 'user.email=e@x', ...args]);
+  await git('init', '-q');
+  const write = async (path: string, text: string): Promise<void> => {
+    await mkdir(join(directory, dirname(path)), { recursive: true });
+    await writeFile(join(directory, path), text);
+  };
+  // The help's keyword is far above the change: only git can show it.
+  const kconfig = (text: string): string => `config X\n\tbool "x"\n\thelp\n${'\t  Text.\n'.repeat(20)}\t  ${text}\n`;
+  await write('kernel/fork.c', 'one\n');
+  await write('net/core.c', 'one\n');
+  await write('net/Kconfig', kconfig('Old.'));
+  await write('Documentation/old.rst', 'one\n'.repeat(50));
+  await git('add', '.');
+  await git('commit', '-q', '-m', 'first');
+  await write('kernel/fork.c', 'two\n');
+  await write('net/core.c', 'two\n');
+  await write('net/Kconfig', kconfig('New.'));
+  await write('tools/testing/selftests/net/x.c', 'two\n');
+  await rm(join(directory, 'Documentation/old.rst'));
+  await write('Documentation/new.rst', 'one\n'.repeat(50));
+  await git('add', '.');
+  await git('commit', '-q', '-m', 'second');
+  const imported = (...paths: string[]): Promise<Fix> =>
+    importFromGit(edges, { id: 'X', severity: 'low', hardware: false }, directory, 'HEAD', paths);
+  const whole = await imported();
+  assert.deepEqual(
+    [whole.files, whole.origin.kind === 'git' && whole.origin.paths],
+    [['kernel/fork.c', 'net/core.c'], undefined],
+  );
+  assert.deepEqual(
+    whole.leftOut.map(({ path, why }) => [path, why]),
+    [
+      ['Documentation/new.rst', 'documentation'],
+      ['Documentation/old.rst', 'documentation'],
+      ['net/Kconfig', 'help-text'],
+      ['tools/testing/selftests/net/x.c', 'tools'],
+    ],
+  );
+  const store = new FixStore(await scratch(t));
+  await store.add(await imported('net'));
+  const part = await store.open('X');
+  assert.deepEqual([part.files, part.origin.kind === 'git' && part.origin.paths], [['net/core.c'], ['net']]);
+  assert.deepEqual(part.leftOut.find(({ path }) => path === 'kernel/fork.c')?.why, 'not-chosen');
+  assert.notEqual(part.sha256, whole.sha256);
+  await assert.rejects(imported('sound'), { code: 'fix-empty' });
+  await assert.rejects(imported('Documentation'), { code: 'fix-empty', message: /documentation/ });
+});
+
+test('a patch that an earlier version kept as it came is read again, and what hides in it is found', async (t) => {
+  const home = await scratch(t);
+  const directory = join(home, 'fixes', 'OLD');
+  await mkdir(directory, { recursive: true });
+  const keep = async (patch: string): Promise<void> => {
+    const record = {
+      schema: 'kmend.fix/1',
+      ...words,
+      id: 'OLD',
+      origin: { kind: 'patch', file: 'x' },
+      sha256: sha256(patch),
+    };
+    await writeFile(join(directory, 'fix.patch'), patch);
+    await writeFile(join(directory, 'fix.json'), JSON.stringify(record));
+  };
+  const mail = `From: Jörg\nSubject: x\n---\n${PATCH}`;
+  await keep(`${mail}${PATCH.replaceAll('dir/unit.c', 'Documentation/x')}-- \n2.39.5\n`);
+  const { files, patch, leftOut } = await new FixStore(home).open('OLD');
+  assert.deepEqual(
+    [files, patch, leftOut],
+    [['dir/unit.c'], PATCH, [{ path: 'Documentation/x', why: 'documentation' }]],
+  );
+  await keep(`${mail}\n@@ -9 +9 @@\n-x\n+y\n`);
+  await assert.rejects(
+    new FixStore(home).open('OLD'),
+    (error) => errorCode(error) === 'fix-garbage' && /OLD cannot be used: line 12 /.test(String(error)),
+  );
+  // Imported when bytes were read as UTF-8.
+  await keep(PATCH.replace('+2', '+"\uFFFD"'));
+  await assert.rejects(new FixStore(home).open('OLD'), { code: 'fix-garbage', message: /byte was lost/ });
 });

@@ -9,9 +9,11 @@ import { describeFuzz, fuzz, mutateBytes } from '@kmend/base/testing';
 import { applyFixes } from '../source/apply.ts';
 import { importFromPatch } from './import.ts';
 import type { Fix } from './model.ts';
-import { filesOfPatch, plainPatch } from './patch.ts';
+import { readPatch } from './patch.ts';
 import { makeFix } from './store.ts';
 
+const plainPatch = (patch: string): string => readPatch('F', patch).patch;
+const filesOfPatch = (patch: string): readonly string[] => readPatch('F', patch).files;
 const edges = { run: limitedRun, signal: new AbortController().signal };
 const SOUND = '--- a/dir/unit.c\n+++ b/dir/unit.c\n@@ -1,3 +1,3 @@ some_function\n one\n-two\n+2\n three\n';
 
@@ -49,7 +51,7 @@ async function world(t: TestContext): Promise<World> {
   return { directory, tree, scratch, files };
 }
 
-test('what stands beside the checked hunks is not applied: scripts, other formats, other files, links', async (t) => {
+test('rejects other formats, hidden files and hunks without a header on either side of a sound patch', async (t) => {
   const { tree, scratch, directory, files } = await world(t);
   const hunk = '@@ -1,3 +1,3 @@\n one\n-two\n+evil\n three\n';
   const indented = (path: string): string => ` --- a/${path}\n +++ b/${path}\n${hunk.replaceAll(/^(?=.)/gm, ' ')}`;
@@ -64,21 +66,20 @@ test('what stands beside the checked hunks is not applied: scripts, other format
     `--- a/dir/other.c\n+++ b/dir/other.c\n\n${hunk}`,
     `--- ${directory}/secret\n+++ ${directory}/secret\n\n${hunk}`,
   ];
+  const before = await files();
   for (const text of more) {
-    for (const patch of [`${SOUND}${text}`, `${text}${SOUND}`]) {
-      const before = await files();
-      const changed = await applyFixes(edges, tree, [fixOf(patch)], scratch);
-      assert.deepEqual(
-        changed.map(({ path, versions }) => [path, versions.map((version) => version.text)]),
-        [['dir/unit.c', ['one\n2\nthree\n']]],
-        text,
-      );
-      const after = await files();
-      delete after['scratch/source/dir/unit.c'];
-      delete before['scratch/source/dir/unit.c'];
-      assert.deepEqual(after, before, text);
-    }
+    for (const patch of [`${SOUND}${text}`, `${text}${SOUND}`])
+      assert.throws(() => fixOf(patch), { code: 'fix-garbage' }, text);
   }
+  assert.deepEqual(await files(), before);
+  // What patch(1) sees has nothing but the hunks.
+  const talkative = `From: a\nSubject: b\n\n!touch ${directory}/run\n---\n${SOUND}-- \n!touch ${directory}/run\n`;
+  const [changed] = await applyFixes(edges, tree, [fixOf(talkative)], scratch);
+  assert.deepEqual(
+    changed?.versions.map(({ text }) => text),
+    ['one\n2\nthree\n'],
+  );
+  assert.equal(fixOf(talkative).patch, SOUND);
 });
 
 test('links, new files and renames that git describes are refused', () => {
@@ -88,25 +89,25 @@ test('links, new files and renames that git describes are refused', () => {
   const renamed =
     'diff --git a/dir/unit.c b/dir/moved.c\nsimilarity index 100%\nrename from dir/unit.c\nrename to dir/moved.c\n';
   for (const text of [link, empty, renamed]) {
-    assert.throws(() => filesOfPatch('F', `${text}${SOUND}`), { code: 'source-unsupported' }, text);
+    assert.throws(() => filesOfPatch(`${text}${SOUND}`), { code: 'source-unsupported' }, text);
   }
 });
 
 test('hunks have the lines they announce, whatever follows them; mail is forgiven its dropped spaces', () => {
   const signed = `From: a\nSubject: b\n\n---\n dir/unit.c | 2 +-\n\n${SOUND}-- \n2.39.5\n`;
-  assert.equal(plainPatch('F', signed), SOUND);
+  assert.equal(plainPatch(signed), SOUND);
   const blank = '--- a/u.c\n+++ b/u.c\n@@ -1,3 +1,3 @@\n one\n\n-two\n+2\n\\ No newline at end of file\n';
-  assert.equal(plainPatch('F', blank), blank.replace('\n\n', '\n \n'));
+  assert.equal(plainPatch(blank), blank.replace('\n\n', '\n \n'));
   // A removed line that looks like a header is none.
   const tricky = '--- a/u.c\n+++ b/u.c\n@@ -1,3 +1,1 @@\n one\n--- a/../../x\n-+++ b/../../x\n';
-  assert.deepEqual(filesOfPatch('F', tricky), ['u.c']);
+  assert.deepEqual(filesOfPatch(tricky), ['u.c']);
   for (const broken of [
     SOUND.replace('@@ -1,3', '@@ -1,4'),
     SOUND.replace(' three\n', ''),
     SOUND.replace('-two', 'two'),
     SOUND.replace('-1,3 +1,3', '-1,999999999 +1,999999999'),
   ]) {
-    assert.throws(() => filesOfPatch('F', broken), { code: 'fix-garbage' }, broken);
+    assert.throws(() => filesOfPatch(broken), { code: 'fix-garbage' }, broken);
   }
 });
 
@@ -132,6 +133,34 @@ test('huge patches: many hunks, lines without an end, more bytes than a patch ha
   }
 });
 
+test('reads texts made to be slow in time', () => {
+  const width = 9_900;
+  const lines = [
+    `From ${'@'.repeat(width)}`,
+    `+++ ${'/'.repeat(width)}`,
+    `+++ ${'a/'.repeat(width / 2)}`,
+    `--- a${' '.repeat(width)}b`,
+    `diff --git ${'"'.repeat(width)}`,
+    `-${'; '.repeat(width / 2)}x`,
+    `${' '.repeat(width)}x`,
+    `Only in ${': '.repeat(width / 2)}`,
+    `Binary files ${' and '.repeat(width / 5)}`,
+  ];
+  const headers = `--- a/kernel/fork.c${' '.repeat(width)}x\n+++ b/kernel/fork.c\n@@ -1 +1 @@\n-a\n+b\n`;
+  for (const text of [...lines.map((line) => `${line}\n`.repeat(200)), headers.repeat(200)]) {
+    const started = performance.now();
+    for (const patch of [text, `From: a\n${text}`, `${SOUND}${text}`]) {
+      try {
+        readPatch('F', patch);
+      } catch (error) {
+        assert.match(errorCode(error) ?? '', /^(?:fix-|source-unsupported)/);
+        assert.ok(String(error).length < 4000);
+      }
+    }
+    assert.ok(performance.now() - started < 5000, text.slice(0, 40));
+  }
+});
+
 test('mutated patches change the files they name, or are refused', async (t) => {
   const { tree, scratch, files, directory } = await world(t);
   const sound = Buffer.from(`diff --git a/dir/unit.c b/dir/unit.c\n${SOUND}${SOUND.replaceAll('unit', 'other')}`);
@@ -142,10 +171,10 @@ test('mutated patches change the files they name, or are refused', async (t) => 
     return bytes.toString('latin1');
   };
   const parsed = await fuzz({
-    name: 'plainPatch',
+    name: 'readPatch',
     cases: 20_000,
     make: mutated,
-    attempt: (patch) => assert.deepEqual(filesOfPatch('F', plainPatch('F', patch)), filesOfPatch('F', patch)),
+    attempt: (patch) => assert.deepEqual(filesOfPatch(plainPatch(patch)), filesOfPatch(patch)),
   });
   t.diagnostic(describeFuzz(parsed));
   assert.ok(parsed.cases >= 2000 && parsed.accepted > 100);

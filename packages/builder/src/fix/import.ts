@@ -34,14 +34,24 @@ export async function importFromDebian(
   const after = await sources.files(suite, to, paths);
   let patch = '';
   for (const path of paths) {
-    const args = ['-u', '-p', '--label', `a/${path}`, '--label', `b/${path}`, `${before}/${path}`, `${after}/${path}`];
+    const args = [
+      '-u',
+      '-p',
+      '--text',
+      '--label',
+      `a/${path}`,
+      '--label',
+      `b/${path}`,
+      `${before}/${path}`,
+      `${after}/${path}`,
+    ];
     const result = await edges.run('diff', args, { signal: edges.signal });
     if (result.exitCode > 1) {
       throw new BuilderError('fix-without-origin', `${path} is not a file of both ${from} and ${to}`, {
         hint: 'check the path; a file that only one version has cannot be patched live',
       });
     }
-    patch += result.stdout.toString('utf8');
+    patch += result.stdout.toString('latin1');
   }
   if (patch === '') {
     throw new BuilderError('fix-empty', `${paths.join(', ')}: no difference between ${from} and ${to}`, {
@@ -67,16 +77,23 @@ export function deltaTexts(edges: UnpackEdges, sources: SourceStore, range: Delt
   };
 }
 
-export async function importFromPatch(words: ImportWords, path: string): Promise<Fix> {
+/** A patch file; `paths`: files and folders to limit it to. */
+export async function importFromPatch(words: ImportWords, path: string, paths?: readonly string[]): Promise<Fix> {
   const patch = await readPatch(path).catch((error: unknown) => {
     throw new BuilderError('fix-without-origin', `the patch cannot be read: ${errorText(error)}`);
   });
   const subject = /^Subject: (?:\[PATCH[^\]]*\] )?(.+)$/m.exec(patch)?.[1];
+  // The text of a mail, unlike that of a source, is meant as UTF-8.
+  const title = subject === undefined ? undefined : Buffer.from(subject, 'latin1').toString('utf8');
   return makeFix(
-    { ...words, title: words.title ?? subject ?? words.id },
-    { kind: 'patch', file: basename(path) },
+    { ...words, title: words.title ?? title ?? words.id },
+    { kind: 'patch', file: basename(path), ...chosen(paths) },
     patch,
   );
+}
+
+function chosen(paths: readonly string[] | undefined): { paths?: string[] } {
+  return paths === undefined || paths.length === 0 ? {} : { paths: [...new Set(paths)].sort() };
 }
 
 /** Not a device or a pipe, which may never end, and not a file that is far too large for a patch. */
@@ -84,21 +101,25 @@ async function readPatch(path: string): Promise<string> {
   const { size, isFile } = await stat(path).then((it) => ({ size: it.size, isFile: it.isFile() }));
   if (!isFile) throw new Error(`${path} is not a file`);
   if (size > PATCH_LIMIT) throw new Error(`${path} has more than ${PATCH_LIMIT} bytes`);
-  return await readFile(path, 'utf8');
+  return await readFile(path, 'latin1');
 }
 
-/** One commit of a git repository. */
+/** Of Kconfig files git shows all, so that a changed line can be told to be help text by what is above it. */
+const KCONFIG = ':(top,glob)**/Kconfig*';
+
+/** One commit of a git repository; `paths`: files and folders to limit it to. */
 export async function importFromGit(
   edges: ImportEdges,
   words: ImportWords,
   directory: string,
   commit: string,
+  paths?: readonly string[],
 ): Promise<Fix> {
   // A name that begins with a dash would be read as an option.
   if (!/^[A-Za-z0-9][\w./^~@{}-]*$/.test(commit)) {
     throw new BuilderError('fix-without-origin', `"${commit}" is not the name of a commit`);
   }
-  const git = async (...args: string[]): Promise<string> => {
+  const git = async (...args: string[]): Promise<Buffer> => {
     const result = await edges.run('git', ['-C', directory, ...args], {
       signal: edges.signal,
       // git maps the packs of a repository: address space, not memory.
@@ -109,19 +130,15 @@ export async function importFromGit(
         hint: 'name a git repository with --git and one of its commits with --commit',
       });
     }
-    return result.stdout.toString('utf8');
+    return result.stdout;
   };
-  const id = (await git('rev-parse', '--verify', `${commit}^{commit}`)).trim();
-  const title = (await git('show', '-s', '--format=%s', id)).trim();
-  const patch = await git(
-    'diff-tree',
-    '-p',
-    '--no-color',
-    '--no-ext-diff',
-    '--no-textconv',
-    '--full-index',
-    `${id}^`,
-    id,
-  );
-  return makeFix({ ...words, title: words.title ?? title }, { kind: 'git', commit: id }, patch);
+  const id = (await git('rev-parse', '--verify', `${commit}^{commit}`)).toString('utf8').trim();
+  const title = (await git('show', '-s', '--format=%s', id)).toString('utf8').trim();
+  const plain = ['-p', '--no-color', '--no-ext-diff', '--no-textconv', '--no-renames', '--full-index'];
+  const prefixes = ['--src-prefix=a/', '--dst-prefix=b/'];
+  const diff = async (...more: string[]): Promise<string> =>
+    (await git('diff-tree', ...plain, ...prefixes, ...more)).toString('latin1');
+  const code = await diff('-U3', `${id}^`, id, '--', ':(top,exclude,glob)**/Kconfig*');
+  const patch = `${code}${await diff('-U100000', `${id}^`, id, '--', KCONFIG)}`;
+  return makeFix({ ...words, title: words.title ?? title }, { kind: 'git', commit: id, ...chosen(paths) }, patch);
 }

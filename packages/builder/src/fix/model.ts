@@ -1,5 +1,9 @@
 import { FixId, FixSummary } from '@kmend/protocol';
 import { z } from 'zod';
+import { LeftOut } from './scope.ts';
+
+/** Files and folders that a fix was limited to; absent: all of it. */
+const Chosen = z.array(z.string()).optional();
 
 /** Where a fix came from. */
 export const FixOrigin = z.discriminatedUnion('kind', [
@@ -10,8 +14,8 @@ export const FixOrigin = z.discriminatedUnion('kind', [
     to: z.string(),
     paths: z.array(z.string()),
   }),
-  z.object({ kind: z.literal('patch'), file: z.string() }),
-  z.object({ kind: z.literal('git'), commit: z.string() }),
+  z.object({ kind: z.literal('patch'), file: z.string(), paths: Chosen }),
+  z.object({ kind: z.literal('git'), commit: z.string(), paths: Chosen }),
 ]);
 export type FixOrigin = z.infer<typeof FixOrigin>;
 
@@ -19,17 +23,26 @@ export type FixOrigin = z.infer<typeof FixOrigin>;
 export const FixRecord = FixSummary.extend({
   schema: z.literal('kmend.fix/1'),
   origin: FixOrigin,
-  /** SHA-256 of the patch. */
+  /** SHA-256 of the bytes of `fix.patch`. */
   sha256: z.string(),
+  /** Files of where it comes from that are no part of it. */
+  leftOut: z.array(LeftOut).optional(),
+  /** What was done to the text to read it, for people. */
+  notes: z.array(z.string()).optional(),
 });
 export type FixRecord = z.infer<typeof FixRecord>;
 
 /** A source change with an id. */
-export interface Fix extends FixRecord {
-  /** Unified diff, paths relative to the source tree behind one component (`a/`, `b/`). */
+export interface Fix extends Omit<FixRecord, 'leftOut' | 'notes'> {
+  /**
+   * Unified diff of nothing but hunks, paths relative to the source tree behind one component (`a/`, `b/`). One character a byte, as all text of
+   * sources: what is written of it is written as latin1.
+   */
   readonly patch: string;
   /** Files it changes, relative to the source tree. */
   readonly files: readonly string[];
+  readonly leftOut: readonly LeftOut[];
+  readonly notes: readonly string[];
 }
 
 export { FixId };

@@ -5,7 +5,7 @@ import { sha256 } from '@kmend/base/node';
 import { FixId } from '@kmend/protocol';
 import { BuilderError } from '../error.ts';
 import { type Fix, type FixOrigin, FixRecord } from './model.ts';
-import { filesOfPatch } from './patch.ts';
+import { type PatchContent, readPatch } from './patch.ts';
 
 /** What is said of a fix when it is imported. */
 export interface FixWords {
@@ -15,15 +15,19 @@ export interface FixWords {
   readonly hardware: boolean;
 }
 
-/** Makes a fix of a patch, checking both. */
+/** Makes a fix of a patch, checking both. The patch has one character a byte; an origin with `paths` limits it to these. */
 export function makeFix(words: FixWords, origin: FixOrigin, patch: string): Fix {
   const id = FixId.safeParse(words.id);
   if (!id.success) {
     throw new BuilderError('fix-garbage', `"${words.id}" cannot be the id of a fix: ${id.error.issues[0]?.message}`);
   }
-  const files = filesOfPatch(words.id, patch);
+  const content = readPatch(words.id, patch, origin.kind === 'debian' ? undefined : origin.paths);
   const title = words.title.replaceAll(/\s+/g, ' ').trim().slice(0, 500);
-  return { schema: 'kmend.fix/1', ...words, title, origin, sha256: sha256(patch), patch, files };
+  return { schema: 'kmend.fix/1', ...words, title, origin, sha256: sha256(bytesOf(content.patch)), ...content };
+}
+
+function bytesOf(patch: string): Buffer {
+  return Buffer.from(patch, 'latin1');
 }
 
 /** Fixes on the operator's machine: a folder each, written whole or not at all. */
@@ -48,7 +52,7 @@ export class FixStore {
     const temporary = await mkdtemp(join(this.#directory, '.import-'));
     try {
       const { patch, files: _, ...record } = fix;
-      await writeFile(join(temporary, 'fix.patch'), patch);
+      await writeFile(join(temporary, 'fix.patch'), bytesOf(patch));
       await writeFile(join(temporary, 'fix.json'), `${JSON.stringify(record, null, 2)}\n`);
       await rm(directory, { recursive: true, force: true });
       await rename(temporary, directory);
@@ -82,9 +86,29 @@ export class FixStore {
     const damaged = new BuilderError('fix-garbage', `the fix in ${directory} is damaged`, {
       hint: 'remove the folder and import the fix again',
     });
-    const patch = await readFile(join(directory, 'fix.patch'), 'utf8').catch(() => undefined);
+    const bytes = await readFile(join(directory, 'fix.patch')).catch(() => undefined);
     const record = FixRecord.safeParse(parseJson(text));
-    if (patch === undefined || !record.success || sha256(patch) !== record.data.sha256) throw damaged;
-    return { ...record.data, patch, files: filesOfPatch(id, patch) };
+    if (bytes === undefined || !record.success || sha256(bytes) !== record.data.sha256) throw damaged;
+    const content = this.#content(id, directory, bytes);
+    const { leftOut = [], notes = [] } = record.data;
+    return {
+      ...record.data,
+      ...content,
+      leftOut: [...leftOut, ...content.leftOut],
+      notes: [...notes, ...content.notes],
+    };
+  }
+
+  /** An earlier kmend kept patches as they came, and took less care in reading them: such a one may turn out to be none. */
+  #content(id: string, directory: string, bytes: Buffer): PatchContent {
+    try {
+      return readPatch(id, bytes.toString('latin1'));
+    } catch (error) {
+      if (!(error instanceof BuilderError)) throw error;
+      throw new BuilderError(error.code, `the fix in ${directory} cannot be used: ${error.message}`, {
+        hint: `import it again with --replace, or remove the folder; ${error.hint ?? ''}`,
+        cause: error,
+      });
+    }
   }
 }

@@ -55,7 +55,9 @@ export function resolveNeed(need: Need, facts: ResolveFacts): Resolution | Reaso
         : klp(unit.object, proven.name, proven.sympos);
     }
     const places = facts.image.named(need.name);
-    if (places.length === 1) return klp(unit.object, need.name, 0);
+    // The numbers of static variables (`calls.3`) are the compiler's: one of that name may be another's.
+    const isNumbered = need.original?.kind === 'data' && /\.\d+$/.test(need.name);
+    if (places.length === 1 && !isNumbered) return klp(unit.object, need.name, 0);
     return refuse(
       'symbol-unproven',
       `which ${need.name} of ${unit.object} is meant cannot be proven (${places.length} have that name)`,

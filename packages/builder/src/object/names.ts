@@ -1,12 +1,22 @@
 import { CALLBACKS_SECTION } from '../author/callbacks.ts';
 
+/** A name without what clang's link-time optimisation adds to a private one that other units come to use: `state.llvm.9401` -> `state`. */
+export function unpromoted(name: string): string {
+  return name.replace(/\.llvm\.\d+/, '');
+}
+
 /**
  * A name without the numbers that the compiler gives out: `foo.isra.0` -> `foo.isra`, `once.123` -> `once`; and without the counter
  * and line in the names of BTF ids (include/linux/btf_ids.h): `__BTF_ID__struct__sock__1234` -> `__BTF_ID__struct__sock__`.
  */
 export function stem(name: string): string {
   const plain = name.startsWith('__BTF_ID__') ? name.replace(/\d+$/, '') : name;
-  return plain.replaceAll(/\.\d+(?=\.|$)/g, '');
+  return unpromoted(plain).replaceAll(/\.\d+(?=\.|$)/g, '');
+}
+
+/** Of local data: the name of a variable inside a function, `calls.3` by gcc, `handle.calls` or `handle.calls.3` by clang. */
+export function isStaticLocalName(name: string): boolean {
+  return /.\./.test(unpromoted(name));
 }
 
 /** The function a `.cold` part was split from; `undefined` for other names. */
@@ -23,16 +33,23 @@ const OWN_COPY = new Set(['__key', '__warned', '__already_done', '_rs', '__print
  */
 export function isOwnCopy(name: string, section: string): boolean {
   return (
-    OWN_COPY.has(stem(name)) ||
-    name.startsWith('__UNIQUE_ID_') ||
+    OWN_COPY.has(variableName(name)) ||
+    variableName(name).startsWith('__UNIQUE_ID_') ||
     name.startsWith('.L') ||
     // A constant inside a function (`__func__.2`, `_entry.5`, `CSWTCH.7`): only that function can name it, and nothing can change it.
-    (/\.\d+$/.test(name) && section.startsWith('.rodata')) ||
+    (isStaticLocalName(name) && section.startsWith('.rodata')) ||
+    // Each record in a section of its own (-fdata-sections).
+    section.startsWith('.data..Lubsan') ||
     section === '.data.once' ||
     section === '.data..once' ||
     section === '__dyndbg' ||
     section === CALLBACKS_SECTION
   );
+}
+
+/** What the source calls a variable: clang puts the function's name in front of it (`probe.__key.8`). */
+function variableName(name: string): string {
+  return stem(name).replace(/^.*\./, '');
 }
 
 /** `__pfx_foo` and `__cfi_foo`: padding and type hash in front of `foo`, which travel with it (objtool --prefix, -fsanitize=kcfi). */

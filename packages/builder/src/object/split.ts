@@ -13,6 +13,16 @@ import { isPadding } from './code.ts';
 import { isPrefixSymbol } from './names.ts';
 import type { Atom } from './view.ts';
 
+/** lib/ubsan.h, struct type_descriptor: kind (0, 1 or 0xffff) and information, 2 bytes each, then the name in quotation marks. */
+export function isTypeDescriptor({ data, flags }: Section, offset: number): boolean {
+  if ((flags & SHF_EXECINSTR) !== 0 || data[offset + 4] !== QUOTE) return false;
+  const kind = (data[offset] ?? 0) | ((data[offset + 1] ?? 0) << 8);
+  const end = data.indexOf(0, offset + 4);
+  return [0, 1, 0xffff].includes(kind) && end > offset + 5 && data[end - 1] === QUOTE;
+}
+
+const QUOTE = 0x27;
+
 interface Span {
   readonly start: number;
   readonly end: number;

@@ -74,6 +74,27 @@ test('some entries without a file or a format', async () => {
   });
 });
 
+test('replacements that are nothing, and those that are a thunk of the kernel', async () => {
+  const old = `${relative('first')} ${relative('.Lnew')} .word 4; .byte 5, 5, 3
+    ${relative('first')} .long 0; .word 7; .byte 5, 0, 0
+    ${relative('second+8')} ${relative('.Lnew+5')} .word 9; .byte 3, 3, 0`;
+  const thunks = `${relative('first')} ${relative('__x86_indirect_alt_call_rax')} .word 4; .byte 5, 5
+    ${relative('second')} ${relative('.Lnew')} .word 9; .byte 3, 3
+    ${relative('second+8')} ${relative('__x86_indirect_alt_jmp_r11')} .word 9; .byte 5, 5`;
+  const nothing = entries((place) => `${relative(place)} .long 0; .word 7; .byte 5, 0, 0`);
+  for (const [size, lines] of [
+    [13, old],
+    [12, thunks],
+    [13, nothing],
+  ] as const) {
+    const section = await withTable('.altinstructions', lines);
+    assert.deepEqual(tableOf(section, new Map()), { entrySize: size, meaningful: true, from: 'relocations' });
+    const known: StructSizes = new Map([['alt_instr', { size, from: 'object-types' }]]);
+    assert.deepEqual(tableOf(section, known), { entrySize: size, meaningful: true, from: 'object-types' });
+    assert.ok('unclear' in (tableOf(section, new Map([['alt_instr', { size: size + 1 }]])) ?? {}));
+  }
+});
+
 test("the kernel's types come first, and must fit", async () => {
   const [, entry] = FORMS['__bug_table 4.x to 6.x'] ?? [0, () => ''];
   const section = await withTable('__bug_table', entries(entry));

@@ -31,12 +31,12 @@ export interface UnclearTable {
 export type StructSizes = ReadonlyMap<string, { readonly size: number; readonly from?: SizeEvidence }>;
 
 /** What a relocation of an entry points at. */
-type Role = 'code' | 'replacement' | 'handler' | 'other';
+type Role = 'code' | 'patched' | 'replacement' | 'handler' | 'other';
 
-/** The relocations of one entry, in order; `more`: how many others may follow, in some entries or all. */
+/** The relocations of one entry, in order; `optional`: those that may follow, in some entries or all. */
 interface Shape {
   readonly roles: readonly Role[];
-  readonly more?: number;
+  readonly optional?: readonly Role[];
 }
 
 interface TableKind {
@@ -47,13 +47,14 @@ interface TableKind {
 
 const KINDS: Readonly<Record<string, TableKind>> = {
   // include/asm-generic/bug.h: the address, then by version and configuration the format and the file.
-  __bug_table: { struct: 'bug_entry', shapes: [{ roles: ['code'], more: 2 }] },
+  __bug_table: { struct: 'bug_entry', shapes: [{ roles: ['code'], optional: ['other', 'other'] }] },
   // arch/x86/include/asm/extable.h: instruction and fixup; 4.6 to 5.14 name a handler function, ex_handler_*, in a third field.
   __ex_table: {
     struct: 'exception_table_entry',
     shapes: [{ roles: ['code', 'code', 'handler'] }, { roles: ['code', 'code'] }],
   },
-  '.altinstructions': { struct: 'alt_instr', shapes: [{ roles: ['code', 'replacement'] }] },
+  // arch/x86/include/asm/cpufeature.h up to 5.11: the second entry of a static_cpu_has() has `.long 0` for its replacement.
+  '.altinstructions': { struct: 'alt_instr', shapes: [{ roles: ['patched'], optional: ['replacement'] }] },
   __jump_table: { struct: 'jump_entry', shapes: [{ roles: ['code', 'code', 'other'] }] },
   '.parainstructions': { struct: 'paravirt_patch_site', shapes: [{ roles: ['code'] }] },
 };
@@ -72,6 +73,16 @@ const FORMAT: Readonly<Record<string, Table>> = {
   __mcount_loc: { entrySize: 8, meaningful: false, from: 'format' },
   __patchable_function_entries: { entrySize: 8, meaningful: false, from: 'format' },
 };
+
+/**
+ * Whether a field is the replacement of an entry of `.altinstructions` that replaces by nothing, as `ALTERNATIVE(old, "", feature)` does.
+ * `replacementlen` is the last byte of 12 and of 14, and in front of `padlen` of 13 (arch/x86/include/asm/alternative.h).
+ */
+export function replacesByNothing({ name, data }: Section, entrySize: number | undefined, field: number): boolean {
+  if (name !== '.altinstructions' || entrySize === undefined) return false;
+  const start = field - (field % entrySize);
+  return field === start + 4 && data[start + (entrySize === 14 ? 13 : 11)] === 0;
+}
 
 /** How a section is split into entries; `undefined` where it is no table. */
 export function tableOf(section: Section, sizes: StructSizes): Table | UnclearTable | undefined {
@@ -142,13 +153,13 @@ function strides(section: Section, kind: TableKind): Stride[] {
 }
 
 /** Offsets of the entries when every one has this shape; none if they do not fit. */
-function entryStarts(relocations: readonly Relocation[], { roles, more = 0 }: Shape): number[] {
+function entryStarts(relocations: readonly Relocation[], { roles, optional = [] }: Shape): number[] {
   const starts: number[] = [];
   for (let index = 0; index < relocations.length; ) {
     starts.push(relocations[index]?.offset ?? 0);
     if (!roles.every((role, place) => plays(relocations[index + place], role))) return [];
     index += roles.length;
-    for (let taken = 0; taken < more && plays(relocations[index], 'other'); taken++) index++;
+    for (const role of optional) if (plays(relocations[index], role)) index++;
   }
   return starts;
 }
@@ -158,11 +169,16 @@ function plays(relocation: Relocation | undefined, role: Role): boolean {
   const place = sectionOf(relocation.symbol);
   const isCode = place !== undefined && (place.flags & SHF_EXECINSTR) !== 0;
   const isHandler = relocation.symbol.name.startsWith('ex_handler_');
+  // tools/objtool/arch/x86/decode.c of 5.13 to 5.15: an indirect call's replacement is a thunk of the kernel, `__x86_indirect_alt_call_rax`.
+  const isReplacement =
+    place?.name === '.altinstr_replacement' || relocation.symbol.name.startsWith('__x86_indirect_alt_');
   switch (role) {
     case 'code':
       return isCode && !isHandler;
+    case 'patched':
+      return isCode && !isReplacement;
     case 'replacement':
-      return place?.name === '.altinstr_replacement';
+      return isReplacement;
     case 'handler':
       return isHandler;
     case 'other':

@@ -19,8 +19,8 @@ import {
 import { BuilderError } from '../error.ts';
 import { CodeIndex, instructionsIn, lastAtMost } from './code.ts';
 import { isByProduct, isPrefixSymbol, stem } from './names.ts';
-import { isNaming, splitSection } from './split.ts';
-import { isPieceSection, type StructSizes, type Table, tableOf } from './tables.ts';
+import { isNaming, isTypeDescriptor, splitSection } from './split.ts';
+import { isPieceSection, replacesByNothing, type StructSizes, type Table, tableOf } from './tables.ts';
 
 /** The smallest part of an object that is kept or left as a whole: a function, a variable, a string, a nameless constant. */
 export interface Atom {
@@ -161,6 +161,8 @@ export class ObjectView {
       return atom === undefined ? { symbol, offset, bias } : { symbol, atom, offset, bias };
     }
     const offset = Number(symbol.value + relocation.addend) + bias;
+    if (replacesByNothing(section, this.tables.get(section.name)?.entrySize, relocation.offset))
+      return { symbol, atom: this.#nothingAt(place, offset), offset: 0, bias };
     // A named symbol says what is meant even where the addend points beside it.
     const atom = symbol.type === STT_SECTION ? this.#atomAt(place, offset) : this.#atomAt(place, Number(symbol.value));
     return atom === undefined
@@ -237,6 +239,15 @@ export class ObjectView {
     ];
   }
 
+  /** A replacement without bytes lies where that of another function begins, or behind all. */
+  #nothingAt(section: Section, offset: number): Atom {
+    const id = `${section.index}:${offset}`;
+    const known = this.#loose.get(id);
+    const atom: Atom = known ?? { kind: 'anonymous', section, start: offset, end: offset, aliases: [], key: '' };
+    this.#loose.set(id, atom);
+    return atom;
+  }
+
   #stringAt(section: Section, offset: number): Atom {
     const id = `${section.index}:${offset}`;
     const known = this.#loose.get(id);
@@ -271,12 +282,14 @@ export class ObjectView {
       if ((from.flags & SHF_ALLOC) === 0 || isByProduct(from.name)) continue;
       for (const relocation of from.relocations) {
         const place = sectionOf(relocation.symbol);
-        if (place === undefined || place === from || (place.flags & SHF_STRINGS) !== 0) continue;
+        if (place === undefined || (place.flags & SHF_STRINGS) !== 0) continue;
         const { symbol, addend } = relocation;
         const isSection = symbol.type === STT_SECTION;
         const bias = isSection ? this.#biasOf(from, relocation, place) : 0;
         if (bias === undefined) continue;
         const offset = Number(symbol.value) + (isSection ? Number(addend) + bias : 0);
+        // What refers to its own section is in the midst of it; but for records of UBSAN, which share the descriptions of types.
+        if (place === from && !isTypeDescriptor(place, offset)) continue;
         const known = marks.get(place);
         if (known === undefined) marks.set(place, new Set([offset]));
         else known.add(offset);

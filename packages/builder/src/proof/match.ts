@@ -121,7 +121,7 @@ export function isDifference(outcome: Bindings | Difference): outcome is Differe
 }
 
 /** S + A of the psABI's formulas, from the bytes that the linker wrote. */
-function decode(bytes: Uint8Array, at: number, width: number, type: number, address: bigint): bigint {
+export function decode(bytes: Uint8Array, at: number, width: number, type: number, address: bigint): bigint {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const field =
     width === 8
@@ -169,6 +169,7 @@ function checkTarget(
   return undefined;
 }
 
-function isContent(atom: Atom): boolean {
+/** Merged by the linker: only what it holds tells it apart. */
+export function isContent(atom: Atom): boolean {
   return atom.kind === 'string' || (atom.section.flags & (SHF_MERGE | SHF_STRINGS)) !== 0;
 }

@@ -61,8 +61,11 @@ export function proveUnit(unit: Unit, view: ObjectView, image: ShippedImage): Un
   };
 }
 
-/** Two proofs of the same source, compiled in two ways: equal is what either shows to be equal. */
-export function mergeProofs(first: UnitProof, second: UnitProof): UnitProof {
+/**
+ * Two proofs of the same source, compiled in two ways: equal is what either shows to be equal. `isSame`: whether a name means the same thing
+ * in both objects; the compiler may number static variables otherwise.
+ */
+export function mergeProofs(first: UnitProof, second: UnitProof, isSame: (name: string) => boolean): UnitProof {
   const equal = new Set([...first.equal, ...second.equal]);
   return {
     source: first.source,
@@ -72,7 +75,7 @@ export function mergeProofs(first: UnitProof, second: UnitProof): UnitProof {
     different: first.different
       .filter((entry) => !equal.has(entry.function))
       .map((entry) => second.different.find((other) => other.function === entry.function) ?? entry),
-    addresses: new Map([...second.addresses, ...first.addresses]),
+    addresses: new Map([...[...second.addresses].filter(([name]) => isSame(name)), ...first.addresses]),
   };
 }
 

@@ -3,7 +3,6 @@ import { dirname, join } from 'node:path';
 import type { Run } from '@kmend/base';
 import { BuilderError } from '../error.ts';
 import type { Fix } from '../fix/model.ts';
-import { plainPatch } from '../fix/patch.ts';
 
 /** One source file through a series of fixes. */
 export interface ChangedSource {
@@ -42,7 +41,10 @@ export async function applyFixes(
     const to = join(root, path);
     await mkdir(dirname(to), { recursive: true });
     await copyFile(join(treeSource, path), to).catch((cause: unknown) => {
-      throw new BuilderError('unit-not-built', `the source tree has no file ${path}`, { cause });
+      throw new BuilderError('unit-not-built', `the source tree of this kernel has no file ${path}`, {
+        hint: 'check that the patch names its files from the top of the tree; other series may have files that this one has not',
+        cause,
+      });
     });
     const text = await readFile(to, 'latin1');
     stock.set(path, text);
@@ -74,7 +76,7 @@ async function applyOne(
   root: string,
   current: ReadonlyMap<string, string>,
 ): Promise<void> {
-  const options = { cwd: root, stdin: plainPatch(fix.id, fix.patch), signal: edges.signal, timeoutMs: 30_000 };
+  const options = { cwd: root, stdin: Buffer.from(fix.patch, 'latin1'), signal: edges.signal, timeoutMs: 30_000 };
   const words = ['--unified', '-p1', '-F0', '-s', '-f', '--no-backup-if-mismatch', '-r', '-'];
   const forward = await edges.run('patch', words, options);
   if (forward.exitCode === 0) return;

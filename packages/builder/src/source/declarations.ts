@@ -61,11 +61,15 @@ export function splitDeclarations(text: string): string[] {
  * up over the whole unit (`__COUNTER__`), so that one more use in a header changes no name below it.
  */
 export function squeeze(preprocessed: string): string {
-  return preprocessed
-    .replaceAll(/^# \d.*$/gm, '')
-    .replaceAll(/\s*\n\s*/g, ' ')
-    .replaceAll(/\b(__UNIQUE_ID_\w*?|__compiletime_assert_)\d+\b/g, '$1')
-    .trim();
+  return (
+    preprocessed
+      .replaceAll(/^# \d.*$/gm, '')
+      // A declaration of its own: it is not part of the next one.
+      .replaceAll(/^#.*$/gm, '$& ;')
+      .replaceAll(/\s*\n\s*/g, ' ')
+      .replaceAll(/\b(__UNIQUE_ID_\w*?|__compiletime_assert_)\d+\b/g, '$1')
+      .trim()
+  );
 }
 
 export function readDeclaration(text: string): Declaration {

@@ -24,17 +24,8 @@ export async function headerTree(edges: TreeEdges, tree: PreparedTree, headers: 
   const temporary = await mkdtemp(join(parent, '.make-'));
   try {
     edges.progress.step(`link the headers of ${tree.kernel.release} with ${[...headers.keys()].join(' ')} changed`);
-    // C files too: some include each other (kernel/sched/build_policy.c). `.tmp_*`: where a make that is not kmend's tries the compiler out.
-    const script =
-      'set -o pipefail; cd "$1" && find . \\( -path ./Documentation -o -path ./tools -o -path ./samples -o -name ".tmp_*" \\) -prune -o -type f \\( -name "*.[chS]" -o -name "*.inc" \\) -print0 | cpio --quiet -0pdl "$2"';
-    await runOk(edges.run, 'bash', bashArguments(script, tree.source, temporary), { signal: edges.signal });
-    for (const [path, text] of headers) {
-      const to = join(temporary, path);
-      // A link to the tree's own file: written to, it would change the tree.
-      await rm(to, { force: true });
-      await mkdir(dirname(to), { recursive: true });
-      await writeFile(to, text, 'latin1');
-    }
+    await linkSources(edges, tree, temporary);
+    for (const [path, text] of headers) await replaceLinked(temporary, path, text);
     await rename(temporary, directory).catch(async (error: unknown) => {
       if (!(await exists(directory))) throw error;
     });
@@ -42,4 +33,21 @@ export async function headerTree(edges: TreeEdges, tree: PreparedTree, headers: 
     await rm(temporary, { recursive: true, force: true });
   }
   return directory;
+}
+
+/** Hard links in a folder to all that the tree's files include. */
+export async function linkSources(edges: TreeEdges, tree: PreparedTree, into: string): Promise<void> {
+  // C files too: some include each other (kernel/sched/build_policy.c). Kbuild makes and removes `./.tmp_*` meanwhile.
+  const script =
+    'set -o pipefail; cd "$1" && find ./[!.]* \\( -path ./Documentation -o -path ./tools -o -path ./samples \\) -prune -o -type f \\( -name "*.[chS]" -o -name "*.inc" \\) -print0 | cpio --quiet -0pdl "$2"';
+  await runOk(edges.run, 'bash', bashArguments(script, tree.source, into), { signal: edges.signal });
+}
+
+/** Gives a linked file another text. */
+export async function replaceLinked(root: string, path: string, text: string): Promise<void> {
+  const to = join(root, path);
+  // A link to the tree's own file: written to, it would change the tree.
+  await rm(to, { force: true });
+  await mkdir(dirname(to), { recursive: true });
+  await writeFile(to, text, 'latin1');
 }

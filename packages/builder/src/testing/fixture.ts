@@ -25,7 +25,7 @@ export async function extractOf(
 }
 
 async function fixture(before: string, after: string, flags: readonly string[]) {
-  const options: CompileOptions = { flags: ['-I', INCLUDE, ...flags] };
+  const options: CompileOptions = { flags: ['-g', '-I', INCLUDE, ...flags] };
   const compile = (text: string) => objectOf(`#include "kernel.h"\n${text}`, options);
   const [original, patched] = await Promise.all([compile(before), compile(after)]);
   return { patched, change: compareUnit(UNIT, original, patched) };

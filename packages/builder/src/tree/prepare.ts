@@ -29,6 +29,11 @@ function makeArguments(kernel: Kernel): string[] {
   return ['ARCH=x86', `KERNELRELEASE=${kernel.release}`, `CC=${kernel.compiler.command}`];
 }
 
+/** The source of a kernel in the cache, whether or not it was prepared already. */
+export function treeSource(cacheDirectory: string, kernel: Pick<Kernel, 'release'>): string {
+  return join(cacheDirectory, 'trees', kernel.release, 'source');
+}
+
 /**
  * The same for a prepared tree. What Kbuild tries out with the compiler (scripts/Makefile.compiler, `try-run`) goes beside the source: other
  * builds may be looking through that.
@@ -45,7 +50,7 @@ export async function prepareTree(edges: TreeEdges, kernel: Kernel, cacheDirecto
   await checkCompiler(edges.run, kernel);
   const parent = join(cacheDirectory, 'trees');
   const directory = join(parent, kernel.release);
-  const tree: PreparedTree = { kernel, directory, source: join(directory, 'source') };
+  const tree: PreparedTree = { kernel, directory, source: treeSource(cacheDirectory, kernel) };
   const marker = join(directory, 'prepared');
   const want = `${kernel.buildId}\n`;
   const prepared = async (): Promise<boolean> => (await readFile(marker, 'utf8').catch(() => '')) === want;

@@ -28,3 +28,24 @@ test('the summary of a build names the effective version, as what it is: the mak
     /^ {2}effective version: 6\.1\.176-1 \(your word\)$/m,
   );
 });
+
+test('the summary tells how many functions equal the fixed kernel, which do not, and what was not compared', () => {
+  const { manifest } = exampleLivepatch(1);
+  assert.match(buildText(manifest, 'out'), /^ {2}not compared with a fixed kernel: the livepatch is refused$/m);
+  const difference = { name: 'f', source: 'a.c', version: '6.1.176-1', files: ['a.c'] };
+  const fixedKernel = {
+    compared: 3,
+    equal: 1,
+    kernels: [{ version: '6.1.176-1', release: '6.1.0-50-amd64', buildId: '0'.repeat(40) }],
+    different: [
+      { ...difference, cause: 'own-file' as const, message: 'f is not what 6.1.176-1 has' },
+      { ...difference, cause: 'other-files' as const, message: 'told as a reason' },
+    ],
+    notCompared: ['6.1.180-1 is not in the store'],
+  };
+  const text = buildText({ ...manifest, fixedKernel }, 'out');
+  assert.match(text, /^ {2}equal to the fixed kernel 6\.1\.0-50-amd64 \(6\.1\.176-1\): 1 of 3 functions$/m);
+  assert.match(text, /^ {4}f is not what 6\.1\.176-1 has$/m);
+  assert.doesNotMatch(text, /told as a reason/);
+  assert.match(text, /^ {2}not compared with a fixed kernel: 6\.1\.180-1 is not in the store$/m);
+});

@@ -1,4 +1,5 @@
 import { basename } from 'node:path';
+import { audited, World } from '@kmend/audit';
 import {
   assertEffectiveVersion,
   Builder,
@@ -15,6 +16,7 @@ import { CliError, type ExitCode, exitCodes } from '../error.ts';
 import type { Register } from '../program.ts';
 import { storesOf } from '../stores.ts';
 import { withCompanionHint } from './companions.ts';
+import { remarks } from './fix.ts';
 
 interface BuildOptions {
   readonly kernel: string;
@@ -23,6 +25,7 @@ interface BuildOptions {
   readonly stacked?: boolean;
   readonly on?: string[];
   readonly effectiveVersion?: string;
+  readonly fixedIn?: string;
   readonly acceptReview?: boolean;
   readonly signKey?: string;
   readonly signCert?: string;
@@ -43,6 +46,10 @@ export const buildCommand: Register = ({ program, action }) => {
       '--effective-version <version>',
       'version of the distribution’s kernel whose security fixes are all in it; scanners go by it, and nobody checks your word',
     )
+    .option(
+      '--fixed-in <version|release>',
+      'compare with this fixed kernel of the distribution; default: that of the version that each fix came from',
+    )
     .option('--accept-review', 'build although a person has to look at it: you have')
     .option('--sign-key <file>', 'sign the module for the kernel with this private key (PEM)')
     .option('--sign-cert <file>', 'the certificate of the key; default: in the file of the key')
@@ -53,12 +60,14 @@ export const buildCommand: Register = ({ program, action }) => {
         const { effectiveVersion } = options;
         // Before anything else, so that a mistyped one costs no time.
         assertEffectiveVersion(effectiveVersion);
-        const { edges, kernels, fixes } = storesOf(context);
+        const { edges, kernels, images, sources, fixes } = storesOf(context);
         const wanted: Fix[] = [];
         for (const id of options.fix ?? []) wanted.push(await fixes.open(id));
         for (const file of options.patch ?? []) {
           const id = basename(file).replace(/\.(?:patch|diff)$/, '');
-          wanted.push(await importFromPatch({ id, severity: 'unknown', hardware: false }, file));
+          const fix = await importFromPatch({ id, severity: 'unknown', hardware: false }, file);
+          for (const remark of remarks(fix)) context.terminal.note(`${file}: ${remark}`);
+          wanted.push(fix);
         }
         if (wanted.length === 0) {
           throw new CliError('usage', 'a livepatch is built from at least one fix', {
@@ -73,12 +82,16 @@ export const buildCommand: Register = ({ program, action }) => {
         const on: Fix[] = [];
         for (const id of options.on ?? []) on.push(await fixes.open(id));
         const builder = await Builder.open(edges, context.places.cache, kernel);
+        const fixed = { kernels: images, sources, wanted: options.fixedIn };
         const built = await builder
-          .build({ fixes: wanted, kind, on, effectiveVersion, acceptReview })
+          .build({ fixes: wanted, kind, on, effectiveVersion, acceptReview, fixed })
           .catch(async (error: unknown) => {
             throw await withCompanionHint(context, builder, kernel, wanted, error);
           });
-        const result = key === undefined ? built : await signResult(edges, built, key);
+        const signed = key === undefined ? built : await signResult(edges, built, key);
+        edges.progress.step('audit the finished livepatch');
+        const source = { patches: [...on, ...wanted].map(({ patch }) => patch), tree: builder.sourceTree };
+        const result = await audited(() => World.open(kernel), signed, source);
         await writeLivepatch(options.out, result);
         context.terminal.result(result.manifest, (manifest) => buildText(manifest, options.out));
         context.exitWith(exitCode(result.manifest));
@@ -114,6 +127,7 @@ export function buildText(manifest: Livepatch, out: string): string {
   if (manifest.effectiveVersion !== undefined)
     lines.push(`  effective version: ${manifest.effectiveVersion} (your word)`);
   lines.push(`  byte proof: ${byteProof.equal} of ${byteProof.compared} functions equal the shipped kernel`);
+  lines.push(...fixedText(manifest).map((line) => `  ${line}`));
   for (const reason of manifest.reasons) lines.push(`  ${reason.verdict} [${reason.code}]: ${reason.message}`);
   if (file !== undefined) lines.push(`  ${out}/${file.name} (${file.size} bytes, SHA-256 ${file.sha256})`);
   else if (manifest.verdict === 'needs-review')
@@ -121,4 +135,19 @@ export function buildText(manifest: Livepatch, out: string): string {
   else lines.push('  no module was written');
   if (signature !== undefined) lines.push(`  signed for the kernel by ${signature.signer} (${signature.keyId})`);
   return lines.join('\n');
+}
+
+/** The comparison with the distribution's fixed kernels, for people. */
+function fixedText({ fixedKernel }: Livepatch): string[] {
+  if (fixedKernel === undefined) return ['not compared with a fixed kernel: the livepatch is refused'];
+  const { compared, equal, kernels, different, notCompared } = fixedKernel;
+  const names = kernels.map(({ release, version }) => `${release} (${version})`).join(', ');
+  return [
+    ...(compared === 0 ? [] : [`equal to the fixed kernel ${names}: ${equal} of ${compared} functions`]),
+    // Those with a reason for review are told as such.
+    ...different
+      .filter(({ cause }) => cause === 'own-file' || cause === 'line-numbers')
+      .map(({ message }) => `  ${message}`),
+    ...notCompared.map((why) => `not compared with a fixed kernel: ${why}`),
+  ];
 }

@@ -124,3 +124,28 @@ test('a list of symbols that is none', async () => {
 test('two objects are wanted', async () => {
   assert.equal((await kmend('compare', at('same.o'))).exitCode, 2);
 });
+
+test('it starts without the code of other commands, of which reading alone takes longer than a comparison', async () => {
+  const hook = `import { registerHooks } from 'node:module'; registerHooks({ load(url, context, next) { process._rawDebug(url); return next(url, context); } });`;
+  const main = join(import.meta.dirname, '../main.ts');
+  const args = [
+    '--import',
+    `data:text/javascript,${encodeURIComponent(hook)}`,
+    main,
+    'compare',
+    at('same.o'),
+    at('code.o'),
+  ];
+  const { stderr } = await promisify(execFile)(process.execPath, args);
+  const loaded = stderr.split('\n').filter((line) => line.startsWith('file:'));
+  assert.ok(
+    loaded.some((url) => url.endsWith('/compare-objects.ts')),
+    stderr,
+  );
+  assert.deepEqual(
+    loaded.filter((url) =>
+      /\/zod\/|\/builder\/src\/(?:build|fix|tree|review)\/|\/packages\/(?:protocol|server|lab)\//.test(url),
+    ),
+    [],
+  );
+});

@@ -1,12 +1,6 @@
 import { run } from '@kmend/base/node';
-import {
-  type ChangedItem,
-  type Changes,
-  compareObjects,
-  type Difference,
-  type Item,
-  type ObjectComparison,
-} from '@kmend/builder';
+import type { ChangedItem, Changes, Difference, Item, ObjectComparison } from '@kmend/builder';
+import { compareObjects } from '@kmend/builder/compare';
 import { type ExitCode, exitCodes } from '../error.ts';
 import type { Register } from '../program.ts';
 
@@ -53,10 +47,12 @@ function describe(comparison: ObjectComparison): string {
   return lines.join('\n');
 }
 
-function section(title: string, { same, changed, added, removed }: Changes): string[] {
-  const counts = `${same} the same, ${changed.length} changed, ${added.length} new, ${removed.length} removed`;
+function section(title: string, { same, lineMoved, changed, added, removed }: Changes): string[] {
+  const lines = lineMoved.length === 0 ? '' : `${lineMoved.length} of which only the line moved, `;
+  const counts = `${same} the same, ${lines}${changed.length} changed, ${added.length} new, ${removed.length} removed`;
   return [
     `  ${title}: ${counts}`,
+    ...lineMoved.map(({ name, line }) => `    = ${name}: only the line moved, ${line.original} -> ${line.patched}`),
     ...changed.flatMap(changedLines),
     ...added.map((item) => `    + ${itemText(item)}`),
     ...removed.map((item) => `    - ${itemText(item)}`),
@@ -110,8 +106,6 @@ function differenceLines(difference: Difference): string[] {
       const { table, index, offset, original, patched } = difference;
       return [`        ${table}, its entry ${index}, at ${hex(offset)}: ${original} -> ${patched}`];
     }
-    case 'line':
-      return [`        only the line that a warning names: ${difference.original} -> ${difference.patched}`];
     case 'prototype-hash':
       return ['        the hash of its prototype'];
     case 'section':

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { errorCode, errorText } from '@kmend/base';
 import { Builder, deltaTexts, type Fix, importFromDebian, importFromGit, importFromPatch } from '@kmend/builder';
 import type { Kernel } from '@kmend/kernel';
@@ -37,7 +38,7 @@ export const fixCommands: Register = ({ program, action }) => {
     .option('--hardware', 'it mitigates a hardware flaw (Spectre-class)')
     .option('--from <version>', 'Debian version of the kernel source before the fix, e.g. 6.1.170-3')
     .option('--to <version>', 'and with it, e.g. 6.1.176-1')
-    .option('--path <file...>', 'limit the difference to these files')
+    .option('--path <file...>', 'take these files alone; of a patch or a commit, folders too')
     .option('--suite <suite>', 'Debian suite of the versions', 'bookworm')
     .option('--patch <file>', 'a unified diff')
     .option('--git <directory>', 'a git repository')
@@ -57,8 +58,8 @@ export const fixCommands: Register = ({ program, action }) => {
         const imported = await from(options, {
           debian: (from, to, paths) =>
             importFromDebian(edges, sources, words, { suite: options.suite, from, to, paths }),
-          patch: (file) => importFromPatch(words, file),
-          git: (directory, commit) => importFromGit(edges, words, directory, commit),
+          patch: (file) => importFromPatch(words, file, options.path),
+          git: (directory, commit) => importFromGit(edges, words, directory, commit, options.path),
         });
         const companions = options.check === false ? undefined : await companionsOf(context, imported);
         const wanted = options.companions === true ? (companions?.companions ?? []) : [];
@@ -91,7 +92,7 @@ export const fixCommands: Register = ({ program, action }) => {
     .action(
       action(async (context, id: string) => {
         const found = await storesOf(context).fixes.open(id);
-        const data = { ...summary(found), origin: found.origin, patch: found.patch };
+        const data = { ...summary(found), origin: found.origin, ...patchText(found) };
         context.terminal.result(data, () =>
           [
             `id        ${found.id}`,
@@ -100,8 +101,9 @@ export const fixCommands: Register = ({ program, action }) => {
             `hardware  ${found.hardware ? 'mitigates a hardware flaw' : 'no'}`,
             `origin    ${JSON.stringify(found.origin)}`,
             `sha256    ${found.sha256}`,
+            ...remarks(found),
             '',
-            found.patch,
+            data.patch,
           ].join('\n'),
         );
       }),
@@ -160,7 +162,7 @@ export async function withFiles(context: Context, fix: Fix, more: readonly strin
 }
 
 function describe(fix: ReturnType<typeof summary> & { readonly compiled?: Checked }, taken: boolean): string {
-  const lines = [`${fix.id}: ${fix.title}`, ...fix.files.map((file) => `  ${file}`)];
+  const lines = [`${fix.id}: ${fix.title}`, ...fix.files.map((file) => `  ${file}`), ...remarks(fix)];
   const { compiled } = fix;
   if (compiled !== undefined && compiled.leftOut.length > 0)
     lines.push(
@@ -200,6 +202,17 @@ async function from(options: ImportOptions, origins: Origins): Promise<Fix> {
 }
 
 function summary(fix: Fix) {
-  const { id, title, severity, hardware, sha256, files } = fix;
-  return { id, title, severity, hardware, sha256, files };
+  const { id, title, severity, hardware, sha256, files, leftOut, notes } = fix;
+  return { id, title, severity, hardware, sha256, files, leftOut, notes };
+}
+
+/** What of its origin a fix has not, and what was done to read it. */
+export function remarks({ leftOut, notes }: Pick<Fix, 'leftOut' | 'notes'>): string[] {
+  return [...leftOut.map(({ path, why }) => `left out: ${path} (${why})`), ...notes.map((note) => `note: ${note}`)];
+}
+
+/** The patch to show: as UTF-8 where it is that, else a character for each byte. */
+function patchText({ patch }: Fix): { readonly patch: string; readonly patchEncoding: 'utf-8' | 'latin1' } {
+  const bytes = Buffer.from(patch, 'latin1');
+  return isUtf8(bytes) ? { patch: bytes.toString('utf8'), patchEncoding: 'utf-8' } : { patch, patchEncoding: 'latin1' };
 }

@@ -5,6 +5,7 @@ const families: readonly (readonly [word: string, load: () => Promise<Register>]
   ['kernel', async () => (await import('./kernel.ts')).kernelCommands],
   ['fix', async () => (await import('./fix.ts')).fixCommands],
   ['build', async () => (await import('./build.ts')).buildCommand],
+  ['audit', async () => (await import('./audit.ts')).auditCommand],
   ['compare', async () => (await import('./compare.ts')).compareCommand],
   ['prove', async () => (await import('./prove.ts')).proveCommand],
   ['repo', async () => (await import('./repo.ts')).repoCommands],
@@ -18,6 +19,8 @@ const families: readonly (readonly [word: string, load: () => Promise<Register>]
 /** The family that a command line names; all of them where it names none, so that help and errors know every command. */
 export async function registersFor(argv: readonly string[]): Promise<Register[]> {
   const word = argv.find((each) => !each.startsWith('-')) ?? '';
+  // Asked for alone, and often: by scripts, and to see whether it works at all.
+  if (argv.length > 0 && argv.every((each) => each === '--version' || each === '-V')) return [];
   const named = families.find(([family]) => family === word);
   const wanted = named === undefined ? families : [named];
   return await Promise.all(wanted.map(([, load]) => load()));

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { type Kernel, parseConfig, parseSymvers, readSymbols, telling } from '@kmend/kernel';
+import { type Kernel, type KernelImage, parseConfig, parseSymvers, readSymbols, telling } from '@kmend/kernel';
 import type { Register } from '../program.ts';
 import { storesOf } from '../stores.ts';
 import { table } from '../terminal.ts';
@@ -9,10 +9,12 @@ export const kernelCommands: Register = ({ program, action }) => {
   kernel
     .command('add')
     .description("fetch a kernel from Debian's archive: image, headers and source, signature and hashes checked")
-    .argument('<suite/release>', 'e.g. bookworm/6.1.0-47-amd64')
+    .argument('<suite/release>', 'e.g. bookworm/6.1.0-47-amd64; with --image-only also <suite/version[/flavour]>')
+    .option('--image-only', 'fetch only the image and its modules: a fixed kernel that builds are compared with')
     .action(
-      action(async (context, spec: string) => {
-        const added = await storesOf(context).kernels.add(spec);
+      action(async (context, spec: string, options: { readonly imageOnly?: boolean }) => {
+        const { kernels, images } = storesOf(context);
+        const added = await (options.imageOnly ? images : kernels).add(spec);
         context.terminal.result(summary(added), (data) => `${data.release} is in the store (build id ${data.buildId})`);
       }),
     );
@@ -21,13 +23,23 @@ export const kernelCommands: Register = ({ program, action }) => {
     .description('all kernels of the store')
     .action(
       action(async (context) => {
-        const kernels = (await storesOf(context).kernels.list()).map(summary);
-        context.terminal.result({ kernels }, (data) =>
-          data.kernels.length === 0
+        const stores = storesOf(context);
+        const kernels = (await stores.kernels.list()).map(summary);
+        const images = (await stores.images.list()).map(summary);
+        context.terminal.result({ kernels, images }, (data) =>
+          data.kernels.length + data.images.length === 0
             ? 'no kernel yet; add one, e.g.: kmend kernel add bookworm/6.1.0-47-amd64'
             : table(
                 ['RELEASE', 'SOURCE', 'SUITE', 'BUILD ID'],
-                data.kernels.map((entry) => [entry.release, entry.version, entry.suite, entry.buildId]),
+                [
+                  ...data.kernels.map((entry) => [entry.release, entry.version, entry.suite, entry.buildId]),
+                  ...data.images.map((entry) => [
+                    entry.release,
+                    entry.version,
+                    entry.suite,
+                    `${entry.buildId} (image only)`,
+                  ]),
+                ],
               ),
         );
       }),
@@ -58,7 +70,7 @@ export const kernelCommands: Register = ({ program, action }) => {
     );
 };
 
-function summary(kernel: Kernel) {
+function summary(kernel: KernelImage) {
   const { release, buildId, version, suite } = kernel;
   return { release, buildId, version, suite };
 }

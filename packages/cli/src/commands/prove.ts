@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { exists, writeFileAtomic } from '@kmend/base/node';
 import { type BuiltLivepatch, Lab, proveLivepatch } from '@kmend/lab';
-import { PROOF_FILE, type Proof } from '@kmend/protocol';
+import { PROOF_FILE, type Proof, ranShare, whyNotRun } from '@kmend/protocol';
 import { readArtifact } from '@kmend/trust';
 import { CliError } from '../error.ts';
 import type { Register } from '../program.ts';
@@ -14,6 +14,8 @@ interface ProveOptions {
   readonly reproducer?: string[];
   readonly rounds: string;
   readonly transitionLimit: string;
+  /** False: `--no-exercise`. */
+  readonly exercise: boolean;
 }
 
 /** Counted rounds at most: each takes seconds. */
@@ -29,6 +31,7 @@ export const proveCommand: Register = ({ program, action }) => {
     .option('--reproducer <fix=file.c...>', "a program that tells whether a fix's flaw is there (docs/builder.md)")
     .option('--rounds <number>', 'rounds of load and revert in which memory may not leak', '20')
     .option('--transition-limit <seconds>', 'how long a transition may take', '180')
+    .option('--no-exercise', 'do not use the parts of the kernel that it patches; fewer of its functions run')
     .action(
       action(async (context, directory: string, options: ProveOptions) => {
         const { edges, kernels } = storesOf(context);
@@ -36,6 +39,7 @@ export const proveCommand: Register = ({ program, action }) => {
           livepatch: await open(directory),
           ...(options.previous === undefined ? {} : { previous: await open(options.previous) }),
           reproducers: await reproducers(options.reproducer ?? []),
+          exercise: options.exercise,
           rounds: whole('--rounds', options.rounds, MAX_ROUNDS),
           transitionLimit: whole('--transition-limit', options.transitionLimit, MAX_LIMIT),
           version: VERSION,
@@ -96,8 +100,20 @@ function describe(proof: Proof, path: string): string {
   return [
     `livepatch ${proof.livepatch.id} is proven on ${proof.kernel.release}`,
     table(['STEP', 'OUTCOME', 'TOOK', ''], rows),
+    ...ranText(proof),
     ...notShown.map((line) => `not shown: ${line}`),
     `${figures.transitions} transitions, the longest ${figures.longestTransitionSeconds} s; ${figures.rounds} rounds`,
     path,
   ].join('\n');
+}
+
+/** Which replaced functions ran, and why the others did not. */
+function ranText(proof: Proof): string[] {
+  const share = ranShare(proof);
+  if (share === undefined) return ['which functions ran was not counted'];
+  const idle = (proof.ran ?? []).flatMap((entry) => {
+    const why = whyNotRun(entry);
+    return why === undefined ? [] : [`did not run: ${entry.object}: ${entry.name} (${entry.source}): ${why}`];
+  });
+  return [`ran ${share.ran} of ${share.of} functions`, ...idle];
 }

@@ -2,12 +2,12 @@ import { Channel } from '@kmend/protocol';
 import { loadReleaseKey } from '@kmend/trust';
 import { Option } from 'commander';
 import type { Register } from '../program.ts';
+import { type ProofOptions, proofDemand, withProofDemand } from '../proof-options.ts';
 import { connect, keysDirectory, type ServerOptions, withServer } from '../server-options.ts';
 
-interface PublishOptions extends ServerOptions {
+interface PublishOptions extends ServerOptions, ProofOptions {
   readonly channel: Channel;
   readonly keys?: string;
-  readonly unproven?: boolean;
 }
 
 export const publishCommand: Register = ({ program, action }) => {
@@ -16,16 +16,15 @@ export const publishCommand: Register = ({ program, action }) => {
     .description('sign a livepatch with the release key, on this machine, and give it to a channel')
     .argument('<dir>', 'what kmend build --out wrote')
     .addOption(new Option('--channel <name>').choices(Channel.options).default('stable'))
-    .option('--unproven', 'although there is no proof of it (kmend prove); one that failed is refused all the same')
     .option('--keys <dir>', 'folder with the release key (default: keys, under KMEND_HOME)');
-  withServer(publish).action(
+  withServer(withProofDemand(publish)).action(
     action(async (context, livepatch: string, options: PublishOptions) => {
       const releaseKey = await loadReleaseKey(options.keys ?? keysDirectory(context));
       const api = await connect(context, options);
       const { channel } = options;
       const { progress } = context.terminal;
-      const unproven = options.unproven ?? false;
-      const outcome = await api.publish({ livepatch, channel, releaseKey, unproven, progress });
+      const demand = proofDemand(options);
+      const outcome = await api.publish({ ...demand, livepatch, channel, releaseKey, progress });
       const { livepatch: manifest } = outcome.publication.artifact;
       const result = {
         serial: outcome.serial,
@@ -35,6 +34,7 @@ export const publishCommand: Register = ({ program, action }) => {
         buildId: manifest.kernel.buildId,
         fixes: manifest.fixes.map(({ id }) => id),
         proven: outcome.publication.proven,
+        ...(demand.reason === undefined ? {} : { reason: demand.reason }),
         snapshotVersion: outcome.snapshotVersion,
         timestampVersion: outcome.timestampVersion,
       };

@@ -23,6 +23,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Context } from '../context.ts';
 import { CliError } from '../error.ts';
 import type { Registrar } from '../program.ts';
+import { type ProofOptions, proofDemand, withProofDemand } from '../proof-options.ts';
 import { connect, keysDirectory, type ServerOptions, withServer } from '../server-options.ts';
 
 interface InitOptions {
@@ -31,6 +32,10 @@ interface InitOptions {
   readonly url: string;
   readonly validDays?: number;
   readonly keys?: string;
+}
+
+interface AddOptions extends ProofOptions {
+  readonly takeOut?: boolean;
 }
 
 interface RepositoryOptions extends ServerOptions {
@@ -77,31 +82,32 @@ export function packageCommands(repo: Command, { action }: Pick<Registrar, 'acti
         );
       }),
     );
-  packages
+  const add = packages
     .command('add')
     .description(
       'take livepatches into the depot, in this order: stacked ones onto the stack, a cumulative one in its place',
     )
     .argument('<dir...>', 'what kmend build --out wrote')
-    .option('--unproven', 'although there is no proof of it (kmend prove); one that failed is refused all the same')
-    .option('--take-out', 'apt takes the stack out in the same run as a cumulative one comes (docs/repositories.md)')
-    .action(
-      action(async (context, directories: string[], options: { unproven?: boolean; takeOut?: boolean }) => {
-        const depot = await openDepot(context);
-        const taken = [];
-        for (const directory of directories) {
-          const { entry, serial, stack, unchanged } = await depot.take(directory, options);
-          taken.push({ package: entry.package, version: entry.version, serial, stack, unchanged });
-        }
-        context.terminal.result({ taken }, (data) =>
-          data.taken
-            .map(
-              (it) => `${it.package} ${it.version}${it.unchanged ? ' is there already' : ''}: ${stackText(it.stack)}`,
-            )
-            .join('\n'),
-        );
-      }),
-    );
+    .option('--take-out', 'apt takes the stack out in the same run as a cumulative one comes (docs/repositories.md)');
+  withProofDemand(add).action(
+    action(async (context, directories: string[], { takeOut, ...options }: AddOptions) => {
+      const demand = proofDemand(options);
+      const depot = await openDepot(context);
+      const taken = [];
+      for (const directory of directories) {
+        const { entry, serial, stack, unchanged } = await depot.take(directory, {
+          ...demand,
+          takeOut: takeOut ?? false,
+        });
+        taken.push({ package: entry.package, version: entry.version, serial, stack, unchanged });
+      }
+      context.terminal.result({ taken }, (data) =>
+        data.taken
+          .map((it) => `${it.package} ${it.version}${it.unchanged ? ' is there already' : ''}: ${stackText(it.stack)}`)
+          .join('\n'),
+      );
+    }),
+  );
   packages
     .command('withdraw')
     .description("take a kernel's newest livepatch back")

@@ -2,7 +2,7 @@ import { copyFile, mkdir, readFile, rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Clock, parseJson } from '@kmend/base';
 import { exists, sha256File, withLock, writeFileAtomic } from '@kmend/base/node';
-import { readArtifact, readProof } from '@kmend/trust';
+import { type ProofDemand, readArtifact, readProof } from '@kmend/trust';
 import { DistroError } from '../error.ts';
 import { manifestText } from '../manifest.ts';
 import { metapackageName } from '../names.ts';
@@ -14,9 +14,7 @@ export interface DepotEdges {
   readonly clock: Clock;
 }
 
-export interface TakeOptions {
-  /** Although nobody proved it; one that failed its proof is refused all the same. */
-  readonly unproven?: boolean;
+export interface TakeOptions extends ProofDemand {
   /**
    * Of a cumulative livepatch: APT removes the packages of the stack in the same run, instead of later, as unused. `apt upgrade` and
    * unattended-upgrades remove nothing in an upgrade, so hosts that follow these stay where they are, with all that comes after.
@@ -85,12 +83,19 @@ export class Depot {
   /** Takes in what `kmend build --out` wrote. Throws the codes of the rules and those of reading a livepatch and its proof. */
   async take(directory: string, options: TakeOptions = {}): Promise<Taken> {
     const artifact = await readArtifact(directory);
-    await readProof(directory, artifact, options.unproven ?? false);
+    await readProof(directory, artifact, options);
     const { livepatch, module } = artifact;
     return await this.#change(async (file) => {
       const kernel = kernelOf(file, livepatch.kernel);
       const at = this.#edges.clock.now().toISOString();
-      const entry = place(kernel, { livepatch, file: module, at, takeOut: options.takeOut ?? false });
+      const { takeOut = false, reason } = options;
+      const entry = place(kernel, {
+        livepatch,
+        file: module,
+        at,
+        takeOut,
+        ...(reason === undefined ? {} : { reason }),
+      });
       if (kernel.entries.includes(entry)) {
         const serial = kernel.states.find(({ head }) => isOf(head, entry))?.serial ?? nextSerial(kernel) - 1;
         return { entry, serial, stack: measure(stackOf(kernel)), unchanged: true };

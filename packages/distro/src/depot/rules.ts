@@ -11,6 +11,8 @@ export interface Candidate {
   readonly at: string;
   /** Of a cumulative one: its package takes the stacked ones out in the same run. */
   readonly takeOut: boolean;
+  /** Why it is taken although less of its code ran in its proof than the operator asks for. */
+  readonly reason?: string;
 }
 
 /**
@@ -155,7 +157,7 @@ type Placed = Omit<
   'kind' | 'id' | 'module' | 'sha256' | 'size' | 'fixes' | 'effectiveVersion' | 'patches' | 'at' | 'withdrawn' | 'below'
 > & { readonly below: Entry | undefined };
 
-function entry({ livepatch, file, at }: Candidate, { below, ...placed }: Placed): Entry {
+function entry({ livepatch, file, at, reason }: Candidate, { below, ...placed }: Placed): Entry {
   const { kind, id, module, fixes, effectiveVersion, inputs } = livepatch;
   return {
     ...placed,
@@ -169,6 +171,7 @@ function entry({ livepatch, file, at }: Candidate, { below, ...placed }: Placed)
     patches: inputs.fixes,
     ...(below === undefined ? {} : { below: { package: below.package, version: below.version } }),
     at,
+    ...(reason === undefined ? {} : { reason }),
     withdrawn: false,
   };
 }

@@ -1,4 +1,4 @@
-import { BuildId, EffectiveVersion, FixSummary, ObjectName, Release, Sha256, Timestamp } from '@kmend/protocol';
+import { BuildId, EffectiveVersion, FixSummary, Line, ObjectName, Release, Sha256, Timestamp } from '@kmend/protocol';
 import * as z from 'zod';
 
 const PackageName = z
@@ -43,6 +43,8 @@ export const Entry = PackageId.extend({
   overlaps: z.int().min(0),
   /** When it was taken in. */
   at: Timestamp,
+  /** Why it was taken in although less of its code ran in its proof than the operator asks for. */
+  reason: Line.optional(),
   withdrawn: z.boolean().default(false),
 });
 export type Entry = z.infer<typeof Entry>;

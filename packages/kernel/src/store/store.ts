@@ -1,17 +1,15 @@
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errorCode, errorText } from '@kmend/base';
 import { syncDirectory, withLock } from '@kmend/base/node';
 import type { Packages } from '../archive/archive.ts';
 import type { PackageEntry } from '../archive/index.ts';
 import { KernelError } from '../error.ts';
 import type { Kernel } from '../kernel.ts';
 import { sourcePackageOf } from '../source.ts';
+import { findImage, imageParts, RELEASE } from './image-packages.ts';
 import { nearest } from './near.ts';
 import { commonHeadersPackage, readRecord } from './record.ts';
 import { type UnpackEdges, unpackKernel } from './unpack.ts';
-
-const RELEASE = /^[0-9]+\.[A-Za-z0-9.+~-]*$/;
 
 /** Kernels on this machine: one folder a release, added whole or not at all. */
 export class KernelStore {
@@ -87,7 +85,7 @@ export class KernelStore {
       });
     }
     const entries = await this.#archive.packages(suite);
-    const image = await this.#findImage(entries, suite, release);
+    const image = await findImage(this.#archive, entries, suite, release);
     const { version } = image;
     const sourcePackage = sourcePackageOf(version);
     const find = async (name: string): Promise<PackageEntry> => await this.#archive.find(suite, name, version);
@@ -123,41 +121,4 @@ export class KernelStore {
     if (kernel === undefined) throw new KernelError('kernel-record', `${directory} vanished while it was being added`);
     return kernel;
   }
-
-  /** Kernels that have left the suites; where the snapshot archive cannot be asked, the message says so. */
-  async #newestOfThePast(name: string): Promise<{ readonly version: string | undefined; readonly why: string }> {
-    try {
-      return { version: await this.#archive.newest(name), why: ', and the snapshot archive knows none' };
-    } catch (error) {
-      if (errorCode(error) !== 'archive-unreachable') throw error;
-      return { version: undefined, why: `, and the snapshot archive cannot be asked: ${errorText(error)}` };
-    }
-  }
-
-  async #findImage(entries: readonly PackageEntry[], suite: string, release: string): Promise<PackageEntry> {
-    const name = `linux-image-${release}`;
-    // The last of a name is the newest: security and updates are read after the suite itself.
-    // Debug symbols (`-dbg`) and unsigned images are no kernels of their own.
-    const found = release.endsWith('-amd64') ? entries.filter((entry) => entry.name === name).at(-1) : undefined;
-    if (found !== undefined) return found;
-    const past = release.endsWith('-amd64') ? await this.#newestOfThePast(name) : { version: undefined, why: '' };
-    if (past.version !== undefined) return await this.#archive.find(suite, name, past.version);
-    const releases = entries
-      .map((entry) => /^linux-image-([0-9].*-amd64)$/.exec(entry.name)?.[1])
-      .filter((text) => text !== undefined);
-    const near = nearest(release, [...new Set(releases)]);
-    throw new KernelError('kernel-unknown', `the suite ${suite} has no kernel ${release}${past.why}`, {
-      hint:
-        near.length > 0
-          ? `kernels of ${suite} with similar names: ${near.join(', ')}`
-          : 'kmend kernel add takes what uname -r prints on the host',
-    });
-  }
-}
-
-/** Since 7.x the image package is empty and depends on `linux-base-R`, `linux-binary-R` and `linux-modules-R` of its own version. */
-function imageParts({ depends }: PackageEntry, release: string): string[] {
-  return ['base', 'binary', 'modules']
-    .map((part) => `linux-${part}-${release}`)
-    .filter((name) => depends.split(/[,|]\s*/).some((one) => one.trim().split(' ')[0] === name));
 }

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorText } from '@kmend/base';
 import { KernelError } from '../error.ts';
-import type { Kernel, KernelSymbol } from '../kernel.ts';
+import type { KernelImage, KernelSymbol } from '../kernel.ts';
 import { SymbolTable } from './symbol-table.ts';
 
 /** Decoded symbols as a text file, one `type address name` a line: read back in a fraction of the time of decoding. */
@@ -15,7 +15,7 @@ export function symbolsPath(directory: string): string {
 }
 
 /** Symbols of a kernel's vmlinux. */
-export async function readSymbols(kernel: Kernel): Promise<SymbolTable> {
+export async function readSymbols(kernel: KernelImage): Promise<SymbolTable> {
   const path = symbolsPath(kernel.paths.directory);
   const unreadable = (why: string): KernelError =>
     new KernelError('kernel-record', `${path} cannot be read: ${why}`, {

@@ -61,33 +61,52 @@ export async function unpackKernel(
     );
   }
   await unpack(packages.commonHeaders, 'headers');
-  progress.step(`unpack the image of ${about.release}`);
-  for (const deb of packages.image) await unpack(deb, 'image');
-  await layOutImage(join(directory, 'image'), about.release);
+  const id = await unpackImage(edges, packages.image, about.release, directory);
   progress.step(`unpack the source ${about.version}`);
   await unpack(packages.source, 'source');
-  progress.step(`decode the symbols of ${about.release}`);
-  const image = await readPart(join(directory, 'image', 'boot', `vmlinuz-${about.release}`), about.release);
+  await expectParts(about.release, [
+    join(headers, 'Module.symvers'),
+    join(directory, 'source', 'usr', 'src', `${about.sourcePackage}.tar.xz`),
+  ]);
+  // All of it is on the disk before the record says so.
+  await runOk(run, 'sync', ['--file-system', directory], { signal });
+  const record = recordText({ ...about, buildId: id, arch: 'x86_64', compiler: { text: compiler, command } });
+  await writeFile(recordPath(directory), record);
+}
+
+/**
+ * Lays out what the image packages of a kernel hold: vmlinuz and modules, vmlinux extracted, symbols decoded. Returns the build id.
+ * `image-unsupported`, `kallsyms-not-found` and `kernel-incomplete` as above.
+ */
+export async function unpackImage(
+  edges: UnpackEdges,
+  images: readonly string[],
+  release: string,
+  directory: string,
+): Promise<string> {
+  const { run, progress, signal } = edges;
+  progress.step(`unpack the image of ${release}`);
+  for (const deb of images) await unpackPackage(edges, deb, join(directory, 'image'));
+  await layOutImage(join(directory, 'image'), release);
+  progress.step(`decode the symbols of ${release}`);
+  const image = await readPart(join(directory, 'image', 'boot', `vmlinuz-${release}`), release);
   const vmlinux = await extractVmlinux(run, image, signal);
   await writeFile(join(directory, 'vmlinux'), vmlinux);
   await writeFile(symbolsPath(directory), symbolsText(decodeKallsyms(vmlinux)), 'latin1');
   const id = buildId(readElf(vmlinux));
   if (id === undefined || !/^[0-9a-f]{40}$/.test(id)) {
-    throw new KernelError('image-unsupported', `the image of ${about.release} has no GNU build id of 20 bytes`);
+    throw new KernelError('image-unsupported', `the image of ${release} has no GNU build id of 20 bytes`);
   }
-  for (const part of [
-    join(headers, 'Module.symvers'),
-    join(directory, 'image', 'lib', 'modules', about.release, 'modules.order'),
-    join(directory, 'source', 'usr', 'src', `${about.sourcePackage}.tar.xz`),
-  ]) {
+  await expectParts(release, [join(directory, 'image', 'lib', 'modules', release, 'modules.order')]);
+  return id;
+}
+
+async function expectParts(release: string, parts: readonly string[]): Promise<void> {
+  for (const part of parts) {
     await access(part).catch((error: unknown) => {
-      throw incomplete(part, about.release, error);
+      throw incomplete(part, release, error);
     });
   }
-  // All of it is on the disk before the record says so.
-  await runOk(run, 'sync', ['--file-system', directory], { signal });
-  const record = recordText({ ...about, buildId: id, arch: 'x86_64', compiler: { text: compiler, command } });
-  await writeFile(recordPath(directory), record);
 }
 
 /**

@@ -1,6 +1,7 @@
 import { errorCode, errorText, KmendError } from '@kmend/base';
 import type { LabKernel } from '../boot-files.ts';
 import { LabError } from '../error.ts';
+import { EXERCISE_PACKAGES } from '../exercise-packages.ts';
 import type { Host } from '../host.ts';
 import type { Lab } from '../lab.ts';
 import { LivepatchControl } from './control.ts';
@@ -38,12 +39,13 @@ export class Guest {
     this.#watch = watch;
   }
 
-  /** Boots the kernel as it was shipped, and makes sure that it is that one. */
-  static async boot(lab: Lab, kernel: LabKernel, transitionLimit: number): Promise<Guest> {
+  /** Boots the kernel as it was shipped, and makes sure that it is that one. `exercised`: on the root that exercises need. */
+  static async boot(lab: Lab, kernel: LabKernel, transitionLimit: number, exercised: boolean): Promise<Guest> {
     const host = await lab.boot(kernel, {
       name: 'proof',
       cpus: Guest.CPUS,
       memoryMb: Guest.MEMORY_MB,
+      packages: exercised ? EXERCISE_PACKAGES : [],
       // Or the kernel would drop some of the marks that KernelWatch writes.
       kernelArguments: ['printk.devkmsg=on'],
     });

@@ -10,6 +10,10 @@ import { ProofRecord } from './record.ts';
 import { type BuiltLivepatch, checkRequest, type ProofRequest } from './request.ts';
 import { ProofSteps } from './steps.ts';
 
+/** What the record's lines may have (packages/protocol/src/proof.ts). */
+const MOST_LINES = 1000;
+const LONGEST_LINE = 4000;
+
 export interface ProofEdges {
   readonly clock: Clock;
   readonly progress: Progress;
@@ -57,7 +61,8 @@ function document(
     kernel: { buildId: kernel.buildId, release: kernel.release },
     passed: isProven(made),
     steps: made,
-    notShown: [...steps.notShown],
+    notShown: [...steps.notShown].slice(0, MOST_LINES).map((line) => line.slice(0, LONGEST_LINE)),
+    ran: steps.ran,
     previous: previous === undefined ? null : identity(previous),
     reproduced: [...steps.reproduced],
     figures: {

@@ -13,6 +13,8 @@ export interface ProofRequest {
   readonly previous?: BuiltLivepatch;
   /** Fix id to the C file of a reproducer that is not the lab's own. */
   readonly reproducers: ReadonlyMap<string, string>;
+  /** Use the parts of the kernel that the livepatch patches while it is in force. */
+  readonly exercise: boolean;
   /** Counted rounds of load and revert, at least 1. */
   readonly rounds: number;
   /** Seconds a transition may take. */

@@ -1,10 +1,15 @@
+import { readFile } from 'node:fs/promises';
 import type { Clock, Progress } from '@kmend/base';
-import type { ProofMemory } from '@kmend/protocol';
+import { type ProofMemory, type RanFunction, ranShare, whyNotRun } from '@kmend/protocol';
+import { chooseAreas } from '../areas/choose.ts';
 import type { LabKernel } from '../boot-files.ts';
 import type { Lab, Reproducer, Said } from '../lab.ts';
+import { RunCounter } from '../ran/count.ts';
+import { registeredCode } from '../ran/registered.ts';
 import type { Workload } from '../workload.ts';
 import { BusyLoad } from './busy.ts';
 import type { GuestModule } from './control.ts';
+import { exerciseAreas, judgeAreas } from './exercise.ts';
 import { ProofFailure } from './failure.ts';
 import { Guest } from './guest.ts';
 import { type InForce, requireInForce, requireNothingLeft } from './in-force.ts';
@@ -28,6 +33,7 @@ export class ProofSteps {
   readonly #record: ProofRecord;
   #guest: Guest | undefined;
   #reproducers: readonly Reproducer[] = [];
+  #counter: RunCounter | undefined;
 
   constructor(
     lab: Lab,
@@ -48,6 +54,11 @@ export class ProofSteps {
     return this.#guest?.control.transitions ?? [];
   }
 
+  /** Every replaced function and how often it ran; `null` where no livepatch came to be loaded. */
+  get ran(): RanFunction[] | null {
+    return this.#counter?.functions() ?? null;
+  }
+
   /** Fixes whose flaw was there before, gone after, and there again. */
   get reproduced(): readonly string[] {
     const seen = (['before', 'after', 'reverted'] as const).every((name) => this.#record.passed(name));
@@ -55,9 +66,11 @@ export class ProofSteps {
   }
 
   async run(): Promise<void> {
-    const { livepatch, transitionLimit } = this.#request;
+    const { livepatch, transitionLimit, exercise } = this.#request;
+    const code = registeredCode(await readFile(livepatch.module.path), livepatch.manifest.objects);
+    const areas = exercise ? chooseAreas(livepatch.manifest.objects) : [];
     await this.#record.make('boot', async (say) => {
-      this.#guest = await Guest.boot(this.#lab, this.#kernel, transitionLimit);
+      this.#guest = await Guest.boot(this.#lab, this.#kernel, transitionLimit, areas.length > 0);
       say(`${this.#kernel.release} up after ${this.#guest.host.bootSeconds.toFixed(1)} s`);
       return undefined;
     });
@@ -65,6 +78,8 @@ export class ProofSteps {
     const names = livepatch.manifest.objects.map(({ name }) => name).filter((name) => name !== 'vmlinux');
     const modules = new PatchedModules(guest.host, names);
     const module = await this.#bring(guest, livepatch);
+    const counter = new RunCounter(guest.host, module.name, code);
+    this.#counter = counter;
     await this.#installReproducers(guest);
     await this.#step('before', (say) => this.#expect(say, () => 'vulnerable'));
 
@@ -76,6 +91,7 @@ export class ProofSteps {
       if (inUse.length > 0)
         this.notShown.push(`in use since the boot, never loaded after the livepatch: ${inUse.join(', ')}`);
       await this.#load(guest, module, livepatch, say);
+      await counter.begin();
       return undefined;
     });
     await this.#step('modules-after', async (say) => {
@@ -85,7 +101,39 @@ export class ProofSteps {
       return loaded.length > 0 ? undefined : 'none of the modules can be loaded after the livepatch in this guest';
     });
     await this.#step('after', (say) => this.#expect(say, () => 'fixed'));
+    await this.#step('exercise', async (say) => {
+      if (areas.length === 0)
+        return exercise ? 'no part of the kernel is known that uses what it patches' : 'not asked for';
+      const work = await exerciseAreas(guest.host, areas, say);
+      const suspects = judgeAreas(work);
+      this.notShown.push(
+        ...work.flatMap(({ outcome, area, what, why }) => (outcome === 'absent' ? [`${area}, ${what}: ${why}`] : [])),
+      );
+      if (suspects.length === 0) return undefined;
+      // Is it the livepatch, or is it so on the shipped kernel?
+      await counter.end();
+      await guest.control.revert(module);
+      await guest.control.unload(module);
+      const again = judgeAreas(
+        await exerciseAreas(
+          guest.host,
+          suspects.map(({ area }) => area),
+          say,
+        ),
+      );
+      const spoilt = suspects.filter(({ name }) => !again.some((other) => other.name === name));
+      if (spoilt.length > 0)
+        throw new ProofFailure(
+          'what works on the kernel alone fails beside the livepatch',
+          spoilt.map(({ why }) => why),
+        );
+      this.notShown.push(...suspects.map(({ why }) => `fails on the kernel alone as well: ${why}`));
+      await this.#load(guest, module, livepatch, say);
+      await counter.begin();
+      return undefined;
+    });
     await this.#step('revert', async (say) => {
+      await counter.end();
       say(`transition ended after ${await guest.control.revert(module)} s`);
       await guest.control.unload(module);
       await requireNothingLeft(guest.host);
@@ -98,11 +146,17 @@ export class ProofSteps {
         throw new ProofFailure('modules load on the kernel alone, not beside the livepatch', spoilt);
       for (const [name, words] of absent) this.notShown.push(`${name} was never in memory: ${words}`);
       await this.#load(guest, module, livepatch, say);
+      await counter.begin();
       await this.#expect(say, () => 'fixed');
       return undefined;
     });
     await this.#step('replace', (say) => this.#replace(guest, module, say));
-    await this.#step('workload', (say) => endLoad(busy, workload, say));
+    await this.#step('workload', async (say) => {
+      await endLoad(busy, workload, say);
+      await counter.end();
+      sayRan(counter.functions() ?? [], say);
+      return undefined;
+    });
     await this.#step('rounds', (say) => this.#rounds(guest, module, say));
     await this.#step('kernel-log', async (say) => {
       say(`${await guest.requireQuietThroughout()} lines since the boot, no complaint, no taint but a livepatch's own`);
@@ -163,6 +217,7 @@ export class ProofSteps {
     if (livepatch.manifest.kind === 'stacked') return 'a stacked livepatch replaces nothing';
     if (previous === undefined) return 'no previous livepatch was given (--previous)';
     const earlier = await this.#bring(guest, previous);
+    await this.#counter?.end();
     const kept = new Set(previous.manifest.fixes.map(({ id }) => id));
     const place = async (next: GuestModule, last: GuestModule, built: BuiltLivepatch): Promise<void> => {
       say(`${next.name} replaced ${last.name} in ${await guest.control.load(next)} s`);
@@ -172,6 +227,7 @@ export class ProofSteps {
     await place(earlier, module, previous);
     await this.#expect(say, (fix) => (kept.has(fix) ? 'fixed' : 'vulnerable'));
     await place(module, earlier, livepatch);
+    await this.#counter?.begin();
     await this.#expect(say, () => 'fixed');
     return undefined;
   }
@@ -208,6 +264,15 @@ export class ProofSteps {
     say(words);
     return undefined;
   }
+}
+
+function sayRan(ran: RanFunction[], say: Say): void {
+  for (const entry of ran) {
+    const why = whyNotRun(entry);
+    if (why !== undefined) say(`did not run: ${entry.object}: ${entry.name} (${entry.source}): ${why}`);
+  }
+  const { ran: some, of } = ranShare({ ran }) ?? { ran: 0, of: 0 };
+  say(`ran ${some} of ${of} replaced functions`);
 }
 
 function describe({ patched, absent, functions }: InForce, say: Say): void {

@@ -25,6 +25,7 @@ import {
 import { type PackageFormat, PackageSeats, PublishPackagesResponse } from '@kmend/protocol/packages';
 import {
   fetchState,
+  type ProofDemand,
   type RepositoryState,
   type SignedPublication,
   type SigningKey,
@@ -49,13 +50,11 @@ export interface ApiClientOptions {
   readonly timeoutMs?: number;
 }
 
-export interface PublishOptions {
+export interface PublishOptions extends ProofDemand {
   /** What `kmend build --out` wrote. */
   readonly livepatch: string;
   readonly channel: Channel;
   readonly releaseKey: SigningKey;
-  /** Publish although there is no proof. */
-  readonly unproven?: boolean;
   readonly progress?: Progress;
 }
 
@@ -137,11 +136,11 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
       const request = await signRenewal(await repositoryState(keys.release), keys, clock);
       return call('POST', '/v1/renew', RenewResponse, { json: request, timeoutMs: UPLOAD_TIMEOUT_MS });
     },
-    async publish({ livepatch, channel, releaseKey, unproven = false, progress = silentProgress }) {
+    async publish({ progress = silentProgress, ...options }) {
       progress.step('read the repository’s metadata');
-      const state = await repositoryState(releaseKey);
+      const state = await repositoryState(options.releaseKey);
       progress.step('sign with the release key');
-      const publication = await signPublication({ state, releaseKey, livepatch, channel, unproven, clock });
+      const publication = await signPublication({ ...options, state, clock });
       const total = publication.files.reduce((sum, file) => sum + file.size, 0);
       let done = 0;
       progress.step('upload');

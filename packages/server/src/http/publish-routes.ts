@@ -69,7 +69,8 @@ export function publishRoutes(context: AppContext) {
         const { livepatch, description } = published;
         await storeLivepatch(context.store, livepatch, description, context.clock);
         for (const sha256 of Object.values(request.body.targets)) await rm(upload(sha256), { force: true });
-        request.log.info({ buildId: request.body.buildId, serial: description.serial, id: livepatch.id }, 'published');
+        const { serial, reason } = description;
+        request.log.info({ buildId: request.body.buildId, serial, id: livepatch.id, reason }, 'published');
         return {
           serial: description.serial,
           snapshotVersion: published.snapshot,

@@ -49,12 +49,13 @@ export function withLivepatch(
     expires: expiry('kernel', clock),
     targets: { ...before?.signed.targets },
   });
+  const { reason, ...said } = description;
   role.addTarget(
     new TargetFile({
       path: modulePath(buildId, description.serial),
       length: files.module.size,
       hashes: { sha256: files.module.sha256 },
-      unrecognizedFields: { custom: { ...description } },
+      unrecognizedFields: { custom: { ...said, ...(reason === undefined ? {} : { reason }) } },
     }),
   );
   const plain = [

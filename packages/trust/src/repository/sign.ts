@@ -13,18 +13,16 @@ import type { SigningKey } from '../keys/key.ts';
 import { signedText } from '../metadata/signing.ts';
 import { type LivepatchArtifact, type LocalFile, readArtifact } from './artifact.ts';
 import { nextSerial, signedLivepatches, withKernel, withLivepatch } from './kernel-role.ts';
-import { readProof } from './proof.ts';
+import { type ProofDemand, readProof } from './proof.ts';
 import type { RepositoryState } from './state.ts';
 
-export interface SignOptions {
+export interface SignOptions extends ProofDemand {
   /** What the repository says now, verified (`fetchState`). */
   readonly state: RepositoryState;
   readonly releaseKey: SigningKey;
   /** What `kmend build --out` wrote. */
   readonly livepatch: string;
   readonly channel: Channel;
-  /** Publish although there is no proof. One that failed, or belongs to another module, is refused all the same. */
-  readonly unproven?: boolean;
   readonly clock: Clock;
 }
 
@@ -44,7 +42,7 @@ export async function signPublication(options: SignOptions): Promise<SignedPubli
   const { state, releaseKey, clock, channel } = options;
   checkReleaseKey(state, releaseKey);
   const artifact = await readArtifact(options.livepatch);
-  const proof = await readProof(options.livepatch, artifact, options.unproven ?? false);
+  const proof = await readProof(options.livepatch, artifact, options);
   const { livepatch, module, manifest } = artifact;
   const { buildId } = livepatch.kernel;
   const name = kernelRole(buildId);
@@ -68,6 +66,7 @@ export async function signPublication(options: SignOptions): Promise<SignedPubli
     kind: livepatch.kind,
     fixes: livepatch.fixes.map((fix) => fix.id),
     proven: proof !== undefined,
+    ...(options.reason === undefined ? {} : { reason: options.reason }),
   };
   const metadata: Record<string, string> = {
     [name]: signedText(withLivepatch(before, buildId, description, { module, manifest, proof }, clock), releaseKey),

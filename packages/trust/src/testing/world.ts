@@ -47,7 +47,7 @@ export function exampleManifest(n: number, module: string | Uint8Array, override
   };
 }
 
-/** A proof of a livepatch for tests: every step passed but `failed`. */
+/** A proof of a livepatch for tests: every step passed but `failed`, every function ran. */
 export function exampleProof(livepatch: Livepatch, failed?: ProofStepName): Proof {
   const { id, module, kernel } = livepatch;
   const steps = ProofStepName.options.map((name) => {
@@ -61,6 +61,9 @@ export function exampleProof(livepatch: Livepatch, failed?: ProofStepName): Proo
     passed: isProven(steps),
     steps,
     notShown: [],
+    ran: livepatch.objects.flatMap(({ name: object, functions }) =>
+      functions.map((entry) => ({ ...entry, object, count: 1, inMemory: true })),
+    ),
     previous: null,
     reproduced: [],
     figures: { transitions: 0, longestTransitionSeconds: null, rounds: 0, memory: null },

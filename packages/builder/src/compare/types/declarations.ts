@@ -1,4 +1,5 @@
 import {
+  DW_AT_abstract_origin,
   DW_AT_const_value,
   DW_AT_declaration,
   DW_AT_external,
@@ -7,6 +8,7 @@ import {
   DW_OP_addrx,
   DW_OP_GNU_addr_index,
   DW_TAG_formal_parameter,
+  DW_TAG_inlined_subroutine,
   DW_TAG_unspecified_parameters,
   DW_TAG_variable,
 } from '../../dwarf/constants.ts';
@@ -83,7 +85,7 @@ export function compareVariables(original: Scope, patched: Scope, names: Iterabl
   });
 }
 
-/** The static variables inside a function; names that it has twice are left out, since which is which is not known. */
+/** The static variables inside a function and what is inlined into it; names that it has twice are left out, since which is which is not known. */
 export function compareStaticLocals(original: Scope, patched: Scope, functionName: string): ChangedDeclaration[] {
   const before = staticLocals(original, functionName);
   const after = staticLocals(patched, functionName);
@@ -92,7 +94,7 @@ export function compareStaticLocals(original: Scope, patched: Scope, functionNam
     const [old] = entries;
     const [fresh] = now;
     if (old === undefined || fresh === undefined || entries.length !== 1 || now.length !== 1) return [];
-    return compareVariable(`${name} of ${functionName}`, original, old, patched, fresh);
+    return compareVariable(name, original, old, patched, fresh);
   });
 }
 
@@ -115,16 +117,29 @@ function mainEntry(dwarf: Dwarf, entries: readonly Entry[] = []): Entry | undefi
   return entries.find((entry) => !dwarf.flag(entry, DW_AT_declaration)) ?? entries[0];
 }
 
+/** By name and function; those of functions that are inlined into it too, once each. */
 function staticLocals({ dwarf, functions }: Scope, functionName: string): Map<string, Entry[]> {
-  const found = new Map<string, Entry[]>();
-  for (const entry of functions.get(functionName) ?? []) {
+  const found = new Map<string, Map<number, Entry>>();
+  const visited = new Set<number>();
+  const work = (functions.get(functionName) ?? []).map((entry) => ({ entry, owner: functionName }));
+  for (let next = work.pop(); next !== undefined; next = work.pop()) {
+    const { entry, owner } = next;
+    if (visited.has(entry.offset)) continue;
+    visited.add(entry.offset);
     dwarf.descend(entry, (each) => {
+      const origin = dwarf.reference(each, DW_AT_abstract_origin);
+      if (each.abbreviation.tag === DW_TAG_inlined_subroutine && origin !== undefined) {
+        work.push({ entry: origin, owner: dwarf.name(origin) ?? '' });
+      }
       if (each.abbreviation.tag !== DW_TAG_variable || !isStatic(dwarf, each)) return;
-      const name = dwarf.name(each) ?? '';
-      found.set(name, [...(found.get(name) ?? []), each]);
+      const name = `${dwarf.name(each) ?? ''} of ${owner}`;
+      const known = found.get(name);
+      const declared = origin ?? each;
+      if (known === undefined) found.set(name, new Map([[declared.offset, declared]]));
+      else known.set(declared.offset, declared);
     });
   }
-  return found;
+  return new Map([...found].map(([name, entries]) => [name, [...entries.values()]]));
 }
 
 function isStatic(dwarf: Dwarf, variable: Entry): boolean {

@@ -1,0 +1,192 @@
+import type { Section } from '@kmend/elf';
+import type { Address } from './address.ts';
+import type { Findings } from './finding.ts';
+import type { Loaded } from './loaded.ts';
+import { isNameless, type OwnCode } from './own-code.ts';
+import type { World } from './world.ts';
+
+type Aim = 'code' | 'call' | 'lock' | 'bug' | 'traced' | 'replacement' | 'key' | 'any';
+
+interface TableShape {
+  /** Struct of the kernel that says how long an entry is and where its members lie, or a fixed length. */
+  readonly struct?: string;
+  readonly size?: number;
+  readonly fields: readonly {
+    readonly member?: string;
+    readonly offset?: number;
+    readonly wide?: boolean;
+    readonly aim: Aim;
+  }[];
+}
+
+/** Tables by section (include/asm-generic/vmlinux.lds.h and arch/x86/kernel/module.c). */
+const TABLES: Readonly<Record<string, TableShape>> = {
+  __bug_table: {
+    struct: 'bug_entry',
+    fields: [
+      { member: 'bug_addr_disp', aim: 'bug' },
+      { member: 'file_disp', aim: 'any' },
+    ],
+  },
+  __ex_table: {
+    struct: 'exception_table_entry',
+    fields: [
+      { member: 'insn', aim: 'code' },
+      { member: 'fixup', aim: 'code' },
+    ],
+  },
+  '.altinstructions': {
+    struct: 'alt_instr',
+    fields: [
+      { member: 'instr_offset', aim: 'code' },
+      { member: 'repl_offset', aim: 'replacement' },
+    ],
+  },
+  '.smp_locks': { size: 4, fields: [{ offset: 0, aim: 'lock' }] },
+  __jump_table: {
+    struct: 'jump_entry',
+    fields: [
+      { member: 'code', aim: 'code' },
+      { member: 'target', aim: 'code' },
+      { member: 'key', wide: true, aim: 'key' },
+    ],
+  },
+  '.static_call_sites': {
+    struct: 'static_call_site',
+    fields: [
+      { member: 'addr', aim: 'call' },
+      { member: 'key', aim: 'key' },
+    ],
+  },
+  '.return_sites': { size: 4, fields: [{ offset: 0, aim: 'call' }] },
+  '.retpoline_sites': { size: 4, fields: [{ offset: 0, aim: 'call' }] },
+  '.call_sites': { size: 4, fields: [{ offset: 0, aim: 'call' }] },
+  '.parainstructions': { struct: 'paravirt_patch_site', fields: [{ member: 'instr', wide: true, aim: 'code' }] },
+  __mcount_loc: { size: 8, fields: [{ offset: 0, wide: true, aim: 'traced' }] },
+  '.ibt_endbr_seal': { size: 4, fields: [{ offset: 0, aim: 'code' }] },
+};
+
+/** Entries of the tables that the loader acts on: each field leads to what an entry of that kind is about. */
+export function checkTables(loaded: Loaded, own: OwnCode, world: World, findings: Findings): void {
+  for (const section of loaded.file.sections) {
+    const shape = TABLES[section.name];
+    const base = loaded.base(section);
+    if (shape === undefined || base === undefined || section.size === 0) continue;
+    const layout = shape.struct === undefined ? undefined : world.layouts.get(shape.struct);
+    const size = shape.size ?? layout?.size;
+    if (size === undefined || section.size % size !== 0) {
+      findings.add('table-astray', `${section.name} of ${section.size} bytes does not consist of whole entries`);
+      continue;
+    }
+    const memory = loaded.memory(section);
+    const view = new DataView(memory.buffer, memory.byteOffset, memory.byteLength);
+    for (let entry = 0; entry + size <= section.size; entry += size) {
+      const code: Address[] = [];
+      for (const field of shape.fields) {
+        const offset = field.offset ?? layout?.members.get(field.member ?? '');
+        if (offset === undefined) continue;
+        const at = entry + offset;
+        const isFilled = loaded.fields.get(section)?.has(at) ?? false;
+        const isAbsolute = section.name === '.parainstructions' || section.name === '__mcount_loc';
+        const value = field.wide ? Number(view.getBigInt64(at, true)) : view.getInt32(at, true);
+        const target = isAbsolute ? value : base + at + value;
+        if (field.aim === 'code') code.push(target);
+        const why = isFilled ? fault(field.aim, target, loaded, own, world) : 'is not filled in by a relocation';
+        // A replacement of no bytes is nowhere.
+        const isEmpty =
+          field.aim === 'replacement' &&
+          layout !== undefined &&
+          memory[entry + (layout.members.get('replacementlen') ?? -1)] === 0;
+        if (why === undefined || isEmpty) continue;
+        findings.add('table-astray', `${section.name}, entry ${entry / size}: ${field.member ?? 'its place'} ${why}`);
+      }
+      const [first, second] = code;
+      if (section.name === '__jump_table' && first !== undefined && second !== undefined) {
+        if (own.functionAt(first)?.function.section !== own.functionAt(second)?.function.section) {
+          findings.add('table-astray', `${section.name}, entry ${entry / size}: the branch leaves its section`);
+        }
+      }
+    }
+  }
+  checkUnwind(loaded, own, findings);
+}
+
+function fault(aim: Aim, target: Address, loaded: Loaded, own: OwnCode, world: World): string | undefined {
+  if (aim === 'any')
+    return loaded.at(target) === undefined && world.locate(target) === undefined ? 'leads nowhere' : undefined;
+  if (aim === 'replacement')
+    return loaded.at(target)?.section.name === '.altinstr_replacement' ? undefined : 'leads to no replacement';
+  if (aim === 'key') {
+    const key = target - (((target % 4) + 4) % 4);
+    const place = loaded.at(key);
+    if (place !== undefined) return loaded.isCode(place.section) ? 'is a key in code' : undefined;
+    const located = world.locate(key);
+    // Of a key that is not exported, the trampoline stands for it (kernel/static_call_inline.c, static_call_add_module).
+    const isTrampoline = located?.names.some((name) => name.startsWith('__SCT__')) === true && located.start === key;
+    return located === undefined || (located.isCode && !isTrampoline) ? 'leads to no key' : undefined;
+  }
+  const place = loaded.at(target);
+  if (place === undefined || !loaded.isCode(place.section)) return 'leads to no code of the livepatch';
+  const found = own.functionAt(target);
+  // Init and exit code, and replacements, may lie in no function.
+  if (found === undefined) return aim === 'code' || aim === 'call' ? undefined : 'leads to no function';
+  if (!found.function.boundaries.has(found.offset))
+    return `leads into the middle of an instruction of ${found.function.name}`;
+  const bytes = found.function.code.subarray(found.offset, found.offset + 2);
+  const where = `${found.function.name}+0x${found.offset.toString(16)}`;
+  switch (aim) {
+    case 'bug':
+      return bytes[0] === 0x0f && (bytes[1] === 0x0b || bytes[1] === 0xb9)
+        ? undefined
+        : `leads to ${where}, where no trap is`;
+    case 'lock':
+      return bytes[0] === 0xf0 || bytes[0] === 0x3e ? undefined : `leads to ${where}, where no lock prefix is`;
+    case 'call':
+      return bytes[0] === 0xe8 || bytes[0] === 0xe9 || bytes[0] === 0xc3 || isConditional(bytes)
+        ? undefined
+        : `leads to ${where}, where no call or jump is`;
+    case 'traced':
+      return bytes[0] === 0xe8 ? undefined : `leads to ${where}, where no call of the tracer is`;
+    default:
+      return undefined;
+  }
+}
+
+/** Conditional jumps to thunks: `jne __x86_indirect_thunk_rax`, also behind a segment prefix that pads them. */
+function isConditional(bytes: Uint8Array): boolean {
+  const first = bytes[0] === 0x2e ? bytes[1] : bytes[0];
+  return first === 0x0f || first === 0xe8 || first === 0xe9;
+}
+
+/** Each entry of the unwinder's table is of code of the livepatch, and there are as many as it has places. */
+function checkUnwind(loaded: Loaded, own: OwnCode, findings: Findings): void {
+  const find = (name: string): Section | undefined => loaded.file.sections.find((section) => section.name === name);
+  const places = find('.orc_unwind_ip');
+  const entries = find('.orc_unwind');
+  if (places === undefined || entries === undefined) {
+    findings.add('table-astray', 'the livepatch has no table for the unwinder, without which no transition ends');
+    return;
+  }
+  if (places.size % 4 !== 0 || entries.size !== (places.size / 4) * 6) {
+    findings.add('table-astray', `.orc_unwind has ${entries.size} bytes for ${places.size / 4} places`);
+  }
+  const base = loaded.base(places) ?? 0;
+  const memory = loaded.memory(places);
+  const view = new DataView(memory.buffer, memory.byteOffset, memory.byteLength);
+  const begun = new Set<Address>();
+  for (let at = 0; at + 4 <= places.size; at += 4) {
+    const target = base + at + view.getInt32(at, true);
+    begun.add(target);
+    const place = loaded.at(target);
+    const found = own.functionAt(target);
+    const isInside = found?.function.boundaries.has(found.offset) ?? true;
+    if (place === undefined || !loaded.isCode(place.section) || !isInside) {
+      findings.add('table-astray', `.orc_unwind_ip, entry ${at / 4} leads to no instruction of the livepatch`);
+    }
+  }
+  for (const one of own.functions) {
+    const { name, address } = one;
+    if (!isNameless(one) && !begun.has(address))
+      findings.add('table-astray', `the unwinder's table has no entry for ${name}`, { symbol: name });
+  }
+}

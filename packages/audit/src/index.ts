@@ -1,0 +1,5 @@
+export { type AuditedSource, type AuditRequest, type AuditResult, audit } from './audit.ts';
+export { AuditError, type AuditErrorCode } from './error.ts';
+export type { Finding, FindingCode } from './finding.ts';
+export { audited, type Finished } from './refuse.ts';
+export { World } from './world.ts';

@@ -1,0 +1,167 @@
+import { readFile } from 'node:fs/promises';
+import { dirname, join, normalize } from 'node:path';
+import type { AuditedSource } from './audit.ts';
+
+/** What patches change in one file. */
+export interface ChangedFile {
+  readonly path: string;
+  /** Names on the lines that are added and removed. */
+  readonly words: ReadonlySet<string>;
+  /** Texts in quotes on the lines that are added. */
+  readonly texts: readonly string[];
+}
+
+const NAME = /[A-Za-z_]\w*/g;
+
+/** Reads unified diffs: which files they change, and which names and texts stand on the changed lines. */
+export function changedFiles(patches: readonly string[]): ChangedFile[] {
+  const files = new Map<string, { words: Set<string>; texts: string[] }>();
+  for (const patch of patches) {
+    let current: { words: Set<string>; texts: string[] } | undefined;
+    let left = 0;
+    for (const line of patch.split('\n')) {
+      const [, old, fresh] = /^@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@/.exec(line) ?? [];
+      const [, path] = left <= 0 ? (/^\+\+\+ [^/\t]+\/([^\t]+)/.exec(line) ?? []) : [];
+      if (path !== undefined) {
+        current = files.get(path) ?? { words: new Set(), texts: [] };
+        files.set(path, current);
+      } else if (line.startsWith('@@')) left = Number(old ?? 1) + Number(fresh ?? 1);
+      else if (left > 0) {
+        left -= line.startsWith('+') || line.startsWith('-') ? 1 : line.startsWith('\\') ? 0 : 2;
+        if (!/^[+-]/.test(line)) continue;
+        for (const [word] of line.slice(1).matchAll(NAME)) current?.words.add(word);
+        for (const [text] of line.matchAll(/"(?:[^"\\]|\\.)*"/g))
+          if (text.length > 4) current?.texts.push(text.slice(1, -1));
+      }
+    }
+  }
+  return [...files].map(([path, { words, texts }]) => ({ path, words, texts }));
+}
+
+/** Where `#include` looks in a kernel tree for x86 (Makefile, LINUXINCLUDE). */
+const ROOTS = [
+  '',
+  'arch/x86/include',
+  'arch/x86/include/generated',
+  'include',
+  'arch/x86/include/uapi',
+  'arch/x86/include/generated/uapi',
+  'include/uapi',
+  'include/generated/uapi',
+];
+/** A unit includes some 1,500 files, each looked for in ten places; more are those of a tree that is no kernel's. */
+const FILES = 20_000;
+/** How deep macros and inline functions are nested in each other. */
+const DEPTH = 12;
+
+/** Definitions of one unit with all that it includes: what a name on a changed line may become in the code. */
+export class SourceIndex {
+  /** Names in the bodies of all definitions of a name. */
+  readonly #bodies: ReadonlyMap<string, readonly string[]>;
+
+  private constructor(bodies: ReadonlyMap<string, readonly string[]>) {
+    this.#bodies = bodies;
+  }
+
+  static async open(tree: string, source: string): Promise<SourceIndex> {
+    const bodies = new Map<string, string[]>();
+    const seen = new Set<string>([source]);
+    for (let layer = [source]; layer.length > 0; ) {
+      const texts = await Promise.all(layer.map((path) => readFile(join(tree, path), 'latin1').catch(() => undefined)));
+      const next: string[] = [];
+      for (const [index, text] of texts.entries()) {
+        if (text === undefined) continue;
+        collect(text, bodies);
+        for (const [, name = ''] of text.matchAll(/^[ \t]*#[ \t]*include[ \t]*[<"]([^>"\n]+)[>"]/gm)) {
+          for (const root of [dirname(layer[index] ?? ''), dirname(source), ...ROOTS]) {
+            const place = normalize(join(root, name));
+            if (place.startsWith('..') || seen.has(place) || seen.size > FILES) continue;
+            seen.add(place);
+            next.push(place);
+          }
+        }
+      }
+      layer = next;
+    }
+    return new SourceIndex(bodies);
+  }
+
+  /** All names that some names can become: they, and what stands in their definitions, and so on. */
+  closure(words: Iterable<string>): Set<string> {
+    const found = new Set(words);
+    let layer = [...found];
+    for (let depth = 0; depth < DEPTH && layer.length > 0; depth++) {
+      const next: string[] = [];
+      for (const word of layer) {
+        for (const body of this.#bodies.get(word) ?? []) {
+          for (const [name] of body.matchAll(NAME)) {
+            if (found.has(name)) continue;
+            found.add(name);
+            next.push(name);
+          }
+          // Names that macros paste together: `__tracepoint_##name`.
+          for (const [, prefix = ''] of body.matchAll(/(\w+)##/g))
+            for (const base of words) found.add(`${prefix}${base}`);
+        }
+      }
+      layer = next;
+    }
+    return found;
+  }
+}
+
+/** Bodies of macros, and of functions that begin at the start of a line, as the kernel's style has them. */
+function collect(text: string, bodies: Map<string, string[]>): void {
+  const add = (name: string, body: string): void => {
+    const there = bodies.get(name);
+    if (there === undefined) bodies.set(name, [body]);
+    else there.push(body);
+  };
+  for (const [, name = '', body = ''] of text.matchAll(/^[ \t]*#[ \t]*define[ \t]+(\w+)((?:[^\n]*\\\n)*[^\n]*)/gm))
+    add(name, body);
+  const parts = text.split('\n{\n');
+  for (const [index, body] of parts.entries()) {
+    const before = parts[index - 1]?.slice(-600) ?? '';
+    const heading = before.slice(before.lastIndexOf('\n\n') + 1);
+    const name = /^[^(]*?(\w+)\s*\(/.exec(heading)?.[1];
+    if (name !== undefined) add(name, body.slice(0, Math.max(0, body.indexOf('\n}'))));
+  }
+}
+
+/** Names and texts on the changed lines, and what they become in one unit. */
+export class ChangedWords {
+  readonly texts: readonly string[];
+  readonly #words: ReadonlySet<string>;
+  readonly #open: (unit: string) => Promise<SourceIndex>;
+
+  private constructor(patches: readonly string[], tree: string) {
+    const files = changedFiles(patches);
+    this.texts = files.flatMap(({ texts }) => texts);
+    this.#words = new Set(files.flatMap(({ words }) => [...words]));
+    const units = new Map<string, Promise<SourceIndex>>();
+    this.#open = (unit) => {
+      const known = units.get(unit) ?? SourceIndex.open(tree, unit);
+      units.set(unit, known);
+      return known;
+    };
+  }
+
+  /** `undefined` where the patches or the source are not here. */
+  static of({ patches, tree }: AuditedSource): ChangedWords | undefined {
+    return patches.length === 0 || tree === undefined ? undefined : new ChangedWords(patches, tree);
+  }
+
+  has(name: string): boolean {
+    return this.#words.has(name);
+  }
+
+  /** What the changed lines and further names of a unit can become. */
+  async closure(unit: string, further: readonly string[]): Promise<ReadonlySet<string>> {
+    return (await this.#open(unit)).closure([...this.#words, ...further]);
+  }
+
+  /** What a name of a unit stands for. */
+  async bodies(unit: string, name: string): Promise<ReadonlySet<string>> {
+    return (await this.#open(unit)).closure([name]);
+  }
+}

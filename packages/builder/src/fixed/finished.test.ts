@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type ElfFile, SHN_LIVEPATCH, SHN_UNDEF, writeElf } from '@kmend/elf';
+import { moduleImage } from '../proof/image.ts';
+import { proveUnit } from '../proof/prove.ts';
+import { elfOf, objectOf } from '../testing/gcc.ts';
+import { compareFinished } from './finished.ts';
+
+const FIXED = `
+int printk(const char *, ...); int helper(int); int other(int);
+static int count; void bump(void) { count++; }
+int first(int a) { if (a > 3) printk("too large: %d", a); count++; return helper(a); }
+`;
+
+/** As it is in a livepatch: what is the kernel's is referred to. */
+const LIVEPATCH = FIXED.replace('static int count; void bump(void) { count++; }', 'extern int count;');
+
+/** The livepatch's object as a finished module: references are livepatch's, by the name that `rename` gives them. */
+async function module(text = LIVEPATCH, rename = (name: string) => name): Promise<ElfFile> {
+  const file = await elfOf(text);
+  const moved = file.symbols.filter(({ place, name }) => place === SHN_UNDEF && name !== '' && name !== '__fentry__');
+  for (const section of file.sections) {
+    const relocations = section.relocations.filter(({ symbol }) => moved.includes(symbol));
+    section.relocations = section.relocations.filter(({ symbol }) => !moved.includes(symbol));
+    if (relocations.length > 0)
+      file.livepatchRelocations.push({ name: `.klp.rela.unit.${section.name}`, target: section, relocations });
+  }
+  for (const symbol of moved) {
+    symbol.name = `.klp.sym.unit.${rename(symbol.name)},0`;
+    symbol.place = SHN_LIVEPATCH;
+  }
+  return file;
+}
+
+async function failures(file: ElfFile): Promise<string[]> {
+  const image = moduleImage('unit', await elfOf(FIXED));
+  const { addresses } = proveUnit({ source: 'a/unit.c', object: 'unit' }, await objectOf(FIXED), image);
+  const places = new Map([...addresses].map(([name, { address }]) => [name, address]));
+  return compareFinished(writeElf(file), [{ name: 'first', parts: ['first'], image, places }]).map(({ why }) => why);
+}
+
+test('a function is equal once livepatch has resolved what it refers to', async () => {
+  assert.deepEqual(await failures(await module()), []);
+});
+
+const broken: Readonly<Record<string, readonly [make: () => Promise<ElfFile>, why: RegExp]>> = {
+  'another function of the kernel': [
+    () => module(LIVEPATCH, (name) => (name === 'helper' ? 'other' : name)),
+    /the livepatch leads to other, the fixed kernel to helper$/,
+  ],
+  'another variable of the kernel': [
+    () => module(LIVEPATCH, (name) => (name === 'count' ? 'counter' : name)),
+    /the livepatch leads to counter, the fixed kernel to count$/,
+  ],
+  'a variable of its own in place of the kernel’s': [
+    () => module(LIVEPATCH.replace('extern int count', 'static int own').replaceAll('count++', 'own++')),
+    /the livepatch leads to own, the fixed kernel to count$/,
+  ],
+  'a relocation that is missing': [
+    async () => {
+      const file = await module();
+      for (const table of file.livepatchRelocations) table.relocations.splice(0, 1);
+      return file;
+    },
+    /^first: code differs at/,
+  ],
+  'an addend that is another': [
+    async () => {
+      const file = await module();
+      for (const { relocations } of file.livepatchRelocations)
+        for (const relocation of relocations) relocation.addend += 4n;
+      return file;
+    },
+    /^first: /,
+  ],
+  'another byte': [() => module(LIVEPATCH.replace('a > 3', 'a > 4')), /^first: code differs at/],
+  'no function of the name': [
+    () => module(LIVEPATCH.replace('int first', 'int other_one')),
+    /^the module has no first$/,
+  ],
+};
+
+for (const [what, [make, why]] of Object.entries(broken)) {
+  test(`${what} in the finished module is found`, async () => {
+    const [found, ...others] = await failures(await make());
+    assert.match(found ?? '', why);
+    assert.deepEqual(others, []);
+  });
+}

@@ -1,0 +1,35 @@
+import { Line } from '@kmend/protocol';
+import { MIN_RAN_PERCENT, type ProofDemand } from '@kmend/trust';
+import { type Command, Option } from 'commander';
+import { CliError } from './error.ts';
+
+/** What commands that publish ask of a proof, as commander parses it. */
+export interface ProofOptions {
+  readonly unproven?: boolean;
+  readonly minRan: string;
+  readonly reason?: string;
+}
+
+/** Adds the options of what a proof has to show before a livepatch is published. */
+export function withProofDemand(command: Command): Command {
+  return command
+    .option('--unproven', 'although there is no proof of it (kmend prove); one that failed is refused all the same')
+    .addOption(
+      new Option('--min-ran <percent>', 'share of the replaced functions that has to have run in the proof; 0: any')
+        .env('KMEND_MIN_RAN')
+        .default(String(MIN_RAN_PERCENT)),
+    )
+    .option('--reason <text>', 'why to publish although less ran, or nothing is proven; kept with the publication');
+}
+
+export function proofDemand({ unproven = false, minRan, reason }: ProofOptions): ProofDemand {
+  if (!/^(?:\d{1,2}|100)$/.test(minRan)) {
+    throw new CliError('usage', `--min-ran (KMEND_MIN_RAN) takes a number from 0 to 100, not ${minRan}`);
+  }
+  const demand = { unproven, minRanPercent: Number(minRan) };
+  if (reason === undefined) return demand;
+  if (reason.trim() === '' || !Line.safeParse(reason).success) {
+    throw new CliError('usage', '--reason takes one line of at most 500 characters that says why');
+  }
+  return { ...demand, reason };
+}
