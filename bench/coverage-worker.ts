@@ -69,7 +69,7 @@ async function withCompanions(
     return { companions, together: await build([...paths, ...companions.companions], false) };
   } catch (error) {
     const why = `${errorCode(error) ?? 'internal'}: ${errorText(error)}`;
-    return { companions: { compiles: false, companions: [], complete: false, why } };
+    return { companions: { leftOut: [], compiles: false, companions: [], complete: false, why } };
   }
 }
 

@@ -32,9 +32,11 @@ test('a fix that needs other files of its delta: they are named, and taken along
   );
   const out = join(operator.home, 'space');
   const failed = await operator.run('build', '--kernel', KERNEL, '--fix', 'SPACE', '--out', out);
-  assert.deepEqual(
-    [failed.exitCode, (failed.json as { error: { code: string } }).error.code],
-    [1, 'patch-does-not-compile'],
+  const { error } = failed.json as { error: { code: string; hint: string } };
+  assert.deepEqual([failed.exitCode, error.code], [1, 'patch-does-not-compile']);
+  assert.match(
+    error.hint,
+    /^SPACE compiles together with fs\/btrfs\/sysfs\.c fs\/btrfs\/sysfs\.h of .* --replace --companions$/,
   );
   const whole = await operator.kmend<Imported>(...words, '--replace', '--companions');
   assert.deepEqual(whole.files, ['fs/btrfs/space-info.c', ...companions]);

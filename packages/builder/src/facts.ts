@@ -5,6 +5,7 @@ import {
   type Kernel,
   KernelMemory,
   type KernelSymbol,
+  moduleDepends,
   moduleFiles,
   moduleSymbols,
   parseSymvers,
@@ -17,7 +18,7 @@ import {
 import { lateStructs } from './link/late.ts';
 import { tableStructs } from './object/tables.ts';
 import { moduleImage, type ShippedImage, vmlinuxImage } from './proof/image.ts';
-import type { Unit } from './types.ts';
+import type { ObjectName, Unit } from './types.ts';
 
 /** What a build knows of its kernel, read once. */
 export interface BuildFacts {
@@ -29,6 +30,8 @@ export interface BuildFacts {
   readonly modules: Map<string, readonly KernelSymbol[]>;
   /** Reads the symbols of every module that exports one of these names, and of the unit's own. */
   loadModules(names: readonly string[], unit: Unit): Promise<void>;
+  /** Modules that are there whenever code of an object runs: those that it depends on, directly or not. None for vmlinux. */
+  requires(object: ObjectName): Promise<ReadonlySet<ObjectName>>;
 }
 
 export async function loadFacts(kernel: Kernel): Promise<BuildFacts> {
@@ -41,6 +44,14 @@ export async function loadFacts(kernel: Kernel): Promise<BuildFacts> {
   const elf = readElf(bytes);
   const exports = parseSymvers(symvers);
   const modules = new Map<string, readonly KernelSymbol[]>();
+  const depends = new Map<string, Promise<string[]>>();
+  const dependsOf = (name: string): Promise<string[]> => {
+    const path = files.get(name);
+    const found =
+      depends.get(name) ?? (path === undefined ? Promise.resolve([]) : readModule(path).then(moduleDepends));
+    depends.set(name, found);
+    return found;
+  };
   const load = async (name: string): Promise<void> => {
     const path = files.get(name);
     if (path !== undefined && !modules.has(name)) modules.set(name, moduleSymbols(await readModule(path)));
@@ -57,6 +68,16 @@ export async function loadFacts(kernel: Kernel): Promise<BuildFacts> {
         const object = exports.get(name)?.object;
         if (object !== undefined && object !== 'vmlinux') await load(object);
       }
+    },
+    async requires(object) {
+      const found = new Set<string>();
+      const waiting = [...(await dependsOf(object))];
+      for (let name = waiting.pop(); name !== undefined; name = waiting.pop()) {
+        if (found.has(name)) continue;
+        found.add(name);
+        waiting.push(...(await dependsOf(name)));
+      }
+      return found;
     },
   };
 }

@@ -149,7 +149,7 @@ test('turning mutated modules into livepatches', async (t) => {
     make: (random: Random) => mutateElf(random, sound(random.pick(['before', 'plain']))),
     attempt(bytes) {
       const file = readElf(bytes);
-      nameReferences(file, resolutions);
+      nameReferences(file, 'holder', resolutions);
       convertModule(file, 'other');
       const again = readElf(writeElf(file));
       assert.equal(again.livepatchRelocations.length, file.livepatchRelocations.length);

@@ -25,6 +25,7 @@ const parts: ManifestParts = {
   reasons: [],
   acceptReview: false,
   units: [],
+  leftOut: [],
   inputs: { fixes: { f: hash }, config: hash, moduleSymvers: hash, vmlinux: hash, source: hash },
 };
 

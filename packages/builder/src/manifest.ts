@@ -17,6 +17,8 @@ export interface ManifestParts {
   readonly acceptReview: boolean;
   readonly units: readonly UnitOutcome[];
   readonly inputs: Livepatch['inputs'];
+  /** C files of the fixes that the kernel is not built from. */
+  readonly leftOut: readonly string[];
 }
 
 /**
@@ -32,7 +34,7 @@ export function assertEffectiveVersion(version: string | undefined): void {
 
 /** `livepatch.json` without the module's hash. */
 export function makeManifest(parts: ManifestParts): Livepatch {
-  const { id, kernel, fixes, kind, effectiveVersion, reasons, acceptReview, units, inputs } = parts;
+  const { id, kernel, fixes, kind, effectiveVersion, reasons, acceptReview, units, inputs, leftOut } = parts;
   const verdict = reasons.some((reason) => reason.verdict === 'refused')
     ? 'refused'
     : reasons.length > 0
@@ -65,6 +67,7 @@ export function makeManifest(parts: ManifestParts): Livepatch {
     reasons: [...reasons],
     reviewAccepted: verdict === 'needs-review' && acceptReview,
     objects: [...objects.values()],
+    ...(leftOut.length === 0 ? {} : { leftOut: [...leftOut] }),
     byteProof: { compared: equal + different.length, equal, different },
     inputs,
     compiler: kernel.compiler.text,

@@ -8,7 +8,7 @@ export { decodeKallsyms } from './image/kallsyms.ts';
 export { KernelMemory } from './image/memory.ts';
 export { extractVmlinux } from './image/vmlinux.ts';
 export type { Kernel, KernelCompiler, KernelPaths, KernelSymbol } from './kernel.ts';
-export { moduleFiles, moduleSymbols, readModule } from './modules.ts';
+export { moduleDepends, moduleFiles, moduleSymbols, readModule } from './modules.ts';
 export { SourceStore, sourcePackageOf, titleOf } from './source.ts';
 export { KernelStore } from './store/store.ts';
 export { SymbolTable } from './store/symbol-table.ts';

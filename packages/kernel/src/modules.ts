@@ -57,6 +57,19 @@ function unreadable(path: string, why: string): KernelError {
   });
 }
 
+/** Modules that must be there before a module: what modpost wrote into its `.modinfo` (scripts/mod/modpost.c, add_depends), as `/proc/modules` spells them. */
+export function moduleDepends(module: ElfFile): string[] {
+  const words = module.sections.find(({ name }) => name === '.modinfo')?.data;
+  const entries = Buffer.from(words ?? [])
+    .toString('latin1')
+    .split('\0');
+  const depends = entries.find((entry) => entry.startsWith('depends='))?.slice('depends='.length) ?? '';
+  return depends
+    .split(',')
+    .filter((name) => name !== '')
+    .map((name) => name.replaceAll('-', '_'));
+}
+
 /**
  * Symbols of a module as kallsyms counts them for `sympos`: those in loaded sections, in the order of its symbol table
  * (kernel/module/kallsyms.c keeps that order; kernel/livepatch/core.c walks it). Addresses are offsets in their section. The type letter is

@@ -73,6 +73,8 @@ export const Livepatch = z.object({
   /** A person accepted the `needs-review` reasons at build time. */
   reviewAccepted: z.boolean(),
   objects: z.array(PatchedObject).max(2000),
+  /** C files of the fixes that this kernel is not built from: nothing of them is in the livepatch, nor in the kernel. */
+  leftOut: z.array(z.string().max(300)).max(10_000).optional(),
   /** Byte proof: functions of the touched units compared with the shipped kernel, and how many were equal. */
   byteProof: z.object({ compared: z.int().min(0), equal: z.int().min(0), different: z.array(z.string()).max(10_000) }),
   /** The module beside this file; absent where the verdict is `refused` or waits for review. */

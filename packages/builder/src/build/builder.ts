@@ -1,14 +1,16 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sha256 } from '@kmend/base/node';
+import { readElf, writeElf } from '@kmend/elf';
 import type { Kernel } from '@kmend/kernel';
 import type { Livepatch, VerdictReason } from '@kmend/protocol';
 import { BuilderError } from '../error.ts';
 import { type BuildFacts, loadFacts } from '../facts.ts';
 import { type DeltaTexts, proposeCompanions } from '../fix/companions.ts';
 import type { Fix } from '../fix/model.ts';
-import { klpSymbolName } from '../link/klp.ts';
+import { heldSymbolName } from '../link/klp.ts';
 import { linkModule } from '../link/link.ts';
+import { nameProvided, type Requires, settleProvided } from '../link/provided.ts';
 import type { RegisteredObject } from '../link/registration.ts';
 import { assertEffectiveVersion, BUILDER_VERSION, makeManifest } from '../manifest.ts';
 import { reviewSource } from '../review/review.ts';
@@ -17,6 +19,7 @@ import { type ChangedHeaders, headersKey, headerTree } from '../source/header-tr
 import { type PreparedTree, prepareTree, type TreeEdges } from '../tree/prepare.ts';
 import { readRecipe } from '../tree/recipe.ts';
 import { hashInputs } from './inputs.ts';
+import { findLeftOut } from './left-out.ts';
 import { type KeptOutcome, OutcomeCache, type UnitOutcome } from './outcome.ts';
 import { planUnits } from './plan.ts';
 import type { UnitContext } from './request.ts';
@@ -43,6 +46,8 @@ export interface BuildResult {
 
 /** What a fix that was taken from a delta needs beside its own files. */
 export interface Companions {
+  /** Its C files that this kernel is not built from: nothing was compiled of them. */
+  readonly leftOut: readonly string[];
   /** It compiles as it is. */
   readonly compiles: boolean;
   readonly companions: readonly string[];
@@ -111,7 +116,9 @@ export class Builder {
     extend: (paths: readonly string[]) => Promise<Fix>,
   ): Promise<Companions> {
     const companions = new Set<string>();
+    const leftOut = [...(await findLeftOut(this.#context, [fix]))].sort();
     const found = (complete: boolean, why?: string): Companions => ({
+      leftOut,
       compiles: complete && companions.size === 0,
       companions: [...companions].sort(),
       complete,
@@ -143,8 +150,13 @@ export class Builder {
   async #try(fix: Fix): Promise<TrialFailure[]> {
     const scratch = await mkdtemp(join(this.#tree.directory, '.try-'));
     try {
+      const leftOut = await findLeftOut(this.#context, [fix]);
       const sources = await applyFixes(this.#edges, this.#tree.source, [fix], scratch);
-      return await tryToCompile(this.#context, sources, [fix]);
+      return await tryToCompile(
+        this.#context,
+        sources.filter(({ path }) => !leftOut.has(path)),
+        [fix],
+      );
     } finally {
       await rm(scratch, { recursive: true, force: true });
     }
@@ -162,24 +174,32 @@ export class Builder {
     const inputsHashed = hashInputs(this.#tree);
     // Awaited below; a failure before that must not end the process.
     inputsHashed.catch(() => {});
-    const sources = await applyFixes(this.#edges, this.#tree.source, [...on, ...fixes], scratch);
+    const leftOut = await findLeftOut(this.#context, [...on, ...fixes]);
+    const changed = await applyFixes(this.#edges, this.#tree.source, [...on, ...fixes], scratch);
+    const sources = changed.filter(({ path }) => !leftOut.has(path));
     const plan = await planUnits(this.#context, sources, on, fixes);
     const outcomes = await this.#units(plan);
+    const units = outcomes.map(({ outcome }) => outcome);
+    const provided = settleProvided(units, await this.#requires(units));
     const reviewed = new Set(fixes.map(({ id }) => id));
     const reasons: VerdictReason[] = [
       ...outcomes.flatMap(({ outcome }) => outcome.reasons),
-      ...unprovided(outcomes.map(({ outcome }) => outcome)),
+      ...provided.reasons,
       ...sources.flatMap((source) => reviewSource(source, reviewed)),
     ];
     if (
       outcomes.every(({ outcome }) => outcome.functions.length + outcome.callbacks.length === 0) &&
       reasons.every(isReview)
     ) {
-      reasons.push({
-        code: 'no-function-changed',
-        verdict: 'refused',
-        message: 'the fixes change no code of this kernel: nothing to patch',
-      });
+      const ineffective = reasons.filter(({ code }) => code === 'weak-overridden');
+      for (const reason of ineffective) reason.verdict = 'refused';
+      if (ineffective.length === 0) {
+        reasons.push({
+          code: 'no-function-changed',
+          verdict: 'refused',
+          message: 'the fixes change no code of this kernel: nothing to patch',
+        });
+      }
     }
     const { kernel } = this.#tree;
     const inputs = {
@@ -192,10 +212,12 @@ export class Builder {
       0,
       12,
     );
-    const units = outcomes.map(({ outcome }) => outcome);
-    const draft = makeManifest({ id, kernel, fixes, kind, effectiveVersion, reasons, acceptReview, units, inputs });
+    const draft = makeManifest({
+      ...{ id, kernel, fixes, kind, effectiveVersion, reasons, acceptReview, units, inputs },
+      leftOut: [...leftOut].sort(),
+    });
     if (draft.verdict === 'refused' || (draft.verdict === 'needs-review' && !acceptReview)) return { manifest: draft };
-    const module = await this.#link(draft, outcomes, scratch);
+    const module = await this.#link(draft, outcomes, provided.providerOf, scratch);
     const file = { name: `${draft.module}.ko`, sha256: sha256(module), size: module.length };
     return { manifest: { ...draft, file }, module };
   }
@@ -220,7 +242,24 @@ export class Builder {
     return outcomes;
   }
 
-  async #link(draft: Livepatch, outcomes: readonly KeptOutcome[], scratch: string): Promise<Uint8Array> {
+  /** What each object of a livepatch may count on, see `BuildFacts.requires`. */
+  async #requires(units: readonly UnitOutcome[]): Promise<Requires> {
+    // Only new globals are used across objects.
+    if (units.every(({ unknown }) => unknown.length === 0)) return () => new Set();
+    const facts = await this.#context.facts();
+    const objects = [...new Set(units.map(({ object }) => object))];
+    const required = new Map(
+      await Promise.all(objects.map(async (object) => [object, await facts.requires(object)] as const)),
+    );
+    return (object) => required.get(object) ?? new Set();
+  }
+
+  async #link(
+    draft: Livepatch,
+    outcomes: readonly KeptOutcome[],
+    providerOf: ReturnType<typeof settleProvided>['providerOf'],
+    scratch: string,
+  ): Promise<Uint8Array> {
     this.#edges.progress.step(`link ${draft.module}`);
     const objects = new Map<string, RegisteredObject>();
     const expected = new Set<string>();
@@ -228,14 +267,15 @@ export class Builder {
     for (const { outcome } of outcomes) {
       const { object: name, registered, callbacks, resolutions } = outcome;
       const object = objects.get(name) ?? { functions: [], callbacks: [] };
-      if (registered.length + callbacks.length > 0) objects.set(name, object);
+      // A module's references are filled in for objects of the livepatch alone, though none of its functions be replaced.
+      const isLate = resolutions.some((resolution) => resolution.kind === 'klp' && resolution.object !== 'vmlinux');
+      if (registered.length + callbacks.length > 0 || isLate) objects.set(name, object);
       object.functions.push(...registered);
       object.callbacks.push(...callbacks);
       for (const resolution of resolutions) {
-        expected.add(resolution.kind === 'klp' ? klpSymbolName(resolution) : resolution.exportedName);
+        expected.add(resolution.kind === 'klp' ? heldSymbolName(name, resolution) : resolution.exportedName);
         if (resolution.kind === 'export' && resolution.namespace !== '') namespaces.add(resolution.namespace);
       }
-      for (const name of outcome.unknown) expected.add(name);
     }
     // The registration itself uses this one, an export of vmlinux.
     expected.add('klp_enable_patch').add('__fentry__').add('__x86_return_thunk');
@@ -245,31 +285,23 @@ export class Builder {
       objects,
       namespaces: [...namespaces].sort(),
     };
-    const paths = outcomes.flatMap(({ objectPath }) => (objectPath === undefined ? [] : [objectPath]));
+    const paths: string[] = [];
+    for (const { outcome, objectPath } of outcomes) {
+      if (objectPath === undefined) continue;
+      const { object, provides, unknown } = outcome;
+      if (provides.length + unknown.length === 0) {
+        paths.push(objectPath);
+        continue;
+      }
+      const file = readElf(await readFile(objectPath));
+      nameProvided(file, object, new Set(provides), providerOf.get(outcome) ?? new Map());
+      const path = join(scratch, `provided-${paths.length}.o`);
+      await writeFile(path, writeElf(file));
+      paths.push(path);
+    }
     const recipe = await readRecipe(this.#tree);
     return await linkModule(this.#edges, this.#tree, recipe, draft.module, paths, registration, expected, scratch);
   }
-}
-
-/** Needs of units that neither the kernel nor another unit of the livepatch meets, or that several do. */
-function unprovided(outcomes: readonly UnitOutcome[]): VerdictReason[] {
-  const providers = new Map<string, string[]>();
-  for (const { source, provides } of outcomes)
-    for (const name of provides) providers.set(name, [...(providers.get(name) ?? []), source]);
-  const reasons: VerdictReason[] = [];
-  for (const { source, unknown } of outcomes) {
-    for (const symbol of unknown) {
-      if (providers.has(symbol)) continue;
-      const message = `neither the kernel nor the livepatch has ${symbol}, which ${source} uses`;
-      reasons.push({ code: 'symbol-unknown', verdict: 'refused', message, source, symbol });
-    }
-  }
-  for (const [symbol, sources] of providers) {
-    if (sources.length < 2) continue;
-    const message = `${symbol} is new in several files: ${sources.join(', ')}`;
-    reasons.push({ code: 'symbol-unproven', verdict: 'refused', message, symbol });
-  }
-  return reasons;
 }
 
 function isReview({ verdict }: VerdictReason): boolean {

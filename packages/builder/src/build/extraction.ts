@@ -47,7 +47,7 @@ export async function extractUnit(
   const { edges, tree } = context;
   const { unit } = request;
   const reasons: Reason[] = [...outcome.reasons];
-  const prefix = `${ALIAS_PREFIX}${sha256(unit.source).slice(0, 8)}_`;
+  const prefix = `${ALIAS_PREFIX}${sha256(`${unit.object}:${unit.source}`).slice(0, 8)}_`;
   const selection = select(
     after,
     change,
@@ -87,6 +87,7 @@ export async function extractUnit(
     vmlinux: facts.symbols,
     module: moduleSymbolsOf(facts),
     image: await imageOf(facts, unit),
+    requires: await facts.requires(unit.object),
   };
   const needs = new Map(extracted.needs.map((need) => [need.name, need]));
   const resolutions = new Map<string, Resolution>();
@@ -102,7 +103,7 @@ export async function extractUnit(
   // What the kernel does not know may be new in another unit of the fixes: settled when all are built.
   const unknown = [...unsettled].filter(([name, { code }]) => left.has(name) && code === 'symbol-unknown');
   for (const [name, reason] of unsettled) if (left.has(name) && reason.code !== 'symbol-unknown') reasons.push(reason);
-  nameReferences(object, resolutions);
+  nameReferences(object, unit.object, resolutions);
   const registered = extracted.replacements.map(({ originalName, alias }) => {
     const address = proof.addresses.get(originalName);
     return { oldName: address?.name ?? originalName, sympos: address?.sympos ?? 0, alias };

@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { parseJson } from '@kmend/base';
+import { exists } from '@kmend/base/node';
 import { VerdictReason } from '@kmend/protocol';
 import { z } from 'zod';
 import { PHASES } from '../author/callbacks.ts';
@@ -68,14 +69,15 @@ export class OutcomeCache {
     try {
       if (object !== undefined) await writeFile(join(temporary, OBJECT), object);
       await writeFile(join(temporary, OUTCOME), JSON.stringify(outcome));
-      await rm(directory, { recursive: true, force: true });
-      await rename(temporary, directory);
-    } catch (error) {
-      // Another build of the same inputs may have been quicker; its outcome is this one.
-      const other = await this.find(key);
-      if (other === undefined) throw error;
-      return other;
+      await rename(temporary, directory).catch(async (error: unknown) => {
+        // Another build of the same inputs may have been quicker: its outcome is this one, and it may be linking its object now.
+        if ((await this.find(key)) !== undefined) return;
+        if (!(await exists(directory))) throw error;
+        await rename(directory, `${temporary}-damaged`);
+        await rename(temporary, directory);
+      });
     } finally {
+      await rm(`${temporary}-damaged`, { recursive: true, force: true });
       await rm(temporary, { recursive: true, force: true });
     }
     return kept(outcome, directory);

@@ -26,9 +26,9 @@ export async function planUnits(
   const { files, texts } = await sorted(context, sources);
   const byPath = new Map(files.map((source) => [source.path, source]));
   const units: KnownUnit[] = [];
-  for (const unit of (await findUnits(edges, tree, [...byPath.keys()])).values()) {
-    if (unit instanceof BuilderError) throw unit;
-    units.push(unit);
+  for (const found of (await findUnits(edges, tree, [...byPath.keys()])).values()) {
+    if (found instanceof BuilderError) throw found;
+    units.push(...found);
   }
   const below = prefixes(on);
   const all = new Set([...on, ...fixes].map(({ id }) => id));
@@ -53,7 +53,7 @@ export async function planUnits(
     const stock = byPath.get(unit.source)?.stock ?? (await readFile(join(tree.source, unit.source), 'latin1'));
     const source = byPath.get(unit.source) ?? { path: unit.source, stock, versions: [] };
     const stateAfter = async (applied: ReadonlySet<string>): Promise<UnitState> => ({
-      text: await markedText(edges, unit.source, stock, textAfter(source, applied)),
+      text: await markedText(edges, unit.spelling, stock, textAfter(source, applied)),
       headers: await headersAfter(applied),
     });
     const touching = below.filter(
@@ -64,7 +64,7 @@ export async function planUnits(
     requests.push({
       unit,
       reached: !byPath.has(unit.source),
-      stock: await markedText(edges, unit.source, stock, stock),
+      stock: await markedText(edges, unit.spelling, stock, stock),
       base: await stateAfter(before),
       patched: await stateAfter(all),
       below: await Promise.all(touching.map(async ({ fix, applied }) => ({ fix, state: await stateAfter(applied) }))),

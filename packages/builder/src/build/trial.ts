@@ -3,7 +3,7 @@ import { KmendError } from '@kmend/base';
 import { readElf, SHN_UNDEF } from '@kmend/elf';
 import type { Fix } from '../fix/model.ts';
 import type { ChangedSource } from '../source/apply.ts';
-import { findUnit } from '../tree/unit.ts';
+import type { KnownUnit } from '../tree/unit.ts';
 import { UnitCompiler } from './compiler.ts';
 import { planUnits } from './plan.ts';
 import type { UnitContext } from './request.ts';
@@ -27,34 +27,34 @@ export async function tryToCompile(
   fixes: readonly Fix[],
 ): Promise<TrialFailure[]> {
   const failures: TrialFailure[] = [];
-  const undefinedNames = new Map<string, { source: string; includes: ReadonlySet<string> }>();
+  const undefinedNames = new Map<string, { unit: KnownUnit; includes: ReadonlySet<string> }>();
   const defined = new Set<string>();
   for (const request of await planUnits(context, sources, [], fixes)) {
-    const { source } = request.unit;
+    const { unit } = request;
     try {
       const { object, includes } = await new UnitCompiler(context, request).patched();
       if (object === undefined) continue;
       for (const { name, place } of readElf(await readFile(object)).symbols) {
-        if (place === SHN_UNDEF) undefinedNames.set(name, { source, includes });
+        if (place === SHN_UNDEF) undefinedNames.set(name, { unit, includes });
         else defined.add(name);
       }
     } catch (error) {
       if (!(error instanceof KmendError) || error.code !== 'patch-does-not-compile') throw error;
       const { errors, includes } = error.details as { errors: readonly string[]; includes: ReadonlySet<string> };
-      failures.push({ source, errors, names: errors.flatMap(quotedNames), includes });
+      failures.push({ source: unit.source, errors, names: errors.flatMap(quotedNames), includes });
     }
   }
   const { symbols, exports } = await context.facts();
-  for (const [name, { source, includes }] of undefinedNames) {
+  for (const [name, { unit, includes }] of undefinedNames) {
     if (name === '' || defined.has(name) || symbols.has(name) || exports.has(name)) continue;
-    if (!(await isOfModule(context, name, source))) failures.push({ source, errors: [], names: [name], includes });
+    if (!(await isOfModule(context, name, unit)))
+      failures.push({ source: unit.source, errors: [], names: [name], includes });
   }
   return failures;
 }
 
 /** A module's own unexported symbols are in no list of the kernel's. */
-async function isOfModule(context: UnitContext, name: string, source: string): Promise<boolean> {
-  const unit = await findUnit(context.edges, context.tree, source);
+async function isOfModule(context: UnitContext, name: string, unit: KnownUnit): Promise<boolean> {
   if (unit.object === 'vmlinux') return false;
   const facts = await context.facts();
   await facts.loadModules([], unit);

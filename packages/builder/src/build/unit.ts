@@ -18,6 +18,7 @@ import { UnitCompiler } from './compiler.ts';
 import { checkExports } from './exported.ts';
 import { type Built, extractUnit } from './extraction.ts';
 import type { KeptOutcome, UnitOutcome } from './outcome.ts';
+import { functionsOf, overridingReasons, weakReasons, withoutDefaults } from './overridden.ts';
 import { proveOriginal } from './proving.ts';
 import type { UnitContext, UnitRequest } from './request.ts';
 import { stackedChange } from './stacked.ts';
@@ -55,7 +56,8 @@ class UnitBuilder {
     const inputs = [this.#compiler.stock, await this.#compiler.input(base), await this.#compiler.input(patched)];
     for (const { state } of below) inputs.push(await this.#compiler.input(state));
     const fixes = below.map(({ fix }) => fix);
-    return sha256([code, ...inputs.map((input) => objectKey(tree, unit, input)), ...fixes].join('\0'));
+    // A file of two modules is compiled once and compared with each.
+    return sha256([code, unit.object, ...inputs.map((input) => objectKey(tree, unit, input)), ...fixes].join('\0'));
   }
 
   async run(scratch: string): Promise<Built> {
@@ -82,21 +84,24 @@ class UnitBuilder {
     ]);
     const isStacked = baseObject.object !== stockObject.object;
     const before = isStacked ? await this.#compiler.view(baseObject.object, facts) : stock;
-    const change = isStacked ? stackedChange(unit, stock, before, after) : compareUnit(unit, stock, after);
+    const compared = isStacked ? stackedChange(unit, stock, before, after) : compareUnit(unit, stock, after);
     const callbacks = declaredCallbacks(unit, before, after);
-    const functions = [...change.changed.values()].map((atom) => atom.symbol?.name ?? '');
-    const provides = newGlobals(change);
-    const isEmpty = functions.length + provides.length + callbacks.declared.length === 0;
-    if (isEmpty && change.reasons.length === 0) return { outcome: this.#nothing() };
-    const proof = await proveOriginal(this.#context, unit, this.#compiler, scratch);
+    const others = newGlobals(compared).length + callbacks.declared.length;
+    if (compared.changed.size + others + compared.reasons.length === 0) return { outcome: this.#nothing() };
+    const { proof, overridden } = await proveOriginal(this.#context, unit, this.#compiler, scratch);
     if (reached && proof.equal.length === 0) return { outcome: this.#nothing() };
+    const change = withoutDefaults(compared, overridden);
+    const functions = functionsOf(change);
+    const isEmpty = functions.length + others === 0;
     const added = [...change.added].flatMap(({ kind, symbol }) => (kind === 'function' ? (symbol?.name ?? []) : []));
     const headers = [...patched.headers.keys()];
     const types = checkTypes(unit.source, stock.file, after.file, { changed: functions, added, headers });
     const reasons: Reason[] = [
       ...change.reasons,
       ...callbacks.reasons,
-      ...(await proofReasons(this.#context.edges, unit, proof, functions)),
+      ...weakReasons(unit, functionsOf(compared), overridden),
+      ...(await overridingReasons(unit, newGlobals(change), facts)),
+      ...(functions.length === 0 ? [] : await proofReasons(this.#context.edges, unit, proof, functions)),
       ...types,
       // The types of exports are among those compared: where none differs, no CRC does.
       ...(types.length > 0 && hasExports(stock.file)

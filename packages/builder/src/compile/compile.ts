@@ -45,7 +45,7 @@ export interface CompiledUnit {
 export function objectKey(tree: PreparedTree, unit: KnownUnit, input: CompileInput): string {
   const { kernel } = tree;
   const args = [...unit.command.compilerArguments, ...ADDED[input.layout]];
-  const words = [kernel.buildId, kernel.compiler.text, AUTHOR_DIGEST, unit.source, ...args];
+  const words = [kernel.buildId, kernel.compiler.text, AUTHOR_DIGEST, unit.spelling, ...args];
   return sha256([...words, input.headersKey, input.text].join('\0'));
 }
 
@@ -53,8 +53,8 @@ export function objectKey(tree: PreparedTree, unit: KnownUnit, input: CompileInp
 export const COMPILER_LIMITS = { memory: 2 ** 32, fileSize: 2 ** 29, cpuSeconds: 600 };
 
 /** A copy of a unit lies elsewhere: what it includes from beside itself is found through -iquote. */
-export function placeArguments(unit: Pick<KnownUnit, 'source'>): string[] {
-  return ['-iquote', dirname(unit.source), '-I', AUTHOR_INCLUDE];
+export function placeArguments(unit: Pick<KnownUnit, 'spelling'>): string[] {
+  return ['-iquote', dirname(unit.spelling), '-I', AUTHOR_INCLUDE];
 }
 
 /** Compiles one text of a unit straight with the compiler; what was compiled before comes from the cache. */

@@ -29,7 +29,7 @@ export async function exportCrcs(
   const { compiler, compilerArguments } = unit.command;
   const source = join(scratch, basename(unit.source));
   await writeFile(source, input.text, 'latin1');
-  const where = ['-iquote', dirname(unit.source), '-I', AUTHOR_INCLUDE, source];
+  const where = ['-iquote', dirname(unit.spelling), '-I', AUTHOR_INCLUDE, source];
   const options = { cwd: input.root, signal: edges.signal, maxOutput: TEXT_LIMIT };
   const text = await runOk(edges.run, compiler, [...compilerArguments, '-E', '-D__GENKSYMS__', ...where], options);
   const said = await runOk(edges.run, genksyms, ['-r', '/dev/null'], { ...options, stdin: text });

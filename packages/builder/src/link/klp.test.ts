@@ -21,7 +21,7 @@ import {
   writeElf,
 } from '@kmend/elf';
 import type { Resolution } from '../types.ts';
-import { convertModule, nameReferences } from './klp.ts';
+import { convertModule, heldSymbolName, nameReferences } from './klp.ts';
 
 const section = (name: string, flags: number): Section => ({
   name,
@@ -74,17 +74,17 @@ const resolutions = new Map<string, Resolution>([
   ['kfree', { kind: 'export', name: 'kfree', exportedName: 'kfree', namespace: '' }],
 ]);
 
-test('references move into a table an object and section, exports stay, aliases go', () => {
+test('moves references into a table of the object that holds the code; exports stay, aliases go', () => {
   const { file } = module();
-  nameReferences(file, resolutions);
+  nameReferences(file, 'user', resolutions);
   convertModule(file, 'alias_');
   const again = readElf(writeElf(file));
   const tables = again.livepatchRelocations.map(
     ({ name, relocations }) => `${name} ${relocations.map((entry) => entry.symbol.name).join()}`,
   );
   assert.deepEqual(tables.sort(), [
-    '.klp.rela.some_mod..text.f .klp.sym.some_mod.inner,0',
-    '.klp.rela.some_mod.__jump_table .klp.sym.some_mod.inner,0',
+    '.klp.rela.user..text.f .klp.sym.some_mod.inner,0',
+    '.klp.rela.user.__jump_table .klp.sym.some_mod.inner,0',
     '.klp.rela.vmlinux..text.f .klp.sym.vmlinux.hidden,2',
   ]);
   const left = again.sections.flatMap(({ relocations }) => relocations.map((entry) => entry.symbol.name));
@@ -93,6 +93,43 @@ test('references move into a table an object and section, exports stay, aliases 
     if (name.startsWith('.klp.')) assert.equal(place, SHN_LIVEPATCH);
     assert.ok(!name.startsWith('alias_'));
   }
+});
+
+test('splits a section that code of several objects shares into a table each, of the same symbol', () => {
+  const shared = section('.altinstr_aux', SHF_EXECINSTR);
+  const inner = resolutions.get('inner');
+  assert.ok(inner?.kind === 'klp');
+  const of = (holder: string, offset: number) => {
+    const held = symbol(heldSymbolName(holder, inner), SHN_UNDEF);
+    shared.relocations.push({ offset, type: R_X86_64_64, symbol: held, addend: 0n });
+    return held;
+  };
+  const symbols = [of('one', 0), of('two', 8), of('one', 16)];
+  const file: ElfFile = { type: ET_REL, sections: [shared], symbols, livepatchRelocations: [], segments: [] };
+  convertModule(file, 'alias_');
+  const again = readElf(writeElf(file));
+  const tables = again.livepatchRelocations.map(
+    ({ name, relocations }) => `${name} ${relocations.map((entry) => `${entry.offset} ${entry.symbol.name}`).join()}`,
+  );
+  assert.deepEqual(tables.sort(), [
+    '.klp.rela.one..altinstr_aux 0 .klp.sym.some_mod.inner,0,16 .klp.sym.some_mod.inner,0',
+    '.klp.rela.two..altinstr_aux 8 .klp.sym.some_mod.inner,0',
+  ]);
+  assert.deepEqual(
+    again.symbols.filter(({ name }) => name !== '').map(({ name }) => name),
+    ['.klp.sym.some_mod.inner,0'],
+  );
+});
+
+test('refuses two tables of one name, which sysfs could not show', () => {
+  const { file } = module();
+  const twin = section('.text.f', SHF_EXECINSTR);
+  const hidden = file.symbols.find(({ name }) => name === 'hidden');
+  assert.ok(hidden !== undefined);
+  twin.relocations = [{ offset: 0, type: R_X86_64_64, symbol: hidden, addend: 0n }];
+  file.sections.push(twin);
+  nameReferences(file, 'user', resolutions);
+  assert.throws(() => convertModule(file, 'alias_'), /two sections called \.text\.f/);
 });
 
 test('an alias of data goes too, and what it stood for is referred to', () => {
@@ -118,5 +155,5 @@ test('a name that the kernel could not read back is refused', () => {
     symbol: 'inner',
     sympos: 0,
   });
-  assert.throws(() => nameReferences(file, long), /too long/);
+  assert.throws(() => nameReferences(file, 'user', long), /too long/);
 });

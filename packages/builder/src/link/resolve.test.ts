@@ -58,6 +58,7 @@ function facts(object: string, addresses: readonly ProvenAddress[] = []): Resolv
     vmlinux: { named: (name) => VMLINUX.filter((entry) => entry.name === name) },
     module: (name) => (name === 'some_mod' ? MODULE : undefined),
     image,
+    requires: new Set(object === 'user' ? ['some_mod'] : []),
   };
 }
 
@@ -84,18 +85,21 @@ test('what vmlinux exports is an ordinary reference, with the namespace that it 
   assert.match(text, /MODULE_INFO\(import_ns, "CRYPTO_INTERNAL"\);/);
 });
 
-test('what a module exports is resolved by livepatch: the module may come later', () => {
-  assert.deepEqual(outcome('mod_hook', facts('vmlinux')), {
+test('resolves what a module exports by livepatch, for a module that depends on it; refuses it for others', () => {
+  assert.deepEqual(outcome('mod_hook', facts('user')), {
     kind: 'klp',
     name: 'mod_hook',
     object: 'some_mod',
     symbol: 'mod_hook',
     sympos: 0,
   });
+  assert.deepEqual(outcome('mod_hook', facts('vmlinux')), ['refused', 'symbol-late']);
+  assert.deepEqual(outcome('mod_hook', facts('other')), ['refused', 'symbol-late']);
 });
 
 test('of several symbols of a name the one that is meant must be proven, or be the only global one', () => {
-  assert.deepEqual(outcome('init_once', facts('vmlinux')), ['refused', 'symbol-unproven']);
+  // Static ones are of other files: it may be new in another unit of the livepatch.
+  assert.deepEqual(outcome('init_once', facts('vmlinux')), ['refused', 'symbol-unknown']);
   assert.deepEqual(outcome('sema', facts('vmlinux')), {
     kind: 'klp',
     name: 'sema',

@@ -2,7 +2,7 @@ import type { Exports, KernelSymbol, SymbolTable } from '@kmend/kernel';
 import { isInit } from '../compare/rules.ts';
 import type { Need } from '../extract/emit.ts';
 import type { ShippedImage } from '../proof/image.ts';
-import type { Reason, Resolution, Unit, UnitProof } from '../types.ts';
+import type { ObjectName, Reason, Resolution, Unit, UnitProof } from '../types.ts';
 
 /** What references are settled with: the kernel's exports and symbols, and what the byte proof showed. */
 export interface ResolveFacts {
@@ -14,6 +14,8 @@ export interface ResolveFacts {
   /** Symbols of a module by the module's name; `undefined` where it is not shipped. */
   readonly module: (name: string) => readonly KernelSymbol[] | undefined;
   readonly image: ShippedImage;
+  /** Modules that are there whenever the unit's code runs. */
+  readonly requires: ReadonlySet<ObjectName>;
 }
 
 /**
@@ -65,15 +67,12 @@ export function resolveNeed(need: Need, facts: ResolveFacts): Resolution | Reaso
   }
   if (proven !== undefined && unit.object === 'vmlinux') return klp('vmlinux', proven.name, proven.sympos);
   const places = facts.vmlinux.named(need.name);
-  if (places.length === 0) return refuse('symbol-unknown', `the kernel has no symbol ${need.name}`);
   const globals = places.filter(({ type }) => type === type.toUpperCase() || type === 'w' || type === 'v');
   const [only] = globals;
-  if (only === undefined || globals.length > 1) {
-    return refuse(
-      'symbol-unproven',
-      `${need.name} is not one global symbol of the kernel, but ${places.length} local ones`,
-    );
-  }
+  // Static ones of other files are none that this unit could mean.
+  if (only === undefined) return refuse('symbol-unknown', `the kernel has no global symbol ${need.name}`);
+  if (globals.length > 1)
+    return refuse('symbol-unproven', `the kernel has ${globals.length} global symbols ${need.name}`);
   return klp('vmlinux', need.name, places.length === 1 ? 0 : places.indexOf(only) + 1);
 }
 
@@ -84,6 +83,12 @@ function inModule(
   refuse: (code: string, message: string) => Reason,
   klp: (object: string, symbol: string, sympos: number) => Resolution,
 ): Resolution | Reason {
+  const { unit, requires } = facts;
+  // Filled in when the unit's object comes: what has the symbol must be there by then (kernel/livepatch/core.c, klp_module_coming).
+  if (object !== unit.object && !requires.has(object)) {
+    const message = `${need.name} is in the module ${object}, which ${unit.object} does not depend on: it may be missing when the new code runs`;
+    return refuse('symbol-late', message);
+  }
   const named = facts.module(object)?.filter(({ name }) => name === need.name) ?? [];
   if (hasStartingTwin(facts, object, need.name)) return refuse('symbol-unproven', twinMessage(object, need.name));
   const globals = named.filter(({ type }) => type === 'T');

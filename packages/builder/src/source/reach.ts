@@ -64,9 +64,9 @@ export async function reachedUnits(
   let candidates = holders.filter((path) => !known.has(path)).sort();
   if (candidates.length > FEW) candidates = await fewer(context, changed, candidates);
   const units: KnownUnit[] = [];
-  for (const [path, unit] of await findUnits(edges, tree, candidates)) {
-    if (!(unit instanceof BuilderError)) units.push(unit);
-    else if (built.has(path)) throw unit;
+  for (const [path, found] of await findUnits(edges, tree, candidates)) {
+    if (!(found instanceof BuilderError)) units.push(...found);
+    else if (built.has(path)) throw found;
   }
   return { units: await withChangedCode(context, changed, units), holders: holders.length };
 }
@@ -173,7 +173,7 @@ function tooWide(changed: ChangedTexts, reached: number, looked: number, all: nu
 async function canChange(context: UnitContext, changed: ChangedTexts, unit: KnownUnit): Promise<boolean> {
   const { edges, tree } = context;
   const stock = await readFile(join(tree.source, unit.source), 'latin1');
-  const text = await markedText(edges, unit.source, stock, stock);
+  const text = await markedText(edges, unit.spelling, stock, stock);
   const before = await preprocess(edges, unit, text, tree.source);
   if (before === undefined) return true;
   if (!isMadeOf(before, new Set(changed.stock.keys()))) return false;

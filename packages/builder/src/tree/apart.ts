@@ -17,6 +17,14 @@ const APART: readonly (readonly [path: string, image: string])[] = [
   ['samples/', 'examples'],
 ];
 
+/** Files of the vDSO lie beside those of the kernel that map it. */
+const BESIDE_VDSO = 'arch/x86/entry/vdso/';
+
+/** Whether a file may belong to such an image, by where it lies. */
+export function isApart(source: string): boolean {
+  return source.startsWith(BESIDE_VDSO) || APART.some(([path]) => source.startsWith(path));
+}
+
 /**
  * What a unit is part of that is neither vmlinux nor a module; `undefined` for those. Beside the known places the code model tells: the
  * kernel's own is nothing that another image could use (arch/x86/Makefile, `-mcmodel=kernel`).
@@ -29,5 +37,5 @@ export function imageApart(
   if (known !== undefined) return known[1];
   const model = compilerArguments.findLast((word) => word.startsWith('-mcmodel='));
   if (model === undefined || model === '-mcmodel=kernel') return undefined;
-  return source.startsWith('arch/x86/entry/vdso/') ? 'the vDSO, which every process has mapped' : 'an image of its own';
+  return source.startsWith(BESIDE_VDSO) ? 'the vDSO, which every process has mapped' : 'an image of its own';
 }

@@ -14,7 +14,7 @@ export const KBUILD = fileURLToPath(new URL('kbuild', import.meta.url));
 
 const LIST_LIMIT_MS = 5 * 60_000;
 
-const Built = z.record(z.string(), z.array(z.object({ folder: z.string(), target: z.string(), object: z.string() })));
+const Built = z.record(z.string(), z.array(z.object({ target: z.string(), object: z.string() })));
 
 /** C files of the tree that are linked into vmlinux or a shipped module of this kernel: path to the objects that hold them. */
 export async function builtSources(

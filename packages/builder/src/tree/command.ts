@@ -7,8 +7,6 @@ export interface UnitCommand {
   readonly compilerArguments: readonly string[];
   /** Arguments of objtool without the object; empty where objtool does not run. */
   readonly objtoolArguments: readonly string[];
-  /** `vmlinux`, or the module's name as `/proc/modules` spells it. */
-  readonly object: string;
 }
 
 /**
@@ -42,12 +40,9 @@ export function parseCommand(text: string): UnitCommand | undefined {
     .slice(1)
     .map(splitWords)
     .find((command) => command[0]?.endsWith('tools/objtool/objtool'));
-  const moduleName = compilerArguments.find((word) => word.startsWith('-DKBUILD_MODNAME='));
-  const name = moduleName?.slice('-DKBUILD_MODNAME='.length).replaceAll('"', '');
   return {
     compiler,
     compilerArguments,
     objtoolArguments: objtool?.slice(1, -1) ?? [],
-    object: compilerArguments.includes('-DMODULE') && name !== undefined ? name.replaceAll('-', '_') : 'vmlinux',
   };
 }

@@ -15,8 +15,6 @@ export interface TreeLists {
 
 /** An object file that Kbuild links into vmlinux or a module. */
 export interface LinkedObject {
-  /** The folder whose Kbuild file names it. */
-  readonly folder: string;
   /** As Kbuild names it, which need not be the shortest way: `arch/x86/kvm/../../../virt/kvm/kvm_main.o`. */
   readonly target: string;
   /** `vmlinux`, or the module's name as `/proc/modules` spells it. */
@@ -63,7 +61,7 @@ export function linkedObjects({ folders, libraries }: TreeLists): LinkedObject[]
     // "When an object is listed to be built compiled-in and modular, only build the compiled-in version."
     const modular = new Set(list('obj-m').filter((name) => !builtin.has(name)));
     const add = (name: string, object: string): void => {
-      if (name.endsWith('.o')) found.push({ folder, target: within(name), object });
+      if (name.endsWith('.o')) found.push({ target: within(name), object });
     };
     if (isBuiltin) {
       for (const name of builtin) for (const part of partsOf(made, name, ['objs', 'y'])) add(part, 'vmlinux');
@@ -83,8 +81,8 @@ export function linkedObjects({ folders, libraries }: TreeLists): LinkedObject[]
   };
   visit('.', true, true);
   const known = new Set<string>();
-  return found.filter(({ folder, target, object }) => {
-    const key = `${folder} ${target} ${object}`;
+  return found.filter(({ target, object }) => {
+    const key = `${target} ${object}`;
     if (known.has(key)) return false;
     known.add(key);
     return true;

@@ -1,6 +1,6 @@
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { exists, runOk } from '@kmend/base/node';
+import { exists, runOk, writeFileAtomic } from '@kmend/base/node';
 import type { PreparedTree, TreeEdges } from './prepare.ts';
 
 /** What the registration of a livepatch includes, beside what modpost's own source does. */
@@ -62,13 +62,18 @@ export class Prelude {
       ...[...new Set([...REGISTRATION, ...included])].map((name) => `#include <${name}>`),
       '',
     ];
-    await writeFile(this.#path, lines.join('\n'));
-    // Whole or not at all: another build may be looking for it.
-    const unfinished = `${compiled}.${process.pid}`;
-    const args = [...this.#arguments, '-g0', '-x', 'c-header', '-o', unfinished, this.#path];
-    const options = { cwd: tree.source, signal: edges.signal, timeoutMs: COMPILE_LIMIT_MS };
-    await runOk(edges.run, tree.kernel.compiler.command, args, options);
-    await rename(unfinished, compiled);
+    await writeFileAtomic(this.#path, lines.join('\n'));
+    // Whole or not at all: another build may be looking for it, or making it too.
+    const scratch = await mkdtemp(`${compiled}-`);
+    try {
+      const unfinished = join(scratch, 'prelude.h.gch');
+      const args = [...this.#arguments, '-g0', '-x', 'c-header', '-o', unfinished, this.#path];
+      const options = { cwd: tree.source, signal: edges.signal, timeoutMs: COMPILE_LIMIT_MS };
+      await runOk(edges.run, tree.kernel.compiler.command, args, options);
+      await rename(unfinished, compiled);
+    } finally {
+      await rm(scratch, { recursive: true, force: true });
+    }
   }
 }
 

@@ -14,6 +14,7 @@ import type { Livepatch } from '@kmend/protocol';
 import { CliError, type ExitCode, exitCodes } from '../error.ts';
 import type { Register } from '../program.ts';
 import { storesOf } from '../stores.ts';
+import { withCompanionHint } from './companions.ts';
 
 interface BuildOptions {
   readonly kernel: string;
@@ -72,7 +73,11 @@ export const buildCommand: Register = ({ program, action }) => {
         const on: Fix[] = [];
         for (const id of options.on ?? []) on.push(await fixes.open(id));
         const builder = await Builder.open(edges, context.places.cache, kernel);
-        const built = await builder.build({ fixes: wanted, kind, on, effectiveVersion, acceptReview });
+        const built = await builder
+          .build({ fixes: wanted, kind, on, effectiveVersion, acceptReview })
+          .catch(async (error: unknown) => {
+            throw await withCompanionHint(context, builder, kernel, wanted, error);
+          });
         const result = key === undefined ? built : await signResult(edges, built, key);
         await writeLivepatch(options.out, result);
         context.terminal.result(result.manifest, (manifest) => buildText(manifest, options.out));
@@ -104,6 +109,8 @@ export function buildText(manifest: Livepatch, out: string): string {
     const called = callbacks.map((entry) => `callbacks ${entry.name} (${entry.phases.join(', ')})`);
     lines.push(`  ${name}: ${[...functions.map((entry) => entry.name), ...called].join(', ')}`);
   }
+  if (manifest.leftOut !== undefined)
+    lines.push(`  left out, since this kernel is not built from it: ${manifest.leftOut.join(', ')}`);
   if (manifest.effectiveVersion !== undefined)
     lines.push(`  effective version: ${manifest.effectiveVersion} (your word)`);
   lines.push(`  byte proof: ${byteProof.equal} of ${byteProof.compared} functions equal the shipped kernel`);

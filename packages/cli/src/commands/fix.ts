@@ -110,6 +110,7 @@ export const fixCommands: Register = ({ program, action }) => {
 
 interface Checked {
   readonly kernel: string;
+  readonly leftOut: readonly string[];
   readonly compiles: boolean;
   readonly companions: readonly string[];
   readonly complete: boolean;
@@ -143,7 +144,7 @@ async function openBuilder(context: Context, kernel: Kernel): Promise<Builder | 
 }
 
 /** The same fix with more files of its delta. */
-async function withFiles(context: Context, fix: Fix, more: readonly string[]): Promise<Fix> {
+export async function withFiles(context: Context, fix: Fix, more: readonly string[]): Promise<Fix> {
   const { edges, sources } = storesOf(context);
   const { origin, id, title, severity, hardware } = fix;
   if (origin.kind !== 'debian') return fix;
@@ -161,6 +162,10 @@ async function withFiles(context: Context, fix: Fix, more: readonly string[]): P
 function describe(fix: ReturnType<typeof summary> & { readonly compiled?: Checked }, taken: boolean): string {
   const lines = [`${fix.id}: ${fix.title}`, ...fix.files.map((file) => `  ${file}`)];
   const { compiled } = fix;
+  if (compiled !== undefined && compiled.leftOut.length > 0)
+    lines.push(
+      `not built for ${compiled.kernel}, so that nothing of it is patched there: ${compiled.leftOut.join(', ')}`,
+    );
   if (compiled === undefined || compiled.compiles) return lines.join('\n');
   if (!compiled.complete) lines.push(`does not compile by itself for ${compiled.kernel}: ${compiled.why}`);
   else if (taken)

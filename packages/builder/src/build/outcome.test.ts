@@ -1,0 +1,47 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { OutcomeCache, type UnitOutcome } from './outcome.ts';
+
+const KEY = 'ab'.repeat(32);
+const OUTCOME: UnitOutcome = {
+  ...{ source: 'a/unit.c', object: 'mod', reasons: [], functions: [], callbacks: [], resolutions: [] },
+  ...{ registered: [{ oldName: 'f', sympos: 0, alias: 'new_f' }], provides: [], unknown: [], dependsOn: [] },
+  proof: { equal: 1, different: [] },
+};
+const OBJECT = Buffer.from('object');
+
+async function cacheOf(t: TestContext): Promise<{ readonly cache: OutcomeCache; readonly directory: string }> {
+  const directory = await mkdtemp(join(tmpdir(), 'kmend-outcome-'));
+  t.after(() => rm(directory, { recursive: true, force: true }));
+  return { cache: new OutcomeCache(directory), directory: join(directory, 'units', 'ab') };
+}
+
+test('what another build is linking stays in its place when the same outcome is kept again', async (t) => {
+  const { cache, directory } = await cacheOf(t);
+  const first = await cache.keep(KEY, OUTCOME, OBJECT);
+  const { ino } = await stat(first.objectPath ?? '');
+  const again = await Promise.all(Array.from({ length: 8 }, () => cache.keep(KEY, OUTCOME, OBJECT)));
+  assert.deepEqual(again, Array(8).fill(first));
+  assert.equal((await stat(first.objectPath ?? '')).ino, ino);
+  assert.deepEqual(await readdir(directory), [KEY]);
+});
+
+test('many that keep one outcome at once all get one', async (t) => {
+  const { cache, directory } = await cacheOf(t);
+  const kept = await Promise.all(Array.from({ length: 8 }, () => cache.keep(KEY, OUTCOME, OBJECT)));
+  for (const { objectPath = '' } of kept) assert.deepEqual(await readFile(objectPath), OBJECT);
+  assert.deepEqual(await readdir(directory), [KEY]);
+});
+
+test('a damaged outcome is replaced', async (t) => {
+  const { cache, directory } = await cacheOf(t);
+  await cache.keep(KEY, OUTCOME, OBJECT);
+  await writeFile(join(directory, KEY, 'outcome.json'), '{');
+  assert.equal(await cache.find(KEY), undefined);
+  await cache.keep(KEY, OUTCOME, OBJECT);
+  assert.deepEqual((await cache.find(KEY))?.outcome, OUTCOME);
+  assert.deepEqual(await readdir(directory), [KEY]);
+});
