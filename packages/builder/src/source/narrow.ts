@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BuilderError } from '../error.ts';
+import { includedTexts } from '../tree/included.ts';
 import type { PreparedTree, TreeEdges } from '../tree/prepare.ts';
 import { changedEntities, mentions } from './entities.ts';
 import type { ChangedTexts } from './reach.ts';
@@ -32,13 +33,14 @@ export async function narrowed(
     }
   }
   edges.progress.step(`find what uses ${[...names].slice(0, 4).join(', ')}`);
+  const isIncluded = await includedTexts(edges, tree);
   const files = new Set<string>();
   for (let fresh = [...names]; fresh.length > 0; ) {
     const next = new Set<string>();
     for (const path of await filesWith(edges, tree, fresh)) {
       if (path.endsWith('.c')) files.add(path);
-      // A C file may be included as a header is; what it defines counts only there.
-      if (path.endsWith('.c') && candidates.includes(path)) continue;
+      // A C file may be included as a header is; what another one defines is its own.
+      if (path.endsWith('.c') && !isIncluded(path)) continue;
       const text = await readFile(join(tree.source, path), 'latin1');
       for (const [name, chunk] of mentions(text, names)) {
         if (names.has(name)) continue;
