@@ -57,8 +57,8 @@ export function referencesOf(
 }
 
 /** `mov $imm32,%reg64`. */
-export function isLongMove(code: Uint8Array, { map, opcode, wide, immediate }: Instruction): boolean {
-  return (
-    map === 0 && opcode === 0xc7 && wide && immediate !== undefined && ((code[immediate.at - 1] ?? 0) & 0xf8) === 0xc0
-  );
+export function isLongMove(code: Uint8Array, { map, opcode, wide, memory, immediate }: Instruction): boolean {
+  // `movq $0x0,table(,%rax,8)`: the byte before is one of the displacement there, 0xc0 for what lies in a module.
+  if (map !== 0 || opcode !== 0xc7 || !wide || memory !== undefined || immediate === undefined) return false;
+  return ((code[immediate.at - 1] ?? 0) & 0xf8) === 0xc0;
 }
