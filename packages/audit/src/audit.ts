@@ -2,6 +2,7 @@ import type { Run } from '@kmend/base';
 import { limitedRun } from '@kmend/base/node';
 import { readElf, SHN_LIVEPATCH } from '@kmend/elf';
 import type { Livepatch } from '@kmend/protocol';
+import { checkBranchTracking } from './check-branch-tracking.ts';
 import { checkCode } from './check-code.ts';
 import { checkFunctions, type Replacement } from './check-functions.ts';
 import { checkLikeness } from './check-likeness.ts';
@@ -70,6 +71,7 @@ export async function audit(
     notChecked.push(...(await checkUnits(runner, world, manifest, replacements, source, findings)));
   }
   checkCode(loaded, own, world, findings);
+  checkBranchTracking(loaded, own, world, findings);
   checkTables(loaded, own, world, findings);
   let relocations = 0;
   for (const fields of loaded.fields.values()) relocations += fields.size;

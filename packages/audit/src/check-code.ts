@@ -106,7 +106,14 @@ function isNop({ map, opcode }: Instruction): boolean {
   return (map === 1 && opcode >= 0x18 && opcode <= 0x1f) || (map === 0 && opcode === 0x8d);
 }
 
-function branchFault(one: OwnFunction, { kind, target }: Reference, own: OwnCode, world: World): string | undefined {
+const ENDBR_SIZE = 4;
+
+function branchFault(
+  one: OwnFunction,
+  { kind, target, at }: Reference,
+  own: OwnCode,
+  world: World,
+): string | undefined {
   const found = own.functionAt(target);
   if (found !== undefined) {
     const isStart = found.offset === 0;
@@ -124,6 +131,10 @@ function branchFault(one: OwnFunction, { kind, target }: Reference, own: OwnCode
   const where = `${located.names[0] ?? located.object}+0x${(target - located.start).toString(16)}`;
   if (!located.isCode) return `leads into data, ${where} of ${located.object}`;
   if (located.isInit) return `leads to ${where} of ${located.object}, which is gone when the kernel is up`;
+  // What returns is jumped to, and the tracer is called first of all.
+  if (kind === 'call' && located.names.includes('__x86_return_thunk')) return 'returns at once';
+  if (located.names.includes('__fentry__') && (kind !== 'call' || at > ENDBR_SIZE))
+    return 'is to the tracer, and not where a function begins';
   if (target !== located.start || located.names.length === 0)
     return `leads into the middle of ${where} of ${located.object}`;
   return undefined;

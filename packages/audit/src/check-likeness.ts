@@ -53,7 +53,10 @@ export async function checkLikeness(
     const called = (one: Likened): string => nameOf(one.reference.target, world, loaded, own);
     for (const { before, after } of differences) {
       if (before !== undefined && after !== undefined && isCopy(before, after, world, loaded)) continue;
-      if (after !== undefined && !(await judge.comesFromFix(after, before))) {
+      if (
+        after !== undefined &&
+        !(await judge.comesFromFix(after, before, loaded.at(after.reference.target) !== undefined))
+      ) {
         const instead = before === undefined ? '' : `, where the shipped code has ${called(before)}`;
         findings.add(
           'reference-differs',

@@ -1,11 +1,12 @@
-import type { Section } from '@kmend/elf';
+import { type Section, SHF_STRINGS } from '@kmend/elf';
+import type { StructLayout } from '@kmend/kernel';
 import type { Address } from './address.ts';
 import type { Findings } from './finding.ts';
 import type { Loaded } from './loaded.ts';
 import { isNameless, type OwnCode } from './own-code.ts';
 import type { World } from './world.ts';
 
-type Aim = 'code' | 'call' | 'lock' | 'bug' | 'traced' | 'replacement' | 'key' | 'any';
+type Aim = 'code' | 'call' | 'lock' | 'bug' | 'traced' | 'replacement' | 'key' | 'text';
 
 interface TableShape {
   /** Struct of the kernel that says how long an entry is and where its members lie, or a fixed length. */
@@ -25,7 +26,7 @@ const TABLES: Readonly<Record<string, TableShape>> = {
     struct: 'bug_entry',
     fields: [
       { member: 'bug_addr_disp', aim: 'bug' },
-      { member: 'file_disp', aim: 'any' },
+      { member: 'file_disp', aim: 'text' },
     ],
   },
   __ex_table: {
@@ -63,8 +64,19 @@ const TABLES: Readonly<Record<string, TableShape>> = {
   '.call_sites': { size: 4, fields: [{ offset: 0, aim: 'call' }] },
   '.parainstructions': { struct: 'paravirt_patch_site', fields: [{ member: 'instr', wide: true, aim: 'code' }] },
   __mcount_loc: { size: 8, fields: [{ offset: 0, wide: true, aim: 'traced' }] },
+  __dyndbg: {
+    struct: '_ddebug',
+    fields: (['modname', 'function', 'filename', 'format'] as const).map((member) => ({
+      member,
+      wide: true,
+      aim: 'text',
+    })),
+  },
   '.ibt_endbr_seal': { size: 4, fields: [{ offset: 0, aim: 'code' }] },
 };
+
+/** Tables of addresses; the others count from each field's own place. */
+const ABSOLUTE = new Set(['.parainstructions', '__mcount_loc', '__dyndbg']);
 
 /** Entries of the tables that the loader acts on: each field leads to what an entry of that kind is about. */
 export function checkTables(loaded: Loaded, own: OwnCode, world: World, findings: Findings): void {
@@ -87,7 +99,7 @@ export function checkTables(loaded: Loaded, own: OwnCode, world: World, findings
         if (offset === undefined) continue;
         const at = entry + offset;
         const isFilled = loaded.fields.get(section)?.has(at) ?? false;
-        const isAbsolute = section.name === '.parainstructions' || section.name === '__mcount_loc';
+        const isAbsolute = ABSOLUTE.has(section.name);
         const value = field.wide ? Number(view.getBigInt64(at, true)) : view.getInt32(at, true);
         const target = isAbsolute ? value : base + at + value;
         if (field.aim === 'code') code.push(target);
@@ -100,6 +112,8 @@ export function checkTables(loaded: Loaded, own: OwnCode, world: World, findings
         if (why === undefined || isEmpty) continue;
         findings.add('table-astray', `${section.name}, entry ${entry / size}: ${field.member ?? 'its place'} ${why}`);
       }
+      const wrong = markFault(section.name, view, entry, layout, code[0], own, world);
+      if (wrong !== undefined) findings.add('table-astray', `${section.name}, entry ${entry / size}: ${wrong}`);
       const [first, second] = code;
       if (section.name === '__jump_table' && first !== undefined && second !== undefined) {
         if (own.functionAt(first)?.function.section !== own.functionAt(second)?.function.section) {
@@ -111,9 +125,40 @@ export function checkTables(loaded: Loaded, own: OwnCode, world: World, findings
   checkUnwind(loaded, own, findings);
 }
 
+/**
+ * The second bit of a key: of static calls the kernel's own (STATIC_CALL_SITE_INIT); of jump labels objtool's, which it sets together with making the
+ * jump a no-operation (CONFIG_HAVE_JUMP_LABEL_HACK, arch/x86/include/asm/jump_label.h).
+ */
+function markFault(
+  table: string,
+  view: DataView,
+  entry: number,
+  layout: StructLayout | undefined,
+  code: Address | undefined,
+  own: OwnCode,
+  world: World,
+): string | undefined {
+  const offset = layout?.members.get('key');
+  if (offset === undefined) return undefined;
+  // What the mark is added to is a multiple of four, and so is where its field lies, by the kernel's alignment of both tables.
+  const key =
+    table === '__jump_table' ? Number(view.getBigInt64(entry + offset, true)) : view.getInt32(entry + offset, true);
+  const isMarked = ((key + entry + offset) & 2) !== 0;
+  if (table === '.static_call_sites') return isMarked ? 'has a mark that only the kernel makes' : undefined;
+  const found = code === undefined ? undefined : own.functionAt(code);
+  if (found === undefined) return undefined;
+  const byte = found.function.code[found.offset];
+  const isJump = byte === 0xe9 || byte === 0xeb;
+  return isMarked === (world.marksJumps && !isJump) ? undefined : 'has a mark that does not fit the instruction';
+}
+
 function fault(aim: Aim, target: Address, loaded: Loaded, own: OwnCode, world: World): string | undefined {
-  if (aim === 'any')
-    return loaded.at(target) === undefined && world.locate(target) === undefined ? 'leads nowhere' : undefined;
+  if (aim === 'text') {
+    const text = loaded.at(target);
+    if (text === undefined) return world.locate(target) === undefined ? 'leads nowhere' : undefined;
+    const isInside = text.offset > 0 && loaded.memory(text.section)[text.offset - 1] !== 0;
+    return isInside && (text.section.flags & SHF_STRINGS) !== 0 ? 'leads into the middle of a text' : undefined;
+  }
   if (aim === 'replacement')
     return loaded.at(target)?.section.name === '.altinstr_replacement' ? undefined : 'leads to no replacement';
   if (aim === 'key') {

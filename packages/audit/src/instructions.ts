@@ -47,7 +47,6 @@ export function decodeAt(code: Uint8Array, start: number): Instruction | undefin
   while (PREFIXES.has(code[at] ?? 0) && at - start < 14) {
     if (code[at] === 0x66) operandSize = 2;
     if (code[at] === 0x65) isPerCpu = true;
-    if (code[at] === 0x67) return undefined;
     at++;
   }
   let wide = false;

@@ -41,17 +41,19 @@ export class Judge {
     this.#gone = differences.flatMap(({ before }) => (before === undefined ? [] : names(before).map(baseName)));
   }
 
-  /** A reference that only the new code has, and the shipped one in its place if there is one. */
-  async comesFromFix(after: Likened, before: Likened | undefined): Promise<boolean> {
+  /** A reference that only the new code has, and the shipped one in its place if there is one. `isCopy`: to what the livepatch has itself. */
+  async comesFromFix(after: Likened, before: Likened | undefined, isCopy: boolean): Promise<boolean> {
     const text = this.#text(after);
-    if (text !== undefined) return this.#words.texts.some((part) => text.includes(unescaped(part)));
+    if (text !== undefined) return this.#words.texts.some((part) => isTextOf(text, unescaped(part)));
     const fresh = this.#names(after);
     if (fresh.length === 0) return true;
     const old = before === undefined ? [] : this.#names(before);
+    if (old.length === 0 && isCopy && fresh.some((name) => OWN_COPY.test(baseName(name)))) return true;
     if (old.length === 0)
       return this.#isMade(fresh) || (await this.#isConnected(fresh)) || (await this.#leads(fresh, this.#gone));
     if (fresh.some((name) => MEMORY.test(name)) && old.some((name) => MEMORY.test(name))) return true;
-    if (fresh.some((name) => OWN_COPY.test(baseName(name)))) return true;
+    const bases = old.map(baseName);
+    if (fresh.some((name) => OWN_COPY.test(baseName(name)) && bases.includes(baseName(name)))) return true;
     // What is inlined now, or was before.
     if ((await this.#leads(old, fresh)) || (await this.#leads(fresh, old))) return true;
     const isFresh = (await this.#isConnected(fresh)) || (this.#isMade(fresh) && !this.#isMade(old));
@@ -91,6 +93,11 @@ export class Judge {
     }
     return false;
   }
+}
+
+/** A literal, or one that a macro put something in front of; short ones are parts of many. */
+function isTextOf(text: string, part: string): boolean {
+  return part.length < 6 ? text === part : text.includes(part);
 }
 
 function unescaped(text: string): string {

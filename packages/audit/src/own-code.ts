@@ -39,6 +39,7 @@ export class OwnCode {
     this.#loaded = loaded;
     const functions: OwnFunction[] = [];
     const data: OwnData[] = [];
+    const known = new Set<Address>();
     for (const symbol of loaded.file.symbols) {
       const section = sectionOf(symbol);
       const base = section === undefined ? undefined : loaded.base(section);
@@ -46,7 +47,9 @@ export class OwnCode {
       const own = { name: symbol.name, section, start: Number(symbol.value), size: symbol.size };
       if (symbol.type === STT_OBJECT) data.push(own);
       if (symbol.type !== STT_FUNC || !loaded.isCode(section)) continue;
-      if (functions.some((other) => other.section === section && other.start === own.start)) continue;
+      const place = base + own.start;
+      if (known.has(place)) continue;
+      known.add(place);
       const read = this.#read(own, base);
       if (read === undefined)
         findings.add('code-unreadable', `the code of ${symbol.name} cannot be read as instructions`, {

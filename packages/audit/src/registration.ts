@@ -1,6 +1,7 @@
 import { sectionOf } from '@kmend/elf';
 import type { StructLayout } from '@kmend/kernel';
 import type { Address } from './address.ts';
+import { AuditError } from './error.ts';
 import type { Findings } from './finding.ts';
 import { decode } from './instructions.ts';
 import type { Loaded } from './loaded.ts';
@@ -40,7 +41,7 @@ export function readRegistration(loaded: Loaded, world: World, findings: Finding
   }
   const member = (struct: string, name: string): number => {
     const offset = layout(world, struct).members.get(name);
-    if (offset === undefined) throw new Error(`the kernel's struct ${struct} has no ${name}`);
+    if (offset === undefined) throw unknown(`${struct}.${name}`);
     return offset;
   };
   const read = (address: Address, struct: string, name: string): Address =>
@@ -48,6 +49,17 @@ export function readRegistration(loaded: Loaded, world: World, findings: Finding
   const module = loaded.file.symbols.find(({ name }) => name === '__this_module');
   if (module === undefined || read(patch, 'klp_patch', 'mod') !== loaded.addressOf(module)) {
     findings.add('load-refused', 'the patch that is handed to klp_enable_patch() is not this module’s');
+  }
+  for (const [member, name] of [
+    ['init', 'init_module'],
+    ['exit', 'cleanup_module'],
+  ] as const) {
+    const symbol = loaded.file.symbols.find((one) => one.name === name);
+    const base = module === undefined ? undefined : loaded.addressOf(module);
+    const held = base === undefined ? undefined : read(base, 'module', member);
+    if (symbol === undefined || held !== loaded.addressOf(symbol)) {
+      findings.add('load-refused', `struct module does not have ${name} for its ${member} function`);
+    }
   }
   const objects: PatchedPart[] = [];
   const seen = new Set<string>();
@@ -102,7 +114,7 @@ export function readRegistration(loaded: Loaded, world: World, findings: Finding
 
 function layout(world: World, name: string): StructLayout {
   const found = world.layouts.get(name);
-  if (found === undefined) throw new Error(`the kernel's type information has no struct ${name}`);
+  if (found === undefined) throw unknown(name);
   return found;
 }
 
@@ -138,4 +150,8 @@ function patchAddress(loaded: Loaded, world: World): Address | undefined {
     }
   }
   return undefined;
+}
+
+function unknown(what: string): AuditError {
+  return new AuditError('audit-unreadable', `the kernel's type information does not have ${what}`);
 }

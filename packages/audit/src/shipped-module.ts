@@ -51,6 +51,7 @@ export class ShippedModule {
   readonly #placed: Placed[] = [];
   readonly #exported: ExportedAt;
   readonly #images = new Map<Section, Uint8Array>();
+  #names: ReadonlyMap<string, readonly ElfSymbol[]> | undefined;
   #starts: { readonly addresses: number[]; readonly symbols: ElfSymbol[][] } | undefined;
 
   constructor(name: string, file: ElfFile, start: Address, percpu: Address, exported: ExportedAt) {
@@ -85,8 +86,7 @@ export class ShippedModule {
    * those alone that stay (kernel/module/kallsyms.c: is_core_symbol).
    */
   named(name: string, phase: 'coming' | 'live'): Address[] {
-    return this.file.symbols
-      .filter((symbol) => symbol.name === name && symbol.place !== SHN_UNDEF)
+    return (this.#byName().get(name) ?? [])
       .filter((symbol) => phase === 'coming' || (isKept(sectionOf(symbol)) && symbol.name !== ''))
       .map((symbol) => this.addressOf(symbol) ?? 0);
   }
@@ -132,6 +132,20 @@ export class ShippedModule {
   /** Sections by name, with where they lie. */
   sections(name: string): Placed[] {
     return this.#placed.filter(({ section }) => section.name === name);
+  }
+
+  /** Defined symbols by name, in the order of the table. */
+  #byName(): ReadonlyMap<string, readonly ElfSymbol[]> {
+    if (this.#names !== undefined) return this.#names;
+    const names = new Map<string, ElfSymbol[]>();
+    for (const symbol of this.file.symbols) {
+      if (symbol.place === SHN_UNDEF) continue;
+      const there = names.get(symbol.name);
+      if (there === undefined) names.set(symbol.name, [symbol]);
+      else there.push(symbol);
+    }
+    this.#names = names;
+    return names;
   }
 
   #image(section: Section, base: Address): Uint8Array {

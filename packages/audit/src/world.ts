@@ -3,8 +3,10 @@ import { type ElfFile, readElf, SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_NOBITS 
 import {
   type Exports,
   type Kernel,
+  type KernelConfig,
   type KernelSymbol,
   moduleFiles,
+  parseConfig,
   parseSymvers,
   readModule,
   readSymbols,
@@ -18,6 +20,7 @@ import { type Located, ShippedModule } from './shipped-module.ts';
 
 /** Structs of the kernel whose layout the audit reads. */
 const STRUCTS = [
+  'module',
   'klp_patch',
   'klp_object',
   'klp_func',
@@ -29,6 +32,7 @@ const STRUCTS = [
   'static_call_site',
   'paravirt_patch_site',
   'orc_entry',
+  '_ddebug',
 ] as const;
 
 export type Lookup =
@@ -60,6 +64,10 @@ export class World {
   readonly kernel: Kernel;
   readonly exports: Exports;
   readonly layouts: ReadonlyMap<string, StructLayout>;
+  /** CONFIG_HAVE_JUMP_LABEL_HACK. */
+  readonly marksJumps: boolean;
+  /** CONFIG_X86_KERNEL_IBT. */
+  readonly hasBranchTracking: boolean;
   readonly #symbols: SymbolTable;
   readonly #files: ReadonlyMap<string, string>;
   readonly #parts: readonly Part[];
@@ -74,11 +82,14 @@ export class World {
     symbols: SymbolTable,
     exports: Exports,
     files: ReadonlyMap<string, string>,
+    config: KernelConfig,
   ) {
     this.kernel = kernel;
     this.exports = exports;
     this.#symbols = symbols;
     this.#files = files;
+    this.marksJumps = config.get('CONFIG_HAVE_JUMP_LABEL_HACK') === 'y';
+    this.hasBranchTracking = config.get('CONFIG_X86_KERNEL_IBT') === 'y';
     this.layouts = structLayouts(vmlinux, STRUCTS);
     this.#parts = vmlinux.sections
       .filter((section) => (section.flags & SHF_ALLOC) !== 0)
@@ -93,13 +104,14 @@ export class World {
   }
 
   static async open(kernel: Kernel): Promise<World> {
-    const [bytes, symbols, symvers, files] = await Promise.all([
+    const [bytes, symbols, symvers, files, config] = await Promise.all([
       readFile(kernel.paths.vmlinux),
       readSymbols(kernel),
       readFile(kernel.paths.moduleSymvers, 'utf8'),
       moduleFiles(kernel),
+      readFile(kernel.paths.config, 'utf8'),
     ]);
-    return new World(kernel, readElf(bytes), symbols, parseSymvers(symvers), files);
+    return new World(kernel, readElf(bytes), symbols, parseSymvers(symvers), files, parseConfig(config));
   }
 
   has(object: string): boolean {

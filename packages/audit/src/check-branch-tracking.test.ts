@@ -1,0 +1,56 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { checkBranchTracking, type TrackedKernel } from './check-branch-tracking.ts';
+import { Findings } from './finding.ts';
+import { Loaded } from './loaded.ts';
+import { OwnCode } from './own-code.ts';
+import { SmallModule, smallKernel } from './testing/module.ts';
+
+const CALLED = -0x7e00_0000;
+const SEALED = -0x7e00_0040;
+const PLAIN = -0x7e00_0080;
+const LIST = -0x7d00_0000;
+
+const kernel: TrackedKernel = {
+  hasBranchTracking: true,
+  module: () => undefined,
+  symbol: (name) => (name === '__ibt_endbr_seal' ? LIST : name === '__ibt_endbr_seal_end' ? LIST + 4 : undefined),
+  read: (address) => {
+    const bytes = Buffer.alloc(4);
+    if (address === LIST) bytes.writeInt32LE(SEALED - LIST);
+    else if (address !== PLAIN) bytes.set([0xf3, 0x0f, 0x1e, 0xfa]);
+    return bytes;
+  },
+  locate: (start) => ({
+    object: 'vmlinux',
+    names: ['f'],
+    start,
+    end: start + 16,
+    isCode: true,
+    isWritable: false,
+    isLocal: false,
+    isInit: false,
+  }),
+};
+
+/** Findings where new code keeps an address: `mov $address,%rdi`. */
+function keeping(address: number, world: TrackedKernel = kernel): number {
+  const module = new SmallModule();
+  const { section, symbol } = module.function('keep');
+  section.data = Uint8Array.from([0x48, 0xc7, 0xc7, 0, 0, 0, 0, 0xc3]);
+  section.size = section.data.length;
+  symbol.size = section.data.length;
+  section.relocations.push({ offset: 3, type: 11, symbol: module.undefined('f'), addend: 0n });
+  const findings = new Findings();
+  const loaded = new Loaded(module.file);
+  loaded.relocate(smallKernel({ 'vmlinux.f': address }), findings);
+  checkBranchTracking(loaded, new OwnCode(loaded, findings), world, findings);
+  return findings.list.length;
+}
+
+test('an address that is kept must be of a function that the kernel lets be called through a pointer', () => {
+  assert.equal(keeping(CALLED), 0);
+  assert.equal(keeping(SEALED), 1);
+  assert.equal(keeping(PLAIN), 1);
+  assert.equal(keeping(SEALED, { ...kernel, hasBranchTracking: false }), 0);
+});
