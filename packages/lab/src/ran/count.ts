@@ -72,7 +72,6 @@ export class RunCounter {
     this.#counting = true;
     const printed = await this.#sh(SET);
     for (const [, index] of printed.matchAll(/^refused (\d+)$/gm)) this.#refused.add(Number(index));
-    this.#counted = true;
   }
 
   /** Before the livepatch is reverted or replaced. Nothing where it does not count. */
@@ -82,10 +81,11 @@ export class RunCounter {
     for (const name of memory.split('\n')) this.#present.add(name);
     const printed = await this.#sh(TAKE);
     this.#counting = false;
+    this.#counted = true;
     for (const [index, hits] of parseProfile(printed)) this.#counts[index] = (this.#counts[index] ?? 0) + hits;
   }
 
-  /** What it counted; `null` where it never came to that. */
+  /** What it counted up to the last `end`; `null` where it never came to that. */
   functions(): RanFunction[] | null {
     if (!this.#counted) return null;
     return this.#codes.map(({ object, name, sympos, source }, index) => {
