@@ -82,19 +82,15 @@ export const buildCommand: Register = ({ program, action }) => {
         const on: Fix[] = [];
         for (const id of options.on ?? []) on.push(await fixes.open(id));
         const builder = await Builder.open(edges, context.places.cache, kernel);
-<<<<<<< HEAD
+        // Read while the compilers run; a failure before it is awaited must not end the process.
+        const world = World.open(kernel);
+        world.catch(() => {});
         const fixed = { kernels: images, sources, wanted: options.fixedIn };
         const built = await builder
           .build({ fixes: wanted, kind, on, effectiveVersion, acceptReview, fixed })
           .catch(async (error: unknown) => {
             throw await withCompanionHint(context, builder, kernel, wanted, error);
           });
-=======
-        // Read while the compilers run; a failure before it is awaited must not end the process.
-        const world = World.open(kernel);
-        world.catch(() => {});
-        const built = await builder.build({ fixes: wanted, kind, on, effectiveVersion, acceptReview });
->>>>>>> wt-audit
         const signed = key === undefined ? built : await signResult(edges, built, key);
         edges.progress.step('audit the finished livepatch');
         const source = { patches: [...on, ...wanted].map(({ patch }) => patch), tree: builder.sourceTree };
