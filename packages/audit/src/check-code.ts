@@ -1,10 +1,11 @@
 import { R_X86_64_64, type Section, SHF_ALLOC, SHF_STRINGS } from '@kmend/elf';
-import { hex } from './address.ts';
+import { type Address, hex } from './address.ts';
 import type { Findings } from './finding.ts';
 import type { Instruction } from './instructions.ts';
 import type { Loaded } from './loaded.ts';
 import { isNameless, type OwnCode, type OwnFunction } from './own-code.ts';
 import { isLongMove, type Reference } from './references.ts';
+import type { Located } from './shipped-module.ts';
 import type { World } from './world.ts';
 
 /**
@@ -19,7 +20,9 @@ export function checkCode(loaded: Loaded, own: OwnCode, world: World, findings: 
         const why = branchFault(one, reference, own, world);
         if (why !== undefined) astray('branch-astray', one, reference, why, findings);
       } else {
-        const why = referenceFault(reference, loaded, own, world);
+        const filled = loaded.fields.get(one.section)?.get(one.start + reference.field.at);
+        const meant = filled === undefined ? undefined : loaded.addressOf(filled.symbol);
+        const why = referenceFault(reference, meant, loaded, own, world);
         if (why !== undefined) astray('reference-astray', one, reference, why, findings);
       }
     }
@@ -96,7 +99,7 @@ function emptyOperand(
   if (immediate?.size === 4 && !isFilled(immediate.at)) {
     const value = view.getInt32(immediate.at, true);
     const short = instruction.map === 0 && [0x68, 0x69, 0x81].includes(instruction.opcode);
-    if ((isLongMove(one.code, instruction) && value >= 0) || (short && value === 0))
+    if ((isLongMove(instruction) && value >= 0) || (short && value === 0))
       return 'an operand of the form that is for addresses';
   }
   return undefined;
@@ -146,15 +149,19 @@ function isPartOf(a: string, b: string): boolean {
   return parent(a) === parent(b);
 }
 
+/** `meant`: where the symbol lies that the field is filled in with. */
 function referenceFault(
-  { kind, target, isPerCpu }: Reference,
+  reference: Reference,
+  meant: Address | undefined,
   loaded: Loaded,
   own: OwnCode,
   world: World,
 ): string | undefined {
+  const { kind, isPerCpu } = reference;
+  const target = aimOf(reference, meant, loaded);
   const place = loaded.at(target);
-  if (place !== undefined) return ownFault(place.section, place.offset, loaded, own);
-  const located = world.locate(target);
+  if (place !== undefined) return ownFault(place.section, place.offset, kind !== 'access', loaded, own);
+  const located = (kind === 'access' ? undefined : endsAt(target, world)) ?? world.locate(target);
   if (located === undefined) return isPerCpu && target === 0x28 ? undefined : 'leads nowhere';
   const where = `${located.names[0] ?? located.object}+0x${(target - located.start).toString(16)} of ${located.object}`;
   if (located.isInit) return `leads to ${where}, which is gone when the kernel is up`;
@@ -163,8 +170,32 @@ function referenceFault(
   return undefined;
 }
 
+/** How far in front of an array an address may lie to which a register is added, and one that a loop counts from. */
+const SHIFT = 0x1000;
+const STEP = 0x40;
+
+/**
+ * What a reference is about. Compilers count from places before an array, `neigh_tables-8(,%rax,8)`: then the array itself, where it is what the
+ * relocation names.
+ */
+function aimOf({ kind, target, isShifted }: Reference, meant: Address | undefined, loaded: Loaded): Address {
+  const room = isShifted ? SHIFT : kind === 'access' ? 0 : STEP;
+  if (meant === undefined || target >= meant || target < meant - room) return target;
+  const section = loaded.at(meant)?.section;
+  const isArray = section === undefined || !(loaded.isCode(section) || (section.flags & SHF_STRINGS) !== 0);
+  return isArray ? meant : target;
+}
+
+/** Ends of arrays are compared with, never read: `cmp $types+0x20,%rax`. Behind one another section may begin. */
+function endsAt(target: Address, world: World): Located | undefined {
+  const last = world.locate(target - 1);
+  const next = world.locate(target);
+  const isOther = next === undefined || next.isInit || next.isCode;
+  return isOther && next?.start !== target && last !== undefined && !last.isCode ? last : undefined;
+}
+
 /** A reference of code or data to a place in the livepatch itself. */
-function ownFault(section: Section, offset: number, loaded: Loaded, own: OwnCode): string | undefined {
+function ownFault(section: Section, offset: number, mayEnd: boolean, loaded: Loaded, own: OwnCode): string | undefined {
   if (loaded.isCode(section)) {
     const found = own.functionAt((loaded.base(section) ?? 0) + offset);
     if (found === undefined) return undefined;
@@ -180,7 +211,8 @@ function ownFault(section: Section, offset: number, loaded: Loaded, own: OwnCode
     loaded.memory(section)[offset - 1] !== 0;
   if (isInsideText)
     return `leads into the middle of the text ${JSON.stringify(loaded.text((loaded.base(section) ?? 0) + offset))}`;
-  return offset >= section.size && section.size > 0 ? `leads behind the end of ${section.name}` : undefined;
+  const isBehind = mayEnd ? offset > section.size : offset >= section.size;
+  return isBehind && section.size > 0 ? `leads behind the end of ${section.name}` : undefined;
 }
 
 /** Addresses that data of the livepatch holds. */
@@ -190,8 +222,15 @@ function checkDataFields(loaded: Loaded, own: OwnCode, world: World, findings: F
     for (const [offset, { size, type, symbol }] of fields) {
       if (type !== R_X86_64_64) continue;
       const target = loaded.pointer((loaded.base(section) ?? 0) + offset) ?? 0;
-      const reference = { kind: 'value', at: offset, field: { at: offset, size }, target, isPerCpu: false } as const;
-      const why = referenceFault(reference, loaded, own, world);
+      const reference = {
+        kind: 'value',
+        at: offset,
+        field: { at: offset, size },
+        target,
+        isShifted: false,
+        isPerCpu: false,
+      } as const;
+      const why = referenceFault(reference, loaded.addressOf(symbol), loaded, own, world);
       if (why !== undefined)
         findings.add(
           'reference-astray',

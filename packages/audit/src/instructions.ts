@@ -11,6 +11,8 @@ export interface Instruction {
   readonly relative?: Field;
   /** Displacement of a memory operand of four bytes. */
   readonly memory?: Field & { readonly base: 'rip' | 'none' | 'register'; readonly indexed: boolean };
+  /** The operand that ModRM names is a register, not memory. */
+  readonly isRegister: boolean;
   /** Immediate operand of four or eight bytes. */
   readonly immediate?: Field;
   /** `lea`, or a no-operation: the operand is no access. */
@@ -80,11 +82,13 @@ export function decodeAt(code: Uint8Array, start: number): Instruction | undefin
       : map > 1 || !(PLAIN_TWO.has(opcode) || (opcode >= 0x80 && opcode <= 0x8f));
   let memory: Instruction['memory'];
   let extension = 0;
+  let isRegister = false;
   if (hasModrm) {
     const modrm = code[at++] ?? 0;
     extension = (modrm >> 3) & 7;
     const mode = modrm >> 6;
     const register = modrm & 7;
+    isRegister = mode === 3;
     if (mode !== 3) {
       let base: 'rip' | 'none' | 'register' = 'register';
       let indexed = false;
@@ -156,6 +160,7 @@ export function decodeAt(code: Uint8Array, start: number): Instruction | undefin
     ...(memory === undefined ? {} : { memory }),
     ...(immediate === undefined ? {} : { immediate }),
     isAddressOnly: (map === 0 && opcode === 0x8d) || (map === 1 && opcode >= 0x18 && opcode <= 0x1f),
+    isRegister,
     isPerCpu,
     opcode,
     map,

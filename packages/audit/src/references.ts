@@ -8,6 +8,8 @@ export interface Reference {
   readonly at: number;
   readonly field: Field;
   readonly target: Address;
+  /** A register is added: the place may lie outside of what is meant, as `array-8(,%rax,8)` does. */
+  readonly isShifted: boolean;
   /** An offset into per-cpu data. */
   readonly isPerCpu: boolean;
 }
@@ -32,15 +34,23 @@ export function referencesOf(
     const end = base + at + length;
     if (relative !== undefined && flow !== 'next') {
       const distance = relative.size === 4 ? view.getInt32(relative.at, true) : view.getInt8(relative.at);
-      found.push({ kind: flow, at, field: relative, target: end + distance, isPerCpu: false });
+      found.push({ kind: flow, at, field: relative, target: end + distance, isShifted: false, isPerCpu: false });
     }
     if (memory !== undefined) {
       const value = view.getInt32(memory.at, true);
       const kind = instruction.isAddressOnly ? 'address' : 'access';
-      if (memory.base === 'rip') found.push({ kind, at, field: memory, target: end + value, isPerCpu });
+      if (memory.base === 'rip')
+        found.push({ kind, at, field: memory, target: end + value, isShifted: false, isPerCpu });
       // %gs:0x28, the stack protector's value, has no relocation.
       else if ((isPerCpu && memory.base === 'none') || (isFilled?.(memory) ?? value < KERNEL_END))
-        found.push({ kind, at, field: memory, target: value, isPerCpu });
+        found.push({
+          kind,
+          at,
+          field: memory,
+          target: value,
+          isShifted: memory.base === 'register' || memory.indexed,
+          isPerCpu,
+        });
     }
     if (immediate !== undefined) {
       const value =
@@ -48,17 +58,15 @@ export function referencesOf(
       const holdsAddress = immediate.size === 8 || instruction.wide || instruction.opcode === 0x68;
       const isKernel = value < KERNEL_END && value >= -0x8000_0000;
       // `mov $offset,%reg` in this longer form sign-extends: the assembler takes it for symbols alone.
-      const isOffset = isLongMove(code, instruction) && value >= 0;
+      const isOffset = isLongMove(instruction) && value >= 0;
       if (isFilled?.(immediate) ?? (holdsAddress && (isKernel || isOffset)))
-        found.push({ kind: 'value', at, field: immediate, target: value, isPerCpu: isOffset });
+        found.push({ kind: 'value', at, field: immediate, target: value, isShifted: false, isPerCpu: isOffset });
     }
   }
   return found;
 }
 
-/** `mov $imm32,%reg64`. */
-export function isLongMove(code: Uint8Array, { map, opcode, wide, memory, immediate }: Instruction): boolean {
-  // `movq $0x0,table(,%rax,8)`: the byte before is one of the displacement there, 0xc0 for what lies in a module.
-  if (map !== 0 || opcode !== 0xc7 || !wide || memory !== undefined || immediate === undefined) return false;
-  return ((code[immediate.at - 1] ?? 0) & 0xf8) === 0xc0;
+/** `mov $imm32,%reg64`; not `movq $0x0,-0x40(%rbp)`, whose displacement looks like the operand of one. */
+export function isLongMove({ map, opcode, wide, isRegister, immediate }: Instruction): boolean {
+  return map === 0 && opcode === 0xc7 && wide && isRegister && immediate !== undefined;
 }
