@@ -4,6 +4,7 @@ import { parseJson } from '@kmend/base';
 import { runOk, writeFileAtomic } from '@kmend/base/node';
 import { z } from 'zod';
 import { BuilderError } from '../error.ts';
+import { oncePerTree } from './once.ts';
 import type { PreparedTree, TreeEdges } from './prepare.ts';
 
 /** By file: what it includes. A leading `/`: this very path of the tree; else any file whose path ends so. */
@@ -50,25 +51,25 @@ export class IncludeGraph {
 }
 
 /** Reads the tree's include directives once; the answer is kept beside the tree. */
-export async function includeGraph(edges: TreeEdges, tree: PreparedTree): Promise<IncludeGraph> {
+export const includeGraph = oncePerTree(async (edges, tree): Promise<IncludeGraph> => {
   const known = Included.safeParse(parseJson(await readFile(graphPath(tree), 'utf8').catch(() => '')));
   return new IncludeGraph(known.success ? Object.entries(known.data) : await readTree(edges, tree));
-}
+});
 
 /**
  * Tells which files that are no headers others include all the same (fs/binfmt_elf.c), whether or not they are units of their own. Far
  * less to read than the whole graph.
  */
-export async function includedTexts(edges: TreeEdges, tree: PreparedTree): Promise<(path: string) => boolean> {
+export const includedTexts = oncePerTree(async (edges, tree): Promise<(path: string) => boolean> => {
   const read = async () => Texts.safeParse(parseJson(await readFile(textsPath(tree), 'utf8').catch(() => '')));
   let known = await read();
   if (!known.success) {
     await readTree(edges, tree);
     known = await read();
   }
-  const targets = known.data ?? [];
-  return (path) => targets.some((target) => isMeant(target, path));
-}
+  const byName = Map.groupBy(known.data ?? [], (target) => basename(target));
+  return (path) => byName.get(basename(path))?.some((target) => isMeant(target, path)) ?? false;
+});
 
 function graphPath(tree: PreparedTree): string {
   return join(tree.directory, 'includes.json');
