@@ -71,6 +71,14 @@ export const includedTexts = oncePerTree(async (edges, tree): Promise<(path: str
   return (path) => byName.get(basename(path))?.some((target) => isMeant(target, path)) ?? false;
 });
 
+/** All files that compiling a unit may read beside its own: headers, and what else some file includes. */
+export const includableFiles = oncePerTree(async (edges, tree): Promise<readonly string[]> => {
+  const isIncluded = await includedTexts(edges, tree);
+  // Of what is left out of the graph some is included: tools/lib/bpf/relo_core.h by kernel/bpf/btf.c, scripts/dtc/libfdt by include/linux/libfdt.h.
+  const files = await sourceFiles(edges, tree, ['Documentation', 'samples']);
+  return files.filter((path) => !/\.[cS]$/.test(path) || /^(?:tools|scripts)\//.test(path) || isIncluded(path));
+});
+
 function graphPath(tree: PreparedTree): string {
   return join(tree.directory, 'includes.json');
 }
@@ -85,7 +93,7 @@ function isMeant(target: string, path: string): boolean {
 
 async function readTree(edges: TreeEdges, tree: PreparedTree): Promise<ReadonlyMap<string, readonly string[]>> {
   edges.progress.step(`find what each file of ${tree.kernel.release} includes`);
-  const files = await sourceFiles(edges, tree);
+  const files = await sourceFiles(edges, tree, ELSEWHERE);
   const result = await edges.run('xargs', ['-d', '\\n', '-n', '2000', 'grep', '-HE', DIRECTIVES], {
     cwd: tree.source,
     stdin: `${files.join('\n')}\n`,
@@ -114,8 +122,8 @@ async function readTree(edges: TreeEdges, tree: PreparedTree): Promise<ReadonlyM
   return included;
 }
 
-async function sourceFiles(edges: TreeEdges, tree: PreparedTree): Promise<string[]> {
-  const skip = ELSEWHERE.flatMap((name) => ['-path', `./${name}`, '-o']);
+async function sourceFiles(edges: TreeEdges, tree: PreparedTree, elsewhere: readonly string[]): Promise<string[]> {
+  const skip = elsewhere.flatMap((name) => ['-path', `./${name}`, '-o']);
   // Kbuild's scripts make and remove `.tmp_<pid>` while another build asks them about the compiler.
   const args = [
     '.',
