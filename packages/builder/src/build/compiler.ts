@@ -73,7 +73,7 @@ export class UnitCompiler {
   async patched(): Promise<PatchedObject> {
     const stock = await this.compiles(this.stock);
     const includes = stock ? await includedFiles(await this.compile(this.stock)) : new Set<string>();
-    // What this kernel is not built from need not compile.
+    // No companion helps here; the build says so.
     if (!stock && this.#request.reached) return { object: undefined, includes };
     try {
       const { object } = await this.compile(await this.input(this.#request.patched));

@@ -19,7 +19,7 @@ export interface UnitRequest {
   readonly patched: UnitState;
   /** For a stacked livepatch: the states behind each fix below it that changes the unit. */
   readonly below: readonly { readonly fix: string; readonly state: UnitState }[];
-  /** No fix changes the unit itself: a changed header may reach it, if this kernel has it at all. */
+  /** No fix changes the unit itself: a changed text that it includes reaches it. */
   readonly reached: boolean;
 }
 
@@ -36,7 +36,7 @@ export interface UnitContext {
   headerRoot(headers: ChangedHeaders): Promise<string>;
 }
 
-/** The patched state of a unit, compiled; `undefined` for a file that this kernel is not built from. */
+/** The patched state of a unit, compiled; `undefined` for a reached unit that does not compile unpatched either. */
 export interface PatchedObject {
   readonly object: string | undefined;
   readonly includes: ReadonlySet<string>;

@@ -6,7 +6,7 @@ import type { ChangedSource } from '../source/apply.ts';
 import type { KnownUnit } from '../tree/unit.ts';
 import { UnitCompiler } from './compiler.ts';
 import { planUnits } from './plan.ts';
-import type { UnitContext } from './request.ts';
+import type { PatchedObject, UnitContext, UnitRequest } from './request.ts';
 
 /** What stands in the way of compiling fixes by themselves. */
 export interface TrialFailure {
@@ -20,6 +20,9 @@ export interface TrialFailure {
   readonly includes: ReadonlySet<string>;
 }
 
+/** A fix may reach dozens of files, most of them compiled again as they are. */
+const UNITS_AT_ONCE = 2;
+
 /** Compiles every unit that fixes touch, as patched only, and looks for references that nothing of this kernel meets. */
 export async function tryToCompile(
   context: UnitContext,
@@ -29,19 +32,15 @@ export async function tryToCompile(
   const failures: TrialFailure[] = [];
   const undefinedNames = new Map<string, { unit: KnownUnit; includes: ReadonlySet<string> }>();
   const defined = new Set<string>();
-  for (const request of await planUnits(context, sources, [], fixes)) {
-    const { unit } = request;
-    try {
-      const { object, includes } = await new UnitCompiler(context, request).patched();
-      if (object === undefined) continue;
-      for (const { name, place } of readElf(await readFile(object)).symbols) {
+  for (const [{ unit }, tried] of await compileAll(context, await planUnits(context, sources, [], fixes))) {
+    const { includes } = tried;
+    if ('errors' in tried)
+      failures.push({ source: unit.source, errors: tried.errors, names: tried.errors.flatMap(quotedNames), includes });
+    else if (tried.object !== undefined) {
+      for (const { name, place } of readElf(await readFile(tried.object)).symbols) {
         if (place === SHN_UNDEF) undefinedNames.set(name, { unit, includes });
         else defined.add(name);
       }
-    } catch (error) {
-      if (!(error instanceof KmendError) || error.code !== 'patch-does-not-compile') throw error;
-      const { errors, includes } = error.details as { errors: readonly string[]; includes: ReadonlySet<string> };
-      failures.push({ source: unit.source, errors, names: errors.flatMap(quotedNames), includes });
     }
   }
   const { symbols, exports } = await context.facts();
@@ -51,6 +50,38 @@ export async function tryToCompile(
       failures.push({ source: unit.source, errors: [], names: [name], includes });
   }
   return failures;
+}
+
+/** What compiling one unit came to. */
+type Tried = PatchedObject | { readonly errors: readonly string[]; readonly includes: ReadonlySet<string> };
+
+/** Compiles the patched states, some side by side; the answers are in the order of the plan. */
+async function compileAll(context: UnitContext, plan: readonly UnitRequest[]): Promise<[UnitRequest, Tried][]> {
+  const { progress, signal } = context.edges;
+  if (plan.length > 1) progress.step(`compile the ${plan.length} files that the fixes reach`);
+  const tried = new Map<UnitRequest, Tried>();
+  const waiting = plan.values();
+  const work = async (): Promise<void> => {
+    for (const request of waiting) {
+      signal.throwIfAborted();
+      tried.set(request, await compileOne(context, request));
+      progress.advance(tried.size, plan.length, 'files');
+    }
+  };
+  await Promise.all(Array.from({ length: UNITS_AT_ONCE }, work));
+  return plan.flatMap((request) => {
+    const found = tried.get(request);
+    return found === undefined ? [] : [[request, found]];
+  });
+}
+
+async function compileOne(context: UnitContext, request: UnitRequest): Promise<Tried> {
+  try {
+    return await new UnitCompiler(context, request).patched();
+  } catch (error) {
+    if (!(error instanceof KmendError) || error.code !== 'patch-does-not-compile') throw error;
+    return error.details as { errors: readonly string[]; includes: ReadonlySet<string> };
+  }
 }
 
 /** A module's own unexported symbols are in no list of the kernel's. */

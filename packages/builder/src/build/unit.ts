@@ -1,6 +1,5 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errorCode } from '@kmend/base';
 import { sha256 } from '@kmend/base/node';
 import { declaredCallbacks } from '../author/callbacks.ts';
 import { compareUnit } from '../compare/compare.ts';
@@ -20,6 +19,7 @@ import { type Built, extractUnit } from './extraction.ts';
 import type { KeptOutcome, UnitOutcome } from './outcome.ts';
 import { functionsOf, overridingReasons, weakReasons, withoutDefaults } from './overridden.ts';
 import { proveOriginal } from './proving.ts';
+import { doesNotCompileHere, isUnlinked } from './reached.ts';
 import type { UnitContext, UnitRequest } from './request.ts';
 import { stackedChange } from './stacked.ts';
 
@@ -70,9 +70,13 @@ class UnitBuilder {
       this.#compiler.input(patched).then((input) => this.#compiler.compile(input)),
     ] as const;
     const [first] = await Promise.allSettled(compiling);
-    if (first.status === 'rejected' && errorCode(first.reason) === 'patch-does-not-compile') {
-      // Kbuild has rules for files that the configuration leaves out.
-      if (reached) return { outcome: this.#nothing() };
+    if (
+      first.status === 'rejected' &&
+      first.reason instanceof BuilderError &&
+      first.reason.code === 'patch-does-not-compile'
+    ) {
+      // That this kernel has the file is certain (tree/built.ts): what the change does to it must not be left open.
+      if (reached) throw doesNotCompileHere(unit, first.reason);
       const message = `${unit.source} does not even compile unpatched: this kernel is not built from it`;
       throw new BuilderError('unit-not-built', message, { hint: 'leave the file out of the fix for this kernel' });
     }
@@ -89,7 +93,7 @@ class UnitBuilder {
     const others = newGlobals(compared).length + callbacks.declared.length;
     if (compared.changed.size + others + compared.reasons.length === 0) return { outcome: this.#nothing() };
     const { proof, overridden } = await proveOriginal(this.#context, unit, this.#compiler, scratch);
-    if (reached && proof.equal.length === 0) return { outcome: this.#nothing() };
+    if (reached && isUnlinked(unit, stock, proof)) return { outcome: this.#nothing() };
     const change = withoutDefaults(compared, overridden);
     const functions = functionsOf(change);
     const isEmpty = functions.length + others === 0;

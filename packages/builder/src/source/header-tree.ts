@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { bashArguments, exists, runOk, sha256 } from '@kmend/base/node';
+import { exists, runOk, sha256 } from '@kmend/base/node';
+import { includableFiles } from '../tree/included.ts';
 import type { PreparedTree, TreeEdges } from '../tree/prepare.ts';
 
 /** Files that other files include, as changed by fixes: path in the tree to the text. */
@@ -35,12 +36,14 @@ export async function headerTree(edges: TreeEdges, tree: PreparedTree, headers: 
   return directory;
 }
 
-/** Hard links in a folder to all that the tree's files include. */
+/** Hard links in a folder to all that compiling a unit may read beside its own text: a third of the tree's files. */
 export async function linkSources(edges: TreeEdges, tree: PreparedTree, into: string): Promise<void> {
-  // C files too: some include each other (kernel/sched/build_policy.c). Kbuild makes and removes `./.tmp_*` meanwhile.
-  const script =
-    'set -o pipefail; cd "$1" && find ./[!.]* -ignore_readdir_race \\( -path ./Documentation -o -path ./tools -o -path ./samples -o -name ".tmp_*" \\) -prune -o -type f \\( -name "*.[chS]" -o -name "*.inc" \\) -print0 | cpio --quiet -0pdl "$2"';
-  await runOk(edges.run, 'bash', bashArguments(script, tree.source, into), { signal: edges.signal });
+  const files = await includableFiles(edges, tree);
+  await runOk(edges.run, 'cpio', ['--quiet', '-0', '--pass-through', '--make-directories', '--link', into], {
+    cwd: tree.source,
+    stdin: files.join('\0'),
+    signal: edges.signal,
+  });
 }
 
 /** Gives a linked file another text. */

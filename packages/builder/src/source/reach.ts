@@ -8,6 +8,7 @@ import { BuilderError } from '../error.ts';
 import { imageApart } from '../tree/apart.ts';
 import { builtSources } from '../tree/built.ts';
 import { includeGraph } from '../tree/included.ts';
+import type { PreparedTree } from '../tree/prepare.ts';
 import { readRecipe } from '../tree/recipe.ts';
 import { findUnits, type KnownUnit } from '../tree/unit.ts';
 import { squeeze } from './declarations.ts';
@@ -59,7 +60,7 @@ export async function reachedUnits(
   const { edges, tree } = context;
   const built = await builtSources(edges, tree);
   const containers = await containersOf(context, [...changed.stock.keys()], built.keys());
-  await checkAssembler(context, changed, containers);
+  await checkAssembler(tree, changed, containers);
   const holders = containers.filter((path) => built.has(path) || isOfOtherImage(path));
   let candidates = holders.filter((path) => !known.has(path)).sort();
   if (candidates.length > FEW) candidates = await fewer(context, changed, candidates);
@@ -103,8 +104,8 @@ async function containersOf(
  * Assembler cannot be patched live, and sees nothing of a header but its macros: `source-unsupported` where the kernel's own uses one
  * that changes (arch/x86/include/asm/segment.h).
  */
-async function checkAssembler(
-  { tree }: UnitContext,
+export async function checkAssembler(
+  tree: Pick<PreparedTree, 'source'>,
   changed: ChangedTexts,
   containers: readonly string[],
 ): Promise<void> {

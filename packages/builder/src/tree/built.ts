@@ -7,6 +7,7 @@ import { moduleFiles } from '@kmend/kernel';
 import { z } from 'zod';
 import { BuilderError } from '../error.ts';
 import { type LinkedObject, linkedObjects, parseLists } from './lists.ts';
+import { oncePerTree } from './once.ts';
 import { type PreparedTree, type TreeEdges, treeArguments } from './prepare.ts';
 
 /** Makefiles that ask a tree; the tree's own are included by them. */
@@ -17,24 +18,18 @@ const LIST_LIMIT_MS = 5 * 60_000;
 const Built = z.record(z.string(), z.array(z.object({ target: z.string(), object: z.string() })));
 
 /** C files of the tree that are linked into vmlinux or a shipped module of this kernel: path to the objects that hold them. */
-export async function builtSources(
-  edges: TreeEdges,
-  tree: PreparedTree,
-): Promise<ReadonlyMap<string, readonly string[]>> {
+export const builtSources = oncePerTree(async (edges, tree): Promise<ReadonlyMap<string, readonly string[]>> => {
   const names = new Map<string, readonly string[]>();
   for (const [source, linked] of await linkedSources(edges, tree))
     names.set(source, [...new Set(linked.map(({ object }) => object))]);
   return names;
-}
+});
 
 /**
  * The same, with what Kbuild calls each object file. That Kbuild has a rule does not mean that the kernel has it: its rule for single
  * files compiles what the configuration leaves out, too (drivers/gpu/drm/vc4/vc4_gem.c on amd64). Found once a tree.
  */
-export async function linkedSources(
-  edges: TreeEdges,
-  tree: PreparedTree,
-): Promise<ReadonlyMap<string, readonly LinkedObject[]>> {
+export const linkedSources = oncePerTree(async (edges, tree): Promise<ReadonlyMap<string, readonly LinkedObject[]>> => {
   const asking = await Promise.all(['tree.mk', 'lists.mk'].map((name) => readFile(join(KBUILD, name), 'utf8')));
   const path = join(tree.directory, `built-${sha256(asking.join('')).slice(0, 12)}.json`);
   const known = Built.safeParse(parseJson(await readFile(path, 'utf8').catch(() => '')));
@@ -49,7 +44,7 @@ export async function linkedSources(
   }
   await writeFileAtomic(path, JSON.stringify(Object.fromEntries(built)));
   return built;
-}
+});
 
 async function askLists(edges: TreeEdges, tree: PreparedTree): Promise<LinkedObject[]> {
   edges.progress.step(`find what ${tree.kernel.release} is built from`);

@@ -4,6 +4,7 @@ import { parseJson } from '@kmend/base';
 import { runOk, writeFileAtomic } from '@kmend/base/node';
 import { z } from 'zod';
 import { BuilderError } from '../error.ts';
+import { oncePerTree } from './once.ts';
 import type { PreparedTree, TreeEdges } from './prepare.ts';
 
 /** By file: what it includes. A leading `/`: this very path of the tree; else any file whose path ends so. */
@@ -50,25 +51,33 @@ export class IncludeGraph {
 }
 
 /** Reads the tree's include directives once; the answer is kept beside the tree. */
-export async function includeGraph(edges: TreeEdges, tree: PreparedTree): Promise<IncludeGraph> {
+export const includeGraph = oncePerTree(async (edges, tree): Promise<IncludeGraph> => {
   const known = Included.safeParse(parseJson(await readFile(graphPath(tree), 'utf8').catch(() => '')));
   return new IncludeGraph(known.success ? Object.entries(known.data) : await readTree(edges, tree));
-}
+});
 
 /**
  * Tells which files that are no headers others include all the same (fs/binfmt_elf.c), whether or not they are units of their own. Far
  * less to read than the whole graph.
  */
-export async function includedTexts(edges: TreeEdges, tree: PreparedTree): Promise<(path: string) => boolean> {
+export const includedTexts = oncePerTree(async (edges, tree): Promise<(path: string) => boolean> => {
   const read = async () => Texts.safeParse(parseJson(await readFile(textsPath(tree), 'utf8').catch(() => '')));
   let known = await read();
   if (!known.success) {
     await readTree(edges, tree);
     known = await read();
   }
-  const targets = known.data ?? [];
-  return (path) => targets.some((target) => isMeant(target, path));
-}
+  const byName = Map.groupBy(known.data ?? [], (target) => basename(target));
+  return (path) => byName.get(basename(path))?.some((target) => isMeant(target, path)) ?? false;
+});
+
+/** All files that compiling a unit may read beside its own: headers, and what else some file includes. */
+export const includableFiles = oncePerTree(async (edges, tree): Promise<readonly string[]> => {
+  const isIncluded = await includedTexts(edges, tree);
+  // Of what is left out of the graph some is included: tools/lib/bpf/relo_core.h by kernel/bpf/btf.c, scripts/dtc/libfdt by include/linux/libfdt.h.
+  const files = await sourceFiles(edges, tree, ['Documentation', 'samples']);
+  return files.filter((path) => !/\.[cS]$/.test(path) || /^(?:tools|scripts)\//.test(path) || isIncluded(path));
+});
 
 function graphPath(tree: PreparedTree): string {
   return join(tree.directory, 'includes.json');
@@ -84,7 +93,7 @@ function isMeant(target: string, path: string): boolean {
 
 async function readTree(edges: TreeEdges, tree: PreparedTree): Promise<ReadonlyMap<string, readonly string[]>> {
   edges.progress.step(`find what each file of ${tree.kernel.release} includes`);
-  const files = await sourceFiles(edges, tree);
+  const files = await sourceFiles(edges, tree, ELSEWHERE);
   const result = await edges.run('xargs', ['-d', '\\n', '-n', '2000', 'grep', '-HE', DIRECTIVES], {
     cwd: tree.source,
     stdin: `${files.join('\n')}\n`,
@@ -113,8 +122,8 @@ async function readTree(edges: TreeEdges, tree: PreparedTree): Promise<ReadonlyM
   return included;
 }
 
-async function sourceFiles(edges: TreeEdges, tree: PreparedTree): Promise<string[]> {
-  const skip = ELSEWHERE.flatMap((name) => ['-path', `./${name}`, '-o']);
+async function sourceFiles(edges: TreeEdges, tree: PreparedTree, elsewhere: readonly string[]): Promise<string[]> {
+  const skip = elsewhere.flatMap((name) => ['-path', `./${name}`, '-o']);
   // Kbuild's scripts make and remove `.tmp_<pid>` while another build asks them about the compiler.
   const args = [
     '.',
