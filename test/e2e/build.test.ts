@@ -3,6 +3,7 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { sha256File } from '@kmend/base/node';
+import { readElf } from '@kmend/elf';
 import type { Livepatch } from '@kmend/protocol';
 import { FIXES, importFixes, KERNEL, SUITE } from '../../demo/fixes.ts';
 import { type KmendResult, Operator } from '../../demo/operator.ts';
@@ -97,6 +98,27 @@ test('an added line leaves every other function as it was', async () => {
   assert.equal(result.manifest.verdict, 'patchable', result.stderr);
   const changed = result.manifest.objects.flatMap(({ functions }) => functions.map(({ name }) => name));
   assert.deepEqual(changed, ['tcp_fin']);
+});
+
+test('constants that every inode points to are the running kernel’s, and what is new there needs a person', async () => {
+  const patch = await patchOf('fs/inode.c', (text) =>
+    text
+      .replace(
+        'static int no_open(',
+        'static int kmend_open(struct inode *inode, struct file *file)\n{\n\treturn -EPERM;\n}\n\n$&',
+      )
+      .replace('inode->dirtied_when = 0;\n', '$&\tif (!sb->s_op)\n\t\tinode->i_private = kmend_open;\n'),
+  );
+  const { exitCode, manifest, out, stderr } = await build('--accept-review', '--patch', patch);
+  const reasons = manifest.reasons.map(({ code, symbol }) => [code, symbol]);
+  assert.deepEqual([exitCode, reasons], [0, [['address-kept', 'inode_init_always']]], stderr);
+  const module = readElf(await readFile(join(out, manifest.file?.name ?? '')));
+  const names = module.symbols.map(({ name }) => name).filter((name) => /empty_iops|no_open_fops/.test(name));
+  // The numbers are those of the running kernel.
+  assert.match(
+    names.sort().join(),
+    /^\.klp\.sym\.vmlinux\.empty_iops\.\d+,0,\.klp\.sym\.vmlinux\.no_open_fops\.\d+,0$/,
+  );
 });
 
 test('a file that this kernel is not built from, and files that cannot be patched live', async () => {

@@ -8,7 +8,7 @@ import { Judge, OWN_COPY, type ReferenceDifference } from './judge.ts';
 import { type BothSides, bothSides, type Likened, nameOf } from './likeness.ts';
 import type { Loaded } from './loaded.ts';
 import { Neighbourhood } from './neighbourhood.ts';
-import { baseName, type OwnCode } from './own-code.ts';
+import { baseName, type OwnCode, type OwnData } from './own-code.ts';
 import { ChangedWords } from './source-words.ts';
 import type { World } from './world.ts';
 
@@ -164,6 +164,15 @@ function checkStatics(
     const held = loaded.at(target);
     if (held !== undefined) {
       const variable = own.dataAt(held.section, held.offset);
+      const constant = variable === undefined ? undefined : shippedConstant(one, variable, shipped, world, loaded);
+      if (variable !== undefined && constant !== undefined) {
+        findings.add(
+          'variable-differs',
+          `${one.where} takes the address of its own copy of ${variable.name}, which is gone with the livepatch; the shipped code takes that of ${nameOf(constant.reference.target, world, loaded, own)} at ${hex(constant.reference.target)}`,
+          place,
+        );
+        continue;
+      }
       const state =
         variable === undefined
           ? undefined
@@ -203,6 +212,32 @@ function checkStatics(
       );
     }
   }
+}
+
+/**
+ * The kernel's own constant of which the livepatch has a copy, and takes the copy's address: a live object that keeps it outlives the livepatch
+ * (`empty_iops` of inode_init_always()). Not of texts and of initial values of variables on the stack (`C.1.0`).
+ */
+function shippedConstant(
+  { reference }: Likened,
+  { name, section, start, size }: OwnData,
+  shipped: readonly Likened[],
+  world: World,
+  loaded: Loaded,
+): Likened | undefined {
+  const base = baseName(name);
+  if ((reference.kind !== 'address' && reference.kind !== 'value') || (section.flags & SHF_WRITE) !== 0)
+    return undefined;
+  if (OWN_COPY.test(base) || /^C(?:\.\d+)+$/.test(name)) return undefined;
+  const content = loaded.memory(section).subarray(start, start + size);
+  if (size > 1 && content.indexOf(0) === size - 1) return undefined;
+  return shipped.find(({ reference: { target } }) => {
+    const located = world.locate(target);
+    if (located === undefined || located.isCode || located.isWritable || target !== located.start) return false;
+    if (!located.names.some((other) => baseName(other) === base)) return false;
+    const there = world.read(target, size);
+    return there !== undefined && Buffer.compare(there, content) === 0;
+  });
 }
 
 function isSameVariable(target: Address, name: string, world: World): boolean {

@@ -6,8 +6,10 @@ import type { DeclaredCallbacks } from '../author/callbacks.ts';
 import { shadowReasons } from '../author/shadow.ts';
 import type { Change } from '../compare/compare.ts';
 import { runObjtoolOnPart } from '../compile/objtool.ts';
+import { withCopies } from '../extract/copies.ts';
 import { emit } from '../extract/emit.ts';
 import { select, shortBranches } from '../extract/extract.ts';
+import { addressKeptReasons } from '../extract/kept.ts';
 import { type BuildFacts, imageOf, moduleSymbolsOf } from '../facts.ts';
 import { nameReferences } from '../link/klp.ts';
 import { settleLateReferences } from '../link/late.ts';
@@ -43,7 +45,8 @@ export async function extractUnit(
   compiler: UnitCompiler,
   found: Found,
 ): Promise<Built> {
-  const { outcome, change, callbacks, after, proof, facts, scratch } = found;
+  const { outcome, callbacks, after, proof, facts, scratch } = found;
+  const change = withCopies(after, found.change, proof);
   const { edges, tree } = context;
   const { unit } = request;
   const reasons: Reason[] = [...outcome.reasons];
@@ -103,6 +106,8 @@ export async function extractUnit(
   // What the kernel does not know may be new in another unit of the fixes: settled when all are built.
   const unknown = [...unsettled].filter(([name, { code }]) => left.has(name) && code === 'symbol-unknown');
   for (const [name, reason] of unsettled) if (left.has(name) && reason.code !== 'symbol-unknown') reasons.push(reason);
+  const elsewhere = new Set(unknown.map(([name]) => name));
+  reasons.push(...addressKeptReasons(unit.source, after, change, selection, elsewhere));
   nameReferences(object, unit.object, resolutions);
   const registered = extracted.replacements.map(({ originalName, alias }) => {
     const address = proof.addresses.get(originalName);

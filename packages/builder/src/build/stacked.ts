@@ -1,3 +1,4 @@
+import { isPlainConstant } from '../compare/carry.ts';
 import { type Change, compareUnit } from '../compare/compare.ts';
 import type { Atom, ObjectView } from '../object/view.ts';
 import type { Reason, Unit } from '../types.ts';
@@ -31,6 +32,8 @@ export function stackedChange(unit: Unit, stock: ObjectView, base: ObjectView, p
     for (const { atom: target } of patched.referencesIn(atom).map((reference) => reference.target)) {
       if (target?.kind !== 'data' || !fromStock.added.has(target) || fromBase.added.has(target) || told.has(target))
         continue;
+      // Nobody can change it: each livepatch has its own.
+      if (isPlainConstant(patched, target)) continue;
       told.add(target);
       const name = target.symbol?.name ?? target.key;
       reasons.push({

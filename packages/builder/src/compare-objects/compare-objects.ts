@@ -3,6 +3,8 @@ import type { Run } from '@kmend/base';
 import type { ElfFile } from '@kmend/elf';
 import { CALLBACKS_SECTION } from '../author/callbacks.ts';
 import { compareUnit } from '../compare/compare.ts';
+import { select } from '../extract/extract.ts';
+import { addressKeptReasons } from '../extract/kept.ts';
 import { agreedSizes, type StructSizes } from '../object/tables.ts';
 import { type Atom, ObjectView } from '../object/view.ts';
 import type { Reason } from '../types.ts';
@@ -59,7 +61,8 @@ export async function compareObjects(edges: CompareEdges, request: CompareReques
   const inKernel = symbols === undefined && module === undefined ? undefined : namesOf(owner);
   const found = [...functions.changed, ...data.changed].map((item) => item.found);
   const differences = await withInstructions(run, found, signal);
-  const reasons = [...change.reasons, ...types.reasons];
+  const kept = addressKeptReasons(source, views[1], change, select(views[1], change));
+  const reasons = [...change.reasons, ...types.reasons, ...kept];
   const hasChanges = [functions, data].some(
     ({ changed, added, removed }) => changed.length + added.length + removed.length > 0,
   );

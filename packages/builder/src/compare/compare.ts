@@ -1,7 +1,7 @@
 import { coldParent } from '../object/names.ts';
 import type { Atom, ObjectView } from '../object/view.ts';
 import type { Reason, Unit } from '../types.ts';
-import { canComeAlong, carriedAlong } from './carry.ts';
+import { canComeAlong, carriedAlong, copyable } from './carry.ts';
 import { type Correlation, correlate, isNoise } from './correlate.ts';
 import { Fingerprints } from './fingerprint.ts';
 import {
@@ -183,11 +183,15 @@ function checkAmbiguous(
   users: readonly Atom[],
   reasons: Reasons,
 ): void {
+  if (ambiguous.size === 0) return;
+  const copies = copyable(patched, ambiguous.keys());
   for (const atom of users) {
     const told = new Set<Atom>();
     for (const { target } of patched.referencesIn(atom)) {
-      const why = target.atom === undefined ? undefined : ambiguous.get(target.atom);
-      if (target.atom === undefined || why === undefined || told.has(target.atom)) continue;
+      // Which of the kernel's a table is does not matter where the livepatch can have its own.
+      if (target.atom === undefined || copies.has(target.atom)) continue;
+      const why = ambiguous.get(target.atom);
+      if (why === undefined || told.has(target.atom)) continue;
       told.add(target.atom);
       const name = nameOf(target.atom);
       reasons.refuse(

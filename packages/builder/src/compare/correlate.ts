@@ -1,4 +1,5 @@
-import { isOwnCopy, stem } from '../object/names.ts';
+import { stem } from '../object/names.ts';
+import { isOwnCopy } from '../object/own-copy.ts';
 import type { Atom, ObjectView } from '../object/view.ts';
 import { SourceFiles } from './files.ts';
 import { Fingerprints } from './fingerprint.ts';
@@ -91,7 +92,7 @@ function byStem(view: ObjectView, files: SourceFiles | undefined): Named {
 
 /** Data of which every copy is as good as another. */
 export function isNoise(atom: Atom): boolean {
-  return atom.kind === 'data' && isOwnCopy(atom.symbol?.name ?? '', atom.section.name);
+  return isOwnCopy(atom);
 }
 
 /** Copies of one function that do the same as before: which number each has says nothing. */

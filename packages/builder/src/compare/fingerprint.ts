@@ -1,6 +1,6 @@
 import { sha256 } from '@kmend/base/node';
 import { sectionOf } from '@kmend/elf';
-import { isOwnCopy } from '../object/names.ts';
+import { isOwnCopy } from '../object/own-copy.ts';
 import { isPieceSection } from '../object/tables.ts';
 import type { Atom, ObjectView, Part, Target } from '../object/view.ts';
 
@@ -71,7 +71,7 @@ export class Fingerprints {
     if (atom.kind === 'function') return `code ${this.#keyOf(atom)}+${offset}`;
     if (isPieceSection(atom.section)) return `piece ${this.content(atom)}+${offset}`;
     if (atom.kind === 'anonymous') return `constant ${this.content(atom)}+${offset}`;
-    if (isOwnCopy(atom.symbol?.name ?? '', atom.section.name)) return `copy ${this.content(atom)}+${offset}`;
+    if (isOwnCopy(atom)) return `copy ${this.content(atom)}+${offset}`;
     return `data ${this.#keyOf(atom)}+${offset}`;
   }
 }

@@ -1,7 +1,8 @@
 import { R_X86_64_PLT32, type Section, SHF_EXECINSTR, STB_LOCAL } from '@kmend/elf';
 import type { Change } from '../compare/compare.ts';
 import { isBranch } from '../object/branch.ts';
-import { coldParent, isOwnCopy } from '../object/names.ts';
+import { coldParent } from '../object/names.ts';
+import { isOwnCopy } from '../object/own-copy.ts';
 import type { Atom, Entry, ObjectView, Reference, Target } from '../object/view.ts';
 
 /** Which atoms go into the livepatch, and which of the running kernel's things they use. */
@@ -74,7 +75,7 @@ function isOwn(
 ): boolean {
   if (atom.symbol === undefined || change.added.has(atom)) return true;
   const { name } = atom.symbol;
-  if (atom.kind === 'data') return isOwnCopy(name, atom.section.name);
+  if (atom.kind === 'data') return isOwnCopy(atom);
   if (isEntry(from) || coldParent(name) !== undefined) return true;
   // A call goes straight to the new code, and so do jumps and labels inside it: its own, of its pieces out of line and of its jump
   // tables. An address that is kept somewhere must stay right after a revert: the kernel's own.

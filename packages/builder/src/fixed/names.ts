@@ -1,5 +1,6 @@
-import { relocationSize, sectionOf } from '@kmend/elf';
-import { isOwnCopy, stem } from '../object/names.ts';
+import { relocationSize } from '@kmend/elf';
+import { stem } from '../object/names.ts';
+import { isOwnCopy } from '../object/own-copy.ts';
 import type { Atom, ObjectView, Target } from '../object/view.ts';
 import type { ShippedImage } from '../proof/image.ts';
 import { decode, isContent } from '../proof/match.ts';
@@ -74,7 +75,7 @@ class NameCheck {
     const names = this.#image.namesAt(start);
     if (names.some((candidate) => stem(candidate) === plain)) return undefined;
     // `__already_done`, `__key`: of one name in a module's table, of none where the linker merged them.
-    if (names.length === 0 && atom !== undefined && isOwnCopy(name, sectionOf(symbol)?.name ?? '')) return undefined;
+    if (names.length === 0 && atom !== undefined && isOwnCopy(atom)) return undefined;
     return `the livepatch leads to ${plainName(name)}, the fixed kernel to ${names[0] ?? `0x${start.toString(16)}`}`;
   }
 

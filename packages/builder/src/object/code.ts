@@ -51,7 +51,7 @@ export function* instructionsIn(
   end: number,
 ): Generator<Instruction & { readonly start: number }> {
   for (let at = start; at < end; ) {
-    const instruction = decodeInstruction(code, at) ?? { length: 1 };
+    const instruction = decodeInstruction(code, at) ?? { length: 1, opcode: 0 };
     yield { ...instruction, start: at };
     at += instruction.length;
   }

@@ -107,11 +107,18 @@ const MAX_LENGTH = 15;
 
 export interface Instruction {
   readonly length: number;
+  /** Where the opcode lies, behind prefixes and REX. */
+  readonly opcode: number;
+  readonly modrm?: number;
+  /** A memory operand's displacement of 4 bytes, relative to RIP or not. */
+  readonly displacement?: number;
   /** The field that counts from the instruction's end: of a branch, or of an operand relative to RIP. */
   readonly relative?: { readonly offset: number; readonly width: 1 | 4; readonly branch: boolean };
 }
 
-/** The instruction at an offset; `undefined` for bytes that are none, or cut off. */
+type Rest = Omit<Instruction, 'opcode'>;
+
+/** The instruction at an offset, with places in it from its start; `undefined` for bytes that are none, or cut off. */
 export function decodeInstruction(code: Uint8Array, start: number): Instruction | undefined {
   const instruction = decode(code, start);
   if (instruction === undefined || instruction.length > MAX_LENGTH || start + instruction.length > code.length)
@@ -149,7 +156,20 @@ function decode(code: Uint8Array, start: number): Instruction | undefined {
     wide = (rex & 8) !== 0;
     at++;
   }
-  const opcode = code[at++];
+  const rest = decodeOpcode(code, start, at, { operand16, address32, wide });
+  return rest === undefined ? undefined : { ...rest, opcode: at - start };
+}
+
+interface Prefixes {
+  readonly operand16: boolean;
+  readonly address32: boolean;
+  readonly wide: boolean;
+}
+
+function decodeOpcode(code: Uint8Array, start: number, opcodeAt: number, prefixes: Prefixes): Rest | undefined {
+  const { operand16, address32, wide } = prefixes;
+  const opcode = code[opcodeAt];
+  const at = opcodeAt + 1;
   if (opcode === undefined) return undefined;
   if (opcode === 0xc4 || opcode === 0xc5 || opcode === 0x62) return decodeVector(code, start, at, opcode);
   const immediate = operand16 && !wide ? 2 : 4;
@@ -164,7 +184,7 @@ function decode(code: Uint8Array, start: number): Instruction | undefined {
   return finish(code, start, at, isTest ? (opcode === 0xf6 ? MODRM_IMM8 : MODRM_IMMZ) : MODRM, immediate);
 }
 
-function decodeTwoByte(code: Uint8Array, start: number, at: number, immediate: number): Instruction | undefined {
+function decodeTwoByte(code: Uint8Array, start: number, at: number, immediate: number): Rest | undefined {
   const opcode = code[at];
   if (opcode === undefined) return undefined;
   if (opcode === 0x38) return finish(code, start, at + 2, MODRM, immediate);
@@ -175,7 +195,7 @@ function decodeTwoByte(code: Uint8Array, start: number, at: number, immediate: n
 }
 
 /** VEX and EVEX: a ModRM byte always (but VZEROUPPER), an immediate where the legacy opcode of that map has one. */
-function decodeVector(code: Uint8Array, start: number, at: number, lead: number): Instruction | undefined {
+function decodeVector(code: Uint8Array, start: number, at: number, lead: number): Rest | undefined {
   const payload = lead === 0xc5 ? 1 : lead === 0xc4 ? 2 : 3;
   const first = code[at] ?? 0;
   const map = lead === 0xc5 ? 1 : lead === 0xc4 ? first & 0x1f : first & 7;
@@ -187,7 +207,7 @@ function decodeVector(code: Uint8Array, start: number, at: number, lead: number)
   return finish(code, start, behind, hasImmediate ? MODRM_IMM8 : MODRM, 4);
 }
 
-function finish(code: Uint8Array, start: number, at: number, form: number, immediate: number): Instruction | undefined {
+function finish(code: Uint8Array, start: number, at: number, form: number, immediate: number): Rest | undefined {
   switch (form) {
     case NONE:
       return { length: at - start };
@@ -213,20 +233,24 @@ function finish(code: Uint8Array, start: number, at: number, form: number, immed
   }
 }
 
-function withModRm(code: Uint8Array, start: number, at: number, immediate: number): Instruction | undefined {
-  const modrm = code[at];
-  if (modrm === undefined) return undefined;
-  const mod = modrm >> 6;
-  const rm = modrm & 7;
+function withModRm(code: Uint8Array, start: number, at: number, immediate: number): Rest | undefined {
+  const byte = code[at];
+  if (byte === undefined) return undefined;
+  const mod = byte >> 6;
+  const rm = byte & 7;
+  const modrm = at - start;
   let next = at + 1;
-  if (mod === 3) return { length: next + immediate - start };
+  if (mod === 3) return { length: next + immediate - start, modrm };
+  let isFar = mod === 2;
   if (rm === 4) {
     const base = (code[next++] ?? 0) & 7;
-    if (mod === 0 && base === 5) next += 4;
+    if (mod === 0 && base === 5) isFar = true;
   } else if (mod === 0 && rm === 5) {
-    return { length: next + 4 + immediate - start, relative: { offset: next - start, width: 4, branch: false } };
+    const offset = next - start;
+    const relative = { offset, width: 4, branch: false } as const;
+    return { length: next + 4 + immediate - start, modrm, displacement: offset, relative };
   }
+  if (isFar) return { length: next + 4 + immediate - start, modrm, displacement: next - start };
   if (mod === 1) next += 1;
-  else if (mod === 2) next += 4;
-  return { length: next + immediate - start };
+  return { length: next + immediate - start, modrm };
 }

@@ -1,5 +1,3 @@
-import { CALLBACKS_SECTION } from '../author/callbacks.ts';
-
 /** A name without what clang's link-time optimisation adds to a private one that other units come to use: `state.llvm.9401` -> `state`. */
 export function unpromoted(name: string): string {
   return name.replace(/\.llvm\.\d+/, '');
@@ -23,33 +21,6 @@ export function isStaticLocalName(name: string): boolean {
 export function coldParent(name: string): string | undefined {
   const match = /^(.*)\.cold(?:\.\d+)?$/.exec(name);
   return match?.[1];
-}
-
-const OWN_COPY = new Set(['__key', '__warned', '__already_done', '_rs', '__print_once', '__flags']);
-
-/**
- * Data of which every copy is as good as another: source-location noise, once-flags, lock classes, conversion tables; and what is meant
- * for the builder. A livepatch carries its own; comparing it with the kernel's would tell nothing.
- */
-export function isOwnCopy(name: string, section: string): boolean {
-  return (
-    OWN_COPY.has(variableName(name)) ||
-    variableName(name).startsWith('__UNIQUE_ID_') ||
-    name.startsWith('.L') ||
-    // A constant inside a function (`__func__.2`, `_entry.5`, `CSWTCH.7`): only that function can name it, and nothing can change it.
-    (isStaticLocalName(name) && section.startsWith('.rodata')) ||
-    // Each record in a section of its own (-fdata-sections).
-    section.startsWith('.data..Lubsan') ||
-    section === '.data.once' ||
-    section === '.data..once' ||
-    section === '__dyndbg' ||
-    section === CALLBACKS_SECTION
-  );
-}
-
-/** What the source calls a variable: clang puts the function's name in front of it (`probe.__key.8`). */
-function variableName(name: string): string {
-  return stem(name).replace(/^.*\./, '');
 }
 
 /** `__pfx_foo` and `__cfi_foo`: padding and type hash in front of `foo`, which travel with it (objtool --prefix, -fsanitize=kcfi). */

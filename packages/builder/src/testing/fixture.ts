@@ -3,6 +3,7 @@ import type { ElfFile, Section } from '@kmend/elf';
 import { type Change, compareUnit } from '../compare/compare.ts';
 import { type Extracted, emit } from '../extract/emit.ts';
 import { select } from '../extract/extract.ts';
+import { addressKeptReasons } from '../extract/kept.ts';
 import type { Atom } from '../object/view.ts';
 import { type CompileOptions, objectOf } from './gcc.ts';
 
@@ -29,6 +30,13 @@ async function fixture(before: string, after: string, flags: readonly string[]) 
   const compile = (text: string) => objectOf(`#include "kernel.h"\n${text}`, options);
   const [original, patched] = await Promise.all([compile(before), compile(after)]);
   return { patched, change: compareUnit(UNIT, original, patched) };
+}
+
+/** What the livepatch gives away of its own: messages, up to what follows from it. */
+export async function keptOf(before: string, after: string, flags: readonly string[] = []): Promise<string[]> {
+  const { patched, change } = await fixture(before, after, flags);
+  const reasons = addressKeptReasons(UNIT.source, patched, change, select(patched, change));
+  return reasons.map(({ message }) => message.replace(/(?: at)? \+0x\w+|: what keeps .*$/g, '')).sort();
 }
 
 export function namesOf(atoms: Iterable<Atom>): string[] {
