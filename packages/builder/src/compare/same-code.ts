@@ -48,6 +48,15 @@ export class SameCode {
     });
   }
 
+  /** Nothing in its object leads to a variable. */
+  isUnused(atom: Atom): boolean {
+    return [this.#original, this.#patched].every((view) =>
+      view.atoms.every((part) =>
+        view.relocationsIn(part).every((found) => view.targetOf(part.section, found).atom !== atom),
+      ),
+    );
+  }
+
   /** One to one: pairs that `meet` shows for no function otherwise. */
   #counterparts(
     atoms: readonly Atom[],

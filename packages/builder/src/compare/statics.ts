@@ -96,6 +96,16 @@ export class StaticPairs {
     const [open, fresh] = pairFound(this.#code.atEqualPlaces(atomsOf(now), atomsOf(inner)), inner, now, pair);
     // Blocks have no names: one at the same place of the source is taken for the same, where nothing else is there to be mistaken for it.
     if (inner.length === 1 && now.length === 1 && isSamePlace(open[0], fresh[0])) pairOnly(open, fresh, pair);
+    if (!this.#areOwnersKnown && inner.length === 1 && now.length === 1) this.#pairWithoutOwners(open, fresh, pair);
+  }
+
+  /**
+   * The only one of a name in either object, of which no debug information tells the owner (modules as shipped): the same where the same functions
+   * use it, such as `ext4_grpinfo_slab_create_mutex.17`, and where none does (`kvm_emulate_prefix.597`, which the compiler made immediates of).
+   */
+  #pairWithoutOwners(open: readonly Placed[], fresh: readonly Placed[], pair: Pair): void {
+    const [rest, left] = pairFound(this.#code.inSameFunctions(atomsOf(fresh), atomsOf(open)), open, fresh, pair);
+    if ([...rest, ...left].every(({ atom }) => this.#code.isUnused(atom))) pairOnly(rest, left, pair);
   }
 
   /** Of several files of a module that was stripped of their names: a function sees one variable of a name, that of its file. */
