@@ -4,6 +4,7 @@ import { SHN_UNDEF, STT_OBJECT, sectionOf } from '@kmend/elf';
 import { type Change, compareUnit } from '../compare/compare.ts';
 import { type Extracted, emit } from '../extract/emit.ts';
 import { select } from '../extract/extract.ts';
+import { addressKeptReasons } from '../extract/kept.ts';
 import { authorHeader } from '../testing/author.ts';
 import { objectOf } from '../testing/gcc.ts';
 import { CALLBACKS_SECTION, declaredCallbacks } from './callbacks.ts';
@@ -35,8 +36,11 @@ async function declare(base: string, patched: string): Promise<Declared> {
   const change = compareUnit(unit, old, view);
   const { declared, reasons } = declaredCallbacks(unit, old, view);
   const atoms = declared.map(({ atom }) => atom);
-  const extracted = emit(view, change, select(view, change, atoms), 'alias_', declared);
-  const codes = [...change.reasons, ...reasons].map(({ code }) => code);
+  const selection = select(view, change, atoms);
+  const extracted = emit(view, change, selection, 'alias_', declared);
+  // The livepatch calls them itself: that their addresses are kept is no reason.
+  const kept = addressKeptReasons(unit.source, view, change, selection);
+  const codes = [...change.reasons, ...reasons, ...kept].map(({ code }) => code);
   return { change, codes, names: declared.map(({ name }) => name), extracted };
 }
 

@@ -12,9 +12,12 @@ import { destinationOf, type Selection } from './extract.ts';
 /** Registers that hand over arguments, as instructions number them: rdi, rsi, rdx, rcx, r8, r9. */
 const ARGUMENTS: ReadonlySet<number | undefined> = new Set([7, 6, 2, 1, 8, 9]);
 
-/** Functions that are done with an address that they are given when they return, or give it back when the module goes. */
+/**
+ * Functions that are done with an address that they are given when they return, or give it back when the module goes. What walks over something
+ * calls back meanwhile: `nf_ct_expect_iterate_destroy()`, `bus_for_each_dev()`, `acpi_walk_namespace()`.
+ */
 const RETURNING =
-  /^(?:klp_shadow_\w+|sort|sort_r|list_sort|bsearch|idr_for_each|iterate_fd|stop_machine|walk_page_range\w*|(?:bus|class|device|driver)_for_each_\w+|static_key_(?:slow_\w+|enable|disable)\w*|mutex_(?:lock|unlock|trylock|is_locked)\w*|_raw_(?:spin|read|write)_(?:lock|unlock|trylock)\w*|mem(?:cpy|set|move|cmp)|s?n?printf|v?snprintf|scnprintf)$/;
+  /^(?:klp_shadow_\w+|sort|sort_r|list_sort|bsearch|stop_machine|static_key_(?:slow_\w+|enable|disable)\w*|mutex_(?:lock|unlock|trylock|is_locked)\w*|_raw_(?:spin|read|write)_(?:lock|unlock|trylock)\w*|mem(?:cpy|set|move|cmp)|v?s[cn]*printf)$|(?:^|_)(?:for_each|iterate|walk)(?:_|$)/;
 
 /** An address of something of the livepatch's own that its code, or its data, gives away. */
 interface Kept {
@@ -61,7 +64,7 @@ function* keptIn(
   for (const from of selection.atoms) {
     const isCode = (from.section.flags & SHF_EXECINSTR) !== 0;
     // Records of dynamic debugging, once-flags, callbacks: whoever reads them forgets them with the module.
-    if (!isCode && isOwnCopy(from) && (from.section.flags & SHF_WRITE) !== 0) continue;
+    if (!isCode && isOwnCopy(from) && !from.section.name.startsWith('.rodata')) continue;
     for (const reference of view.referencesIn(from)) {
       const what = keepable(view, change, from, reference, elsewhere);
       if (what === undefined) continue;

@@ -8,7 +8,7 @@ const BASE = `
 typedef unsigned long size_t;
 struct work { int (*function)(int); const void *data; };
 struct work hook; int counter; int use(int); void queue(struct work *, int (*)(int)); void take(const void *);
-void mutex_lock(void *); void sort(void *, size_t, size_t, int (*)(int), void *);
+void mutex_lock(void *); void nf_ct_iterate_destroy(int (*)(int), void *); void sort(void *, size_t, size_t, int (*)(int), void *);
 noinline int old(int a) { return use(a) * 3; }
 int changed(struct work *w, int a) { use(a); return a; }
 `;
@@ -90,6 +90,7 @@ const quiet: readonly (readonly [what: string, after: string])[] = [
   ['texts', fixed('w->data = "text"; take(__func__);', '')],
   ['a lock of the livepatch’s own', fixed('mutex_lock(&fresh_lock);', 'static struct work fresh_lock;\n')],
   ['a function that is called back before the call returns', fixed('sort(w, a, 4, fresh, 0);')],
+  ['a function that is called back for each of many', fixed('nf_ct_iterate_destroy(fresh, w);')],
   ['once-flags and lock classes', fixed('static char __key; take(&__key);', '')],
 ];
 
@@ -102,5 +103,13 @@ for (const [what, after] of quiet) {
 test('jump tables of a new function lead into it, and nothing keeps that', async () => {
   const cases = Array.from({ length: 9 }, (_, n) => `case ${n}: return use(a + ${n * n + 3}) * ${n + 2};`).join(' ');
   const after = fixed('fresh(a);', `static noinline int fresh(int a) { switch (a) { ${cases} } return 0; }\n`);
-  assert.deepEqual(await keptOf(BASE, after, ['-fjump-tables']), []);
+  assert.deepEqual(await keptOf(BASE, after, { flags: ['-fjump-tables'] }), []);
+});
+
+test('a new function of another file of the livepatch is one of its own', async () => {
+  const after = fixed('queue(w, elsewhere); use(elsewhere(a));', 'int elsewhere(int);\n');
+  assert.deepEqual(await keptOf(BASE, after), []);
+  assert.deepEqual(await keptOf(BASE, after, { elsewhere: ['elsewhere'] }), [
+    "changed takes the address of another file's new elsewhere, before it calls queue",
+  ]);
 });

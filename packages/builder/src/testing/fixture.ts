@@ -32,10 +32,14 @@ async function fixture(before: string, after: string, flags: readonly string[]) 
   return { patched, change: compareUnit(UNIT, original, patched) };
 }
 
-/** What the livepatch gives away of its own: messages, up to what follows from it. */
-export async function keptOf(before: string, after: string, flags: readonly string[] = []): Promise<string[]> {
+/** What the livepatch gives away of its own: messages, up to what follows from it. `elsewhere`: what other files of it define. */
+export async function keptOf(
+  before: string,
+  after: string,
+  { flags = [], elsewhere = [] }: { readonly flags?: readonly string[]; readonly elsewhere?: readonly string[] } = {},
+): Promise<string[]> {
   const { patched, change } = await fixture(before, after, flags);
-  const reasons = addressKeptReasons(UNIT.source, patched, change, select(patched, change));
+  const reasons = addressKeptReasons(UNIT.source, patched, change, select(patched, change), new Set(elsewhere));
   return reasons.map(({ message }) => message.replace(/(?: at)? \+0x\w+|: what keeps .*$/g, '')).sort();
 }
 
