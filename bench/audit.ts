@@ -1,14 +1,14 @@
 /**
- * `script/bench audit [--mutants N] [--seed N] [--only REGEXP]`: builds single-file fixes of the bench's delta, makes mutants of the livepatches
+ * `script/bench audit [--mutants N] [--seed N] [--only REGEXP] [--without-image]`: builds single-file fixes of the bench's delta, makes mutants of the livepatches
  * (bench/audit-mutants.ts) and counts how many the audit finds. Deterministic for a seed. Prints what it misses, and ends with 1 if it misses any.
  */
 import { parseArgs } from 'node:util';
-import { type AuditedSource, audit, World } from '@kmend/audit';
+import { type AuditedSource, audit, FixedWorlds, World } from '@kmend/audit';
 import { errorCode, errorText, silentProgress } from '@kmend/base';
 import { places, run, systemClock } from '@kmend/base/node';
 import { Builder, importFromDebian } from '@kmend/builder';
 import { readElf, writeElf } from '@kmend/elf';
-import { Archive, KernelStore, mirrors, readSymbols, SourceStore } from '@kmend/kernel';
+import { Archive, ImageStore, KernelStore, mirrors, readSymbols, SourceStore } from '@kmend/kernel';
 import type { Livepatch } from '@kmend/protocol';
 import { FROM, KERNEL, SUITE, TO } from '../demo/fixes.ts';
 import { mutations, type Names } from './audit-mutants.ts';
@@ -25,13 +25,18 @@ const { values: options } = parseArgs({
     mutants: { type: 'string', default: '1200' },
     seed: { type: 'string', default: '1' },
     only: { type: 'string', default: '' },
+    'without-image': { type: 'boolean', default: false },
   },
 });
 const { signal } = new AbortController();
 const edges = { run, clock: systemClock, fetch, progress: silentProgress, signal };
 const { cache } = places();
 const archive = new Archive(edges, mirrors(process.env), cache);
-const kernel = await new KernelStore(edges, archive, cache).add(`${SUITE}/${KERNEL}`);
+const kernels = new KernelStore(edges, archive, cache);
+const kernel = await kernels.add(`${SUITE}/${KERNEL}`);
+const images = new ImageStore(edges, archive, kernels, cache);
+await images.add(`${SUITE}/${TO}`);
+const fixedWorlds = new FixedWorlds(images);
 const sources = new SourceStore(edges, archive, cache);
 const builder = await Builder.open(edges, cache, kernel);
 const world = await World.open(kernel);
@@ -43,6 +48,7 @@ interface Sample {
   readonly manifest: Livepatch;
   readonly module: Uint8Array;
   readonly source: AuditedSource;
+  readonly fixed: readonly World[];
   /** What the audit says of the livepatch as it was built. */
   readonly known: ReadonlySet<string>;
 }
@@ -57,14 +63,20 @@ for (const path of FILES.filter((file) => only.test(file))) {
       { id: 'F', severity: 'unknown', hardware: false },
       { suite: SUITE, from: FROM, to: TO, paths: [path] },
     );
-    const { manifest, module } = await builder.build({ fixes: [fix], kind: 'cumulative', acceptReview: true });
+    const { manifest, module } = await builder.build({
+      fixes: [fix],
+      kind: 'cumulative',
+      acceptReview: true,
+      fixed: { kernels: images, sources },
+    });
     if (module === undefined) {
       console.log(`  ${path}: ${manifest.verdict}, no module`);
       continue;
     }
     const source = { patches: [fix.patch], tree: builder.sourceTree };
+    const fixed = options['without-image'] ? [] : await fixedWorlds.of(manifest);
     const begin = performance.now();
-    const { findings } = await audit(world, { module, manifest, source });
+    const { findings } = await audit(world, { module, manifest, source, fixed });
     auditMs += performance.now() - begin;
     for (const { code, message } of findings) console.log(`  ${path}: ${code}: ${message}`);
     samples.push({
@@ -72,6 +84,7 @@ for (const path of FILES.filter((file) => only.test(file))) {
       manifest,
       module,
       source,
+      fixed,
       known: new Set(findings.map(({ code, message }) => `${code} ${message}`)),
     });
   } catch (error) {
@@ -123,6 +136,7 @@ for (let turn = 0; made < wanted && turn < wanted * 10; turn++) {
       module: writeElf(file),
       manifest: sample.manifest,
       source: sample.source,
+      fixed: sample.fixed,
     });
     const said = new Set(findings.map(({ code, message }) => `${code} ${message}`));
     if ([...said].some((one) => !sample.known.has(one))) count.caught++;

@@ -2,7 +2,7 @@
  * One process of `script/bench coverage`: builds single fixes for the bench's kernel, one after the other, as it is told over IPC.
  * What is known of the kernel is read once a process.
  */
-import { audited, World } from '@kmend/audit';
+import { audited, FixedWorlds, World } from '@kmend/audit';
 import { errorCode, errorText, silentProgress } from '@kmend/base';
 import { places, run, systemClock } from '@kmend/base/node';
 import { Builder, type Companions, deltaTexts, importFromDebian } from '@kmend/builder';
@@ -34,7 +34,9 @@ const archive = new Archive(edges, mirrors(process.env), cache);
 const sources = new SourceStore(edges, archive, cache);
 const range = { suite: SUITE, from: FROM, to: TO };
 const kernels = new KernelStore(edges, archive, cache);
-const fixed = { kernels: new ImageStore(edges, archive, kernels, cache), sources };
+const images = new ImageStore(edges, archive, kernels, cache);
+const fixed = { kernels: images, sources };
+const fixedWorlds = new FixedWorlds(images);
 const kernel = await kernels.open(KERNEL);
 const builder = await Builder.open(edges, cache, kernel);
 const world = await World.open(kernel);
@@ -54,7 +56,7 @@ async function build(paths: readonly string[], alone = true): Promise<Outcome> {
   try {
     const built = await builder.build({ fixes: [fix], kind: 'cumulative', acceptReview: true, fixed });
     const source = { patches: [fix.patch], tree: builder.sourceTree };
-    const { manifest } = await audited(async () => world, built, source);
+    const { manifest } = await audited(async () => world, built, source, fixedWorlds);
     const { verdict, reasons, byteProof, fixedKernel } = manifest;
     const proof = { equal: byteProof.equal, compared: byteProof.compared };
     const judged = { ...own, verdict, reasons, ...proof, fixed: fixedKernel };

@@ -7,12 +7,15 @@ import { checkCode } from './check-code.ts';
 import { checkFunctions, type Replacement } from './check-functions.ts';
 import { checkLikeness } from './check-likeness.ts';
 import { checkTables } from './check-tables.ts';
+import { checkTwinTables } from './check-twin-tables.ts';
+import { besides, checkTwins } from './check-twins.ts';
 import { checkUnits } from './check-units.ts';
 import { type Finding, Findings } from './finding.ts';
 import { Loaded, parseKlpName, tableObject } from './loaded.ts';
 import { OwnCode } from './own-code.ts';
 import { checkReach } from './reach.ts';
 import { readRegistration } from './registration.ts';
+import { SameThing } from './same-thing.ts';
 import { modinfo } from './shipped-module.ts';
 import type { World } from './world.ts';
 
@@ -21,6 +24,8 @@ export interface AuditRequest {
   readonly module: Uint8Array;
   readonly manifest: Livepatch;
   readonly source: AuditedSource;
+  /** The distribution's fixed kernels that are here, by World.openImage(). */
+  readonly fixed?: readonly World[] | undefined;
 }
 
 /** What is known of the source that the livepatch was made of. */
@@ -46,7 +51,7 @@ export interface AuditResult {
  */
 export async function audit(
   world: World,
-  { module, manifest, source }: AuditRequest,
+  { module, manifest, source, fixed = [] }: AuditRequest,
   runner: Run = limitedRun,
 ): Promise<AuditResult> {
   const findings = new Findings();
@@ -59,6 +64,7 @@ export async function audit(
   const own = new OwnCode(loaded, findings);
   const patch = readRegistration(loaded, world, findings);
   let replacements: readonly Replacement[] = [];
+  if (fixed.length === 0) notChecked.push('references beside the fixed kernel’s: no image of it is in the store');
   if (patch !== undefined) {
     for (const { name } of patch.objects) if (name !== 'vmlinux') await world.load(name);
     replacements = checkFunctions(loaded, own, patch, manifest, world, findings);
@@ -67,7 +73,11 @@ export async function audit(
       manifest.objects
         .find((one) => one.name === object)
         ?.functions.find((one) => one.name === name && one.sympos === sympos)?.source;
-    notChecked.push(...(await checkLikeness(world, loaded, own, replacements, sourceOf, source, findings)));
+    const beside = await besides(world, fixed, own, replacements);
+    const same = new SameThing(world, loaded, own);
+    const confirmed = checkTwins(beside, world, loaded, own, same, findings);
+    checkTwinTables(beside, world, loaded, own, same, findings);
+    notChecked.push(...(await checkLikeness(world, loaded, own, replacements, sourceOf, source, confirmed, findings)));
     notChecked.push(...(await checkUnits(runner, world, manifest, replacements, source, findings)));
   }
   checkCode(loaded, own, world, findings);

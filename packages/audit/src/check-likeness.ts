@@ -3,6 +3,7 @@ import { type Address, hex } from './address.ts';
 import { gapsOf } from './align.ts';
 import type { AuditedSource } from './audit.ts';
 import type { Replacement } from './check-functions.ts';
+import type { Confirmed } from './check-twins.ts';
 import type { Findings } from './finding.ts';
 import { Judge, OWN_COPY, type ReferenceDifference } from './judge.ts';
 import { type BothSides, bothSides, type Likened, nameOf } from './likeness.ts';
@@ -23,6 +24,7 @@ export async function checkLikeness(
   replacements: readonly Replacement[],
   sourceOf: (replacement: Replacement) => string | undefined,
   source: AuditedSource,
+  confirmed: Confirmed,
   findings: Findings,
 ): Promise<string[]> {
   const notChecked: string[] = [];
@@ -52,6 +54,7 @@ export async function checkLikeness(
     const place = { object: replacement.object, symbol: replacement.name };
     const called = (one: Likened): string => nameOf(one.reference.target, world, loaded, own);
     for (const { before, after } of differences) {
+      if (after !== undefined && confirmed.references.has(after.field)) continue;
       if (before !== undefined && after !== undefined && isCopy(before, after, world, loaded)) continue;
       if (
         after !== undefined &&
@@ -66,6 +69,8 @@ export async function checkLikeness(
       } else if (
         before !== undefined &&
         after === undefined &&
+        !confirmed.functions.has(replacement.newAddress) &&
+        !sides.own.some(({ key }) => key === before.key) &&
         !isText(before, world) &&
         !(await judge.goesWithFix(before, namesNear(before, world)))
       ) {
@@ -144,7 +149,11 @@ function textAt(target: Address, loaded: Loaded): string | undefined {
 /** Texts and nameless constants of vmlinux lie behind some other symbol. */
 function isText({ reference }: Likened, world: World): boolean {
   const located = world.locate(reference.target);
-  return located === undefined || (!located.isCode && !located.isWritable && reference.target !== located.start);
+  const isNamed = located?.names.some((name) => !name.startsWith('.L')) === true;
+  return (
+    located === undefined ||
+    (!located.isCode && !located.isWritable && !(isNamed && reference.target === located.start))
+  );
 }
 
 /** Variables and functions that only their own file can name. */

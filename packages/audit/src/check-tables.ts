@@ -4,79 +4,8 @@ import type { Address } from './address.ts';
 import type { Findings } from './finding.ts';
 import type { Loaded } from './loaded.ts';
 import { isNameless, type OwnCode } from './own-code.ts';
+import { ABSOLUTE, type Aim, TABLES } from './table-shapes.ts';
 import type { World } from './world.ts';
-
-type Aim = 'code' | 'call' | 'lock' | 'bug' | 'traced' | 'replacement' | 'key' | 'text';
-
-interface TableShape {
-  /** Struct of the kernel that says how long an entry is and where its members lie, or a fixed length. */
-  readonly struct?: string;
-  readonly size?: number;
-  readonly fields: readonly {
-    readonly member?: string;
-    readonly offset?: number;
-    readonly wide?: boolean;
-    readonly aim: Aim;
-  }[];
-}
-
-/** Tables by section (include/asm-generic/vmlinux.lds.h and arch/x86/kernel/module.c). */
-const TABLES: Readonly<Record<string, TableShape>> = {
-  __bug_table: {
-    struct: 'bug_entry',
-    fields: [
-      { member: 'bug_addr_disp', aim: 'bug' },
-      { member: 'file_disp', aim: 'text' },
-    ],
-  },
-  __ex_table: {
-    struct: 'exception_table_entry',
-    fields: [
-      { member: 'insn', aim: 'code' },
-      { member: 'fixup', aim: 'code' },
-    ],
-  },
-  '.altinstructions': {
-    struct: 'alt_instr',
-    fields: [
-      { member: 'instr_offset', aim: 'code' },
-      { member: 'repl_offset', aim: 'replacement' },
-    ],
-  },
-  '.smp_locks': { size: 4, fields: [{ offset: 0, aim: 'lock' }] },
-  __jump_table: {
-    struct: 'jump_entry',
-    fields: [
-      { member: 'code', aim: 'code' },
-      { member: 'target', aim: 'code' },
-      { member: 'key', wide: true, aim: 'key' },
-    ],
-  },
-  '.static_call_sites': {
-    struct: 'static_call_site',
-    fields: [
-      { member: 'addr', aim: 'call' },
-      { member: 'key', aim: 'key' },
-    ],
-  },
-  '.return_sites': { size: 4, fields: [{ offset: 0, aim: 'call' }] },
-  '.retpoline_sites': { size: 4, fields: [{ offset: 0, aim: 'call' }] },
-  '.call_sites': { size: 4, fields: [{ offset: 0, aim: 'call' }] },
-  '.parainstructions': { struct: 'paravirt_patch_site', fields: [{ member: 'instr', wide: true, aim: 'code' }] },
-  __mcount_loc: { size: 8, fields: [{ offset: 0, wide: true, aim: 'traced' }] },
-  __dyndbg: {
-    struct: '_ddebug',
-    fields: (['modname', 'function', 'filename', 'format'] as const).map((member) => ({
-      member,
-      wide: true,
-      aim: 'text',
-    })),
-  },
-  '.ibt_endbr_seal': { size: 4, fields: [{ offset: 0, aim: 'code' }] },
-};
-
-/** Tables of addresses; the others count from each field's own place. */
-const ABSOLUTE = new Set(['.parainstructions', '__mcount_loc', '__dyndbg']);
 
 /** Entries of the tables that the loader acts on: each field leads to what an entry of that kind is about. */
 export function checkTables(loaded: Loaded, own: OwnCode, world: World, findings: Findings): void {
@@ -102,7 +31,7 @@ export function checkTables(loaded: Loaded, own: OwnCode, world: World, findings
         const isAbsolute = ABSOLUTE.has(section.name);
         const value = field.wide ? Number(view.getBigInt64(at, true)) : view.getInt32(at, true);
         const target = isAbsolute ? value : base + at + value;
-        if (field.aim === 'code') code.push(target);
+        if (field.aim === 'code' || field.aim === 'call') code.push(target);
         const why = isFilled ? fault(field.aim, target, loaded, own, world) : 'is not filled in by a relocation';
         // A replacement of no bytes is nowhere.
         const isEmpty =
@@ -144,10 +73,15 @@ function markFault(
   const key =
     table === '__jump_table' ? Number(view.getBigInt64(entry + offset, true)) : view.getInt32(entry + offset, true);
   const isMarked = ((key + entry + offset) & 2) !== 0;
-  if (table === '.static_call_sites') return isMarked ? 'has a mark that only the kernel makes' : undefined;
+  if (table === '.static_call_sites' && isMarked) return 'has a mark that only the kernel makes';
   const found = code === undefined ? undefined : own.functionAt(code);
   if (found === undefined) return undefined;
   const byte = found.function.code[found.offset];
+  if (table === '.static_call_sites') {
+    // STATIC_CALL_SITE_TAIL: the kernel writes a jump there instead of a call.
+    const isTail = ((key + entry + offset) & 1) !== 0;
+    return isTail === (byte !== 0xe8) ? undefined : 'has the mark of a jump where a call is, or none where a jump is';
+  }
   const isJump = byte === 0xe9 || byte === 0xeb;
   return isMarked === (world.marksJumps && !isJump) ? undefined : 'has a mark that does not fit the instruction';
 }

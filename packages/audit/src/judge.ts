@@ -1,6 +1,6 @@
 import type { Likened } from './likeness.ts';
 import { baseName } from './own-code.ts';
-import type { ChangedWords } from './source-words.ts';
+import { type ChangedWords, squeezed } from './source-words.ts';
 
 export interface ReferenceDifference {
   readonly before?: Likened;
@@ -44,7 +44,7 @@ export class Judge {
   /** A reference that only the new code has, and the shipped one in its place if there is one. `isCopy`: to what the livepatch has itself. */
   async comesFromFix(after: Likened, before: Likened | undefined, isCopy: boolean): Promise<boolean> {
     const text = this.#text(after);
-    if (text !== undefined) return this.#words.texts.some((part) => isTextOf(text, unescaped(part)));
+    if (text !== undefined) return this.#isTextOfFix(text);
     const fresh = this.#names(after);
     if (fresh.length === 0) return true;
     const old = before === undefined ? [] : this.#names(before);
@@ -70,6 +70,12 @@ export class Judge {
       (await this.#isConnected(old)) ||
       (await this.#leads(this.#come, old))
     );
+  }
+
+  #isTextOfFix(text: string): boolean {
+    if (this.#words.texts.some((part) => isTextOf(text, unescaped(part)))) return true;
+    const made = squeezed(text);
+    return made.length >= 6 && this.#words.squeezed.some((lines) => lines.includes(made));
   }
 
   #isMade(names: readonly string[]): boolean {

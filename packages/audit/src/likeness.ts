@@ -11,6 +11,8 @@ import type { World } from './world.ts';
 export interface Likened {
   readonly reference: Reference;
   readonly where: string;
+  /** Address of the operand's field. */
+  readonly field: Address;
   /** Equal for references of both sides that lead to the same thing. */
   readonly key: string;
 }
@@ -47,6 +49,7 @@ export function bothSides(
       .map((reference) => ({
         reference,
         where: `+0x${(part.address + reference.at - replacement.oldAddress).toString(16)}`,
+        field: part.address + reference.field.at,
         key: keyOf(reference, reference.target),
       })),
   );
@@ -64,6 +67,7 @@ export function bothSides(
         return {
           reference,
           where: `${one.name}+0x${reference.at.toString(16)}`,
+          field: one.address + reference.field.at,
           key: keyOf(reference, same ?? reference.target),
         };
       }),
@@ -76,7 +80,8 @@ function keyOf({ kind }: Reference, target: Address): string {
   return `${kind === 'call' || kind === 'jump' || kind === 'branch' ? 'call' : 'data'} ${target}`;
 }
 
-function withCold(own: OwnCode, main: OwnFunction): OwnFunction[] {
+/** A function with what the compiler moved out of it. */
+export function withCold(own: OwnCode, main: OwnFunction): OwnFunction[] {
   const found = [main];
   for (const one of found) {
     for (const { kind, target } of one.references) {

@@ -1,6 +1,7 @@
 import type { Livepatch, VerdictReason } from '@kmend/protocol';
 import { type AuditedSource, audit } from './audit.ts';
 import type { Finding } from './finding.ts';
+import type { FixedWorlds } from './fixed-worlds.ts';
 import type { World } from './world.ts';
 
 /** What a build hands over: the manifest, and the module as it is to lie beside it; none where the verdict lets none be made. */
@@ -17,10 +18,11 @@ export async function audited(
   world: () => Promise<World>,
   finished: Finished,
   source: AuditedSource,
+  fixed?: FixedWorlds,
 ): Promise<Finished> {
   const { manifest, module } = finished;
   if (module === undefined) return finished;
-  const { findings } = await audit(await world(), { module, manifest, source });
+  const { findings } = await audit(await world(), { module, manifest, source, fixed: await fixed?.of(manifest) });
   if (findings.length === 0) return finished;
   const { file: _file, signature: _signature, ...rest } = manifest;
   const reasons = [...manifest.reasons, ...findings.slice(0, REASONS).map(reasonOf)];

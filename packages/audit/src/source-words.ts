@@ -11,12 +11,15 @@ export interface ChangedFile {
   readonly called: ReadonlySet<string>;
   /** Texts in quotes on the lines that are added. */
   readonly texts: readonly string[];
+  /** The lines that are added and those around them, without blanks. */
+  readonly squeezed: string;
 }
 
 interface Collected {
   readonly words: Set<string>;
   readonly called: Set<string>;
   readonly texts: string[];
+  squeezed: string;
 }
 
 /** Reads unified diffs: which files they change, and which names and texts stand on the changed lines. */
@@ -29,11 +32,12 @@ export function changedFiles(patches: readonly string[]): ChangedFile[] {
       const [, old, fresh] = /^@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@/.exec(line) ?? [];
       const [, path] = left <= 0 ? (/^\+\+\+ [^/\t]+\/([^\t]+)/.exec(line) ?? []) : [];
       if (path !== undefined) {
-        current = files.get(path) ?? { words: new Set(), called: new Set(), texts: [] };
+        current = files.get(path) ?? { words: new Set(), called: new Set(), texts: [], squeezed: '' };
         files.set(path, current);
       } else if (line.startsWith('@@')) left = Number(old ?? 1) + Number(fresh ?? 1);
       else if (left > 0) {
         left -= line.startsWith('+') || line.startsWith('-') ? 1 : line.startsWith('\\') ? 0 : 2;
+        if (current !== undefined && /^[+ ]/.test(line)) current.squeezed += squeezed(line.slice(1));
         if (!/^[+-]/.test(line)) continue;
         for (const { name, isCalled } of namesIn(line.slice(1))) {
           current?.words.add(name);
@@ -45,6 +49,11 @@ export function changedFiles(patches: readonly string[]): ChangedFile[] {
     }
   }
   return [...files].map(([path, found]) => ({ path, ...found }));
+}
+
+/** As macros compare what they make texts of: `gfs2_assert(sdp, a <= b)` says "a <= b". */
+export function squeezed(text: string): string {
+  return text.replaceAll(/\s+/g, '');
 }
 
 /** Where `#include` looks in a kernel tree for x86 (Makefile, LINUXINCLUDE). */
@@ -162,6 +171,8 @@ const known = new WeakMap<AuditedSource, ChangedWords>();
 /** Names and texts on the changed lines, and what they become in one unit. */
 export class ChangedWords {
   readonly texts: readonly string[];
+  /** The lines that are added and those around them, of each file, without blanks. */
+  readonly squeezed: readonly string[];
   readonly #words: ReadonlySet<string>;
   readonly #called: ReadonlySet<string>;
   readonly #open: (unit: string) => Promise<SourceIndex>;
@@ -169,6 +180,7 @@ export class ChangedWords {
   private constructor(patches: readonly string[], tree: string) {
     const files = changedFiles(patches);
     this.texts = files.flatMap(({ texts }) => texts);
+    this.squeezed = files.map((file) => file.squeezed);
     this.#words = new Set(files.flatMap(({ words }) => [...words]));
     this.#called = new Set(files.flatMap(({ called }) => [...called]));
     const units = new Map<string, Promise<SourceIndex>>();

@@ -4,6 +4,7 @@ import {
   type Exports,
   type Kernel,
   type KernelConfig,
+  type KernelImage,
   type KernelSymbol,
   moduleFiles,
   parseConfig,
@@ -41,6 +42,7 @@ export type Lookup =
   | { readonly fault: string };
 
 interface Part {
+  readonly name: string;
   readonly start: Address;
   readonly end: Address;
   readonly data: Uint8Array;
@@ -61,13 +63,14 @@ interface Order {
  * files, nothing from what a builder made of them.
  */
 export class World {
-  readonly kernel: Kernel;
+  readonly kernel: KernelImage;
   readonly exports: Exports;
   readonly layouts: ReadonlyMap<string, StructLayout>;
   /** CONFIG_HAVE_JUMP_LABEL_HACK. */
   readonly marksJumps: boolean;
   /** CONFIG_X86_KERNEL_IBT. */
   readonly hasBranchTracking: boolean;
+  readonly #isImage: boolean;
   readonly #symbols: SymbolTable;
   readonly #files: ReadonlyMap<string, string>;
   readonly #parts: readonly Part[];
@@ -77,15 +80,16 @@ export class World {
   #percpu: Address = PERCPU_START;
 
   private constructor(
-    kernel: Kernel,
+    kernel: KernelImage,
     vmlinux: ElfFile,
     symbols: SymbolTable,
-    exports: Exports,
+    exports: Exports | undefined,
     files: ReadonlyMap<string, string>,
     config: KernelConfig,
   ) {
     this.kernel = kernel;
-    this.exports = exports;
+    this.exports = exports ?? parseSymvers('');
+    this.#isImage = exports === undefined;
     this.#symbols = symbols;
     this.#files = files;
     this.marksJumps = config.get('CONFIG_HAVE_JUMP_LABEL_HACK') === 'y';
@@ -94,6 +98,7 @@ export class World {
     this.#parts = vmlinux.sections
       .filter((section) => (section.flags & SHF_ALLOC) !== 0)
       .map((section) => ({
+        name: section.name,
         start: addressOf(section.address),
         end: addressOf(section.address) + section.size,
         data: section.type === SHT_NOBITS ? new Uint8Array(0) : section.data,
@@ -112,6 +117,16 @@ export class World {
       readFile(kernel.paths.config, 'utf8'),
     ]);
     return new World(kernel, readElf(bytes), symbols, parseSymvers(symvers), files, parseConfig(config));
+  }
+
+  /** A kernel that is only compared with: nothing is loaded there, and its image says not what exports which symbol. */
+  static async openImage(kernel: KernelImage): Promise<World> {
+    const [bytes, symbols, files] = await Promise.all([
+      readFile(kernel.paths.vmlinux),
+      readSymbols(kernel),
+      moduleFiles(kernel),
+    ]);
+    return new World(kernel, readElf(bytes), symbols, undefined, files, new Map());
   }
 
   has(object: string): boolean {
@@ -160,13 +175,38 @@ export class World {
   /** Where an exported symbol lies; `undefined` where its module is not loaded. */
   exportedAt(name: string): Address | undefined {
     const exported = this.exports.get(name);
-    if (exported === undefined) return undefined;
-    if (exported.object === 'vmlinux') {
-      const found = this.#symbols.named(name);
-      const global = found.find(({ type }) => type === type.toUpperCase()) ?? found[0];
-      return global === undefined ? undefined : addressOf(global.address);
-    }
+    if (exported === undefined) return this.#isImage ? this.#global(name) : undefined;
+    if (exported.object === 'vmlinux') return this.#globalOfKernel(name);
     return this.#modules.get(exported.object)?.named(name, 'live')[0];
+  }
+
+  #globalOfKernel(name: string): Address | undefined {
+    const found = this.#symbols.named(name);
+    const global = found.find(({ type }) => type === type.toUpperCase()) ?? found[0];
+    return global === undefined ? undefined : addressOf(global.address);
+  }
+
+  /** Of an image: of vmlinux, or of a module that was loaded. */
+  #global(name: string): Address | undefined {
+    const found = this.#globalOfKernel(name);
+    if (found !== undefined) return found;
+    for (const module of this.#modules.values()) {
+      const address = module.named(name, 'live')[0];
+      if (address !== undefined) return address;
+    }
+    return undefined;
+  }
+
+  /** Every symbol of a name that an object has, in its order. */
+  named(object: string, name: string): Address[] {
+    return object === 'vmlinux'
+      ? this.#symbols.named(name).map(({ address }) => addressOf(address))
+      : (this.#modules.get(object)?.named(name, 'live') ?? []);
+  }
+
+  /** A section of vmlinux. */
+  section(name: string): { readonly start: Address; readonly end: Address } | undefined {
+    return this.#parts.find((part) => part.name === name);
   }
 
   /** kernel/livepatch/core.c, klp_find_object_symbol(), with the object in memory. */

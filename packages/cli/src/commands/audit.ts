@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { type AuditResult, audit, World } from '@kmend/audit';
+import { type AuditResult, audit, FixedWorlds, World } from '@kmend/audit';
 import { errorCode } from '@kmend/base';
 import { exists } from '@kmend/base/node';
 import { type FixStore, treeSource } from '@kmend/builder';
@@ -16,7 +16,7 @@ export const auditCommand: Register = ({ program, action }) => {
     .argument('<dir>', 'what kmend build --out wrote')
     .action(
       action(async (context, directory: string) => {
-        const { kernels, fixes } = storesOf(context);
+        const { kernels, images, fixes } = storesOf(context);
         const { livepatch: manifest, module: file } = await readArtifact(directory);
         const module = await readFile(file.path);
         const kernel = await kernels.open(manifest.kernel.buildId);
@@ -25,7 +25,8 @@ export const auditCommand: Register = ({ program, action }) => {
           patches: await patchesOf(manifest, fixes),
           tree: (await exists(tree)) ? tree : undefined,
         };
-        const result = await audit(await World.open(kernel), { module, manifest, source });
+        const fixed = await new FixedWorlds(images).of(manifest);
+        const result = await audit(await World.open(kernel), { module, manifest, source, fixed });
         context.terminal.result({ livepatch: manifest.id, ...result }, (data) => auditText(manifest, data));
         if (result.findings.length > 0) context.exitWith(exitCodes.refused);
       }),

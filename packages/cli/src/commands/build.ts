@@ -1,5 +1,5 @@
 import { basename } from 'node:path';
-import { audited, World } from '@kmend/audit';
+import { audited, FixedWorlds, World } from '@kmend/audit';
 import {
   assertEffectiveVersion,
   Builder,
@@ -94,7 +94,7 @@ export const buildCommand: Register = ({ program, action }) => {
         const signed = key === undefined ? built : await signResult(edges, built, key);
         edges.progress.step('audit the finished livepatch');
         const source = { patches: [...on, ...wanted].map(({ patch }) => patch), tree: builder.sourceTree };
-        const result = await audited(() => world, signed, source);
+        const result = await audited(() => world, signed, source, new FixedWorlds(images));
         await writeLivepatch(options.out, result);
         context.terminal.result(result.manifest, (manifest) => buildText(manifest, options.out));
         context.exitWith(exitCode(result.manifest));
