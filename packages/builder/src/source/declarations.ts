@@ -36,10 +36,29 @@ export const KEYWORDS: ReadonlySet<string> = new Set(
 
 /** Splits preprocessed text into its top-level declarations. White space is one blank each already: see `squeeze`. */
 export function splitDeclarations(text: string): string[] {
+  return declarationsUpTo(text, 0, declarationEnds(text));
+}
+
+/** The declarations between `from` and each of these ends. */
+export function declarationsUpTo(text: string, from: number, ends: Iterable<number>): string[] {
   const chunks: string[] = [];
+  let start = from;
+  for (const end of ends) {
+    const chunk = text.slice(start, end).trim();
+    if (chunk !== ';' && chunk !== '') chunks.push(chunk);
+    start = end;
+  }
+  return chunks;
+}
+
+/** Where each declaration ends, from `from` on, which is such an end itself. */
+export function* declarationEnds(text: string, from = 0): Generator<number, void> {
   let depth = 0;
-  let start = 0;
-  for (const { 0: mark, index } of text.matchAll(MARKS)) {
+  let start = from;
+  const marks = new RegExp(MARKS);
+  marks.lastIndex = from;
+  for (let found = marks.exec(text); found !== null; found = marks.exec(text)) {
+    const { 0: mark, index } = found;
     let cut = false;
     if (mark === '{' || mark === '(') depth++;
     else if (mark === '}' || mark === ')') {
@@ -47,13 +66,10 @@ export function splitDeclarations(text: string): string[] {
       cut = depth === 0 && mark === '}' && isFunctionHead(headOf(text.slice(start, index)));
     } else if (mark === ';') cut = depth === 0;
     if (!cut) continue;
-    const chunk = text.slice(start, index + 1).trim();
-    if (chunk !== ';') chunks.push(chunk);
     start = index + 1;
+    yield start;
   }
-  const rest = text.slice(start).trim();
-  if (rest !== '') chunks.push(rest);
-  return chunks;
+  if (start < text.length) yield text.length;
 }
 
 /**

@@ -1,4 +1,12 @@
-import { type Declaration, enumerators, readDeclaration, splitDeclarations, wordsOf } from './declarations.ts';
+import {
+  type Declaration,
+  declarationEnds,
+  declarationsUpTo,
+  enumerators,
+  readDeclaration,
+  wordsOf,
+} from './declarations.ts';
+import { Places } from './places.ts';
 
 /** Names that changed things are reached by. */
 interface Fresh {
@@ -16,7 +24,8 @@ interface Fresh {
  */
 export function canChangeCode(before: string, after: string): boolean {
   if (before === after) return false;
-  const [old, now] = [splitDeclarations(before), splitDeclarations(after)];
+  const ends = [...declarationEnds(after)];
+  const [old, now] = differingParts(before, after, ends);
   const gone = without(old, now);
   const come = without(now, old);
   // The same declarations in another order are the same code.
@@ -25,7 +34,35 @@ export function canChangeCode(before: string, after: string): boolean {
   if (fresh === undefined) return true;
   // An enumeration that differs counts by those of its constants that do.
   const differing = new Set(come.filter((text) => readDeclaration(text).kind === 'enumeration'));
-  return reaches(differing.size === 0 ? now : now.filter((text) => !differing.has(text)), fresh);
+  return reaches(new Places(after, ends), fresh, differing);
+}
+
+/**
+ * The declarations of both texts between the first and the last difference: two texts of 3 MB each differ in a header's few lines, and
+ * a thousand units may be looked at. `ends`: where those of `after` end.
+ */
+function differingParts(before: string, after: string, ends: readonly number[]): [old: string[], now: string[]] {
+  const shorter = Math.min(before.length, after.length);
+  let head = 0;
+  while (head < shorter && before.charCodeAt(head) === after.charCodeAt(head)) head++;
+  let tail = 0;
+  while (
+    tail < shorter - head &&
+    before.charCodeAt(before.length - 1 - tail) === after.charCodeAt(after.length - 1 - tail)
+  )
+    tail++;
+  const start = ends.findLast((end) => end <= head) ?? 0;
+  const alike = new Set(ends);
+  const moved = after.length - before.length;
+  const old: number[] = [];
+  for (const end of declarationEnds(before, start)) {
+    old.push(end);
+    // From an end of both in the common rest on, both go on alike.
+    if (before.length - end <= tail && alike.has(end + moved)) break;
+  }
+  const last = (old.at(-1) ?? before.length) + moved;
+  const now = ends.filter((end) => end > start && end <= last);
+  return [declarationsUpTo(before, start, old), declarationsUpTo(after, start, now)];
 }
 
 /** Declarations of one list that the other does not have, counted. */
@@ -70,24 +107,17 @@ function changedConstants(gone: readonly Declaration[], come: readonly Declarati
   return changed;
 }
 
-function reaches(texts: readonly string[], seeds: Fresh): boolean {
-  const index = new Map<string, number[]>();
-  for (const [at, text] of texts.entries()) {
-    for (const word of new Set(text.match(/[A-Za-z_]\w*/g))) {
-      const places = index.get(word);
-      if (places === undefined) index.set(word, [at]);
-      else places.push(at);
-    }
-  }
+function reaches(places: Places, seeds: Fresh, without: ReadonlySet<string>): boolean {
   const known: Fresh = { names: new Set(seeds.names), members: new Set(seeds.members), types: new Set(seeds.types) };
   const read = new Map<number, Declaration>();
   for (let fresh = seeds; fresh.names.size + fresh.members.size + fresh.types.size > 0; ) {
     const next: Fresh = { names: new Set(), members: new Set(), types: new Set() };
     for (const kind of ['names', 'members', 'types'] as const) {
       for (const word of fresh[kind]) {
-        for (const at of index.get(word) ?? []) {
-          const declaration = read.get(at) ?? readDeclaration(texts[at] ?? '');
+        for (const at of places.of(word)) {
+          const declaration = read.get(at) ?? readDeclaration(places.text(at));
           read.set(at, declaration);
+          if (without.has(declaration.text)) continue;
           if (!follow(declaration, kind, word, next)) return true;
         }
       }

@@ -1,17 +1,19 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BuilderError } from '../error.ts';
-import { includedTexts } from '../tree/included.ts';
+import { includedTexts, includeGraph } from '../tree/included.ts';
 import type { PreparedTree, TreeEdges } from '../tree/prepare.ts';
 import { changedEntities, mentions } from './entities.ts';
 import type { ChangedTexts } from './reach.ts';
+import { Users } from './users.ts';
 
 /** With more names than this nearly every file has one. */
 const NAMES_LIMIT = 400;
 
 /**
  * Those of many units that mention what changes in texts that all of them may include, or a macro, an inline function or a struct of a
- * header that does, and so on. Throws `header-too-wide` where that does not tell, or leaves more than `limit`.
+ * header that does, and so on. Where a header gives it to a macro that may make names of it, so that names do not tell, all that can
+ * include that header. Throws `header-too-wide` where that leaves more than `limit`.
  */
 export async function narrowed(
   edges: TreeEdges,
@@ -25,38 +27,42 @@ export async function narrowed(
     new BuilderError('header-too-wide', `${candidates.length} files of this kernel can include ${paths}, and ${what}`, {
       hint: 'write the fix without the change of the header: docs/authoring.md',
     });
-  const names = changedNames(changed);
-  if (names.size === 0) return [];
-  for (const [before, after] of pairs(changed)) {
-    for (const [name, chunk] of [...mentions(before, names), ...mentions(after, names)]) {
-      if (names.has(name) && isInvocation(chunk)) throw tooWide(`${name} stands in a macro that makes names of it`);
-    }
-  }
-  edges.progress.step(`find what uses ${[...names].slice(0, 4).join(', ')}`);
-  const isIncluded = await includedTexts(edges, tree);
+  const users = new Users(changedNames(changed));
+  if (users.names.size === 0) return [];
+  edges.progress.step(`find what uses ${[...users.names].slice(0, 4).join(', ')}`);
+  const [isIncluded, graph] = await Promise.all([includedTexts(edges, tree), includeGraph(edges, tree)]);
+  const wanted = new Set(candidates);
   const files = new Set<string>();
-  for (let fresh = [...names]; fresh.length > 0; ) {
+  const unclear = new Set<string>();
+  const scan = (path: string, text: string): string[] => {
+    const found = users.scan(text);
+    if (found === 'unclear') {
+      unclear.add(path);
+      for (const file of graph.containersOf(path)) if (wanted.has(file)) files.add(file);
+      return [];
+    }
+    return found;
+  };
+  let fresh = [...users.names];
+  for (const [path, texts] of textsOf(changed)) for (const text of texts) fresh.push(...scan(path, text));
+  while (fresh.length > 0) {
     const next = new Set<string>();
     for (const path of await filesWith(edges, tree, fresh)) {
+      edges.signal.throwIfAborted();
       if (path.endsWith('.c')) files.add(path);
       // A C file may be included as a header is; what another one defines is its own.
-      if (path.endsWith('.c') && !isIncluded(path)) continue;
-      const text = await readFile(join(tree.source, path), 'latin1');
-      for (const [name, chunk] of mentions(text, names)) {
-        if (names.has(name)) continue;
-        // linux/page-flags.h, `PAGEFLAG(Dirty, dirty, PF_HEAD)`: which names come of it, only the preprocessor knows.
-        if (chunk.includes('##') || isInvocation(chunk))
-          throw tooWide(`${name} makes names of parts, so that who uses it cannot be told`);
-        next.add(name);
-      }
+      if (unclear.has(path) || (path.endsWith('.c') && !isIncluded(path))) continue;
+      for (const name of scan(path, await readFile(join(tree.source, path), 'latin1'))) next.add(name);
     }
-    for (const name of next) names.add(name);
-    if (names.size > NAMES_LIMIT) throw tooWide(`what depends on the change has more than ${NAMES_LIMIT} names`);
+    if (users.names.size > NAMES_LIMIT) throw tooWide(`what depends on the change has more than ${NAMES_LIMIT} names`);
     fresh = [...next];
   }
   const found = candidates.filter((path) => files.has(path));
-  if (found.length > limit)
-    throw tooWide(`${found.length} of them mention what it changes; at most ${limit} are looked at`);
+  if (found.length > limit) {
+    const through =
+      unclear.size === 0 ? '' : `, or include ${[...unclear].slice(0, 3).join(', ')} which gives it to macros`;
+    throw tooWide(`${found.length} of them mention what it changes${through}; at most ${limit} are looked at`);
+  }
   return found;
 }
 
@@ -85,13 +91,16 @@ export function changedMacros(changed: ChangedTexts): Set<string> {
   return names;
 }
 
-/** Whether a definition is what a macro makes of its arguments: TRACE_EVENT(...), PAGEFLAG(...). */
-function isInvocation(chunk: string): boolean {
-  return chunk.split('\n').some((line) => /^(?:static |extern |inline )*[A-Z][A-Z_0-9]+ ?\(/.test(line));
-}
-
 function macrosOf(text: string): ReadonlySet<string> {
   return new Set([...text.matchAll(/^\s*#\s*define\s+(\w+)/gm)].map(([, name = '']) => name));
+}
+
+/** Each changed text as it was and as it is to be. */
+function textsOf({ stock, states }: ChangedTexts): [path: string, texts: Set<string>][] {
+  return [...stock].map(([path, before]) => [
+    path,
+    new Set([before, ...states.map((state) => state.get(path) ?? before)]),
+  ]);
 }
 
 function pairs({ stock, states }: ChangedTexts): [before: string, after: string][] {
