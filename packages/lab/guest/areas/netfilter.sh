@@ -9,7 +9,7 @@ poke() { may f ping -q -c 2 -i 0.2 -W 1 127.0.0.1; may f ping -q -c 2 -i 0.2 -W 
 old() { # iptables or ip6tables
   need $1; enter; to=192.0.2.2; [ $1 = ip6tables-legacy ] && to=2001:db8::2
   for table in filter mangle raw security nat; do f $1 -t $table -L -n -v; chain=OUTPUT; f $1 -t $table -A $chain -d $to -m comment --comment kmend -j ACCEPT; f $1 -t $table -N kmend; f $1 -t $table -A kmend -j RETURN; f $1 -t $table -I $chain -j kmend; poke; f $1 -t $table -Z; f $1 -t $table -S; f $1-save -t $table >saved; f $1-restore <saved; poke; f $1-restore -n -c <saved; f $1 -t $table -F; f $1 -t $table -X; done
-  while read -r rule; do [ -n "$rule" ] || continue; may f $1 -A OUTPUT $rule && { poke; f $1 -L OUTPUT -n -v; f $1 -D OUTPUT $rule; }; done <<END
+  while read -r rule; do [ -n "$rule" ] || continue; may f $1 -A OUTPUT $rule && { may f ping -q -c 1 -W 1 $to; f $1 -L OUTPUT -n -v; f $1 -D OUTPUT $rule; }; done <<END
 -p icmp -j ACCEPT
 -p tcp --dport 80 --tcp-flags SYN SYN -j REJECT --reject-with tcp-reset
 -m state --state NEW -j ACCEPT

@@ -7,7 +7,7 @@ import { type Area, areaName } from './choose.ts';
 const HERE = join(import.meta.dirname, '..', '..', 'guest', 'areas');
 const FOLDER = '/run/kmend-lab/areas';
 /** Its parts end themselves (`try` of lib.sh); this is for a guest that does not. */
-const LIMIT_MS = 900_000;
+const LIMIT_MS = 1_800_000;
 
 /** What came of one piece of work of an area. */
 export interface AreaWork {
