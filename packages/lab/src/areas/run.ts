@@ -7,14 +7,14 @@ import { type Area, areaName } from './choose.ts';
 const HERE = join(import.meta.dirname, '..', '..', 'guest', 'areas');
 const FOLDER = '/run/kmend-lab/areas';
 /** Its parts end themselves (`try` of lib.sh); this is for a guest that does not. */
-const LIMIT_MS = 900_000;
+const LIMIT_MS = 1_800_000;
 
 /** What came of one piece of work of an area. */
 export interface AreaWork {
   readonly area: string;
   readonly what: string;
   readonly outcome: 'done' | 'absent' | 'failed';
-  /** Why it is absent or failed. */
+  /** Why it is absent or failed; of a piece that is done, how many of its requests the kernel refused. */
   readonly why?: string;
 }
 
@@ -27,7 +27,7 @@ const SYSTEM_S = 10;
 export async function runArea(host: Host, area: Area, system: SystemExercise): Promise<AreaWork[]> {
   if (area.script === 'system') return systemWork(await system(host, SYSTEM_S), areaName(area));
   for (const name of ['lib', area.script]) await host.copyIn(join(HERE, `${name}.sh`), `${FOLDER}/${name}.sh`, 0o755);
-  const { stdout, stderr, exitCode } = await host.run(['/bin/sh', `${FOLDER}/${area.script}.sh`, area.part], {
+  const { stdout, stderr, exitCode } = await host.run(['/bin/bash', `${FOLDER}/${area.script}.sh`, area.part], {
     timeoutMs: LIMIT_MS,
   });
   const work = parseWork(stdout, areaName(area));

@@ -16,19 +16,27 @@ export interface Done extends AreaWork {
   readonly of: Area;
 }
 
-/** Exercises areas one after the other; one in which something fails, once more: a small machine runs out of things at times. */
+/**
+ * Exercises areas one after the other, and says which with `begin`: each may take minutes. One in which something fails, once more: a small machine
+ * runs out of things at times.
+ */
 export async function exerciseAreas(
   host: Host,
   areas: readonly Area[],
   system: SystemExercise,
   say: Say,
+  begin: Say = () => {},
 ): Promise<Done[]> {
   const all: Done[] = [];
   for (const of of new Set(areas)) {
+    begin(`exercise ${areaName(of)}`);
     let work = await runArea(host, of, system);
-    if (work.some(({ outcome }) => outcome === 'failed')) work = await runArea(host, of, system);
-    const told = work.map(({ what, outcome }) => (outcome === 'done' ? what : `${what} ${outcome}`)).join(', ');
-    say(`exercised ${areaName(of)}: ${told}`);
+    if (work.some(({ outcome }) => outcome === 'failed')) {
+      begin(`exercise ${areaName(of)} once more`);
+      work = await runArea(host, of, system);
+    }
+    for (const { what, outcome, why } of work)
+      say(`exercised ${areaName(of)}: ${what} ${outcome}${why === undefined ? '' : `: ${why}`}`);
     all.push(...work.map((one) => ({ ...one, of })));
   }
   return all;

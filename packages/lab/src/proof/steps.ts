@@ -120,7 +120,8 @@ export class ProofSteps {
       if (areas.length === 0)
         return exercise ? 'no part of the kernel is known that uses what it patches' : 'not asked for';
       const system: SystemExercise = (host, seconds) => this.#lab.exercise(host, seconds);
-      const work = await exerciseAreas(guest.host, areas, system, say);
+      const begin = (what: string): void => this.#edges.progress.step(`prove: ${what}`);
+      const work = await exerciseAreas(guest.host, areas, system, say, begin);
       const suspects = judgeAreas(work);
       this.notShown.push(
         ...work.flatMap(({ outcome, area, what, why }) => (outcome === 'absent' ? [`${area}, ${what}: ${why}`] : [])),
@@ -136,6 +137,7 @@ export class ProofSteps {
           suspects.map(({ area }) => area),
           system,
           say,
+          (what) => begin(`${what}, on the kernel alone`),
         ),
       );
       const spoilt = suspects.filter(({ name }) => !again.some((other) => other.name === name));
