@@ -94,6 +94,7 @@ export const mutations: Readonly<Record<string, Mutation>> = {
     );
     const other = one(material, others);
     if (other === undefined) return undefined;
+    if (isSameText(found.relocation, other.relocation)) return undefined;
     const was = found.relocation.symbol.name;
     found.relocation.symbol = other.relocation.symbol;
     found.relocation.addend = other.relocation.addend;
@@ -251,6 +252,19 @@ export const mutations: Readonly<Record<string, Mutation>> = {
     return 'klp_patch.replace = false';
   },
 };
+
+/** `__func__.1` and `__PRETTY_FUNCTION__.0` of a function hold the same: which of them is read changes nothing. */
+function isSameText(a: Relocation, b: Relocation): boolean {
+  const [first, second] = [textOf(a), textOf(b)];
+  return first !== undefined && second !== undefined && Buffer.compare(first, second) === 0;
+}
+
+function textOf({ symbol, addend }: Relocation): Uint8Array | undefined {
+  const section = sectionOf(symbol);
+  const isText = section !== undefined && /^__(?:func|PRETTY_FUNCTION|FUNCTION)__/.test(symbol.name);
+  const start = Number(symbol.value) + Number(addend);
+  return isText ? section.data.subarray(start, Number(symbol.value) + symbol.size) : undefined;
+}
 
 interface Site {
   readonly section: Section;

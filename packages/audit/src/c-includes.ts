@@ -13,13 +13,19 @@ const FOLDERS = 'arch/x86 block certs crypto drivers fs init io_uring ipc kernel
 /** C files of a tree that include other C files: the included one to all that include it, directly or through others. */
 export async function cIncluders(run: Run, tree: string): Promise<ReadonlyMap<string, ReadonlySet<string>>> {
   const direct = (await kept(tree)) ?? (await scan(run, tree));
+  const includers = new Map<string, string[]>();
+  for (const [includer, path] of direct) {
+    const there = includers.get(path);
+    if (there === undefined) includers.set(path, [includer]);
+    else there.push(includer);
+  }
   const found = new Map<string, Set<string>>();
-  for (const included of new Set(direct.map(([, path]) => path))) {
+  for (const included of includers.keys()) {
     const all = new Set<string>();
     const waiting = [included];
     for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-      for (const [includer, path] of direct) {
-        if (path !== next || all.has(includer)) continue;
+      for (const includer of includers.get(next) ?? []) {
+        if (all.has(includer)) continue;
         all.add(includer);
         waiting.push(includer);
       }

@@ -22,13 +22,20 @@ export function checkCode(loaded: Loaded, own: OwnCode, world: World, findings: 
       } else {
         const filled = loaded.fields.get(one.section)?.get(one.start + reference.field.at);
         const meant = filled === undefined ? undefined : loaded.addressOf(filled.symbol);
-        const why = referenceFault(reference, meant, loaded, own, world);
+        const isName = filled !== undefined && NAMES.test(filled.symbol.name) && reference.kind !== 'access';
+        const why =
+          isName && reference.target !== meant
+            ? `does not lead to the start of ${filled.symbol.name}`
+            : referenceFault(reference, meant, loaded, own, world);
         if (why !== undefined) astray('reference-astray', one, reference, why, findings);
       }
     }
   }
   checkDataFields(loaded, own, world, findings);
 }
+
+/** Names of functions are handed on as a whole. */
+const NAMES = /^__(?:func|FUNCTION|PRETTY_FUNCTION)__(?:\.\d+)?$/;
 
 function astray(
   code: 'branch-astray' | 'reference-astray',

@@ -30,6 +30,10 @@ export async function checkLikeness(
   const notChecked: string[] = [];
   const neighbourhood = new Neighbourhood(world);
   const words = ChangedWords.of(source);
+  const replacing = new Set(replacements.map(({ newAddress }) => newAddress));
+  // `gfs2_log_flush()` becomes a caller of `__gfs2_log_flush()`, a new function that has its text.
+  const isMoved = (target: Address): boolean =>
+    own.functions.some((one) => !replacing.has(one.address) && one.references.some((each) => each.target === target));
   for (const replacement of replacements) {
     const sides = bothSides(world, loaded, own, replacements, replacement);
     if (sides === undefined) {
@@ -71,6 +75,7 @@ export async function checkLikeness(
         after === undefined &&
         !confirmed.functions.has(replacement.newAddress) &&
         !sides.own.some(({ key }) => key === before.key) &&
+        !isMoved(before.reference.target) &&
         !isText(before, world) &&
         !(await judge.goesWithFix(before, namesNear(before, world)))
       ) {

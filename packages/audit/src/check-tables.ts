@@ -43,6 +43,12 @@ export function checkTables(loaded: Loaded, own: OwnCode, world: World, findings
       }
       const wrong = markFault(section.name, view, entry, layout, code[0], own, world);
       if (wrong !== undefined) findings.add('table-astray', `${section.name}, entry ${entry / size}: ${wrong}`);
+      if (section.name === '.static_call_sites' && code[0] !== undefined) {
+        const offset = entry + (layout?.members.get('key') ?? 0);
+        const key = base + offset + view.getInt32(offset, true);
+        if (!isKeyOf(code[0], key - (((key % 4) + 4) % 4), own, world))
+          findings.add('table-astray', `${section.name}, entry ${entry / size}: the key is not that of what is called`);
+      }
       const [first, second] = code;
       if (section.name === '__jump_table' && first !== undefined && second !== undefined) {
         if (own.functionAt(first)?.function.section !== own.functionAt(second)?.function.section) {
@@ -86,6 +92,18 @@ function markFault(
   return isMarked === (world.marksJumps && !isJump) ? undefined : 'has a mark that does not fit the instruction';
 }
 
+/** A static call goes to `__SCT__x`; its key is `__SCK__x`, or stands for it the trampoline itself. */
+function isKeyOf(site: Address, key: Address, own: OwnCode, world: World): boolean {
+  const found = own.functionAt(site);
+  const called = found?.function.references.find(({ at }) => at === found.offset)?.target;
+  const trampoline = called === undefined ? undefined : world.locate(called);
+  const names = world.locate(key)?.names ?? [];
+  const wanted = (trampoline?.names ?? []).filter((name) => name.startsWith('__SCT__')).map((name) => name.slice(7));
+  return (
+    wanted.length === 0 || wanted.some((name) => names.includes(`__SCK__${name}`) || names.includes(`__SCT__${name}`))
+  );
+}
+
 function fault(aim: Aim, target: Address, loaded: Loaded, own: OwnCode, world: World): string | undefined {
   if (aim === 'text') {
     const text = loaded.at(target);
@@ -102,7 +120,9 @@ function fault(aim: Aim, target: Address, loaded: Loaded, own: OwnCode, world: W
     const located = world.locate(key);
     // Of a key that is not exported, the trampoline stands for it (kernel/static_call_inline.c, static_call_add_module).
     const isTrampoline = located?.names.some((name) => name.startsWith('__SCT__')) === true && located.start === key;
-    return located === undefined || (located.isCode && !isTrampoline) ? 'leads to no key' : undefined;
+    // In vmlinux keys that are only written at boot lie in .rodata.
+    const isConstant = located?.object !== 'vmlinux' && located?.isWritable === false && !isTrampoline;
+    return located === undefined || isConstant || (located.isCode && !isTrampoline) ? 'leads to no key' : undefined;
   }
   const place = loaded.at(target);
   if (place === undefined || !loaded.isCode(place.section)) return 'leads to no code of the livepatch';

@@ -5,7 +5,7 @@ import { nameOf, withCold } from './likeness.ts';
 import type { Loaded } from './loaded.ts';
 import { isNameless, type OwnCode, type OwnFunction } from './own-code.ts';
 import type { SameThing } from './same-thing.ts';
-import { shippedFunction } from './shipped-code.ts';
+import { type ShippedPart, shippedFunction } from './shipped-code.ts';
 import { type Twin, twinOf } from './twin.ts';
 import type { World } from './world.ts';
 
@@ -35,12 +35,22 @@ export async function besides(
     const twins = fixed
       .map((other) => closest(other, among, main.name, functions))
       .filter((twin) => twin !== undefined);
-    const parts = replaced === undefined ? undefined : shippedFunction(world, replaced.oldAddress, replaced.oldEnd);
+    const parts = replaced === undefined ? undefined : partsOf(world, replaced.oldAddress, replaced.oldEnd);
     const shipped =
       replaced === undefined || parts === undefined ? undefined : twinOf(world, replaced.object, functions, parts);
     found.push({ functions, shipped, fixed: twins });
   }
   return found;
+}
+
+/** Of each kernel: the functions that livepatches replace are few. */
+const known = new WeakMap<World, Map<Address, ShippedPart[] | undefined>>();
+
+function partsOf(world: World, start: Address, end: Address): ShippedPart[] | undefined {
+  const functions = known.get(world) ?? new Map<Address, ShippedPart[] | undefined>();
+  known.set(world, functions);
+  if (!functions.has(start)) functions.set(start, shippedFunction(world, start, end));
+  return functions.get(start);
 }
 
 /** Of several functions of a name the one that is whole, if there is one; of several others none. */
@@ -54,7 +64,7 @@ function closest(
   for (const object of objects) {
     for (const address of world.named(object, name)) {
       const located = world.locate(address);
-      const parts = located?.isCode === true ? shippedFunction(world, address, located.end) : undefined;
+      const parts = located?.isCode === true ? partsOf(world, address, located.end) : undefined;
       const twin = parts === undefined ? undefined : twinOf(world, object, functions, parts);
       if (twin !== undefined) twins.push(twin);
     }

@@ -80,7 +80,7 @@ function keyOf({ kind }: Reference, target: Address): string {
   return `${kind === 'call' || kind === 'jump' || kind === 'branch' ? 'call' : 'data'} ${target}`;
 }
 
-/** A function with what the compiler moved out of it. */
+/** A function with what the compiler moved out of it, also where no jump leads there any more. */
 export function withCold(own: OwnCode, main: OwnFunction): OwnFunction[] {
   const found = [main];
   for (const one of found) {
@@ -89,6 +89,11 @@ export function withCold(own: OwnCode, main: OwnFunction): OwnFunction[] {
       if (other?.name.includes('.cold') === true && !found.includes(other)) found.push(other);
     }
   }
+  const named = own.functions.filter(
+    ({ name }) => /\.cold(?:\.\d+)?$/.test(name) && name.startsWith(`${main.name}.cold`),
+  );
+  const [only] = named;
+  if (found.length === 1 && named.length === 1 && only !== undefined) found.push(only);
   return found;
 }
 

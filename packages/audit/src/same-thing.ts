@@ -41,7 +41,9 @@ export class SameThing {
     const there = placesOf(other, world);
     const same = here.find((one) => there.some((each) => each.distance === one.distance && each.name === one.name));
     if (same !== undefined) return this.#isOnlyOne(target - same.distance, other - same.distance, world);
-    if (this.#world.locate(target)?.isWritable !== false || this.#world.locate(target)?.isCode !== false) return false;
+    const located = this.#world.locate(target);
+    const isNamed = located?.start === target && located.names.some((name) => !name.startsWith('.L'));
+    if (isNamed || located?.isWritable !== false || located.isCode) return false;
     const bytes = this.#world.read(target, 16);
     const others = world.read(other, 16);
     return bytes !== undefined && others !== undefined && Buffer.compare(bytes, others) === 0 ? true : undefined;
