@@ -158,11 +158,16 @@ function collect(text: string, bodies: Map<string, Definition[]>): void {
     add(name, body.startsWith('('), body);
   const parts = text.split('\n{\n');
   for (const [index, body] of parts.entries()) {
-    const before = parts[index - 1]?.slice(-600) ?? '';
-    const heading = before.slice(before.lastIndexOf('\n\n') + 1);
-    const name = /^[^(]*?(\w+)\s*\(/.exec(heading)?.[1];
+    const name = /^[^(]*?(\w+)\s*\(/.exec(headingOf(parts[index - 1]?.slice(-600) ?? ''))?.[1];
     if (name !== undefined) add(name, true, body.slice(0, Math.max(0, body.indexOf('\n}'))));
   }
+}
+
+/** The beginning of a definition, behind what ends before it: `static __always_inline void rcu_read_lock(void)` has a page of comment above it. */
+function headingOf(before: string): string {
+  const ends = [...before.matchAll(/\n\n|\*\/\n|[;}]\n|^#.*\n/gm)];
+  const last = ends.at(-1);
+  return last === undefined ? before : before.slice(last.index + last[0].length);
 }
 
 /** Of each source that is in use: one may be audited more than once. */
