@@ -1,3 +1,4 @@
+import { SHF_WRITE } from '@kmend/elf';
 import { stem } from '../object/names.ts';
 import type { Atom, ObjectView } from '../object/view.ts';
 import { Fingerprints } from './fingerprint.ts';
@@ -46,6 +47,12 @@ export class SameCode {
       const [other, ...rest] = used(this.#original, before, old);
       return more.length + rest.length > 0 ? [] : [[atom, other]];
     });
+  }
+
+  /** Both hold the same, and nothing can change it. */
+  isSameConstant(atom: Atom, other: Atom): boolean {
+    const isConstant = [atom, other].every(({ section }) => (section.flags & SHF_WRITE) === 0);
+    return isConstant && this.#after.of(atom) === this.#before.of(other);
   }
 
   /** Nothing in its object leads to a variable. */

@@ -102,10 +102,14 @@ export class StaticPairs {
   /**
    * The only one of a name in either object, of which no debug information tells the owner (modules as shipped): the same where the same functions
    * use it, such as `ext4_grpinfo_slab_create_mutex.17`, and where none does (`kvm_emulate_prefix.597`, which the compiler made immediates of).
+   * A constant is as good as another one of the same content (`adcm2700_matrix.34`, which a table of gspca_zc3xx leads to).
    */
   #pairWithoutOwners(open: readonly Placed[], fresh: readonly Placed[], pair: Pair): void {
     const [rest, left] = pairFound(this.#code.inSameFunctions(atomsOf(fresh), atomsOf(open)), open, fresh, pair);
-    if ([...rest, ...left].every(({ atom }) => this.#code.isUnused(atom))) pairOnly(rest, left, pair);
+    const [old, now] = [rest[0]?.atom, left[0]?.atom];
+    if (old === undefined || now === undefined) return;
+    if (this.#code.isSameConstant(now, old) || [old, now].every((atom) => this.#code.isUnused(atom)))
+      pairOnly(rest, left, pair);
   }
 
   /** Of several files of a module that was stripped of their names: a function sees one variable of a name, that of its file. */
