@@ -12,6 +12,8 @@ const MEMORY = /^(?:__)?(?:mem(?:cpy|set|move|cmp)|str(?:len|cmp|ncmp))$/;
 /** What they add to functions, whatever these do. */
 const FRAME =
   /^(?:__fentry__|fixed_percpu_data|__stack_chk_fail|__x86_\w*thunk\w*|__ubsan_\w+|__fortify_\w+|fortify_panic|__SCT__.*|copy_overflow|__(?:read|write)_overflow\w*)$/;
+/** arch/x86/lib/retpoline.S: one a register. */
+const THUNK = /^__x86_indirect_(?:call_|jump_)?thunk_r\w+$/;
 /** Each copy is its own: once-flags, lock classes, names of functions, messages, records of debugging. */
 export const OWN_COPY =
   /^(?:__key|__warned|__already_done|__func__|__FUNCTION__|__PRETTY_FUNCTION__|__msg|_rs|_entry|_entry_ptr|CSWTCH|descriptor|__UNIQUE_ID_.*|once|___done|___once_key|__print_once|__section_name)$/;
@@ -52,6 +54,8 @@ export class Judge {
     if (old.length === 0)
       return this.#isMade(fresh) || (await this.#isConnected(fresh)) || (await this.#leads(fresh, this.#gone));
     if (fresh.some((name) => MEMORY.test(name)) && old.some((name) => MEMORY.test(name))) return true;
+    // The register that an indirect call goes through is the compiler's choice.
+    if (fresh.some((name) => THUNK.test(name)) && old.some((name) => THUNK.test(name))) return true;
     const bases = old.map(baseName);
     if (fresh.some((name) => OWN_COPY.test(baseName(name)) && bases.includes(baseName(name)))) return true;
     // What is inlined now, or was before.
