@@ -49,12 +49,13 @@ export async function narrowed(
     const next = new Set<string>();
     for (const path of await filesWith(edges, tree, fresh)) {
       edges.signal.throwIfAborted();
+      if (users.names.size > NAMES_LIMIT)
+        throw tooWide(`what depends on the change has more than ${NAMES_LIMIT} names`);
       if (path.endsWith('.c')) files.add(path);
       // A C file may be included as a header is; what another one defines is its own.
       if (unclear.has(path) || (path.endsWith('.c') && !isIncluded(path))) continue;
       for (const name of scan(path, await readFile(join(tree.source, path), 'latin1'))) next.add(name);
     }
-    if (users.names.size > NAMES_LIMIT) throw tooWide(`what depends on the change has more than ${NAMES_LIMIT} names`);
     fresh = [...next];
   }
   const found = candidates.filter((path) => files.has(path));

@@ -24,7 +24,7 @@ const Answers = z.record(z.string(), z.boolean());
 /** Up to so many are all preprocessed; of more those that mention what changes, which takes seconds to find. */
 const FEW = 100;
 /** Units that are preprocessed for a change: some three a second on two processors. */
-const LOOKED_AT_LIMIT = 1000;
+const LOOKED_AT_LIMIT = 1500;
 /** Units that are compiled and compared for a change in a header. What changes the code of more is not for a livepatch. */
 const COMPILED_LIMIT = 250;
 const AT_ONCE = 3;
