@@ -34,11 +34,11 @@ basics() {
   a find /proc/sys/net -type f -perm -400 -exec cat {} + >/dev/null 2>&1 || true
   a sysctl -qw net.ipv4.tcp_congestion_control=reno net.ipv4.ip_local_port_range="20000 40000" net.ipv4.ip_unprivileged_port_start=80 net.ipv4.tcp_available_congestion_control 2>/dev/null || true
   a sysctl -qw net.ipv4.tcp_fastopen_key=1-2-3-4 net.ipv4.tcp_allowed_congestion_control=reno net.ipv4.fib_multipath_hash_policy=1 net.ipv4.ip_local_reserved_ports=21000-21010 || true
-  ss -tanemiop >/dev/null; ss -uanemi >/dev/null; ss -xanmp >/dev/null; ss -0 -anemp >/dev/null; ss --netlink >/dev/null; ss -w -a >/dev/null; may ss -K dst 127.0.0.9
+  ss -tanemiop >/dev/null; ss -uanemi >/dev/null; ss -xanmp >/dev/null; ss -0 -anemp >/dev/null; may ss --netlink >/dev/null; ss -w -a >/dev/null; may ss -K dst 127.0.0.9
   a ip -s neigh; a ip neigh add 192.0.2.50 lladdr 02:00:00:00:00:01 dev v0; a ip neigh change 192.0.2.50 lladdr 02:00:00:00:00:02 dev v0; a ip neigh get 192.0.2.50 dev v0; a ip neigh del 192.0.2.50 dev v0; a ip neigh add proxy 192.0.2.60 dev v0; a ip neigh show proxy; a ip neigh flush all
   a ip ntable show; may a ip ntable change name arp_cache dev v0 queue 10; a ip maddr; a ip -6 maddr; a ip maddr add 01:00:5e:00:00:05 dev v0; a ip addr show; a ip netconf show; a ip -6 token; a ip -d -s -s link; a ip addrlabel
   a ip -6 addr change 2001:db8::1/64 dev v0 valid_lft 1000 preferred_lft 500; a ip link set v0 mtu 1400; a ip link set v0 alias kmend; a ip link property add dev v0 altname second; a ip link set v0 group 5; may a ip link set v0 xdp off; a ip link afstats >/dev/null 2>&1 || true; a ip stats show >/dev/null 2>&1 || true
-  a ip link set v0 gso_max_size 30000 gro_max_size 30000; a ip link set v0 txqueuelen 500; a ip link set v0 allmulticast on promisc on; a ip link set v0 addrgenmode random; a ip link set v0 mtu 1280; talk 192.0.2.2 tcp
+  a ip link set v0 gso_max_size 30000 gro_max_size 30000; a ip link set v0 txqueuelen 500; a ip link set v0 allmulticast on promisc on; a ip link set v0 addrgenmode random; for ns in a b; do $ns ip link set v0 mtu 1280; done; talk 192.0.2.2 tcp
   unpair
 }
 lossy() {
@@ -131,7 +131,7 @@ END
 ipsec() {
   pair
   # The first of a name's drivers from here on: on other processors, and later (crypto/pcrypt.c, crypto/cryptd.c).
-  for driver in "cryptd(hmac(sha1-generic)) 15" "pcrypt(authencesn(hmac(sha1-generic),cbc(aes-generic))) 3" "pcrypt(rfc4106(gcm_base(ctr(aes-generic),ghash-generic))) 3"; do timeout 20 modprobe -q tcrypt alg="${driver% *}" type="${driver##* }" mask=15; done
+  for driver in "cryptd(hmac(sha1-generic)) 15" "pcrypt(authencesn(hmac(sha1-generic),cbc(aes-generic))) 3" "pcrypt(rfc4106(gcm_base(ctr(aes-generic),ghash-generic))) 3"; do may timeout 20 modprobe -q tcrypt alg="${driver% *}" type="${driver##* }" mask=15; done
   for family in 4 6; do
     from=192.0.2.1 to=192.0.2.2; [ $family = 6 ] && from=2001:db8::1 to=2001:db8::2
     n=0
@@ -140,7 +140,8 @@ ipsec() {
       ok=1
       for ns in a b; do
         # shellcheck disable=SC2086
-        $ns sh -c "ip xfrm state add src $from dst $to proto $proto spi 0x$n$family reqid $n mode $mode $more && ip xfrm state add src $to dst $from proto $proto spi 0x1$n$family reqid $n mode $mode $more" || ok=0
+        $ns ip xfrm state add src $from dst $to proto $proto spi 0x$n$family reqid $n mode $mode $more &&
+          $ns ip xfrm state add src $to dst $from proto $proto spi 0x1$n$family reqid $n mode $mode $more || { ok=0; echo "$proto $mode $more" >>"$log/refused"; }
       done
       if [ $ok = 1 ]; then
         a ip xfrm policy add src $from dst $to dir out tmpl src $from dst $to proto "$proto" reqid $n mode "$mode"; a ip xfrm policy add src $to dst $from dir in tmpl src $to dst $from proto "$proto" reqid $n mode "$mode"
