@@ -59,6 +59,7 @@ export async function checkLikeness(
     const called = (one: Likened): string => nameOf(one.reference.target, world, loaded, own);
     for (const { before, after } of differences) {
       if (after !== undefined && confirmed.references.has(after.field)) continue;
+      if (after !== undefined && isPlainNumberInShipped(after.reference.target, sides)) continue;
       if (before !== undefined && after !== undefined && isCopy(before, after, world, loaded)) continue;
       if (
         after !== undefined &&
@@ -88,6 +89,20 @@ export async function checkLikeness(
     }
   }
   return notChecked;
+}
+
+/** Per-cpu data of vmlinux lies at the beginning (arch/x86/kernel/vmlinux.lds.S, PERCPU_VADDR(0, ...)). */
+const LARGEST_PERCPU = 1 << 20;
+
+/**
+ * A place of per-cpu data is a small number, which in shipped code nothing tells from others: `bpf_bprintf_bufs` in an addition in
+ * bpf_bprintf_prepare(). It is taken for a reference where the shipped code of the function has the very number.
+ */
+function isPlainNumberInShipped(target: Address, { parts }: BothSides): boolean {
+  if (target < 0 || target >= LARGEST_PERCPU) return false;
+  const number = Buffer.alloc(4);
+  number.writeUInt32LE(Number(target));
+  return parts.some(({ code }) => Buffer.from(code).includes(number));
 }
 
 /** References that one side has more of than the other, in pairs where both differ in one place. */

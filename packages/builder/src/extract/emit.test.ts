@@ -92,7 +92,10 @@ ${shared} int caller(int a) { ${far} printk("%d", a); return helper(a) + 1; }
   const { file, needs } = await extract(before, before.replace('helper(a) + 1', 'helper(a) + 2'));
   assert.ok(needs.some(({ name, original }) => name === 'helper' && original !== undefined));
   const code = file.sections.find(({ name }) => name === '.sched.text');
-  assert.ok(code?.relocations.some(({ symbol, addend }) => symbol.name === 'helper' && addend === -4n));
+  const call = code?.relocations.find(({ symbol, addend }) => symbol.name === 'helper' && addend === -4n);
+  assert.ok(code !== undefined && call !== undefined);
+  // The kernel refuses a module where such a field is not zero.
+  assert.deepEqual([...code.data.subarray(call.offset, call.offset + 4)], [0, 0, 0, 0]);
 });
 
 test('a jump too short to lead elsewhere is told', async () => {

@@ -226,6 +226,9 @@ class Emitter {
         : (own?.symbol ?? this.#need(target.symbol, target.atom));
       const addend = BigInt(target.offset + (own?.offset ?? 0) - target.bias);
       place.section.relocations.push({ offset, type: reference.type, symbol, addend });
+      // The assembler has filled in calls inside one section (`rt_mutex_adjust_prio_chain` from `remove_waiter`, both .sched.text); the kernel
+      // takes a field that is not zero for one that was relocated before (arch/x86/kernel/module.c, __apply_relocate_add).
+      place.section.data.fill(0, offset, offset + reference.width);
     }
   }
 
