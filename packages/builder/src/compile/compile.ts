@@ -6,6 +6,7 @@ import { AUTHOR_DIGEST, AUTHOR_INCLUDE } from '../author/header.ts';
 import { BuilderError } from '../error.ts';
 import type { PreparedTree } from '../tree/prepare.ts';
 import type { KnownUnit } from '../tree/unit.ts';
+import { generateFor, missingFile } from './generated.ts';
 
 export interface CompileEdges {
   readonly run: Run;
@@ -52,6 +53,9 @@ export function objectKey(tree: PreparedTree, unit: KnownUnit, input: CompileInp
 /** One line of a patch can make gcc write an object of any size. The units of a kernel stay far below. */
 export const COMPILER_LIMITS = { memory: 2 ** 32, fileSize: 2 ** 29, cpuSeconds: 600 };
 
+/** Files that one unit includes and that Kbuild makes: a handful at most. */
+const GENERATED_LIMIT = 12;
+
 /** A copy of a unit lies elsewhere: what it includes from beside itself is found through -iquote. */
 export function placeArguments(unit: Pick<KnownUnit, 'spelling'>): string[] {
   return ['-iquote', dirname(unit.spelling), '-I', AUTHOR_INCLUDE];
@@ -78,19 +82,17 @@ export async function compileUnit(
     const dependencies = join(scratch, 'unit.d');
     await writeFile(source, input.text, 'latin1');
     const where = [...placeArguments(unit), '-MD', '-MF', dependencies, '-c', '-o', output, source];
-    const result = await edges.run(compiler, [...compilerArguments, ...ADDED[input.layout], ...where], {
-      cwd: input.root,
-      signal: edges.signal,
-      timeoutMs: 10 * 60_000,
-      limits: COMPILER_LIMITS,
-    });
-    if (result.exitCode !== 0) {
-      const errors = result.stderr.split('\n').filter((line) => /\b(?:fatal )?error:/.test(line));
-      const shown = (errors.length > 0 ? errors : result.stderr.trim().split('\n')).slice(0, 5).join('\n');
-      throw new BuilderError('patch-does-not-compile', `${unit.source} does not compile:\n${shown}`, {
-        hint: 'line numbers are those of the unpatched file; a fix for another kernel series may need others before it',
-        details: { errors },
+    for (let left = GENERATED_LIMIT; ; left--) {
+      const result = await edges.run(compiler, [...compilerArguments, ...ADDED[input.layout], ...where], {
+        cwd: input.root,
+        signal: edges.signal,
+        timeoutMs: 10 * 60_000,
+        limits: COMPILER_LIMITS,
       });
+      if (result.exitCode === 0) break;
+      const missing = left > 0 ? missingFile(result.stderr) : undefined;
+      if (missing !== undefined && (await generateFor(edges, tree, unit, missing, input.root))) continue;
+      throw doesNotCompile(unit, result.stderr);
     }
     await rename(dependencies, compiled.dependencies);
     await rename(output, compiled.object);
@@ -98,6 +100,15 @@ export async function compileUnit(
     await rm(scratch, { recursive: true, force: true });
   }
   return compiled;
+}
+
+function doesNotCompile({ source }: KnownUnit, said: string): BuilderError {
+  const errors = said.split('\n').filter((line) => /\b(?:fatal )?error:/.test(line));
+  const shown = (errors.length > 0 ? errors : said.trim().split('\n')).slice(0, 5).join('\n');
+  return new BuilderError('patch-does-not-compile', `${source} does not compile:\n${shown}`, {
+    hint: 'line numbers are those of the unpatched file; a fix for another kernel series may need others before it',
+    details: { errors },
+  });
 }
 
 /** Files of the tree that a compiled unit includes, by their paths in it. */
