@@ -78,6 +78,7 @@ export async function checkLikeness(
         !sides.own.some(({ key }) => key === before.key) &&
         !isMoved(before.reference.target) &&
         !isText(before, world) &&
+        !isPiece(before, world) &&
         !(await judge.goesWithFix(before, namesNear(before, world)))
       ) {
         findings.add(
@@ -89,6 +90,14 @@ export async function checkLikeness(
     }
   }
   return notChecked;
+}
+
+/**
+ * Code that the kernel runs before it has put the alternatives in (`static_cpu_has()`, arch/x86/include/asm/cpufeature.h): `.altinstr_aux` lies
+ * behind the init code in vmlinux and has no names. The new code has its own.
+ */
+function isPiece({ reference }: Likened, world: World): boolean {
+  return world.locate(reference.target)?.names.includes('_einittext') === true;
 }
 
 /** Per-cpu data of vmlinux lies at the beginning (arch/x86/kernel/vmlinux.lds.S, PERCPU_VADDR(0, ...)). */
