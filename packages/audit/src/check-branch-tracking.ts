@@ -39,7 +39,7 @@ export function checkBranchTracking(loaded: Loaded, own: OwnCode, world: Tracked
     if (!startsWithEndbr(world.read(target, 4)) || list.has(target)) {
       findings.add(
         'reference-astray',
-        `${where} keeps the address of ${name} of ${object}, which the kernel lets nobody call through a pointer`,
+        `${where} keeps the address of ${name} of ${object}, whose ENDBR the kernel has overwritten: a call through a pointer faults; call it directly in the fix`,
         { symbol: name },
       );
     }
@@ -49,7 +49,7 @@ export function checkBranchTracking(loaded: Loaded, own: OwnCode, world: Tracked
       if (kind === 'value' || kind === 'address') judge(target, `${name}+0x${at.toString(16)}`);
   }
   for (const [section, fields] of loaded.fields) {
-    // Tables of the loader keep addresses that nobody calls.
+    // No code calls the addresses in the loader's tables.
     if ((section.flags & SHF_EXECINSTR) !== 0 || !/^\.(?:data|rodata|bss)/.test(section.name)) continue;
     for (const [offset, { size }] of fields) {
       const target = size === 8 ? loaded.pointer((loaded.base(section) ?? 0) + offset) : undefined;

@@ -71,6 +71,7 @@ async function found(
     newAddress: 0,
   };
   const functions = [{ name: 'load', sympos: 1, source: 'fs/both.c' }];
+  // The check reads these two fields of a manifest alone.
   const manifest = { objects: [{ name: 'vmlinux', functions }], units } as unknown as Livepatch;
   const findings = new Findings();
   await checkUnits(run, kernel, manifest, [replacement], { patches: [PATCH], tree }, findings);

@@ -95,7 +95,7 @@ export function decodeAt(code: Uint8Array, start: number): Instruction | undefin
       let hasWord = mode === 2;
       if (register === 4) {
         const sib = code[at++] ?? 0;
-        // An index of 4 is none without REX.X; r12 as an index is told apart by the prefix.
+        // An index of 4 is none without REX.X; the prefix shows r12 as an index.
         indexed = ((sib >> 3) & 7) !== 4 || rexOf(code, start, 2);
         if (mode === 0 && (sib & 7) === 5) {
           base = 'none';

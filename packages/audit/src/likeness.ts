@@ -133,7 +133,7 @@ function standsFor(
         located.names.some((name) => baseName(name) === wanted)
       );
     });
-    // Several of one name (`__msg.3`, `__msg.4`) are told apart by what they hold.
+    // Several of one name (`__msg.3`, `__msg.4`) differ by their content.
     const content = memory.subarray(offset, held.start + held.size);
     const same = named.find((address) => {
       const bytes = code === undefined ? world.read(address, content.length) : undefined;

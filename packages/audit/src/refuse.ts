@@ -10,7 +10,7 @@ export interface Finished {
   readonly module?: Uint8Array;
 }
 
-/** Findings as reasons in livepatch.json; more help nobody. */
+/** Findings shown as reasons in livepatch.json; the first ones name the cause. */
 const REASONS = 100;
 
 /** Audits what a build made. A livepatch with findings is refused: without its module, with the findings as its reasons. */

@@ -68,7 +68,7 @@ export class ShippedModule {
       const base = isPercpu ? percpu : at;
       this.#bases.set(section, base);
       this.#placed.push({ section, base });
-      // A gap, so that one past the end is nobody's.
+      // A gap, so that one past the end belongs to no section.
       if (!isPercpu) at += section.size + 16;
     }
     this.end = Math.ceil(at / 4096) * 4096;

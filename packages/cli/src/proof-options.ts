@@ -15,7 +15,10 @@ export function withProofDemand(command: Command): Command {
   return command
     .option('--unproven', 'although there is no proof of it (kmend prove); one that failed is refused all the same')
     .addOption(
-      new Option('--min-ran <percent>', 'share of the replaced functions that has to have run in the proof; 0: any')
+      new Option(
+        '--min-ran <percent>',
+        'required share of replaced functions that ran in the proof; 0 disables the check',
+      )
         .env('KMEND_MIN_RAN')
         .default(String(MIN_RAN_PERCENT)),
     )

@@ -59,7 +59,7 @@ test('bytes of a patch file reach the store, the source and the compiled string 
   const source = await applied(await importFromPatch(words, await write('f.patch', PATCH)));
   const text = source.versions[0]?.text ?? '';
   assert.deepEqual(bytes(text), AFTER);
-  // What of a tree and a unit goes into compiling a text.
+  // The key of an object reads these fields of a tree and a unit alone.
   const tree = { kernel: { buildId: 'b', compiler: { text: 'gcc' } } } as unknown as PreparedTree;
   const command = { compiler: 'gcc', compilerArguments: ['-O2'], objtoolArguments: [] };
   const unit = { source: PATH, spelling: PATH, object: 'vmlinux', command } as unknown as KnownUnit;

@@ -18,6 +18,7 @@ const debian = (to: string, path = 'net/a.c'): Fix =>
 
 function chosen(fixes: readonly Fix[], wanted?: string, header?: string): string | undefined {
   const headers = new Map(header === undefined ? [] : [[header, '']]);
+  // The choice reads these fields of a request alone.
   const request = { unit: { source: 'net/a.c' }, patched: { text: '', headers } } as unknown as UnitRequest;
   return choiceOf(kernel, request, fixes, wanted)?.name;
 }
