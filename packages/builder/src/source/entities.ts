@@ -1,3 +1,5 @@
+import { enumerators } from './declarations.ts';
+
 /**
  * What a header defines, by name, so that a change of the header leads to the units it can reach. A textual reading: it need not be exact,
  * but must never miss a name; what it cannot name counts under every identifier in it.
@@ -32,7 +34,7 @@ export function entitiesOf(text: string): Entities {
     // What a definition depends on is part of it.
     for (const { name, body } of macros) add([name], `${condition}${body}`);
     for (const chunk of declarations(code)) {
-      const values = enumerators(chunk);
+      const values = enumeratorsOf(chunk);
       if (values === undefined) add(namesOf(chunk), `${condition}${chunk}`);
       // An enumerator counts by its own value: one added at the end changes no other.
       else for (const [name, value] of values) add([name], `${condition}${value}`);
@@ -106,22 +108,8 @@ function declarations(code: string): string[] {
   return chunks;
 }
 
-function enumerators(chunk: string): Map<string, string> | undefined {
-  const body = ENUM.exec(chunk)?.[1];
-  if (body === undefined) return undefined;
-  const values = new Map<string, string>();
-  let base = '';
-  let distance = 0;
-  for (const part of body.split(',')) {
-    const [, name, value] = /^\s*(\w+)[^=]*(?:=(.*))?$/s.exec(part) ?? [];
-    if (name === undefined) continue;
-    if (value !== undefined) {
-      base = value.trim();
-      distance = 0;
-    }
-    values.set(name, `${base}+${distance++}`);
-  }
-  return values;
+function enumeratorsOf(chunk: string): Map<string, string> | undefined {
+  return ENUM.test(chunk) ? enumerators(chunk) : undefined;
 }
 
 function namesOf(chunk: string): string[] {
