@@ -190,25 +190,13 @@ export class Builder {
     const units = outcomes.map(({ outcome }) => outcome);
     const provided = settleProvided(units, await this.#requires(units));
     const reviewed = new Set(fixes.map(({ id }) => id));
-    const reasons: VerdictReason[] = [
+    const found: VerdictReason[] = [
       ...outcomes.flatMap(({ outcome }) => outcome.reasons),
       ...provided.reasons,
       ...sources.flatMap((source) => reviewSource(source, reviewed)),
     ];
-    if (
-      outcomes.every(({ outcome }) => outcome.functions.length + outcome.callbacks.length === 0) &&
-      reasons.every(isReview)
-    ) {
-      const ineffective = reasons.filter(({ code }) => code === 'weak-overridden');
-      for (const reason of ineffective) reason.verdict = 'refused';
-      if (ineffective.length === 0) {
-        reasons.push({
-          code: 'no-function-changed',
-          verdict: 'refused',
-          message: 'the fixes change no code of this kernel: nothing to patch',
-        });
-      }
-    }
+    const isNothing = outcomes.every(({ outcome }) => outcome.functions.length + outcome.callbacks.length === 0);
+    const reasons = isNothing && found.every(isReview) ? refusedAsNothing(found) : found;
     const comparer =
       request.fixed !== undefined && reasons.every(isReview)
         ? new FixedComparer(this.#context, request.fixed, scratch)
@@ -231,9 +219,18 @@ export class Builder {
       12,
     );
     const fixedKernel = comparer?.summary();
+    const without = [...leftOut].sort();
     const parts = {
-      ...{ id, kernel, fixes, kind, effectiveVersion, acceptReview, units, fixedKernel, inputs },
-      leftOut: [...leftOut].sort(),
+      id,
+      kernel,
+      fixes,
+      kind,
+      effectiveVersion,
+      acceptReview,
+      units,
+      fixedKernel,
+      inputs,
+      leftOut: without,
     };
     const draft = makeManifest({ ...parts, reasons });
     if (draft.verdict === 'refused' || (draft.verdict === 'needs-review' && !acceptReview)) return { manifest: draft };
@@ -324,6 +321,14 @@ export class Builder {
     const recipe = await readRecipe(this.#tree);
     return await linkModule(this.#edges, this.#tree, recipe, draft.module, paths, registration, expected, scratch);
   }
+}
+
+/** There is nothing to patch: because overridden defaults changed alone, or because no code did. */
+function refusedAsNothing(reasons: readonly VerdictReason[]): VerdictReason[] {
+  if (reasons.some(({ code }) => code === 'weak-overridden'))
+    return reasons.map((reason) => (reason.code === 'weak-overridden' ? { ...reason, verdict: 'refused' } : reason));
+  const message = 'the fixes change no code of this kernel: nothing to patch; leave them out for this kernel';
+  return [...reasons, { code: 'no-function-changed', verdict: 'refused', message }];
 }
 
 function isReview({ verdict }: VerdictReason): boolean {
