@@ -12,10 +12,8 @@ import { parseArgs } from 'node:util';
 import { parseJson, silentProgress } from '@kmend/base';
 import { places, run, systemClock, writeFileAtomic } from '@kmend/base/node';
 import { codeDigest } from '@kmend/builder';
-
 import { Archive, ImageStore, KernelStore, mirrors, SourceStore, sourceDelta } from '@kmend/kernel';
 import { ranShare } from '@kmend/protocol';
-
 import { FROM, KERNEL, SUITE, TO } from '../demo/fixes.ts';
 import { classOf, loadedText, reportText, summarise } from './coverage-report.ts';
 import type { Outcome } from './coverage-worker.ts';

@@ -148,7 +148,7 @@ class Demo {
     await t.step('Prove it in the lab: load, revert, replace, again and again, under load', () =>
       this.#prove('two', 'one'),
     );
-    await t.step('Publish it: asked for are the proof, and why not all of its code ran in it', () =>
+    await t.step('Publish it with its proof, and with the reason why not all of its code ran', () =>
       this.#publish('two', 2, '--reason', 'the demo proves without exercises'),
     );
     await t.step('After: it replaced the first', async () => {

@@ -33,7 +33,7 @@ function reasonOf({ code, message, symbol }: Finding): VerdictReason {
   return {
     code: 'audit-failed',
     verdict: 'refused',
-    message: `${code}: ${message}`.slice(0, 4000),
+    message: `${code}: ${message.slice(0, 3900)}; report it (docs/audit.md)`,
     ...(symbol === undefined ? {} : { symbol: symbol.slice(0, 512) }),
   };
 }

@@ -13,7 +13,7 @@ export interface ProofOptions {
 /** Adds the options of what a proof has to show before a livepatch is published. */
 export function withProofDemand(command: Command): Command {
   return command
-    .option('--unproven', 'although there is no proof of it (kmend prove); one that failed is refused all the same')
+    .option('--unproven', 'publish without a proof (kmend prove); a failed proof is still refused')
     .addOption(
       new Option(
         '--min-ran <percent>',
@@ -22,7 +22,10 @@ export function withProofDemand(command: Command): Command {
         .env('KMEND_MIN_RAN')
         .default(String(MIN_RAN_PERCENT)),
     )
-    .option('--reason <text>', 'why to publish although less ran, or nothing is proven; kept with the publication');
+    .option(
+      '--reason <text>',
+      'reason for publishing with fewer functions run, or unproven; recorded with the publication',
+    );
 }
 
 export function proofDemand({ unproven = false, minRan, reason }: ProofOptions): ProofDemand {

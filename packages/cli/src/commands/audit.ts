@@ -59,6 +59,8 @@ export function auditText(manifest: Livepatch, result: AuditResult): string {
     `  ${functions} ${functions === 1 ? 'function' : 'functions'} replaced, ${relocations} relocations applied`,
   );
   for (const { code, message } of findings) lines.push(`  audit-failed [${code}]: ${message}`);
+  if (findings.length > 0)
+    lines.push('  do not load it: build it again with this version of kmend; report findings that stay');
   for (const one of notChecked) lines.push(`  not checked: ${one}`);
   return lines.join('\n');
 }

@@ -38,7 +38,7 @@ export const fixCommands: Register = ({ program, action }) => {
     .option('--hardware', 'it mitigates a hardware flaw (Spectre-class)')
     .option('--from <version>', 'Debian version of the kernel source before the fix, e.g. 6.1.170-3')
     .option('--to <version>', 'and with it, e.g. 6.1.176-1')
-    .option('--path <file...>', 'take these files alone; of a patch or a commit, folders too')
+    .option('--path <file...>', 'take only these files; for a patch or a commit also folders')
     .option('--suite <suite>', 'Debian suite of the versions', 'bookworm')
     .option('--patch <file>', 'a unified diff')
     .option('--git <directory>', 'a git repository')
@@ -165,9 +165,7 @@ function describe(fix: ReturnType<typeof summary> & { readonly compiled?: Checke
   const lines = [`${fix.id}: ${fix.title}`, ...fix.files.map((file) => `  ${file}`), ...remarks(fix)];
   const { compiled } = fix;
   if (compiled !== undefined && compiled.leftOut.length > 0)
-    lines.push(
-      `not built for ${compiled.kernel}, so that nothing of it is patched there: ${compiled.leftOut.join(', ')}`,
-    );
+    lines.push(`${compiled.kernel} is not built from ${compiled.leftOut.join(', ')}: not patched there`);
   if (compiled === undefined || compiled.compiles) return lines.join('\n');
   if (!compiled.complete) lines.push(`does not compile by itself for ${compiled.kernel}: ${compiled.why}`);
   else if (taken)

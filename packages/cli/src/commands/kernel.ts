@@ -10,7 +10,7 @@ export const kernelCommands: Register = ({ program, action }) => {
     .command('add')
     .description("fetch a kernel from Debian's archive: image, headers and source, signature and hashes checked")
     .argument('<suite/release>', 'e.g. bookworm/6.1.0-47-amd64; with --image-only also <suite/version[/flavour]>')
-    .option('--image-only', 'fetch only the image and its modules: a fixed kernel that builds are compared with')
+    .option('--image-only', 'fetch only the image and its modules, to compare builds with a fixed kernel')
     .action(
       action(async (context, spec: string, options: { readonly imageOnly?: boolean }) => {
         const { kernels, images } = storesOf(context);

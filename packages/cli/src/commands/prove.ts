@@ -31,7 +31,7 @@ export const proveCommand: Register = ({ program, action }) => {
     .option('--reproducer <fix=file.c...>', "a program that tells whether a fix's flaw is there (docs/builder.md)")
     .option('--rounds <number>', 'rounds of load and revert in which memory may not leak', '20')
     .option('--transition-limit <seconds>', 'how long a transition may take', '180')
-    .option('--no-exercise', 'do not use the parts of the kernel that it patches; fewer of its functions run')
+    .option('--no-exercise', 'skip the exercises of the patched parts of the kernel; fewer functions run')
     .action(
       action(async (context, directory: string, options: ProveOptions) => {
         const { edges, kernels } = storesOf(context);
