@@ -76,10 +76,14 @@ export class Judge {
     );
   }
 
-  #isTextOfFix(text: string): boolean {
+  async #isTextOfFix(text: string): Promise<boolean> {
     if (this.#words.texts.some((part) => isTextOf(text, unescaped(part)))) return true;
     const made = squeezed(text);
-    return made.length >= 6 && this.#words.squeezed.some((lines) => lines.includes(made));
+    if (made.length < SHORTEST_TEXT) return false;
+    if (this.#words.squeezed.some((lines) => lines.includes(made))) return true;
+    // `"&x->wait"` is made by init_completion(), `"fs/smb/client/cached_dir.c"` by cifs_dbg().
+    const closure = await this.#words.closure(this.#unit, []);
+    return closure.says(text) || (closure.has('__FILE__') && text === this.#unit);
   }
 
   #isMade(names: readonly string[]): boolean {
@@ -105,9 +109,12 @@ export class Judge {
   }
 }
 
-/** A literal, or one that a macro put something in front of; short ones are parts of many. */
+/** Shorter ones are parts of many. */
+const SHORTEST_TEXT = 6;
+
+/** A literal, or one that a macro put something in front of. */
 function isTextOf(text: string, part: string): boolean {
-  return part.length < 6 ? text === part : text.includes(part);
+  return part.length < SHORTEST_TEXT ? text === part : text.includes(part);
 }
 
 function unescaped(text: string): string {

@@ -60,10 +60,10 @@ export class OwnCode {
     // Code that has no symbol: replacements of alternatives, and what they jump to (.altinstr_aux).
     for (const section of loaded.fields.keys()) {
       if (!loaded.isCode(section) || section.size === 0 || functions.some((one) => one.section === section)) continue;
-      const read = this.#read({ name: section.name, section, start: 0, size: section.size }, loaded.base(section) ?? 0);
+      const read = this.#stretches(section);
       if (read === undefined)
         findings.add('code-unreadable', `the code in ${section.name} cannot be read as instructions`);
-      else functions.push(read);
+      else functions.push(...read);
     }
     this.functions = functions;
     this.data = data;
@@ -100,6 +100,27 @@ export class OwnCode {
   isInstruction(address: Address): boolean {
     const found = this.functionAt(address);
     return found?.function.boundaries.has(found.offset) ?? false;
+  }
+
+  /**
+   * Code without symbols, cut behind each jump and return: nothing falls through there. In `.altinstr_aux` lie the pieces of functions of
+   * different objects, side by side, which have nothing to do with each other.
+   */
+  #stretches(section: Section): OwnFunction[] | undefined {
+    const instructions = decode(this.#loaded.memory(section));
+    if (instructions === undefined) return undefined;
+    const found: OwnFunction[] = [];
+    let start = 0;
+    for (const [index, { at, length, flow, map, opcode }] of instructions.entries()) {
+      const isReturn = map === 0 && (opcode === 0xc3 || opcode === 0xc2);
+      if (flow !== 'jump' && !isReturn && index < instructions.length - 1) continue;
+      const size = at + length - start;
+      const read = this.#read({ name: section.name, section, start, size }, this.#loaded.base(section) ?? 0);
+      if (read === undefined) return undefined;
+      found.push(read);
+      start += size;
+    }
+    return found;
   }
 
   #read(own: OwnData, sectionBase: Address): OwnFunction | undefined {

@@ -50,6 +50,29 @@ test('follows macros and inline functions of what a unit includes, and variables
   );
 });
 
+test('follows names that macros paste together of what they give each other, and the texts that they make', async (t) => {
+  const tree = await mkdtemp(join(tmpdir(), 'kmend-audit-'));
+  t.after(() => rm(tree, { recursive: true, force: true }));
+  await mkdir(join(tree, 'fs'));
+  const lines = [
+    '#define say_func(how, x) print_ ## how(__FILE__, x)',
+    '#define say(x) say_func(limited, x)',
+    '#define print_limited(x, y) ___ratelimit(x, y)',
+    '#define print_once(x, y) once_only(x, y)',
+    '#define begin(x) named(&(x)->wait)',
+  ];
+  await writeFile(join(tree, 'fs/f.c'), `${lines.join('\n')}\n`);
+  const closure = (await SourceIndex.open(tree, 'fs/f.c')).closure([], ['say', 'begin']);
+  assert.deepEqual(
+    ['___ratelimit', '__FILE__', 'once_only'].map((name) => closure.has(name)),
+    [true, true, false],
+  );
+  assert.deepEqual(
+    ['&(x)->wait', '&x->other'].map((text) => closure.says(text)),
+    [true, false],
+  );
+});
+
 test('gaps are what has nothing equal on the other side, in its place', () => {
   assert.deepEqual(gapsOf([...'abcd'], [...'abcd']), []);
   assert.deepEqual(gapsOf([...'abcd'], [...'abxd']), [{ before: [2], after: [2] }]);

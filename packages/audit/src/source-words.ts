@@ -76,6 +76,8 @@ const DEPTH = 12;
 export class SourceIndex {
   /** Names in the bodies of all definitions of a name. */
   readonly #bodies: ReadonlyMap<string, readonly Definition[]>;
+  /** Defined names by what they begin with, found when it is asked for. */
+  readonly #byPrefix = new Map<string, readonly string[]>();
 
   private constructor(bodies: ReadonlyMap<string, readonly Definition[]>) {
     this.#bodies = bodies;
@@ -104,10 +106,11 @@ export class SourceIndex {
     return new SourceIndex(bodies);
   }
 
-  /** All names that some names can become: they, and what stands in their definitions, and so on. `called`: those with arguments. */
-  closure(words: Iterable<string>, called: Iterable<string>): Set<string> {
+  /** All that some names can become: they, what stands in their definitions, and so on. `called`: those with arguments. */
+  closure(words: Iterable<string>, called: Iterable<string>): Closure {
     const found = new Set([...words, ...called]);
     const opened = new Set<Definition>();
+    const prefixes = new Set<string>();
     let layer = [
       ...Array.from(words, (name) => ({ name, isCalled: false })),
       ...Array.from(called, (name) => ({ name, isCalled: true })),
@@ -123,14 +126,51 @@ export class SourceIndex {
             found.add(one.name);
             next.push(one);
           }
-          // Names that macros paste together: `__tracepoint_##name`.
+          for (const [, prefix = ''] of definition.body.matchAll(/(\w+)\s*##/g)) prefixes.add(prefix);
+          // Names that macros paste together of what they are given: `__tracepoint_##name`.
           for (const [, prefix = ''] of definition.body.matchAll(/(\w+)##/g))
             for (const base of words) found.add(`${prefix}${base}`);
         }
       }
       layer = next;
+      // Of what they give each other: `pr_err_ ## ratefunc` with `ratelimited` (fs/smb/client/cifs_debug.h).
+      for (const prefix of prefixes) {
+        for (const name of this.#beginningWith(prefix)) {
+          if (found.has(name) || !found.has(name.slice(prefix.length))) continue;
+          found.add(name);
+          next.push({ name, isCalled: true });
+        }
+      }
     }
-    return found;
+    return new Closure(found, opened);
+  }
+
+  #beginningWith(prefix: string): readonly string[] {
+    const known = this.#byPrefix.get(prefix) ?? [...this.#bodies.keys()].filter((name) => name.startsWith(prefix));
+    this.#byPrefix.set(prefix, known);
+    return known;
+  }
+}
+
+/** What names can become. */
+export class Closure {
+  readonly names: ReadonlySet<string>;
+  readonly #opened: ReadonlySet<Definition>;
+  #text: string | undefined;
+
+  constructor(names: ReadonlySet<string>, opened: ReadonlySet<Definition>) {
+    this.names = names;
+    this.#opened = opened;
+  }
+
+  has(name: string): boolean {
+    return this.names.has(name);
+  }
+
+  /** Whether a macro or inline function among them has a text, in quotes or as code that another macro makes a text of. */
+  says(text: string): boolean {
+    this.#text ??= [...this.#opened].map(({ body }) => squeezed(body)).join('\n');
+    return this.#text.includes(squeezed(text));
   }
 }
 
@@ -210,12 +250,12 @@ export class ChangedWords {
   }
 
   /** What the changed lines and further names of a unit can become. */
-  async closure(unit: string, further: readonly string[]): Promise<ReadonlySet<string>> {
+  async closure(unit: string, further: readonly string[]): Promise<Closure> {
     return (await this.#open(unit)).closure(this.#words, [...this.#called, ...further]);
   }
 
   /** What a name of a unit stands for. */
   async bodies(unit: string, name: string): Promise<ReadonlySet<string>> {
-    return (await this.#open(unit)).closure([], [name]);
+    return (await this.#open(unit)).closure([], [name]).names;
   }
 }
