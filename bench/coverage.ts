@@ -1,6 +1,7 @@
 /**
- * `script/bench coverage [--jobs N] [--fresh] [--only REGEXP] [--no-load | --load-only] [--out DIR]`: every C file that Debian changed between two
- * versions in the core of the kernel, each taken as one fix by itself. Resumable: what this state of the builder has judged is not built again,
+ * `script/bench coverage [--jobs N] [--fresh] [--only REGEXP] [--folders 'A B' [--sample N [--seed S]]] [--no-load | --load-only] [--out DIR]`:
+ * every C file that Debian changed between two versions in the core of the kernel, or in other folders, or N of these chosen at random, the same
+ * for the same seed; each taken as one fix by itself. Resumable: what this state of the builder has judged is not built again,
  * unless `--fresh`. Then all that are patchable together in one cumulative livepatch on the stock kernel in the lab, unless `--no-load`. Writes
  * coverage.json and coverage.md. `--load-only` takes the judgements from the last coverage.json, and with `--only` loads a part of it and writes
  * nothing: to find the fix that makes trouble.
@@ -10,7 +11,7 @@ import { appendFile, mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parseJson, silentProgress } from '@kmend/base';
-import { places, run, systemClock, writeFileAtomic } from '@kmend/base/node';
+import { places, run, sha256, systemClock, writeFileAtomic } from '@kmend/base/node';
 import { codeDigest } from '@kmend/builder';
 import { Archive, ImageStore, KernelStore, mirrors, SourceStore, sourceDelta } from '@kmend/kernel';
 import { ranShare } from '@kmend/protocol';
@@ -30,6 +31,9 @@ const { values: options } = parseArgs({
     jobs: { type: 'string', default: '2' },
     fresh: { type: 'boolean', default: false },
     only: { type: 'string', default: '' },
+    folders: { type: 'string', default: FOLDERS },
+    sample: { type: 'string' },
+    seed: { type: 'string', default: '1' },
     out: { type: 'string' },
     'no-load': { type: 'boolean', default: false },
     'load-only': { type: 'boolean', default: false },
@@ -53,13 +57,16 @@ await new ImageStore(edges, archive, kernels, cache).add(`${SUITE}/${TO}`);
 const sources = new SourceStore(edges, archive, cache);
 const range = { suite: SUITE, from: FROM, to: TO };
 const { changed } = await sourceDelta(edges, sources, range);
-const inFolders = new RegExp(`^(?:${FOLDERS.replaceAll(' ', '|')})/.*\\.c$`);
+const inFolders = new RegExp(`^(?:${options.folders.replaceAll(' ', '|')})/.*\\.c$`);
+const inCore = new RegExp(`^(?:${FOLDERS.replaceAll(' ', '|')})/`);
 const only = new RegExp(options.only);
 const kept = join(out, `${(await codeDigest()).slice(0, 16)}.jsonl`);
 if (options.fresh) await rm(kept, { force: true });
 await mkdir(out, { recursive: true });
 
-const files = changed.filter((path) => inFolders.test(path) && (options['load-only'] || only.test(path)));
+const files = chosen(changed.filter((path) => inFolders.test(path))).filter(
+  (path) => options['load-only'] || only.test(path),
+);
 const outcomes = new Map<string, Outcome>();
 for (const outcome of options['load-only'] ? await reported() : await judgedBefore()) {
   const [path = ''] = outcome.paths;
@@ -93,6 +100,14 @@ if (!options['no-load']) {
   for (const problem of loaded.problems) console.log(`PROBLEM  ${problem}`);
   const ran = ranShare({ ran: loaded.ran === undefined ? null : [...loaded.ran] });
   if (loaded.problems.length > 0 || (ran?.percent ?? 0) < WANTED_RAN) process.exitCode = 1;
+}
+
+/** A sample is of what the bench does not judge anyway; in the order of a hash, so that nobody chooses. */
+function chosen(paths: readonly string[]): readonly string[] {
+  if (options.sample === undefined) return paths;
+  const place = (path: string): string => sha256(`${options.seed}:${path}`);
+  const outside = paths.filter((path) => !inCore.test(path));
+  return outside.sort((a, b) => (place(a) < place(b) ? -1 : 1)).slice(0, Number(options.sample));
 }
 
 /** Writes both reports; the text of the readable one. */

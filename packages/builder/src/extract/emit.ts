@@ -2,6 +2,7 @@ import {
   type ElfFile,
   type ElfSymbol,
   ET_REL,
+  R_X86_64_PC32,
   R_X86_64_PLT32,
   type Section,
   SHF_EXECINSTR,
@@ -9,6 +10,7 @@ import {
   SHF_LINK_ORDER,
   SHN_UNDEF,
   SHT_NOBITS,
+  SHT_PROGBITS,
   STB_GLOBAL,
   STB_LOCAL,
   STT_FUNC,
@@ -22,6 +24,7 @@ import { isPerCpu } from '../compare/rules.ts';
 import { BuilderError } from '../error.ts';
 import { isPrefixSymbol } from '../object/names.ts';
 import type { Atom, Entry, ObjectView } from '../object/view.ts';
+import { DeadEnds } from './dead-ends.ts';
 import { destinationOf, newGlobals, type Selection } from './extract.ts';
 
 /** A function of the livepatch and the one it replaces. */
@@ -55,6 +58,10 @@ export interface Extracted {
   /** New global symbols, global in the extracted object too. */
   readonly provides: string[];
 }
+
+/** include/linux/compiler.h, annotate_unreachable(): addresses behind instructions after which nothing runs; the linker drops them. */
+const UNREACHABLE = '.discard.unreachable';
+const UNREACHABLE_SIZE = 4;
 
 /** Bytes of one gathered section: strings, constants and table entries of a fix come to some kilobytes. */
 const LARGEST_SHARED = 64 << 20;
@@ -97,6 +104,7 @@ class Emitter {
     for (const entry of selection.entries) this.#places.set(entry, this.#placeShared(entry));
     for (const part of this.#places.keys()) this.#relocate(part);
     this.#keepStaticCallKeys();
+    this.#markDeadEnds();
     const replacements: Replacement[] = [];
     for (const [atom, counterpart] of this.#change.changed) {
       const place = this.#places.get(atom);
@@ -181,16 +189,7 @@ class Emitter {
       section = this.#newSection(part.section, undefined);
       this.#shared.set(part.section, section);
     }
-    const align = partAlign(part);
-    const offset = Math.ceil(section.size / align) * align;
-    if (offset > LARGEST_SHARED) {
-      throw new BuilderError('object-unsupported', `what is extracted of ${section.name} comes to ${offset} bytes`);
-    }
-    const data = new Uint8Array(offset + part.end - part.start);
-    data.set(section.data);
-    data.set(part.section.data.subarray(part.start, part.end), offset);
-    section.data = data;
-    section.size = data.length;
+    const offset = append(section, part.section.data.subarray(part.start, part.end), partAlign(part));
     return { section, offset, symbol: this.#sectionSymbol(section) };
   }
 
@@ -268,6 +267,55 @@ class Emitter {
         );
     }
   }
+
+  /**
+   * Tells objtool where a call does not return, as the macro unreachable() does: it finds that out in the code of the function that is
+   * called, and that may stay in the kernel. It would go on behind the call, and leave the code that really lies there without an entry
+   * for the unwinder.
+   */
+  #markDeadEnds(): void {
+    const deadEnds = new DeadEnds(this.#view);
+    for (const [part, place] of [...this.#places]) {
+      for (const end of deadEnds.callsIn(part)) {
+        const offset = append(this.#unreachable(), new Uint8Array(UNREACHABLE_SIZE), 1);
+        const addend = BigInt(place.offset + end - part.start);
+        const symbol = this.#sectionSymbol(place.section);
+        this.#unreachable().relocations.push({ offset, type: R_X86_64_PC32, symbol, addend });
+      }
+    }
+  }
+
+  #unreachable(): Section {
+    const known = this.#file.sections.find(({ name }) => name === UNREACHABLE);
+    if (known !== undefined) return known;
+    const section: Section = {
+      name: UNREACHABLE,
+      type: SHT_PROGBITS,
+      flags: 0,
+      address: 0n,
+      align: 1,
+      entrySize: 0,
+      data: new Uint8Array(0),
+      size: 0,
+      relocations: [],
+    };
+    this.#file.sections.push(section);
+    return section;
+  }
+}
+
+/** Adds bytes at the end of a gathered section; the offset where they lie. */
+function append(section: Section, bytes: Uint8Array, align: number): number {
+  const offset = Math.ceil(section.size / align) * align;
+  if (offset > LARGEST_SHARED) {
+    throw new BuilderError('object-unsupported', `what is extracted of ${section.name} comes to ${offset} bytes`);
+  }
+  const data = new Uint8Array(offset + bytes.length);
+  data.set(section.data);
+  data.set(bytes, offset);
+  section.data = data;
+  section.size = data.length;
+  return offset;
 }
 
 /**
