@@ -2,6 +2,7 @@
 import type { DeltaRange } from '@kmend/kernel';
 import type { AreaWork } from '@kmend/lab';
 import type { Outcome } from './coverage-worker.ts';
+import { type MutantTable, mutantText } from './mutants.ts';
 import { ranText } from './ran.ts';
 import type { Together } from './together.ts';
 
@@ -84,6 +85,7 @@ export function reportText(
   range: DeltaRange,
   outcomes: readonly Outcome[],
   summary: Summary,
+  mutants: MutantTable | undefined,
   loaded: Together | undefined,
 ): string {
   const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
@@ -103,6 +105,7 @@ export function reportText(
     '',
     ...fixedText(outcomes, range.to),
     '',
+    ...(mutants === undefined ? [] : [mutantText(mutants), '']),
     ...(loaded === undefined ? [] : [loadedText(loaded), '']),
     '## Reasons',
     '',

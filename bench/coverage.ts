@@ -1,10 +1,10 @@
 /**
- * `script/bench coverage [--jobs N] [--fresh] [--only REGEXP] [--folders 'A B' [--sample N [--seed S]]] [--no-load | --load-only] [--out DIR]`:
- * every C file that Debian changed between two versions in the core of the kernel, or in other folders, or N of these chosen at random, the same
+ * `script/bench coverage [--jobs N] [--fresh] [--only REGEXP] [--folders 'A B' [--sample N [--seed S]]] [--mutants N]
+ * [--no-load | --load-only] [--out DIR]`: every C file that Debian changed between two versions in the core of the kernel, or in other folders, or N of these chosen at random, the same
  * for the same seed; each taken as one fix by itself. Resumable: what this state of the builder has judged is not built again,
- * unless `--fresh`. Then all that are patchable together in one cumulative livepatch on the stock kernel in the lab, unless `--no-load`. Writes
- * coverage.json and coverage.md. `--load-only` takes the judgements from the last coverage.json, and with `--only` loads a part of it and writes
- * nothing: to find the fix that makes trouble.
+ * unless `--fresh`. Then mutants of real livepatches for the audit, 1,000 unless told (bench/mutants.ts). Then all that are patchable together in
+ * one cumulative livepatch on the stock kernel in the lab, unless `--no-load`. Writes coverage.json and coverage.md. `--load-only` takes what was
+ * judged from the last coverage.json, and with `--only` loads a part of it and writes nothing: to find the fix that makes trouble.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { appendFile, mkdir, readFile, rm } from 'node:fs/promises';
@@ -18,6 +18,7 @@ import { ranShare } from '@kmend/protocol';
 import { FROM, KERNEL, SUITE, TO } from '../demo/fixes.ts';
 import { classOf, loadedText, reportText, summarise } from './coverage-report.ts';
 import type { Outcome } from './coverage-worker.ts';
+import { type MutantTable, mutantTable, mutantText } from './mutants.ts';
 import { WANTED_RAN } from './ran.ts';
 import { type Together, together } from './together.ts';
 
@@ -25,6 +26,15 @@ const FOLDERS =
   'net/ipv4 net/ipv6 net/core net/unix net/netlink net/packet kernel fs mm ipc security crypto io_uring block lib';
 /** Share of what has anything to patch that has to be patchable, at once or after review, with its companions. */
 const WANTED = 0.9;
+
+/** The mutants of a seed are the same ones in each run. */
+const MUTANT_SEED = 2;
+
+/** What is taken from an earlier report. */
+interface Reported {
+  readonly outcomes: readonly Outcome[];
+  readonly mutants: MutantTable | undefined;
+}
 
 const { values: options } = parseArgs({
   options: {
@@ -34,6 +44,7 @@ const { values: options } = parseArgs({
     folders: { type: 'string', default: FOLDERS },
     sample: { type: 'string' },
     seed: { type: 'string', default: '1' },
+    mutants: { type: 'string', default: '1000' },
     out: { type: 'string' },
     'no-load': { type: 'boolean', default: false },
     'load-only': { type: 'boolean', default: false },
@@ -53,7 +64,8 @@ const archive = new Archive(edges, mirrors(process.env), cache);
 const kernels = new KernelStore(edges, archive, cache);
 const kernel = await kernels.add(`${SUITE}/${KERNEL}`);
 // What the livepatches are compared with.
-await new ImageStore(edges, archive, kernels, cache).add(`${SUITE}/${TO}`);
+const images = new ImageStore(edges, archive, kernels, cache);
+await images.add(`${SUITE}/${TO}`);
 const sources = new SourceStore(edges, archive, cache);
 const range = { suite: SUITE, from: FROM, to: TO };
 const { changed } = await sourceDelta(edges, sources, range);
@@ -68,7 +80,8 @@ const files = chosen(changed.filter((path) => inFolders.test(path))).filter(
   (path) => options['load-only'] || only.test(path),
 );
 const outcomes = new Map<string, Outcome>();
-for (const outcome of options['load-only'] ? await reported() : await judgedBefore()) {
+const before = options['load-only'] ? await reported() : undefined;
+for (const outcome of before?.outcomes ?? (await judgedBefore())) {
   const [path = ''] = outcome.paths;
   if (files.includes(path)) outcomes.set(path, outcome);
 }
@@ -81,7 +94,10 @@ const minutes = (performance.now() - begin) / 60_000;
 
 const all = files.map((path) => outcomes.get(path)).filter((outcome) => outcome !== undefined);
 const summary = summarise(all);
-if (!options['load-only']) {
+const say = (line: string): void => console.log(`  ${line}`);
+const around = { edges, cache, kernel, images, sources, range, out, signal, say };
+let mutants = before?.mutants;
+if (before === undefined) {
   const text = await write();
   console.log(`\n${text.split('\n## ')[0]}`);
   console.log(
@@ -89,11 +105,17 @@ if (!options['load-only']) {
   );
   const wrong = (summary.whole['failed'] ?? 0) + (summary.whole['audit-failed'] ?? 0);
   if (wrong > 0 || summary.share < WANTED) process.exitCode = 1;
+  const wanted = Number(options.mutants);
+  if (wanted > 0) {
+    mutants = await mutantTable(around, { wanted, seed: MUTANT_SEED, only: /./, withImage: true });
+    await write();
+    console.log(`\n${mutantText(mutants)}`);
+    if (mutants.missed.length > 0) process.exitCode = 1;
+  }
 }
 if (!options['no-load']) {
   const patchable = all.filter((outcome) => classOf(outcome) === 'patchable').map(({ paths }) => paths[0] ?? '');
   const part = patchable.filter((path) => only.test(path));
-  const around = { edges, cache, kernel, sources, range, out, signal, say: (line: string) => console.log(`  ${line}`) };
   const loaded = await together(around, part);
   if (part.length === patchable.length) await write(loaded);
   console.log(`\n${loadedText(loaded)}`);
@@ -112,9 +134,10 @@ function chosen(paths: readonly string[]): readonly string[] {
 
 /** Writes both reports; the text of the readable one. */
 async function write(loaded?: Together): Promise<string> {
-  const report = { kernel: KERNEL, ...range, files: files.length, ...summary, together: loaded ?? null, outcomes: all };
+  const measured = { mutants: mutants ?? null, together: loaded ?? null };
+  const report = { kernel: KERNEL, ...range, files: files.length, ...summary, ...measured, outcomes: all };
   await writeFileAtomic(join(out, 'coverage.json'), `${JSON.stringify(report, null, 1)}\n`);
-  const text = reportText(KERNEL, range, all, summary, loaded);
+  const text = reportText(KERNEL, range, all, summary, mutants, loaded);
   await writeFileAtomic(join(out, 'coverage.md'), text);
   return text;
 }
@@ -126,13 +149,11 @@ async function judgedBefore(): Promise<Outcome[]> {
 }
 
 /** What the last report says, whatever state of the builder it is of: what is not patchable any more is found out when it is built. */
-async function reported(): Promise<readonly Outcome[]> {
+async function reported(): Promise<Reported> {
   const path = join(out, 'coverage.json');
-  const report = parseJson(await readFile(path, 'utf8').catch(() => '')) as
-    | { outcomes?: readonly Outcome[] }
-    | undefined;
+  const report = parseJson(await readFile(path, 'utf8').catch(() => '')) as Partial<Reported> | undefined;
   if (report?.outcomes === undefined) throw new Error(`there is no report in ${path}: run without --load-only first`);
-  return report.outcomes;
+  return { outcomes: report.outcomes, mutants: report.mutants ?? undefined };
 }
 
 /** Gives one file after the other to a process of its own. A worker that dies takes the bench with it: that is a failure to see. */
