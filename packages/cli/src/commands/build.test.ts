@@ -41,11 +41,12 @@ test('the summary tells how many functions equal the fixed kernel, which do not,
       { ...difference, cause: 'own-file' as const, message: 'f is not what 6.1.176-1 has' },
       { ...difference, cause: 'other-files' as const, message: 'told as a reason' },
     ],
-    notCompared: ['6.1.180-1 is not in the store'],
+    notCompared: ['6.1.180-1 is not in the store', 'a.c: no version', 'b.c: no version'],
   };
   const text = buildText({ ...manifest, fixedKernel }, 'out');
   assert.match(text, /^ {2}equal to the fixed kernel 6\.1\.0-50-amd64 \(6\.1\.176-1\): 1 of 3 functions$/m);
   assert.match(text, /^ {4}f is not what 6\.1\.176-1 has$/m);
   assert.doesNotMatch(text, /told as a reason/);
   assert.match(text, /^ {2}not compared with a fixed kernel: 6\.1\.180-1 is not in the store$/m);
+  assert.match(text, /^ {2}not compared with a fixed kernel: 2 files, a\.c first: no version$/m);
 });

@@ -151,6 +151,17 @@ function fixedText({ fixedKernel }: Livepatch): string[] {
     ...different
       .filter(({ cause }) => cause === 'own-file' || cause === 'line-numbers')
       .map(({ message }) => `  ${message}`),
-    ...notCompared.map((why) => `not compared with a fixed kernel: ${why}`),
+    ...shortened(notCompared).map((why) => `not compared with a fixed kernel: ${why}`),
   ];
+}
+
+/** `FILE: REASON` of many files for one reason in one line: a changed header can reach dozens. */
+function shortened(notCompared: readonly string[]): string[] {
+  const groups = Map.groupBy(notCompared, (why) => why.replace(/^\S+\.[cS]: /, ''));
+  return [...groups].map(([reason, all]) => {
+    const [first = ''] = all;
+    return all.length === 1
+      ? first
+      : `${all.length} files, ${first.slice(0, first.length - reason.length - 2)} first: ${reason}`;
+  });
 }
