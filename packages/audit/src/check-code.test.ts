@@ -56,6 +56,17 @@ test('accepts the end of an array where it is compared with, not where it is rea
   assert.deepEqual(findings(ACCESS, { at: 4, addend: 32n }), ['reference-astray']);
 });
 
+test('accepts an access through a pointer that is known to be NULL, not one at an empty address', () => {
+  const [movl, modrm, sib] = [0x8b, 0x04, 0x25];
+  assert.deepEqual(findings([movl, modrm, sib, 0x30, 0, 0, 0, 0xc3]), []);
+  for (const empty of [
+    [movl, modrm, sib, 0, 0, 0, 0, 0xc3],
+    [movl, modrm, sib, 0, 0x10, 0, 0, 0xc3],
+    [0x65, movl, modrm, sib, 0x30, 0, 0, 0, 0xc3],
+  ])
+    assert.ok(findings(empty).includes('relocation-missing'));
+});
+
 test('accepts a place before an array to which a register is added', () => {
   assert.deepEqual(findings(SHIFTED, { at: 4, addend: -800n }), []);
   assert.deepEqual(findings(ACCESS, { at: 4, addend: -8n }), ['reference-astray']);
