@@ -14,6 +14,7 @@ import {
   exerciseAreas,
   type GuestModule,
   type Host,
+  judgeAreas,
   KernelWatch,
   Lab,
   LivepatchControl,
@@ -22,6 +23,7 @@ import {
   registeredCode,
   requireInForce,
   requireNothingLeft,
+  type SystemExercise,
 } from '@kmend/lab';
 import type { Livepatch, RanFunction } from '@kmend/protocol';
 import { type Phases, phasesOf, SAY_PHASES } from './phases.ts';
@@ -194,12 +196,9 @@ class Trial {
     const { functions, patched } = await requireInForce(host, livepatch.name, this.#manifest.objects);
     say(`${functions} functions in force in ${patched.length} objects, of which late: ${this.measured.late.join(' ')}`);
     await this.#exercise('with all of it in force');
-    this.measured.areas = await exerciseAreas(
-      host,
-      chooseAreas(this.#manifest.objects),
-      (where, seconds) => this.#lab.exercise(where, seconds),
-      say,
-    );
+    const system: SystemExercise = (where, seconds) => this.#lab.exercise(where, seconds);
+    const work = await exerciseAreas(host, chooseAreas(this.#manifest.objects), system, say);
+    this.measured.areas = work;
     await counter.end();
     this.measured.ran = counter.functions() ?? [];
 
@@ -208,6 +207,14 @@ class Trial {
     await control.unload(livepatch);
     await requireNothingLeft(host);
     await this.#exercise('after the revert');
+    // Is it the livepatch, or is it so on the shipped kernel?
+    const suspects = judgeAreas(work);
+    const areas = suspects.map(({ area }) => area);
+    const alone = judgeAreas(await exerciseAreas(host, areas, system, say));
+    for (const { name, why } of suspects) {
+      if (alone.some((other) => other.name === name)) say(`fails on the kernel alone as well: ${why}`);
+      else this.measured.problems.push(`fails beside the livepatch, not on the kernel alone: ${why}`);
+    }
   }
 
   async #bring(module: Uint8Array): Promise<GuestModule> {

@@ -35,6 +35,7 @@ export const EXERCISE_PACKAGES: readonly string[] = [
   'numactl',
   'ocfs2-tools',
   'quota',
+  'samba',
   'squashfs-tools',
   'stress-ng',
   'udftools',

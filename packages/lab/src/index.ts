@@ -1,6 +1,6 @@
 export type { AcceleratorChoice } from './accelerator.ts';
 export { areaName, chooseAreas } from './areas/choose.ts';
-export type { AreaWork } from './areas/run.ts';
+export type { AreaWork, SystemExercise } from './areas/run.ts';
 export type { LabKernel } from './boot-files.ts';
 export { type CodeInForce, codeInForce } from './code-in-force.ts';
 export type { LabEdges } from './edges.ts';
@@ -12,7 +12,7 @@ export type { Host, StartOptions } from './host.ts';
 export { complaints } from './kernel-log.ts';
 export { type BootOptions, Lab, type Reproducer } from './lab.ts';
 export { type GuestModule, LivepatchControl } from './proof/control.ts';
-export { exerciseAreas } from './proof/exercise.ts';
+export { exerciseAreas, judgeAreas } from './proof/exercise.ts';
 export { ProofFailure } from './proof/failure.ts';
 export { requireInForce, requireNothingLeft } from './proof/in-force.ts';
 export { KernelWatch } from './proof/kernel-watch.ts';

@@ -55,12 +55,15 @@ const MASKED = [
   'nfs-blkmap.service',
   'nfs-server.service',
   'nftables.service',
+  'nmbd.service',
   'o2cb.service',
   'ocfs2.service',
   'quota.service',
   'rpc-statd-notify.service',
   'rpcbind.service',
   'rpcbind.socket',
+  'samba-ad-dc.service',
+  'smbd.service',
   'xfs_scrub_all.timer',
 ];
 /** Drivers of hardware that QEMU's chipset shows and no host of the lab uses: udev would load them in every boot. */

@@ -189,25 +189,51 @@ nfs() {
   exportfs -u "127.0.0.1:$work/back"; rpc.nfsd 0; pkill rpc.mountd || true; sleep 0.5; retry umount back; losetup -d "$loop"
 }
 
-smb() {
-  need ksmbd.mountd ksmbd.adduser mount.cifs; module ksmbd; module cifs
-  mkdir -p mnt back /etc/ksmbd; mkdir -p /usr/local/etc; mkfs_back=1; image 100M; mkfs.ext4 -q "$loop"; mount "$loop" back; chmod 777 back
-  printf '[global]\n\tserver min protocol = SMB2_10\n\tserver max protocol = SMB3_11\n\tsmb2 leases = yes\n\tnetbios name = KMEND\n[share]\n\tpath = %s\n\tread only = no\n\tguest ok = no\n\tvfs objects = acl_xattr streams_xattr\n' "$work/back" >/etc/ksmbd/smb.conf
-  cp /etc/ksmbd/smb.conf /etc/ksmbd/ksmbd.conf
-  ksmbd.adduser -a -p secret -i /etc/ksmbd/ksmbdpwd.db root 2>&1 || ksmbd.adduser -a root -p secret -c /etc/ksmbd/ksmbdpwd.db
-  ksmbd.mountd
-  sleep 1
+# What a client of SMB does with its share; the rest of the arguments are options of mount, tried one after the other.
+smb_client() { # OPTIONS...
   mounts=0
-  for options in "vers=3.1.1,seal" "vers=3.1.1,cifsacl,sign" "vers=3.0,cache=none" "vers=2.1"; do
+  for options; do
     mount -t cifs -o "username=root,password=secret,$options" //127.0.0.1/share mnt || { echo "no mount with $options"; continue; }
-    mounts=$((mounts + 1)); use mnt || true; may getcifsacl mnt/big; may setcifsacl -a "ACL:S-1-1-0:ALLOWED/0/R" mnt/big; may smbinfo fileallinfo mnt/big; may smbinfo quota mnt; may cat /proc/fs/cifs/DebugData /proc/fs/cifs/Stats /proc/fs/cifs/open_files
+    mounts=$((mounts + 1)); use mnt || true
+    may getcifsacl mnt/big; may setcifsacl -a "ACL:S-1-1-0:ALLOWED/0/R" mnt/big; may smbinfo fileallinfo mnt/big; may smbinfo quota mnt
+    may cat /proc/fs/cifs/DebugData /proc/fs/cifs/Stats /proc/fs/cifs/open_files
+    # Directories that are opened again while their lease lasts, and one that another mount changes meanwhile.
+    ls -l mnt mnt/d3 >/dev/null; ls -l mnt mnt/d3 >/dev/null; may touch back/share/d3/from-behind; ls -l mnt/d3 >/dev/null
     retry umount mnt
   done
   may mount -t cifs -o "username=root,password=wrong,vers=3.1.1" //127.0.0.1/share mnt
   may mount -t cifs -o "username=root,password=secret,vers=3.1.1,multichannel,max_channels=2" //127.0.0.1/share mnt && may umount mnt
-  ksmbd.control -s 2>/dev/null || echo hard >/sys/class/ksmbd-control/kill_server || true
-  sleep 0.5; pkill ksmbd.mountd || true; sleep 0.5; retry umount back; losetup -d "$loop"
   [ "$mounts" -gt 0 ]
+}
+share() { mkdir -p mnt back; mkfs_back=1; image 100M; mkfs.ext4 -q "$loop"; mount "$loop" back; mkdir -p back/share; chmod 777 back/share; }
+unshare_back() { sleep 0.5; retry umount back; losetup -d "$loop"; }
+
+smb() {
+  need smbd smbpasswd mount.cifs; module cifs
+  share; mkdir -p samba
+  printf '[global]\nserver role = standalone server\nserver min protocol = NT1\ninterfaces = lo\nbind interfaces only = yes\nsmb ports = 445\ndisable netbios = yes\nserver multi channel support = yes\nea support = yes\nload printers = no\nprivate dir = %s\nlock directory = %s\nstate directory = %s\ncache directory = %s\npid directory = %s\nlog file = %s/log\n[share]\npath = %s\nread only = no\nvfs objects = acl_xattr streams_xattr\n' "$work/samba" "$work/samba" "$work/samba" "$work/samba" "$work/samba" "$work/samba" "$work/back/share" >smb.conf
+  printf 'secret\nsecret\n' | smbpasswd -c "$work/smb.conf" -s -a root
+  smbd -D -s "$work/smb.conf"
+  for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do (: </dev/tcp/127.0.0.1/445) 2>/dev/null && break; sleep 0.5; done
+  smb_client "vers=3.1.1,seal" "vers=3.1.1,cifsacl,sign" "vers=3.0,cache=none" "vers=2.1" "vers=1.0"
+  kill "$(cat samba/smbd.pid)"
+  unshare_back
+}
+
+ksmbd() {
+  need ksmbd.mountd ksmbd.adduser mount.cifs; module ksmbd; module cifs
+  # smb2_open() calls opinfo_put(NULL) whenever a client opens a directory without a lease.
+  case $(uname -v) in *" 6.1.170-"* | *" 6.1.176-"*) echo "the server of this kernel crashes when a directory is opened (smb2_open)"; exit 77 ;; esac
+  share; mkdir -p /etc/ksmbd /usr/local/etc
+  printf '[global]\n\tserver min protocol = SMB2_10\n\tserver max protocol = SMB3_11\n\tsmb2 leases = yes\n\tnetbios name = KMEND\n[share]\n\tpath = %s\n\tread only = no\n\tguest ok = no\n\tvfs objects = acl_xattr streams_xattr\n' "$work/back/share" >/etc/ksmbd/smb.conf
+  cp /etc/ksmbd/smb.conf /etc/ksmbd/ksmbd.conf
+  ksmbd.adduser -a -p secret -i /etc/ksmbd/ksmbdpwd.db root 2>&1 || ksmbd.adduser -a root -p secret -c /etc/ksmbd/ksmbdpwd.db
+  ksmbd.mountd
+  sleep 1
+  smb_client "vers=3.1.1,seal" "vers=3.1.1,cifsacl,sign" "vers=3.0,cache=none" "vers=2.1"
+  ksmbd.control -s 2>/dev/null || echo hard >/sys/class/ksmbd-control/kill_server || true
+  sleep 0.5; pkill ksmbd.mountd || true
+  unshare_back
 }
 
 for name; do
@@ -235,5 +261,6 @@ for name; do
     tmpfs) try tmpfs 60 tmpfs ;;
     nfs) try nfs 200 nfs ;;
     smb) try smb 250 smb ;;
+    ksmbd) try ksmbd 250 ksmbd ;;
   esac
 done

@@ -12,7 +12,9 @@ const chosen = (...sources: string[]): string[] =>
 
 test('what a livepatch patches says what is exercised', () => {
   assert.deepEqual(chosen('fs/btrfs/inode.c', 'fs/btrfs/ioctl.c'), ['files:btrfs']);
-  assert.deepEqual(chosen('fs/smb/server/auth.c'), ['files:smb']);
+  assert.deepEqual(chosen('fs/smb/server/auth.c'), ['files:ksmbd']);
+  assert.deepEqual(chosen('fs/smb/client/ioctl.c'), ['files:smb']);
+  assert.deepEqual(chosen('fs/smb/common/smb2.c'), ['files:ksmbd', 'files:smb']);
   assert.deepEqual(chosen('fs/fat/namei_vfat.c'), ['files:vfat']);
   assert.deepEqual(chosen('fs/isofs/rock.c', 'fs/nfsd/vfs.c'), ['files:isofs', 'files:nfs']);
   assert.deepEqual(chosen('drivers/md/raid5.c'), ['block:mapper', 'block:md']);
