@@ -1,4 +1,5 @@
 import type { TrialFailure } from '../build/trial.ts';
+import { changedEntities } from '../source/entities.ts';
 
 /** Two versions of the source that a fix was taken from. */
 export interface DeltaTexts {
@@ -30,13 +31,16 @@ export async function proposeCompanions(
       .filter((path) => !have.has(path) && path.endsWith(linking ? '.c' : '.h'))
       .filter((path) => linking || failure.includes.has(path) || isNear(path, failure.source))
       .sort((a, b) => Number(failure.includes.has(b)) - Number(failure.includes.has(a)));
-    for (const path of ranked) {
-      const words = await changedWords(delta, path);
-      const found = [...names].filter((name) => words.has(name));
-      if (found.length === 0) continue;
-      if (linking && !(await defines(delta, path, found))) continue;
-      proposed.add(path);
-      for (const name of found) names.delete(name);
+    for (const words of [changedWords, changedDefinitions]) {
+      for (const path of ranked) {
+        const changes = await words(delta, path);
+        const found = [...names].filter((name) => changes.has(name));
+        if (found.length === 0) continue;
+        if (linking && !(await defines(delta, path, found))) continue;
+        proposed.add(path);
+        for (const name of found) names.delete(name);
+      }
+      if (names.size < new Set(failure.names).size) break;
     }
   }
   return [...proposed].sort();
@@ -54,6 +58,12 @@ async function changedWords(delta: DeltaTexts, path: string): Promise<ReadonlySe
   const fresh = new Set(after.split('\n'));
   const lines = [...fresh].filter((line) => !old.has(line)).concat([...old].filter((line) => !fresh.has(line)));
   return new Set(lines.flatMap((line) => line.match(/[A-Za-z_]\w*/g) ?? []));
+}
+
+/** Names whose definition changes in other lines than the name's: the parameters of `TRACE_EVENT(ocfs2_fault, ...)`. */
+async function changedDefinitions(delta: DeltaTexts, path: string): Promise<ReadonlySet<string>> {
+  const [before, after] = await Promise.all([delta.text(path, 'from'), delta.text(path, 'to')]);
+  return new Set([...changedEntities(before, after), ...changedEntities(after, before)]);
 }
 
 /** A function or variable definition at the left margin, as kernel style has them. */

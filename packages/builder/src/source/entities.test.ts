@@ -40,6 +40,15 @@ test('a definition that changes is named, in every form', () => {
   assert.deepEqual(changed('return x + y', 'return x - y'), ['inner']);
 });
 
+test('a pointer to a function has its own name, not that of a type', () => {
+  const text = 'extern int (*hook)(int);\ntypedef_t (* const get)(int a);\nu32 (*split)(const struct x *x, u16 *y);\n';
+  const names = (from: string, to: string): string[] => changedEntities(text, text.replace(from, to));
+  assert.deepEqual(names('hook)(int)', 'hook)(long)'), ['hook']);
+  assert.deepEqual(names('int a', 'long a'), ['get']);
+  assert.deepEqual(names('u16', 'u32'), ['split']);
+  assert.deepEqual(changedEntities('__must_check int (*a)(int);\n', '__must_check int (*a)(long);\n'), ['a']);
+});
+
 test('a number is never a name', () => {
   assert.deepEqual(changedEntities('MAKE_KEY(1, flag) 1;\n', 'MAKE_KEY(2, flag) 2;\n'), ['flag']);
 });

@@ -117,7 +117,12 @@ function namesOf(chunk: string): string[] {
   const alias = /^typedef\b.*?([A-Za-z_]\w*)\s*(?:\[[^\]]*\])*\s*;$/.exec(chunk)?.[1];
   if (tag !== undefined || alias !== undefined) return [tag, alias].filter((name) => name !== undefined);
   const head = chunk.split('{')[0] ?? chunk;
-  const called = [...head.matchAll(/([A-Za-z_]\w*)\s*\(/g)].map(([, name = '']) => name);
+  // A pointer to a function, also as a member where conditions split the struct: `u32 (*cookie_init_sequence)(...)`.
+  const pointer = /^[^(]*\(\s*\*[\s*]*(?:const\s+)?([A-Za-z_]\w*)/.exec(head)?.[1];
+  if (pointer !== undefined) return [pointer];
+  const called = [...head.matchAll(/([A-Za-z_]\w*)\s*\(/g)]
+    .map(([, name = '']) => name)
+    .filter((name) => !COMMON.has(name));
   const named = called.find((name) => !NOT_A_NAME.test(name)) ?? called[0];
   // A macro at top level (DECLARE_PER_CPU(...)) defines something that its arguments name.
   if (named !== undefined && !/^[A-Z_0-9]+$/.test(named)) return [named];

@@ -7,7 +7,8 @@ import type { UnitContext } from '../build/request.ts';
 import { BuilderError } from '../error.ts';
 import { imageApart } from '../tree/apart.ts';
 import { builtSources } from '../tree/built.ts';
-import { includeGraph } from '../tree/included.ts';
+import { Contained } from '../tree/contained.ts';
+import { includableFiles, includeGraph } from '../tree/included.ts';
 import type { PreparedTree } from '../tree/prepare.ts';
 import { readRecipe } from '../tree/recipe.ts';
 import { findUnits, type KnownUnit } from '../tree/unit.ts';
@@ -62,24 +63,44 @@ export async function reachedUnits(
   const containers = await containersOf(context, [...changed.stock.keys()], built.keys());
   await checkAssembler(tree, changed, containers);
   const holders = containers.filter((path) => built.has(path) || isOfOtherImage(path));
-  let candidates = holders.filter((path) => !known.has(path)).sort();
-  if (candidates.length > FEW) candidates = await fewer(context, changed, candidates);
-  const units: KnownUnit[] = [];
-  for (const [path, found] of await findUnits(edges, tree, candidates)) {
-    if (!(found instanceof BuilderError)) units.push(...found);
-    else if (built.has(path)) throw found;
-  }
+  const candidates = holders.filter((path) => !known.has(path)).sort();
+  const wanted = { texts: new Set(changed.stock.keys()), containers: new Set(containers) };
+  const unitsOf = async (paths: readonly string[]): Promise<KnownUnit[]> => {
+    const units: KnownUnit[] = [];
+    for (const [path, found] of await findUnits(edges, tree, paths)) {
+      if (!(found instanceof BuilderError)) units.push(...found);
+      else if (built.has(path)) throw found;
+    }
+    const contained = new Contained(
+      await includeGraph(edges, tree),
+      tree.source,
+      new Set(await includableFiles(edges, tree)),
+      wanted,
+    );
+    return units.filter(({ source, command }) => contained.canHold(source, command.compilerArguments));
+  };
+  const units =
+    candidates.length > FEW ? await fewer(context, changed, candidates, unitsOf) : await unitsOf(candidates);
   return { units: await withChangedCode(context, changed, units), holders: holders.length };
 }
 
 /** Those that mention what changes. Where names do not tell, all of them, if they can be looked at. */
-async function fewer(context: UnitContext, changed: ChangedTexts, candidates: readonly string[]): Promise<string[]> {
+async function fewer(
+  { edges, tree }: UnitContext,
+  changed: ChangedTexts,
+  candidates: readonly string[],
+  unitsOf: (paths: readonly string[]) => Promise<KnownUnit[]>,
+): Promise<KnownUnit[]> {
+  let tooWide: unknown;
   try {
-    return await narrowed(context.edges, context.tree, changed, candidates, LOOKED_AT_LIMIT);
+    return await unitsOf(await narrowed(edges, tree, changed, candidates, LOOKED_AT_LIMIT));
   } catch (error) {
-    if (errorCode(error) === 'header-too-wide' && candidates.length <= LOOKED_AT_LIMIT) return [...candidates];
-    throw error;
+    if (errorCode(error) !== 'header-too-wide') throw error;
+    tooWide = error;
   }
+  const units = await unitsOf(candidates);
+  if (units.length > LOOKED_AT_LIMIT) throw tooWide;
+  return units;
 }
 
 /** Files that can contain one of the texts; `built`: the units of this kernel. */

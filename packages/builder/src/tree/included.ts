@@ -23,9 +23,11 @@ const ELSEWHERE = ['Documentation', 'tools', 'samples', 'scripts'];
 export class IncludeGraph {
   /** By the last part of an included name: includers, and what they wrote. */
   readonly #byName = new Map<string, { readonly includer: string; readonly target: string }[]>();
+  readonly #targets = new Map<string, readonly string[]>();
 
   constructor(included: Iterable<readonly [includer: string, targets: readonly string[]]>) {
     for (const [includer, targets] of included) {
+      this.#targets.set(includer, targets);
       for (const target of targets) {
         const name = basename(target);
         const known = this.#byName.get(name);
@@ -33,6 +35,11 @@ export class IncludeGraph {
         else known.push({ includer, target });
       }
     }
+  }
+
+  /** What a file includes, as it is named there: with a leading `/` a path of the tree, else a name on the search path. */
+  targetsOf(path: string): readonly string[] {
+    return this.#targets.get(path) ?? [];
   }
 
   /** Every file that can contain the text of `path`: its includers, theirs, and so on. `path` itself only where it includes itself. */
@@ -87,7 +94,8 @@ function textsPath(tree: PreparedTree): string {
   return join(tree.directory, 'included-texts.json');
 }
 
-function isMeant(target: string, path: string): boolean {
+/** Whether a name, as `targetsOf` has it, can mean a file. */
+export function isMeant(target: string, path: string): boolean {
   return target === `/${path}` || `/${path}`.endsWith(`/${target}`);
 }
 

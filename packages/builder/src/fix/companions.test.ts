@@ -1,0 +1,41 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type DeltaTexts, proposeCompanions } from './companions.ts';
+
+const TRACE = `
+TRACE_EVENT(fs_fault,
+	TP_PROTO(unsigned long long ino,
+		 void *area, void *page),
+	TP_ARGS(ino, area, page)
+);
+`;
+const OTHER = 'int fs_read(int a,\n\t    int b);\n#define SIZE 3\n';
+
+const DELTA: Readonly<Record<string, readonly [from: string, to: string]>> = {
+  'fs/a/a.c': ['', ''],
+  'fs/a/trace.h': [TRACE, TRACE.replaceAll('void *area, ', '').replace('area, ', '')],
+  'fs/a/other.h': [OTHER, OTHER.replace('\n\t    int b', '\n\t    int b, int c')],
+  'include/linux/limits.h': ['#define LIMIT 3\nint area;\n', '#define LIMIT 4\nint area;\n'],
+};
+
+async function proposed(...names: string[]): Promise<string[]> {
+  const delta: DeltaTexts = {
+    changed: async () => Object.keys(DELTA),
+    text: async (path, version) => DELTA[path]?.[version === 'from' ? 0 : 1] ?? '',
+  };
+  const failure = { source: 'fs/a/a.c', errors: ['too few arguments'], names, includes: new Set<string>() };
+  return await proposeCompanions(delta, new Set(['fs/a/a.c']), [failure]);
+}
+
+test('a header whose changed lines have the name makes the file compile', async () => {
+  assert.deepEqual(await proposed('LIMIT'), ['include/linux/limits.h']);
+});
+
+test('a header counts where a definition changes in other lines than its name', async () => {
+  assert.deepEqual(await proposed('trace_fs_fault', 'fs_fault'), ['fs/a/trace.h']);
+  assert.deepEqual(await proposed('fs_read'), ['fs/a/other.h']);
+});
+
+test('a name that no change is about brings nothing', async () => {
+  assert.deepEqual(await proposed('SIZE', 'unknown'), []);
+});
