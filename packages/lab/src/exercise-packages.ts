@@ -26,7 +26,6 @@ export const EXERCISE_PACKAGES: readonly string[] = [
   'iw',
   'jfsutils',
   'keyutils',
-  'ksmbd-tools',
   'mdadm',
   'nfs-kernel-server',
   'nftables',
@@ -35,7 +34,7 @@ export const EXERCISE_PACKAGES: readonly string[] = [
   'numactl',
   'ocfs2-tools',
   'quota',
-  'samba',
+  'samba', // which Debian does not install beside ksmbd-tools
   'squashfs-tools',
   'stress-ng',
   'udftools',

@@ -50,7 +50,6 @@ const MASKED = [
   // Of the packages that exercises need (exercise-packages.ts), which start what they use themselves.
   'auditd.service',
   'fsidd.service',
-  'ksmbd.service',
   'mdmonitor.service',
   'nfs-blkmap.service',
   'nfs-server.service',
