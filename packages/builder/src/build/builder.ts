@@ -137,7 +137,13 @@ export class Builder {
         const failures = await this.#try(current);
         if (failures.length === 0) return found(true);
         const more = await proposeCompanions(delta, new Set(current.files), failures);
-        if (more.length === 0 || companions.size + more.length > COMPANIONS_LIMIT) {
+        const all = companions.size + more.length;
+        if (all > COMPANIONS_LIMIT)
+          return found(
+            false,
+            `${all} other files would be needed, and more than ${COMPANIONS_LIMIT} are a change of design`,
+          );
+        if (more.length === 0) {
           const [first] = failures;
           return found(
             false,

@@ -16,6 +16,8 @@ export interface TrialFailure {
   readonly errors: readonly string[];
   /** Names that these errors are about. */
   readonly names: readonly string[];
+  /** Files that these errors lie in, or a macro's use that leads to one. */
+  readonly places: readonly string[];
   /** Headers and other files that the file includes. */
   readonly includes: ReadonlySet<string>;
 }
@@ -34,9 +36,10 @@ export async function tryToCompile(
   const defined = new Set<string>();
   for (const [{ unit }, tried] of await compileAll(context, await planUnits(context, sources, [], fixes))) {
     const { includes } = tried;
-    if ('errors' in tried)
-      failures.push({ source: unit.source, errors: tried.errors, names: tried.errors.flatMap(quotedNames), includes });
-    else if (tried.object !== undefined) {
+    if ('errors' in tried) {
+      const { errors, places } = tried;
+      failures.push({ source: unit.source, errors, names: errors.flatMap(quotedNames), places, includes });
+    } else if (tried.object !== undefined) {
       for (const { name, place } of readElf(await readFile(tried.object)).symbols) {
         if (place === SHN_UNDEF) undefinedNames.set(name, { unit, includes });
         else defined.add(name);
@@ -47,13 +50,13 @@ export async function tryToCompile(
   for (const [name, { unit, includes }] of undefinedNames) {
     if (name === '' || defined.has(name) || symbols.has(name) || exports.has(name)) continue;
     if (!(await isOfModule(context, name, unit)))
-      failures.push({ source: unit.source, errors: [], names: [name], includes });
+      failures.push({ source: unit.source, errors: [], names: [name], places: [], includes });
   }
   return failures;
 }
 
 /** What compiling one unit came to. */
-type Tried = PatchedObject | { readonly errors: readonly string[]; readonly includes: ReadonlySet<string> };
+type Tried = PatchedObject | Pick<TrialFailure, 'errors' | 'places' | 'includes'>;
 
 /** Compiles the patched states, some side by side; the answers are in the order of the plan. */
 async function compileAll(context: UnitContext, plan: readonly UnitRequest[]): Promise<[UnitRequest, Tried][]> {
@@ -80,7 +83,7 @@ async function compileOne(context: UnitContext, request: UnitRequest): Promise<T
     return await new UnitCompiler(context, request).patched();
   } catch (error) {
     if (!(error instanceof KmendError) || error.code !== 'patch-does-not-compile') throw error;
-    return error.details as { errors: readonly string[]; includes: ReadonlySet<string> };
+    return error.details as Pick<TrialFailure, 'errors' | 'places' | 'includes'>;
   }
 }
 

@@ -107,8 +107,24 @@ function doesNotCompile({ source }: KnownUnit, said: string): BuilderError {
   const shown = (errors.length > 0 ? errors : said.trim().split('\n')).slice(0, 5).join('\n');
   return new BuilderError('patch-does-not-compile', `${source} does not compile:\n${shown}`, {
     hint: 'line numbers are those of the unpatched file; a fix for another kernel series may need others before it',
-    details: { errors },
+    details: { errors, places: placesOf(said) },
   });
+}
+
+/** Files that errors lie in. Where that is in a macro, what uses it: `WRITE_ONCE(...)` of include/net/tcp.h fails in asm-generic/rwonce.h. */
+export function placesOf(said: string): string[] {
+  const places: string[] = [];
+  let isError = false;
+  for (const line of said.split('\n')) {
+    const [, place = '', kind, words = ''] =
+      /^([^\s:]+):\d+(?::\d+)?: (error|fatal error|warning|note): (.*)$/.exec(line) ?? [];
+    if (kind === undefined) continue;
+    if (kind !== 'note') isError = kind !== 'warning';
+    // The macro that is expanded in the text itself comes last.
+    if (isError && kind === 'note' && words.startsWith('in expansion of macro')) places.splice(-1, 1, normalize(place));
+    if (isError && kind !== 'note') places.push(normalize(place));
+  }
+  return [...new Set(places)];
 }
 
 /** Files of the tree that a compiled unit includes, by their paths in it. */

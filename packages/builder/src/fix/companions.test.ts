@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { TrialFailure } from '../build/trial.ts';
 import { type DeltaTexts, proposeCompanions } from './companions.ts';
 
 const TRACE = `
@@ -11,19 +12,30 @@ TRACE_EVENT(fs_fault,
 `;
 const OTHER = 'int fs_read(int a,\n\t    int b);\n#define SIZE 3\n';
 
+const FAILURE: TrialFailure = {
+  source: 'fs/a/a.c',
+  errors: ['too few arguments'],
+  names: [],
+  places: [],
+  includes: new Set(),
+};
+
 const DELTA: Readonly<Record<string, readonly [from: string, to: string]>> = {
   'fs/a/a.c': ['', ''],
+  'fs/b/b.c': ['', ''],
+  'fs/b/c.c': ['', ''],
   'fs/a/trace.h': [TRACE, TRACE.replaceAll('void *area, ', '').replace('area, ', '')],
   'fs/a/other.h': [OTHER, OTHER.replace('\n\t    int b', '\n\t    int b, int c')],
   'include/linux/limits.h': ['#define LIMIT 3\nint area;\n', '#define LIMIT 4\nint area;\n'],
 };
 
+const delta: DeltaTexts = {
+  changed: async () => Object.keys(DELTA),
+  text: async (path, version) => DELTA[path]?.[version === 'from' ? 0 : 1] ?? '',
+};
+
 async function proposed(...names: string[]): Promise<string[]> {
-  const delta: DeltaTexts = {
-    changed: async () => Object.keys(DELTA),
-    text: async (path, version) => DELTA[path]?.[version === 'from' ? 0 : 1] ?? '',
-  };
-  const failure = { source: 'fs/a/a.c', errors: ['too few arguments'], names, includes: new Set<string>() };
+  const failure = { ...FAILURE, names };
   return await proposeCompanions(delta, new Set(['fs/a/a.c']), [failure]);
 }
 
@@ -38,4 +50,18 @@ test('a header counts where a definition changes in other lines than its name', 
 
 test('a name that no change is about brings nothing', async () => {
   assert.deepEqual(await proposed('SIZE', 'unknown'), []);
+});
+
+test('where a header of the delta fails, it comes first, and not all that include it', async () => {
+  const failing = (source: string, ...places: string[]): TrialFailure => ({ ...FAILURE, source, places });
+  const failures = [
+    failing('fs/b/b.c', 'include/asm-generic/rwonce.h', 'include/linux/limits.h'),
+    failing('fs/b/c.c', 'fs/b/c.c'),
+  ];
+  assert.deepEqual(await proposeCompanions(delta, new Set(['fs/a/a.c']), failures), [
+    'fs/b/c.c',
+    'include/linux/limits.h',
+  ]);
+  const have = new Set(['fs/a/a.c', 'include/linux/limits.h']);
+  assert.deepEqual(await proposeCompanions(delta, have, failures), ['fs/b/b.c', 'fs/b/c.c']);
 });

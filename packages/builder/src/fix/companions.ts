@@ -20,6 +20,12 @@ export async function proposeCompanions(
   const proposed = new Set<string>();
   const changed = await delta.changed();
   for (const failure of failures) {
+    // A macro that changed is used in a header, and all that include it fail there.
+    const headers = failure.places.filter((path) => path.endsWith('.h') && !have.has(path) && changed.includes(path));
+    if (headers.length > 0) {
+      for (const path of headers) proposed.add(path);
+      continue;
+    }
     // A caller of something whose type changed: its own change is in the delta too.
     if (!have.has(failure.source) && changed.includes(failure.source)) {
       proposed.add(failure.source);
