@@ -2,7 +2,7 @@ import { errorCode } from '@kmend/base';
 import { Command, CommanderError, Option } from 'commander';
 import { type Context, createContext } from './context.ts';
 import { type ExitCode, exitCodes } from './error.ts';
-import type { Streams } from './terminal.ts';
+import { type Streams, shownStreams } from './terminal.ts';
 import { VERSION } from './version.ts';
 
 /** Adds one family of commands; `action` wraps what a command does so that context, errors and exit codes are the same for all. */
@@ -50,7 +50,7 @@ export async function runProgram(
         run(context, ...args),
   };
   for (const register of registers) register(registrar);
-  harden(program, streams, json);
+  harden(program, shownStreams(streams), json);
   try {
     await program.parseAsync([...argv], { from: 'user' });
     return { exitCode };

@@ -1,5 +1,5 @@
+import { shownLine, shownLines } from '@kmend/base';
 import type { HostDetail, HostStack, HostSummary, HostTrouble } from '@kmend/protocol';
-import { oneLine } from '../terminal.ts';
 
 /** Reasons of the agent's decision (docs/agent.md), as the operator sees them: what holds the host back, and who can change it. */
 const reasons: Readonly<Record<string, string>> = {
@@ -24,16 +24,16 @@ const SHOWN_FRAMES = 8;
 /** Fixes named of a livepatch of the packages. */
 const SHOWN_FIXES = 8;
 
-/** One host in full. What it says of itself is shown, not believed: no control character of it reaches the terminal. */
+/** One host in full. What it says of itself is shown, not believed: each line stays one line. */
 export function hostText(host: HostDetail): string {
   const axes = Object.entries(host.status).map(([name, axis]) => {
     const seen = axis.seen === null ? 'never looked at' : `seen ${axis.seen}`;
-    const detail = axis.detail === undefined ? '' : `: ${oneLine(axis.detail)}`;
+    const detail = axis.detail === undefined ? '' : `: ${axis.detail}`;
     return `  ${name.padEnd(11)} ${axis.state.padEnd(14)} ${seen}${detail}`;
   });
-  return [
+  return shownLines([
     `id        ${host.id}`,
-    `host      ${oneLine(host.hostname)}`,
+    `host      ${host.hostname}`,
     `kernel    ${host.release} (build id ${host.buildId})`,
     `channel   ${host.channel}`,
     `serial    ${serialText(host.effectiveSerial)}`,
@@ -49,8 +49,8 @@ export function hostText(host: HostDetail): string {
         `  ${entry.name} (serial ${serialText(entry.serial)}) ${entry.transition ? 'in transition' : entry.enabled ? 'enabled' : 'disabled'}`,
     ),
     'events',
-    ...host.events.slice(-20).map((event) => `  ${event.at} ${oneLine(event.code)}: ${oneLine(event.message)}`),
-  ].join('\n');
+    ...host.events.slice(-20).map((event) => `  ${event.at} ${event.code}: ${event.message}`),
+  ]);
 }
 
 export function serialText(value: number | null): string {
@@ -66,12 +66,12 @@ function stackLines(stack: HostStack | null): string[] {
     'packages',
     `  strategy    ${strategy}: ${who}`,
     `  depth       ${depth}${several === 0 ? '' : `, ${several} functions covered several times`}`,
-    ...(outcome === null ? [] : [`  last run    ${oneLine(outcome.text)} [${oneLine(outcome.code)}]`]),
-    ...(warning === null ? [] : [`  WARNING     ${oneLine(warning)}`]),
+    ...(outcome === null ? [] : [`  last run    ${outcome.text} [${outcome.code}]`]),
+    ...(warning === null ? [] : [`  WARNING     ${warning}`]),
     ...livepatches.map((it) => {
-      const fixes = it.fixes.length === 0 ? 'fixes unknown' : it.fixes.slice(0, SHOWN_FIXES).map(oneLine).join(', ');
+      const fixes = it.fixes.length === 0 ? 'fixes unknown' : it.fixes.slice(0, SHOWN_FIXES).join(', ');
       const more = it.fixes.length > SHOWN_FIXES ? ', ...' : '';
-      return `  ${it.inForce ? 'in force   ' : 'moving     '} ${it.module} (${oneLine(it.package ?? 'no package')}): ${fixes}${more}`;
+      return `  ${it.inForce ? 'in force   ' : 'moving     '} ${it.module} (${it.package ?? 'no package'}): ${fixes}${more}`;
     }),
   ];
 }
@@ -96,18 +96,18 @@ function troubleLines({ reason, problem, hold, quarantined, blockers }: HostTrou
   const say = (name: string, text: string): unknown => lines.push(`  ${name.padEnd(11)} ${text}`);
   if (reason !== null && reason !== 'up-to-date') {
     const words = Object.hasOwn(reasons, reason) ? `${reasons[reason]} ` : '';
-    say('reason', `${words}[${oneLine(reason)}]`);
+    say('reason', `${words}[${reason}]`);
   }
   if (problem !== null) {
-    say('problem', `${oneLine(problem.message)} [${oneLine(problem.code)}]`);
-    if (problem.hint !== undefined) say('', oneLine(problem.hint));
+    say('problem', `${problem.message} [${problem.code}]`);
+    if (problem.hint !== undefined) say('', problem.hint);
   }
-  if (hold !== null) say('held', oneLine(hold));
-  for (const it of quarantined) say('quarantined', `serial ${it.serial}: ${oneLine(it.reason)} [${oneLine(it.code)}]`);
+  if (hold !== null) say('held', hold);
+  for (const it of quarantined) say('quarantined', `serial ${it.serial}: ${it.reason} [${it.code}]`);
   for (const { name, pid, tid, stack } of blockers.slice(0, SHOWN_TASKS)) {
-    say('task', `${oneLine(name)} (pid ${pid}${tid === pid ? '' : `, thread ${tid}`}) has not moved to the new code`);
+    say('task', `${name} (pid ${pid}${tid === pid ? '' : `, thread ${tid}`}) has not moved to the new code`);
     const more = stack.length > SHOWN_FRAMES ? ' < ...' : '';
-    if (stack.length > 0) say('', `in ${stack.slice(0, SHOWN_FRAMES).map(oneLine).join(' < ')}${more}`);
+    if (stack.length > 0) say('', `in ${stack.slice(0, SHOWN_FRAMES).join(' < ')}${more}`);
   }
   if (blockers.length > SHOWN_TASKS) say('', `and ${blockers.length - SHOWN_TASKS} more tasks (--json shows all)`);
   return lines;
@@ -117,7 +117,7 @@ function troubleLines({ reason, problem, hold, quarantined, blockers }: HostTrou
 export function hostRow(host: HostSummary): string[] {
   return [
     host.id,
-    oneLine(host.hostname),
+    shownLine(host.hostname),
     host.release,
     host.channel,
     serialText(host.effectiveSerial),

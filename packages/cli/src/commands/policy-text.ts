@@ -1,3 +1,4 @@
+import { shownLines } from '@kmend/base';
 import { Channel, type FleetPolicy, type KernelPolicy, type Rollout } from '@kmend/protocol';
 
 export function fleetText({ checkIntervalSeconds, halted, consolidate }: FleetPolicy): string {
@@ -21,11 +22,11 @@ export function kernelText({ buildId, channels, withdrawn }: KernelPolicy): stri
     const rollout = entry?.rollout ?? null;
     return `  ${name.padEnd(9)} ${rollout === null ? rest : shared(rollout, rest)}`;
   });
-  return [
+  return shownLines([
     `kernel ${buildId}`,
     'what hosts should run, by channel',
     ...lines,
     'withdrawn',
     ...(withdrawn.length === 0 ? ['  none'] : withdrawn.map(({ serial, reason }) => `  serial ${serial}: ${reason}`)),
-  ].join('\n');
+  ]);
 }

@@ -1,4 +1,5 @@
 import swagger from '@fastify/swagger';
+import { escapedJson } from '@kmend/base';
 import { type FastifyInstance, type FastifyRequest, fastify, LogController } from 'fastify';
 import { jsonSchemaTransform, serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
 import type { DestinationStream } from 'pino';
@@ -67,7 +68,7 @@ function newFastify({ logLevel, logStream, tls, behindProxy }: AppOptions): Fast
       level: logLevel,
       // Requests are logged without headers and bodies; this is the second line.
       redact: ['req.headers.authorization', 'headers.authorization', '*.token', '*.activationKey', '*.key'],
-      ...(logStream === undefined ? {} : { stream: logStream }),
+      stream: shownLog(logStream ?? process.stdout),
     },
     logController: new LogController({ disableRequestLogging: true }),
     trustProxy: (_address: string, hop: number) => behindProxy && hop === 0,
@@ -80,6 +81,11 @@ function newFastify({ logLevel, logStream, tls, behindProxy }: AppOptions): Fast
   const secure = fastify({ ...common, https: { ...tls, minVersion: 'TLSv1.2' as const } });
   // The types differ by the kind of socket server alone, which nothing here looks at.
   return secure as unknown as FastifyInstance;
+}
+
+/** Log lines, JSON, in characters that no terminal obeys: a host's name is in them, and people read a log with `tail`. */
+function shownLog(stream: Pick<DestinationStream, 'write'>): DestinationStream {
+  return { write: (line) => void stream.write(escapedJson(line)) };
 }
 
 /** One error body for all, one log line for each request that says something, and the figures. */

@@ -105,6 +105,19 @@ test('no secret is in the log', async (t) => {
   }
 });
 
+test('the log shows no character that a terminal obeys, whatever a host calls itself', async (t) => {
+  const world = await testServer(t);
+  const { key } = await world.api.createKey({ name: 'k', channel: 'stable', seats: null, expires: null });
+  const hostname = 'web\x1b[2J\u009b31m\u202e-1';
+  assert.equal((await enrol(world, key, hostname)).status, 201);
+  const line = world
+    .log()
+    .split('\n')
+    .find((text) => text.includes('host enrolled'));
+  assert.doesNotMatch(line ?? '', /[\p{Cc}\p{Cf}]/u);
+  assert.match(JSON.parse(line ?? '{}').hostname, /^web.*-1$/);
+});
+
 test('behind a proxy nobody becomes local by saying so', async (t) => {
   const world = await testServer(t, { behindProxy: true });
   const metrics = (headers: Record<string, string>) => fetch(`${world.server.url}/metrics`, { headers });
