@@ -7,6 +7,7 @@ export type ServerErrorCode =
   | 'tls-unusable'
   | 'data-dir-busy'
   | 'address-unusable'
+  | 'proxy-invalid'
   | 'store-damaged'
   | DiskFaultCode
   // Answers of the API.

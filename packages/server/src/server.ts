@@ -19,6 +19,7 @@ import { type AppOptions, createApp } from './http/app.ts';
 import type { AppContext } from './http/context.ts';
 import { Limiter } from './http/limits.ts';
 import { PACKAGES_PREFIX } from './http/package-routes.ts';
+import { localProxy, type TrustsProxy, trustedProxies } from './http/proxies.ts';
 import { ReportWriter } from './http/report-writer.ts';
 import { REPOSITORY_PREFIX } from './http/repository-routes.ts';
 import { SeenBatch } from './http/seen.ts';
@@ -39,8 +40,10 @@ export interface ServerOptions {
   readonly port: number;
   /** Files in PEM. Without them the server listens on loopback only, or `behindProxy`. */
   readonly tls?: { readonly cert: string; readonly key: string };
-  /** A proxy in front ends TLS, and its X-Forwarded-For is believed. */
+  /** A proxy in front ends TLS. */
   readonly behindProxy?: boolean;
+  /** Addresses and networks of proxies, whose X-Forwarded-For is believed. Default with `behindProxy`: this machine's own. */
+  readonly trustProxy?: readonly string[];
   /** Serves packages to anyone; otherwise they ask for an activation key. */
   readonly openPackages?: boolean;
   readonly clock?: Clock;
@@ -79,6 +82,7 @@ const UPLOAD_LIFE_MS = 86_400_000;
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const clock = options.clock ?? systemClock;
   const tls = await transport(options);
+  const trustsProxy = proxiesOf(options);
   const { dataDir } = options;
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
   await chmod(dataDir, 0o700);
@@ -110,14 +114,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       clock,
       seen,
       writer: new ReportWriter(store),
-      failures: new Limiter(30, 0.5, clock),
-      reports: new Limiter(30, 0.5, clock),
+      failures: new Limiter('too many wrong secrets from this address', 30, 0.5, clock),
+      reports: new Limiter('too many reports of this host', 30, 0.5, clock),
     };
     const app = await createApp(context, {
       logLevel: options.logLevel ?? 'info',
       logStream: options.logStream,
       tls,
-      behindProxy: options.behindProxy === true,
+      trustsProxy,
     });
     undo.unshift(
       () => closeServer(app.server),
@@ -160,6 +164,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     await runAll(undo);
     throw error;
   }
+}
+
+/** The proxies that were named; with `behindProxy` at least this machine's own. */
+function proxiesOf({ behindProxy, trustProxy }: ServerOptions): TrustsProxy | undefined {
+  if (trustProxy !== undefined && trustProxy.length > 0) return trustedProxies(trustProxy);
+  return behindProxy === true ? localProxy() : undefined;
 }
 
 /** TLS where files are given; without TLS nothing but loopback, unless a proxy in front was named. */

@@ -13,6 +13,7 @@ interface ListenOptions {
   readonly cert?: string;
   readonly key?: string;
   readonly behindProxy?: boolean;
+  readonly trustProxy?: string[];
   readonly openPackages?: boolean;
   readonly log: 'debug' | 'info' | 'warn' | 'error';
 }
@@ -27,7 +28,11 @@ export const serverCommand: Register = ({ program, action }) => {
     .option('--port <port>', 'port to listen on; 0: any free one', String(DEFAULT_PORT))
     .option('--cert <file>', 'TLS certificate, PEM; needed where the address is not loopback')
     .option('--key <file>', 'its key, PEM')
-    .option('--behind-proxy', 'a proxy in front ends TLS')
+    .option('--behind-proxy', 'a proxy in front ends TLS; where it is on another machine, name it with --trust-proxy')
+    .option(
+      '--trust-proxy <address...>',
+      'addresses or networks of proxies in front, whose X-Forwarded-For is believed (default with --behind-proxy: this machine)',
+    )
     .option('--open-packages', 'serve package repositories to anyone, without an activation key')
     .option('--log <level>', 'debug, info, warn or error', 'info')
     .action(
@@ -45,6 +50,7 @@ export const serverCommand: Register = ({ program, action }) => {
           host: options.host,
           port,
           behindProxy: options.behindProxy ?? false,
+          trustProxy: options.trustProxy ?? [],
           openPackages: options.openPackages ?? false,
           logLevel: options.log,
           // Results go to stdout; the log is for stderr.

@@ -32,13 +32,12 @@ export function agentRoutes(context: AppContext) {
         },
       },
       async (request, reply) => {
-        context.failures.check(request.ip);
         try {
           const enrolled = await enrol(context.store, request.body, context.clock);
           request.log.info({ hostId: enrolled.hostId, hostname: request.body.facts.hostname }, 'host enrolled');
           return reply.code(201).send(enrolled);
         } catch (error) {
-          if (errorCode(error) === 'key-unknown') context.failures.take(request.ip);
+          if (errorCode(error) === 'key-unknown') context.failures.charge(request.ip);
           throw error;
         }
       },
@@ -59,8 +58,7 @@ export function agentRoutes(context: AppContext) {
         // Before the body is read: a request without a token costs no more than a look-up.
         onRequest: async (request) => {
           const host = await requireHost(context, request);
-          context.reports.check(host.id);
-          context.reports.take(host.id);
+          context.reports.charge(host.id);
           hosts.set(request, host);
         },
       },

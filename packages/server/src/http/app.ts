@@ -10,6 +10,7 @@ import { answerTo, plainText } from './errors.ts';
 import { createMetrics, type Metrics, registerGauges } from './metrics.ts';
 import { operatorRoutes } from './operator-routes.ts';
 import { formatOf, PACKAGES_ROUTE, packageRoutes } from './package-routes.ts';
+import type { TrustsProxy } from './proxies.ts';
 import { repositoryRoutes } from './repository-routes.ts';
 import { LONGEST_REQUEST_MS, limitRequestTime } from './request-time.ts';
 import { systemRoutes } from './system-routes.ts';
@@ -18,8 +19,8 @@ export interface AppOptions {
   readonly logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug';
   readonly logStream: DestinationStream | undefined;
   readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
-  /** A proxy in front: the address it appends to X-Forwarded-For is believed, none before that. */
-  readonly behindProxy: boolean;
+  /** Proxies in front, whose X-Forwarded-For is believed; `undefined`: none. */
+  readonly trustsProxy: TrustsProxy | undefined;
 }
 
 /** Milliseconds for a whole request, uploads included, unless its route allows more. */
@@ -58,11 +59,11 @@ export async function createApp(context: AppContext, options: AppOptions): Promi
   await server.register(operatorRoutes(context));
   await server.register(repositoryRoutes(context));
   await server.register(packageRoutes(context));
-  await server.register(systemRoutes(context, metrics, options.behindProxy));
+  await server.register(systemRoutes(context, metrics, options.trustsProxy !== undefined));
   return { server, metrics };
 }
 
-function newFastify({ logLevel, logStream, tls, behindProxy }: AppOptions): FastifyInstance {
+function newFastify({ logLevel, logStream, tls, trustsProxy }: AppOptions): FastifyInstance {
   const common = {
     logger: {
       level: logLevel,
@@ -71,7 +72,7 @@ function newFastify({ logLevel, logStream, tls, behindProxy }: AppOptions): Fast
       stream: shownLog(logStream ?? process.stdout),
     },
     logController: new LogController({ disableRequestLogging: true }),
-    trustProxy: (_address: string, hop: number) => behindProxy && hop === 0,
+    trustProxy: trustsProxy ?? false,
     requestTimeout: LONGEST_REQUEST_MS,
     routerOptions: { maxParamLength: 200 },
     return503OnClosing: true,

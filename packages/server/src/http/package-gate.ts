@@ -26,7 +26,6 @@ const PHRASES: Partial<Record<ServerErrorCode, string>> = {
 export async function packageGate(context: AppContext, request: FastifyRequest, reply: FastifyReply): Promise<void> {
   if (context.openPackages) return;
   try {
-    context.failures.check(request.ip);
     const visitor = visitorOf(request);
     if (visitor === undefined) {
       throw new ServerError('unauthorized', 'this needs an activation key as the password of HTTP Basic', {
@@ -35,8 +34,18 @@ export async function packageGate(context: AppContext, request: FastifyRequest, 
     }
     await admitPackageHost(context.store, visitor, context.clock);
   } catch (error) {
-    if (errorCode(error) === 'key-unknown') context.failures.take(request.ip);
-    throw told(error, request, reply);
+    throw told(limited(context, request, error), request, reply);
+  }
+}
+
+/** What an unknown key is answered with: after many from one address, `rate-limited`. A known key is never kept waiting for others. */
+function limited(context: AppContext, request: FastifyRequest, error: unknown): unknown {
+  if (errorCode(error) !== 'key-unknown') return error;
+  try {
+    context.failures.charge(request.ip);
+    return error;
+  } catch (tooMany) {
+    return tooMany;
   }
 }
 
