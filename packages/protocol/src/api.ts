@@ -98,10 +98,12 @@ export const ImportReportResponse = z.object({
   newest: z.int().min(0),
 });
 export type ImportReportResponse = z.infer<typeof ImportReportResponse>;
+/** Longest cursor: an id and a name of 253 characters of three bytes, as servers before took it, in base64url. */
+const MAX_CURSOR = 1100;
 /** Query of `GET /v1/hosts`: `after` is the `next` of the page before; `search` is part of a host name. */
 export const HostQuery = z.object({
   limit: z.coerce.number().int().min(1).max(500).default(100),
-  after: z.string().max(400).optional(),
+  after: z.string().max(MAX_CURSOR).optional(),
   search: z.string().max(253).optional(),
 });
 export type HostQuery = z.input<typeof HostQuery>;

@@ -26,3 +26,18 @@ test('a pending kernel has a release, and a machine is named by a hash alone', (
   const raw = '0123456789abcdef0123456789abcdef';
   assert.equal(HostFacts.safeParse({ ...facts, machineId: raw }).success, false, 'the id itself is no hash');
 });
+
+test('a name that cannot be shown, or is too long, is made fit; one that is fit stays', () => {
+  const name = (hostname: string): string => HostFacts.parse({ ...facts, hostname }).hostname;
+  assert.equal(name('web-1.example.org'), 'web-1.example.org');
+  assert.equal(name('büro-東京'), 'büro-東京');
+  assert.equal(name('bu\u0308ro'), 'büro', 'what looks equal is equal');
+  assert.equal(name('a\x1b[2J\u202eb\nc\0'), 'a\u{fffd}[2J\u{fffd}b\u{fffd}c\u{fffd}');
+  assert.equal(name('  '), '(none)');
+  for (const long of ['東'.repeat(253), '🙂'.repeat(126), '\ud800'.repeat(253)]) {
+    const fit = name(long);
+    assert.ok(new TextEncoder().encode(fit).length <= 253, `${fit.length} characters`);
+    assert.equal(name(fit), fit);
+  }
+  assert.equal(HostFacts.safeParse({ ...facts, hostname: 'x'.repeat(254) }).success, false);
+});

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { HostStack } from './stack.ts';
-import { BuildId, Channel, Line, ObjectName, Release, Serial, Sha256, Timestamp } from './values.ts';
+import { BuildId, Channel, Hostname, Line, ObjectName, Release, Serial, Sha256, Timestamp } from './values.ts';
 
 /** Id of a host: random, given by the server at enrolment. */
 export const HostId = z.uuid();
@@ -20,7 +20,7 @@ export const PendingKernel = z.object({
 export type PendingKernel = z.infer<typeof PendingKernel>;
 
 export const HostFacts = z.object({
-  hostname: z.string().max(253),
+  hostname: Hostname,
   machineArch: z.string().max(16),
   osRelease: Line,
   kernel: z.object({ release: Release, buildId: BuildId, version: Line }),
