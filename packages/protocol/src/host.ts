@@ -127,6 +127,9 @@ export const Report = z.object({
 });
 export type Report = z.infer<typeof Report>;
 
+/** Bytes of a report that the server takes over the network, as JSON: some ten times what a busy host says. */
+export const MAX_REPORT = 2 ** 20;
+
 /** A report that is carried to the server by hand: what `kmend-agent check --report FILE` writes and `kmend host import` takes. */
 export const ReportFile = z.object({ schema: z.literal('kmend.report-file/1'), hostId: HostId, report: Report });
 export type ReportFile = z.infer<typeof ReportFile>;

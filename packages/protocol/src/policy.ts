@@ -36,6 +36,8 @@ export const ChannelPolicy = z.object({
   noneNeeded: z.boolean().optional(),
 });
 
+export type ChannelPolicy = z.infer<typeof ChannelPolicy>;
+
 /** `policy/<build-id>.json`: who gets what, for one kernel. */
 export const KernelPolicy = z.object({
   schema: z.literal('kmend.kernel-policy/1'),

@@ -16,6 +16,8 @@ export type ServerErrorCode =
   | 'unauthorized'
   | 'rate-limited'
   | 'not-found'
+  | 'host-removed'
+  | 'sequence-jump'
   | 'key-unknown'
   | 'key-expired'
   | 'key-revoked'

@@ -17,6 +17,7 @@ import type { DestinationStream } from 'pino';
 import { ServerError } from './error.ts';
 import { type AppOptions, createApp } from './http/app.ts';
 import type { AppContext } from './http/context.ts';
+import { DEFAULT_TIMES, type HostTimes } from './http/host-times.ts';
 import { Limiter } from './http/limits.ts';
 import { PACKAGES_PREFIX } from './http/package-routes.ts';
 import { localProxy, type TrustsProxy, trustedProxies } from './http/proxies.ts';
@@ -46,6 +47,8 @@ export interface ServerOptions {
   readonly trustProxy?: readonly string[];
   /** Serves packages to anyone; otherwise they ask for an activation key. */
   readonly openPackages?: boolean;
+  /** Default: a report a day, silent after two missed ones, a host's seat is free after 90 days without a word. */
+  readonly times?: Partial<HostTimes>;
   readonly clock?: Clock;
   readonly logLevel?: AppOptions['logLevel'];
   /** Where log lines (JSON) go. Default standard output. */
@@ -112,6 +115,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       openPackages: options.openPackages === true,
       operatorToken: await operatorToken(tokenPath),
       clock,
+      times: { ...DEFAULT_TIMES, ...options.times },
       seen,
       writer: new ReportWriter(store),
       failures: new Limiter('too many wrong secrets from this address', 30, 0.5, clock),

@@ -39,6 +39,7 @@ export function hostText(host: HostDetail): string {
     `serial    ${serialText(host.effectiveSerial)}`,
     `enrolled  ${host.enrolled}`,
     `reported  ${host.lastReport ?? 'never'}`,
+    ...presenceLines(host),
     'status',
     ...axes,
     ...stackLines(host.stack),
@@ -113,7 +114,53 @@ function troubleLines({ reason, problem, hold, quarantined, blockers }: HostTrou
   return lines;
 }
 
-/** Cells of `kmend host list`. */
+/** What the status cannot say: whether it still holds, whose it is, and what a reboot changes. */
+function presenceLines({ presence, otherMachines = [], pendingKernel, refused }: HostDetail): string[] {
+  const lines: string[] = [];
+  if (presence === 'silent') lines.push('SILENT    it does not report any more: what follows is what it said last');
+  if (presence === 'replaced')
+    lines.push('REPLACED  its machine enrolled again and is another host now: kmend host remove');
+  if (typeof refused === 'string') {
+    lines.push(
+      `REFUSED   a report at ${refused}: its number was far above the one before, as of a thief of its token;`,
+    );
+    lines.push('          kmend host reset starts the count anew, kmend host remove makes the token worthless');
+  }
+  if (otherMachines.length > 0) {
+    lines.push('SHARED    several machines report with this identity: enrol each of them, kmend-agent enrol --again');
+    for (const it of otherMachines) {
+      const machine = it.machineId === null ? 'no machine-id' : `machine ${it.machineId.slice(0, 12)}`;
+      lines.push(
+        `          ${it.hostname}, ${machine}, boot ${it.bootId}, serial ${serialText(it.effectiveSerial)}, reported ${it.lastReport}`,
+      );
+    }
+  }
+  if (pendingKernel !== undefined && pendingKernel !== null) {
+    const ready = pendingKernel.serial === null ? 'no livepatch' : `livepatch serial ${pendingKernel.serial}`;
+    lines.push(`reboot    brings kernel ${pendingKernel.release}; ${ready} is held ready for it`);
+  }
+  return lines;
+}
+
+/** Rows of `kmend host list`: the host, and every other machine that reports as it. */
+export function hostRows(host: HostSummary): string[][] {
+  const others = (host.otherMachines ?? []).map((it) => [
+    host.id,
+    shownLine(it.hostname),
+    it.release,
+    host.channel,
+    serialText(it.effectiveSerial),
+    'shared',
+    it.lastReport,
+    'reports with the same identity',
+  ]);
+  return [hostRow(host), ...others];
+}
+
+/** Columns of `kmend host list`. */
+export const HOST_COLUMNS = ['ID', 'HOST', 'KERNEL', 'CHANNEL', 'SERIAL', 'COVERAGE', 'LAST REPORT', 'NOTES'] as const;
+
+/** Cells of one host. What a silent host said last is not shown as if it were so. */
 export function hostRow(host: HostSummary): string[] {
   return [
     host.id,
@@ -121,7 +168,15 @@ export function hostRow(host: HostSummary): string[] {
     host.release,
     host.channel,
     serialText(host.effectiveSerial),
-    host.status.coverage.state,
+    host.presence === 'silent' || host.presence === 'replaced' ? host.presence : host.status.coverage.state,
     host.lastReport ?? 'never',
+    notesOf(host),
   ];
+}
+
+function notesOf({ otherMachines = [], pendingKernel }: HostSummary): string {
+  const notes: string[] = [];
+  if (otherMachines.length > 0) notes.push(`${otherMachines.length + 1} machines share this identity`);
+  if (pendingKernel !== undefined && pendingKernel !== null) notes.push(`reboot brings ${pendingKernel.release}`);
+  return notes.join('; ');
 }

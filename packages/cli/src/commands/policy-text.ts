@@ -18,7 +18,8 @@ export function kernelText({ buildId, channels, withdrawn }: KernelPolicy): stri
   const lines = Channel.options.map((name) => {
     const entry = channels[name];
     const settled = entry?.settled ?? null;
-    const rest = settled === null ? 'none' : gone.has(settled) ? `none: ${told(settled)}` : told(settled);
+    const nothing = entry?.noneNeeded === true ? 'none: this kernel needs no livepatch yet' : 'none';
+    const rest = settled === null ? nothing : gone.has(settled) ? `none: ${told(settled)}` : told(settled);
     const rollout = entry?.rollout ?? null;
     return `  ${name.padEnd(9)} ${rollout === null ? rest : shared(rollout, rest)}`;
   });

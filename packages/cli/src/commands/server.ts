@@ -15,6 +15,9 @@ interface ListenOptions {
   readonly behindProxy?: boolean;
   readonly trustProxy?: string[];
   readonly openPackages?: boolean;
+  readonly reportInterval: string;
+  readonly silentAfter: string;
+  readonly seatDays: string;
   readonly log: 'debug' | 'info' | 'warn' | 'error';
 }
 
@@ -34,6 +37,9 @@ export const serverCommand: Register = ({ program, action }) => {
       'addresses or networks of proxies in front, whose X-Forwarded-For is believed (default with --behind-proxy: this machine)',
     )
     .option('--open-packages', 'serve package repositories to anyone, without an activation key')
+    .option('--report-interval <seconds>', 'how often a host reports where nothing changes, 60 to 604800', '86400')
+    .option('--silent-after <number>', 'a host counts as silent once so many of these reports are missing', '2')
+    .option('--seat-days <days>', 'an enrolled host without a word for so long leaves its seat', '90')
     .option('--log <level>', 'debug, info, warn or error', 'info')
     .action(
       action(async (context, options: ListenOptions) => {
@@ -52,6 +58,11 @@ export const serverCommand: Register = ({ program, action }) => {
           behindProxy: options.behindProxy ?? false,
           trustProxy: options.trustProxy ?? [],
           openPackages: options.openPackages ?? false,
+          times: {
+            reportSeconds: whole(options.reportInterval, '--report-interval', 60, 7 * 86_400),
+            missedReports: whole(options.silentAfter, '--silent-after', 1, 1000),
+            seatMs: whole(options.seatDays, '--seat-days', 1, 36_500) * 86_400_000,
+          },
           logLevel: options.log,
           // Results go to stdout; the log is for stderr.
           logStream: { write: (text: string) => void process.stderr.write(text) },
@@ -75,3 +86,9 @@ export const serverCommand: Register = ({ program, action }) => {
       }),
     );
 };
+
+function whole(text: string, option: string, least: number, most: number): number {
+  const value = Number(text);
+  if (/^\d{1,9}$/.test(text) && value >= least && value <= most) return value;
+  throw new CliError('usage', `${option} takes a whole number from ${least} to ${most}, not ${text}`);
+}

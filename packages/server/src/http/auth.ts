@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify';
 import { ServerError } from '../error.ts';
-import { hostByToken, type KnownHost } from '../store/hosts.ts';
+import { hostByToken, type KnownHost, removalByToken } from '../store/hosts.ts';
 import { sameSecret } from '../store/secrets.ts';
 import type { AppContext } from './context.ts';
 
@@ -30,5 +30,14 @@ export async function requireHost(context: AppContext, request: FastifyRequest):
   const token = bearer(request);
   const host = token === undefined ? undefined : await hostByToken(context.store, token);
   if (host !== undefined) return host;
+  const removed = token === undefined ? undefined : await removalByToken(context.store, token);
+  if (removed !== undefined) throw forgotten(removed);
   throw refuse(context, request, 'host', 'the host was removed, or belongs to another server: enrol it again');
+}
+
+/** What a host is told whom the operator removed at that time. */
+export function forgotten(removed: string): ServerError {
+  return new ServerError('host-removed', `the operator removed this host at ${removed}`, {
+    hint: 'enrol it again, or remove the agent: kmend-agent enrol --again',
+  });
 }

@@ -1,6 +1,8 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { countShared } from '../store/boots.ts';
 import { AXES, countByAxis } from '../store/hosts.ts';
 import type { AppContext } from './context.ts';
+import { silentSince } from './host-times.ts';
 
 export interface Metrics {
   readonly registry: Registry;
@@ -52,7 +54,7 @@ export function createMetrics(): Metrics {
 }
 
 /** Adds what is looked up when Prometheus asks. */
-export function registerGauges({ registry }: Metrics, { store, repository, clock }: AppContext): void {
+export function registerGauges({ registry }: Metrics, { store, repository, clock, times }: AppContext): void {
   registry.registerMetric(
     new Gauge({
       name: 'kmend_hosts',
@@ -62,7 +64,18 @@ export function registerGauges({ registry }: Metrics, { store, repository, clock
       async collect() {
         this.reset();
         for (const axis of AXES) this.set({ axis, state: 'unknown' }, 0);
-        for (const { axis, state, hosts } of await countByAxis(store)) this.set({ axis, state }, hosts);
+        for (const { axis, state, hosts } of await countByAxis(store, silentSince(times, clock)))
+          this.set({ axis, state }, hosts);
+      },
+    }),
+  );
+  registry.registerMetric(
+    new Gauge({
+      name: 'kmend_hosts_shared_identity',
+      help: 'Hosts as which several machines report: clones of one image, or a stolen token',
+      registers: [],
+      async collect() {
+        this.set(await countShared(store, silentSince(times, clock)));
       },
     }),
   );

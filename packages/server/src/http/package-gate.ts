@@ -32,7 +32,7 @@ export async function packageGate(context: AppContext, request: FastifyRequest, 
         hint: 'the operator has a setup for hosts: kmend repo apt, kmend repo dnf',
       });
     }
-    await admitPackageHost(context.store, visitor, context.clock);
+    await admitPackageHost(context.store, visitor, context.clock, context.times.seatMs);
   } catch (error) {
     throw told(limited(context, request, error), request, reply);
   }
