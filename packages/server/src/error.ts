@@ -6,9 +6,11 @@ export type ServerErrorCode =
   | 'tls-required'
   | 'tls-unusable'
   | 'data-dir-busy'
+  | 'data-dir-unusable'
   | 'address-unusable'
   | 'proxy-invalid'
   | 'store-damaged'
+  | 'store-missing'
   | DiskFaultCode
   // Answers of the API.
   | 'bad-request'

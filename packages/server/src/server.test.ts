@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { get } from 'node:https';
 import { test } from 'node:test';
 import { run, runOk } from '@kmend/base/node';
@@ -93,4 +93,33 @@ test('the list of livepatches follows the repository after a crash between the t
     listed.map(({ serial, proven }) => [serial, proven]),
     [[1, false]],
   );
+});
+
+test('a store that is gone, or empty, ends the start where a server has run; the operator may say that it is meant', async (t) => {
+  const world = await testServer(t);
+  await world.server.close();
+  const store = world.path('data', 'store.sqlite');
+  for (const lose of [() => rm(store), () => writeFile(store, '')]) {
+    await lose();
+    await rm(`${store}-wal`, { force: true });
+    await assert.rejects(world.restart(), withCode('store-missing'));
+  }
+  const again = await world.restart({ newStore: true });
+  assert.deepEqual(await again.api.listKeys(), []);
+  await (await again.restart({})).server.close();
+});
+
+test('a store that is gone is missed, too, where the repository alone says that a server has run', async (t) => {
+  const world = await testServer(t);
+  await publish(world, 1);
+  await world.server.close();
+  for (const name of ['store.sqlite', 'operator-token']) await rm(world.path('data', name));
+  await assert.rejects(world.restart(), withCode('store-missing'));
+});
+
+test('a lock that cannot be taken for another reason is not another server', async (t) => {
+  const world = await testServer(t);
+  await world.server.close();
+  await writeFile(world.path('data', 'lock'), 'this is not a database, and long enough to be looked at');
+  await assert.rejects(world.restart(), withCode('data-dir-unusable'));
 });

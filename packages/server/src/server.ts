@@ -2,8 +2,8 @@ import { chmod, mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { createSecureContext } from 'node:tls';
-import { type Clock, errorText } from '@kmend/base';
-import { systemClock } from '@kmend/base/node';
+import { type Clock, errorText, KmendError } from '@kmend/base';
+import { exists, systemClock } from '@kmend/base/node';
 import { PackageFormat } from '@kmend/protocol/packages';
 import {
   type CreatedRepository,
@@ -14,6 +14,7 @@ import {
 } from '@kmend/trust';
 import type { FastifyInstance } from 'fastify';
 import type { DestinationStream } from 'pino';
+import { asDiskError, DiskProbe } from './disk.ts';
 import { ServerError } from './error.ts';
 import { type AppOptions, createApp } from './http/app.ts';
 import type { AppContext } from './http/context.ts';
@@ -29,7 +30,7 @@ import { lockDirectory } from './lock.ts';
 import { operatorToken } from './operator-token.ts';
 import { PackageRepository } from './packages/package-repository.ts';
 import { listLivepatches, storeLivepatch } from './store/livepatches.ts';
-import { type Database, openStore } from './store/store.ts';
+import { type Database, hasStore, openStore } from './store/store.ts';
 
 export interface ServerOptions {
   /** Everything the server keeps: store, repository, its three online keys, uploads, packages. */
@@ -45,6 +46,8 @@ export interface ServerOptions {
   readonly behindProxy?: boolean;
   /** Addresses and networks of proxies, whose X-Forwarded-For is believed. Default with `behindProxy`: this machine's own. */
   readonly trustProxy?: readonly string[];
+  /** Starts with an empty store although there was one: hosts enrol again. Without it a store that is gone ends the start. */
+  readonly newStore?: boolean;
   /** Serves packages to anyone; otherwise they ask for an activation key. */
   readonly openPackages?: boolean;
   /** Default: a report a day, silent after two missed ones, a host's seat is free after 90 days without a word. */
@@ -79,7 +82,8 @@ const CLOSE_TIMEOUT_MS = 5000;
 const UPLOAD_LIFE_MS = 86_400_000;
 
 /**
- * Starts a patch server. Throws `tls-required`, `tls-unusable`, `data-dir-busy`, `address-unusable`, `store-damaged`, and
+ * Starts a patch server. Throws `tls-required`, `tls-unusable`, `data-dir-busy`, `data-dir-unusable`, `address-unusable`, `store-damaged`,
+ * `store-missing`, what the disk says, and
  * what `@kmend/trust` says of keys and repository (`repository-missing` where there is none and `initialize` is absent).
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
@@ -89,22 +93,26 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const { dataDir } = options;
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
   await chmod(dataDir, 0o700);
+  const disk = new DiskProbe(dataDir, clock);
+  const fault = await disk.fault();
+  if (fault !== undefined) throw fault;
   const unlock = lockDirectory(join(dataDir, 'lock'), dataDir);
   // Last opened, first closed.
   const undo: (() => Promise<void> | void)[] = [unlock];
+  const tokenPath = join(dataDir, 'operator-token');
   try {
     const repositoryDirectory = join(dataDir, 'repository');
     const created = await initialize(options, repositoryDirectory, clock);
     const keys = await loadOnlineKeys(join(dataDir, 'keys'));
     const repository = await openRepository({ repository: repositoryDirectory, keys, clock });
-    const store = await openStore(join(dataDir, 'store.sqlite'));
+    const storePath = join(dataDir, 'store.sqlite');
+    if (options.newStore !== true) await requireStore(storePath, tokenPath, repository);
+    const store = await openStore(storePath);
     undo.unshift(() => store.destroy());
     await recordLivepatches(store, repository, clock);
     const uploads = join(dataDir, 'uploads');
     await sweepUploads(uploads, clock);
     const packages = await openPackages(join(dataDir, 'packages'), clock);
-    const tokenPath = join(dataDir, 'operator-token');
-
     const seen = new SeenBatch(store, (error) => app.server.log.error({ err: error }, 'cannot note reports'));
     const context: AppContext = {
       store,
@@ -115,6 +123,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       openPackages: options.openPackages === true,
       operatorToken: await operatorToken(tokenPath),
       clock,
+      disk,
       times: { ...DEFAULT_TIMES, ...options.times },
       seen,
       writer: new ReportWriter(store),
@@ -166,7 +175,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     };
   } catch (error) {
     await runAll(undo);
-    throw error;
+    throw error instanceof KmendError ? error : (asDiskError(error, dataDir) ?? error);
   }
 }
 
@@ -209,6 +218,23 @@ async function initialize(
     repository,
     clock,
   });
+}
+
+/**
+ * A server that ran here had a store. Where it is gone (a restore that left it out, a wrong mount), starting with an empty one would turn every
+ * host away for good, and nobody would be told.
+ */
+async function requireStore(path: string, tokenPath: string, repository: Repository): Promise<void> {
+  if (await hasStore(path)) return;
+  const ran = (await exists(tokenPath)) || (await repository.livepatches()).length > 0;
+  if (!ran) return;
+  throw new ServerError(
+    'store-missing',
+    `${path} is missing or empty, and a server has run here: it held hosts and activation keys`,
+    {
+      hint: 'restore store.sqlite from a backup; without one --new-store starts with an empty store, and every host has to enrol again',
+    },
+  );
 }
 
 /** The list of livepatches follows the signed repository, also after a crash between the two. */

@@ -15,6 +15,7 @@ interface ListenOptions {
   readonly behindProxy?: boolean;
   readonly trustProxy?: string[];
   readonly openPackages?: boolean;
+  readonly newStore?: boolean;
   readonly reportInterval: string;
   readonly silentAfter: string;
   readonly seatDays: string;
@@ -37,6 +38,7 @@ export const serverCommand: Register = ({ program, action }) => {
       'addresses or networks of proxies in front, whose X-Forwarded-For is believed (default with --behind-proxy: this machine)',
     )
     .option('--open-packages', 'serve package repositories to anyone, without an activation key')
+    .option('--new-store', 'start with an empty store although there was one: every host has to enrol again')
     .option('--report-interval <seconds>', 'how often a host reports where nothing changes, 60 to 604800', '86400')
     .option('--silent-after <number>', 'a host counts as silent once so many of these reports are missing', '2')
     .option('--seat-days <days>', 'an enrolled host without a word for so long leaves its seat', '90')
@@ -57,6 +59,7 @@ export const serverCommand: Register = ({ program, action }) => {
           port,
           behindProxy: options.behindProxy ?? false,
           trustProxy: options.trustProxy ?? [],
+          newStore: options.newStore ?? false,
           openPackages: options.openPackages ?? false,
           times: {
             reportSeconds: whole(options.reportInterval, '--report-interval', 60, 7 * 86_400),

@@ -1,6 +1,7 @@
 import type { Clock } from '@kmend/base';
 import type { PackageFormat } from '@kmend/protocol/packages';
 import type { Repository } from '@kmend/trust';
+import type { DiskProbe } from '../disk.ts';
 import type { PackageRepository } from '../packages/package-repository.ts';
 import type { Database } from '../store/store.ts';
 import type { HostTimes } from './host-times.ts';
@@ -22,6 +23,7 @@ export interface AppContext {
   readonly operatorToken: string;
   readonly clock: Clock;
   readonly times: HostTimes;
+  readonly disk: DiskProbe;
   readonly seen: SeenBatch;
   readonly writer: ReportWriter;
   /** Failed authentications, by address. */

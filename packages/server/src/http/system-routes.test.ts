@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { systemClock } from '@kmend/base/node';
 import { ask, enrol, enrolled } from '../testing/ask.ts';
@@ -77,6 +77,32 @@ test('an expired repository is unhealthy until the server has signed it again', 
   const again = await world.restart();
   assert.match(again.log(), /signed again/);
   assert.equal((await ask(again, 'GET', '/healthz')).status, 200);
+});
+
+test('files that the repository lost are missed before a host misses them', async (t) => {
+  const world = await testServer(t);
+  await publish(world, 1);
+  const health = async () => {
+    const { status, body } = await ask(world, 'GET', '/healthz');
+    return [status, (body['checks'] as { repository: string }).repository] as const;
+  };
+  assert.deepEqual(await health(), [200, 'ok']);
+  const repository = (...parts: string[]): string => world.path('data', 'repository', ...parts);
+  const kernel = ['targets', 'kernels', BUILD_ID, '1'];
+  const [module = ''] = await readdir(repository(...kernel));
+  const files = ['timestamp.json', '1.root.json', '2.snapshot.json', '2.targets.json', `1.kernel-${BUILD_ID}.json`];
+  for (const path of [...files.map((name) => ['metadata', name]), [...kernel, module]]) {
+    await rename(repository(...path), repository('away'));
+    const [status, said] = await health();
+    assert.deepEqual([status, said.includes(path.join('/'))], [503, true], said);
+    assert.equal((await fetch(`${world.server.url}/metrics`)).status, 200);
+    await writeFile(repository(...path), 'cut short');
+    if (path.at(-1) === module || path.at(-1)?.startsWith('1.kernel')) assert.equal((await health())[0], 503);
+    await rename(repository('away'), repository(...path));
+  }
+  assert.equal((await health())[0], 200);
+  await rm(repository('targets', 'policy'), { recursive: true });
+  assert.match((await health())[1], /policy\/[0-9a-f]+\.fleet\.json/);
 });
 
 test('a running server signs again by itself', async (t) => {
