@@ -17,6 +17,7 @@ export type ServerErrorCode =
   | 'too-large'
   | 'unauthorized'
   | 'rate-limited'
+  | 'server-stopping'
   | 'not-found'
   | 'host-removed'
   | 'sequence-jump'
@@ -30,6 +31,7 @@ export type ServerErrorCode =
   // What the operator's client meets.
   | 'token-unreadable'
   | 'server-unreachable'
+  | 'proxy-refused'
   | 'server-slow'
   | 'server-garbage';
 

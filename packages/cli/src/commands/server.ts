@@ -30,7 +30,7 @@ export const serverCommand: Register = ({ program, action }) => {
     .option('--keys <dir>', 'where the first run puts root and release key (default: keys, under KMEND_HOME)')
     .option('--host <address>', 'address to listen on', '127.0.0.1')
     .option('--port <port>', 'port to listen on; 0: any free one', String(DEFAULT_PORT))
-    .option('--cert <file>', 'TLS certificate, PEM; needed where the address is not loopback')
+    .option('--cert <file>', 'TLS certificate, PEM; needed where the address is not loopback; SIGHUP has it read again')
     .option('--key <file>', 'its key, PEM')
     .option('--behind-proxy', 'a proxy in front ends TLS; where it is on another machine, name it with --trust-proxy')
     .option(
@@ -71,6 +71,7 @@ export const serverCommand: Register = ({ program, action }) => {
           logStream: { write: (text: string) => void process.stderr.write(text) },
           ...(cert !== undefined && key !== undefined ? { tls: { cert, key } } : {}),
         });
+        const deaf = context.hangups.listen(() => void server.reload());
         try {
           const { url, repositoryUrl, packagesUrl, tokenPath, created } = server;
           context.terminal.result({ url, repositoryUrl, packagesUrl, tokenPath, created: created ?? null }, (data) =>
@@ -84,6 +85,7 @@ export const serverCommand: Register = ({ program, action }) => {
           );
           if (!context.signal.aborted) await once(context.signal, 'abort');
         } finally {
+          deaf();
           await server.close();
         }
       }),

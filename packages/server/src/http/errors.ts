@@ -44,6 +44,7 @@ const STATUS: Readonly<Record<string, number>> = {
   'publication-mismatch': 422,
   'livepatch-unreadable': 422,
   'rate-limited': 429,
+  'server-stopping': 503,
   'disk-full': 507,
   'disk-read-only': 507,
   'disk-failing': 507,

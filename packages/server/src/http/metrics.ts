@@ -1,6 +1,8 @@
+import type { Clock } from '@kmend/base';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { countShared } from '../store/boots.ts';
 import { AXES, countByAxis } from '../store/hosts.ts';
+import type { Certificate } from '../tls.ts';
 import type { AppContext } from './context.ts';
 import { silentSince } from './host-times.ts';
 
@@ -11,6 +13,7 @@ export interface Metrics {
   readonly reports: Counter<'result'>;
   readonly packages: Counter<'format' | 'result'>;
   readonly refreshFailures: Counter;
+  readonly reloadFailures: Counter;
 }
 
 /** Prometheus metrics of one server; docs/server.md lists them. */
@@ -50,7 +53,26 @@ export function createMetrics(): Metrics {
       help: 'Failed attempts to sign the online roles again',
       registers,
     }),
+    reloadFailures: new Counter({
+      name: 'kmend_tls_reload_failures_total',
+      help: 'Failed attempts to read the certificate again',
+      registers,
+    }),
   };
+}
+
+/** Adds when the certificate expires. */
+export function registerCertificate({ registry }: Metrics, certificate: Certificate, clock: Clock): void {
+  registry.registerMetric(
+    new Gauge({
+      name: 'kmend_tls_certificate_expires_seconds',
+      help: 'Seconds until the certificate expires; below 0: expired',
+      registers: [],
+      collect() {
+        this.set((certificate.expires.getTime() - clock.now().getTime()) / 1000);
+      },
+    }),
+  );
 }
 
 /** Adds what is looked up when Prometheus asks. */

@@ -1,4 +1,5 @@
 import { errorCode } from '@kmend/base';
+import { sha256 } from '@kmend/base/node';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { ServerError, type ServerErrorCode } from '../error.ts';
 import { admitPackageHost, type PackageVisitor } from '../store/package-hosts.ts';
@@ -8,6 +9,9 @@ import type { AppContext } from './context.ts';
 const MAX_CREDENTIALS = 400;
 /** A machine's name follows what the setup of every host says. */
 const USER = /^kmend-([A-Za-z0-9._-]{1,64})$/;
+
+/** What earlier setups called every machine whose /etc/machine-id was empty or not written yet: no name of one machine. */
+const NO_MACHINE = new Set(['', '\n', 'uninitialized\n'].map((id) => sha256(id).slice(0, 16)));
 
 /** In place of the status's usual phrase: it is all that apt shows of an answer; dnf shows the status alone. */
 const PHRASES: Partial<Record<ServerErrorCode, string>> = {
@@ -65,5 +69,10 @@ function visitorOf(request: FastifyRequest): PackageVisitor | undefined {
   const [, encoded] = /^Basic ([A-Za-z0-9+/=_-]+)$/i.exec(request.headers.authorization ?? '') ?? [];
   if (encoded === undefined || encoded.length > MAX_CREDENTIALS) return undefined;
   const [, user = '', password = ''] = /^([^:]*):(.+)$/.exec(Buffer.from(encoded, 'base64').toString()) ?? [];
-  return password === '' ? undefined : { activationKey: password, label: USER.exec(user)?.[1] };
+  return password === '' ? undefined : { activationKey: password, label: labelOf(user) };
+}
+
+function labelOf(user: string): string | undefined {
+  const label = USER.exec(user)?.[1];
+  return label === undefined || NO_MACHINE.has(label) ? undefined : label;
 }

@@ -1,6 +1,7 @@
 import { missingFiles } from '@kmend/trust';
 import type { FastifyInstance } from 'fastify';
 import { sql } from 'kysely';
+import { isLoopback } from '../address.ts';
 import { requireOperator } from './auth.ts';
 import type { AppContext } from './context.ts';
 import type { Metrics } from './metrics.ts';
@@ -23,10 +24,6 @@ export function systemRoutes(context: AppContext, metrics: Metrics, behindProxy:
 
     app.get('/openapi.json', { logLevel: 'warn', schema: { hide: true } }, async () => app.swagger());
   };
-}
-
-export function isLoopback(address: string): boolean {
-  return address === 'localhost' || address === '::1' || /^(::ffff:)?127\./.test(address);
 }
 
 async function storeWorks({ store, disk }: AppContext): Promise<string> {

@@ -1,3 +1,4 @@
+import { closeSync, openSync } from 'node:fs';
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
 import { type Dialect, SqliteDialect } from 'kysely';
 import { asDiskError } from '../disk.ts';
@@ -51,6 +52,8 @@ const NOTHING = {
 
 function openDatabase(path: string): DatabaseSync {
   try {
+    // SQLite's own files take the mode of this one: for its owner alone, whatever the folder's mode is.
+    closeSync(openSync(path, 'a', 0o600));
     const database = new DatabaseSync(path, { timeout: 5000 });
     database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;');
     return database;
