@@ -98,6 +98,8 @@ export const HostSummary = z.object({
   enrolled: Timestamp,
   lastReport: Timestamp.nullable(),
   presence: HostPresence.optional(),
+  /** The signed policy says that its kernel needs no livepatch yet, and it has none. */
+  noneNeeded: z.boolean().optional(),
   /** As the host last told; `null`: a reboot brings no other kernel; absent: its agent does not tell. */
   pendingKernel: PendingKernel.nullable().optional(),
   /** Absent: none. */

@@ -78,7 +78,12 @@ function stackLines(stack: HostStack | null): string[] {
 }
 
 /** Why it has no livepatch yet, or not the one that it should have. */
-function obstacles({ effectiveSerial, lastReport, trouble, stack }: HostDetail): string[] {
+function obstacles({ effectiveSerial, lastReport, trouble, stack, noneNeeded }: HostDetail): string[] {
+  if (noneNeeded === true)
+    return [
+      'no livepatch needed',
+      '  the policy says that this kernel has every fix: kmend policy kernel ... --settle',
+    ];
   const without = effectiveSerial === null && !(stack?.strategy === 'temporary' && stack.depth > 0);
   const lines = trouble === null ? [] : troubleLines(trouble);
   if (lines.length > 0) return [without ? 'no livepatch in force, because' : 'in the way', ...lines];
@@ -168,10 +173,15 @@ export function hostRow(host: HostSummary): string[] {
     host.release,
     host.channel,
     serialText(host.effectiveSerial),
-    host.presence === 'silent' || host.presence === 'replaced' ? host.presence : host.status.coverage.state,
+    coverageOf(host),
     host.lastReport ?? 'never',
     notesOf(host),
   ];
+}
+
+function coverageOf({ presence, noneNeeded, status }: HostSummary): string {
+  if (presence === 'silent' || presence === 'replaced') return presence;
+  return noneNeeded === true ? 'not needed' : status.coverage.state;
 }
 
 function notesOf({ otherMachines = [], pendingKernel }: HostSummary): string {

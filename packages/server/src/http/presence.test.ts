@@ -85,3 +85,30 @@ test('a machine that enrols again counts once, and its old seat is free', async 
   assert.equal(await presence(first['hostId']), 'reporting');
   assert.equal((await world.api.listKeys()).find((one) => one.id === id)?.used, 2);
 });
+
+test('a kernel that waits for a reboot, and one that needs no livepatch yet, are counted as that', async (t) => {
+  const world = await testServer(t);
+  const [waits, fresh, plain] = [await enrolled(world), await enrolled(world), await enrolled(world)];
+  const pendingKernel = { release: '6.1.0-48-amd64', buildId: null, serial: null };
+  const facts = { ...exampleFacts(), pendingKernel };
+  await ask(world, 'POST', '/v1/reports', exampleReport(1, { facts }), waits.token);
+  const trouble = { reason: 'none-needed', problem: null, hold: null, quarantined: [], blockers: [] };
+  const newest = { ...exampleFacts(), pendingKernel: null };
+  const more = { trouble, facts: newest, effectiveSerial: null };
+  await ask(world, 'POST', '/v1/reports', exampleReport(1, more), fresh.token);
+  await ask(world, 'POST', '/v1/reports', exampleReport(1), plain.token);
+  const metrics = await (await fetch(`${world.server.url}/metrics`)).text();
+  for (const line of [
+    'axis="kernel",state="waits-for-reboot"} 1',
+    'axis="kernel",state="newest"} 1',
+    'axis="kernel",state="unknown"} 1',
+    'axis="coverage",state="not-needed"} 1',
+    'axis="loaded",state="not-needed"} 1',
+    'axis="loaded",state="loaded"} 2',
+  ]) {
+    assert.ok(metrics.includes(`kmend_hosts{${line}`), line);
+  }
+  const shown = await world.api.showHost(waits.hostId);
+  assert.deepEqual(shown.pendingKernel, pendingKernel);
+  assert.equal((await world.api.showHost(fresh.hostId)).noneNeeded, true);
+});

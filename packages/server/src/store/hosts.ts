@@ -56,6 +56,7 @@ const SUMMARY = [
   'last_report',
   'facts',
   'replaced_by',
+  'reason',
 ] as const;
 
 interface SummaryRow {
@@ -70,6 +71,7 @@ interface SummaryRow {
   readonly last_report: string | null;
   readonly facts: string;
   readonly replaced_by: string | null;
+  readonly reason: string | null;
 }
 
 function summaryOf(row: SummaryRow, silentSince: string, machines: readonly HostMachine[] = []): HostSummary {
@@ -85,10 +87,14 @@ function summaryOf(row: SummaryRow, silentSince: string, machines: readonly Host
     enrolled: row.enrolled,
     lastReport: row.last_report,
     presence: presenceOf(row, silentSince),
+    ...(row.reason === NONE_NEEDED && row.effective_serial === null ? { noneNeeded: true } : {}),
     ...(pendingKernel === undefined ? {} : { pendingKernel }),
     ...(machines.length === 0 ? {} : { otherMachines: machines }),
   });
 }
+
+/** Reason of the agent's decision where the signed policy says that its kernel needs no livepatch yet. */
+const NONE_NEEDED = 'none-needed';
 
 function presenceOf(row: SummaryRow, silentSince: string): HostPresence {
   if (row.replaced_by !== null) return 'replaced';
@@ -233,27 +239,38 @@ function noHost(id: string): ServerError {
 export const AXES = ['contact', 'coverage', 'loaded', 'transition', 'verified'] as const;
 
 export interface AxisCount {
-  readonly axis: (typeof AXES)[number];
+  readonly axis: (typeof AXES)[number] | 'kernel';
   readonly state: string;
   readonly hosts: number;
 }
 
+/** Axes on which a host without a livepatch is fine where none is needed. */
+const PROTECTION: ReadonlySet<string> = new Set(['coverage', 'loaded']);
+
 /**
- * Hosts by state, for each axis. A host that was not heard of since then is `silent` on every axis: what it said last is no longer known to
+ * Hosts by state, for each axis, and by whether a newer kernel waits for a reboot. A host that was not heard of since then is `silent` on every axis: what it said last is no longer known to
  * be so. One that enrolled again counts once.
  */
 export async function countByAxis(db: Database, silentSince: string): Promise<AxisCount[]> {
   const silent = sql<number>`coalesce(last_report, enrolled) < ${silentSince}`;
+  const needless = sql<number>`reason is ${NONE_NEEDED} and effective_serial is null`;
+  const kernel = sql<string>`case when next_kernel is null then 'unknown' when next_kernel = '' then 'newest' else 'waits-for-reboot' end`;
   const counted = db
     .selectFrom('hosts')
-    .select((expression) => [...AXES, silent.as('silent'), expression.fn.countAll<number>().as('hosts')])
+    .select((expression) => [
+      ...AXES,
+      silent.as('silent'),
+      needless.as('needless'),
+      kernel.as('kernel'),
+      expression.fn.countAll<number>().as('hosts'),
+    ])
     .where('replaced_by', 'is', null)
-    .groupBy([...AXES, 'silent']);
+    .groupBy([...AXES, 'silent', 'needless', 'kernel']);
   const rows = await counted.execute();
   const counts = new Map<string, AxisCount>();
   for (const row of rows) {
-    for (const axis of AXES) {
-      const state = row.silent === 1 ? 'silent' : row[axis];
+    for (const axis of [...AXES, 'kernel'] as const) {
+      const state = row.silent === 1 ? 'silent' : row.needless === 1 && PROTECTION.has(axis) ? 'not-needed' : row[axis];
       const key = `${axis} ${state}`;
       counts.set(key, { axis, state, hosts: (counts.get(key)?.hosts ?? 0) + row.hosts });
     }

@@ -133,6 +133,8 @@ export function enrol(
         report_at: null,
         refused: null,
         replaced_by: null,
+        reason: null,
+        next_kernel: null,
         effective_serial: null,
         facts: JSON.stringify(facts),
         status: JSON.stringify(status),

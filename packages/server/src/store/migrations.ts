@@ -92,7 +92,7 @@ const migrations: Readonly<Record<string, Migration>> = {
   },
   '005-identity': {
     async up(db: Kysely<unknown>) {
-      for (const column of ['machine', 'boot_id', 'report_at', 'refused', 'replaced_by']) {
+      for (const column of ['machine', 'boot_id', 'report_at', 'refused', 'replaced_by', 'reason', 'next_kernel']) {
         await db.schema.alterTable('hosts').addColumn(column, 'text').execute();
       }
       await db.schema.createIndex('hosts_by_machine').on('hosts').column('machine').execute();

@@ -55,6 +55,8 @@ async function storeReport(db: Database, { hostId, report, digest, at }: NewRepo
       machine: facts.machineId ?? null,
       boot_id: facts.bootId,
       replaced_by: null,
+      reason: report.trouble?.reason ?? null,
+      next_kernel: facts.pendingKernel === undefined ? null : (facts.pendingKernel?.release ?? ''),
       digest,
       effective_serial: report.effectiveSerial,
       facts: JSON.stringify(facts),
