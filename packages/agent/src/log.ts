@@ -1,4 +1,4 @@
-import { errorCode, errorText, KmendError } from '@kmend/base';
+import { errorCode, errorText, escapedJson, KmendError } from '@kmend/base';
 
 export const levels = ['debug', 'info', 'warn', 'error'] as const;
 export type Level = (typeof levels)[number];
@@ -13,13 +13,15 @@ export function createLog(write: (line: string) => void, least: Level, journal: 
     if (levels.indexOf(level) < levels.indexOf(least)) return;
     const pairs = Object.entries(data)
       .filter(([, value]) => value !== undefined)
-      .map(([key, value]) => ` ${key}=${typeof value === 'string' ? quoted(value) : JSON.stringify(value)}`);
+      .map(
+        ([key, value]) => ` ${key}=${typeof value === 'string' ? quoted(value) : escapedJson(JSON.stringify(value))}`,
+      );
     write(`${journal ? `<${priorities[level]}>` : ''}${message}${pairs.join('')}\n`);
   };
 }
 
 function quoted(value: string): string {
-  return /^[\w.:/@+-]+$/.test(value) ? value : JSON.stringify(value);
+  return /^[\w.:/@+-]+$/.test(value) ? value : escapedJson(JSON.stringify(value));
 }
 
 /** What a log line says of an error. */

@@ -16,6 +16,15 @@ test('each way in which a disk fails has its code, however deep it lies', () => 
   assert.equal(diskFault(new Error('Unable to persist: Error: EROFS: read-only file system'))?.code, 'disk-read-only');
 });
 
+test('what SQLite says of a disk is known, with what it adds to its codes', () => {
+  const sqlite = (errcode: number): Error =>
+    Object.assign(new Error('database or disk is full'), { code: 'ERR_SQLITE_ERROR', errcode });
+  assert.equal(diskFault(sqlite(13))?.code, 'disk-full');
+  assert.equal(diskFault(sqlite(8 | (1 << 8)))?.code, 'disk-read-only');
+  assert.equal(diskFault(sqlite(10 | (3 << 8)))?.code, 'disk-failing');
+  assert.equal(diskFault(sqlite(5)), undefined, 'busy');
+});
+
 test('an error that has such a code already is known again', () => {
   assert.equal(diskFault(new KmendError('disk-failing', 'no'))?.code, 'disk-failing');
 });

@@ -27,6 +27,12 @@ const FAULTS: readonly (readonly [RegExp, DiskFault])[] = [
     { code: 'disk-failing', says: 'the disk failed under', hint: 'see `dmesg` for what it says; replace the disk' },
   ],
 ];
+/** By SQLite's primary result codes (sqlite.org/rescode.html), which `node:sqlite` gives as `errcode`: SQLite says no errno. */
+const SQLITE: ReadonlyMap<number, DiskFaultCode> = new Map([
+  [8, 'disk-read-only'],
+  [10, 'disk-failing'],
+  [13, 'disk-full'],
+]);
 const DEPTH = 8;
 
 /**
@@ -35,10 +41,12 @@ const DEPTH = 8;
  */
 export function diskFault(error: unknown, depth = DEPTH): DiskFault | undefined {
   if (!(error instanceof Error) || depth === 0) return undefined;
-  const { code } = error as NodeJS.ErrnoException;
+  const { code, errcode } = error as NodeJS.ErrnoException & { readonly errcode?: number };
   const text = `${code} ${error.message}`;
+  // The upper bits say more: 778 is 10, an I/O error, of a write.
+  const sqlite = code === 'ERR_SQLITE_ERROR' && errcode !== undefined ? SQLITE.get(errcode & 0xff) : undefined;
   return (
-    FAULTS.find(([pattern, fault]) => pattern.test(text) || fault.code === code)?.[1] ??
+    FAULTS.find(([pattern, fault]) => pattern.test(text) || fault.code === code || fault.code === sqlite)?.[1] ??
     diskFault(error.cause, depth - 1)
   );
 }

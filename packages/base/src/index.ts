@@ -4,3 +4,4 @@ export { errorCode, errorText, KmendError } from './error.ts';
 export { parseJson } from './json.ts';
 export type { Run, RunLimits, RunOptions, RunResult } from './process.ts';
 export { type Progress, silentProgress } from './progress.ts';
+export { escapedJson, shownJson, shownLine, shownLines, shownText } from './shown.ts';

@@ -2,11 +2,22 @@ import { type Places, places } from '@kmend/base/node';
 import type { ExitCode } from './error.ts';
 import { createTerminal, type Streams, type Terminal } from './terminal.ts';
 
+/** Where a command hears of SIGHUP; as long as nobody listens the signal ends the process, as ever. */
+export interface Hangups {
+  /** Calls back at each one, until what is returned is called. */
+  listen(heard: () => void): () => void;
+}
+
+/** For whoever runs a command in its own process. */
+export const noHangups: Hangups = { listen: () => () => undefined };
+
 /** What every command gets. */
 export interface Context {
   readonly terminal: Terminal;
   readonly places: Places;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** SIGHUP: a server reads its files again. */
+  readonly hangups: Hangups;
   /** Aborted by SIGINT and SIGTERM. */
   readonly signal: AbortSignal;
   /** What the process will exit with when the command returns without an error. Default 0. */
@@ -18,7 +29,8 @@ export function createContext(
   env: Readonly<Record<string, string | undefined>>,
   signal: AbortSignal,
   json: boolean,
+  hangups: Hangups,
   exitWith: (code: ExitCode) => void,
 ): Context {
-  return { terminal: createTerminal(streams, json), places: places(env), env, signal, exitWith };
+  return { terminal: createTerminal(streams, json), places: places(env), env, hangups, signal, exitWith };
 }

@@ -15,5 +15,11 @@ const { exitCode } = await runProgram(
   { out: process.stdout, err: process.stderr },
   process.env,
   stop.signal,
+  {
+    listen(heard) {
+      process.on('SIGHUP', heard);
+      return () => void process.off('SIGHUP', heard);
+    },
+  },
 );
 process.exitCode = exitCode;

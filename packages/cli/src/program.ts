@@ -1,8 +1,8 @@
 import { errorCode } from '@kmend/base';
 import { Command, CommanderError, Option } from 'commander';
-import { type Context, createContext } from './context.ts';
+import { type Context, createContext, type Hangups, noHangups } from './context.ts';
 import { type ExitCode, exitCodes } from './error.ts';
-import type { Streams } from './terminal.ts';
+import { type Streams, shownStreams } from './terminal.ts';
 import { VERSION } from './version.ts';
 
 /** Adds one family of commands; `action` wraps what a command does so that context, errors and exit codes are the same for all. */
@@ -26,11 +26,12 @@ export async function runProgram(
   streams: Streams,
   env: Readonly<Record<string, string | undefined>>,
   signal: AbortSignal,
+  hangups: Hangups = noHangups,
 ): Promise<Outcome> {
   // Known before parsing, so that a usage error is JSON too.
   const json = argv.includes('--json');
   let exitCode: number = exitCodes.done;
-  const context = createContext(streams, env, signal, json, (code: ExitCode) => {
+  const context = createContext(streams, env, signal, json, hangups, (code: ExitCode) => {
     exitCode = code;
   });
   const program = new Command('kmend')
@@ -50,7 +51,7 @@ export async function runProgram(
         run(context, ...args),
   };
   for (const register of registers) register(registrar);
-  harden(program, streams, json);
+  harden(program, shownStreams(streams), json);
   try {
     await program.parseAsync([...argv], { from: 'user' });
     return { exitCode };

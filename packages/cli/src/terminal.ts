@@ -1,4 +1,4 @@
-import { errorCode, errorText, KmendError, type Progress } from '@kmend/base';
+import { errorCode, errorText, KmendError, type Progress, shownJson, shownLine, shownText } from '@kmend/base';
 
 /** Where the command line writes: results to `out`, everything said on the way to `err`. */
 export interface Streams {
@@ -17,14 +17,26 @@ export interface Terminal {
   error(error: unknown): void;
 }
 
-export function createTerminal(streams: Streams, json: boolean): Terminal {
-  const { progress, clear } = createProgress(streams.err);
+/**
+ * The same streams, through which nothing that a terminal obeys gets: everything that this command line writes passes here, whoever
+ * wrote the words (a server's error, a host's name, a compiler's message that quotes a patch).
+ */
+export function shownStreams({ out, err }: Streams): Streams {
+  return {
+    out: { write: (text) => out.write(shownText(text)) },
+    err: { write: (text) => err.write(shownText(text)), isTTY: err.isTTY === true },
+  };
+}
+
+export function createTerminal(raw: Streams, json: boolean): Terminal {
+  const streams = shownStreams(raw);
+  const { progress, clear } = createProgress(streams.err, () => raw.err.write(ERASE_LINE));
   return {
     json,
     progress,
     result(data, text) {
       clear();
-      streams.out.write(json ? `${JSON.stringify(data, null, 2)}\n` : `${text(data).trimEnd()}\n`);
+      streams.out.write(json ? `${shownJson(data)}\n` : `${text(data).trimEnd()}\n`);
     },
     note(text) {
       clear();
@@ -37,29 +49,36 @@ export function createTerminal(streams: Streams, json: boolean): Terminal {
       if (json) {
         const details = error instanceof KmendError ? error.details : undefined;
         const body = { code, message: errorText(error), hint, details };
-        streams.out.write(`${JSON.stringify({ error: body }, null, 2)}\n`);
+        streams.out.write(`${shownJson({ error: body })}\n`);
       }
-      streams.err.write(`kmend: ${errorText(error)} [${code}]\n`);
-      if (hint !== undefined) streams.err.write(`  ${hint}\n`);
+      streams.err.write(`kmend: ${inset(errorText(error))} [${code}]\n`);
+      if (hint !== undefined) streams.err.write(`  ${inset(hint)}\n`);
       if (code === 'internal' && error instanceof Error) streams.err.write(`${error.stack ?? ''}\n`);
     },
   };
 }
 
+/** No line of a foreign message begins where a line of ours does. */
+function inset(text: string): string {
+  return text.replaceAll('\n', '\n    ');
+}
+
 const REDRAW_MS = 100;
+/** Ours alone: no text that is shown may hold it. */
+const ERASE_LINE = '\r\x1b[K';
 
 /** One redrawn line on a terminal; a line a step elsewhere. */
-function createProgress(err: Streams['err']): { progress: Progress; clear(): void } {
+function createProgress(err: Streams['err'], erase: () => unknown): { progress: Progress; clear(): void } {
   let step = '';
   let drawn = false;
   let last = 0;
   const clear = (): void => {
-    if (drawn) err.write('\r\x1b[K');
+    if (drawn) erase();
     drawn = false;
   };
   const draw = (text: string): void => {
     clear();
-    err.write(text.slice(0, 118));
+    err.write(shownLine(text).slice(0, 118));
     drawn = true;
   };
   return {
@@ -69,7 +88,7 @@ function createProgress(err: Streams['err']): { progress: Progress; clear(): voi
         step = text;
         last = 0;
         if (err.isTTY) draw(`  ${step}`);
-        else err.write(`  ${step}\n`);
+        else err.write(`  ${shownLine(step)}\n`);
       },
       advance(done, total, unit) {
         const now = performance.now();
@@ -85,17 +104,10 @@ function amount(value: number, unit: 'bytes' | 'files' | 'items' | undefined): s
   return unit === 'bytes' ? `${(value / 1_000_000).toFixed(1)} MB` : `${value}`;
 }
 
-/**
- * Text that somebody else wrote, fit to be shown: control characters (line ends, escape sequences) could make a terminal show what is not
- * so. Each becomes U+FFFD.
- */
-export function oneLine(text: string): string {
-  return text.replace(/\p{Cc}/gu, '\u{fffd}');
-}
-
 /** Rows as aligned columns under a heading. */
 export function table(heading: readonly string[], rows: readonly (readonly string[])[]): string {
-  const all = [heading, ...rows];
+  // A cell is one line, whatever a host calls itself.
+  const all = [heading, ...rows].map((row) => row.map(shownLine));
   const widths = heading.map((_, column) => Math.max(...all.map((row) => (row[column] ?? '').length)));
   return all
     .map((row) =>

@@ -231,6 +231,18 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.ok(!existsSync(host.path('/run/kmend-livepatch/retry')));
   });
 
+  test(`${name}: a task cannot draw on the terminal by its name`, async (t) => {
+    const host = new TestHost(t, shell);
+    host.install({ position: 1 });
+    host.write('/fake/blocked', '');
+    host.write('/proc/812/task/813/patch_state', '0\n');
+    host.write('/proc/812/task/813/comm', '\x1b[2J\u009b31m\u202ex\n');
+    const ran = await host.run('sync');
+    assert.match(ran.err, /in the way: .*31m.*x \(813\)/);
+    const shown = await host.run('status');
+    assert.doesNotMatch((ran.err + shown.out + shown.err).replaceAll('\n', ''), /[\p{Cc}\p{Cf}]/u);
+  });
+
   test(`${name}: a livepatch on its way in is turned round where it is to go`, async (t) => {
     const host = new TestHost(t, shell);
     host.install({ position: 1 });

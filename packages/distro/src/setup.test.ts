@@ -40,6 +40,22 @@ test('the snippet writes the files, those with a key readable by root alone', as
   );
 });
 
+test('machines without an id get a name each', async (t) => {
+  const { folder } = await world(t);
+  const { snippet } = aptSetup({ url: URL, keyring: await makeKeyring(folder), gated: true });
+  const names = new Set<string>();
+  for (const [index, id] of ['', '\n', 'uninitialized\n', undefined, undefined].entries()) {
+    const root = join(folder, `root${index}`);
+    await mkdir(join(root, 'etc'), { recursive: true });
+    if (id !== undefined) await writeFile(join(root, 'etc/machine-id'), id);
+    const lines = snippet.trimEnd().split('\n').slice(0, -1);
+    await runOk(run, 'sh', ['-eu'], { stdin: lines.join('\n').replaceAll(' /etc/', ` ${root}/etc/`) });
+    const text = await readFile(join(root, 'etc/apt/auth.conf.d/kmend.conf'), 'utf8');
+    names.add(/login kmend-([0-9a-f]{16}) password/.exec(text)?.[1] ?? text);
+  }
+  assert.equal(names.size, 5);
+});
+
 test('addresses and names that would write something else are refused', async (t) => {
   const { folder } = await world(t);
   const keyring = await makeKeyring(folder);

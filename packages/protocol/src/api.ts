@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { HostEvent, HostFacts, HostId, HostStatus, HostTrouble, LoadedLivepatch } from './host.ts';
+import { HostEvent, HostFacts, HostId, HostStatus, HostTrouble, LoadedLivepatch, PendingKernel } from './host.ts';
 
 import { FixSummary, LivepatchTarget } from './livepatch.ts';
 import { ChannelPolicy, FleetPolicy, KernelPolicy } from './policy.ts';
@@ -32,8 +32,8 @@ export const ReportResponse = z.object({
     .max(7 * 86_400),
   channel: Channel,
   /**
-   * Sequence of the newest report that the server has of the host. Above the one just sent: that report was ignored, as the host's own
-   * count was set back (a restored backup, a virtual machine that went back to a snapshot).
+   * Number above which the host counts on. Above the one just sent: that report was not taken, as the server has a newer one or another one
+   * with the same number: the host's own count was set back (a restored backup, a virtual machine that went back to a snapshot).
    */
   newest: z.int().min(0).optional(),
 });
@@ -65,6 +65,27 @@ export type KeyList = z.infer<typeof KeyList>;
 export const CreateKeyResponse = ActivationKey.extend({ key: z.string() });
 export type CreateKeyResponse = z.infer<typeof CreateKeyResponse>;
 
+/** Another machine that reports under the identity of a host: a clone of its image, or whoever took its token. */
+export const HostMachine = z.object({
+  machineId: Sha256.nullable(),
+  bootId: z.uuid(),
+  hostname: z.string(),
+  release: Release,
+  effectiveSerial: Serial.nullable(),
+  lastReport: Timestamp,
+});
+export type HostMachine = z.infer<typeof HostMachine>;
+
+/**
+ * Whether the server still hears of a host, which its `status` cannot say:
+ * - reporting: it reported of late
+ * - never: it enrolled of late and has not reported yet
+ * - silent: several reports of it are overdue; what it said last is no longer known to be so
+ * - replaced: its machine enrolled again and reports as another host
+ */
+export const HostPresence = z.enum(['reporting', 'never', 'silent', 'replaced']);
+export type HostPresence = z.infer<typeof HostPresence>;
+
 /** `GET /v1/hosts`, `GET /v1/hosts/:id` (operator). */
 export const HostSummary = z.object({
   id: HostId,
@@ -76,6 +97,13 @@ export const HostSummary = z.object({
   effectiveSerial: Serial.nullable(),
   enrolled: Timestamp,
   lastReport: Timestamp.nullable(),
+  presence: HostPresence.optional(),
+  /** The signed policy says that its kernel needs no livepatch yet, and it has none. */
+  noneNeeded: z.boolean().optional(),
+  /** As the host last told; `null`: a reboot brings no other kernel; absent: its agent does not tell. */
+  pendingKernel: PendingKernel.nullable().optional(),
+  /** Absent: none. */
+  otherMachines: z.array(HostMachine).optional(),
 });
 export type HostSummary = z.infer<typeof HostSummary>;
 export const HostDetail = HostSummary.extend({
@@ -86,6 +114,8 @@ export const HostDetail = HostSummary.extend({
   /** What packages do there; `null` where nothing of them was told. */
   stack: HostStack.nullable(),
   events: z.array(HostEvent),
+  /** When a report was last refused because its number is far above the one before (`kmend host reset`); `null`: never. */
+  refused: Timestamp.nullable().optional(),
 });
 export type HostDetail = z.infer<typeof HostDetail>;
 export const HostPage = z.object({ hosts: z.array(HostSummary), total: z.int(), next: z.string().nullable() });
@@ -98,10 +128,12 @@ export const ImportReportResponse = z.object({
   newest: z.int().min(0),
 });
 export type ImportReportResponse = z.infer<typeof ImportReportResponse>;
+/** Longest cursor: an id and a name of 253 characters of three bytes, as servers before took it, in base64url. */
+const MAX_CURSOR = 1100;
 /** Query of `GET /v1/hosts`: `after` is the `next` of the page before; `search` is part of a host name. */
 export const HostQuery = z.object({
   limit: z.coerce.number().int().min(1).max(500).default(100),
-  after: z.string().max(400).optional(),
+  after: z.string().max(MAX_CURSOR).optional(),
   search: z.string().max(253).optional(),
 });
 export type HostQuery = z.input<typeof HostQuery>;

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { HostStack } from './stack.ts';
-import { BuildId, Channel, Line, ObjectName, Release, Serial, Timestamp } from './values.ts';
+import { BuildId, Channel, Hostname, Line, ObjectName, Release, Serial, Sha256, Timestamp } from './values.ts';
 
 /** Id of a host: random, given by the server at enrolment. */
 export const HostId = z.uuid();
@@ -9,8 +9,18 @@ export type HostId = z.infer<typeof HostId>;
 /** A hardware flaw as the kernel reports it in `/sys/devices/system/cpu/vulnerabilities/<name>`. */
 export const HardwareFlaw = z.object({ name: z.string().max(64), state: z.string().max(300) });
 
+/** A kernel on a host's disk that a reboot would bring: newer than the one that runs, e.g. after `apt upgrade`. */
+export const PendingKernel = z.object({
+  release: Release,
+  /** `null`: its image does not tell. */
+  buildId: BuildId.nullable(),
+  /** Serial of the livepatch that this host holds ready for it; `null`: none. */
+  serial: Serial.nullable(),
+});
+export type PendingKernel = z.infer<typeof PendingKernel>;
+
 export const HostFacts = z.object({
-  hostname: z.string().max(253),
+  hostname: Hostname,
   machineArch: z.string().max(16),
   osRelease: Line,
   kernel: z.object({ release: Release, buildId: BuildId, version: Line }),
@@ -19,6 +29,13 @@ export const HostFacts = z.object({
   agentVersion: z.string().max(32),
   hardwareFlaws: z.array(HardwareFlaw).max(64),
   microcode: z.string().max(32).nullable(),
+  /**
+   * Names the machine without telling its id: HMAC-SHA256 of /etc/machine-id (machine-id(5)), lower-case hex. Two of them under one host id are
+   * clones of one image. `null`: the machine has no id. Absent: an agent that does not tell.
+   */
+  machineId: Sha256.nullable().optional(),
+  /** `null`: a reboot brings no other kernel. Absent: an agent that does not tell. */
+  pendingKernel: PendingKernel.nullable().optional(),
 });
 export type HostFacts = z.infer<typeof HostFacts>;
 
@@ -109,6 +126,9 @@ export const Report = z.object({
   events: z.array(HostEvent).max(500),
 });
 export type Report = z.infer<typeof Report>;
+
+/** Bytes of a report that the server takes over the network, as JSON: some ten times what a busy host says. */
+export const MAX_REPORT = 2 ** 20;
 
 /** A report that is carried to the server by hand: what `kmend-agent check --report FILE` writes and `kmend host import` takes. */
 export const ReportFile = z.object({ schema: z.literal('kmend.report-file/1'), hostId: HostId, report: Report });

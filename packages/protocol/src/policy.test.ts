@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { chosenSerial, KernelPolicy, rolloutPosition } from './policy.ts';
+import { chosenSerial, KernelPolicy, needsNone, rolloutPosition } from './policy.ts';
 
 const buildId = 'ab'.repeat(20);
 
@@ -55,4 +55,13 @@ test('a withdrawn livepatch is never chosen, neither by rollout nor as settled',
 
 test('a channel without policy offers nothing', () => {
   assert.equal(chosenSerial(policy(), 'canary', 'host-1'), null);
+});
+
+test('a channel needs no livepatch where the operator says so and nothing is settled', () => {
+  const stable = { settled: null, rollout: null, noneNeeded: true };
+  const said = policy({ channels: { stable, early: { ...stable, settled: 3 } } });
+  assert.equal(needsNone(said, 'stable'), true);
+  assert.equal(needsNone(said, 'early'), false, 'a serial is settled');
+  assert.equal(needsNone(said, 'canary'), false, 'nothing is said of that channel');
+  assert.equal(needsNone(policy(), 'stable'), false);
 });

@@ -29,7 +29,14 @@ export const ChannelPolicy = z.object({
   /** What hosts outside the rollout's share should have; `null`: nothing yet. */
   settled: Serial.nullable(),
   rollout: Rollout.nullable(),
+  /**
+   * Why nothing is settled: this kernel needs no livepatch yet (a fresh upload has every fix). Hosts then count as protected without one.
+   * Absent, or with a serial settled: it says nothing.
+   */
+  noneNeeded: z.boolean().optional(),
 });
+
+export type ChannelPolicy = z.infer<typeof ChannelPolicy>;
 
 /** `policy/<build-id>.json`: who gets what, for one kernel. */
 export const KernelPolicy = z.object({
@@ -47,6 +54,12 @@ export function rolloutPosition(hostId: string, rolloutId: string): number {
   const digest = createHash('sha256').update(`${hostId}\n${rolloutId}`).digest();
   // 48 bits modulo 10,000: the bias is below one in 10^10.
   return digest.readUIntBE(0, 6) % 10_000;
+}
+
+/** Whether the operator says that a host of this channel needs no livepatch on this kernel yet. */
+export function needsNone(policy: KernelPolicy, channel: Channel): boolean {
+  const entry = policy.channels[channel];
+  return entry !== undefined && entry.settled === null && entry.noneNeeded === true;
 }
 
 /**

@@ -1,3 +1,4 @@
+import { shownLine } from '@kmend/base';
 import * as z from 'zod';
 
 /** GNU build id of a kernel: 40 lower-case hex digits. */
@@ -45,3 +46,25 @@ export const Line = z
   .string()
   .max(500)
   .regex(/^[^\n\r\0]*$/, 'one line');
+
+/** Bytes of a name in UTF-8: as long as DNS allows one (RFC 1035, 2.3.4); Linux's own limit is 64. */
+const MAX_HOSTNAME = 253;
+
+/**
+ * A host's name, which its administrator chooses and which may hold any bytes: made fit where it comes in, so that lists, cursors and logs
+ * have a name that is bounded, equal where it looks equal, and one line. What cannot be shown is U+FFFD; no name is `(none)`, as Linux says.
+ */
+export const Hostname = z.string().max(MAX_HOSTNAME).overwrite(hostname);
+
+const utf8 = new TextEncoder();
+
+function hostname(name: string): string {
+  let fit = '';
+  let bytes = 0;
+  for (const character of shownLine(name.normalize('NFC')).trim()) {
+    bytes += utf8.encode(character).length;
+    if (bytes > MAX_HOSTNAME) break;
+    fit += character;
+  }
+  return fit === '' ? '(none)' : fit;
+}

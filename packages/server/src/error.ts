@@ -6,15 +6,21 @@ export type ServerErrorCode =
   | 'tls-required'
   | 'tls-unusable'
   | 'data-dir-busy'
+  | 'data-dir-unusable'
   | 'address-unusable'
+  | 'proxy-invalid'
   | 'store-damaged'
+  | 'store-missing'
   | DiskFaultCode
   // Answers of the API.
   | 'bad-request'
   | 'too-large'
   | 'unauthorized'
   | 'rate-limited'
+  | 'server-stopping'
   | 'not-found'
+  | 'host-removed'
+  | 'sequence-jump'
   | 'key-unknown'
   | 'key-expired'
   | 'key-revoked'
@@ -25,6 +31,7 @@ export type ServerErrorCode =
   // What the operator's client meets.
   | 'token-unreadable'
   | 'server-unreachable'
+  | 'proxy-refused'
   | 'server-slow'
   | 'server-garbage';
 

@@ -1,9 +1,9 @@
-import { chmod, mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { createSecureContext } from 'node:tls';
-import { type Clock, errorText } from '@kmend/base';
-import { systemClock } from '@kmend/base/node';
+import { Server as SecureServer } from 'node:tls';
+import { type Clock, errorText, KmendError } from '@kmend/base';
+import { exists, systemClock } from '@kmend/base/node';
 import { PackageFormat } from '@kmend/protocol/packages';
 import {
   type CreatedRepository,
@@ -14,20 +14,25 @@ import {
 } from '@kmend/trust';
 import type { FastifyInstance } from 'fastify';
 import type { DestinationStream } from 'pino';
+import { bareAddress, isLoopback } from './address.ts';
+import { asDiskError, DiskProbe } from './disk.ts';
 import { ServerError } from './error.ts';
-import { type AppOptions, createApp } from './http/app.ts';
+import { type AppOptions, createApp, TLS } from './http/app.ts';
 import type { AppContext } from './http/context.ts';
+import { DEFAULT_TIMES, type HostTimes } from './http/host-times.ts';
 import { Limiter } from './http/limits.ts';
+import { registerCertificate } from './http/metrics.ts';
 import { PACKAGES_PREFIX } from './http/package-routes.ts';
+import { localProxy, type TrustsProxy, trustedProxies } from './http/proxies.ts';
 import { ReportWriter } from './http/report-writer.ts';
 import { REPOSITORY_PREFIX } from './http/repository-routes.ts';
 import { SeenBatch } from './http/seen.ts';
-import { isLoopback } from './http/system-routes.ts';
 import { lockDirectory } from './lock.ts';
 import { operatorToken } from './operator-token.ts';
 import { PackageRepository } from './packages/package-repository.ts';
 import { listLivepatches, storeLivepatch } from './store/livepatches.ts';
-import { type Database, openStore } from './store/store.ts';
+import { type Database, hasStore, openStore } from './store/store.ts';
+import { Certificate, loadTls, type Tls, type TlsFiles } from './tls.ts';
 
 export interface ServerOptions {
   /** Everything the server keeps: store, repository, its three online keys, uploads, packages. */
@@ -38,11 +43,17 @@ export interface ServerOptions {
   /** 0: any free one. */
   readonly port: number;
   /** Files in PEM. Without them the server listens on loopback only, or `behindProxy`. */
-  readonly tls?: { readonly cert: string; readonly key: string };
-  /** A proxy in front ends TLS, and its X-Forwarded-For is believed. */
+  readonly tls?: TlsFiles;
+  /** A proxy in front ends TLS. */
   readonly behindProxy?: boolean;
+  /** Addresses and networks of proxies, whose X-Forwarded-For is believed. Default with `behindProxy`: this machine's own. */
+  readonly trustProxy?: readonly string[];
+  /** Starts with an empty store although there was one: hosts enrol again. Without it a store that is gone ends the start. */
+  readonly newStore?: boolean;
   /** Serves packages to anyone; otherwise they ask for an activation key. */
   readonly openPackages?: boolean;
+  /** Default: a report a day, silent after two missed ones, a host's seat is free after 90 days without a word. */
+  readonly times?: Partial<HostTimes>;
   readonly clock?: Clock;
   readonly logLevel?: AppOptions['logLevel'];
   /** Where log lines (JSON) go. Default standard output. */
@@ -62,6 +73,8 @@ export interface RunningServer {
   readonly tokenPath: string;
   /** Set where keys and repository were made just now: to be told to the operator, plainly. */
   readonly created: CreatedRepository | undefined;
+  /** Reads certificate and key again (SIGHUP). Never throws: what cannot be used is logged, and the one before stays in force. */
+  reload(): Promise<void>;
   /** Answers what is under way, writes what waits, lets go of the data directory. */
   close(): Promise<void>;
 }
@@ -73,31 +86,37 @@ const CLOSE_TIMEOUT_MS = 5000;
 const UPLOAD_LIFE_MS = 86_400_000;
 
 /**
- * Starts a patch server. Throws `tls-required`, `tls-unusable`, `data-dir-busy`, `address-unusable`, `store-damaged`, and
+ * Starts a patch server. Throws `tls-required`, `tls-unusable`, `data-dir-busy`, `data-dir-unusable`, `address-unusable`, `store-damaged`,
+ * `store-missing`, what the disk says, and
  * what `@kmend/trust` says of keys and repository (`repository-missing` where there is none and `initialize` is absent).
  */
-export async function startServer(options: ServerOptions): Promise<RunningServer> {
+export async function startServer(given: ServerOptions): Promise<RunningServer> {
+  const options = { ...given, host: bareAddress(given.host) };
   const clock = options.clock ?? systemClock;
   const tls = await transport(options);
+  const trustsProxy = proxiesOf(options);
   const { dataDir } = options;
-  await mkdir(dataDir, { recursive: true, mode: 0o700 });
-  await chmod(dataDir, 0o700);
+  await makeDataDirectory(dataDir);
+  const disk = new DiskProbe(dataDir, clock);
+  const fault = await disk.fault();
+  if (fault !== undefined) throw fault;
   const unlock = lockDirectory(join(dataDir, 'lock'), dataDir);
   // Last opened, first closed.
   const undo: (() => Promise<void> | void)[] = [unlock];
+  const tokenPath = join(dataDir, 'operator-token');
   try {
     const repositoryDirectory = join(dataDir, 'repository');
     const created = await initialize(options, repositoryDirectory, clock);
     const keys = await loadOnlineKeys(join(dataDir, 'keys'));
     const repository = await openRepository({ repository: repositoryDirectory, keys, clock });
-    const store = await openStore(join(dataDir, 'store.sqlite'));
+    const storePath = join(dataDir, 'store.sqlite');
+    if (options.newStore !== true) await requireStore(storePath, tokenPath, repository);
+    const store = await openStore(storePath);
     undo.unshift(() => store.destroy());
     await recordLivepatches(store, repository, clock);
     const uploads = join(dataDir, 'uploads');
     await sweepUploads(uploads, clock);
     const packages = await openPackages(join(dataDir, 'packages'), clock);
-    const tokenPath = join(dataDir, 'operator-token');
-
     const seen = new SeenBatch(store, (error) => app.server.log.error({ err: error }, 'cannot note reports'));
     const context: AppContext = {
       store,
@@ -108,17 +127,26 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       openPackages: options.openPackages === true,
       operatorToken: await operatorToken(tokenPath),
       clock,
+      disk,
+      times: { ...DEFAULT_TIMES, ...options.times },
       seen,
       writer: new ReportWriter(store),
-      failures: new Limiter(30, 0.5, clock),
-      reports: new Limiter(30, 0.5, clock),
+      failures: new Limiter('too many wrong secrets from this address', 30, 0.5, clock),
+      reports: new Limiter('too many reports of this host', 30, 0.5, clock),
     };
     const app = await createApp(context, {
       logLevel: options.logLevel ?? 'info',
       logStream: options.logStream,
       tls,
-      behindProxy: options.behindProxy === true,
+      trustsProxy,
     });
+    const certificate =
+      tls === undefined || options.tls === undefined
+        ? undefined
+        : new Certificate(options.tls, tls, ({ cert, key }) =>
+            secure(app.server).setSecureContext({ ...TLS, cert, key }),
+          );
+    if (certificate !== undefined) registerCertificate(app.metrics, certificate, clock);
     undo.unshift(
       () => closeServer(app.server),
       () => seen.flush(),
@@ -151,6 +179,18 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       packagesUrl: `${url}${PACKAGES_PREFIX.slice(0, -1)}`,
       tokenPath,
       created,
+      async reload() {
+        try {
+          await certificate?.reload();
+          app.server.log.info(
+            { expires: certificate?.expires },
+            certificate === undefined ? 'nothing to read again' : 'certificate read again',
+          );
+        } catch (error) {
+          app.metrics.reloadFailures.inc();
+          app.server.log.error({ err: error }, 'the certificate cannot be read again; the one before stays in force');
+        }
+      },
       close() {
         closed ??= runAll(undo);
         return closed;
@@ -158,27 +198,38 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     };
   } catch (error) {
     await runAll(undo);
-    throw error;
+    throw error instanceof KmendError ? error : (asDiskError(error, dataDir) ?? error);
   }
 }
 
+/** The proxies that were named; with `behindProxy` at least this machine's own. */
+function proxiesOf({ behindProxy, trustProxy }: ServerOptions): TrustsProxy | undefined {
+  if (trustProxy !== undefined && trustProxy.length > 0) return trustedProxies(trustProxy);
+  return behindProxy === true ? localProxy() : undefined;
+}
+
 /** TLS where files are given; without TLS nothing but loopback, unless a proxy in front was named. */
-async function transport({ tls, host, behindProxy }: ServerOptions): Promise<AppOptions['tls']> {
-  if (tls !== undefined) {
-    try {
-      const [cert, key] = [await readFile(tls.cert), await readFile(tls.key)];
-      createSecureContext({ cert, key });
-      return { cert, key };
-    } catch (cause) {
-      throw new ServerError('tls-unusable', `certificate and key cannot be used: ${errorText(cause)}`, {
-        cause,
-        hint: `look at ${tls.cert} and ${tls.key}: both in PEM, and the key must belong to the certificate`,
-      });
-    }
-  }
+async function transport({ tls, host, behindProxy }: ServerOptions): Promise<Tls | undefined> {
+  if (tls !== undefined) return await loadTls(tls);
   if (behindProxy === true || isLoopback(host)) return undefined;
   throw new ServerError('tls-required', `plain HTTP on ${host} would show tokens to everyone on the way`, {
     hint: 'give a certificate and its key, or say that a proxy in front ends TLS, or listen on 127.0.0.1',
+  });
+}
+
+/** The data directory: for its owner alone where it is made here; an existing one is the operator's, and stays as it is. */
+async function makeDataDirectory(dataDir: string): Promise<void> {
+  try {
+    await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw asDiskError(error, dataDir) ?? unusable(dataDir, error);
+  }
+}
+
+function unusable(dataDir: string, cause: unknown): ServerError {
+  return new ServerError('data-dir-unusable', `${dataDir} cannot be made: ${errorText(cause)}`, {
+    cause,
+    hint: 'give a folder that this user can write with --data-dir',
   });
 }
 
@@ -195,6 +246,23 @@ async function initialize(
     repository,
     clock,
   });
+}
+
+/**
+ * A server that ran here had a store. Where it is gone (a restore that left it out, a wrong mount), starting with an empty one would turn every
+ * host away for good, and nobody would be told.
+ */
+async function requireStore(path: string, tokenPath: string, repository: Repository): Promise<void> {
+  if (await hasStore(path)) return;
+  const ran = (await exists(tokenPath)) || (await repository.livepatches()).length > 0;
+  if (!ran) return;
+  throw new ServerError(
+    'store-missing',
+    `${path} is missing or empty, and a server has run here: it held hosts and activation keys`,
+    {
+      hint: 'restore store.sqlite from a backup; without one --new-store starts with an empty store, and every host has to enrol again',
+    },
+  );
 }
 
 /** The list of livepatches follows the signed repository, also after a crash between the two. */
@@ -222,6 +290,12 @@ async function openPackages(directory: string, clock: Clock): Promise<AppContext
     apt: await PackageRepository.open('apt', join(directory, 'apt'), clock),
     dnf: await PackageRepository.open('dnf', join(directory, 'dnf'), clock),
   };
+}
+
+/** The socket server below, which is of TLS where there is a certificate; fastify's type does not tell. */
+function secure(server: FastifyInstance): SecureServer {
+  if (server.server instanceof SecureServer) return server.server;
+  throw new TypeError('the server was made without TLS');
 }
 
 async function listen(server: FastifyInstance, { host, port }: ServerOptions): Promise<void> {

@@ -11,6 +11,7 @@ export { lifetimes } from './metadata/signing.ts';
 export { type LivepatchArtifact, type LocalFile, readArtifact } from './repository/artifact.ts';
 export { type CreatedRepository, type CreateOptions, createRepository } from './repository/create.ts';
 export { type FetchStateOptions, fetchState } from './repository/fetch.ts';
+export { missingFiles } from './repository/missing.ts';
 export { MIN_RAN_PERCENT, type ProofDemand, readProof } from './repository/proof.ts';
 export { signRenewal } from './repository/renew.ts';
 export { openRepository, type Published, type Repository, type RoleAge } from './repository/repository.ts';

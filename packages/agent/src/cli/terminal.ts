@@ -1,4 +1,4 @@
-import { errorCode, errorText, KmendError } from '@kmend/base';
+import { errorCode, errorText, escapedJson, KmendError, shownJson, shownText } from '@kmend/base';
 
 export interface Terminal {
   readonly json: boolean;
@@ -16,14 +16,20 @@ export interface Streams {
   readonly err: { write(text: string): unknown };
 }
 
-export function createTerminal({ out, err }: Streams, json: boolean): Terminal {
+/**
+ * Everything that the agent's commands write passes here, and nothing that a terminal obeys gets through: the words come from servers, from
+ * tasks' names, and from the fetcher, whom root does not trust either.
+ */
+export function createTerminal(streams: Streams, json: boolean): Terminal {
+  const out = { write: (text: string) => streams.out.write(shownText(text)) };
+  const err = { write: (text: string) => streams.err.write(shownText(text)) };
   return {
     json,
     result(data, text) {
-      out.write(json ? `${JSON.stringify(data, null, 2)}\n` : `${text(data).trimEnd()}\n`);
+      out.write(json ? `${shownJson(data)}\n` : `${text(data).trimEnd()}\n`);
     },
     raw(text) {
-      out.write(text);
+      out.write(json ? escapedJson(text) : text);
     },
     note(text) {
       err.write(`${text}\n`);
@@ -34,11 +40,16 @@ export function createTerminal({ out, err }: Streams, json: boolean): Terminal {
       const message = errorText(error);
       if (json) {
         const body = { code, message, hint: known?.hint, details: known?.details };
-        out.write(`${JSON.stringify({ error: body }, null, 2)}\n`);
+        out.write(`${shownJson({ error: body })}\n`);
       }
-      err.write(`kmend-agent: ${message} [${code}]\n`);
-      if (known?.hint !== undefined) err.write(`  ${known.hint}\n`);
+      err.write(`kmend-agent: ${inset(message)} [${code}]\n`);
+      if (known?.hint !== undefined) err.write(`  ${inset(known.hint)}\n`);
       if (known === undefined && error instanceof Error) err.write(`${error.stack ?? ''}\n`);
     },
   };
+}
+
+/** No line of a foreign message begins where a line of ours does. */
+function inset(text: string): string {
+  return text.replaceAll('\n', '\n    ');
 }

@@ -1,3 +1,4 @@
+import { shownLine, shownLines } from '@kmend/base';
 import type { HostStack } from '@kmend/protocol';
 import { mitigationText } from '../decide/diagnose.ts';
 import type { StatusDocument } from '../decide/document.ts';
@@ -58,7 +59,7 @@ export function statusText(document: StatusDocument): string {
     lines.push(`hardware    fixes in force besides: ${document.hardware.otherFixes.join(', ')}`);
   if (document.microcode !== null) lines.push(`microcode   ${document.microcode}`);
   lines.push(`host        ${document.hostId}, channel ${document.channel}, server ${document.server}`);
-  return lines.join('\n');
+  return shownLines(lines);
 }
 
 /** Who drives this host, and what the packages have. */
@@ -132,19 +133,20 @@ export function unameText(document: StatusDocument): string {
 
 export function historyText({ events }: { readonly events: readonly JournalEvent[] }): string {
   if (events.length === 0) return 'nothing happened yet';
-  return events
-    .map(
+  return shownLines(
+    events.map(
       ({ at, code, serial, message }) =>
         `${at}  ${serial === undefined ? '' : `serial ${serial}  `}${message} [${code}]`,
-    )
-    .join('\n');
+    ),
+  );
 }
 
 export function diagnosisText({ findings }: Diagnosis): string {
   const signs = { good: 'ok', note: '--', bad: '!!' } as const;
   return findings
     .map(
-      ({ level, code, text, advice }) => `${signs[level]} ${text} [${code}]${advice === '' ? '' : `\n     ${advice}`}`,
+      ({ level, code, text, advice }) =>
+        `${signs[level]} ${shownLine(text)} [${code}]${advice === '' ? '' : `\n     ${shownLine(advice)}`}`,
     )
     .join('\n');
 }

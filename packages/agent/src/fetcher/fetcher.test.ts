@@ -11,7 +11,7 @@ import { type Glance, isDue } from './idle.ts';
 import { stillCurrent } from './idle-request.ts';
 import type { IdleState } from './idle-state.ts';
 import { digestOf, sendReport, whatToTell } from './report.ts';
-import { retryMs } from './reporter.ts';
+import { reportIfDue, retryMs } from './reporter.ts';
 import { jittered, waitSeconds } from './wait.ts';
 
 test('a check keeps what the contact was like: reached, unreachable, untrusted; its own full disk says nothing of that', async (t) => {
@@ -68,6 +68,22 @@ test('a host whose count of reports was set back is heard again at once', async 
   await sendReport(fetcher, await whatToTell(fetcher), never);
   await sendReport(fetcher, await whatToTell(fetcher), never);
   assert.deepEqual(taken, [41, 42]);
+});
+
+test('a host that enrolled again reports at once, though its last report was a moment ago', async (t) => {
+  const host = await makeHost(t);
+  let heard = 0;
+  const fetcher = await reporting(t, host, () => {
+    heard++;
+    return { status: 200, body: { nextReportSeconds: 86_400, channel: 'stable' } };
+  });
+  await reportIfDue(fetcher, never);
+  await reportIfDue(fetcher, never);
+  assert.equal(heard, 1);
+  fetcher.identity = { ...fetcher.identity, hostId: '00000000-0000-4000-8000-00000000000f' };
+  await reportIfDue(fetcher, never);
+  await reportIfDue(fetcher, never);
+  assert.equal(heard, 2);
 });
 
 test('a report carries the events once, counts up, and takes the channel the server gives', async (t) => {

@@ -1,3 +1,4 @@
+import { HostId } from '@kmend/protocol';
 import * as z from 'zod';
 import type { Edges } from '../edges/edges.ts';
 import { paths } from '../edges/paths.ts';
@@ -16,6 +17,8 @@ export const ReportState = z.object({
   failures: z.int().min(0),
   /** When the next regular report, or the next try, is due: milliseconds since 1970. */
   dueAt: z.number().min(0),
+  /** Which host reported so; another one, after `enrol --again`, reports at once. */
+  host: HostId.nullable().default(null),
 });
 export type ReportState = z.infer<typeof ReportState>;
 export type ReportStateStore = Stored<ReportState>;
@@ -27,6 +30,7 @@ const empty: ReportState = {
   digest: null,
   failures: 0,
   dueAt: 0,
+  host: null,
 };
 
 const place = { path: paths.reports, schema: ReportState, empty };

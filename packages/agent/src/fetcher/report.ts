@@ -8,6 +8,7 @@ import { type Observed, readObserved } from '../seen/observed.ts';
 import { holdInForce, type Journal } from '../state/journal.ts';
 import { peekJournal } from '../state/store.ts';
 import { channelOf, type Fetcher } from './context.ts';
+import { fitReport } from './fit-report.ts';
 import { post } from './http.ts';
 
 /** A report without what changes at every look: time stamps of observations and the sequence number. */
@@ -36,19 +37,21 @@ export async function whatToTell(fetcher: Fetcher): Promise<Told> {
   const { current } = journal;
   const running = current !== null && current.bootId === bootId && current.phase !== 'failed';
   const shown = kernel.livepatches.some((it) => it.name === current?.module && it.enabled);
+  const untold = journal.events.filter((it) => it.number > sent);
+  const content = fitReport({
+    schema: 'kmend.report/1',
+    channel: channelOf(fetcher),
+    facts: await readFacts(edges),
+    status: view.status,
+    livepatches: view.livepatches,
+    effectiveSerial: view.effectiveSerial,
+    ...(stack === null ? {} : { stack }),
+    trouble: troubleOf(journal, observed, buildId, now.getTime()),
+    events: untold.map(eventOf),
+  });
   return {
-    content: {
-      schema: 'kmend.report/1',
-      channel: channelOf(fetcher),
-      facts: await readFacts(edges),
-      status: view.status,
-      livepatches: view.livepatches,
-      effectiveSerial: view.effectiveSerial,
-      ...(stack === null ? {} : { stack }),
-      trouble: troubleOf(journal, observed, buildId, now.getTime()),
-      events: journal.events.filter((it) => it.number > sent).map(eventOf),
-    },
-    upTo: newest,
+    content,
+    upTo: untold[content.events.length - 1]?.number ?? newest,
     astray:
       (running && !shown && current.phase === 'good') ||
       (stack !== null && observed.shown.join() !== (await kmendLivepatches(edges)).join()) ||

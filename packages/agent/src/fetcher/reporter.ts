@@ -18,7 +18,11 @@ export function retryMs(failures: number, random: number): number {
  * sooner. Returns the number of the newest event told; never throws for what the server does.
  */
 export async function reportIfDue(fetcher: Fetcher, signal: AbortSignal): Promise<number> {
-  const { edges, reports } = fetcher;
+  const { edges, reports, identity } = fetcher;
+  if (reports.value.host !== identity.hostId) {
+    // The server knows nothing of this host yet, whatever was told of the one before.
+    await reports.save({ ...reports.value, host: identity.hostId, digest: null, failures: 0, dueAt: 0 });
+  }
   for (let count = 0; ; count++) {
     const told = await whatToTell(fetcher);
     const now = edges.clock.now().getTime();

@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import { errorCode, errorText } from '@kmend/base';
+import { errorCode, errorText, shownLines } from '@kmend/base';
 import { Builder, deltaTexts, type Fix, importFromDebian, importFromGit, importFromPatch } from '@kmend/builder';
 import type { Kernel } from '@kmend/kernel';
 import { Severity } from '@kmend/protocol';
@@ -166,8 +166,9 @@ function describe(fix: ReturnType<typeof summary> & { readonly compiled?: Checke
   const { compiled } = fix;
   if (compiled !== undefined && compiled.leftOut.length > 0)
     lines.push(`${compiled.kernel} is not built from ${compiled.leftOut.join(', ')}: not patched there`);
-  if (compiled === undefined || compiled.compiles) return lines.join('\n');
-  if (!compiled.complete) lines.push(`does not compile by itself for ${compiled.kernel}: ${compiled.why}`);
+  if (compiled === undefined || compiled.compiles) return shownLines(lines);
+  if (!compiled.complete)
+    lines.push(...`does not compile by itself for ${compiled.kernel}: ${compiled.why}`.split('\n'));
   else if (taken)
     lines.push(`with ${compiled.companions.join(', ')} of the same delta it compiles for ${compiled.kernel}`);
   else {
@@ -177,7 +178,7 @@ function describe(fix: ReturnType<typeof summary> & { readonly compiled?: Checke
       'import it again with --replace --companions to take them along',
     );
   }
-  return lines.join('\n');
+  return shownLines(lines);
 }
 
 interface Origins {

@@ -1,12 +1,11 @@
 import { readFile, stat } from 'node:fs/promises';
-import { errorCode, errorText, KmendError, parseJson } from '@kmend/base';
+import { errorCode, errorText, KmendError, parseJson, shownLine } from '@kmend/base';
 import { ReportFile } from '@kmend/protocol';
 import type { ApiClient } from '@kmend/server';
 import type { Command } from 'commander';
 import { CliError, exitCodes } from '../error.ts';
 import type { Registrar } from '../program.ts';
 import { connect, type ServerOptions, withServer } from '../server-options.ts';
-import { oneLine } from '../terminal.ts';
 
 /** Bytes; far above what an agent writes. */
 const MAX_FILE = 16 * 2 ** 20;
@@ -43,8 +42,8 @@ export function importCommand(host: Command, { action }: Registrar): void {
       for (const file of files) reports.push(await handOver(api, file));
       for (const { file, error } of reports) {
         if (error === undefined) continue;
-        context.terminal.note(`kmend: ${file}: ${oneLine(error.message)} [${error.code}]`);
-        if (error.hint !== undefined) context.terminal.note(`  ${error.hint}`);
+        context.terminal.note(`kmend: ${file}: ${shownLine(error.message)} [${error.code}]`);
+        if (error.hint !== undefined) context.terminal.note(`  ${shownLine(error.hint)}`);
         context.exitWith(exitCodes.failed);
       }
       context.terminal.result({ reports }, (data) =>
@@ -72,7 +71,7 @@ async function handOver(api: ApiClient, { path, ...file }: Carried): Promise<Imp
 
 function line({ hostname, hostId, sequence, stored, newest }: Imported): string {
   const what = stored ? 'stored' : `changes nothing: the server has report ${newest}`;
-  return `${oneLine(hostname)} (${hostId}): report ${sequence} ${what}`;
+  return `${shownLine(hostname)} (${hostId}): report ${sequence} ${what}`;
 }
 
 async function readReportFile(path: string): Promise<Carried> {

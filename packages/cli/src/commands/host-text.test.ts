@@ -143,3 +143,10 @@ test('a host that its packages drive: who drives, how deep, what is in force; it
   assert.doesNotMatch(lines, /no livepatch in force/);
   assert.ok(!lines.includes('\u001b'));
 });
+
+test('a host whose kernel needs no livepatch yet is not said to be without one', () => {
+  const fine = host({ ...none, reason: 'none-needed' }, { noneNeeded: true });
+  assert.equal(why(fine)[0], 'no livepatch needed');
+  assert.ok(hostRow(fine).includes('not needed'));
+  assert.ok(hostRow({ ...fine, presence: 'silent' }).includes('silent'));
+});

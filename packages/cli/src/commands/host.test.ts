@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Report } from '@kmend/protocol';
-import { patchServer, reportOf } from '../testing/patch-server.ts';
+import { factsOf, patchServer, reportOf } from '../testing/patch-server.ts';
 import { hostCommands } from './host.ts';
 
 async function world(t: Parameters<typeof patchServer>[0]) {
@@ -88,4 +88,41 @@ test('what is no report file is refused before anything is sent', async (t) => {
     assert.match(err, /\[report-unreadable\]\n {2}nothing was imported; kmend-agent check --report/);
   }
   assert.equal((await api.showHost(host)).lastReport, null);
+});
+
+test('hosts are removed and reset by name, and a silent one is shown as that', async (t) => {
+  const { enrol, kmend, api, write } = await world(t);
+  const [web, db] = [await enrol('web-1'), await enrol('db-1')];
+  await kmend('host', 'import', await write('w.json', web, reportOf('web-1', 1, { at: '2020-01-01T00:00:00Z' })));
+  const list = (await kmend('host', 'list')).out;
+  assert.match(list, /NOTES/);
+  assert.match(list, /web-1 .* silent +2020-01-01/);
+  assert.doesNotMatch(list, /web-1 .* behind/, 'what it said last is not shown as if it were so');
+  assert.match((await kmend('host', 'show', 'web-1')).out, /^SILENT {4}it does not report any more/m);
+  const unknown = await kmend('host', 'remove', 'db-1', 'nobody');
+  assert.match(unknown.err, /\[host-unknown\]/);
+  assert.equal((await api.listHosts()).total, 2, 'none is removed where one is not known');
+  assert.match((await kmend('host', 'remove', 'db-1', web)).out, new RegExp(`^${db} is removed`, 'm'));
+  assert.equal((await api.listHosts()).total, 0);
+  const again = await enrol('web-2');
+  assert.match((await kmend('host', 'reset', 'web-2')).out, new RegExp(`^${again}: the next report counts`));
+});
+
+test('machines that share an identity are all in the list, and a kernel that waits for a reboot is', async (t) => {
+  const { enrol, kmend, write } = await world(t);
+  const id = await enrol('web-1');
+  const at = new Date().toISOString();
+  const as = (hostname: string, boot: string, sequence: number, machineId: string) => {
+    const facts = { ...factsOf(hostname), bootId: `00000000-0000-4000-8000-0000000000${boot}`, machineId };
+    const pendingKernel = { release: '6.1.0-48-amd64', buildId: null, serial: null };
+    return reportOf(hostname, sequence, { at, facts: { ...facts, pendingKernel } });
+  };
+  await kmend('host', 'import', await write('a.json', id, as('web-1', '0a', 1, 'a'.repeat(64))));
+  await kmend('host', 'import', await write('b.json', id, as('web-2', '0b', 2, 'b'.repeat(64))));
+  const { out } = await kmend('host', 'list');
+  assert.match(out, /web-2 .* 2 machines share this identity; reboot brings 6\.1\.0-48-amd64/);
+  assert.match(out, /web-1 .* shared .* reports with the same identity/);
+  const shown = (await kmend('host', 'show', id)).out;
+  assert.match(shown, /^SHARED .*\n +web-1, machine aaaaaaaaaaaa, boot .*0a/m);
+  assert.match(shown, /^reboot +brings kernel 6\.1\.0-48-amd64; no livepatch is held ready for it$/m);
 });

@@ -5,7 +5,7 @@ import type { Register } from '../program.ts';
 import { connect, type ServerOptions, withServer } from '../server-options.ts';
 import { table } from '../terminal.ts';
 import { importCommand } from './host-import.ts';
-import { hostRow, hostText } from './host-text.ts';
+import { HOST_COLUMNS, hostRows, hostText } from './host-text.ts';
 
 interface ListOptions extends ServerOptions {
   readonly search?: string;
@@ -25,22 +25,56 @@ export const hostCommands: Register = (registrar) => {
     action(async (context, options: ListOptions) => {
       const api = await connect(context, options);
       const hosts = await all(api, options.search);
-      context.terminal.result({ hosts }, (data) =>
-        table(['ID', 'HOST', 'KERNEL', 'CHANNEL', 'SERIAL', 'COVERAGE', 'LAST REPORT'], data.hosts.map(hostRow)),
-      );
+      context.terminal.result({ hosts }, (data) => table(HOST_COLUMNS, data.hosts.flatMap(hostRows)));
     }),
   );
   withServer(host.command('show').description('one host in full').argument('<id|hostname>')).action(
     action(async (context, name: string, options: ServerOptions) => {
       const api = await connect(context, options);
-      const id = /^[0-9a-f]{8}-[0-9a-f-]{27}$/.test(name) ? name : await idOf(api, name);
-      context.terminal.result(await api.showHost(id), hostText);
+      context.terminal.result(await api.showHost(await idOf(api, name)), hostText);
+    }),
+  );
+  withServer(
+    host
+      .command('remove')
+      .description('forget hosts: their seats are free, their tokens worthless; a host that still runs is told so')
+      .argument('<id|hostname...>'),
+  ).action(
+    action(async (context, names: string[], options: ServerOptions) => {
+      const api = await connect(context, options);
+      // All are found before one is removed.
+      const ids: string[] = [];
+      for (const name of names) ids.push(await idOf(api, name));
+      for (const id of ids) await api.removeHost(id);
+      context.terminal.result({ removed: ids }, ({ removed }) =>
+        removed
+          .map(
+            (id) =>
+              `${id} is removed; its agent, where it still runs, keeps livepatches and says that it has to enrol again`,
+          )
+          .join('\n'),
+      );
+    }),
+  );
+  withServer(
+    host
+      .command('reset')
+      .description('start the count of a host’s reports anew, where another machine spoiled it')
+      .argument('<id|hostname>'),
+  ).action(
+    action(async (context, name: string, options: ServerOptions) => {
+      const api = await connect(context, options);
+      const id = await idOf(api, name);
+      await api.resetHost(id);
+      context.terminal.result({ id }, () => `${id}: the next report counts, whatever its number`);
     }),
   );
   importCommand(host, registrar);
 };
 
+/** A host's id, given as such or as its name. */
 async function idOf(api: ApiClient, hostname: string): Promise<string> {
+  if (/^[0-9a-f]{8}-[0-9a-f-]{27}$/.test(hostname)) return hostname;
   const found = (await all(api, hostname)).filter((host) => host.hostname === hostname);
   if (found[0] !== undefined && found.length === 1) return found[0].id;
   throw new CliError(

@@ -1,3 +1,4 @@
+import { shownLines } from '@kmend/base';
 import { Channel, type FleetPolicy, type KernelPolicy, type Rollout } from '@kmend/protocol';
 
 export function fleetText({ checkIntervalSeconds, halted, consolidate }: FleetPolicy): string {
@@ -17,15 +18,16 @@ export function kernelText({ buildId, channels, withdrawn }: KernelPolicy): stri
   const lines = Channel.options.map((name) => {
     const entry = channels[name];
     const settled = entry?.settled ?? null;
-    const rest = settled === null ? 'none' : gone.has(settled) ? `none: ${told(settled)}` : told(settled);
+    const nothing = entry?.noneNeeded === true ? 'none: this kernel needs no livepatch yet' : 'none';
+    const rest = settled === null ? nothing : gone.has(settled) ? `none: ${told(settled)}` : told(settled);
     const rollout = entry?.rollout ?? null;
     return `  ${name.padEnd(9)} ${rollout === null ? rest : shared(rollout, rest)}`;
   });
-  return [
+  return shownLines([
     `kernel ${buildId}`,
     'what hosts should run, by channel',
     ...lines,
     'withdrawn',
     ...(withdrawn.length === 0 ? ['  none'] : withdrawn.map(({ serial, reason }) => `  serial ${serial}: ${reason}`)),
-  ].join('\n');
+  ]);
 }

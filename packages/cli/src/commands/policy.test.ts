@@ -78,3 +78,17 @@ test('a settled serial that is withdrawn is shown as what it means: none', () =>
   const fine = { ...policy, withdrawn: [] };
   assert.match(kernelText(fine), /^ {2}canary +serial 2 on 25\.5 % of the hosts; else serial 1$/m);
 });
+
+test('a fresh kernel that needs no livepatch yet is said to be so, before anything is published for it', async (t) => {
+  const { kmend, publish, api } = await patchServer(t, [policyCommands]);
+  const unknown = await kmend('policy', 'kernel', BUILD_ID, '--settle', '1');
+  assert.match(unknown.err, /\[not-found\]/);
+  const said = await kmend('policy', 'kernel', BUILD_ID, '--settle', 'none', '--channel', 'stable', 'early');
+  assert.equal(said.exitCode, 0, said.err);
+  assert.match(said.out, /stable +none: this kernel needs no livepatch yet$/m);
+  assert.match(said.out, /canary +none$/m);
+  assert.equal((await api.kernelPolicy(BUILD_ID)).channels.early?.noneNeeded, true);
+  await publish(1);
+  assert.match((await kmend('policy', 'kernel', BUILD_ID)).out, /stable +serial 1$/m);
+  assert.match((await kmend('policy', 'kernel', BUILD_ID)).out, /early +none: this kernel needs no livepatch yet$/m);
+});

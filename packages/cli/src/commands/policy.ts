@@ -1,4 +1,4 @@
-import { type ChangeFleetPolicy, type ChangeKernelPolicy, Channel } from '@kmend/protocol';
+import { type ChangeFleetPolicy, type ChangeKernelPolicy, Channel, type ChannelPolicy } from '@kmend/protocol';
 import { Option } from 'commander';
 import { CliError } from '../error.ts';
 import type { Register } from '../program.ts';
@@ -59,8 +59,8 @@ export const policyCommands: Register = ({ program, action }) => {
       new Option('--channel <name...>', 'channels that --settle speaks of (default: stable)').choices(Channel.options),
     )
     .option(
-      '--settle <serial>',
-      'what hosts of these channels should run; who runs a newer one keeps it, unless that is withdrawn',
+      '--settle <serial|none>',
+      'what hosts of these channels should run; who runs a newer one keeps it, unless that is withdrawn; none: this kernel has every fix and needs no livepatch yet',
     )
     .option('--withdraw <serial>', 'no host may load it, and those that have replace or revert it')
     .option('--reason <text>', 'why, for --withdraw')
@@ -84,14 +84,17 @@ function changeOf(options: KernelOptions): ChangeKernelPolicy {
   }
   if (options.reason !== undefined && withdraw === undefined)
     throw new CliError('usage', '--reason goes with --withdraw');
-  const settled = settle === undefined ? undefined : whole(settle);
+  const entry = settle === undefined ? undefined : settledOn(settle);
   return {
-    ...(settled === undefined
-      ? {}
-      : { channels: Object.fromEntries(channel.map((each) => [each, { settled, rollout: null }])) }),
+    ...(entry === undefined ? {} : { channels: Object.fromEntries(channel.map((each) => [each, entry])) }),
     ...(withdraw === undefined ? {} : { withdraw: [{ serial: whole(withdraw), reason: reasonOf(options) }] }),
     ...(restore === undefined ? {} : { restore: [whole(restore)] }),
   };
+}
+
+function settledOn(settle: string): ChannelPolicy {
+  if (settle === 'none') return { settled: null, rollout: null, noneNeeded: true };
+  return { settled: whole(settle), rollout: null };
 }
 
 function whole(text: string): number {

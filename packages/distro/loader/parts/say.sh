@@ -7,9 +7,10 @@ kernel_log=
 newline='
 '
 
-# One line of printable text, bounded.
+# One line of printable text, bounded. In ASCII alone: a task may call itself U+009B, which a terminal takes for an escape sequence, or
+# U+202E, which turns the order of a line round.
 clean() {
-  printf '%s' "$1" | tr '\n\t' '  ' | tr -d '\000-\037\177' | cut -c "1-${2:-500}"
+  printf '%s' "$1" | tr '\n\t' '  ' | tr -d '\000-\037\177' | LC_ALL=C tr '\200-\377' '?' | cut -c "1-${2:-500}"
 }
 
 # The same words as last time are no news for the journal, which is where stderr of a unit leads.

@@ -72,6 +72,8 @@ export interface ApiClient {
   listHosts(query?: HostQuery): Promise<HostPage>;
   showHost(id: string): Promise<HostDetail>;
   removeHost(id: string): Promise<void>;
+  /** Starts the count of a host's reports anew. */
+  resetHost(id: string): Promise<void>;
   /** Hands over a report that was carried here by hand. */
   importReport(file: ReportFile): Promise<ImportReportResponse>;
   listLivepatches(): Promise<PublishedLivepatch[]>;
@@ -125,6 +127,7 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
     listHosts: (query = {}) => call('GET', `/v1/hosts?${search(query)}`, HostPage),
     showHost: (id) => call('GET', hostPath(id), HostDetail),
     removeHost: (id) => call('DELETE', hostPath(id), z.undefined()),
+    resetHost: (id) => call('POST', `${hostPath(id)}/reset`, z.undefined()),
     importReport: (file) => call('POST', '/v1/hosts/reports', ImportReportResponse, { json: file }),
     listLivepatches: async () => (await call('GET', '/v1/livepatches', LivepatchList)).livepatches,
     fleetPolicy: () => call('GET', '/v1/policy/fleet', FleetPolicy),

@@ -21,13 +21,13 @@ const MAX_ANSWER = 64 * 2 ** 20;
 
 /**
  * One exchange with the API. Throws what the server says as a `KmendError` of the server's own code, `server-unreachable`,
- * `server-slow`, or `server-garbage` where the answer is not this API's.
+ * `server-slow`, `proxy-refused` where something on the way refuses, or `server-garbage` where the answer is not this API's.
  */
 export async function exchange<T>(fetch: ApiFetch, request: ApiRequest, schema: z.ZodType<T>): Promise<T> {
   const timeout = AbortSignal.timeout(request.timeoutMs);
   try {
-    const { status, text } = await send(fetch, request, AbortSignal.any([request.signal, timeout]));
-    if (status >= 400) throw refusal(request.url, status, text);
+    const { status, text, retryAfter } = await send(fetch, request, AbortSignal.any([request.signal, timeout]));
+    if (status >= 400) throw refusal(request.url, status, text, retryAfter);
     const parsed = schema.safeParse(text === '' ? undefined : parseJson(text));
     if (parsed.success) return parsed.data;
     throw garbage(request.url, status, parsed.error);
@@ -52,7 +52,7 @@ async function send(
   fetch: ApiFetch,
   request: ApiRequest,
   signal: AbortSignal,
-): Promise<{ status: number; text: string }> {
+): Promise<{ status: number; text: string; retryAfter: string | null }> {
   const headers: Record<string, string> = { authorization: `Bearer ${request.token}`, accept: 'application/json' };
   const body = request.bytes ?? (request.json === undefined ? undefined : JSON.stringify(request.json));
   if (body !== undefined) {
@@ -68,14 +68,39 @@ async function send(
     if (size > MAX_ANSWER) throw garbage(request.url, response.status, new Error('the answer does not end'));
     chunks.push(chunk);
   }
-  return { status: response.status, text: Buffer.concat(chunks).toString() };
+  const retryAfter = response.headers.get('retry-after');
+  return { status: response.status, text: Buffer.concat(chunks).toString(), retryAfter };
 }
 
-function refusal(url: string, status: number, text: string): KmendError {
+function refusal(url: string, status: number, text: string, retryAfter: string | null): KmendError {
   const parsed = ApiError.safeParse(parseJson(text));
-  if (!parsed.success) return garbage(url, status, parsed.error);
+  if (!parsed.success) return onTheWay(url, status, retryAfter) ?? garbage(url, status, parsed.error);
   const { code, message, hint } = parsed.data.error;
   return new KmendError(code, message, { details: { status, url }, ...(hint === undefined ? {} : { hint }) });
+}
+
+/** What a proxy or load balancer on the way says by its status, in words of its own that mean nothing here. */
+const ON_THE_WAY: Readonly<
+  Record<number, readonly [code: 'proxy-refused' | 'server-unreachable', what: string, hint: string]>
+> = {
+  407: ['proxy-refused', 'the proxy on the way asks for a name and a password', 'give them in HTTPS_PROXY'],
+  413: [
+    'proxy-refused',
+    'a proxy on the way takes no body as large as this one',
+    'allow 64 MiB in front of the server (nginx: client_max_body_size; docs/server.md, "Behind a reverse proxy")',
+  ],
+  429: ['proxy-refused', 'a proxy on the way asks for fewer requests', 'try again later'],
+  502: ['server-unreachable', 'the proxy before the server does not reach it', 'look at the server and at the proxy'],
+  503: ['server-unreachable', 'the server is not served now', 'look at the server and at the proxy before it'],
+  504: ['server-unreachable', 'the proxy before the server waited too long for it', 'look at the server’s load'],
+};
+
+function onTheWay(url: string, status: number, retryAfter: string | null): ServerError | undefined {
+  const known = ON_THE_WAY[status];
+  if (known === undefined) return undefined;
+  const [code, what, hint] = known;
+  const again = /^\d{1,6}$/.test(retryAfter ?? '') ? `; it asks to wait ${retryAfter} s` : '';
+  return new ServerError(code, `${url}: ${what} (status ${status})${again}`, { hint, details: { status, url } });
 }
 
 function garbage(url: string, status: number, cause: unknown): ServerError {

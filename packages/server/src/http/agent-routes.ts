@@ -1,16 +1,18 @@
 import { errorCode } from '@kmend/base';
-import { ApiError, EnrolRequest, EnrolResponse, Report, ReportResponse } from '@kmend/protocol';
+import { ApiError, EnrolRequest, EnrolResponse, MAX_REPORT, Report, ReportResponse } from '@kmend/protocol';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
-import type { KnownHost } from '../store/hosts.ts';
+import { hostById, type KnownHost } from '../store/hosts.ts';
 import { enrol } from '../store/keys.ts';
-import { reportDigest } from '../store/reports.ts';
-import { requireHost } from './auth.ts';
+import { forgotten, requireHost } from './auth.ts';
 import type { AppContext } from './context.ts';
-import { MAX_REPORT } from './report-writer.ts';
+import { OneAtATime } from './one-at-a-time.ts';
+import { takeReport } from './take-report.ts';
 
-/** Seconds between the regular reports of a host; changes are reported at once besides. */
-const REPORT_SECONDS = 86_400;
+/** Milliseconds for a report to arrive whole: an agent gives up after 20 s itself. */
+const REPORT_TIME_MS = 20_000;
+/** Milliseconds that a host's report waits for the one before it. */
+const REPORT_WAIT_MS = 15_000;
 /** Bytes. */
 const MAX_ENROL = 65_536;
 
@@ -18,6 +20,7 @@ const MAX_ENROL = 65_536;
 export function agentRoutes(context: AppContext) {
   return async (instance: FastifyInstance): Promise<void> => {
     const hosts = new WeakMap<FastifyRequest, KnownHost>();
+    const turns = new OneAtATime(REPORT_WAIT_MS);
     const app = instance.withTypeProvider<ZodTypeProvider>();
 
     app.post(
@@ -32,13 +35,12 @@ export function agentRoutes(context: AppContext) {
         },
       },
       async (request, reply) => {
-        context.failures.check(request.ip);
         try {
-          const enrolled = await enrol(context.store, request.body, context.clock);
+          const enrolled = await enrol(context.store, request.body, context.clock, context.times.seatMs);
           request.log.info({ hostId: enrolled.hostId, hostname: request.body.facts.hostname }, 'host enrolled');
           return reply.code(201).send(enrolled);
         } catch (error) {
-          if (errorCode(error) === 'key-unknown') context.failures.take(request.ip);
+          if (errorCode(error) === 'key-unknown') context.failures.charge(request.ip);
           throw error;
         }
       },
@@ -48,39 +50,36 @@ export function agentRoutes(context: AppContext) {
       '/v1/reports',
       {
         bodyLimit: MAX_REPORT,
+        config: { requestTimeMs: REPORT_TIME_MS },
         logLevel: 'warn',
         schema: {
           tags: ['hosts'],
           summary: 'What a host saw of itself',
           security: [{ host: [] }],
           body: Report,
-          response: { 200: ReportResponse, 401: ApiError, 429: ApiError },
+          response: { 200: ReportResponse, 401: ApiError, 409: ApiError, 429: ApiError },
         },
         // Before the body is read: a request without a token costs no more than a look-up.
-        onRequest: async (request) => {
+        onRequest: async (request, reply) => {
           const host = await requireHost(context, request);
-          context.reports.check(host.id);
-          context.reports.take(host.id);
+          context.reports.charge(host.id);
+          // One body of a host in memory, and what the last one changed is there when the next one is judged.
+          const end = await turns.turn(host.id);
+          if (reply.raw.destroyed) end();
+          else reply.raw.once('close', end);
           hosts.set(request, host);
         },
       },
       async (request) => {
-        const host = hosts.get(request) ?? (await requireHost(context, request));
-        const report = request.body;
-        const newest = Math.max(host.sequence, context.seen.sequenceOf(host.id));
-        if (report.sequence > newest) {
-          const digest = reportDigest(report);
-          const at = context.clock.now().toISOString();
-          if (digest === host.digest && report.events.length === 0) {
-            context.seen.add(host.id, { sequence: report.sequence, at });
-          } else {
-            await context.writer.write({ hostId: host.id, report, digest, at });
-          }
-        }
+        const { id } = hosts.get(request) ?? (await requireHost(context, request));
+        const host = await hostById(context.store, id);
+        // Removed while its report was on its way.
+        if (host === undefined) throw forgotten(context.clock.now().toISOString());
+        const { newest, used } = await takeReport(context, host, request.body, context.clock.now().toISOString());
         return {
-          nextReportSeconds: REPORT_SECONDS,
+          nextReportSeconds: context.times.reportSeconds,
           channel: host.channel,
-          newest: Math.max(newest, report.sequence),
+          newest: used === true ? newest + 1 : newest,
         };
       },
     );

@@ -1,4 +1,5 @@
 import swagger from '@fastify/swagger';
+import { escapedJson } from '@kmend/base';
 import { type FastifyInstance, type FastifyRequest, fastify, LogController } from 'fastify';
 import { jsonSchemaTransform, serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
 import type { DestinationStream } from 'pino';
@@ -9,6 +10,7 @@ import { answerTo, plainText } from './errors.ts';
 import { createMetrics, type Metrics, registerGauges } from './metrics.ts';
 import { operatorRoutes } from './operator-routes.ts';
 import { formatOf, PACKAGES_ROUTE, packageRoutes } from './package-routes.ts';
+import type { TrustsProxy } from './proxies.ts';
 import { repositoryRoutes } from './repository-routes.ts';
 import { LONGEST_REQUEST_MS, limitRequestTime } from './request-time.ts';
 import { systemRoutes } from './system-routes.ts';
@@ -17,9 +19,12 @@ export interface AppOptions {
   readonly logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug';
   readonly logStream: DestinationStream | undefined;
   readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
-  /** A proxy in front: the address it appends to X-Forwarded-For is believed, none before that. */
-  readonly behindProxy: boolean;
+  /** Proxies in front, whose X-Forwarded-For is believed; `undefined`: none. */
+  readonly trustsProxy: TrustsProxy | undefined;
 }
+
+/** What holds of every certificate. */
+export const TLS = { minVersion: 'TLSv1.2' } as const;
 
 /** Milliseconds for a whole request, uploads included, unless its route allows more. */
 const REQUEST_TIMEOUT_MS = 120_000;
@@ -37,6 +42,7 @@ export async function createApp(context: AppContext, options: AppOptions): Promi
   const metrics = createMetrics();
   registerGauges(metrics, context);
   observe(server, metrics);
+  refuseOnClosing(server);
   limitRequestTime(server, REQUEST_TIMEOUT_MS);
 
   await server.register(swagger, {
@@ -57,29 +63,52 @@ export async function createApp(context: AppContext, options: AppOptions): Promi
   await server.register(operatorRoutes(context));
   await server.register(repositoryRoutes(context));
   await server.register(packageRoutes(context));
-  await server.register(systemRoutes(context, metrics, options.behindProxy));
+  await server.register(systemRoutes(context, metrics, options.trustsProxy !== undefined));
   return { server, metrics };
 }
 
-function newFastify({ logLevel, logStream, tls, behindProxy }: AppOptions): FastifyInstance {
+function newFastify({ logLevel, logStream, tls, trustsProxy }: AppOptions): FastifyInstance {
   const common = {
     logger: {
       level: logLevel,
       // Requests are logged without headers and bodies; this is the second line.
       redact: ['req.headers.authorization', 'headers.authorization', '*.token', '*.activationKey', '*.key'],
-      ...(logStream === undefined ? {} : { stream: logStream }),
+      stream: shownLog(logStream ?? process.stdout),
     },
     logController: new LogController({ disableRequestLogging: true }),
-    trustProxy: (_address: string, hop: number) => behindProxy && hop === 0,
+    trustProxy: trustsProxy ?? false,
     requestTimeout: LONGEST_REQUEST_MS,
     routerOptions: { maxParamLength: 200 },
-    return503OnClosing: true,
+    // `refuseOnClosing` does it, with our own answer.
+    return503OnClosing: false,
     forceCloseConnections: 'idle' as const,
   };
   if (tls === undefined) return fastify(common);
-  const secure = fastify({ ...common, https: { ...tls, minVersion: 'TLSv1.2' as const } });
+  const secure = fastify({ ...common, https: { ...TLS, cert: tls.cert, key: tls.key } });
   // The types differ by the kind of socket server alone, which nothing here looks at.
   return secure as unknown as FastifyInstance;
+}
+
+/** Log lines, JSON, in characters that no terminal obeys: a host's name is in them, and people read a log with `tail`. */
+function shownLog(stream: Pick<DestinationStream, 'write'>): DestinationStream {
+  return { write: (line) => void stream.write(escapedJson(line)) };
+}
+
+/** Seconds until a server that is stopped is up again, where it is restarted. */
+const RESTART_SECONDS = 10;
+
+/** Connections that are open still when the server ends are told to come back, by the same error body as all. */
+function refuseOnClosing(server: FastifyInstance): void {
+  let closing = false;
+  server.addHook('preClose', async () => {
+    closing = true;
+  });
+  server.addHook('onRequest', async () => {
+    if (!closing) return;
+    throw new ServerError('server-stopping', `the server is being stopped; try again in ${RESTART_SECONDS} s`, {
+      details: { seconds: RESTART_SECONDS },
+    });
+  });
 }
 
 /** One error body for all, one log line for each request that says something, and the figures. */
@@ -90,7 +119,7 @@ function observe(server: FastifyInstance, metrics: Metrics): void {
     results.set(request, body.error.code);
     if (status >= 500) request.log.error({ err: error, code: body.error.code }, 'request failed');
     const seconds = error instanceof ServerError ? error.details?.['seconds'] : undefined;
-    if (status === 429 && typeof seconds === 'number') reply.header('retry-after', seconds);
+    if ((status === 429 || status === 503) && typeof seconds === 'number') reply.header('retry-after', seconds);
     const { headers } = error as { headers?: Readonly<Record<string, string>> };
     if (status === 416) reply.header('content-range', headers?.['Content-Range']);
     reply.header('cache-control', 'no-store');

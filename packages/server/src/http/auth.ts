@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify';
 import { ServerError } from '../error.ts';
-import { hostByToken, type KnownHost } from '../store/hosts.ts';
+import { hostByToken, type KnownHost, removalByToken } from '../store/hosts.ts';
 import { sameSecret } from '../store/secrets.ts';
 import type { AppContext } from './context.ts';
 
@@ -13,13 +13,13 @@ function bearer(request: FastifyRequest): string | undefined {
 }
 
 function refuse(context: AppContext, request: FastifyRequest, who: string, hint: string): ServerError {
-  context.failures.take(request.ip);
+  // Failures alone are counted: whoever has the secret is let through, whatever others at that address send.
+  context.failures.charge(request.ip);
   return new ServerError('unauthorized', `this needs a valid ${who} token`, { hint });
 }
 
 /** Lets the operator through. Throws `unauthorized`, and `rate-limited` after many failures from one address. */
 export function requireOperator(context: AppContext, request: FastifyRequest): void {
-  context.failures.check(request.ip);
   const token = bearer(request);
   if (token !== undefined && sameSecret(token, context.operatorToken)) return;
   throw refuse(context, request, 'operator', 'the server wrote it to operator-token in its data directory');
@@ -27,9 +27,17 @@ export function requireOperator(context: AppContext, request: FastifyRequest): v
 
 /** The host that sends the request. Throws as `requireOperator`. */
 export async function requireHost(context: AppContext, request: FastifyRequest): Promise<KnownHost> {
-  context.failures.check(request.ip);
   const token = bearer(request);
   const host = token === undefined ? undefined : await hostByToken(context.store, token);
   if (host !== undefined) return host;
+  const removed = token === undefined ? undefined : await removalByToken(context.store, token);
+  if (removed !== undefined) throw forgotten(removed);
   throw refuse(context, request, 'host', 'the host was removed, or belongs to another server: enrol it again');
+}
+
+/** What a host is told whom the operator removed at that time. */
+export function forgotten(removed: string): ServerError {
+  return new ServerError('host-removed', `the operator removed this host at ${removed}`, {
+    hint: 'enrol it again, or remove the agent: kmend-agent enrol --again',
+  });
 }

@@ -1,8 +1,10 @@
 import type { Clock } from '@kmend/base';
 import type { PackageFormat } from '@kmend/protocol/packages';
 import type { Repository } from '@kmend/trust';
+import type { DiskProbe } from '../disk.ts';
 import type { PackageRepository } from '../packages/package-repository.ts';
 import type { Database } from '../store/store.ts';
+import type { HostTimes } from './host-times.ts';
 import type { Limiter } from './limits.ts';
 import type { ReportWriter } from './report-writer.ts';
 import type { SeenBatch } from './seen.ts';
@@ -20,6 +22,8 @@ export interface AppContext {
   readonly openPackages: boolean;
   readonly operatorToken: string;
   readonly clock: Clock;
+  readonly times: HostTimes;
+  readonly disk: DiskProbe;
   readonly seen: SeenBatch;
   readonly writer: ReportWriter;
   /** Failed authentications, by address. */

@@ -9,27 +9,29 @@ const REMEMBERED = 10_000;
  * forgives both.
  */
 export class Limiter {
+  readonly #what: string;
   readonly #burst: number;
   readonly #perSecond: number;
   readonly #clock: Clock;
   readonly #buckets = new Map<string, { level: number; at: number }>();
 
-  constructor(burst: number, perSecond: number, clock: Clock) {
+  /** `what` there is too much of, for the message. */
+  constructor(what: string, burst: number, perSecond: number, clock: Clock) {
+    this.#what = what;
     this.#burst = burst;
     this.#perSecond = perSecond;
     this.#clock = clock;
   }
 
-  /** Throws `rate-limited` while the key's bucket is empty; takes nothing. */
-  check(key: string): void {
+  /** Takes one from the key's bucket; throws `rate-limited` where none is left. */
+  charge(key: string): void {
     const bucket = this.#bucket(key);
-    if (bucket.level >= 1) return;
+    if (bucket.level >= 1) {
+      bucket.level -= 1;
+      return;
+    }
     const seconds = Math.ceil((1 - bucket.level) / this.#perSecond);
-    throw new ServerError('rate-limited', `too many requests; try again in ${seconds} s`, { details: { seconds } });
-  }
-
-  take(key: string): void {
-    this.#bucket(key).level -= 1;
+    throw new ServerError('rate-limited', `${this.#what}; try again in ${seconds} s`, { details: { seconds } });
   }
 
   #bucket(key: string): { level: number; at: number } {

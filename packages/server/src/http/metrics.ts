@@ -1,6 +1,10 @@
+import type { Clock } from '@kmend/base';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { countShared } from '../store/boots.ts';
 import { AXES, countByAxis } from '../store/hosts.ts';
+import type { Certificate } from '../tls.ts';
 import type { AppContext } from './context.ts';
+import { silentSince } from './host-times.ts';
 
 export interface Metrics {
   readonly registry: Registry;
@@ -9,6 +13,7 @@ export interface Metrics {
   readonly reports: Counter<'result'>;
   readonly packages: Counter<'format' | 'result'>;
   readonly refreshFailures: Counter;
+  readonly reloadFailures: Counter;
 }
 
 /** Prometheus metrics of one server; docs/server.md lists them. */
@@ -48,11 +53,30 @@ export function createMetrics(): Metrics {
       help: 'Failed attempts to sign the online roles again',
       registers,
     }),
+    reloadFailures: new Counter({
+      name: 'kmend_tls_reload_failures_total',
+      help: 'Failed attempts to read the certificate again',
+      registers,
+    }),
   };
 }
 
+/** Adds when the certificate expires. */
+export function registerCertificate({ registry }: Metrics, certificate: Certificate, clock: Clock): void {
+  registry.registerMetric(
+    new Gauge({
+      name: 'kmend_tls_certificate_expires_seconds',
+      help: 'Seconds until the certificate expires; below 0: expired',
+      registers: [],
+      collect() {
+        this.set((certificate.expires.getTime() - clock.now().getTime()) / 1000);
+      },
+    }),
+  );
+}
+
 /** Adds what is looked up when Prometheus asks. */
-export function registerGauges({ registry }: Metrics, { store, repository, clock }: AppContext): void {
+export function registerGauges({ registry }: Metrics, { store, repository, clock, times }: AppContext): void {
   registry.registerMetric(
     new Gauge({
       name: 'kmend_hosts',
@@ -62,7 +86,18 @@ export function registerGauges({ registry }: Metrics, { store, repository, clock
       async collect() {
         this.reset();
         for (const axis of AXES) this.set({ axis, state: 'unknown' }, 0);
-        for (const { axis, state, hosts } of await countByAxis(store)) this.set({ axis, state }, hosts);
+        for (const { axis, state, hosts } of await countByAxis(store, silentSince(times, clock)))
+          this.set({ axis, state }, hosts);
+      },
+    }),
+  );
+  registry.registerMetric(
+    new Gauge({
+      name: 'kmend_hosts_shared_identity',
+      help: 'Hosts as which several machines report: clones of one image, or a stolen token',
+      registers: [],
+      async collect() {
+        this.set(await countShared(store, silentSince(times, clock)));
       },
     }),
   );
@@ -73,7 +108,7 @@ export function registerGauges({ registry }: Metrics, { store, repository, clock
       labelNames: ['role'],
       registers: [],
       async collect() {
-        for (const { role, version } of await repository.ages()) this.set({ role }, version);
+        for (const { role, version } of await repository.ages().catch(() => [])) this.set({ role }, version);
       },
     }),
   );
@@ -85,7 +120,8 @@ export function registerGauges({ registry }: Metrics, { store, repository, clock
       registers: [],
       async collect() {
         const now = clock.now().getTime();
-        for (const { role, expires } of await repository.ages()) this.set({ role }, (expires.getTime() - now) / 1000);
+        for (const { role, expires } of await repository.ages().catch(() => []))
+          this.set({ role }, (expires.getTime() - now) / 1000);
       },
     }),
   );

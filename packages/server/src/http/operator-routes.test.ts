@@ -235,3 +235,31 @@ test('the operator’s client names a server that is down, slow, or not one of o
   await world.server.close();
   await assert.rejects(client(world.server.url).listKeys(), withCode('server-unreachable'));
 });
+
+test('hosts with long names of any characters are listed to the end, page by page', async (t) => {
+  const world = await testServer(t);
+  const { key } = await world.api.createKey({ name: 'k', channel: 'stable', seats: null, expires: null });
+  const names = ['東'.repeat(253), '🙂'.repeat(126), '\u{10ffff}'.repeat(126), 'é'.repeat(200), 'a\0b', 'web-1'];
+  for (const name of names) assert.equal((await enrol(world, key, name)).status, 201);
+  const found: string[] = [];
+  for (let after: string | null | undefined; after !== null; ) {
+    const page = await world.api.listHosts({ limit: 1, ...(after === undefined ? {} : { after }) });
+    found.push(...page.hosts.map(({ id }) => id));
+    after = page.next;
+  }
+  assert.equal(new Set(found).size, names.length);
+});
+
+test('a name that an older server took as it came breaks no list', async (t) => {
+  const world = await testServer(t);
+  for (let n = 0; n < 2; n++) await enrolled(world);
+  await world.server.close();
+  const { DatabaseSync } = await import('node:sqlite');
+  const database = new DatabaseSync(world.path('data', 'store.sqlite'));
+  database.prepare('UPDATE hosts SET hostname = ?').run('\u6771'.repeat(253));
+  database.close();
+  const { api } = await world.restart();
+  const first = await api.listHosts({ limit: 1 });
+  const last = await api.listHosts({ limit: 1, after: first.next ?? '' });
+  assert.equal(new Set([...first.hosts, ...last.hosts].map(({ id }) => id)).size, 2);
+});

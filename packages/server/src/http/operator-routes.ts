@@ -21,16 +21,17 @@ import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { ServerError } from '../error.ts';
-import { hostById, listHosts, removeHost, showHost } from '../store/hosts.ts';
+import { hostById, listHosts, removeHost, resetHost, showHost } from '../store/hosts.ts';
 import { createKey, listKeys, revokeKey } from '../store/keys.ts';
 import { listLivepatches } from '../store/livepatches.ts';
-import { reportDigest } from '../store/reports.ts';
 import { requireOperator } from './auth.ts';
 import type { AppContext } from './context.ts';
+import { silentSince } from './host-times.ts';
 import { packagePublishRoutes } from './package-publish-routes.ts';
 import { changedPolicy } from './policy-change.ts';
 import { publishRoutes } from './publish-routes.ts';
-import { MAX_REPORT } from './report-writer.ts';
+import { MAX_REPORT_FILE } from './report-writer.ts';
+import { takeReport } from './take-report.ts';
 
 /** What the operator asks for. Every route below needs the operator's token. */
 export function operatorRoutes(context: AppContext) {
@@ -47,44 +48,44 @@ export function operatorRoutes(context: AppContext) {
 const operator = { security: [{ operator: [] }] };
 const KeyId = z.object({ id: z.uuid() });
 
-function keyRoutes({ store, clock }: AppContext) {
+function keyRoutes({ store, clock, times: { seatMs } }: AppContext) {
   return async (instance: FastifyInstance): Promise<void> => {
     const app = instance.withTypeProvider<ZodTypeProvider>();
     app.post(
       '/v1/keys',
       { schema: { ...operator, tags: ['keys'], body: CreateKeyRequest, response: { 201: CreateKeyResponse } } },
-      async (request, reply) => reply.code(201).send(await createKey(store, request.body, clock)),
+      async (request, reply) => reply.code(201).send(await createKey(store, request.body, clock, seatMs)),
     );
     app.get('/v1/keys', { schema: { ...operator, tags: ['keys'], response: { 200: KeyList } } }, async () => ({
-      keys: await listKeys(store, clock),
+      keys: await listKeys(store, clock, seatMs),
     }));
     app.post(
       '/v1/keys/:id/revoke',
       { schema: { ...operator, tags: ['keys'], params: KeyId, response: { 200: ActivationKey, 404: ApiError } } },
-      async (request) => revokeKey(store, request.params.id, clock),
+      async (request) => revokeKey(store, request.params.id, clock, seatMs),
     );
   };
 }
 
 function hostRoutes(context: AppContext) {
-  const { store } = context;
+  const { store, clock, times, seen } = context;
   return async (instance: FastifyInstance): Promise<void> => {
     const app = instance.withTypeProvider<ZodTypeProvider>();
     const params = z.object({ id: HostId });
     app.get(
       '/v1/hosts',
       { schema: { ...operator, tags: ['hosts'], querystring: HostQuery, response: { 200: HostPage } } },
-      async (request) => listHosts(store, request.query),
+      async (request) => listHosts(store, request.query, silentSince(times, clock)),
     );
     app.get(
       '/v1/hosts/:id',
       { schema: { ...operator, tags: ['hosts'], params, response: { 200: HostDetail, 404: ApiError } } },
-      async (request) => showHost(store, request.params.id),
+      async (request) => showHost(store, request.params.id, silentSince(times, clock)),
     );
     app.post(
       '/v1/hosts/reports',
       {
-        bodyLimit: MAX_REPORT + REPORT_FILE_FRAME,
+        bodyLimit: MAX_REPORT_FILE + REPORT_FILE_FRAME,
         schema: {
           ...operator,
           tags: ['hosts'],
@@ -99,7 +100,25 @@ function hostRoutes(context: AppContext) {
       '/v1/hosts/:id',
       { schema: { ...operator, tags: ['hosts'], params, response: { 204: z.undefined(), 404: ApiError } } },
       async (request, reply) => {
-        await removeHost(store, request.params.id);
+        await removeHost(store, request.params.id, clock);
+        seen.forget(request.params.id);
+        return reply.code(204).send();
+      },
+    );
+    app.post(
+      '/v1/hosts/:id/reset',
+      {
+        schema: {
+          ...operator,
+          tags: ['hosts'],
+          summary: 'Starts the count of its reports anew, and forgets which other machines reported as it',
+          params,
+          response: { 204: z.undefined(), 404: ApiError },
+        },
+      },
+      async (request, reply) => {
+        seen.forget(request.params.id);
+        await resetHost(store, request.params.id);
         return reply.code(204).send();
       },
     );
@@ -110,22 +129,17 @@ function hostRoutes(context: AppContext) {
 const REPORT_FILE_FRAME = 1024;
 
 /** Takes a report that a person carried here as the host itself would send it. Throws `not-found`. */
-async function importReport(
-  { store, seen, writer, clock }: AppContext,
-  { hostId, report }: ReportFile,
-): Promise<ImportReportResponse> {
-  const host = await hostById(store, hostId);
+async function importReport(context: AppContext, { hostId, report }: ReportFile): Promise<ImportReportResponse> {
+  const host = await hostById(context.store, hostId);
   if (host === undefined) {
     throw new ServerError('not-found', `no host ${hostId} (${report.facts.hostname}) is enrolled here`, {
       hint: 'it was removed, or belongs to another server: import the file there, or enrol the host here and take a new report',
     });
   }
-  const newest = Math.max(host.sequence, seen.sequenceOf(hostId));
-  if (report.sequence <= newest) return { stored: false, newest };
   // When the host said so, not when somebody brought it; a clock that runs ahead there must not make it news for ever.
-  const at = new Date(Math.min(Date.parse(report.at), clock.now().getTime())).toISOString();
-  await writer.write({ hostId, report, digest: reportDigest(report), at });
-  return { stored: true, newest: report.sequence };
+  const at = new Date(Math.min(Date.parse(report.at), context.clock.now().getTime())).toISOString();
+  const { stored, newest } = await takeReport(context, host, report, at);
+  return { stored, newest };
 }
 
 function policyRoutes({ store, repository }: AppContext) {
@@ -173,7 +187,9 @@ function policyRoutes({ store, repository }: AppContext) {
       },
       async (request) => {
         const { buildId } = request.params;
-        await kernelPolicy(buildId);
+        // A fresh kernel that needs no livepatch yet has no policy before this one.
+        const none = Object.values(request.body.channels ?? {}).some(({ noneNeeded }) => noneNeeded === true);
+        if (!none) await kernelPolicy(buildId);
         await repository.setKernelPolicy(buildId, (before) => changedPolicy(before, request.body));
         return kernelPolicy(buildId);
       },

@@ -1,4 +1,5 @@
 import { errorCode } from '@kmend/base';
+import { sha256 } from '@kmend/base/node';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { ServerError, type ServerErrorCode } from '../error.ts';
 import { admitPackageHost, type PackageVisitor } from '../store/package-hosts.ts';
@@ -8,6 +9,9 @@ import type { AppContext } from './context.ts';
 const MAX_CREDENTIALS = 400;
 /** A machine's name follows what the setup of every host says. */
 const USER = /^kmend-([A-Za-z0-9._-]{1,64})$/;
+
+/** What earlier setups called every machine whose /etc/machine-id was empty or not written yet: no name of one machine. */
+const NO_MACHINE = new Set(['', '\n', 'uninitialized\n'].map((id) => sha256(id).slice(0, 16)));
 
 /** In place of the status's usual phrase: it is all that apt shows of an answer; dnf shows the status alone. */
 const PHRASES: Partial<Record<ServerErrorCode, string>> = {
@@ -26,17 +30,26 @@ const PHRASES: Partial<Record<ServerErrorCode, string>> = {
 export async function packageGate(context: AppContext, request: FastifyRequest, reply: FastifyReply): Promise<void> {
   if (context.openPackages) return;
   try {
-    context.failures.check(request.ip);
     const visitor = visitorOf(request);
     if (visitor === undefined) {
       throw new ServerError('unauthorized', 'this needs an activation key as the password of HTTP Basic', {
         hint: 'the operator has a setup for hosts: kmend repo apt, kmend repo dnf',
       });
     }
-    await admitPackageHost(context.store, visitor, context.clock);
+    await admitPackageHost(context.store, visitor, context.clock, context.times.seatMs);
   } catch (error) {
-    if (errorCode(error) === 'key-unknown') context.failures.take(request.ip);
-    throw told(error, request, reply);
+    throw told(limited(context, request, error), request, reply);
+  }
+}
+
+/** What an unknown key is answered with: after many from one address, `rate-limited`. A known key is never kept waiting for others. */
+function limited(context: AppContext, request: FastifyRequest, error: unknown): unknown {
+  if (errorCode(error) !== 'key-unknown') return error;
+  try {
+    context.failures.charge(request.ip);
+    return error;
+  } catch (tooMany) {
+    return tooMany;
   }
 }
 
@@ -56,5 +69,10 @@ function visitorOf(request: FastifyRequest): PackageVisitor | undefined {
   const [, encoded] = /^Basic ([A-Za-z0-9+/=_-]+)$/i.exec(request.headers.authorization ?? '') ?? [];
   if (encoded === undefined || encoded.length > MAX_CREDENTIALS) return undefined;
   const [, user = '', password = ''] = /^([^:]*):(.+)$/.exec(Buffer.from(encoded, 'base64').toString()) ?? [];
-  return password === '' ? undefined : { activationKey: password, label: USER.exec(user)?.[1] };
+  return password === '' ? undefined : { activationKey: password, label: labelOf(user) };
+}
+
+function labelOf(user: string): string | undefined {
+  const label = USER.exec(user)?.[1];
+  return label === undefined || NO_MACHINE.has(label) ? undefined : label;
 }

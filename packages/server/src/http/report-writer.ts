@@ -1,8 +1,8 @@
 import { type NewReport, storeReports } from '../store/reports.ts';
 import type { Database } from '../store/store.ts';
 
-/** Bytes of a report, as JSON. */
-export const MAX_REPORT = 4 * 2 ** 20;
+/** Bytes of a report that a person carries here, as JSON: all that its schema allows. */
+export const MAX_REPORT_FILE = 4 * 2 ** 20;
 
 /**
  * Writes reports durably, all that came while the last write was under way in one transaction: after a fleet-wide change

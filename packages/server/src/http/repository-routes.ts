@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import fastifyStatic from '@fastify/static';
 import type { FastifyInstance } from 'fastify';
 import type { AppContext } from './context.ts';
+import { matchesTag } from './etag.ts';
 
 /** Where the signed repository is served; any web server could do the same. */
 export const REPOSITORY_PREFIX = '/repository/';
@@ -19,7 +20,7 @@ export function repositoryRoutes({ repository, repositoryDirectory }: AppContext
         if (served.text !== text)
           served = { text, etag: `"${createHash('sha256').update(text).digest('hex').slice(0, 22)}"` };
         reply.header('etag', served.etag).header('cache-control', 'no-cache');
-        if (request.headers['if-none-match'] === served.etag) reply.code(304).send();
+        if (matchesTag(request.headers['if-none-match'], served.etag)) reply.code(304).send();
         else reply.type('application/json').send(served.text);
       },
     );

@@ -21,9 +21,14 @@ export class SeenBatch {
     this.#timer ??= setTimeout(() => void this.flush().catch(this.#onError), FLUSH_MS).unref();
   }
 
-  /** Newest sequence that waits to be written; 0 where none does. */
-  sequenceOf(hostId: string): number {
-    return this.#pending.get(hostId)?.sequence ?? 0;
+  /** What waits to be written of a host. */
+  of(hostId: string): Seen | undefined {
+    return this.#pending.get(hostId);
+  }
+
+  /** A host that is removed, or whose count starts anew. */
+  forget(hostId: string): void {
+    this.#pending.delete(hostId);
   }
 
   async flush(): Promise<void> {

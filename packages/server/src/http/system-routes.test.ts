@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { systemClock } from '@kmend/base/node';
 import { ask, enrol, enrolled } from '../testing/ask.ts';
@@ -18,6 +18,11 @@ test('the repository: revalidated metadata, immutable targets, nothing outside',
     await readFile(world.path('data', 'repository', 'metadata', 'timestamp.json'), 'utf8'),
   );
   assert.equal((await get('metadata/timestamp.json', { 'if-none-match': etag })).status, 304);
+  // As a proxy that compresses makes of it, among others, and any.
+  for (const weak of [`W/${etag}`, `"other", W/${etag}`, '*']) {
+    assert.equal((await get('metadata/timestamp.json', { 'if-none-match': weak })).status, 304, weak);
+  }
+  assert.equal((await get('metadata/timestamp.json', { 'if-none-match': etag.slice(1, -1) })).status, 200);
   await publish(world, 2);
   assert.equal((await get('metadata/timestamp.json', { 'if-none-match': etag })).status, 200);
   const root = await get('metadata/1.root.json');
@@ -79,6 +84,32 @@ test('an expired repository is unhealthy until the server has signed it again', 
   assert.equal((await ask(again, 'GET', '/healthz')).status, 200);
 });
 
+test('files that the repository lost are missed before a host misses them', async (t) => {
+  const world = await testServer(t);
+  await publish(world, 1);
+  const health = async () => {
+    const { status, body } = await ask(world, 'GET', '/healthz');
+    return [status, (body['checks'] as { repository: string }).repository] as const;
+  };
+  assert.deepEqual(await health(), [200, 'ok']);
+  const repository = (...parts: string[]): string => world.path('data', 'repository', ...parts);
+  const kernel = ['targets', 'kernels', BUILD_ID, '1'];
+  const [module = ''] = await readdir(repository(...kernel));
+  const files = ['timestamp.json', '1.root.json', '2.snapshot.json', '2.targets.json', `1.kernel-${BUILD_ID}.json`];
+  for (const path of [...files.map((name) => ['metadata', name]), [...kernel, module]]) {
+    await rename(repository(...path), repository('away'));
+    const [status, said] = await health();
+    assert.deepEqual([status, said.includes(path.join('/'))], [503, true], said);
+    assert.equal((await fetch(`${world.server.url}/metrics`)).status, 200);
+    await writeFile(repository(...path), 'cut short');
+    if (path.at(-1) === module || path.at(-1)?.startsWith('1.kernel')) assert.equal((await health())[0], 503);
+    await rename(repository('away'), repository(...path));
+  }
+  assert.equal((await health())[0], 200);
+  await rm(repository('targets', 'policy'), { recursive: true });
+  assert.match((await health())[1], /policy\/[0-9a-f]+\.fleet\.json/);
+});
+
 test('a running server signs again by itself', async (t) => {
   let offset = 0;
   const clock = { ...systemClock, now: () => new Date(Date.now() + offset) };
@@ -103,6 +134,19 @@ test('no secret is in the log', async (t) => {
   for (const secret of [key, String(body['token'])]) {
     assert.ok(!store.includes(secret) && !wal.includes(secret), 'secrets are stored hashed');
   }
+});
+
+test('the log shows no character that a terminal obeys, whatever a host calls itself', async (t) => {
+  const world = await testServer(t);
+  const { key } = await world.api.createKey({ name: 'k', channel: 'stable', seats: null, expires: null });
+  const hostname = 'web\x1b[2J\u009b31m\u202e-1';
+  assert.equal((await enrol(world, key, hostname)).status, 201);
+  const line = world
+    .log()
+    .split('\n')
+    .find((text) => text.includes('host enrolled'));
+  assert.doesNotMatch(line ?? '', /[\p{Cc}\p{Cf}]/u);
+  assert.match(JSON.parse(line ?? '{}').hostname, /^web.*-1$/);
 });
 
 test('behind a proxy nobody becomes local by saying so', async (t) => {

@@ -1,5 +1,7 @@
+import { missingFiles } from '@kmend/trust';
 import type { FastifyInstance } from 'fastify';
 import { sql } from 'kysely';
+import { isLoopback } from '../address.ts';
 import { requireOperator } from './auth.ts';
 import type { AppContext } from './context.ts';
 import type { Metrics } from './metrics.ts';
@@ -24,11 +26,9 @@ export function systemRoutes(context: AppContext, metrics: Metrics, behindProxy:
   };
 }
 
-export function isLoopback(address: string): boolean {
-  return address === 'localhost' || address === '::1' || /^(::ffff:)?127\./.test(address);
-}
-
-async function storeWorks({ store }: AppContext): Promise<string> {
+async function storeWorks({ store, disk }: AppContext): Promise<string> {
+  const fault = await disk.fault();
+  if (fault !== undefined) return `${fault.code}: ${fault.message}`;
   try {
     await sql`select 1`.execute(store);
     return 'ok';
@@ -37,7 +37,10 @@ async function storeWorks({ store }: AppContext): Promise<string> {
   }
 }
 
-async function repositoryFresh({ repository, clock }: AppContext): Promise<string> {
+async function repositoryFresh({ repository, repositoryDirectory, clock }: AppContext): Promise<string> {
+  const missing = await missingFiles(repositoryDirectory, repository.state);
+  if (missing.length > 0)
+    return `files are missing or damaged: ${missing.slice(0, 5).join(', ')}${missing.length > 5 ? ', ...' : ''}`;
   const expired = (await repository.ages()).filter(({ expires }) => expires <= clock.now()).map(({ role }) => role);
   return expired.length === 0 ? 'ok' : `expired: ${expired.join(', ')}`;
 }

@@ -1,7 +1,17 @@
-import { Channel, HostDetail, type HostPage, type HostQuery, HostSummary } from '@kmend/protocol';
+import type { Clock } from '@kmend/base';
+import {
+  Channel,
+  HostDetail,
+  type HostMachine,
+  type HostPage,
+  type HostPresence,
+  type HostQuery,
+  HostSummary,
+} from '@kmend/protocol';
 import { sql } from 'kysely';
 import type { z } from 'zod';
 import { ServerError } from '../error.ts';
+import { otherMachines } from './boots.ts';
 import { KEPT_EVENTS } from './reports.ts';
 import { hashSecret } from './secrets.ts';
 import type { Database } from './store.ts';
@@ -11,6 +21,9 @@ export interface KnownHost {
   readonly channel: Channel;
   readonly sequence: number;
   readonly digest: string | null;
+  /** When its newest report was written, by its own clock. */
+  readonly reportAt: string | null;
+  readonly bootId: string | null;
 }
 
 /** The host a bearer token belongs to. */
@@ -25,7 +38,7 @@ export function hostById(db: Database, id: string): Promise<KnownHost | undefine
 async function knownHost(db: Database, column: 'id' | 'token_hash', value: string): Promise<KnownHost | undefined> {
   const row = await db
     .selectFrom('hosts')
-    .select(['id', 'channel', 'sequence', 'digest'])
+    .select(['id', 'channel', 'sequence', 'digest', 'report_at as reportAt', 'boot_id as bootId'])
     .where(column, '=', value)
     .executeTakeFirst();
   return row === undefined ? undefined : { ...row, channel: Channel.parse(row.channel) };
@@ -41,6 +54,9 @@ const SUMMARY = [
   'effective_serial',
   'enrolled',
   'last_report',
+  'facts',
+  'replaced_by',
+  'reason',
 ] as const;
 
 interface SummaryRow {
@@ -53,9 +69,13 @@ interface SummaryRow {
   readonly effective_serial: number | null;
   readonly enrolled: string;
   readonly last_report: string | null;
+  readonly facts: string;
+  readonly replaced_by: string | null;
+  readonly reason: string | null;
 }
 
-function summaryOf(row: SummaryRow): z.input<typeof HostSummary> {
+function summaryOf(row: SummaryRow, silentSince: string, machines: readonly HostMachine[] = []): HostSummary {
+  const { pendingKernel } = JSON.parse(row.facts);
   return HostSummary.parse({
     id: row.id,
     hostname: row.hostname,
@@ -66,11 +86,28 @@ function summaryOf(row: SummaryRow): z.input<typeof HostSummary> {
     effectiveSerial: row.effective_serial,
     enrolled: row.enrolled,
     lastReport: row.last_report,
+    presence: presenceOf(row, silentSince),
+    ...(row.reason === NONE_NEEDED && row.effective_serial === null ? { noneNeeded: true } : {}),
+    ...(pendingKernel === undefined ? {} : { pendingKernel }),
+    ...(machines.length === 0 ? {} : { otherMachines: machines }),
   });
 }
 
+/** Reason of the agent's decision where the signed policy says that its kernel needs no livepatch yet. */
+const NONE_NEEDED = 'none-needed';
+
+function presenceOf(row: SummaryRow, silentSince: string): HostPresence {
+  if (row.replaced_by !== null) return 'replaced';
+  if ((row.last_report ?? row.enrolled) < silentSince) return 'silent';
+  return row.last_report === null ? 'never' : 'reporting';
+}
+
 /** A page of hosts by name; `after` continues where the page before ended, however many hosts were added meanwhile. */
-export async function listHosts(db: Database, query: z.output<typeof HostQuery>): Promise<HostPage> {
+export async function listHosts(
+  db: Database,
+  query: z.output<typeof HostQuery>,
+  silentSince: string,
+): Promise<HostPage> {
   const matching = () => {
     const all = db.selectFrom('hosts');
     if (query.search === undefined || query.search === '') return all;
@@ -95,7 +132,10 @@ export async function listHosts(db: Database, query: z.output<typeof HostQuery>)
     );
   }
   const rows = await page.execute();
-  const hosts = rows.slice(0, query.limit).map(summaryOf);
+  const shown = rows.slice(0, query.limit);
+  const ids = shown.map(({ id }) => id);
+  const machines = await otherMachines(db, ids, silentSince);
+  const hosts = shown.map((row) => summaryOf(row, silentSince, machines.get(row.id)));
   const last = hosts.at(-1);
   const next = rows.length > query.limit && last !== undefined ? cursorOf(last.hostname, last.id) : null;
   return { hosts, total, next };
@@ -112,11 +152,11 @@ function parseCursor(cursor: string): { readonly hostname: string; readonly id: 
   return { id: text.slice(0, ID_LENGTH), hostname: text.slice(ID_LENGTH) };
 }
 
-/** Throws `not-found`. */
-export async function showHost(db: Database, id: string): Promise<HostDetail> {
+/** Throws `not-found`. Hosts last heard of before `silentSince` are silent; by default none is. */
+export async function showHost(db: Database, id: string, silentSince = ''): Promise<HostDetail> {
   const row = await db
     .selectFrom('hosts')
-    .select([...SUMMARY, 'facts', 'livepatches', 'trouble', 'stack'])
+    .select([...SUMMARY, 'livepatches', 'trouble', 'stack', 'refused'])
     .where('id', '=', id)
     .executeTakeFirst();
   if (row === undefined) throw noHost(id);
@@ -127,8 +167,10 @@ export async function showHost(db: Database, id: string): Promise<HostDetail> {
     .orderBy('id', 'desc')
     .limit(KEPT_EVENTS)
     .execute();
+  const machines = await otherMachines(db, [id], silentSince);
   return HostDetail.parse({
-    ...summaryOf(row),
+    ...summaryOf(row, silentSince, machines.get(id)),
+    refused: row.refused,
     facts: JSON.parse(row.facts),
     livepatches: JSON.parse(row.livepatches),
     trouble: row.trouble === null ? null : JSON.parse(row.trouble),
@@ -137,10 +179,57 @@ export async function showHost(db: Database, id: string): Promise<HostDetail> {
   });
 }
 
-/** Forgets a host: its token stops working and its seat is free. Throws `not-found`. */
-export async function removeHost(db: Database, id: string): Promise<void> {
-  const { numDeletedRows } = await db.deleteFrom('hosts').where('id', '=', id).executeTakeFirst();
-  if (numDeletedRows === 0n) throw noHost(id);
+/** Removals remembered; whoever comes later is told that it is unknown, which has the same way out. */
+const KEPT_REMOVALS = 10_000;
+
+/** Forgets a host: its seat is free, and its token is good for no more than to be told so. Throws `not-found`. */
+export async function removeHost(db: Database, id: string, clock: Clock): Promise<void> {
+  await db.transaction().execute(async (transaction) => {
+    const host = await transaction
+      .deleteFrom('hosts')
+      .where('id', '=', id)
+      .returning(['token_hash', 'id as host_id', 'hostname'])
+      .executeTakeFirst();
+    if (host === undefined) throw noHost(id);
+    await transaction
+      .insertInto('removed_hosts')
+      .values({ ...host, removed: clock.now().toISOString() })
+      .execute();
+    await transaction
+      .deleteFrom('removed_hosts')
+      .where('token_hash', 'in', (removals) =>
+        removals
+          .selectFrom('removed_hosts')
+          .select('token_hash')
+          .orderBy('removed', 'desc')
+          .offset(KEPT_REMOVALS)
+          .limit(1000),
+      )
+      .execute();
+  });
+}
+
+/** When the host that this token belonged to was removed. */
+export async function removalByToken(db: Database, token: string): Promise<string | undefined> {
+  const row = await db
+    .selectFrom('removed_hosts')
+    .select('removed')
+    .where('token_hash', '=', hashSecret(token))
+    .executeTakeFirst();
+  return row?.removed;
+}
+
+/** Starts a host's count of reports anew, and forgets who else reported as it. Throws `not-found`. */
+export async function resetHost(db: Database, id: string): Promise<void> {
+  await db.transaction().execute(async (transaction) => {
+    const { numUpdatedRows } = await transaction
+      .updateTable('hosts')
+      .set({ sequence: 0, digest: null, report_at: null, refused: null })
+      .where('id', '=', id)
+      .executeTakeFirst();
+    if (numUpdatedRows === 0n) throw noHost(id);
+    await transaction.deleteFrom('host_boots').where('host_id', '=', id).execute();
+  });
 }
 
 function noHost(id: string): ServerError {
@@ -150,23 +239,40 @@ function noHost(id: string): ServerError {
 export const AXES = ['contact', 'coverage', 'loaded', 'transition', 'verified'] as const;
 
 export interface AxisCount {
-  readonly axis: (typeof AXES)[number];
+  readonly axis: (typeof AXES)[number] | 'kernel';
   readonly state: string;
   readonly hosts: number;
 }
 
-/** Hosts by state, for each axis. */
-export async function countByAxis(db: Database): Promise<AxisCount[]> {
-  const rows = await db
+/** Axes on which a host without a livepatch is fine where none is needed. */
+const PROTECTION: ReadonlySet<string> = new Set(['coverage', 'loaded']);
+
+/**
+ * Hosts by state, for each axis, and by whether a newer kernel waits for a reboot. A host that was not heard of since then is `silent` on every axis: what it said last is no longer known to
+ * be so. One that enrolled again counts once.
+ */
+export async function countByAxis(db: Database, silentSince: string): Promise<AxisCount[]> {
+  const silent = sql<number>`coalesce(last_report, enrolled) < ${silentSince}`;
+  const needless = sql<number>`reason is ${NONE_NEEDED} and effective_serial is null`;
+  const kernel = sql<string>`case when next_kernel is null then 'unknown' when next_kernel = '' then 'newest' else 'waits-for-reboot' end`;
+  const counted = db
     .selectFrom('hosts')
-    .select((expression) => [...AXES, expression.fn.countAll<number>().as('hosts')])
-    .groupBy(AXES)
-    .execute();
+    .select((expression) => [
+      ...AXES,
+      silent.as('silent'),
+      needless.as('needless'),
+      kernel.as('kernel'),
+      expression.fn.countAll<number>().as('hosts'),
+    ])
+    .where('replaced_by', 'is', null)
+    .groupBy([...AXES, 'silent', 'needless', 'kernel']);
+  const rows = await counted.execute();
   const counts = new Map<string, AxisCount>();
   for (const row of rows) {
-    for (const axis of AXES) {
-      const key = `${axis} ${row[axis]}`;
-      counts.set(key, { axis, state: row[axis], hosts: (counts.get(key)?.hosts ?? 0) + row.hosts });
+    for (const axis of [...AXES, 'kernel'] as const) {
+      const state = row.silent === 1 ? 'silent' : row.needless === 1 && PROTECTION.has(axis) ? 'not-needed' : row[axis];
+      const key = `${axis} ${state}`;
+      counts.set(key, { axis, state, hosts: (counts.get(key)?.hosts ?? 0) + row.hosts });
     }
   }
   return [...counts.values()];

@@ -7,15 +7,20 @@ import {
   type CreateKeyResponse,
   type EnrolRequest,
 } from '@kmend/protocol';
-import type { Selectable, Transaction } from 'kysely';
+import { type Selectable, sql, type Transaction } from 'kysely';
 import { ServerError } from '../error.ts';
 import type { Tables } from './schema.ts';
-import { seatsSince } from './seats.ts';
+import { HOST_SEAT_MS, hostSeatsSince, seatsSince } from './seats.ts';
 import { hashSecret, newActivationKey, newToken } from './secrets.ts';
 import { initialStatus } from './status.ts';
 import type { Database } from './store.ts';
 
-export async function createKey(db: Database, request: CreateKeyRequest, clock: Clock): Promise<CreateKeyResponse> {
+export async function createKey(
+  db: Database,
+  request: CreateKeyRequest,
+  clock: Clock,
+  seatMs = HOST_SEAT_MS,
+): Promise<CreateKeyResponse> {
   const key = newActivationKey();
   const row = {
     id: randomUUID(),
@@ -28,28 +33,29 @@ export async function createKey(db: Database, request: CreateKeyRequest, clock: 
     created: clock.now().toISOString(),
   };
   await db.insertInto('activation_keys').values(row).execute();
-  return { ...(await findKey(db, row.id, clock)), key };
+  return { ...(await findKey(db, row.id, clock, seatMs)), key };
 }
 
-export async function listKeys(db: Database, clock: Clock): Promise<ActivationKey[]> {
-  const rows = await selectKeys(db, clock).orderBy('created').orderBy('id').execute();
+export async function listKeys(db: Database, clock: Clock, seatMs = HOST_SEAT_MS): Promise<ActivationKey[]> {
+  const rows = await selectKeys(db, clock, seatMs).orderBy('created').orderBy('id').execute();
   return rows.map(toKey);
 }
 
 /** Hosts that enrolled with the key go on; no further one can, and none gets packages with it. Throws `not-found`. */
-export async function revokeKey(db: Database, id: string, clock: Clock): Promise<ActivationKey> {
+export async function revokeKey(db: Database, id: string, clock: Clock, seatMs = HOST_SEAT_MS): Promise<ActivationKey> {
   await db.updateTable('activation_keys').set({ revoked: 1 }).where('id', '=', id).where('revoked', '=', 0).execute();
-  return findKey(db, id, clock);
+  return findKey(db, id, clock, seatMs);
 }
 
-async function findKey(db: Database, id: string, clock: Clock): Promise<ActivationKey> {
-  const row = await selectKeys(db, clock).where('activation_keys.id', '=', id).executeTakeFirst();
+async function findKey(db: Database, id: string, clock: Clock, seatMs: number): Promise<ActivationKey> {
+  const row = await selectKeys(db, clock, seatMs).where('activation_keys.id', '=', id).executeTakeFirst();
   if (row === undefined) throw new ServerError('not-found', `there is no activation key ${id}`);
   return toKey(row);
 }
 
-function selectKeys(db: Database, clock: Clock) {
+function selectKeys(db: Database, clock: Clock, seatMs: number) {
   const since = seatsSince(clock.now());
+  const hostsSince = hostSeatsSince(clock.now(), seatMs);
   return db.selectFrom('activation_keys').select((expression) => [
     'activation_keys.id',
     'name',
@@ -61,6 +67,7 @@ function selectKeys(db: Database, clock: Clock) {
     expression
       .selectFrom('hosts')
       .whereRef('hosts.key_id', '=', 'activation_keys.id')
+      .where(seated(hostsSince))
       .select((count) => count.fn.countAll<number>().as('count'))
       .as('hosts'),
     expression
@@ -70,6 +77,11 @@ function selectKeys(db: Database, clock: Clock) {
       .select((count) => count.fn.countAll<number>().as('count'))
       .as('packageHosts'),
   ]);
+}
+
+/** Hosts that hold a seat: heard of since then, and not enrolled anew as another host. */
+function seated(since: string) {
+  return sql<boolean>`replaced_by is null and coalesce(last_report, enrolled) >= ${since}`;
 }
 
 type KeyRow = Awaited<ReturnType<ReturnType<typeof selectKeys>['executeTakeFirstOrThrow']>>;
@@ -89,12 +101,18 @@ export interface Enrolled {
  * transaction, so that two hosts never share the last seat. Throws `key-unknown`, `key-revoked`, `key-expired`,
  * `key-no-seats`.
  */
-export function enrol(db: Database, { activationKey, facts }: EnrolRequest, clock: Clock): Promise<Enrolled> {
+export function enrol(
+  db: Database,
+  { activationKey, facts }: EnrolRequest,
+  clock: Clock,
+  seatMs = HOST_SEAT_MS,
+): Promise<Enrolled> {
   return db.transaction().execute(async (transaction) => {
     const now = clock.now().toISOString();
     const key = await validKey(transaction, activationKey, now);
-    await requireSeat(transaction, key, now);
     const host = { hostId: randomUUID(), token: newToken('kmh'), channel: Channel.parse(key.channel) };
+    await replace(transaction, facts.machineId ?? null, host.hostId);
+    await requireSeat(transaction, key, now, seatMs);
     const status = initialStatus();
     await transaction
       .insertInto('hosts')
@@ -110,6 +128,13 @@ export function enrol(db: Database, { activationKey, facts }: EnrolRequest, cloc
         last_report: null,
         sequence: 0,
         digest: null,
+        machine: facts.machineId ?? null,
+        boot_id: facts.bootId,
+        report_at: null,
+        refused: null,
+        replaced_by: null,
+        reason: null,
+        next_kernel: null,
         effective_serial: null,
         facts: JSON.stringify(facts),
         status: JSON.stringify(status),
@@ -125,6 +150,15 @@ export function enrol(db: Database, { activationKey, facts }: EnrolRequest, cloc
       .execute();
     return host;
   });
+}
+
+/**
+ * A machine that enrols again (`kmend-agent enrol --again`) leaves the seat of the host that it was. That host's token stays good: where it
+ * reports after all, there are two machines with one machine-id, and both hold a seat.
+ */
+async function replace(db: Transaction<Tables>, machine: string | null, by: string): Promise<void> {
+  if (machine === null) return;
+  await db.updateTable('hosts').set({ replaced_by: by }).where('machine', '=', machine).execute();
 }
 
 /** A key's row. Throws `key-unknown`, `key-revoked`, `key-expired`. */
@@ -159,12 +193,14 @@ export async function requireSeat(
   db: Transaction<Tables>,
   { id, name, seats }: Pick<Selectable<Tables['activation_keys']>, 'id' | 'name' | 'seats'>,
   now: string,
+  seatMs: number,
 ): Promise<void> {
   if (seats === null) return;
   const { hosts } = await db
     .selectFrom('hosts')
     .select((expression) => expression.fn.countAll<number>().as('hosts'))
     .where('key_id', '=', id)
+    .where(seated(hostSeatsSince(new Date(now), seatMs)))
     .executeTakeFirstOrThrow();
   const { packageHosts } = await db
     .selectFrom('package_hosts')

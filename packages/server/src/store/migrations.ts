@@ -90,6 +90,33 @@ const migrations: Readonly<Record<string, Migration>> = {
       await db.schema.alterTable('hosts').addColumn('stack', 'text').execute();
     },
   },
+  '005-identity': {
+    async up(db: Kysely<unknown>) {
+      for (const column of ['machine', 'boot_id', 'report_at', 'refused', 'replaced_by', 'reason', 'next_kernel']) {
+        await db.schema.alterTable('hosts').addColumn(column, 'text').execute();
+      }
+      await db.schema.createIndex('hosts_by_machine').on('hosts').column('machine').execute();
+      await db.schema
+        .createTable('host_boots')
+        .addColumn('host_id', 'text', (column) => column.notNull().references('hosts.id').onDelete('cascade'))
+        .addColumn('boot_id', 'text', (column) => column.notNull())
+        .addColumn('machine', 'text')
+        .addColumn('hostname', 'text', (column) => column.notNull())
+        .addColumn('release', 'text', (column) => column.notNull())
+        .addColumn('serial', 'integer')
+        .addColumn('last_seen', 'text', (column) => column.notNull())
+        .addColumn('returned', 'integer', (column) => column.notNull())
+        .addPrimaryKeyConstraint('host_boots_key', ['host_id', 'boot_id'])
+        .execute();
+      await db.schema
+        .createTable('removed_hosts')
+        .addColumn('token_hash', 'text', (column) => column.primaryKey())
+        .addColumn('host_id', 'text', (column) => column.notNull())
+        .addColumn('hostname', 'text', (column) => column.notNull())
+        .addColumn('removed', 'text', (column) => column.notNull())
+        .execute();
+    },
+  },
 };
 
 export const migrationProvider: MigrationProvider = { getMigrations: async () => ({ ...migrations }) };

@@ -22,6 +22,8 @@ export async function admitPackageHost(
   db: Database,
   { activationKey, label }: PackageVisitor,
   clock: Clock,
+  /** Milliseconds after which an enrolled host's seat is free. */
+  seatMs: number,
 ): Promise<void> {
   const at = clock.now();
   const now = at.toISOString();
@@ -29,7 +31,7 @@ export async function admitPackageHost(
   if (label === undefined) {
     if (key.seats === null) return;
     throw new ServerError('host-unnamed', `the activation key "${key.name}" has seats, and the machine has no name`, {
-      hint: 'log in as kmend-<name of the machine>, as the setup that the operator gives does',
+      hint: 'log in as kmend-<name of the machine>: run the setup that the operator gives again, on the machine itself',
       details: { id: key.id, name: key.name },
     });
   }
@@ -37,7 +39,7 @@ export async function admitPackageHost(
   if (seen > new Date(at.getTime() - NOTE_MS).toISOString()) return;
   await db.transaction().execute(async (transaction) => {
     const before = await lastSeen(transaction, key.id, label);
-    if (before === undefined || before < seatsSince(at)) await requireSeat(transaction, key, now);
+    if (before === undefined || before < seatsSince(at)) await requireSeat(transaction, key, now, seatMs);
     await transaction
       .insertInto('package_hosts')
       .values({ key_id: key.id, label, first_seen: now, last_seen: now })

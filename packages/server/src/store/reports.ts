@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { HostEvent, Report } from '@kmend/protocol';
+import { noteBoot } from './boots.ts';
 import type { Database } from './store.ts';
 
 /** Events kept of each host. */
@@ -22,7 +23,10 @@ export interface NewReport {
   readonly at: string;
 }
 
-/** Stores reports in one transaction. Older sequences than the stored one change nothing. */
+/**
+ * Stores reports in one transaction. Older sequences than the stored one change nothing; an equal one does: whoever restores a snapshot of a
+ * host makes it count some numbers twice.
+ */
 export async function storeReports(db: Database, reports: readonly NewReport[]): Promise<void> {
   await db.transaction().execute(async (transaction) => {
     for (const report of reports) await storeReport(transaction, report);
@@ -31,7 +35,15 @@ export async function storeReports(db: Database, reports: readonly NewReport[]):
 
 async function storeReport(db: Database, { hostId, report, digest, at }: NewReport): Promise<void> {
   const { facts, status } = report;
-  const { numUpdatedRows } = await db
+  const before = await db
+    .selectFrom('hosts')
+    .select(['boot_id', 'machine', 'hostname', 'release', 'effective_serial', 'last_report', 'enrolled'])
+    .where('id', '=', hostId)
+    .where('sequence', '<=', report.sequence)
+    .executeTakeFirst();
+  if (before === undefined) return;
+  await noteBoot(db, hostId, before, report);
+  await db
     .updateTable('hosts')
     .set({
       hostname: facts.hostname,
@@ -39,6 +51,12 @@ async function storeReport(db: Database, { hostId, report, digest, at }: NewRepo
       build_id: facts.kernel.buildId,
       last_report: at,
       sequence: report.sequence,
+      report_at: report.at,
+      machine: facts.machineId ?? null,
+      boot_id: facts.bootId,
+      replaced_by: null,
+      reason: report.trouble?.reason ?? null,
+      next_kernel: facts.pendingKernel === undefined ? null : (facts.pendingKernel?.release ?? ''),
       digest,
       effective_serial: report.effectiveSerial,
       facts: JSON.stringify(facts),
@@ -53,9 +71,28 @@ async function storeReport(db: Database, { hostId, report, digest, at }: NewRepo
       verified: status.verified.state,
     })
     .where('id', '=', hostId)
-    .where('sequence', '<', report.sequence)
+    .execute();
+  if (report.events.length > 0) await storeEvents(db, hostId, report.events);
+}
+
+/** Milliseconds between two notes of refused reports: whoever sends them sends many. */
+const REFUSAL_MS = 3_600_000;
+
+/** Notes for the operator that a report of a host was refused, as an event of the host. */
+export async function noteRefusal(db: Database, hostId: string, now: Date, message: string): Promise<void> {
+  const at = now.toISOString();
+  const { numUpdatedRows } = await db
+    .updateTable('hosts')
+    .set({ refused: at })
+    .where('id', '=', hostId)
+    .where((where) =>
+      where.or([
+        where('refused', 'is', null),
+        where('refused', '<', new Date(now.getTime() - REFUSAL_MS).toISOString()),
+      ]),
+    )
     .executeTakeFirst();
-  if (numUpdatedRows > 0n && report.events.length > 0) await storeEvents(db, hostId, report.events);
+  if (numUpdatedRows > 0n) await storeEvents(db, hostId, [{ at, code: 'report-refused', message }]);
 }
 
 async function storeEvents(db: Database, hostId: string, events: readonly HostEvent[]): Promise<void> {
@@ -106,17 +143,19 @@ async function withoutKnown(db: Database, hostId: string, events: readonly HostE
 export interface Seen {
   readonly sequence: number;
   readonly at: string;
+  /** By the host's own clock. */
+  readonly reportAt: string;
 }
 
 /** Notes reports that said nothing new, many at once. */
 export async function storeSeen(db: Database, seen: ReadonlyMap<string, Seen>): Promise<void> {
   await db.transaction().execute(async (transaction) => {
-    for (const [id, { sequence, at }] of seen) {
+    for (const [id, { sequence, at, reportAt }] of seen) {
       await transaction
         .updateTable('hosts')
-        .set({ last_report: at, sequence })
+        .set({ last_report: at, sequence, report_at: reportAt, replaced_by: null })
         .where('id', '=', id)
-        .where('sequence', '<', sequence)
+        .where('sequence', '<=', sequence)
         .execute();
     }
   });

@@ -7,6 +7,8 @@ export interface Tables {
   readonly host_events: HostEventTable;
   readonly livepatches: LivepatchTable;
   readonly package_hosts: PackageHostTable;
+  readonly host_boots: HostBootTable;
+  readonly removed_hosts: RemovedHostTable;
 }
 
 interface ActivationKeyTable {
@@ -44,6 +46,18 @@ interface HostTable {
   readonly trouble: string | null;
   /** HostStack; `null` where no packages' loader was told of. */
   readonly stack: string | null;
+  /** `machineId` and `bootId` of the newest facts, to be compared. */
+  readonly machine: string | null;
+  readonly boot_id: string | null;
+  /** When the newest report was written, by the host's own clock. */
+  readonly report_at: string | null;
+  /** When a report was last refused for its number. */
+  readonly refused: string | null;
+  /** Host under which the same machine enrolled again; `null` as long as this one reports. */
+  readonly replaced_by: string | null;
+  /** `trouble.reason` again, and the release that a reboot brings: '' where it brings none, `null` where the agent does not tell. */
+  readonly reason: string | null;
+  readonly next_kernel: string | null;
   /** The five axes again, for counting. */
   readonly contact: string;
   readonly coverage: string;
@@ -79,4 +93,25 @@ interface PackageHostTable {
   readonly label: string;
   readonly first_seen: string;
   readonly last_seen: string;
+}
+
+/** Boots that reported as a host, beside its newest one. */
+interface HostBootTable {
+  readonly host_id: string;
+  readonly boot_id: string;
+  readonly machine: string | null;
+  readonly hostname: string;
+  readonly release: string;
+  readonly serial: number | null;
+  readonly last_seen: string;
+  /** 1: it and another one reported in turns, which no single machine does. */
+  readonly returned: number;
+}
+
+/** Tokens of removed hosts: whoever still sends one is told what became of it. */
+interface RemovedHostTable {
+  readonly token_hash: string;
+  readonly host_id: string;
+  readonly hostname: string;
+  readonly removed: string;
 }

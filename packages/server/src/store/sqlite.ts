@@ -1,5 +1,7 @@
+import { closeSync, openSync } from 'node:fs';
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
 import { type Dialect, SqliteDialect } from 'kysely';
+import { asDiskError } from '../disk.ts';
 import { ServerError } from '../error.ts';
 
 /** Statements kept prepared; the queries of this package are fewer. */
@@ -26,6 +28,8 @@ export function openSqlite(path: string): Dialect {
     database: {
       close: () => database.close(),
       prepare(sql) {
+        // A full disk ends a transaction by itself (sqlite.org/lang_transaction.html): to roll it back again would be the error that is told.
+        if (sql === 'rollback' && !database.isTransaction) return NOTHING;
         const statement = prepare(sql);
         return {
           // A statement that yields no columns changes something.
@@ -39,12 +43,23 @@ export function openSqlite(path: string): Dialect {
   });
 }
 
+const NOTHING = {
+  reader: false,
+  all: () => [],
+  run: () => ({ changes: 0, lastInsertRowid: 0 }),
+  iterate: () => [][Symbol.iterator](),
+};
+
 function openDatabase(path: string): DatabaseSync {
   try {
+    // SQLite's own files take the mode of this one: for its owner alone, whatever the folder's mode is.
+    closeSync(openSync(path, 'a', 0o600));
     const database = new DatabaseSync(path, { timeout: 5000 });
     database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;');
     return database;
   } catch (cause) {
+    const fault = asDiskError(cause, path);
+    if (fault !== undefined) throw fault;
     throw new ServerError('store-damaged', `cannot open the store ${path}: ${(cause as Error).message}`, {
       cause,
       hint: 'restore it from a backup; hosts keep running meanwhile, and enrol again if there is none',

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { errorText } from '@kmend/base';
+import { errorText, shownText } from '@kmend/base';
 import { download, initialise, refresh } from './client.ts';
 
 // The client-under-test of https://github.com/theupdateframework/tuf-conformance (its CLIENT-CLI.md): exit code 0 where a
@@ -33,6 +33,6 @@ async function main(args: readonly string[]): Promise<void> {
 }
 
 main(process.argv.slice(2)).catch((error: unknown) => {
-  process.stderr.write(`${errorText(error)}\n`);
+  process.stderr.write(`${shownText(errorText(error))}\n`);
   process.exitCode = 1;
 });

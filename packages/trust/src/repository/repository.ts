@@ -163,14 +163,14 @@ class OpenRepository implements Repository {
     return this.#change(async () => {
       const role = await this.state.role(kernelRole(buildId));
       const before = await this.#readKernelPolicy(buildId);
-      if (role === undefined || before === undefined) {
+      const issued = this.#options.clock.now().toISOString();
+      // A fresh kernel that needs no livepatch yet has a policy before it has a role.
+      const start = before ?? { schema: 'kmend.kernel-policy/1', buildId, channels: {}, withdrawn: [], issued };
+      const policy = checked(KernelPolicy, { ...change(start), buildId, issued });
+      const fresh = role === undefined || before === undefined;
+      if (fresh && !Object.values(policy.channels).some((channel) => channel.noneNeeded === true)) {
         throw new TrustError('policy-invalid', `no livepatch is published for kernel ${buildId}`);
       }
-      const policy = checked(KernelPolicy, {
-        ...change(before),
-        buildId,
-        issued: this.#options.clock.now().toISOString(),
-      });
       const published = signedLivepatches(role, buildId);
       for (const serial of serialsOf(policy)) {
         if (!published.has(serial)) {
