@@ -14,6 +14,7 @@ import { proofReasons } from '../proof/show.ts';
 import { imageApart } from '../tree/apart.ts';
 import type { KnownUnit } from '../tree/unit.ts';
 import type { Reason } from '../types.ts';
+import { addedAssembler } from './assembler.ts';
 import { UnitCompiler } from './compiler.ts';
 import { checkExports } from './exported.ts';
 import { type Built, extractUnit } from './extraction.ts';
@@ -110,6 +111,7 @@ class UnitBuilder {
     const reasons: Reason[] = [
       ...change.reasons,
       ...callbacks.reasons,
+      ...(await addedAssembler(this.#context, this.#request, this.#compiler, baseObject, patchedObject)),
       ...weakReasons(unit, functionsOf(compared), overridden),
       ...(await overridingReasons(unit, newGlobals(change), facts)),
       ...(functions.length === 0 ? [] : await proofReasons(this.#context.edges, unit, proof, functions)),

@@ -8,7 +8,7 @@ import { confined } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 import type { PreparedTree } from '../tree/prepare.ts';
 import type { KnownUnit } from '../tree/unit.ts';
-import { assembledPaths, includedPaths, missingOutside } from './dependencies.ts';
+import { assembledPaths, errorsOutside, includedPaths } from './dependencies.ts';
 import { generateFor, missingFile } from './generated.ts';
 import { contentHashes, isUnchanged } from './hashes.ts';
 
@@ -100,6 +100,7 @@ export async function compileUnit(
       string,
     ];
     await writeFile(source, input.text, 'latin1');
+    const at = { unit, root: input.root, text: source };
     const run = await confined(edges.run, [input.root, source], [output, included, assembled]);
     const where = [
       ...placeArguments(unit),
@@ -122,13 +123,8 @@ export async function compileUnit(
       if (result.exitCode === 0) break;
       const missing = left > 0 ? missingFile(result.stderr) : undefined;
       if (missing !== undefined && (await generateFor(edges, tree, unit, missing, input.root))) continue;
-      throw (
-        brokenLimit(unit, result.stderr) ??
-        missingOutside(unit.source, result.stderr) ??
-        doesNotCompile(unit, result.stderr)
-      );
+      throw brokenLimit(unit, result.stderr) ?? errorsOutside(at, result.stderr) ?? doesNotCompile(unit, result.stderr);
     }
-    const at = { unit, root: input.root, text: source };
     const dependencies = {
       included: contentHashes(tree, input.root, includedPaths(await readFile(included, 'latin1'), at)),
       assembled: assembledPaths(await readFile(assembled, 'latin1'), at),

@@ -30,10 +30,9 @@ export interface CompiledAt {
 export function includedPaths(rule: string, at: CompiledAt): string[] {
   const paths = new Set<string>();
   for (const name of prerequisites(rule)) {
-    const path = pathInTree(name, at.root);
-    if (name === at.text || name.startsWith(`${AUTHOR_INCLUDE}/`) || COMPILER_HEADERS.test(normalize(name))) continue;
-    if (path === undefined) throw outsideTree(at.unit.source, name);
-    paths.add(path);
+    if (!isKnown(name, at)) throw outsideTree(at.unit.source, name);
+    const path = name === at.text ? undefined : pathInTree(name, at.root);
+    if (path !== undefined) paths.add(path);
   }
   return [...paths].sort();
 }
@@ -47,18 +46,33 @@ export function assembledPaths(rule: string, { text }: CompiledAt): string[] {
 }
 
 /**
- * The error for a file that a compiler or an assembler did not find, if that lies outside the tree: the sandbox has none of those. `undefined` for all
- * else that it said.
+ * The error for a file outside the tree that a compiler or an assembler names in its errors: it did not find it, since the sandbox has nothing of the
+ * kind, or it found what its own programs bring along, and quotes that. `undefined` where all that it names is in the tree.
  */
-export function missingOutside(source: string, said: string): BuilderError | undefined {
-  const [, includer = '', included] = /^(.*?):\d+:\d+: fatal error: (.+): No such file or directory$/m.exec(said) ?? [];
-  const [, name = included] =
-    /: Error: (?:file not found: (.+)|can't open (.+) for reading: No such file or directory)$/m
-      .exec(said)
-      ?.filter((word) => word !== undefined) ?? [];
-  if (name === undefined) return undefined;
-  const meant = isAbsolute(name) ? name : join(dirname(includer), name);
-  return pathInTree(meant, '/nowhere') === undefined ? outsideTree(source, name) : undefined;
+export function errorsOutside(at: CompiledAt, said: string): BuilderError | undefined {
+  const { source } = at.unit;
+  const missing =
+    /^(.*?):\d+:\d+: fatal error: (.+): No such file or directory$/m.exec(said) ??
+    /^(.*?):\d+: Error: file not found: (.+)$/m.exec(said) ??
+    /^(.*?):\d+: Error: can't open (.+) for reading: No such file or directory$/m.exec(said);
+  if (missing !== null) {
+    const [, includer = '', name = ''] = missing;
+    const meant = isAbsolute(name) || ASSEMBLER_INPUT.test(includer) ? name : join(dirname(includer), name);
+    if (pathInTree(meant, at.root) === undefined) return outsideTree(source, name);
+  }
+  for (const [, name = ''] of said.matchAll(/^(?:In file included from |\s+from )?(\/[^:\n]+):(?:\d+|\s)/gm))
+    if (!ASSEMBLER_INPUT.test(name) && !isKnown(name, at)) return outsideTree(source, name);
+  return undefined;
+}
+
+/** The text itself, a file of the tree, or a header that comes with the compiler or with kmend. */
+function isKnown(name: string, { text, root }: CompiledAt): boolean {
+  return (
+    name === text ||
+    normalize(name).startsWith(`${AUTHOR_INCLUDE}/`) ||
+    COMPILER_HEADERS.test(normalize(name)) ||
+    pathInTree(name, root) !== undefined
+  );
 }
 
 function pathInTree(name: string, root: string): string | undefined {
