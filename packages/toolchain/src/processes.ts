@@ -1,22 +1,43 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { ControlGroup } from './control-group.ts';
 
-const EVERY_MS = 100;
+/** Bounds the processes that a tool and all that it starts can be. */
+export interface ProcessGuard {
+  /** What stands in front of the tool's command. */
+  readonly prefix: readonly string[];
+  /** Whether the tool, which began as this process, has tried to have more. */
+  isBroken(pid: number): boolean;
+  end(): void;
+}
 
 /**
- * Calls `broken` once a tool has more processes than it may. The kernel's own limit does not hold for root (`RLIMIT_NPROC`, setrlimit(2)). What all
- * processes of the machine are is one short read; the tool's own are counted only when there are enough of those.
+ * The kernel's limit of processes (`RLIMIT_NPROC`, setrlimit(2)), which holds for a user, does not for root: root makes a control group for each tool.
+ * Where it cannot, as in some containers, the tool's processes are only counted.
  */
-export function watchProcesses(count: () => number, limit: number, broken: () => void): NodeJS.Timeout {
-  const before = threadsOfMachine();
-  const timer = setInterval(() => {
-    // Others may have ended meanwhile: half of the limit is reason enough to count.
-    if (threadsOfMachine() - before > limit / 2 && count() > limit) broken();
-  }, EVERY_MS);
-  return timer.unref();
+export function guardProcesses(limit: number): ProcessGuard {
+  const group = process.getuid?.() === 0 ? ControlGroup.make(limit) : undefined;
+  return group ?? new Counting(limit);
+}
+
+class Counting implements ProcessGuard {
+  readonly prefix: readonly string[] = [];
+  readonly #limit: number;
+  readonly #before = threadsOfMachine();
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  isBroken(pid: number): boolean {
+    // What all processes of the machine are is one short read. Others may have ended meanwhile: half of the limit is reason enough to count.
+    return threadsOfMachine() - this.#before > this.#limit / 2 && countProcesses(pid) > this.#limit;
+  }
+
+  end(): void {}
 }
 
 /** Processes that descend from one, itself left out (proc(5), `/proc/pid/stat`: the parent is the second field behind the name). */
-export function countProcesses(ancestor: number): number {
+function countProcesses(ancestor: number): number {
   const children = new Map<number, number[]>();
   for (const name of readdirSync('/proc')) {
     if (!/^\d+$/.test(name)) continue;

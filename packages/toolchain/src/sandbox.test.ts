@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { existsSync, readdirSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -112,7 +113,16 @@ test('a tool that starts processes without end is stopped, also as root', async 
   const begin = Date.now();
   await assert.rejects(sh(sandbox, bomb), (error) => errorCode(error) === 'tool-limit');
   assert.ok(Date.now() - begin < 25_000);
+  // Its control group goes, once the last of them is gone.
+  for (let left = 100; left > 0 && groups().length > 0; left--)
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  assert.deepEqual(groups(), []);
 });
+
+function groups(): string[] {
+  const parents = ['/sys/fs/cgroup/pids', '/sys/fs/cgroup'].filter((path) => existsSync(path));
+  return parents.flatMap((path) => readdirSync(path)).filter((name) => name.startsWith(`kmend-${process.pid}-`));
+}
 
 test('programs come from the root that is named', async (t) => {
   const { directory, sandbox } = await world(t);
@@ -142,7 +152,12 @@ test('where nothing can confine, nothing runs', async (t) => {
     const script = 'echo 0 >/proc/sys/user/max_user_namespaces; exec setpriv --bounding-set=-all --inh-caps=-all "$@"';
     return run('unshare', ['--user', '--map-root-user', 'sh', '-c', script, 'sh', file, ...args], options);
   };
-  const missing: Run = (file, args, options) => limitedRun(file === 'bwrap' ? 'no-such-bwrap' : file, args, options);
+  const missing: Run = (file, args, options) =>
+    limitedRun(
+      file === 'bwrap' ? 'no-such-bwrap' : file,
+      args.map((word) => (word === 'bwrap' ? 'no-such-bwrap' : word)),
+      options,
+    );
   for (const runner of [without, missing]) {
     await assert.rejects(sandboxed(runner, sandbox)('sh', ['-c', 'echo ran']), (error) => {
       assert.equal(errorCode(error), 'sandbox-unavailable', String(error));

@@ -1,7 +1,7 @@
 import { errorCode, type Run, type RunOptions, type RunResult } from '@kmend/base';
 import { brokenLimit, EdgeError, limitedCommand } from '@kmend/base/node';
 import { ToolchainError } from './error.ts';
-import { countProcesses, watchProcesses } from './processes.ts';
+import { guardProcesses } from './processes.ts';
 import { type SystemPart, systemArguments } from './system.ts';
 
 /** What a confined tool sees, at the same paths as outside, and where it may write. Nothing else is there, no network either. */
@@ -20,6 +20,8 @@ const ENVIRONMENT = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LANG: 'C.UTF-8', HO
 
 /** Bytes of temporary files, in memory: the assembler's input of the largest units has 200 MB. */
 const TEMPORARY_SIZE = 2 ** 30;
+const WATCH_MS = 100;
+/** More than any tool needs. */
 const PROCESSES = { compiler: 128, build: 1024 } as const satisfies Record<SystemPart, number>;
 
 /** Arguments of bwrap(1), up to the command. */
@@ -63,32 +65,42 @@ export function sandboxArguments(sandbox: Sandbox, cwd: string): string[] {
 export function sandboxed(run: Run, sandbox: Sandbox): Run {
   const processes = PROCESSES[sandbox.system];
   return async (file, args, options: RunOptions = {}) => {
-    const { limits, cwd = '/tmp', env, signal, ...others } = options;
-    // Inside, where the kernel counts the processes of the sandbox alone; twice as many, so that kmend sees that there are too many.
-    const [program, words] = limitedCommand(file, args, { ...limits, processes: 2 * processes });
+    const { cwd = '/tmp', env, signal, ...others } = options;
+    // Inside, where the kernel counts the processes of the sandbox alone; more than the guard allows, so that it sees it.
+    const [program, words] = limitedCommand(file, args, { processes: 2 * processes });
+    const guard = guardProcesses(processes);
     const watched = new AbortController();
     let watch: NodeJS.Timeout | undefined;
     const confined = async (): Promise<RunResult> => {
       try {
-        return await run('bwrap', [...sandboxArguments(sandbox, cwd), program, ...words], {
+        const [first = '', ...command] = [
+          ...guard.prefix,
+          'bwrap',
+          ...sandboxArguments(sandbox, cwd),
+          program,
+          ...words,
+        ];
+        return await run(first, command, {
           ...others,
           env: { ...ENVIRONMENT, ...env },
           signal: signal === undefined ? watched.signal : AbortSignal.any([signal, watched.signal]),
           started: (pid) => {
-            watch = watchProcesses(
-              () => countProcesses(pid),
-              processes,
-              () => watched.abort(),
-            );
+            watch = setInterval(() => {
+              if (guard.isBroken(pid)) watched.abort();
+            }, WATCH_MS);
           },
         });
       } catch (error) {
-        if (watched.signal.aborted)
-          throw new EdgeError('tool-limit', `${file} started more than ${processes} processes`, { cause: error });
+        if (watched.signal.aborted) throw tooMany(file, error);
         if (errorCode(error) === 'tool-missing') throw unavailable('bubblewrap is not installed', error);
-        throw error;
+        if (!(error instanceof EdgeError)) throw error;
+        throw new EdgeError(error.code, error.message.replace(/^(?:bwrap|sh) /, `${file} `), {
+          cause: error,
+          ...(error.hint === undefined ? {} : { hint: error.hint }),
+        });
       } finally {
         clearInterval(watch);
+        guard.end();
       }
     };
     return ended(file, await confined());
@@ -99,10 +111,20 @@ export function sandboxed(run: Run, sandbox: Sandbox): Run {
 const REFUSED =
   /^bwrap: ((?:No permissions|Creating new namespace|setting up [ug]id map|Failed to make|Failed to mount|Can't mount|Unexpected capabilities|loopback: |pivot_root|unshare|prctl|setns|Can't set).*)$/m;
 
+/** What shells, make and gcc say when the kernel gives them no process (fork(2), `EAGAIN`). */
+const NO_PROCESS = /^.*(?:Cannot fork|fork: (?:retry: )?Resource temporarily unavailable)$/m;
+
+function tooMany(file: string, cause?: unknown): EdgeError {
+  return new EdgeError('tool-limit', `${file} started more processes than it may`, { cause });
+}
+
 function ended(file: string, result: RunResult): RunResult {
   const { exitCode, stderr, stdout } = result;
+  if (exitCode === 127 && /^sh: .*: not found$/m.test(stderr)) throw unavailable('bubblewrap is not installed');
+  if (exitCode === 2 && /^sh: .*cgroup\.procs/m.test(stderr)) throw unavailable(`its control group is lost: ${stderr}`);
   const refused = exitCode === 1 && stdout.length === 0 ? REFUSED.exec(stderr)?.[1] : undefined;
   if (refused !== undefined) throw unavailable(`this machine lets nobody make one: ${refused}`);
+  if (NO_PROCESS.test(stderr)) throw tooMany(file);
   const broken = brokenLimit(file, exitCode, stderr);
   if (broken !== undefined) throw broken;
   return result;

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { errorCode, errorText, type Run } from '@kmend/base';
+import { errorCode, errorText, type Run, type RunLimits } from '@kmend/base';
 import { limitedRun } from '@kmend/base/node';
 import type { PreparedTree } from '../tree/prepare.ts';
 import type { KnownUnit } from '../tree/unit.ts';
@@ -63,16 +63,9 @@ async function world(t: TestContext): Promise<World> {
 
 /** With other limits than the compiler's usual ones, so that little is enough to break them. */
 const within =
-  (limits: Readonly<Record<string, string>>): Run =>
+  (limits: RunLimits): Run =>
   (file, args, options) =>
-    limitedRun(
-      file,
-      args.map((word) => {
-        const [name = ''] = /^--(?:as|fsize|cpu)(?==)/.exec(word) ?? [];
-        return name in limits ? `${name}=${limits[name]}` : word;
-      }),
-      options,
-    );
+    limitedRun(file, args, { ...options, limits: { ...options?.limits, ...limits } });
 
 test('an include of what is not in the tree is an error that quotes nothing of it', async (t) => {
   const { tree, secret, compile, cached } = await world(t);
@@ -147,11 +140,11 @@ test('files of the tree that assembler code takes in are told, whatever hides th
 test('a text that would take all memory, time or disk breaks a limit and leaves nothing', async (t) => {
   const { compile, cached } = await world(t);
   const exponential = Array.from({ length: 9 }, (_, n) => `#define A${n + 1}${' '}${`A${n} `.repeat(16)}`).join('\n');
-  const cases: readonly (readonly [string, Readonly<Record<string, string>>, string])[] = [
-    ['tool-limit', { '--cpu': '1:2' }, '#if __INCLUDE_LEVEL__ < 150\n#include "unit.c"\n#include "unit.c"\n#endif'],
-    ['tool-limit', { '--as': String(2 ** 28) }, `#define A0 1,\n${exponential}\nint a[] = { A8 };`],
-    ['tool-limit', { '--fsize': String(2 ** 20) }, 'char large[1 << 28] = { 1 };'],
-    ['tool-limit', { '--fsize': String(2 ** 20) }, 'asm(".rept 1000000\\n.quad 1,2,3,4\\n.endr");'],
+  const cases: readonly (readonly [string, RunLimits, string])[] = [
+    ['tool-limit', { cpuSeconds: 1 }, '#if __INCLUDE_LEVEL__ < 150\n#include "unit.c"\n#include "unit.c"\n#endif'],
+    ['tool-limit', { memory: 2 ** 28 }, `#define A0 1,\n${exponential}\nint a[] = { A8 };`],
+    ['tool-limit', { fileSize: 2 ** 20 }, 'char large[1 << 28] = { 1 };'],
+    ['tool-limit', { fileSize: 2 ** 20 }, 'asm(".rept 1000000\\n.quad 1,2,3,4\\n.endr");'],
     ['patch-does-not-compile', {}, '#include __FILE__'],
   ];
   for (const [code, limits, text] of cases) {
