@@ -8,8 +8,9 @@ import { AUTHOR_INCLUDE } from './author/header.ts';
 const ROOT = '/';
 
 /**
- * Runs tools on what a fix wrote. `reads`: files and folders that they see; `writes`: the files that they make, which are
- * there before, so that nothing else can be filled or overwritten; a folder only where that cannot be. Paths are absolute.
+ * Runs tools on what a fix wrote. `reads`: files and folders that they see; `writes`: the files that they make, which
+ * are there before, so that nothing else can be filled or overwritten; a folder only where that cannot be. Paths are
+ * absolute.
  */
 export async function confined(run: Run, reads: readonly string[], writes: readonly string[] = []): Promise<Run> {
   for (const path of writes) if (!(await exists(path))) await writeFile(path, '');

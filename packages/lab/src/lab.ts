@@ -22,8 +22,8 @@ export interface BootOptions {
   /** Default 2: fewer hide races. */
   readonly cpus?: number;
   /**
-   * The guest reaches the operator's loopback (at `OPERATOR_ADDRESS`) and his network: for a host whose server runs here. Else it
-   * reaches nothing, whatever its kernel has loaded.
+   * The guest reaches the operator's loopback (at `OPERATOR_ADDRESS`) and his network: for a host whose server runs
+   * here. Else it reaches nothing, whatever its kernel has loaded.
    */
   readonly reachesOperator?: boolean;
   /** TCP ports of the guest to reach on the operator's loopback, see `Host.forwards`. */

@@ -76,7 +76,10 @@ export class Workload {
     this.#report = report;
   }
 
-  /** Starts the program in the guest (`program` is the compiled one) and connects to it; resolves once records go round. */
+  /**
+   * Starts the program in the guest (`program` is the compiled one) and connects to it; resolves once records go
+   * round.
+   */
   static async start(host: Host, program: string, clock: Clock): Promise<Workload> {
     const port = host.forwards.get(WORKLOAD_PORT);
     if (port === undefined) throw new LabError('lab-workload-failed', `${host.name} has no port for the workload`);

@@ -11,8 +11,8 @@ export interface ProcessGuard {
 }
 
 /**
- * The kernel's limit of processes (`RLIMIT_NPROC`, setrlimit(2)), which holds for a user, does not for root: root makes a control group for each tool.
- * Where it cannot, as in some containers, the tool's processes are only counted.
+ * The kernel's limit of processes (`RLIMIT_NPROC`, setrlimit(2)), which holds for a user, does not for root: root
+ * makes a control group for each tool. Where it cannot, as in some containers, the tool's processes are only counted.
  */
 export function guardProcesses(limit: number): ProcessGuard {
   const group = process.getuid?.() === 0 ? ControlGroup.make(limit) : undefined;
@@ -29,14 +29,18 @@ class Counting implements ProcessGuard {
   }
 
   isBroken(pid: number): boolean {
-    // What all processes of the machine are is one short read. Others may have ended meanwhile: half of the limit is reason enough to count.
+    // What all processes of the machine are is one short read. Others may have ended meanwhile: half of the limit is
+    // reason enough to count.
     return threadsOfMachine() - this.#before > this.#limit / 2 && countProcesses(pid) > this.#limit;
   }
 
   end(): void {}
 }
 
-/** Processes that descend from one, itself left out (proc(5), `/proc/pid/stat`: the parent is the second field behind the name). */
+/**
+ * Processes that descend from one, itself left out (proc(5), `/proc/pid/stat`: the parent is the second field behind
+ * the name).
+ */
 function countProcesses(ancestor: number): number {
   const children = new Map<number, number[]>();
   for (const name of readdirSync('/proc')) {

@@ -4,7 +4,10 @@ import { ToolchainError } from './error.ts';
 import { guardProcesses } from './processes.ts';
 import { type SystemPart, systemArguments } from './system.ts';
 
-/** What a confined tool sees, at the same paths as outside, and where it may write. Nothing else is there, no network either. */
+/**
+ * What a confined tool sees, at the same paths as outside, and where it may write. Nothing else is there, no network
+ * either.
+ */
 export interface Sandbox {
   /** The Debian system whose programs run: `/` is this machine's, any other folder a build root. */
   readonly root: string;
@@ -59,14 +62,16 @@ export function sandboxArguments(sandbox: Sandbox, cwd: string): string[] {
 }
 
 /**
- * A `Run` whose tools are confined. Errors beside those of `Run`: `sandbox-unavailable` where this machine cannot confine, `tool-limit` also for a tool
- * that starts too many processes. `cwd` is a folder that is seen; without it `/tmp`, which is the sandbox's own.
+ * A `Run` whose tools are confined. Errors beside those of `Run`: `sandbox-unavailable` where this machine cannot
+ * confine, `tool-limit` also for a tool that starts too many processes. `cwd` is a folder that is seen; without it
+ * `/tmp`, which is the sandbox's own.
  */
 export function sandboxed(run: Run, sandbox: Sandbox): Run {
   const processes = PROCESSES[sandbox.system];
   return async (file, args, options: RunOptions = {}) => {
     const { cwd = '/tmp', env, signal, ...others } = options;
-    // Inside, where the kernel counts the processes of the sandbox alone; more than the guard allows, so that it sees it.
+    // Inside, where the kernel counts the processes of the sandbox alone; more than the guard allows, so that it sees
+    // it.
     const [program, words] = limitedCommand(file, args, { processes: 2 * processes });
     const guard = guardProcesses(processes);
     const watched = new AbortController();

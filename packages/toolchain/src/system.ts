@@ -12,8 +12,9 @@ const BUILDING = ['usr/sbin', 'usr/include', 'usr/share', 'etc/alternatives'];
 const TOP = ['bin', 'sbin', 'lib', 'lib32', 'lib64', 'libx32'];
 
 /**
- * Arguments of bwrap(1) that show that part of a system read-only. Left out on purpose: /usr/local and /usr/src, which are the operator's, and /etc:
- * a compiler needs no name of a user, and finds its libraries without the cache of ld.so.
+ * Arguments of bwrap(1) that show that part of a system read-only. Left out on purpose: /usr/local and /usr/src,
+ * which are the operator's, and /etc: a compiler needs no name of a user, and finds its libraries without the cache
+ * of ld.so.
  */
 export function systemArguments(root: string, part: SystemPart): string[] {
   const args: string[] = [];
@@ -23,6 +24,7 @@ export function systemArguments(root: string, part: SystemPart): string[] {
     if (kind?.isSymbolicLink() === true) args.push('--symlink', readlinkSync(at), `/${name}`);
     else if (kind?.isDirectory() === true) args.push('--ro-bind', at, `/${name}`);
   }
-  // Read-only, since /proc/sys is not the sandbox's own: root may write there without any capability, and bwrap covers it only for others.
+  // Read-only, since /proc/sys is not the sandbox's own: root may write there without any capability, and bwrap
+  // covers it only for others.
   return part === 'build' ? [...args, '--proc', '/proc', '--remount-ro', '/proc'] : args;
 }

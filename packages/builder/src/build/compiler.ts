@@ -33,7 +33,10 @@ export class UnitCompiler {
     return compiled;
   }
 
-  /** Files of the tree that all that was compiled includes, without those that a state has changed: their texts are a part of its key. */
+  /**
+   * Files of the tree that all that was compiled includes, without those that a state has changed: their texts are a
+   * part of its key.
+   */
   async includedFromTree(): Promise<string[]> {
     const { base, patched, below } = this.#request;
     const changed = new Set(

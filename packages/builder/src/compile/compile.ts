@@ -54,8 +54,9 @@ export interface CompiledUnit extends z.infer<typeof Dependencies> {
 }
 
 /**
- * Where an input's object lies, or will lie. Its name stands for everything that goes in: the tree, the command, the headers and the text. That the files
- * of the tree are still what they were is looked at when it is taken from the cache.
+ * Where an input's object lies, or will lie. Its name stands for everything that goes in: the tree, the command, the
+ * headers and the text. That the files of the tree are still what they were is looked at when it is taken from the
+ * cache.
  */
 export function objectKey(tree: PreparedTree, unit: KnownUnit, input: CompileInput): string {
   const { kernel } = tree;
@@ -145,13 +146,18 @@ async function readDependencies(path: string): Promise<z.infer<typeof Dependenci
   return text === undefined ? undefined : Dependencies.safeParse(parseJson(text)).data;
 }
 
-/** What gcc says of a part of it that a limit ended (gcc.cc, `execute`), and what that part says where memory or space ran out. */
-const LIMIT =
-  /^\S*gcc\S*: (?:fatal |internal compiler )?error: (?:Killed|CPU time limit exceeded|File size limit exceeded) signal terminated program|^cc1: out of memory|^virtual memory exhausted|: (?:fatal error|Fatal error|final close failed|error): .*(?:No space left on device|Cannot allocate memory|Resource temporarily unavailable)/m;
+/**
+ * What gcc says of a part of it that a limit ended (gcc.cc, `execute`), and what that part says where memory or space
+ * ran out.
+ */
+const LIMITS = [
+  /^\S*gcc\S*: .*error: (?:Killed|CPU time limit exceeded|File size limit exceeded) signal terminated program/m,
+  /^(?:cc1: out of memory|virtual memory exhausted)/m,
+  /^\S*: (?:fatal error|Fatal error|final close failed|error): .*(?:No space left on device|Cannot allocate memory)/m,
+];
 
 function brokenLimit({ source }: KnownUnit, said: string): EdgeError | undefined {
-  const line = LIMIT.exec(said);
-  if (line === null) return undefined;
+  if (!LIMITS.some((limit) => limit.test(said))) return undefined;
   return new EdgeError(
     'tool-limit',
     `compiling ${source} took more than a compiler may: ${said.trim().split('\n').at(-1)?.slice(0, 200)}`,

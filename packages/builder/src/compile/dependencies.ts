@@ -24,8 +24,8 @@ export interface CompiledAt {
 }
 
 /**
- * Files of the tree that a compiler says it read, by their paths in it. `include-outside-tree` for any other but its own headers and kmend's: what lies
- * elsewhere may differ from machine to machine, or be none of the fix's business.
+ * Files of the tree that a compiler says it read, by their paths in it. `include-outside-tree` for any other but its
+ * own headers and kmend's: what lies elsewhere may differ from machine to machine, or be none of the fix's business.
  */
 export function includedPaths(rule: string, at: CompiledAt): string[] {
   const paths = new Set<string>();
@@ -46,8 +46,9 @@ export function assembledPaths(rule: string, { text }: CompiledAt): string[] {
 }
 
 /**
- * The error for a file outside the tree that a compiler or an assembler names in its errors: it did not find it, since the sandbox has nothing of the
- * kind, or it found what its own programs bring along, and quotes that. `undefined` where all that it names is in the tree.
+ * The error for a file outside the tree that a compiler or an assembler names in its errors: it did not find it,
+ * since the sandbox has nothing of the kind, or it found what its own programs bring along, and quotes that.
+ * `undefined` where all that it names is in the tree.
  */
 export function errorsOutside(at: CompiledAt, said: string): BuilderError | undefined {
   const { source } = at.unit;

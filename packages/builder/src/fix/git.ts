@@ -42,9 +42,9 @@ interface Parts {
 }
 
 /**
- * Opens a repository that may be anyone's, and reads it. Its configuration, hooks and attributes can name programs to run (`core.fsmonitor`,
- * `diff.*.textconv`, `remote.*.promisor`), so none of them is there: git sees a repository of kmend's own, which has the other's objects and references,
- * in the sandbox.
+ * Opens a repository that may be anyone's, and reads it. Its configuration, hooks and attributes can name programs to
+ * run (`core.fsmonitor`, `diff.*.textconv`, `remote.*.promisor`), so none of them is there: git sees a repository of
+ * kmend's own, which has the other's objects and references, in the sandbox.
  */
 export async function withRepository<T>(edges: GitEdges, directory: string, use: (git: Git) => Promise<T>): Promise<T> {
   const parts = await partsOf(directory);
@@ -100,7 +100,10 @@ async function partsOf(directory: string): Promise<Parts> {
   return { objects, refs, head: `${head}\n`, ...((await kindOf(packed)) === 'file' ? { packedRefs: packed } : {}) };
 }
 
-/** The folder of the repository that a folder lies in, and the one that has the objects: another for a linked work tree. */
+/**
+ * The folder of the repository that a folder lies in, and the one that has the objects: another for a linked work
+ * tree.
+ */
 async function findRepository(directory: string): Promise<{ readonly git: string; readonly common: string }> {
   for (let folder = resolve(directory); ; folder = dirname(folder)) {
     const inside = join(folder, '.git');

@@ -11,19 +11,26 @@ interface Orders {
 }
 
 const ASM = /^(?:asm|__asm|__asm__|asm_\w+|__inline_asm)$/;
-/** Attributes that decide where code and data lie, what they are called, or that they run by themselves (GCC manual, "Common Function Attributes"). */
+/**
+ * Attributes that decide where code and data lie, what they are called, or that they run by themselves (GCC manual,
+ * "Common Function Attributes").
+ */
 const ATTRIBUTE = /^_*(?:constructor|destructor|section|alias|ifunc|weakref|symver|target_clones|resolver)_*$/;
 /** A directive at the beginning of a statement of the assembler. */
 const DIRECTIVE = /(?:^|[\n;:\s])\.[a-z]/;
-/** Those that leave the place where the compiler is, or bring in files. Elsewhere than in `asm` a string is given to a macro that has one (`alternative()`). */
+/**
+ * Those that leave the place where the compiler is, or bring in files. Elsewhere than in `asm` a string is given to a
+ * macro that has one (`alternative()`).
+ */
 const LEAVING = /(?:^|[\n;:\s])\.(?:incbin|include|section|pushsection|popsection|previous|subsection)\b/;
 const ASKING =
   /^(?:pragma\b|(?:el)?if\b.*\b__has_(?:include|include_next|embed)\b|embed\b|define\b.*\b__has_(?:include|include_next|embed)\b)/;
 const SHOWN_LENGTH = 100;
 
 /**
- * What no comparison of functions and variables judges, where one version of a file has more of it than the other: a person must read it. For each kind at
- * most one reason. That assembler code takes files in is seen after all macros, and refused (`assembler-include`).
+ * What no comparison of functions and variables judges, where one version of a file has more of it than the other: a
+ * person must read it. For each kind at most one reason. That assembler code takes files in is seen after all macros,
+ * and refused (`assembler-include`).
  */
 export function assemblerReasons(source: string, before: string, after: string): Reason[] {
   const [old, fresh] = [ordersOf(before), ordersOf(after)];

@@ -19,9 +19,10 @@ const SHOWN = 6;
 const SHOWN_LENGTH = 80;
 
 /**
- * What a machine cannot judge: functions that take or drop locks, RCU protection or references otherwise than before. During the
- * transition old and new code run side by side, and functions that do not change run beside both. For each of the fixes at most one
- * reason a family, one for memory, one a changed macro constant, and one each for assembler code, attributes and questions about files.
+ * What a machine cannot judge: functions that take or drop locks, RCU protection or references otherwise than before.
+ * During the transition old and new code run side by side, and functions that do not change run beside both. For each
+ * of the fixes at most one reason a family, one for memory, one a changed macro constant, and one each for assembler
+ * code, attributes and questions about files.
  */
 export function reviewSource(source: ChangedSource, fixes: ReadonlySet<string>): Reason[] {
   const reasons: Reason[] = [];

@@ -3,8 +3,9 @@ import { more, spelledOut } from './assembler.ts';
 import { type Token, textOf, tokensOf } from './tokens.ts';
 
 /**
- * Whether macros could make assembler code outside of functions of what changes between two versions of a text: a directive comes or changes, or something
- * outside of functions that is called like a macro. Plain declarations and functions cannot.
+ * Whether macros could make assembler code outside of functions of what changes between two versions of a text: a
+ * directive comes or changes, or something outside of functions that is called like a macro. Plain declarations and
+ * functions cannot.
  */
 export function mayAddTopLevel(before: string, after: string): boolean {
   return more(outsideOf(before), outsideOf(after)).length > 0;
@@ -33,7 +34,10 @@ function outsideOf(text: string): string[] {
   return found;
 }
 
-/** `DEFINE_STATIC_CALL(a, b)`, `int x NAMED("a")`; not `static int f(struct a *b)`, where a name of a type comes before the function's. */
+/**
+ * `DEFINE_STATIC_CALL(a, b)`, `int x NAMED("a")`; not `static int f(struct a *b)`, where a name of a type comes
+ * before the function's.
+ */
 function mayBeMacro(statement: readonly Token[]): boolean {
   const open = statement.findIndex(({ text }) => text === '(');
   if (open === -1) return false;
