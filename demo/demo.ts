@@ -184,7 +184,7 @@ class Demo {
     const edges = { run, clock, fetch, progress: this.#progress, signal };
     const archive = new Archive(edges, mirrors(process.env), this.#operator.cache);
     const kernel = await new KernelStore(edges, archive, this.#operator.cache).open(KERNEL);
-    const host = await this.#lab.boot(kernel, { name: 'demo' });
+    const host = await this.#lab.boot(kernel, { name: 'demo', reachesOperator: true });
     this.#patched = new PatchedHost(host, this.#lab, this.#operator, clock);
     this.#timeline.note(`${host.accelerator}, up after ${host.bootSeconds.toFixed(1)} s`);
     this.#timeline.observe('kernel of the host', KERNEL, await host.check(['uname', '-r']));

@@ -69,7 +69,7 @@ async function refused(code: string): Promise<void> {
 
 async function bootHost(name: string): Promise<PatchedHost> {
   // One processor, as in the other tests of the agent: two guests at a time share the two of a small machine.
-  const host = await lab.boot(await kernels.open(KERNEL), { name, cpus: 1 });
+  const host = await lab.boot(await kernels.open(KERNEL), { name, cpus: 1, reachesOperator: true });
   const made = new PatchedHost(host, lab, operator, systemClock);
   await made.install((await buildAgentPackage({ out: join(operator.home, 'deb') })).path);
   await made.enrol(server, key, { soakSeconds: 1 });

@@ -54,7 +54,7 @@ before(async () => {
   await importFixes((...args) => operator.kmend(...args), [...FIXES, MORE]);
   server = await operator.startServer();
   await operator.kmend('policy', 'fleet', '--check-interval', '86400');
-  const host = await lab.boot(await kernels.open(KERNEL), { name: 'patched', cpus: 1 });
+  const host = await lab.boot(await kernels.open(KERNEL), { name: 'patched', cpus: 1, reachesOperator: true });
   patched = new PatchedHost(host, lab, operator, systemClock);
   const deb = await buildAgentPackage({ out: join(operator.home, 'deb') });
   await patched.install(deb.path);

@@ -6,6 +6,8 @@ export interface RunLimits {
   readonly fileSize?: number;
   /** Seconds of processor time of one process. */
   readonly cpuSeconds?: number;
+  /** Processes of this user, or of the user namespace that the child is in. Does not hold for root. */
+  readonly processes?: number;
 }
 
 /** Process spawning as an edge. Every tool run has a limit on time and on output; arguments never carry secrets. */
@@ -21,6 +23,8 @@ export interface RunOptions {
   /** Breaking one of processor time or file size is `tool-limit`; without memory a tool fails by itself. Default none. */
   readonly limits?: RunLimits;
   readonly signal?: AbortSignal;
+  /** Gets the process number of the child as soon as there is one. */
+  readonly started?: (pid: number) => void;
 }
 
 export interface RunResult {

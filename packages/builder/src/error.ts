@@ -18,6 +18,7 @@ export type BuilderErrorCode =
   | 'patch-does-not-apply'
   | 'patch-changes-nothing'
   | 'patch-does-not-compile'
+  | 'include-outside-tree'
   | 'source-unsupported'
   | 'header-too-wide'
   | 'object-unsupported'

@@ -5,6 +5,7 @@ export type KernelErrorCode =
   | 'archive-untrusted'
   | 'archive-expired'
   | 'archive-garbage'
+  | 'archive-incomplete'
   | 'package-unknown'
   | 'package-damaged'
   | 'kernel-unknown'

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The lab's TCP workload, guest side: sends numbered records to an echo server and checks that each comes back, whole and in
- * order. Runs until SIGTERM, then waits for what is still on its way, and writes one line of JSON to a file:
+ * The lab's TCP workload, guest side: waits for one connection, sends numbered records on it and checks that each comes back, whole
+ * and in order. Runs until SIGTERM, then waits for what is still on its way, and writes one line of JSON to a file:
  *   {"sent":N,"echoed":N,"damaged":N,"longestGapMs":N,"seconds":N,"error":""}
  * A gap is the time between two echoes; `damaged` counts records that came back, but not the one that was due.
  *
- * usage: workload ADDRESS PORT REPORT
+ * usage: workload PORT REPORT
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -150,20 +150,28 @@ static int report(const char *path)
 
 int main(int argc, char **argv)
 {
-	struct sockaddr_in address = { .sin_family = AF_INET };
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_ANY) };
 	struct sigaction action = { .sa_handler = on_signal };
-	int one = 1, fd;
+	int one = 1, listening, fd;
 
-	if (argc != 4 || inet_pton(AF_INET, argv[1], &address.sin_addr) != 1) {
-		fprintf(stderr, "usage: workload ADDRESS PORT REPORT\n");
+	if (argc != 3) {
+		fprintf(stderr, "usage: workload PORT REPORT\n");
 		return 2;
 	}
-	address.sin_port = htons((uint16_t)atoi(argv[2]));
+	address.sin_port = htons((uint16_t)atoi(argv[1]));
 	sigaction(SIGTERM, &action, NULL);
 	begin = last_echo = now_ms();
-	fd = socket(AF_INET, SOCK_STREAM, 0);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) ||
-	    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) || exchange(fd))
+	listening = socket(AF_INET, SOCK_STREAM, 0);
+	if (listening < 0 || setsockopt(listening, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
+	    bind(listening, (struct sockaddr *)&address, sizeof(address)) || listen(listening, 1)) {
 		error = strerror(errno);
-	return report(argv[3]);
+		return report(argv[2]);
+	}
+	fd = accept(listening, NULL, NULL);
+	/* The next workload may wait at the same port. */
+	close(listening);
+	begin = last_echo = now_ms();
+	if (fd < 0 || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) || exchange(fd))
+		error = strerror(errno);
+	return report(argv[2]);
 }

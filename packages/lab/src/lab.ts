@@ -12,7 +12,7 @@ import { diskPath, Host } from './host.ts';
 import { compileProgram } from './programs.ts';
 import { prepareRoot, type Root } from './root.ts';
 import { makeScratch, type Scratch } from './scratch.ts';
-import { Workload } from './workload.ts';
+import { WORKLOAD_PORT, Workload } from './workload.ts';
 
 export interface BootOptions {
   /** Letters, digits, `-`; unique among the lab's hosts. */
@@ -21,6 +21,11 @@ export interface BootOptions {
   readonly memoryMb?: number;
   /** Default 2: fewer hide races. */
   readonly cpus?: number;
+  /**
+   * The guest reaches the operator's loopback (at `OPERATOR_ADDRESS`) and his network: for a host whose server runs
+   * here. Else it reaches nothing, whatever its kernel has loaded.
+   */
+  readonly reachesOperator?: boolean;
   /** TCP ports of the guest to reach on the operator's loopback, see `Host.forwards`. */
   readonly forwards?: readonly number[];
   /** More arguments for the kernel, e.g. `module.sig_enforce=1`. */
@@ -116,7 +121,8 @@ export class Lab {
         disk,
         modulesImage: files.modulesImage,
         kernelArguments: [`systemd.hostname=${options.name}`, ...(options.kernelArguments ?? [])],
-        forwards: (options.forwards ?? []).map((guestPort) => ({ guestPort, hostPort: 0 })),
+        forwards: [WORKLOAD_PORT, ...(options.forwards ?? [])].map((guestPort) => ({ guestPort, hostPort: 0 })),
+        reachesOperator: options.reachesOperator ?? false,
       },
       directory,
       clock,

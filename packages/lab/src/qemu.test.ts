@@ -16,11 +16,19 @@ const spec: MachineSpec = {
   modulesImage: '/cache/modules.ext4',
   kernelArguments: ['module.sig_enforce=1'],
   forwards: [{ guestPort: 22, hostPort: 0 }],
+  reachesOperator: false,
 };
 
 test('forwarded ports are bound to the loopback only', () => {
   const network = machineArguments(spec).find((argument) => argument.startsWith('user,'));
-  assert.equal(network, 'user,id=network,ipv6=off,hostfwd=tcp:127.0.0.1:0-:22');
+  assert.equal(network, 'user,id=network,ipv6=off,restrict=on,hostfwd=tcp:127.0.0.1:0-:22');
+});
+
+test('a guest reaches this machine and its network only where that was asked for', () => {
+  const network = (reachesOperator: boolean): string | undefined =>
+    machineArguments({ ...spec, reachesOperator }).find((argument) => argument.startsWith('user,'));
+  assert.match(network(false) ?? '', /,restrict=on,/);
+  assert.doesNotMatch(network(true) ?? '', /restrict/);
 });
 
 test('a comma in a path does not become an option', () => {

@@ -14,6 +14,8 @@ export interface MachineSpec {
   readonly modulesImage: string;
   readonly kernelArguments: readonly string[];
   readonly forwards: readonly PortForward[];
+  /** The guest reaches this machine's loopback, and what this machine reaches. */
+  readonly reachesOperator: boolean;
   /** What the clock says at power on; absent: the time of day. */
   readonly clock?: Date | undefined;
   /** Stand still until told to go on. */
@@ -96,7 +98,7 @@ export function machineArguments(spec: MachineSpec): string[] {
     ...blockDevice('root', `file=${escapeComma(spec.disk)},format=qcow2,discard=unmap`, ROOT_SERIAL),
     ...blockDevice('modules', `file=${escapeComma(spec.modulesImage)},format=raw,readonly=on`, MODULES_SERIAL),
     '-netdev',
-    `user,id=network,ipv6=off${forwards.join('')}`,
+    `user,id=network,ipv6=off${spec.reachesOperator ? '' : ',restrict=on'}${forwards.join('')}`,
     '-device',
     'virtio-net-pci,netdev=network,romfile=',
     '-device',

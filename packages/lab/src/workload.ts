@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { createServer, type Server, type Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import type { Clock } from '@kmend/base';
 import { z } from 'zod';
 import { LabError } from './error.ts';
 import type { Host } from './host.ts';
 
-/** Where the guest finds the operator's loopback in QEMU's user network. */
+/** Where a guest finds the operator's loopback in QEMU's user network, if it may (`BootOptions.reachesOperator`). */
 export const OPERATOR_ADDRESS = '10.0.2.2';
 
 /** What a workload lived through. */
@@ -34,6 +34,9 @@ const reportSchema = z.object({
 export const RECORD = 64;
 const START_TIMEOUT_MS = 30_000;
 const PROGRAM = '/run/kmend-lab/workload';
+/** Port of the guest that the workload waits at; every guest has it forwarded. */
+export const WORKLOAD_PORT = 40961;
+const RETRY_MS = 100;
 
 /** The record of a number: the number, big-endian, then bytes that depend on it. */
 export function record(number: number): Buffer {
@@ -59,62 +62,58 @@ export class StreamCheck {
   }
 }
 
-/** A TCP connection from a guest to this process on which numbered records go round all the time. */
+/** A TCP connection from this process to a guest, on which numbered records go round all the time. */
 export class Workload {
   readonly #host: Host;
-  readonly #server: Server;
-  readonly #check: StreamCheck;
+  readonly #echo: Echo;
   readonly #pid: string;
   readonly #report: string;
 
-  private constructor(host: Host, server: Server, check: StreamCheck, pid: string, report: string) {
+  private constructor(host: Host, echo: Echo, pid: string, report: string) {
     this.#host = host;
-    this.#server = server;
-    this.#check = check;
+    this.#echo = echo;
     this.#pid = pid;
     this.#report = report;
   }
 
-  /** Starts the server here and the client in the guest (`program` is the compiled one); resolves once records go round. */
+  /**
+   * Starts the program in the guest (`program` is the compiled one) and connects to it; resolves once records go
+   * round.
+   */
   static async start(host: Host, program: string, clock: Clock): Promise<Workload> {
-    const check = new StreamCheck();
-    let onFirst = (): void => {};
-    const first = new Promise<true>((resolve) => {
-      onFirst = () => resolve(true);
-    });
-    const server = createServer((socket: Socket) => {
-      socket.setNoDelay(true);
-      socket.on('error', () => {}); // the guest's side of the story is in its report
-      socket.on('data', (chunk) => {
-        check.add(typeof chunk === 'string' ? Buffer.from(chunk) : chunk);
-        onFirst();
-        socket.write(chunk);
-      });
-    });
-    const port = await listen(server);
+    const port = host.forwards.get(WORKLOAD_PORT);
+    if (port === undefined) throw new LabError('lab-workload-failed', `${host.name} has no port for the workload`);
+    await host.copyIn(program, PROGRAM, 0o755);
+    const report = `/run/kmend-lab/workload-${randomBytes(6).toString('hex')}.json`;
+    const launch = `setsid ${PROGRAM} ${WORKLOAD_PORT} ${report} </dev/null >/dev/null 2>&1 & echo $!`;
+    const pid = await host.check(launch);
     const timeout = new AbortController();
+    const late = clock.sleep(START_TIMEOUT_MS, timeout.signal).then(
+      () => true,
+      () => true,
+    );
+    let isLate = false;
+    void late.then(() => {
+      isLate = true;
+    });
     try {
-      await host.copyIn(program, PROGRAM, 0o755);
-      const report = `/run/kmend-lab/workload-${randomBytes(6).toString('hex')}.json`;
-      const launch = `setsid ${PROGRAM} ${OPERATOR_ADDRESS} ${port} ${report} </dev/null >/dev/null 2>&1 & echo $!`;
-      const pid = await host.check(launch);
-      const late = clock.sleep(START_TIMEOUT_MS, timeout.signal).then(() => false);
-      late.catch(() => {});
-      if (!(await Promise.race([first, late]))) {
-        throw new LabError('lab-workload-failed', `${host.name} did not reach the workload's server`);
+      while (!isLate) {
+        const echo = new Echo(port);
+        // A connection to a port that nobody waits at yet is taken by QEMU and closed.
+        if (await Promise.race([echo.first, echo.closed, late.then(() => false)]))
+          return new Workload(host, echo, pid, report);
+        echo.close();
+        await clock.sleep(RETRY_MS);
       }
-      return new Workload(host, server, check, pid, report);
-    } catch (error) {
-      server.close();
-      throw error;
     } finally {
       timeout.abort();
     }
+    throw new LabError('lab-workload-failed', `the workload's program in ${host.name} was not reached`);
   }
 
   /** Records that arrived here whole and in order so far. */
   get received(): number {
-    return this.#check.intact;
+    return this.#echo.check.intact;
   }
 
   /** Ends the workload; `lab-workload-failed` when the connection broke or the guest's program is gone. */
@@ -131,7 +130,7 @@ export class Workload {
       }
       const { sent, echoed, longestGapMs, seconds } = report;
       // What arrived here damaged and was echoed so is damaged there too; the larger count is the truth.
-      const lost = Math.max(sent - echoed, this.#check.damaged);
+      const lost = Math.max(sent - echoed, this.#echo.check.damaged);
       const result: WorkloadResult = { sent, echoed, lost, longestGapMs, seconds };
       if (report.error !== '') {
         throw new LabError('lab-workload-failed', `the workload's connection broke: ${report.error}`, {
@@ -144,9 +143,38 @@ export class Workload {
     }
   }
 
-  /** Closes the server without asking the guest. */
+  /** Closes the connection without asking the guest. */
   abandon(): void {
-    this.#server.close();
+    this.#echo.close();
+  }
+}
+
+/** One connection on which all that comes is checked and sent back. */
+class Echo {
+  readonly check = new StreamCheck();
+  /** True once there was anything. */
+  readonly first: Promise<boolean>;
+  /** False once it is closed. */
+  readonly closed: Promise<boolean>;
+  readonly #socket: Socket;
+
+  constructor(port: number) {
+    this.#socket = connect({ host: '127.0.0.1', port, noDelay: true });
+    this.#socket.on('error', () => {}); // the guest's side of the story is in its report
+    this.first = new Promise((resolve) => {
+      this.#socket.on('data', (chunk) => {
+        this.check.add(typeof chunk === 'string' ? Buffer.from(chunk) : chunk);
+        resolve(true);
+        this.#socket.write(chunk);
+      });
+    });
+    this.closed = new Promise((resolve) => {
+      this.#socket.on('close', () => resolve(false));
+    });
+  }
+
+  close(): void {
+    this.#socket.destroy();
   }
 }
 
@@ -157,15 +185,4 @@ export function parseReport(text: string): z.infer<typeof reportSchema> | undefi
   } catch {
     return undefined;
   }
-}
-
-function listen(server: Server): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      if (address !== null && typeof address === 'object') resolve(address.port);
-      else reject(new LabError('lab-workload-failed', 'no port for the workload'));
-    });
-  });
 }

@@ -68,7 +68,9 @@ export class Setting {
 
   /** A Debian host with apt and unattended-upgrades, which follows nothing yet. */
   async boot(name: string): Promise<PackagedHost> {
-    return new PackagedHost(await this.lab.boot(await this.kernel(KERNEL), { name, cpus: 1, packages: HOST_PACKAGES }));
+    return new PackagedHost(
+      await this.lab.boot(await this.kernel(KERNEL), { name, cpus: 1, packages: HOST_PACKAGES, reachesOperator: true }),
+    );
   }
 
   /** Signs and uploads what is in the depot, with one livepatch more. What a host's root shell is given. */

@@ -5,7 +5,7 @@ import { EdgeError, toolMissing } from './error.ts';
 const GIB = 2 ** 30;
 
 /** Far more than any tool of a build needs, and little enough for a machine to survive. */
-export const USUAL_LIMITS: Required<RunLimits> = { memory: 8 * GIB, fileSize: 8 * GIB, cpuSeconds: 1800 };
+export const USUAL_LIMITS = { memory: 8 * GIB, fileSize: 8 * GIB, cpuSeconds: 1800 } as const satisfies RunLimits;
 
 /** The command that sets the limits and becomes the tool: prlimit(1) of util-linux, about a millisecond. */
 export function limitedCommand(
@@ -14,7 +14,7 @@ export function limitedCommand(
   limits: RunLimits | undefined,
 ): readonly [program: string, words: readonly string[]] {
   if (limits === undefined) return [file, args];
-  const { memory, fileSize, cpuSeconds } = limits;
+  const { memory, fileSize, cpuSeconds, processes } = limits;
   // Whoever ignores the signal at the limit is killed five seconds later.
   const cpu = cpuSeconds === undefined ? [] : [`--cpu=${cpuSeconds}:${cpuSeconds + 5}`];
   const words = [
@@ -22,6 +22,7 @@ export function limitedCommand(
     ...(memory === undefined ? [] : [`--as=${memory}`]),
     ...(fileSize === undefined ? [] : [`--fsize=${fileSize}`]),
     ...cpu,
+    ...(processes === undefined ? [] : [`--nproc=${processes}`]),
     '--',
     file,
     ...args,

@@ -42,6 +42,7 @@ export const run: Run = (file, args, options: RunOptions = {}) =>
       detached: true,
       stdio: ['pipe', 'pipe', 'pipe'],
     });
+    if (child.pid !== undefined) options.started?.(child.pid);
     let failure: EdgeError | undefined;
     const stop = (error: EdgeError): void => {
       if (failure !== undefined) return;

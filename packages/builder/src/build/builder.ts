@@ -4,6 +4,7 @@ import { sha256 } from '@kmend/base/node';
 import { readElf, writeElf } from '@kmend/elf';
 import type { Kernel } from '@kmend/kernel';
 import type { Livepatch, VerdictReason } from '@kmend/protocol';
+import { contentDigest } from '../compile/hashes.ts';
 import { BuilderError } from '../error.ts';
 import { type BuildFacts, loadFacts } from '../facts.ts';
 import { type DeltaTexts, proposeCompanions } from '../fix/companions.ts';
@@ -81,7 +82,7 @@ export class Builder {
       edges,
       tree,
       cache: cacheDirectory,
-      outcomes: new OutcomeCache(cacheDirectory),
+      outcomes: new OutcomeCache(cacheDirectory, ({ paths, digest }) => contentDigest(tree, paths) === digest),
       code,
       facts: () => (facts ??= loadFacts(tree.kernel)),
       headerRoot: (headers: ChangedHeaders) => {

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorCode } from '@kmend/base';
 import { readElf } from '@kmend/elf';
-import { type CompiledUnit, type CompileInput, compileUnit, includedFiles, objectKey } from '../compile/compile.ts';
+import { type CompiledUnit, type CompileInput, compileUnit, objectKey } from '../compile/compile.ts';
 import { BuilderError } from '../error.ts';
 import type { BuildFacts } from '../facts.ts';
 import { ObjectView } from '../object/view.ts';
@@ -14,7 +14,7 @@ export class UnitCompiler {
   readonly stock: CompileInput;
   readonly #context: UnitContext;
   readonly #request: UnitRequest;
-  readonly #compiled = new Map<string, Promise<CompiledUnit>>();
+  readonly #compiled = new Map<string, { readonly input: CompileInput; readonly compiled: Promise<CompiledUnit> }>();
 
   constructor(context: UnitContext, request: UnitRequest) {
     this.#context = context;
@@ -26,9 +26,29 @@ export class UnitCompiler {
   compile(input: CompileInput): Promise<CompiledUnit> {
     const { edges, tree, cache } = this.#context;
     const key = objectKey(tree, this.#request.unit, input);
-    const compiled = this.#compiled.get(key) ?? compileUnit(edges, tree, this.#request.unit, input, cache);
-    this.#compiled.set(key, compiled);
+    const known = this.#compiled.get(key);
+    if (known !== undefined) return known.compiled;
+    const compiled = compileUnit(edges, tree, this.#request.unit, input, cache);
+    this.#compiled.set(key, { input, compiled });
     return compiled;
+  }
+
+  /**
+   * Files of the tree that all that was compiled includes, without those that a state has changed: their texts are a
+   * part of its key.
+   */
+  async includedFromTree(): Promise<string[]> {
+    const { base, patched, below } = this.#request;
+    const changed = new Set(
+      [base, patched, ...below.map(({ state }) => state)].flatMap(({ headers }) => [...headers.keys()]),
+    );
+    const { source } = this.#context.tree;
+    const paths = new Set<string>();
+    for (const { input, compiled } of this.#compiled.values()) {
+      const { included } = await compiled;
+      for (const path of Object.keys(included)) if (input.root === source || !changed.has(path)) paths.add(path);
+    }
+    return [...paths].sort();
   }
 
   /** What the compiler gets for a state: with the changed headers, if it includes any. */
@@ -44,8 +64,8 @@ export class UnitCompiler {
     if (headers.size === 0) return headers;
     if (directives(text) !== directives(this.#request.stock)) return headers;
     if (!(await this.compiles(this.stock))) return headers;
-    const included = await includedFiles(await this.compile(this.stock));
-    const relevant = new Map([...headers].filter(([path]) => included.has(path)));
+    const { included } = await this.compile(this.stock);
+    const relevant = new Map([...headers].filter(([path]) => Object.hasOwn(included, path)));
     for (const [path, changed] of relevant) {
       const before = await readFile(join(this.#context.tree.source, path), 'latin1');
       if (directives(changed) !== directives(before)) return headers;
@@ -72,7 +92,7 @@ export class UnitCompiler {
   /** The patched state alone; the error for one that does not compile also tells what the unit includes. */
   async patched(): Promise<PatchedObject> {
     const stock = await this.compiles(this.stock);
-    const includes = stock ? await includedFiles(await this.compile(this.stock)) : new Set<string>();
+    const includes = new Set(stock ? Object.keys((await this.compile(this.stock)).included) : []);
     // No companion helps here; the build says so.
     if (!stock && this.#request.reached) return { object: undefined, includes };
     try {

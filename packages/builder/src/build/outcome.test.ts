@@ -12,18 +12,23 @@ const OUTCOME: UnitOutcome = {
   proof: { equal: 1, different: [] },
 };
 const OBJECT = Buffer.from('object');
+const MADE_OF = { paths: ['include/linux/a.h'], digest: 'now' };
+let current = 'now';
 
 async function cacheOf(t: TestContext): Promise<{ readonly cache: OutcomeCache; readonly directory: string }> {
   const directory = await mkdtemp(join(tmpdir(), 'kmend-outcome-'));
   t.after(() => rm(directory, { recursive: true, force: true }));
-  return { cache: new OutcomeCache(directory), directory: join(directory, 'units', 'ab') };
+  return {
+    cache: new OutcomeCache(directory, ({ digest }) => digest === current),
+    directory: join(directory, 'units', 'ab'),
+  };
 }
 
 test('what another build is linking stays in its place when the same outcome is kept again', async (t) => {
   const { cache, directory } = await cacheOf(t);
-  const first = await cache.keep(KEY, OUTCOME, OBJECT);
+  const first = await cache.keep(KEY, OUTCOME, OBJECT, MADE_OF);
   const { ino } = await stat(first.objectPath ?? '');
-  const again = await Promise.all(Array.from({ length: 8 }, () => cache.keep(KEY, OUTCOME, OBJECT)));
+  const again = await Promise.all(Array.from({ length: 8 }, () => cache.keep(KEY, OUTCOME, OBJECT, MADE_OF)));
   assert.deepEqual(again, Array(8).fill(first));
   assert.equal((await stat(first.objectPath ?? '')).ino, ino);
   assert.deepEqual(await readdir(directory), [KEY]);
@@ -31,17 +36,32 @@ test('what another build is linking stays in its place when the same outcome is 
 
 test('many that keep one outcome at once all get one', async (t) => {
   const { cache, directory } = await cacheOf(t);
-  const kept = await Promise.all(Array.from({ length: 8 }, () => cache.keep(KEY, OUTCOME, OBJECT)));
+  const kept = await Promise.all(Array.from({ length: 8 }, () => cache.keep(KEY, OUTCOME, OBJECT, MADE_OF)));
   for (const { objectPath = '' } of kept) assert.deepEqual(await readFile(objectPath), OBJECT);
   assert.deepEqual(await readdir(directory), [KEY]);
 });
 
 test('a damaged outcome is replaced', async (t) => {
   const { cache, directory } = await cacheOf(t);
-  await cache.keep(KEY, OUTCOME, OBJECT);
+  await cache.keep(KEY, OUTCOME, OBJECT, MADE_OF);
   await writeFile(join(directory, KEY, 'outcome.json'), '{');
   assert.equal(await cache.find(KEY), undefined);
-  await cache.keep(KEY, OUTCOME, OBJECT);
+  await cache.keep(KEY, OUTCOME, OBJECT, MADE_OF);
   assert.deepEqual((await cache.find(KEY))?.outcome, OUTCOME);
+  assert.deepEqual(await readdir(directory), [KEY]);
+});
+
+test('an outcome is built again once a file of the tree that it was made of is another', async (t) => {
+  const { cache, directory } = await cacheOf(t);
+  t.after(() => {
+    current = 'now';
+  });
+  await cache.keep(KEY, OUTCOME, OBJECT, MADE_OF);
+  assert.ok((await cache.find(KEY)) !== undefined);
+  current = 'later';
+  assert.equal(await cache.find(KEY), undefined);
+  const kept = await cache.keep(KEY, OUTCOME, Buffer.from('other'), { ...MADE_OF, digest: current });
+  assert.equal(await readFile(kept.objectPath ?? '', 'utf8'), 'other');
+  assert.deepEqual(await cache.find(KEY), kept);
   assert.deepEqual(await readdir(directory), [KEY]);
 });

@@ -34,6 +34,10 @@ export const UnitOutcome = z.object({
 });
 export type UnitOutcome = z.infer<typeof UnitOutcome>;
 
+/** The files of the tree that a unit is made of, and one hash of what they hold. */
+export const MadeOf = z.object({ paths: z.array(z.string()), digest: z.string() });
+export type MadeOf = z.infer<typeof MadeOf>;
+
 /** An outcome with its extracted object, in the cache. */
 export interface KeptOutcome {
   readonly outcome: UnitOutcome;
@@ -42,26 +46,33 @@ export interface KeptOutcome {
 }
 
 const OUTCOME = 'outcome.json';
+const MADE_OF = 'made-of.json';
 const OBJECT = 'unit.o';
 
 /** Outcomes by everything that went into them: a fix added to a hundred others builds only its own units. */
 export class OutcomeCache {
   readonly #directory: string;
+  readonly #isCurrent: (madeOf: MadeOf) => boolean;
 
-  constructor(cacheDirectory: string) {
+  /** `isCurrent`: whether the tree's files still are what they were. */
+  constructor(cacheDirectory: string, isCurrent: (madeOf: MadeOf) => boolean) {
     this.#directory = join(cacheDirectory, 'units');
+    this.#isCurrent = isCurrent;
   }
 
   async find(key: string): Promise<KeptOutcome | undefined> {
     const directory = this.#folder(key);
-    const text = await readFile(join(directory, OUTCOME), 'utf8').catch(() => undefined);
     // What cannot be read is built again.
-    const parsed = text === undefined ? undefined : UnitOutcome.safeParse(parseJson(text));
-    return parsed?.success ? kept(parsed.data, directory) : undefined;
+    const [outcome, madeOf] = await Promise.all([
+      readParsed(join(directory, OUTCOME), UnitOutcome),
+      readParsed(join(directory, MADE_OF), MadeOf),
+    ]);
+    if (outcome === undefined || madeOf === undefined || !this.#isCurrent(madeOf)) return undefined;
+    return kept(outcome, directory);
   }
 
   /** Keeps an outcome, whole or not at all. `object`: bytes of the extracted object. */
-  async keep(key: string, outcome: UnitOutcome, object: Uint8Array | undefined): Promise<KeptOutcome> {
+  async keep(key: string, outcome: UnitOutcome, object: Uint8Array | undefined, madeOf: MadeOf): Promise<KeptOutcome> {
     const directory = this.#folder(key);
     const parent = dirname(directory);
     await mkdir(parent, { recursive: true });
@@ -69,6 +80,7 @@ export class OutcomeCache {
     try {
       if (object !== undefined) await writeFile(join(temporary, OBJECT), object);
       await writeFile(join(temporary, OUTCOME), JSON.stringify(outcome));
+      await writeFile(join(temporary, MADE_OF), JSON.stringify(madeOf));
       await rename(temporary, directory).catch(async (error: unknown) => {
         // Another build of the same inputs may have been quicker: its outcome is this one, and it may be linking its object now.
         if ((await this.find(key)) !== undefined) return;
@@ -86,6 +98,11 @@ export class OutcomeCache {
   #folder(key: string): string {
     return join(this.#directory, key.slice(0, 2), key);
   }
+}
+
+async function readParsed<T>(path: string, schema: z.ZodType<T>): Promise<T | undefined> {
+  const text = await readFile(path, 'utf8').catch(() => undefined);
+  return text === undefined ? undefined : schema.safeParse(parseJson(text)).data;
 }
 
 function kept(outcome: UnitOutcome, directory: string): KeptOutcome {

@@ -6,6 +6,7 @@ import { compareUnit } from '../compare/compare.ts';
 import { checkTypes } from '../compare/types.ts';
 import { objectKey } from '../compile/compile.ts';
 import { hasExports } from '../compile/exports.ts';
+import { contentDigest } from '../compile/hashes.ts';
 import { BuilderError } from '../error.ts';
 import { newGlobals } from '../extract/extract.ts';
 import type { BuildFacts } from '../facts.ts';
@@ -13,10 +14,11 @@ import { proofReasons } from '../proof/show.ts';
 import { imageApart } from '../tree/apart.ts';
 import type { KnownUnit } from '../tree/unit.ts';
 import type { Reason } from '../types.ts';
+import { addedAssembler } from './assembler.ts';
 import { UnitCompiler } from './compiler.ts';
 import { checkExports } from './exported.ts';
 import { type Built, extractUnit } from './extraction.ts';
-import type { KeptOutcome, UnitOutcome } from './outcome.ts';
+import type { KeptOutcome, MadeOf, UnitOutcome } from './outcome.ts';
 import { functionsOf, overridingReasons, weakReasons, withoutDefaults } from './overridden.ts';
 import { proveOriginal } from './proving.ts';
 import { doesNotCompileHere, isUnlinked } from './reached.ts';
@@ -32,7 +34,7 @@ export async function buildUnit(context: UnitContext, request: UnitRequest): Pro
   const scratch = await mkdtemp(join(context.tree.directory, '.unit-'));
   try {
     const { outcome, object } = await builder.run(scratch);
-    return await context.outcomes.keep(key, outcome, object);
+    return await context.outcomes.keep(key, outcome, object, await builder.madeOf());
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
@@ -58,6 +60,12 @@ class UnitBuilder {
     const fixes = below.map(({ fix }) => fix);
     // A file of two modules is compiled once and compared with each.
     return sha256([code, unit.object, ...inputs.map((input) => objectKey(tree, unit, input)), ...fixes].join('\0'));
+  }
+
+  /** The files of the tree that its states were compiled of. */
+  async madeOf(): Promise<MadeOf> {
+    const paths = await this.#compiler.includedFromTree();
+    return { paths, digest: contentDigest(this.#context.tree, paths) };
   }
 
   async run(scratch: string): Promise<Built> {
@@ -103,6 +111,7 @@ class UnitBuilder {
     const reasons: Reason[] = [
       ...change.reasons,
       ...callbacks.reasons,
+      ...(await addedAssembler(this.#context, this.#request, this.#compiler, baseObject, patchedObject)),
       ...weakReasons(unit, functionsOf(compared), overridden),
       ...(await overridingReasons(unit, newGlobals(change), facts)),
       ...(functions.length === 0 ? [] : await proofReasons(this.#context.edges, unit, proof, functions)),

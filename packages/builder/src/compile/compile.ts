@@ -1,12 +1,16 @@
 import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { basename, dirname, join, normalize } from 'node:path';
-import type { Run } from '@kmend/base';
-import { exists, sha256 } from '@kmend/base/node';
+import { basename, dirname, join } from 'node:path';
+import { parseJson, type Run } from '@kmend/base';
+import { EdgeError, exists, sha256 } from '@kmend/base/node';
+import { z } from 'zod';
 import { AUTHOR_DIGEST, AUTHOR_INCLUDE } from '../author/header.ts';
+import { confined } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 import type { PreparedTree } from '../tree/prepare.ts';
 import type { KnownUnit } from '../tree/unit.ts';
+import { assembledPaths, errorsOutside, includedPaths } from './dependencies.ts';
 import { generateFor, missingFile } from './generated.ts';
+import { contentHashes, isUnchanged } from './hashes.ts';
 
 export interface CompileEdges {
   readonly run: Run;
@@ -35,18 +39,29 @@ export interface CompileInput {
   readonly layout: Layout;
 }
 
-/** An object in the cache, and the files that were included to make it. */
-export interface CompiledUnit {
+/** What an object was made of beside the text of its unit. */
+const Dependencies = z.object({
+  /** Files of the tree that it includes: path to SHA-256. */
+  included: z.record(z.string(), z.string()),
+  /** Files that its assembler code takes in (`.incbin`, `.include`), as it names them. */
+  assembled: z.array(z.string()),
+});
+
+/** An object in the cache, and what it was made of. */
+export interface CompiledUnit extends z.infer<typeof Dependencies> {
+  /** Its path. */
   readonly object: string;
-  /** Path of the dependency list that the compiler wrote, see `includedFiles`. */
-  readonly dependencies: string;
 }
 
-/** Where an input's object lies, or will lie. Its name stands for everything that goes in: the tree, the command, the headers and the text. */
+/**
+ * Where an input's object lies, or will lie. Its name stands for everything that goes in: the tree, the command, the
+ * headers and the text. That the files of the tree are still what they were is looked at when it is taken from the
+ * cache.
+ */
 export function objectKey(tree: PreparedTree, unit: KnownUnit, input: CompileInput): string {
   const { kernel } = tree;
   const args = [...unit.command.compilerArguments, ...ADDED[input.layout]];
-  const words = [kernel.buildId, kernel.compiler.text, AUTHOR_DIGEST, unit.spelling, ...args];
+  const words = ['confined', kernel.buildId, kernel.compiler.text, AUTHOR_DIGEST, unit.spelling, ...args];
   return sha256([...words, input.headersKey, input.text].join('\0'));
 }
 
@@ -72,18 +87,35 @@ export async function compileUnit(
   const { compiler, compilerArguments } = unit.command;
   const key = objectKey(tree, unit, input);
   const parent = join(cacheDirectory, 'objects', key.slice(0, 2));
-  const compiled = { object: join(parent, `${key}.o`), dependencies: join(parent, `${key}.d`) };
-  if (await exists(compiled.object)) return compiled;
+  const object = join(parent, `${key}.o`);
+  const known = await readDependencies(`${object}.json`);
+  if (known !== undefined && isUnchanged(tree, input.root, known.included) && (await exists(object)))
+    return { object, ...known };
   await mkdir(parent, { recursive: true });
   const scratch = await mkdtemp(join(parent, '.compile-'));
   try {
     const source = join(scratch, basename(unit.source));
-    const output = join(scratch, 'unit.o');
-    const dependencies = join(scratch, 'unit.d');
+    const [output, included, assembled] = ['o', 'd', 's.d'].map((end) => join(scratch, `unit.${end}`)) as [
+      string,
+      string,
+      string,
+    ];
     await writeFile(source, input.text, 'latin1');
-    const where = [...placeArguments(unit), '-MD', '-MF', dependencies, '-c', '-o', output, source];
+    const at = { unit, root: input.root, text: source };
+    const run = await confined(edges.run, [input.root, source], [output, included, assembled]);
+    const where = [
+      ...placeArguments(unit),
+      '-MD',
+      '-MF',
+      included,
+      `-Wa,--MD,${assembled}`,
+      '-c',
+      '-o',
+      output,
+      source,
+    ];
     for (let left = GENERATED_LIMIT; ; left--) {
-      const result = await edges.run(compiler, [...compilerArguments, ...ADDED[input.layout], ...where], {
+      const result = await run(compiler, [...compilerArguments, ...ADDED[input.layout], ...where], {
         cwd: input.root,
         signal: edges.signal,
         timeoutMs: 10 * 60_000,
@@ -92,14 +124,47 @@ export async function compileUnit(
       if (result.exitCode === 0) break;
       const missing = left > 0 ? missingFile(result.stderr) : undefined;
       if (missing !== undefined && (await generateFor(edges, tree, unit, missing, input.root))) continue;
-      throw doesNotCompile(unit, result.stderr);
+      throw brokenLimit(unit, result.stderr) ?? errorsOutside(at, result.stderr) ?? doesNotCompile(unit, result.stderr);
     }
-    await rename(dependencies, compiled.dependencies);
-    await rename(output, compiled.object);
+    const dependencies = {
+      included: contentHashes(tree, input.root, includedPaths(await readFile(included, 'latin1'), at)),
+      assembled: assembledPaths(await readFile(assembled, 'latin1'), at),
+    };
+    await writeFile(join(scratch, 'dependencies'), JSON.stringify(dependencies));
+    // Until both are there, nobody takes either.
+    await rm(`${object}.json`, { force: true });
+    await rename(output, object);
+    await rename(join(scratch, 'dependencies'), `${object}.json`);
+    return { object, ...dependencies };
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
-  return compiled;
+}
+
+async function readDependencies(path: string): Promise<z.infer<typeof Dependencies> | undefined> {
+  const text = await readFile(path, 'utf8').catch(() => undefined);
+  return text === undefined ? undefined : Dependencies.safeParse(parseJson(text)).data;
+}
+
+/**
+ * What gcc says of a part of it that a limit ended (gcc.cc, `execute`), and what that part says where memory or space
+ * ran out.
+ */
+const LIMITS = [
+  /^\S*gcc\S*: .*error: (?:Killed|CPU time limit exceeded|File size limit exceeded) signal terminated program/m,
+  /^(?:cc1: out of memory|virtual memory exhausted)/m,
+  /^\S*: (?:fatal error|Fatal error|final close failed|error): .*(?:No space left on device|Cannot allocate memory)/m,
+];
+
+function brokenLimit({ source }: KnownUnit, said: string): EdgeError | undefined {
+  if (!LIMITS.some((limit) => limit.test(said))) return undefined;
+  return new EdgeError(
+    'tool-limit',
+    `compiling ${source} took more than a compiler may: ${said.trim().split('\n').at(-1)?.slice(0, 200)}`,
+    {
+      hint: 'no file of a kernel needs as much: what the fix has is damaged or made to exhaust this machine',
+    },
+  );
 }
 
 function doesNotCompile({ source }: KnownUnit, said: string): BuilderError {
@@ -125,11 +190,4 @@ export function placesOf(said: string): string[] {
     if (isError && kind !== 'note') places.push(normalize(place));
   }
   return [...new Set(places)];
-}
-
-/** Files of the tree that a compiled unit includes, by their paths in it. */
-export async function includedFiles({ dependencies }: CompiledUnit): Promise<ReadonlySet<string>> {
-  const text = await readFile(dependencies, 'utf8');
-  const words = text.replaceAll('\\\n', ' ').split(/\s+/);
-  return new Set(words.filter((word) => word !== '' && !word.endsWith(':')).map((word) => normalize(word)));
 }

@@ -4,10 +4,11 @@ import { exists, runOk } from '@kmend/base/node';
 import type { ElfFile } from '@kmend/elf';
 import type { ExportedSymbol } from '@kmend/kernel';
 import { AUTHOR_INCLUDE } from '../author/header.ts';
+import { confined } from '../confine.ts';
 import type { PreparedTree } from '../tree/prepare.ts';
 import type { KnownUnit } from '../tree/unit.ts';
 import type { Reason } from '../types.ts';
-import type { CompileEdges, CompileInput } from './compile.ts';
+import { COMPILER_LIMITS, type CompileEdges, type CompileInput } from './compile.ts';
 
 /** Preprocessed kernel source is a few megabytes. */
 const TEXT_LIMIT = 64 << 20;
@@ -30,9 +31,10 @@ export async function exportCrcs(
   const source = join(scratch, basename(unit.source));
   await writeFile(source, input.text, 'latin1');
   const where = ['-iquote', dirname(unit.spelling), '-I', AUTHOR_INCLUDE, source];
-  const options = { cwd: input.root, signal: edges.signal, maxOutput: TEXT_LIMIT };
-  const text = await runOk(edges.run, compiler, [...compilerArguments, '-E', '-D__GENKSYMS__', ...where], options);
-  const said = await runOk(edges.run, genksyms, ['-r', '/dev/null'], { ...options, stdin: text });
+  const options = { cwd: input.root, signal: edges.signal, maxOutput: TEXT_LIMIT, limits: COMPILER_LIMITS };
+  const run = await confined(edges.run, [input.root, tree.source, source]);
+  const text = await runOk(run, compiler, [...compilerArguments, '-E', '-D__GENKSYMS__', ...where], options);
+  const said = await runOk(run, genksyms, ['-r', '/dev/null'], { ...options, stdin: text });
   // `#SYMVER name crc`; before 6.1 `__crc_name = crc;`, for the linker.
   const lines = said.toString('latin1').matchAll(/^(?:#SYMVER |__crc_)(\w+)(?: = | )(0x[0-9a-f]+);?$/gm);
   return new Map([...lines].map(([, name = '', crc = '']) => [name, crc]));

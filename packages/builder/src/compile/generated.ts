@@ -2,6 +2,7 @@ import { link, mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { errorCode } from '@kmend/base';
 import { exists, withLock } from '@kmend/base/node';
+import { confinedMake } from '../confine.ts';
 import { type PreparedTree, treeArguments } from '../tree/prepare.ts';
 import type { KnownUnit } from '../tree/unit.ts';
 import type { CompileEdges } from './compile.ts';
@@ -33,7 +34,7 @@ export async function generateFor(
     const args = ['-s', '-C', tree.source, ...treeArguments(tree), goal];
     await withLock(
       join(tree.directory, '.generate.lock'),
-      () => edges.run('make', args, { signal: edges.signal, timeoutMs: MAKE_LIMIT_MS }),
+      () => confinedMake(edges.run, tree.directory)('make', args, { signal: edges.signal, timeoutMs: MAKE_LIMIT_MS }),
       { signal: edges.signal },
     );
     path = await placeOf(tree, unit, name);

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { Run } from '@kmend/base';
+import { confined } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 import type { PreparedTree } from '../tree/prepare.ts';
 
@@ -13,7 +14,8 @@ export async function runObjtool(
 ): Promise<string[]> {
   if (args.length === 0) return [];
   const tool = join(tree.source, 'tools', 'objtool', 'objtool');
-  const result = await run(tool, [...args, object], { cwd: tree.source, signal, timeoutMs: 120_000 });
+  const confinedRun = await confined(run, [tree.source], [object]);
+  const result = await confinedRun(tool, [...args, object], { cwd: tree.source, signal, timeoutMs: 120_000 });
   const said = result.stderr.split('\n').filter((line) => line.trim() !== '');
   if (result.exitCode !== 0) {
     throw new BuilderError('object-unsupported', `objtool failed: ${said.slice(0, 5).join('; ')}`);

@@ -4,6 +4,7 @@ import { errorText, type Run } from '@kmend/base';
 import { type DeltaRange, type SourceStore, sourceDelta, titleOf, type UnpackEdges } from '@kmend/kernel';
 import { BuilderError } from '../error.ts';
 import type { DeltaTexts } from './companions.ts';
+import { withRepository } from './git.ts';
 import type { Fix } from './model.ts';
 import { PATCH_LIMIT } from './patch.ts';
 import { type FixWords, makeFix } from './store.ts';
@@ -119,26 +120,16 @@ export async function importFromGit(
   if (!/^[A-Za-z0-9][\w./^~@{}-]*$/.test(commit)) {
     throw new BuilderError('fix-without-origin', `"${commit}" is not the name of a commit`);
   }
-  const git = async (...args: string[]): Promise<Buffer> => {
-    const result = await edges.run('git', ['-C', directory, ...args], {
-      signal: edges.signal,
-      // git maps the packs of a repository: address space, not memory.
-      limits: { memory: 2 ** 40 },
-    });
-    if (result.exitCode !== 0) {
-      throw new BuilderError('fix-without-origin', `git in ${directory}: ${result.stderr.trim().split('\n')[0]}`, {
-        hint: 'name a git repository with --git and one of its commits with --commit',
-      });
-    }
-    return result.stdout;
-  };
-  const id = (await git('rev-parse', '--verify', `${commit}^{commit}`)).toString('utf8').trim();
-  const title = (await git('show', '-s', '--format=%s', id)).toString('utf8').trim();
-  const plain = ['-p', '--no-color', '--no-ext-diff', '--no-textconv', '--no-renames', '--full-index'];
-  const prefixes = ['--src-prefix=a/', '--dst-prefix=b/'];
-  const diff = async (...more: string[]): Promise<string> =>
-    (await git('diff-tree', ...plain, ...prefixes, ...more)).toString('latin1');
-  const code = await diff('-U3', `${id}^`, id, '--', ':(top,exclude,glob)**/Kconfig*');
-  const patch = `${code}${await diff('-U100000', `${id}^`, id, '--', KCONFIG)}`;
-  return makeFix({ ...words, title: words.title ?? title }, { kind: 'git', commit: id, ...chosen(paths) }, patch);
+  return await withRepository(edges, directory, async (git) => {
+    const name = ['--verify', '--end-of-options', `${commit}^{commit}`];
+    const id = (await git('rev-parse', ...name)).toString('utf8').trim().split('\n').at(-1) ?? '';
+    const title = (await git('show', '-s', '--format=%s', id)).toString('utf8').trim();
+    const plain = ['-p', '--no-color', '--no-ext-diff', '--no-textconv', '--no-renames', '--full-index'];
+    const prefixes = ['--src-prefix=a/', '--dst-prefix=b/'];
+    const diff = async (...more: string[]): Promise<string> =>
+      (await git('diff-tree', ...plain, ...prefixes, ...more)).toString('latin1');
+    const code = await diff('-U3', `${id}^`, id, '--', ':(top,exclude,glob)**/Kconfig*');
+    const patch = `${code}${await diff('-U100000', `${id}^`, id, '--', KCONFIG)}`;
+    return makeFix({ ...words, title: words.title ?? title }, { kind: 'git', commit: id, ...chosen(paths) }, patch);
+  });
 }

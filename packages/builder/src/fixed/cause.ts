@@ -4,7 +4,7 @@ import type { FixedDifference } from '@kmend/protocol';
 import type { UnitCompiler } from '../build/compiler.ts';
 import { provableView } from '../build/proving.ts';
 import type { UnitContext, UnitRequest } from '../build/request.ts';
-import { type CompileInput, includedFiles } from '../compile/compile.ts';
+import type { CompileInput } from '../compile/compile.ts';
 import { stem } from '../object/names.ts';
 import type { ObjectView } from '../object/view.ts';
 import type { ShippedImage } from '../proof/image.ts';
@@ -137,10 +137,10 @@ export class CauseFinder {
     const all = [unit.source, ...headers.keys()];
     const input = await this.#input(all);
     if (!(await this.#unit.compiler.compiles(input))) return undefined;
-    const included = await includedFiles(await this.#unit.compiler.compile(input));
+    const { included } = await this.#unit.compiler.compile(input);
     const differing = [...headers].filter(([path, text]) => {
       const ours = patched.headers.get(path);
-      return included.has(path) && (ours === undefined || unmarked(ours) !== unmarked(text));
+      return Object.hasOwn(included, path) && (ours === undefined || unmarked(ours) !== unmarked(text));
     });
     const folder = unit.source.slice(0, unit.source.lastIndexOf('/') + 1);
     const near = (path: string): number => (path.startsWith(folder) ? 0 : path.startsWith('include/net') ? 1 : 2);

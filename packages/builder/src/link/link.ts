@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { type ElfFile, readElf, SHN_UNDEF, writeElf } from '@kmend/elf';
 import { AUTHOR_INCLUDE } from '../author/header.ts';
 import { runObjtool } from '../compile/objtool.ts';
+import { confined } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 import { Prelude } from '../tree/prelude.ts';
 import type { PreparedTree, TreeEdges } from '../tree/prepare.ts';
@@ -32,8 +33,17 @@ export async function linkModule(
   const directory = join(scratch, 'link');
   await mkdir(directory);
   const within = (name: string): string => join(directory, name);
-  const step = async (what: string, file: string, args: readonly string[], stdin = ''): Promise<string> => {
-    const result = await run(file, args, { cwd: tree.source, stdin, signal, timeoutMs: 120_000 });
+  const prelude = await makePrelude(edges, tree, recipe);
+  const step = async (
+    what: string,
+    file: string,
+    args: readonly string[],
+    made: readonly string[],
+    reads: readonly string[] = [],
+    stdin = '',
+  ): Promise<string> => {
+    const confinedRun = await confined(run, [tree.source, directory, ...reads], made);
+    const result = await confinedRun(file, args, { cwd: tree.source, stdin, signal, timeoutMs: 120_000 });
     if (result.exitCode !== 0) {
       throw new BuilderError(
         'link-failed',
@@ -42,19 +52,24 @@ export async function linkModule(
     }
     return result.stderr;
   };
-  const prelude = await makePrelude(edges, tree, recipe);
   const compile = async (text: string, name: string): Promise<string> => {
     const source = within(`${name}.c`);
     const object = within(`${name}.o`);
     await writeFile(source, `${Prelude.naming(moduleName)}${text}`);
     const args = [...prelude.arguments, '-I', AUTHOR_INCLUDE, '-c', '-o', object, source];
-    await step(`compiling ${name}.c`, tree.kernel.compiler.command, args);
+    await step(`compiling ${name}.c`, tree.kernel.compiler.command, args, [object], prelude.files);
     return object;
   };
   const registered = await compile(registrationSource(registration), 'registration');
   await runObjtool(run, tree, recipe.objtoolArguments, registered, signal);
   const joined = within(`${moduleName}.o`);
-  await step('joining the objects', 'ld', ['-r', '-m', 'elf_x86_64', '-o', joined, ...objects, registered]);
+  await step(
+    'joining the objects',
+    'ld',
+    ['-r', '-m', 'elf_x86_64', '-o', joined, ...objects, registered],
+    [joined],
+    objects,
+  );
   checkUndefined(readElf(await readFile(joined)), expected);
   // modpost reads which objects the module is of, and their commands for the CRCs of exports: there are none.
   await writeFile(within(`${moduleName}.mod`), `${joined}\n`);
@@ -64,12 +79,14 @@ export async function linkModule(
     'modpost',
     modpost,
     [...recipe.modpostArguments, '-w', '-o', within('Module.symvers')],
+    [within('Module.symvers'), within(`${moduleName}.mod.c`)],
+    [],
     `${joined}\n`,
   );
   checkModpost(said);
   const mod = await compile(await readFile(within(`${moduleName}.mod.c`), 'utf8'), `${moduleName}.mod`);
   const module = within(`${moduleName}.ko`);
-  await step('linking the module', 'ld', [...recipe.linkArguments, '-o', module, joined, mod]);
+  await step('linking the module', 'ld', [...recipe.linkArguments, '-o', module, joined, mod], [module]);
   const file = readElf(await readFile(module));
   convertModule(file, ALIAS_PREFIX);
   return writeElf(file);

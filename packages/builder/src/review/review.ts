@@ -1,5 +1,6 @@
 import type { ChangedSource } from '../source/apply.ts';
 import type { Reason } from '../types.ts';
+import { assemblerReasons } from './assembler.ts';
 import type { Family, ProtocolCall } from './families.ts';
 import { scanFile } from './functions.ts';
 import { macroReasons } from './macros.ts';
@@ -18,9 +19,10 @@ const SHOWN = 6;
 const SHOWN_LENGTH = 80;
 
 /**
- * What a machine cannot judge: functions that take or drop locks, RCU protection or references otherwise than before. During the
- * transition old and new code run side by side, and functions that do not change run beside both. For each of the fixes at most one
- * reason a family, one for memory, and one a changed macro constant.
+ * What a machine cannot judge: functions that take or drop locks, RCU protection or references otherwise than before.
+ * During the transition old and new code run side by side, and functions that do not change run beside both. For each
+ * of the fixes at most one reason a family, one for memory, one a changed macro constant, and one each for assembler
+ * code, attributes and questions about files.
  */
 export function reviewSource(source: ChangedSource, fixes: ReadonlySet<string>): Reason[] {
   const reasons: Reason[] = [];
@@ -37,7 +39,7 @@ export function reviewSource(source: ChangedSource, fixes: ReadonlySet<string>):
 }
 
 function reviewStep(path: string, old: Version, fresh: Version): Reason[] {
-  const reasons = macroReasons(path, old.file, fresh.file);
+  const reasons = [...macroReasons(path, old.file, fresh.file), ...assemblerReasons(path, old.text, fresh.text)];
   const [before, after] = sidesOf(old, fresh);
   for (const family of ['lock', 'rcu', 'reference'] as const) {
     const changes = changesOf(before, after, family);

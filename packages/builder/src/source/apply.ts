@@ -1,6 +1,7 @@
 import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Run } from '@kmend/base';
+import { confined } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 import type { Fix } from '../fix/model.ts';
 
@@ -78,11 +79,12 @@ async function applyOne(
 ): Promise<void> {
   const options = { cwd: root, stdin: Buffer.from(fix.patch, 'latin1'), signal: edges.signal, timeoutMs: 30_000 };
   const words = ['--unified', '-p1', '-F0', '-s', '-f', '--no-backup-if-mismatch', '-r', '-'];
-  const forward = await edges.run('patch', words, options);
+  const run = await confined(edges.run, [], [root]);
+  const forward = await run('patch', words, options);
   if (forward.exitCode === 0) return;
   // GNU patch leaves what it could apply: only from the texts as they were can be told whether the kernel has the fix already.
   for (const path of fix.files) await writeFile(join(root, path), current.get(path) ?? '', 'latin1');
-  const reversed = await edges.run('patch', [...words, '-R', '--dry-run'], options);
+  const reversed = await run('patch', [...words, '-R', '--dry-run'], options);
   if (reversed.exitCode === 0) {
     throw new BuilderError('patch-changes-nothing', `${fix.id} is in this kernel's source already`, {
       hint: 'leave it out for this kernel',

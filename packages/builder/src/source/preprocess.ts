@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { COMPILER_LIMITS, placeArguments } from '../compile/compile.ts';
+import { confined } from '../confine.ts';
 import type { TreeEdges } from '../tree/prepare.ts';
 import type { KnownUnit } from '../tree/unit.ts';
 
@@ -21,7 +22,8 @@ export async function preprocess(
     const source = join(scratch, basename(unit.source));
     await writeFile(source, text, 'latin1');
     const { compiler, compilerArguments } = unit.command;
-    const result = await edges.run(compiler, [...compilerArguments, ...placeArguments(unit), '-E', source], {
+    const run = await confined(edges.run, [root, source]);
+    const result = await run(compiler, [...compilerArguments, ...placeArguments(unit), '-E', source], {
       cwd: root,
       signal: edges.signal,
       timeoutMs: LIMIT_MS,

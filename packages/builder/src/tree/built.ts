@@ -5,6 +5,7 @@ import { parseJson } from '@kmend/base';
 import { exists, sha256, writeFileAtomic } from '@kmend/base/node';
 import { moduleFiles } from '@kmend/kernel';
 import { z } from 'zod';
+import { confinedMake } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 import { type LinkedObject, linkedObjects, parseLists } from './lists.ts';
 import { oncePerTree } from './once.ts';
@@ -50,7 +51,7 @@ async function askLists(edges: TreeEdges, tree: PreparedTree): Promise<LinkedObj
   edges.progress.step(`find what ${tree.kernel.release} is built from`);
   const args = ['-s', '-C', tree.source, '-f', join(KBUILD, 'tree.mk'), ...treeArguments(tree), 'kmend-lists'];
   const options = { signal: edges.signal, timeoutMs: LIST_LIMIT_MS, maxOutput: 64 << 20 };
-  const { stdout, stderr } = await edges.run('make', args, options);
+  const { stdout, stderr } = await confinedMake(edges.run, tree.directory, [KBUILD])('make', args, options);
   const lists = parseLists(stdout.toString('utf8'));
   if (lists === undefined) {
     const said = stderr.trim().split('\n').slice(-6).join('\n');

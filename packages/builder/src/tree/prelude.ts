@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { exists, runOk, writeFileAtomic } from '@kmend/base/node';
+import { confined } from '../confine.ts';
 import type { PreparedTree, TreeEdges } from './prepare.ts';
 
 /** What the registration of a livepatch includes, beside what modpost's own source does. */
@@ -29,6 +30,11 @@ export class Prelude {
   get arguments(): string[] {
     // No debug information: it would be of the generated source alone.
     return [...this.#arguments, '-g0', FORCED, this.#path];
+  }
+
+  /** What the compiler reads for that, beside the tree. */
+  get files(): string[] {
+    return [this.#path, `${this.#path}.gch`];
   }
 
   /** What a generated source begins with. */
@@ -69,7 +75,8 @@ export class Prelude {
       const unfinished = join(scratch, 'prelude.h.gch');
       const args = [...this.#arguments, '-g0', '-x', 'c-header', '-o', unfinished, this.#path];
       const options = { cwd: tree.source, signal: edges.signal, timeoutMs: COMPILE_LIMIT_MS };
-      await runOk(edges.run, tree.kernel.compiler.command, args, options);
+      const run = await confined(edges.run, [tree.source, this.#path], [unfinished]);
+      await runOk(run, tree.kernel.compiler.command, args, options);
       await rename(unfinished, compiled);
     } finally {
       await rm(scratch, { recursive: true, force: true });

@@ -4,6 +4,7 @@ import type { Progress, Run } from '@kmend/base';
 import { errorText } from '@kmend/base';
 import { runOk, withLock } from '@kmend/base/node';
 import { type Kernel, parseConfig } from '@kmend/kernel';
+import { confined, confinedMake } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 import { makeRecipe } from './recipe.ts';
 
@@ -84,7 +85,8 @@ export async function prepareTree(edges: TreeEdges, kernel: Kernel, cacheDirecto
 
 async function checkCompiler(run: Run, kernel: Kernel): Promise<void> {
   const { command, text } = kernel.compiler;
-  const result = await run(command, ['--version'], { timeoutMs: 20_000 }).catch((error: unknown) => {
+  const confinedRun = await confined(run, []);
+  const result = await confinedRun(command, ['--version'], { timeoutMs: 20_000 }).catch((error: unknown) => {
     throw new BuilderError('compiler-missing', `${kernel.release} needs the compiler "${text}": ${errorText(error)}`, {
       hint: `install it: apt-get install ${command}; on a host of another suite, build on a machine of the suite ${kernel.suite}`,
     });
@@ -121,7 +123,7 @@ async function configure(edges: TreeEdges, kernel: Kernel, source: string): Prom
   const usable = shipped.replace(/^CONFIG_SYSTEM_TRUSTED_KEYS=.*$/m, 'CONFIG_SYSTEM_TRUSTED_KEYS=""');
   await writeFile(join(source, '.config'), usable);
   const args = ['-s', '-C', source, ...makeArguments(kernel), 'olddefconfig'];
-  await runOk(edges.run, 'make', args, { signal: edges.signal, timeoutMs: STEP_LIMIT_MS });
+  await runOk(confinedMake(edges.run, source), 'make', args, { signal: edges.signal, timeoutMs: STEP_LIMIT_MS });
   const want = parseConfig(usable);
   const have = parseConfig(await readFile(join(source, '.config'), 'utf8'));
   const names = new Set([...want.keys(), ...have.keys()]);
@@ -147,7 +149,10 @@ export async function make(
 ): Promise<void> {
   edges.progress.step(`${what} (${tree.kernel.release})`);
   const args = ['-s', '-j2', '-C', tree.source, ...treeArguments(tree), ...goals];
-  const result = await edges.run('make', args, { signal: edges.signal, timeoutMs: STEP_LIMIT_MS });
+  const result = await confinedMake(edges.run, tree.directory)('make', args, {
+    signal: edges.signal,
+    timeoutMs: STEP_LIMIT_MS,
+  });
   if (result.exitCode !== 0) {
     const tail = result.stderr.trim().split('\n').slice(-12).join('\n');
     throw new BuilderError(

@@ -4,6 +4,7 @@ import { parseJson } from '@kmend/base';
 import { writeFileAtomic } from '@kmend/base/node';
 import { moduleFiles } from '@kmend/kernel';
 import { z } from 'zod';
+import { confinedMake } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 import type { Unit } from '../types.ts';
 import { isApart } from './apart.ts';
@@ -110,7 +111,7 @@ async function askKbuild(
   edges.progress.step(`ask Kbuild how it builds ${targets.length === 1 ? first : `${targets.length} files`}`);
   const args = ['-k', '-n', '-C', tree.source, 'V=1', ...treeArguments(tree), ...targets];
   // With -k make goes on to the other files and fails at the end: what it could not answer is missing in the answer.
-  const { stdout } = await edges.run('make', args, {
+  const { stdout } = await confinedMake(edges.run, tree.directory)('make', args, {
     signal: edges.signal,
     timeoutMs: ASK_LIMIT_MS,
     maxOutput: 512 << 20,

@@ -25,6 +25,9 @@ function base(named: string | undefined, usual: string): string {
   return (named || usual).replace(/\/+$/, '');
 }
 
+/** Where packages go first: fixes come with the next upload, and there are no other parts. */
+const WITHOUT_PARTS = new Set(['sid', 'unstable', 'experimental', 'rc-buggy']);
+
 const PACKAGE_LIMIT = 2 ** 31;
 
 /** What the stores need of an archive. */
@@ -62,11 +65,21 @@ export class Archive {
         hint: 'name a suite such as bookworm, trixie or sid',
       });
     }
-    const more = [
-      await readIndex(this.#edges, main, `${suite}-updates`, false),
-      await readIndex(this.#edges, security, `${suite}-security`, false),
+    if (WITHOUT_PARTS.has(suite)) return own;
+    return [
+      ...own,
+      ...(await this.#part(main, `${suite}-updates`, 'KMEND_MIRROR')),
+      ...(await this.#part(security, `${suite}-security`, 'KMEND_SECURITY_MIRROR')),
     ];
-    return [...own, ...more.flatMap((entries) => entries ?? [])];
+  }
+
+  /** A part that a suite has. Without it kernels with known flaws would pass for the newest. */
+  async #part(mirror: string, distribution: string, variable: string): Promise<PackageEntry[]> {
+    const entries = await readIndex(this.#edges, mirror, distribution, false);
+    if (entries !== undefined) return entries;
+    throw new KernelError('archive-incomplete', `the mirror at ${mirror} has no ${distribution}`, {
+      hint: `name a mirror that has all parts of the suite with ${variable}`,
+    });
   }
 
   /** One package at one version; from the snapshot archive where the suite has dropped it. */

@@ -103,7 +103,7 @@ export class Rig {
     // What panics comes back by itself, as a host without a person beside it is set up.
     // An emulated processor that stood still for minutes, because its emulator did, is no fault of the host's.
     const kernelArguments = ['trace_event=module:module_load', 'panic=1', 'nowatchdog'];
-    const host = await this.lab.boot(this.kernel, { name, kernelArguments, cpus: this.#cpus });
+    const host = await this.lab.boot(this.kernel, { name, kernelArguments, cpus: this.#cpus, reachesOperator: true });
     const patched = new PatchedHost(host, this.lab, this.operator, systemClock);
     await patched.install(this.deb);
     const faults = await Faults.install(host);
