@@ -2,6 +2,8 @@ import { text } from 'node:stream/consumers';
 import { errorCode, errorText } from '@kmend/base';
 import type { ReportFile } from '@kmend/protocol';
 import { proxySettings } from '../config/proxy.ts';
+import type { Edges } from '../edges/edges.ts';
+import { paths } from '../edges/paths.ts';
 import { useProxy } from '../edges/proxy.ts';
 import { AgentError, exitCodes } from '../error.ts';
 import { check, fetchLivepatch } from '../fetcher/check.ts';
@@ -14,6 +16,7 @@ import { waitSeconds } from '../fetcher/wait.ts';
 import { advance } from '../loader/advance.ts';
 import { boot, reconcileBoot } from '../loader/boot.ts';
 import { commit } from '../loader/context.ts';
+import { missingMount } from '../loader/state-place.ts';
 import { readObserved } from '../seen/observed.ts';
 import { runLoader } from '../service/run.ts';
 import { sleep } from '../service/sleep.ts';
@@ -117,10 +120,21 @@ export async function loader({ edges, env, uid, signal }: Context): Promise<numb
 /** Longest that a boot waits for a transition; the loader follows it further. */
 const BOOT_WAIT_MS = 30_000;
 
+/**
+ * Early in a boot, and once more late in it where the state lies on a network file system. What it began is followed by the loader, in rescue mode
+ * and in an offline update too.
+ */
 export async function bootCommand({ edges, env, uid, signal, terminal }: Context): Promise<number> {
   assertRoot(uid);
+  const missing = await missingMount(edges);
+  if (missing !== undefined) {
+    const later = { outcome: 'later', crashed: false, state: 'unknown' } as const;
+    terminal.result(later, () => `boot: ${missing}, where the state lies, is not mounted yet`);
+    return 0;
+  }
   const { loader, lock } = await openLoaderSession(edges, { ...logging(env), patient: false });
   try {
+    await edges.files.writeAtomic(paths.booted, '', 0o640);
     const { outcome, crashed } = await boot(loader);
     const until = edges.clock.monotonic() + BOOT_WAIT_MS;
     while (!signal.aborted && edges.clock.monotonic() < until) {
@@ -131,9 +145,16 @@ export async function bootCommand({ edges, env, uid, signal, terminal }: Context
     const state = machine.stateOf(loader.store.journal);
     terminal.result({ outcome, crashed, state }, (it) => `boot: ${it.outcome} (${it.state})`);
   } finally {
+    const { current } = loader.store.journal;
     lock.release();
+    if (current !== null && current.phase !== 'failed') await haveFollowed(edges);
   }
   return 0;
+}
+
+/** systemd starts it once the basic system is up, whatever the boot's target is. */
+async function haveFollowed(edges: Edges): Promise<void> {
+  await edges.run('/bin/systemctl', ['--no-block', 'start', 'kmend-loader.service'], { timeoutMs: 30_000 });
 }
 
 export async function shutdown({ edges, env, uid, terminal }: Context): Promise<number> {

@@ -1,5 +1,6 @@
 import { bundleFetch, cacheFetch, openRepositoryClient } from '@kmend/trust';
-import { loadIdentity } from '../config/identity.ts';
+import { loadHost, saveHost } from '../config/host.ts';
+import { loadIdentity, saveIdentity } from '../config/identity.ts';
 import { loadConfig } from '../config/load.ts';
 import { proxySettings } from '../config/proxy.ts';
 import { repositoryUrls } from '../config/schema.ts';
@@ -7,9 +8,12 @@ import type { Edges } from '../edges/edges.ts';
 import { paths } from '../edges/paths.ts';
 import { useProxy } from '../edges/proxy.ts';
 import { type Fetcher, openFetcher } from '../fetcher/context.ts';
+import { readMachineId } from '../kernel/machine.ts';
+import { assertOwnKernel } from '../kernel/place.ts';
 import { type Loader, openLoader } from '../loader/context.ts';
 import { createLog } from '../log.ts';
 import { type Lock, takeLock, waitForLock } from '../service/lock.ts';
+import { sweep } from '../state/sweep.ts';
 import { trustCertificates } from './certificates.ts';
 
 export interface Logging {
@@ -28,11 +32,14 @@ export async function openLoaderSession(
   edges: Edges,
   { patient, journal, write }: Logging & { readonly patient: boolean },
 ): Promise<LoaderSession> {
-  const identity = await loadIdentity(edges);
+  await assertOwnKernel(edges);
+  const identity = await loadHost(edges);
   const config = await loadConfig(edges);
   await edges.files.directory(paths.loaderRuntime, 0o750);
   const lock = await (patient ? waitForLock((ms) => edges.clock.sleep(ms), 20) : takeLock());
   try {
+    if (!(await edges.files.exists(paths.host))) await saveHost(edges, identity);
+    for (const directory of [paths.loader, paths.loaderRuntime]) await sweep(edges, directory);
     const log = createLog(write, config.logLevel, journal);
     const repository = await openRepositoryClient({
       directory: paths.repository,
@@ -57,7 +64,9 @@ export async function openFetcherSession(
   env: Readonly<Record<string, string | undefined>>,
   { journal, write, bundle }: Logging & { readonly bundle?: string },
 ): Promise<{ readonly fetcher: Fetcher; readonly lock: Lock }> {
-  const identity = await loadIdentity(edges);
+  const stored = await loadIdentity(edges);
+  // An earlier agent did not note whose it is.
+  const identity = { ...stored, machine: stored.machine ?? (await readMachineId(edges)) };
   const config = await loadConfig(edges);
   const urls = repositoryUrls(config);
   if (bundle === undefined) {
@@ -73,6 +82,8 @@ export async function openFetcherSession(
   const log = createLog(write, config.logLevel, journal);
   const lock = await waitForLock((ms) => edges.clock.sleep(ms), FETCHER_TRIES, paths.fetcherLock);
   try {
+    if (identity.machine !== stored.machine) await saveIdentity(edges, identity);
+    for (const directory of [paths.fetcher, paths.fetcherRuntime]) await sweep(edges, directory);
     return { fetcher: await openFetcher(edges, config, identity, repository, log, env), lock };
   } catch (error) {
     lock.release();

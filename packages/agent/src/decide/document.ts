@@ -1,5 +1,5 @@
 import type { Blocker, Channel, FixSummary, HostStack, HostStatus, LoadedLivepatch } from '@kmend/protocol';
-import { loadIdentity } from '../config/identity.ts';
+import { loadHost } from '../config/host.ts';
 import { loadConfig } from '../config/load.ts';
 import type { Edges } from '../edges/edges.ts';
 import { AgentError, type ExitCode } from '../error.ts';
@@ -71,7 +71,7 @@ async function readStack(edges: Edges, journal: Journal): Promise<Pick<StatusDoc
 
 /** Reads everything from disk and from the kernel; needs no service and changes nothing. */
 export async function readStatus(edges: Edges): Promise<StatusDocument> {
-  const identity = await loadIdentity(edges);
+  const host = await loadHost(edges);
   const config = await loadConfig(edges);
   const buildId = await runningBuildId(edges);
   const journal = await peekJournal(edges);
@@ -85,8 +85,8 @@ export async function readStatus(edges: Edges): Promise<StatusDocument> {
   const fixes = manifest?.fixes ?? [];
   return {
     schema: 'kmend.agent-status/1',
-    hostId: identity.hostId,
-    channel: config.channel ?? identity.channel,
+    hostId: host.hostId,
+    channel: config.channel ?? host.channel,
     server: config.server,
     kernel: { release: edges.machine.release(), version: edges.machine.version(), buildId },
     status: view.status,

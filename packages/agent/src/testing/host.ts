@@ -51,7 +51,7 @@ export async function makeHost(context: TestContext, config: Partial<Config> = {
     return openLoader(
       kernel.edges(),
       Config.parse({ server: 'http://127.0.0.1:1', ...config }),
-      { hostId: HOST_ID, channel: 'stable' },
+      { schema: 'kmend.agent-host/1', hostId: HOST_ID, channel: 'stable', machine: null },
       rooted,
       log,
     );
@@ -87,7 +87,13 @@ export function check(loader: Loader, signal: AbortSignal): Promise<Considered> 
 
 /** The fetcher's half of a host, over the same repository. */
 export function makeFetcher({ loader, repository }: TestHost): Promise<Fetcher> {
-  const identity = { schema: 'kmend.agent-identity/1', hostId: HOST_ID, token: 'secret', channel: 'stable' } as const;
+  const identity = {
+    schema: 'kmend.agent-identity/1',
+    hostId: HOST_ID,
+    token: 'secret',
+    channel: 'stable',
+    machine: null,
+  } as const;
   return openFetcher(loader.edges, loader.config, identity, repository, () => {}, {});
 }
 
