@@ -132,6 +132,14 @@ export async function bootCommand({ edges, env, uid, signal, terminal }: Context
     terminal.result(later, () => `boot: ${missing}, where the state lies, is not mounted yet`);
     return 0;
   }
+  if (!(await edges.files.isDirectory(paths.loader))) {
+    // A /var that begins empty at each boot: systemd-tmpfiles makes it later.
+    terminal.result(
+      { outcome: 'nothing-good', crashed: false, state: 'idle' },
+      (it) => `boot: ${it.outcome} (no state)`,
+    );
+    return 0;
+  }
   const { loader, lock } = await openLoaderSession(edges, { ...logging(env), patient: false });
   try {
     await edges.files.writeAtomic(paths.booted, '', 0o640);

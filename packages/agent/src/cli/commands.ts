@@ -43,11 +43,11 @@ export async function check(context: Context, values: Values): Promise<number> {
   return await withCarried(bundle, BUNDLE, () => once(context, report, ['--bundle', BUNDLE]));
 }
 
-/** Tells what is missing before anything is started: this system is a host, root asks, and it is enrolled. */
+/** Tells what is missing before anything is started: root asks, this host is enrolled, and the running kernel is its own. */
 async function assertHost({ edges, uid }: Context): Promise<void> {
   assertRoot(uid);
-  await assertOwnKernel(edges);
   await loadHost(edges);
+  await assertOwnKernel(edges);
 }
 
 function fetcher(
