@@ -24,6 +24,7 @@ export type AgentErrorCode =
   | 'server-slow'
   | 'server-garbage'
   | 'server-refused'
+  | 'server-busy'
   // this host
   | DiskFaultCode
   | 'journal-newer'

@@ -2,6 +2,7 @@ import { text } from 'node:stream/consumers';
 import { errorCode, errorText } from '@kmend/base';
 import type { ReportFile } from '@kmend/protocol';
 import { proxySettings } from '../config/proxy.ts';
+import { repositoryUrls } from '../config/schema.ts';
 import type { Edges } from '../edges/edges.ts';
 import { paths } from '../edges/paths.ts';
 import { useProxy } from '../edges/proxy.ts';
@@ -17,6 +18,7 @@ import { advance } from '../loader/advance.ts';
 import { boot, reconcileBoot } from '../loader/boot.ts';
 import { commit } from '../loader/context.ts';
 import { missingMount } from '../loader/state-place.ts';
+import { DEFAULT_INTERVAL_SECONDS } from '../seen/contact.ts';
 import { readObserved } from '../seen/observed.ts';
 import { runLoader } from '../service/run.ts';
 import { sleep } from '../service/sleep.ts';
@@ -39,17 +41,24 @@ export async function fetcherOnce(context: Context, values: Values): Promise<num
   assertNotRoot(uid);
   const { bundle } = values;
   const options = { ...logging(env), ...(typeof bundle === 'string' ? { bundle } : {}) };
-  const { fetcher, lock } = await openFetcherSession(edges, env, options);
+  const service = values['service'] === true;
+  const { fetcher, lock } = await openFetcherSession(edges, env, options).catch((error: unknown) => {
+    // Said once an interval, not at once again.
+    if (service) terminal.raw(`${DEFAULT_INTERVAL_SECONDS}\n`);
+    throw error;
+  });
   try {
     return await runOnce(fetcher, context, values);
   } finally {
     lock.release();
-    if (values['service'] === true) {
+    if (service) {
       const { wakeAt } = await readObserved(edges);
       const { intervalSeconds } = fetcher.contact.value;
       const at = wakeAt === null ? undefined : Date.parse(wakeAt);
-      const seconds = waitSeconds({ intervalSeconds, wakeAt: at, now: edges.clock.now().getTime() }, edges.random());
-      terminal.raw(`${seconds}\n`);
+      // As long as one of the mirrors may be asked, it is.
+      const pauseMs = Math.min(...repositoryUrls(fetcher.config).map(fetcher.pauseMs));
+      const now = edges.clock.now().getTime();
+      terminal.raw(`${waitSeconds({ intervalSeconds, wakeAt: at, now, pauseMs }, edges.random())}\n`);
     }
     if (signal.aborted) terminal.note('interrupted');
   }

@@ -8,6 +8,7 @@ import type { Edges } from '../edges/edges.ts';
 import { paths } from '../edges/paths.ts';
 import { useProxy } from '../edges/proxy.ts';
 import { type Fetcher, openFetcher } from '../fetcher/context.ts';
+import { attentive } from '../fetcher/patience.ts';
 import { readMachineId } from '../kernel/machine.ts';
 import { assertOwnKernel } from '../kernel/place.ts';
 import { type Loader, openLoader } from '../loader/context.ts';
@@ -60,10 +61,12 @@ const FETCHER_TRIES = 240;
 
 /** The fetcher's half: over the network, or over a bundle that was carried here. */
 export async function openFetcherSession(
-  edges: Edges,
+  given: Edges,
   env: Readonly<Record<string, string | undefined>>,
   { journal, write, bundle }: Logging & { readonly bundle?: string },
 ): Promise<{ readonly fetcher: Fetcher; readonly lock: Lock }> {
+  const { fetch, pauseMs } = attentive(given.fetch, given.clock);
+  const edges = { ...given, fetch };
   const stored = await loadIdentity(edges);
   // An earlier agent did not note whose it is.
   const identity = { ...stored, machine: stored.machine ?? (await readMachineId(edges)) };
@@ -84,7 +87,7 @@ export async function openFetcherSession(
   try {
     if (identity.machine !== stored.machine) await saveIdentity(edges, identity);
     for (const directory of [paths.fetcher, paths.fetcherRuntime]) await sweep(edges, directory);
-    return { fetcher: await openFetcher(edges, config, identity, repository, log, env), lock };
+    return { fetcher: await openFetcher(edges, config, identity, repository, log, env, pauseMs), lock };
   } catch (error) {
     lock.release();
     throw error;

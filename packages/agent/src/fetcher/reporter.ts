@@ -38,7 +38,7 @@ export async function reportIfDue(fetcher: Fetcher, signal: AbortSignal): Promis
       });
     } catch (error) {
       if (signal.aborted) throw error;
-      const wait = retryMs(failures + 1, edges.random());
+      const wait = Math.max(retryMs(failures + 1, edges.random()), fetcher.pauseMs(fetcher.config.server));
       await reports.save({ ...reports.value, failures: failures + 1, dueAt: edges.clock.now().getTime() + wait });
       fetcher.log(failures === 0 ? 'warn' : 'debug', 'report not delivered', {
         ...errorData(error),

@@ -94,7 +94,15 @@ export function makeFetcher({ loader, repository }: TestHost): Promise<Fetcher> 
     channel: 'stable',
     machine: null,
   } as const;
-  return openFetcher(loader.edges, loader.config, identity, repository, () => {}, {});
+  return openFetcher(
+    loader.edges,
+    loader.config,
+    identity,
+    repository,
+    () => {},
+    {},
+    () => 0,
+  );
 }
 
 /** A fetcher that was in contact when the loader last looked. */
