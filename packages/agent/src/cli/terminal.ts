@@ -1,5 +1,4 @@
 import { errorCode, errorText, KmendError } from '@kmend/base';
-import { clean } from './clean.ts';
 
 export interface Terminal {
   readonly json: boolean;
@@ -17,9 +16,7 @@ export interface Streams {
   readonly err: { write(text: string): unknown };
 }
 
-export function createTerminal(streams: Streams, json: boolean): Terminal {
-  const out = cleaned(streams.out);
-  const err = cleaned(streams.err);
+export function createTerminal({ out, err }: Streams, json: boolean): Terminal {
   return {
     json,
     result(data, text) {
@@ -44,9 +41,4 @@ export function createTerminal(streams: Streams, json: boolean): Terminal {
       if (known === undefined && error instanceof Error) err.write(`${error.stack ?? ''}\n`);
     },
   };
-}
-
-/** The one place where the agent writes to a terminal. */
-function cleaned(stream: Streams['out']): Streams['out'] {
-  return { write: (text) => stream.write(clean(text)) };
 }
