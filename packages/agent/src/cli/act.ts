@@ -16,7 +16,7 @@ import { turn } from '../fetcher/turn.ts';
 import { waitSeconds } from '../fetcher/wait.ts';
 import { advance } from '../loader/advance.ts';
 import { boot, reconcileBoot } from '../loader/boot.ts';
-import { commit } from '../loader/context.ts';
+import { commit, wakeSoon } from '../loader/context.ts';
 import { missingMount } from '../loader/state-place.ts';
 import { DEFAULT_INTERVAL_SECONDS } from '../seen/contact.ts';
 import { readObserved } from '../seen/observed.ts';
@@ -163,8 +163,10 @@ export async function bootCommand({ edges, env, uid, signal, terminal }: Context
     terminal.result({ outcome, crashed, state }, (it) => `boot: ${it.outcome} (${it.state})`);
   } finally {
     const { current } = loader.store.journal;
+    // Nothing was good on this kernel yet: what was fetched ahead for it is looked at, network or not.
+    if (current === null) await wakeSoon(loader);
     lock.release();
-    if (current !== null && current.phase !== 'failed') await haveFollowed(edges);
+    if (current === null || current.phase !== 'failed') await haveFollowed(edges);
   }
   return 0;
 }

@@ -9,6 +9,7 @@ import type { Diagnosis } from './doctor.ts';
 const reasons: Record<string, string> = {
   'not-covered': 'the repository has nothing for this kernel',
   'nothing-chosen': 'the signed policy asks for no livepatch here',
+  'none-needed': 'the signed policy says that this kernel needs no livepatch yet',
   'up-to-date': 'what the signed policy asks for is loaded',
   'newer-loaded': 'something newer than what the policy asks for is loaded, and not withdrawn',
   busy: 'another livepatch is on its way in or out',
@@ -43,6 +44,11 @@ export function statusText(document: StatusDocument): string {
     const when = document.wakeAt === null ? '' : ` (looked at again ${document.wakeAt})`;
     lines.push(`policy      ${reasonText(document.reason)}${when}`);
   }
+  const { pendingKernel: next } = document;
+  if (next !== null)
+    lines.push(
+      `reboot      brings ${next.release}${next.serial === null ? '' : `, serial ${next.serial} is held ready for it`}`,
+    );
   if (document.stack !== null) lines.push(...stackLines(document.stack));
   if (document.switchedOff !== null) lines.push(`off         ${document.switchedOff}`);
   for (const it of document.blockers)

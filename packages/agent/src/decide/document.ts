@@ -1,4 +1,12 @@
-import type { Blocker, Channel, FixSummary, HostStack, HostStatus, LoadedLivepatch } from '@kmend/protocol';
+import type {
+  Blocker,
+  Channel,
+  FixSummary,
+  HostStack,
+  HostStatus,
+  LoadedLivepatch,
+  PendingKernel,
+} from '@kmend/protocol';
 import { loadHost } from '../config/host.ts';
 import { loadConfig } from '../config/load.ts';
 import type { Edges } from '../edges/edges.ts';
@@ -12,6 +20,7 @@ import { measurePackages, readPackages } from '../packages/program.ts';
 import { stackOf } from '../packages/stack.ts';
 import { readContact } from '../seen/contact.ts';
 import { type Observed, readObserved } from '../seen/observed.ts';
+import { pendingOf } from '../seen/pending.ts';
 import { type Hold, holdInForce, type Journal, type Quarantined } from '../state/journal.ts';
 import { type State, stateOf } from '../state/machine.ts';
 import { peekJournal } from '../state/store.ts';
@@ -37,6 +46,8 @@ export interface StatusDocument {
   /** Hardware flaws as this kernel sees them, and what the livepatch in force adds. */
   readonly hardware: HardwareSummary;
   readonly microcode: string | null;
+  /** The kernel that a reboot would bring; `null`: the same. */
+  readonly pendingKernel: PendingKernel | null;
   /** Why the agent does not act although it could. */
   readonly reason: string | null;
   /** When that is looked at again, where it ends by itself. */
@@ -98,6 +109,7 @@ export async function readStatus(edges: Edges): Promise<StatusDocument> {
     fixes,
     hardware: hardwareSummary(await readFlaws(edges), fixes),
     microcode: await readMicrocode(edges),
+    pendingKernel: await pendingOf(edges, observed),
     reason: observed.reason,
     wakeAt: observed.wakeAt,
     problem: observed.problem,

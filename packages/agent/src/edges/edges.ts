@@ -18,6 +18,8 @@ export interface Files {
   link(path: string): Promise<string | undefined>;
   /** Two paths with the same identity are one file or directory; `undefined` where it is not there, or may not be looked at. */
   identity(path: string): Promise<string | undefined>;
+  /** Size and time of a file, as a word; `undefined` where it is not there. */
+  stamp(path: string): Promise<string | undefined>;
   /** When a file was last written; `undefined` where it is not there. */
   modified(path: string): Promise<Date | undefined>;
   /** One write(2) into an existing file, for sysfs attributes. */

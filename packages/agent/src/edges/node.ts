@@ -53,6 +53,10 @@ export function nodeFiles(root = '/'): Files {
         ({ dev, ino }) => `${dev}:${ino}`,
         () => undefined,
       ),
+    async stamp(path) {
+      const about = await orAbsent(() => stat(real(path)));
+      return about === undefined ? undefined : `${about.size}:${Math.round(about.mtimeMs)}`;
+    },
     modified: async (path) => (await orAbsent(() => lstat(real(path))))?.mtime,
     async poke(path, value) {
       const handle = await open(real(path), constants.O_WRONLY);

@@ -10,6 +10,8 @@ export const paths = {
   fetcher: '/var/lib/kmend-agent/fetcher',
   identity: '/var/lib/kmend-agent/fetcher/identity.json',
   reports: '/var/lib/kmend-agent/fetcher/reports.json',
+  /** What was fetched ahead, for a kernel that is not running yet. */
+  ahead: '/var/lib/kmend-agent/fetcher/ahead.json',
   fetched: '/var/lib/kmend-agent/fetcher/repository',
 
   /** Of the loader (2750, root, group kmend-agent): survives reboots. */
