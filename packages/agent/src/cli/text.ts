@@ -55,6 +55,7 @@ export function statusText(document: StatusDocument): string {
     lines.push(`in the way  ${it.name} (pid ${it.pid}, task ${it.tid}): ${it.stack.slice(0, 6).join(' < ')}`);
   if (problem !== null)
     lines.push(`problem     ${problem.message} [${problem.code}]`, `            ${problem.hint ?? ''}`);
+  if (document.refusal !== null) lines.push(`reports     not taken: ${document.refusal.message}`);
   if (hold !== null)
     lines.push(`held        since ${hold.at}${hold.until === null ? '' : ` until ${hold.until}`}: ${hold.reason}`);
   for (const it of document.quarantined) lines.push(`quarantined serial ${it.serial} [${it.code}]: ${it.reason}`);

@@ -58,6 +58,13 @@ export function findingsOf(document: StatusDocument): Finding[] {
     });
   if (problem !== null) bad.push(findingOf(problem));
   contactFindings(document, bad, notes);
+  if (document.refusal !== null)
+    bad.push({
+      level: 'bad',
+      code: 'server-refused',
+      text: `reports are not taken since ${document.refusal.at}: ${document.refusal.message}`,
+      advice: 'a server that does not know this host: kmend-agent enrol --again …; what is loaded stays in force',
+    });
   stackFindings(document, bad, notes);
   if (status.transition.state === 'in-transition') {
     const names = blockers.map((it) => `${it.name} (pid ${it.pid})`).join(', ');

@@ -11,6 +11,7 @@ import { loadHost } from '../config/host.ts';
 import { loadConfig } from '../config/load.ts';
 import type { Edges } from '../edges/edges.ts';
 import { AgentError, type ExitCode } from '../error.ts';
+import { type ReportState, readReportState } from '../fetcher/report-state.ts';
 import { readBootId, readFlaws, readMicrocode } from '../kernel/facts.ts';
 import { type HardwareSummary, hardwareSummary } from '../kernel/flaws.ts';
 import { readKernelView } from '../kernel/livepatch.ts';
@@ -63,6 +64,8 @@ export interface StatusDocument {
   readonly switchedOff: string | null;
   readonly quarantined: readonly Quarantined[];
   readonly metadataExpires: string | null;
+  /** Why the server does not take this host's reports; `null`: it does, or was not reached. */
+  readonly refusal: ReportState['refusal'];
   readonly exitCode: ExitCode;
 }
 
@@ -120,6 +123,7 @@ export async function readStatus(edges: Edges): Promise<StatusDocument> {
     switchedOff: (await switchedOff(edges)) ?? null,
     quarantined: journal.quarantined.filter((it) => it.buildId === buildId),
     metadataExpires: contact.expires,
+    refusal: (await readReportState(edges)).refusal,
     exitCode: view.exitCode,
   };
 }

@@ -58,3 +58,18 @@ test('a proxy that wants a password is told as that, in whatever words Node puts
     );
   }
 });
+
+test('a server that refuses a host’s reports by a code of its own is remembered until it takes one', async (t) => {
+  const host = await makeHost(t);
+  const made = await makeFetcher(host);
+  const error = { code: 'host-unknown', message: 'no such host' };
+  const edges = { ...made.edges, fetch: async () => new Response(JSON.stringify({ error }), { status: 401 }) };
+  await reportIfDue({ ...made, edges }, never);
+  const { refusal } = made.reports.value;
+  assert.equal(refusal?.code, 'host-unknown');
+  assert.match(refusal?.message ?? '', /no such host/);
+  host.kernel.clock.ms += 3_600_000;
+  const answer = JSON.stringify({ nextReportSeconds: 86_400, channel: 'stable' });
+  await reportIfDue({ ...made, edges: { ...edges, fetch: async () => new Response(answer) } }, never);
+  assert.equal(made.reports.value.refusal, null);
+});
