@@ -1,5 +1,5 @@
 import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, normalize } from 'node:path';
 import { parseJson, type Run } from '@kmend/base';
 import { EdgeError, exists, sha256 } from '@kmend/base/node';
 import { z } from 'zod';
