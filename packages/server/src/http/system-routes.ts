@@ -8,9 +8,12 @@ import type { Metrics } from './metrics.ts';
 export function systemRoutes(context: AppContext, metrics: Metrics, behindProxy: boolean) {
   return async (app: FastifyInstance): Promise<void> => {
     app.get('/healthz', { logLevel: 'warn', schema: { hide: true } }, async (_request, reply) => {
-      const checks = { store: await storeWorks(context), repository: await repositoryFresh(context) };
+      const { repository, notes } = await repositoryFresh(context);
+      const checks = { store: await storeWorks(context), repository };
       const ok = Object.values(checks).every((text) => text === 'ok');
-      return reply.code(ok ? 200 : 503).send({ status: ok ? 'ok' : 'failing', checks });
+      return reply
+        .code(ok ? 200 : 503)
+        .send({ status: ok ? 'ok' : 'failing', checks, ...(notes.length === 0 ? {} : { notes }) });
     });
 
     app.get('/metrics', { logLevel: 'warn', schema: { hide: true } }, async (request, reply) => {
@@ -37,7 +40,28 @@ async function storeWorks({ store }: AppContext): Promise<string> {
   }
 }
 
-async function repositoryFresh({ repository, clock }: AppContext): Promise<string> {
-  const expired = (await repository.ages()).filter(({ expires }) => expires <= clock.now()).map(({ role }) => role);
-  return expired.length === 0 ? 'ok' : `expired: ${expired.join(', ')}`;
+/** Roles that only the operator can sign again. */
+const OFFLINE = new Set(['root', 'targets']);
+
+/**
+ * Whether hosts can trust what is served, and notes on what only the operator can mend. A role that holds for longer than it may would let
+ * a mirror freeze hosts for as long: the server signs its own again at once (`refreshOnline`), and says so until it has.
+ */
+async function repositoryFresh({ repository, clock }: AppContext): Promise<{ repository: string; notes: string[] }> {
+  const ages = await repository.ages();
+  const expired = ages.filter(({ expires }) => expires <= clock.now()).map(({ role }) => role);
+  const overlong = ages.filter((age) => age.overlong).map(({ role }) => role);
+  const [offline, online] = [
+    overlong.filter((role) => OFFLINE.has(role)),
+    overlong.filter((role) => !OFFLINE.has(role)),
+  ];
+  const problems = [
+    ...(expired.length === 0 ? [] : [`expired: ${expired.join(', ')}`]),
+    ...(online.length === 0 ? [] : [`holds longer than it may, not signed again yet: ${online.join(', ')}`]),
+  ];
+  const note = `signed by a clock that was ahead: ${offline.join(', ')}; sign again with kmend keys renew`;
+  return {
+    repository: problems.length === 0 ? 'ok' : problems.join('; '),
+    notes: offline.length === 0 ? [] : [note],
+  };
 }

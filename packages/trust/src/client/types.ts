@@ -16,8 +16,10 @@ export interface CheckOutcome {
   readonly version: number;
   /** When the timestamp role expires: after that, nothing in the cache may be called fresh. */
   readonly expires: Date;
-  /** The earliest expiry of root, timestamp, snapshot and targets: until then an unchanged timestamp.json needs no other look. */
+  /** The earliest end of root, timestamp, snapshot and targets: until then an unchanged timestamp.json needs no other look. */
   readonly freshUntil: Date;
+  /** What the timestamp says of its own end, where that is beyond what any may hold: `expires` is the end that counts. */
+  readonly overlong?: Date;
   /** Where timestamp.json came from, with the ETag that asks whether it is still the same; absent where there was none. */
   readonly validator?: { readonly url: string; readonly etag: string };
   /** Mirrors that were tried before the one that answered; absent where the first one did. */

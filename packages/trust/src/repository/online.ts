@@ -6,7 +6,7 @@ import { Metadata, type MetaFile, Snapshot, TargetFile, Targets, Timestamp } fro
 import { diskError, TrustError } from '../error.ts';
 import type { OnlineKeys } from '../keys/store.ts';
 import { parseMetadata } from '../metadata/metadata.ts';
-import { expiry, isAging, metaFileOf, SPEC_VERSION, signedText } from '../metadata/signing.ts';
+import { expiry, metaFileOf, needsSigning, SPEC_VERSION, signedText } from '../metadata/signing.ts';
 import { metadataFile, TIMESTAMP_FILE, targetFile } from './layout.ts';
 import type { RepositoryState } from './state.ts';
 
@@ -62,7 +62,7 @@ async function commit({ repository, keys, clock, current, metadata, policies }: 
     before === undefined ||
     snapshotMeta === undefined ||
     changed.size > 0 ||
-    isAging('snapshot', before.expires, clock)
+    needsSigning('snapshot', before.expires, clock)
   ) {
     snapshotVersion++;
     const snapshot = new Snapshot({
@@ -95,7 +95,7 @@ async function nextPolicy(
 ): Promise<string | undefined> {
   const before = (await current?.role(POLICY_ROLE))?.signed;
   const paths = Object.keys(policies);
-  if (before !== undefined && paths.length === 0 && !isAging('policy', before.expires, clock)) return undefined;
+  if (before !== undefined && paths.length === 0 && !needsSigning('policy', before.expires, clock)) return undefined;
   if (before === undefined && policies[FLEET_POLICY_PATH] === undefined) {
     throw new TrustError('policy-invalid', 'a new repository needs a fleet policy');
   }

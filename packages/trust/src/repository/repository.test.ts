@@ -313,6 +313,17 @@ test('online roles are signed again at half of their life, and not before', asyn
   assert.ok(ages.every((age) => age.expires.getTime() > Date.now() + 4 * DAY));
 });
 
+test('what a clock that was ahead has signed is signed again at once, and the ages say so until then', async (t) => {
+  const world = await makeWorld(t, shiftedClock(400 * DAY));
+  const keys = await loadOnlineKeys(world.path('online'));
+  const repository = await openRepository({ repository: world.created.repository, keys, clock: systemClock });
+  const overlong = async () => (await repository.ages()).filter((age) => age.overlong).map(({ role }) => role);
+  assert.deepEqual(await overlong(), ['root', 'timestamp', 'snapshot', 'targets', 'policy']);
+  assert.equal(await repository.refreshOnline(), true);
+  assert.deepEqual(await overlong(), ['root', 'targets'], 'what only the operator can sign');
+  assert.equal(await repository.refreshOnline(), false);
+});
+
 test('a damaged or missing repository is named as such', async (t) => {
   const world = await makeWorld(t);
   const keys = await loadOnlineKeys(world.path('online'));

@@ -19,7 +19,7 @@ import type { TargetFile } from '@tufjs/models';
 import type { z } from 'zod';
 import { TrustError } from '../error.ts';
 import type { OnlineKeys } from '../keys/store.ts';
-import { isAging } from '../metadata/signing.ts';
+import { isOverlong, type Lifetime, needsSigning } from '../metadata/signing.ts';
 import { checkManifest, checkProof, verifyPublication } from './accept.ts';
 import { parseManifest } from './artifact.ts';
 import { kernelOfRole, settledPolicy, signedLivepatches } from './kernel-role.ts';
@@ -44,9 +44,11 @@ export interface Published extends Versions {
 }
 
 export interface RoleAge {
-  readonly role: string;
+  readonly role: Lifetime;
   readonly version: number;
   readonly expires: Date;
+  /** Holds longer than its role may: a clock that was ahead signed it. Online roles are signed again by `refreshOnline`. */
+  readonly overlong: boolean;
 }
 
 /** The server's side of a repository. Changes follow one another; each is visible whole or not at all. */
@@ -65,7 +67,7 @@ export interface Repository {
   setKernelPolicy(buildId: string, change: (before: KernelPolicy) => KernelPolicy): Promise<Versions>;
   /** Accepts offline roles signed again with a later expiry (`signRenewal`). */
   acceptRenewal(request: RenewRequest): Promise<Versions>;
-  /** Signs snapshot, timestamp and policy again where less than half of a life is left; says whether it did. */
+  /** Signs snapshot, timestamp and policy again where less than half of a life is left, or more than a whole one; says whether it did. */
   refreshOnline(): Promise<boolean>;
   /** timestamp.json as it is served: what every host asks for at every check. */
   readonly timestampText: string;
@@ -108,10 +110,12 @@ class OpenRepository implements Repository {
   async ages(): Promise<readonly RoleAge[]> {
     const { root, timestamp, snapshot, targets } = this.state;
     const policy = await this.state.role(POLICY_ROLE);
-    const age = (role: string, { version, expires }: { version: number; expires: string }): RoleAge => ({
+    const { clock } = this.#options;
+    const age = (role: Lifetime, { version, expires }: { version: number; expires: string }): RoleAge => ({
       role,
       version,
       expires: new Date(expires),
+      overlong: isOverlong(role, expires, clock),
     });
     return [
       age('root', root.signed),
@@ -199,9 +203,9 @@ class OpenRepository implements Repository {
       const { clock } = this.#options;
       const policy = await this.state.role(POLICY_ROLE);
       const aging =
-        isAging('timestamp', this.state.timestamp.signed.expires, clock) ||
-        isAging('snapshot', this.state.snapshot.signed.expires, clock) ||
-        (policy !== undefined && isAging('policy', policy.signed.expires, clock));
+        needsSigning('timestamp', this.state.timestamp.signed.expires, clock) ||
+        needsSigning('snapshot', this.state.snapshot.signed.expires, clock) ||
+        (policy !== undefined && needsSigning('policy', policy.signed.expires, clock));
       if (aging) await this.#commit({});
       return aging;
     });
