@@ -26,7 +26,8 @@ export type ServerErrorCode =
   | 'token-unreadable'
   | 'server-unreachable'
   | 'server-slow'
-  | 'server-garbage';
+  | 'server-garbage'
+  | 'rotation-unseen';
 
 /** What a repository of packages is refused for, and who asks for it. */
 export type PackagesErrorCode =

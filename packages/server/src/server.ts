@@ -5,13 +5,7 @@ import { createSecureContext } from 'node:tls';
 import { type Clock, errorText } from '@kmend/base';
 import { systemClock } from '@kmend/base/node';
 import { PackageFormat } from '@kmend/protocol/packages';
-import {
-  type CreatedRepository,
-  createRepository,
-  loadOnlineKeys,
-  openRepository,
-  type Repository,
-} from '@kmend/trust';
+import { type CreatedRepository, createRepository, openRepository, type Repository } from '@kmend/trust';
 import type { FastifyInstance } from 'fastify';
 import type { DestinationStream } from 'pino';
 import { ServerError } from './error.ts';
@@ -88,8 +82,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   try {
     const repositoryDirectory = join(dataDir, 'repository');
     const created = await initialize(options, repositoryDirectory, clock);
-    const keys = await loadOnlineKeys(join(dataDir, 'keys'));
-    const repository = await openRepository({ repository: repositoryDirectory, keys, clock });
+    const keyDirectory = join(dataDir, 'keys');
+    const repository = await openRepository({ repository: repositoryDirectory, keyDirectory, clock });
     const store = await openStore(join(dataDir, 'store.sqlite'));
     undo.unshift(() => store.destroy());
     await recordLivepatches(store, repository, clock);

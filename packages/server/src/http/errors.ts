@@ -18,6 +18,7 @@ const STATUS: Readonly<Record<string, number>> = {
   'not-found': 404,
   'publication-outdated': 409,
   'publication-duplicate': 409,
+  'key-wrong': 409,
   'packages-busy': 409,
   'too-large': 413,
   'tar-too-large': 413,

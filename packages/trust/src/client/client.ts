@@ -1,7 +1,7 @@
 import { readFile, rm } from 'node:fs/promises';
 import type { Clock } from '@kmend/base';
 import { systemClock } from '@kmend/base/node';
-import { FLEET_POLICY_PATH, FleetPolicy, KernelPolicy, kernelPolicyPath } from '@kmend/protocol';
+import { aboveFloor, FLEET_POLICY_PATH, FleetPolicy, KernelPolicy, kernelPolicyPath } from '@kmend/protocol';
 import type { z } from 'zod';
 import { TrustError } from '../error.ts';
 import { parseMetadata } from '../metadata/metadata.ts';
@@ -10,6 +10,7 @@ import { type CheckRecord, MetadataCache } from './cache.ts';
 import { cachedKernelTargets, parseAnchor, rootFile, type TrustedRoot } from './chain.ts';
 import { downloadTarget } from './download.ts';
 import { readAll } from './fetcher.ts';
+import { readFloor } from './floor.ts';
 import {
   countsUntil,
   type Dated,
@@ -86,7 +87,7 @@ class Client implements RepositoryClient {
   #held: Held | undefined;
   /** Until the first check, the cache knows better which mirror worked last. */
   #checked = false;
-  /** Policies of the held generation, by target path; `undefined`: signed metadata names none. */
+  /** Policies and floors of the held generation, by target path and name; `undefined`: signed metadata names none. */
   readonly #policies = new Map<string, unknown>();
 
   constructor(options: RepositoryClientOptions, anchor: TrustedRoot) {
@@ -162,7 +163,8 @@ class Client implements RepositoryClient {
     if (policy !== undefined && policy.buildId !== buildId) {
       throw new TrustError('repository-mismatch', `${path} is signed but speaks of kernel ${policy.buildId}`);
     }
-    return policy;
+    const floor = await this.#known(`floor of ${buildId}`, signal, (session) => readFloor(session, buildId));
+    return floor === undefined ? policy : aboveFloor(buildId, policy, floor);
   }
 
   async fetchLivepatch(buildId: string, serial: number, signal: AbortSignal): Promise<VerifiedLivepatch> {
@@ -266,23 +268,27 @@ class Client implements RepositoryClient {
     this.#held = held;
   }
 
-  async #policy<T>(path: string, schema: z.ZodType<T>, signal: AbortSignal): Promise<T | undefined> {
-    const held = await this.#current(signal);
-    if (held !== undefined && this.#isFresh(held) && this.#policies.has(path))
-      return this.#policies.get(path) as T | undefined;
-    const result = await this.#transact<T | undefined>(signal, async (session) => {
+  #policy<T>(path: string, schema: z.ZodType<T>, signal: AbortSignal): Promise<T | undefined> {
+    return this.#known<T | undefined>(path, signal, async (session) => {
       const target = await session.updater.getTargetInfo(path);
-      if (target === undefined) return { result: undefined };
+      if (target === undefined) return undefined;
       sha256Of(target, MAX_POLICY);
       await downloadTarget(session, target, localPath(this.#cache.targets, target));
       const parsed = schema.safeParse(JSON.parse(await readFile(localPath(this.#cache.targets, target), 'utf8')));
-      if (parsed.success) return { result: parsed.data };
+      if (parsed.success) return parsed.data;
       throw new TrustError('repository-garbage', `${path} is signed but not in the form this version of kmend knows`, {
         cause: parsed.error,
         hint: 'upgrade kmend-agent',
       });
     });
-    this.#policies.set(path, result);
+  }
+
+  /** What signed metadata says, read once for each state that is held. */
+  async #known<T>(what: string, signal: AbortSignal, read: (session: Session) => Promise<T>): Promise<T> {
+    const held = await this.#current(signal);
+    if (held !== undefined && this.#isFresh(held) && this.#policies.has(what)) return this.#policies.get(what) as T;
+    const result = await this.#transact<T>(signal, async (session) => ({ result: await read(session) }));
+    this.#policies.set(what, result);
     return result;
   }
 }

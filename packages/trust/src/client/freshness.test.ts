@@ -55,8 +55,8 @@ test('a timestamp that claims to hold for more than a day counts for a day, from
   }
   // The server came to the right time.
   const { repository } = world.created;
-  const keys = await loadOnlineKeys(world.path('online'));
-  assert.equal(await (await openRepository({ repository, keys, clock })).refreshOnline(), true);
+  const keyDirectory = world.path('online');
+  assert.equal(await (await openRepository({ repository, keyDirectory, clock })).refreshOnline(), true);
   const after = await (await open()).check(signal);
   assert.deepEqual([after.changed, after.overlong, after.version], [true, undefined, 2]);
 });

@@ -44,7 +44,7 @@ export interface RepositoryClient {
   check(signal: AbortSignal): Promise<CheckOutcome>;
   /** The signed fleet policy; `undefined` where the repository has none yet. */
   fleetPolicy(signal: AbortSignal): Promise<FleetPolicy | undefined>;
-  /** The signed policy of one kernel; `undefined`: this kernel is not covered. */
+  /** The signed policy of one kernel, as far as the floor lets it (`aboveFloor`); `undefined`: this kernel is not covered. */
   kernelPolicy(buildId: string, signal: AbortSignal): Promise<KernelPolicy | undefined>;
   /** Downloads module and manifest unless cached, verifies both, cleans up after itself on any failure. */
   fetchLivepatch(buildId: string, serial: number, signal: AbortSignal): Promise<VerifiedLivepatch>;
