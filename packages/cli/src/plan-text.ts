@@ -3,7 +3,10 @@ import { oneLine } from './terminal.ts';
 
 const SIGN = { kept: ' ', added: '+', removed: '-' } as const;
 
-/** What is about to be signed, for the person whose key signs it: each key of each role that is touched, and each role's new version. */
+/**
+ * What is about to be signed, for the person whose key signs it: each key of each role that is touched, and each
+ * role's new version.
+ */
 export function planText({ keys, roles }: SigningPlan): string {
   const changed = new Set(keys.filter(({ change }) => change !== 'kept').map(({ role }) => role));
   const touched = new Set([...changed, ...roles.map(({ role }) => role)]);

@@ -137,15 +137,18 @@ export type PublicKey = z.infer<typeof PublicKey>;
 export const OnlineRole = z.enum(['snapshot', 'timestamp', 'policy']);
 export type OnlineRole = z.infer<typeof OnlineRole>;
 
-/** `POST /v1/signing-keys` (operator): the server makes keys that are to replace its own, and keeps them until a rotation names them. */
+/**
+ * `POST /v1/signing-keys` (operator): the server makes keys that are to replace its own, and keeps them until a
+ * rotation names them.
+ */
 export const NextKeysRequest = z.object({ roles: z.array(OnlineRole).min(1).max(3) });
 export type NextKeysRequest = z.infer<typeof NextKeysRequest>;
 export const NextKeysResponse = z.object({ keys: z.partialRecord(OnlineRole, PublicKey) });
 export type NextKeysResponse = z.infer<typeof NextKeysResponse>;
 
 /**
- * `POST /v1/rotate` (operator): offline roles signed again, as text by role name, with a later expiry, other keys, another floor, or without livepatches
- * that are dropped.
+ * `POST /v1/rotate` (operator): offline roles signed again, as text by role name, with a later expiry, other keys,
+ * another floor, or without livepatches that are dropped.
  */
 export const RotateRequest = z.object({
   metadata: z.record(z.string().max(100), z.string().max(4_000_000)),

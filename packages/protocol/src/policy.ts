@@ -65,8 +65,8 @@ export function chosenSerial(policy: KernelPolicy, channel: Channel, hostId: str
 }
 
 /**
- * What the release key says of a kernel beside its livepatches: the field `kmend` of the kernel's signed role. Whoever holds the policy key alone cannot
- * change it.
+ * What the release key says of a kernel beside its livepatches: the field `kmend` of the kernel's signed role. Whoever
+ * holds the policy key alone cannot change it.
  */
 export const KernelTerms = z.object({
   /** Policy cannot keep hosts below this serial, nor withdraw it. */
@@ -77,8 +77,9 @@ export const KernelTerms = z.object({
 export type KernelTerms = z.infer<typeof KernelTerms>;
 
 /**
- * A kernel's policy as far as the floor lets it be obeyed: hosts of every channel run the floor's serial or a later one, whatever is settled, withdrawn
- * or left out. `policy` is `undefined` where the repository has none; `published`: what the kernel's role signs, the floor among it.
+ * A kernel's policy as far as the floor lets it be obeyed: hosts of every channel run the floor's serial or a later
+ * one, whatever is settled, withdrawn or left out. `policy` is `undefined` where the repository has none; `published`:
+ * what the kernel's role signs, the floor among it.
  */
 export function aboveFloor(
   buildId: BuildId,

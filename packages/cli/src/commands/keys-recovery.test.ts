@@ -31,7 +31,10 @@ async function setUp(t: TestContext) {
   return { world, path, host };
 }
 
-/** Everything that someone with the three online keys can do to hosts that ask a mirror of theirs: far ahead, and downgraded. */
+/**
+ * Everything that someone with the three online keys can do to hosts that ask a mirror of theirs: far ahead, and
+ * downgraded.
+ */
 async function fastForward(world: PatchServer, directory: string): Promise<void> {
   const repository = join(world.home, 'server', 'repository');
   const keys = await loadOnlineKeys(join(world.home, 'server', 'keys'));

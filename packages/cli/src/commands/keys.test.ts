@@ -110,7 +110,7 @@ test('a renewal, with the root key on a medium of its own', async (t) => {
   assert.equal(await follow(), 1);
 });
 
-test('an answer that never came: the same order again finishes the rotation, and publishing works meanwhile', async (t) => {
+test('an answer that never came: the same order finishes the rotation, and publishing works meanwhile', async (t) => {
   const { api, keys, keyIds, publish, follow, path } = await setUp(t);
   // The server took it; the operator's machine went down before it knew.
   const operator = await api.operator(path('keys'));

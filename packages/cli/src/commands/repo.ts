@@ -96,6 +96,7 @@ export function describeCreated(created: CreatedRepository): string {
       ({ role, kind, path, purpose }) => `  ${role.padEnd(9)} ${kind.padEnd(7)} ${path}\n${' '.repeat(20)}${purpose}`,
     ),
     'beside them, root.json: the root that signing starts from, whatever a server shows',
-    'Back up the offline keys now, and keep them off the server: whoever has the release key can load code into every host.',
+    'Back up the offline keys now, and keep them off the server:',
+    'who has the release key and the operator token can load code into every host.',
   ].join('\n');
 }

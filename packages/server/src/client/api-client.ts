@@ -85,7 +85,10 @@ export interface ApiClient {
   setFleetPolicy(change: ChangeFleetPolicy): Promise<FleetPolicy>;
   kernelPolicy(buildId: string): Promise<KernelPolicy>;
   setKernelPolicy(buildId: string, change: ChangeKernelPolicy): Promise<KernelPolicy>;
-  /** The repository as its operator sees it before signing, verified from what lies in `directory`; `rootDirectory`: where the root key is. */
+  /**
+   * The repository as its operator sees it before signing, verified from what lies in `directory`; `rootDirectory`:
+   * where the root key is.
+   */
   operator(directory: string, rootDirectory?: string): Promise<Operator>;
   /** Has the server make keys that are to replace its own: they count once a rotation names them. */
   prepareKeys(roles: readonly OnlineRole[]): Promise<NextKeysResponse['keys']>;

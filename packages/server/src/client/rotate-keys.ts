@@ -46,8 +46,9 @@ export interface Signed {
 }
 
 /**
- * Replaces keys: makes the new ones, has the next root name them, and retires the old ones once the server shows that root. Whatever interrupts it, the same
- * order can be given again. Throws what `openOperator` and `prepareRotation` throw, and what the server answers.
+ * Replaces keys: makes the new ones, has the next root name them, and retires the old ones once the server shows that
+ * root. Whatever interrupts it, the same order can be given again. Throws what `openOperator` and `prepareRotation`
+ * throw, and what the server answers.
  */
 export async function rotateKeys(api: ApiClient, options: RotateKeysOptions): Promise<Signed> {
   const operator = await api.operator(options.keys, options.rootKeys);
@@ -140,7 +141,10 @@ function directoryOf(operator: Operator, role: OfflineRole): string {
   return role === 'root' ? operator.rootDirectory : operator.directory;
 }
 
-/** Where the published root names a key that waits, that key takes the place of the one before it, which is kept under `retired/`. */
+/**
+ * Where the published root names a key that waits, that key takes the place of the one before it, which is kept under
+ * `retired/`.
+ */
 async function retireReplaced(operator: Operator): Promise<OfflineRole[]> {
   const done: OfflineRole[] = [];
   for (const role of ['root', 'release'] as const) {

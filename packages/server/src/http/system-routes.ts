@@ -44,8 +44,9 @@ async function storeWorks({ store }: AppContext): Promise<string> {
 const OFFLINE = new Set(['root', 'targets']);
 
 /**
- * Whether hosts can trust what is served, and notes on what only the operator can mend. A role that holds for longer than it may would let
- * a mirror freeze hosts for as long: the server signs its own again at once (`refreshOnline`), and says so until it has.
+ * Whether hosts can trust what is served, and notes on what only the operator can mend. A role that holds for longer
+ * than it may would let a mirror freeze hosts for as long: the server signs its own again at once (`refreshOnline`),
+ * and says so until it has.
  */
 async function repositoryFresh({ repository, clock }: AppContext): Promise<{ repository: string; notes: string[] }> {
   const ages = await repository.ages();

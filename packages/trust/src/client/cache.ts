@@ -10,7 +10,10 @@ export const CheckRecord = z.object({
   etag: z.string().max(300).optional(),
   /** Repository the metadata came from: an ETag means nothing elsewhere. */
   url: z.string(),
-  /** When this client first held the timestamp and the snapshot that it holds, and last asked for a newer root; milliseconds since 1970. */
+  /**
+   * When this client first held the timestamp and the snapshot that it holds, and last asked for a newer root;
+   * milliseconds since 1970.
+   */
   seen: Seen.optional(),
 });
 export type CheckRecord = z.infer<typeof CheckRecord>;

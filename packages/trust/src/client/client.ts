@@ -39,11 +39,17 @@ export interface RepositoryClientOptions {
   /** Times transfers and idle checks. tuf-js itself compares expiry with the system's clock. */
   readonly clock?: Clock;
   readonly limits?: Partial<TransferLimits>;
-  /** Milliseconds after which a check asks for the next root although timestamp.json is unchanged. Default 12 hours; 0: each time. */
+  /**
+   * Milliseconds after which a check asks for the next root although timestamp.json is unchanged. Default 12 hours; 0:
+   * each time.
+   */
   readonly rootIntervalMs?: number;
 }
 
-/** A root that changes alone is to reach hosts within a day: they look at least every 6 hours, the loader after the fetcher. */
+/**
+ * A root that changes alone is to reach hosts within a day: they look at least every 6 hours, the loader after the
+ * fetcher.
+ */
 const ROOT_INTERVAL_MS = 12 * 3_600_000;
 
 /** Bytes of a policy file. */

@@ -30,7 +30,10 @@ export interface DatedState {
 
 const CAPPED = ['timestamp', 'snapshot'] as const;
 
-/** What is remembered once a state came from the network, given what was remembered before. A clock that was set back counts from now. */
+/**
+ * What is remembered once a state came from the network, given what was remembered before. A clock that was set back
+ * counts from now.
+ */
 export function seeState(before: Seen | undefined, state: DatedState, clock: Clock): Seen {
   const now = clock.now().getTime();
   const since = (role: (typeof CAPPED)[number]) => {
@@ -42,9 +45,9 @@ export function seeState(before: Seen | undefined, state: DatedState, clock: Clo
 }
 
 /**
- * Until when a role that is signed anew all the time counts: what it says, but no longer than its role may live, counted from when this
- * client first held it. A timestamp that was signed by a clock in the wrong year says that it holds for years, and whoever serves
- * it could hold news back as long (indefinite freeze).
+ * Until when a role that is signed anew all the time counts: what it says, but no longer than its role may live,
+ * counted from when this client first held it. A timestamp that was signed by a clock in the wrong year says that it
+ * holds for years, and whoever serves it could hold news back as long (indefinite freeze).
  */
 export function countsUntil(role: (typeof CAPPED)[number], { version, expires }: Dated, seen: Seen | undefined): Date {
   const known = seen?.[role];
@@ -67,19 +70,22 @@ export function refuseOverlong(state: DatedState, seen: Seen, clock: Clock): voi
   for (const role of CAPPED) {
     const { version, expires } = state[role];
     if (countsUntil(role, state[role], seen) > clock.now() || expires <= clock.now()) continue;
+    const until = expires.toISOString();
     const since = new Date(seen[role].at).toISOString();
     throw new TrustError(
       'repository-expired',
-      `${role} ${version} has been served since ${since}, longer than any may hold, although it says it holds until ${expires.toISOString()}`,
+      `${role} ${version} has been served since ${since}, longer than any may hold, although it says ${until}`,
       {
-        hint: 'it was signed by a clock that was ahead, or someone holds newer ones back: is the patch server running, and does this mirror follow it?',
-        details: { role, version, since, expires: expires.toISOString() },
+        hint: 'a clock that was ahead signed it, or someone holds newer ones back: is the patch server running?',
+        details: { role, version, since, expires: until },
       },
     );
   }
 }
 
-/** Time to ask for the next root although nothing else is new (specification 1.0.34, section 5.3): it can change alone. */
+/**
+ * Time to ask for the next root although nothing else is new (specification 1.0.34, section 5.3): it can change alone.
+ */
 export function isRootDue(seen: Seen | undefined, intervalMs: number, clock: Clock): boolean {
   if (seen === undefined) return true;
   const since = clock.now().getTime() - seen.root;

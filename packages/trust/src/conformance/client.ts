@@ -31,8 +31,9 @@ export async function refresh(metadataDirectory: string, metadataUrl: string): P
 }
 
 /**
- * The same, then each target in the order given, found along the delegations, as one file in `targetDirectory`. All of it is one run of
- * the workflow: metadata that the first target brought is not fetched again for the next. The first failure ends it.
+ * The same, then each target in the order given, found along the delegations, as one file in `targetDirectory`. All of
+ * it is one run of the workflow: metadata that the first target brought is not fetched again for the next. The first
+ * failure ends it.
  */
 export async function download(
   metadataDirectory: string,

@@ -5,7 +5,10 @@ import type { Metadata, Root } from '@tufjs/models';
 import { parseAnchor, type TrustedRoot } from '../client/chain.ts';
 import { TrustError } from '../error.ts';
 
-/** Where a signer keeps the root that it verifies from: pinned beside its keys when they were made, and never taken from a server. */
+/**
+ * Where a signer keeps the root that it verifies from: pinned beside its keys when they were made, and never taken
+ * from a server.
+ */
 export function anchorPath(directory: string): string {
   return join(directory, 'root.json');
 }
@@ -44,8 +47,9 @@ export async function loadAnchor(directory: string): Promise<TrustedRoot> {
 const MAX_ROOTS = 256;
 
 /**
- * Follows a chain of roots from an anchor (specification 1.0.34, section 5.3): each is signed by the one before it and by itself, versions without
- * a gap. `read` gives a version, or `undefined` at the end; `refuse` makes the error of a chain that breaks a rule.
+ * Follows a chain of roots from an anchor (specification 1.0.34, section 5.3): each is signed by the one before it and
+ * by itself, versions without a gap. `read` gives a version, or `undefined` at the end; `refuse` makes the error of a
+ * chain that breaks a rule.
  */
 export async function followChain(
   anchor: Metadata<Root>,

@@ -1,4 +1,4 @@
-import { copyFile, mkdir, rename, rmdir } from 'node:fs/promises';
+import { copyFile, mkdir, rename, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorCode } from '@kmend/base';
 import { exists, syncDirectory } from '@kmend/base/node';
@@ -7,8 +7,8 @@ import { TrustError } from '../error.ts';
 import type { SigningKey } from './key.ts';
 import { keyPath, loadKey, ONLINE_ROLES, type OnlineKeys, writeNewKey } from './store.ts';
 
-// A key that is to replace another lies in `next/` beside it until a published root names it. Only then does it take the other's place.
-// Whatever is interrupted, the key that counts is there: as the current one, or as the next.
+// A key that is to replace another lies in `next/` beside it until a published root names it. Only then does it take
+// the other's place. Whatever is interrupted, the key that counts is there: as the current one, or as the next.
 
 function nextDirectory(directory: string): string {
   return join(directory, 'next');
@@ -21,8 +21,8 @@ export async function loadNextKey(directory: string, role: string): Promise<Sign
 }
 
 /**
- * A key to replace another. One that waits already is taken again: what it was made for may have been published although no answer came,
- * and then nothing may be put in its place.
+ * A key to replace another. One that waits already is taken again: what it was made for may have been published
+ * although no answer came, and then nothing may be put in its place.
  */
 export async function prepareNextKey(directory: string, role: string): Promise<SigningKey> {
   return (await loadNextKey(directory, role)) ?? (await writeNewKey(nextDirectory(directory), role));
@@ -33,7 +33,10 @@ export function writeNextKey(directory: string, role: string): Promise<SigningKe
   return writeNewKey(nextDirectory(directory), role);
 }
 
-/** The key in waiting takes the place of the current one, atomically; `keepOld`: which stays as `retired/<role>-<id>.key`. Repeatable. */
+/**
+ * The key in waiting takes the place of the current one, atomically; `keepOld`: which stays as
+ * `retired/<role>-<id>.key`. Repeatable.
+ */
 export async function promoteNextKey(directory: string, role: string, keepOld: boolean): Promise<void> {
   const from = keyPath(nextDirectory(directory), role);
   if (!(await exists(from))) return;
@@ -51,7 +54,15 @@ export async function promoteNextKey(directory: string, role: string, keepOld: b
   await rmdir(nextDirectory(directory)).catch(() => undefined);
 }
 
-/** The key of a role that signed metadata names, current or (after an interrupted rotation) next. Throws `key-wrong` and what `loadKey` throws. */
+/** Forgets keys in waiting that nothing can name any more. */
+export async function dropNextKeys(directory: string): Promise<void> {
+  await rm(nextDirectory(directory), { recursive: true, force: true });
+}
+
+/**
+ * The key of a role that signed metadata names, current or (after an interrupted rotation) next. Throws `key-wrong`
+ * and what `loadKey` throws.
+ */
 export async function loadNamedKey(
   directory: string,
   role: string,

@@ -34,8 +34,8 @@ export function lifetimeMs(role: Lifetime): number {
 export const CLOCK_TOLERANCE_MS = 10 * 60_000;
 
 /**
- * It would hold longer than its role may: it was signed by a clock that was ahead. A server that ran for a minute in the wrong year would
- * else have signed a timestamp that a mirror can serve, frozen, until then.
+ * It would hold longer than its role may: it was signed by a clock that was ahead. A server that ran for a minute in
+ * the wrong year would else have signed a timestamp that a mirror can serve, frozen, until then.
  */
 export function isOverlong(role: Lifetime, expires: string | Date, clock: Clock): boolean {
   return new Date(expires).getTime() - clock.now().getTime() > lifetimeMs(role) + CLOCK_TOLERANCE_MS;

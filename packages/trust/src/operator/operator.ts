@@ -26,7 +26,10 @@ export interface OperatorOptions {
   readonly clock?: Clock;
 }
 
-/** A repository as its operator sees it before signing: verified from what lies beside the keys, not from what the server says. */
+/**
+ * A repository as its operator sees it before signing: verified from what lies beside the keys, not from what the
+ * server says.
+ */
 export interface Operator {
   readonly state: RepositoryState;
   readonly clock: Clock;
@@ -55,9 +58,10 @@ export interface SignedHere {
 const ROOTS_MS = 15_000;
 
 /**
- * Fetches and verifies a repository's metadata for its operator: along the chain from the pinned root (at most 256 more, in a bounded time), and never older
- * than what this machine has seen. Throws `anchor-missing`, `key-wrong`, `repository-unsigned`, `repository-garbage`, `repository-rollback`, `repository-slow`,
- * `repository-too-large`, `record-damaged`.
+ * Fetches and verifies a repository's metadata for its operator: along the chain from the pinned root (at most 256
+ * more, in a bounded time), and never older than what this machine has seen. Throws `anchor-missing`, `key-wrong`,
+ * `repository-unsigned`, `repository-garbage`, `repository-rollback`, `repository-slow`, `repository-too-large`,
+ * `record-damaged`.
  */
 export async function openOperator(options: OperatorOptions): Promise<Operator> {
   const { directory, rootDirectory = directory, clock = systemClock } = options;
@@ -113,7 +117,7 @@ function notTheirs(url: string, cause: TrustError): TrustError {
     `the repository at ${url} is not the one these keys were made with: ${cause.message}`,
     {
       cause,
-      hint: 'check the server’s address, and the folder of the keys; else someone serves another repository in its place: nothing was signed',
+      hint: 'nothing was signed; check the server’s address and the folder of the keys, or who serves this in its place',
     },
   );
 }

@@ -10,7 +10,10 @@ import { TrustError } from '../error.ts';
 
 const RoleSeen = z.object({ version: z.int().min(1), sha256: Sha256 });
 
-/** What an operator's machine saw and signed last, beside its keys: a server cannot show it an older state, or another one of the same version. */
+/**
+ * What an operator's machine saw and signed last, beside its keys: a server cannot show it an older state, or another
+ * one of the same version.
+ */
 const OperatorRecord = z.object({
   schema: z.literal('kmend.operator-record/1'),
   /** By role name: `root`, `targets`, kernel roles. */
@@ -51,7 +54,10 @@ function digestOf(metadata: Metadata<Root> | Metadata<Targets>): string {
   return sha256(canonicalize(metadata.signed.toJSON()));
 }
 
-/** Notes a verified role. Throws `repository-rollback` where the record knows a newer one, or another of the same version. */
+/**
+ * Notes a verified role. Throws `repository-rollback` where the record knows a newer one, or another of the same
+ * version.
+ */
 export function noteRole(record: OperatorRecord, name: string, metadata: Metadata<Root> | Metadata<Targets>): void {
   const { version } = metadata.signed;
   const seen = { version, sha256: digestOf(metadata) };
@@ -59,7 +65,7 @@ export function noteRole(record: OperatorRecord, name: string, metadata: Metadat
   if (known !== undefined && (known.version > version || (known.version === version && known.sha256 !== seen.sha256))) {
     const what = known.version > version ? `an older ${name}, version ${version}` : `another ${name} ${version}`;
     throw new TrustError('repository-rollback', `the server shows ${what}; this machine has seen ${known.version}`, {
-      hint: 'was it restored from an old backup? Restore the newest; if that is lost for good, move record.json away from beside the keys',
+      hint: 'restore its newest backup; if that is lost for good, move record.json away from beside the keys',
       details: { role: name, shown: seen, known },
     });
   }

@@ -24,7 +24,10 @@ export interface RotationOptions {
     readonly release?: SigningKey;
     readonly online: Partial<Readonly<Record<OnlineRole, PublicKey>>>;
   };
-  /** Where the release key is replaced: livepatches that were not signed on this machine and stay all the same; `all` of them. */
+  /**
+   * Where the release key is replaced: livepatches that were not signed on this machine and stay all the same; `all`
+   * of them.
+   */
   readonly keep?: readonly LivepatchName[] | 'all';
   /** Livepatches that go with the old release key. */
   readonly drop?: readonly LivepatchName[];
@@ -38,9 +41,10 @@ export interface Rotation {
 }
 
 /**
- * Prepares offline roles that name other keys, or the same for longer: one version up each, everything else as it is. Nothing is signed here. The
- * next root is signed by its keys and by those before it; targets by both release keys where the old one is at hand, so that hosts can read it before
- * and after the new root. Throws `keys-missing`, `key-wrong`, `livepatch-foreign`.
+ * Prepares offline roles that name other keys, or the same for longer: one version up each, everything else as it is.
+ * Nothing is signed here. The next root is signed by its keys and by those before it; targets by both release keys
+ * where the old one is at hand, so that hosts can read it before and after the new root. Throws `keys-missing`,
+ * `key-wrong`, `livepatch-foreign`.
  */
 export async function prepareRotation(operator: Operator, options: RotationOptions): Promise<Rotation> {
   const { state, clock } = operator;
@@ -106,8 +110,8 @@ async function releaseKeys(operator: Operator, fresh: SigningKey | undefined): P
 }
 
 /**
- * Whoever stole a release key may have published with it. Every livepatch that was not signed on this machine is to be kept or dropped by name; what is
- * named must be there.
+ * Whoever stole a release key may have published with it. Every livepatch that was not signed on this machine is to be
+ * kept or dropped by name; what is named must be there.
  */
 async function dropped(
   operator: Operator,
@@ -126,7 +130,7 @@ async function dropped(
   if (open.length === 0) return drop;
   const names = open.map(({ buildId, serial, id }) => `${buildId}/${serial} (${id})`);
   throw new TrustError('livepatch-foreign', `not signed on this machine: ${names.join(', ')}`, {
-    hint: 'say of each whether it stays: --keep BUILD-ID/SERIAL where you know it (another operator’s), else --drop BUILD-ID/SERIAL',
+    hint: 'say of each: --keep BUILD-ID/SERIAL where you know it (another operator’s), else --drop BUILD-ID/SERIAL',
     details: { livepatches: open.map(({ buildId, serial, id }) => ({ buildId, serial, id })) },
   });
 }

@@ -37,7 +37,10 @@ export function signedLivepatches(role: Metadata<Targets> | undefined, buildId: 
   return found;
 }
 
-/** What the release key says of a kernel beside its livepatches. Throws `repository-garbage` where it is in no form that this version knows. */
+/**
+ * What the release key says of a kernel beside its livepatches. Throws `repository-garbage` where it is in no form
+ * that this version knows.
+ */
 export function signedTerms(role: Metadata<Targets> | undefined): KernelTerms {
   const parsed = KernelTerms.safeParse(role?.signed.unrecognizedFields[TERMS] ?? {});
   if (parsed.success) return parsed.data;

@@ -23,7 +23,10 @@ export interface CommitInput extends Changes {
   readonly clock: Clock;
   /** `undefined` for a repository just being made. */
   readonly current: RepositoryState | undefined;
-  /** Keys that `keys` replace from here on. Snapshot and timestamp are signed with both: they hold before and after the root that says so. */
+  /**
+   * Keys that `keys` replace from here on. Snapshot and timestamp are signed with both: they hold before and after the
+   * root that says so.
+   */
   readonly replaced?: Partial<OnlineKeys>;
 }
 
@@ -51,7 +54,9 @@ async function commit(input: CommitInput): Promise<Versions> {
   return versions;
 }
 
-/** Writes all that nobody refers to yet, and gives the timestamp that will: to be put in the place of timestamp.json. */
+/**
+ * Writes all that nobody refers to yet, and gives the timestamp that will: to be put in the place of timestamp.json.
+ */
 export async function prepareOnline({
   repository,
   keys,
@@ -111,14 +116,17 @@ function present<T>(value: T | undefined): T[] {
   return value === undefined ? [] : [value];
 }
 
-/** No repository comes here by itself: a version beyond was signed by a thief, so that hosts take nothing lower (fast-forward). */
+/**
+ * No repository comes here by itself: a version beyond was signed by a thief, so that hosts take nothing lower
+ * (fast-forward).
+ */
 const MAX_USUAL_VERSION = 10 ** 12;
 
 type VersionAfter = (role: OnlineRole, version: number) => Promise<number>;
 
 /**
- * The version that follows. Of a role whose key is replaced hosts forget what the old key signed (specification 1.0.34, section 5.3.11), so it may go
- * down again: to the first one whose name is free.
+ * The version that follows. Of a role whose key is replaced hosts forget what the old key signed (specification
+ * 1.0.34, section 5.3.11), so it may go down again: to the first one whose name is free.
  */
 function nextVersions(repository: string, replaced: Partial<OnlineKeys>): VersionAfter {
   return async (role, version) => {

@@ -24,7 +24,10 @@ export function withoutSerials(before: KernelPolicy, serials: readonly number[],
   };
 }
 
-/** What hosts would not obey is not signed: `policy-invalid` for a change that settles, rolls out or withdraws below the floor. */
+/**
+ * What hosts would not obey is not signed: `policy-invalid` for a change that settles, rolls out or withdraws below
+ * the floor.
+ */
 export function checkFloor(policy: KernelPolicy, before: KernelPolicy, floor: number | undefined): void {
   if (floor === undefined) return;
   const low = serialsOf({ ...policy, withdrawn: [] }).find((serial) => serial < floor);

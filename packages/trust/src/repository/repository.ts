@@ -21,7 +21,7 @@ import type { z } from 'zod';
 import { parseAnchor, type TrustedRoot } from '../client/chain.ts';
 import { TrustError } from '../error.ts';
 import { findAnchor, pinAnchor } from '../keys/anchor.ts';
-import { loadNextOnlineKeys, writeNextKey } from '../keys/next.ts';
+import { dropNextKeys, loadNextOnlineKeys, writeNextKey } from '../keys/next.ts';
 import { loadOnlineKeys, ONLINE_ROLES, type OnlineKeys } from '../keys/store.ts';
 import { isOverlong, type Lifetime, needsSigning } from '../metadata/signing.ts';
 import { checkManifest, checkProof, verifyPublication } from './accept.ts';
@@ -54,7 +54,10 @@ export interface RoleAge {
   readonly role: Lifetime;
   readonly version: number;
   readonly expires: Date;
-  /** Holds longer than its role may: a clock that was ahead signed it. Online roles are signed again by `refreshOnline`. */
+  /**
+   * Holds longer than its role may: a clock that was ahead signed it. Online roles are signed again by
+   * `refreshOnline`.
+   */
   readonly overlong: boolean;
 }
 
@@ -74,9 +77,15 @@ export interface Repository {
   setKernelPolicy(buildId: string, change: (before: KernelPolicy) => KernelPolicy): Promise<Versions>;
   /** Makes keys that are to replace online ones, in place of any that wait; they count once a rotation names them. */
   prepareKeys(roles: readonly OnlineRole[]): Promise<Partial<Record<OnlineRole, PublicKey>>>;
-  /** Accepts offline roles signed again: renewed, with other keys, without livepatches that are dropped (`signRotation`). */
+  /**
+   * Accepts offline roles signed again: renewed, with other keys, without livepatches that are dropped
+   * (`prepareRotation`).
+   */
   acceptRotation(request: RotateRequest): Promise<Versions>;
-  /** Signs snapshot, timestamp and policy again where less than half of a life is left, or more than a whole one; says whether it did. */
+  /**
+   * Signs snapshot, timestamp and policy again where less than half of a life is left, or more than a whole one; says
+   * whether it did.
+   */
   refreshOnline(): Promise<boolean>;
   /** timestamp.json as it is served: what every host asks for at every check. */
   readonly timestampText: string;
@@ -87,8 +96,8 @@ export interface Repository {
 }
 
 /**
- * Opens and verifies a repository, and finishes a rotation that was interrupted. Throws `repository-missing`, `repository-damaged`, `key-wrong`, and
- * what loading keys throws.
+ * Opens and verifies a repository, and finishes a rotation that was interrupted. Throws `repository-missing`,
+ * `repository-damaged`, `key-wrong`, and what loading keys throws.
  */
 export async function openRepository(options: RepositoryOptions): Promise<Repository> {
   const { repository, keyDirectory } = options;
@@ -98,6 +107,8 @@ export async function openRepository(options: RepositoryOptions): Promise<Reposi
     });
   }
   await finishRotation(repository, keyDirectory);
+  // Their rotation never came; it is begun anew, with new ones.
+  await dropNextKeys(keyDirectory);
   const signer: Signer = { keys: await loadOnlineKeys(keyDirectory), anchor: await anchorOf(options) };
   const state = await load(repository, signer);
   checkOnlineKeys(state, signer.keys);
@@ -304,7 +315,9 @@ class OpenRepository implements Repository {
     return bytes === undefined ? undefined : parseManifest(bytes, `manifest of livepatch ${serial}`);
   }
 
-  /** Every change starts from what lies on disk: another tool may have changed it, or a full disk stopped a rotation. */
+  /**
+   * Every change starts from what lies on disk: another tool may have changed it, or a full disk stopped a rotation.
+   */
   #change<T>(work: () => Promise<T>): Promise<T> {
     return this.#queue(async () => {
       const { repository, keyDirectory } = this.#options;

@@ -21,8 +21,8 @@ function logPath(keyDirectory: string): string {
 }
 
 /**
- * Writes down what follows, durably; `finishRotation` does it. A new root and a timestamp by its keys cannot be put in place in one step: whatever comes
- * between (a crash, a full disk), it goes on from here.
+ * Writes down what follows, durably; `finishRotation` does it. A new root and a timestamp by its keys cannot be put in
+ * place in one step: whatever comes between (a crash, a full disk), it goes on from here.
  */
 export function beginRotation(keyDirectory: string, rotation: Rotation): Promise<void> {
   return writeFileAtomic(logPath(keyDirectory), JSON.stringify({ schema: 'kmend.rotation/1', ...rotation }), 0o600);
@@ -33,7 +33,8 @@ export async function finishRotation(repository: string, keyDirectory: string): 
   const path = logPath(keyDirectory);
   if (!(await exists(path))) return false;
   const { timestamp, root, promote } = Rotation.parse(JSON.parse(await readFile(path, 'utf8')));
-  // First the timestamp, signed by old and new keys: it holds under the root before and after. Then the root, which hosts ask for first.
+  // First the timestamp, signed by old and new keys: it holds under the root before and after. Then the root, which
+  // hosts ask for first.
   await writeFileAtomic(join(repository, TIMESTAMP_FILE), timestamp);
   if (root !== null) await writeFileAtomic(join(repository, metadataFile('root', root.version)), root.text);
   for (const role of promote) await promoteNextKey(keyDirectory, role, false);

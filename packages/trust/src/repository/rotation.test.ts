@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdir, rename, writeFile } from 'node:fs/promises';
+import { cp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { errorCode } from '@kmend/base';
@@ -273,6 +273,29 @@ test('a rotation that is interrupted anywhere holds for hosts as it is, and is f
     ]);
     assert.equal((await readSigned(file(TIMESTAMP_FILE))).signatures.length, 1, 'the old key signs no more');
   }
+});
+
+test('keys that were made for a rotation that never came are forgotten at the next start', async (t) => {
+  const { repository, reopen, signed, keyDirectory } = await setUp(t);
+  const online = await repository.prepareKeys(['timestamp']);
+  const request = await signed({ fresh: { online } });
+  assert.ok((await readdir(keyDirectory)).includes('next'));
+  const again = await reopen();
+  assert.ok(!(await readdir(keyDirectory)).includes('next'));
+  await assert.rejects(again.acceptRotation(request), withCode('key-wrong'));
+});
+
+test('a first root that somebody puts into the server’s folder changes nothing: its own is pinned', async (t) => {
+  const { created, reopen } = await setUp(t);
+  const thief = await makeWorld(t);
+  await writeFile(created.root, await readFile(thief.created.root));
+  const again = await reopen();
+  assert.equal(await again.refreshOnline(), false);
+  // All of the thief's files: nothing is signed upon them.
+  await rm(created.repository, { recursive: true });
+  await cp(thief.created.repository, created.repository, { recursive: true });
+  await assert.rejects(reopen(), withCode('repository-damaged'));
+  await assert.rejects(again.refreshOnline(), withCode('repository-damaged'));
 });
 
 test('a rotation that a full disk stopped is finished by the next change of a server that goes on', async (t) => {

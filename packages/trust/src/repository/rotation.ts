@@ -23,9 +23,9 @@ export interface AcceptedRotation {
 }
 
 /**
- * Verifies offline roles that were signed again: each signed as the root and targets that will be in force demand, one version up, nothing added; the
- * online roles' keys are ones that this server has, now (`current`) or in waiting (`next`). Throws `publication-unsigned`, `publication-outdated`,
- * `publication-invalid`, `key-wrong`.
+ * Verifies offline roles that were signed again: each signed as the root and targets that will be in force demand, one
+ * version up, nothing added; the online roles' keys are ones that this server has, now (`current`) or in waiting
+ * (`next`). Throws `publication-unsigned`, `publication-outdated`, `publication-invalid`, `key-wrong`.
  */
 export async function verifyRotation(
   state: RepositoryState,

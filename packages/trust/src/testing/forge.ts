@@ -161,7 +161,10 @@ export function newOnlineKeys(): OnlineKeys {
   return { snapshot: snapshot.key, timestamp: timestamp.key, policy: policy.key };
 }
 
-/** The operator's answer to stolen online keys (`kmend keys rotate online`), on the folders themselves. A server that runs takes it up with its next change. */
+/**
+ * The operator's answer to stolen online keys (`kmend keys rotate online`), on the folders themselves. A server that
+ * runs takes it up with its next change.
+ */
 export async function rotateOnlineKeys(options: {
   readonly repository: string;
   readonly offlineKeys: string;
