@@ -145,6 +145,8 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
     operator,
     prepareKeys: async (roles) => (await call('POST', '/v1/signing-keys', NextKeysResponse, { json: { roles } })).keys,
     async rotate(own, rotation) {
+      // A record that cannot be written is told of before anything is sent.
+      await own.save();
       const json = await rotation.sign();
       const response = await call('POST', '/v1/rotate', RotateResponse, { json, timeoutMs: UPLOAD_TIMEOUT_MS });
       await own.save({ metadata: json.metadata });
@@ -160,6 +162,7 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
       const publication = await signPublication({ ...options, state, releaseKey: await own.releaseKey(), clock });
       const total = publication.files.reduce((sum, file) => sum + file.size, 0);
       let done = 0;
+      await own.save();
       progress.step('upload');
       for (const file of publication.files) {
         const bytes = await openAsBlob(file.path);

@@ -120,10 +120,13 @@ async function freshKeys(
   online: ApiClient['prepareKeys'],
 ): Promise<FreshKeys> {
   const theirs = OnlineRole.options.filter((role) => roles.includes(role));
+  const made = theirs.length === 0 ? {} : await online(theirs);
+  const lacking = theirs.find((role) => made[role] === undefined);
+  if (lacking !== undefined) throw new ServerError('server-garbage', `the server made no new ${lacking} key`);
   return {
     ...(roles.includes('root') ? { root: await offline('root') } : {}),
     ...(roles.includes('release') ? { release: await offline('release') } : {}),
-    online: theirs.length === 0 ? {} : await online(theirs),
+    online: made,
   };
 }
 
