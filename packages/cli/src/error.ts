@@ -1,6 +1,12 @@
 import { KmendError } from '@kmend/base';
 
-export type CliErrorCode = 'usage' | 'not-configured' | 'host-unknown' | 'report-unreadable' | 'proof-failed';
+export type CliErrorCode =
+  | 'usage'
+  | 'not-configured'
+  | 'host-unknown'
+  | 'report-unreadable'
+  | 'proof-failed'
+  | 'not-confirmed';
 
 export class CliError extends KmendError<CliErrorCode> {}
 

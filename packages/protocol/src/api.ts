@@ -157,11 +157,39 @@ export type PublishRequest = z.infer<typeof PublishRequest>;
 export const PublishResponse = z.object({ serial: Serial, snapshotVersion: z.int(), timestampVersion: z.int() });
 export type PublishResponse = z.infer<typeof PublishResponse>;
 
-/** `POST /v1/renew` (operator): offline roles signed again with a later expiry, as text by role name; nothing else differs. */
-export const RenewRequest = z.object({ metadata: z.record(z.string().max(100), z.string().max(4_000_000)) });
-export type RenewRequest = z.infer<typeof RenewRequest>;
-export const RenewResponse = PublishResponse.omit({ serial: true });
-export type RenewResponse = z.infer<typeof RenewResponse>;
+/** Ed25519 public key as TUF metadata lists it (specification 1.0.34, section 4.2). */
+export const PublicKey = z.object({
+  keytype: z.literal('ed25519'),
+  scheme: z.literal('ed25519'),
+  keyval: z.object({ public: z.string().regex(/^[0-9a-f]{64}$/) }),
+});
+export type PublicKey = z.infer<typeof PublicKey>;
+
+/** Roles that the server signs itself. */
+export const OnlineRole = z.enum(['snapshot', 'timestamp', 'policy']);
+export type OnlineRole = z.infer<typeof OnlineRole>;
+
+/**
+ * `POST /v1/signing-keys` (operator): the server makes keys that are to replace its own, and keeps them until a
+ * rotation names them.
+ */
+export const NextKeysRequest = z.object({ roles: z.array(OnlineRole).min(1).max(3) });
+export type NextKeysRequest = z.infer<typeof NextKeysRequest>;
+export const NextKeysResponse = z.object({ keys: z.partialRecord(OnlineRole, PublicKey) });
+export type NextKeysResponse = z.infer<typeof NextKeysResponse>;
+
+/**
+ * `POST /v1/rotate` (operator): offline roles signed again, as text by role name, with a later expiry, other keys,
+ * another floor, or without livepatches that are dropped.
+ */
+export const RotateRequest = z.object({
+  metadata: z.record(z.string().max(100), z.string().max(4_000_000)),
+  /** Why livepatches are dropped: hosts that have one revert it, and show this. */
+  reason: Line.optional(),
+});
+export type RotateRequest = z.infer<typeof RotateRequest>;
+export const RotateResponse = PublishResponse.omit({ serial: true });
+export type RotateResponse = z.infer<typeof RotateResponse>;
 
 /** `GET /v1/livepatches` (operator). */
 export const PublishedLivepatch = LivepatchTarget.extend({

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { chosenSerial, KernelPolicy, needsNone, rolloutPosition } from './policy.ts';
+import { aboveFloor, chosenSerial, KernelPolicy, needsNone, rolloutPosition } from './policy.ts';
 
 const buildId = 'ab'.repeat(20);
 
@@ -64,4 +64,28 @@ test('a channel needs no livepatch where the operator says so and nothing is set
   assert.equal(needsNone(said, 'early'), false, 'a serial is settled');
   assert.equal(needsNone(said, 'canary'), false, 'nothing is said of that channel');
   assert.equal(needsNone(policy(), 'stable'), false);
+});
+
+test('a floor: whatever policy says, hosts of every channel run it or a later livepatch that is published', () => {
+  const published = new Set([1, 2, 3, 4, 5]);
+  const at = (floor: number, said?: KernelPolicy, channel: 'stable' | 'canary' = 'stable') => {
+    const obeyed = aboveFloor(buildId, said, { floor, published });
+    return { serial: chosenSerial(obeyed, channel, 'host-1'), withdrawn: obeyed.withdrawn.map((it) => it.serial) };
+  };
+  const settled = (serial: number | null, withdrawn: readonly number[] = []) =>
+    policy({
+      channels: { stable: { settled: serial, rollout: null } },
+      withdrawn: withdrawn.map((it) => ({ serial: it, reason: 'it hangs' })),
+    });
+  assert.deepEqual(at(3, settled(5)), { serial: 5, withdrawn: [] });
+  assert.deepEqual(at(3, settled(1)), { serial: 3, withdrawn: [] }, 'downgraded');
+  assert.deepEqual(at(3, settled(null)), { serial: 3, withdrawn: [] }, 'nothing settled');
+  assert.deepEqual(at(3, settled(9)), { serial: 3, withdrawn: [] }, 'never published');
+  assert.deepEqual(at(3, settled(1, [2, 3, 4, 5])), { serial: 3, withdrawn: [2, 4, 5] }, 'all withdrawn');
+  assert.deepEqual(at(3, settled(5), 'canary'), { serial: 3, withdrawn: [] }, 'a channel left out');
+  assert.deepEqual(at(3, undefined), { serial: 3, withdrawn: [] }, 'no policy at all');
+  const rolled = (serial: number) =>
+    policy({ channels: { stable: { settled: 3, rollout: { id: 'r', serial, permyriad: 10_000 } } } });
+  assert.deepEqual(at(3, rolled(2)), { serial: 3, withdrawn: [] });
+  assert.deepEqual(at(3, rolled(4)), { serial: 4, withdrawn: [] });
 });

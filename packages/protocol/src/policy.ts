@@ -76,3 +76,45 @@ export function chosenSerial(policy: KernelPolicy, channel: Channel, hostId: str
   }
   return settled !== null && !withdrawn.has(settled) ? settled : null;
 }
+
+/**
+ * What the release key says of a kernel beside its livepatches: the field `kmend` of the kernel's signed role. Whoever
+ * holds the policy key alone cannot change it.
+ */
+export const KernelTerms = z.object({
+  /** Policy cannot keep hosts below this serial, nor withdraw it. */
+  floor: Serial.optional(),
+  /** The highest serial ever published: none is given twice, although livepatches were dropped. */
+  lastSerial: Serial.optional(),
+});
+export type KernelTerms = z.infer<typeof KernelTerms>;
+
+/**
+ * A kernel's policy as far as the floor lets it be obeyed: hosts of every channel run the floor's serial or a later
+ * one, whatever is settled, withdrawn or left out. `policy` is `undefined` where the repository has none; `published`:
+ * what the kernel's role signs, the floor among it.
+ */
+export function aboveFloor(
+  buildId: BuildId,
+  policy: KernelPolicy | undefined,
+  { floor, published }: { readonly floor: number; readonly published: ReadonlySet<number> },
+): KernelPolicy {
+  const withdrawn = (policy?.withdrawn ?? []).filter(({ serial }) => serial !== floor);
+  const gone = new Set(withdrawn.map(({ serial }) => serial));
+  const holds = (serial: number | null): serial is number =>
+    serial !== null && serial >= floor && published.has(serial) && !gone.has(serial);
+  const channel = (name: Channel) => {
+    const { settled = null, rollout = null } = policy?.channels[name] ?? {};
+    return {
+      settled: holds(settled) ? settled : floor,
+      rollout: rollout !== null && holds(rollout.serial) ? rollout : null,
+    };
+  };
+  return {
+    schema: 'kmend.kernel-policy/1',
+    buildId,
+    channels: Object.fromEntries(Channel.options.map((name) => [name, channel(name)])),
+    withdrawn,
+    issued: policy?.issued ?? new Date(0).toISOString(),
+  };
+}

@@ -33,7 +33,8 @@ export type ServerErrorCode =
   | 'server-unreachable'
   | 'proxy-refused'
   | 'server-slow'
-  | 'server-garbage';
+  | 'server-garbage'
+  | 'rotation-unseen';
 
 /** What a repository of packages is refused for, and who asks for it. */
 export type PackagesErrorCode =

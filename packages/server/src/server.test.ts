@@ -13,7 +13,12 @@ test('the first start makes keys, repository, store and token, and says where th
   assert.equal(world.server.created?.keys.length, 5);
   assert.equal((await stat(world.server.tokenPath)).mode & 0o777, 0o600);
   assert.equal((await stat(world.path('data'))).mode & 0o777, 0o700);
-  assert.deepEqual(await readdir(world.path('data', 'keys')), ['policy.key', 'snapshot.key', 'timestamp.key']);
+  assert.deepEqual(await readdir(world.path('data', 'keys')), [
+    'policy.key',
+    'root.json',
+    'snapshot.key',
+    'timestamp.key',
+  ]);
   const again = await world.restart();
   assert.equal(again.server.created, undefined);
   assert.equal(again.token, world.token);
@@ -22,7 +27,7 @@ test('the first start makes keys, repository, store and token, and says where th
 test('without initialize a missing repository is an error, and nothing is made', async (t) => {
   const world = await testServer(t);
   const options = { dataDir: world.path('other'), host: '127.0.0.1', port: 0 };
-  await assert.rejects(startServer(options), withCode('keys-missing'));
+  await assert.rejects(startServer(options), withCode('repository-missing'));
   await assert.rejects(stat(world.path('other', 'repository')));
 });
 

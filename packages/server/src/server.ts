@@ -5,13 +5,7 @@ import { Server as SecureServer } from 'node:tls';
 import { type Clock, errorText, KmendError } from '@kmend/base';
 import { exists, systemClock } from '@kmend/base/node';
 import { PackageFormat } from '@kmend/protocol/packages';
-import {
-  type CreatedRepository,
-  createRepository,
-  loadOnlineKeys,
-  openRepository,
-  type Repository,
-} from '@kmend/trust';
+import { type CreatedRepository, createRepository, openRepository, type Repository } from '@kmend/trust';
 import type { FastifyInstance } from 'fastify';
 import type { DestinationStream } from 'pino';
 import { bareAddress, isLoopback } from './address.ts';
@@ -107,8 +101,8 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
   try {
     const repositoryDirectory = join(dataDir, 'repository');
     const created = await initialize(options, repositoryDirectory, clock);
-    const keys = await loadOnlineKeys(join(dataDir, 'keys'));
-    const repository = await openRepository({ repository: repositoryDirectory, keys, clock });
+    const keyDirectory = join(dataDir, 'keys');
+    const repository = await openRepository({ repository: repositoryDirectory, keyDirectory, clock });
     const storePath = join(dataDir, 'store.sqlite');
     if (options.newStore !== true) await requireStore(storePath, tokenPath, repository);
     const store = await openStore(storePath);

@@ -21,6 +21,9 @@ export type TrustErrorCode =
   | 'keys-missing'
   | 'key-damaged'
   | 'key-wrong'
+  | 'anchor-missing'
+  | 'record-damaged'
+  | 'livepatch-foreign'
   // The repository's own directory.
   | 'repository-exists'
   | 'repository-missing'

@@ -48,6 +48,8 @@ export async function openLoaderSession(
       url: 'cache:///',
       fetch: cacheFetch(paths.fetched),
       clock: edges.clock,
+      // It costs a look into the fetcher's cache: a root that the fetcher has is followed at the next look.
+      rootIntervalMs: 0,
     });
     return { loader: await openLoader(edges, config, identity, repository, log), lock };
   } catch (error) {

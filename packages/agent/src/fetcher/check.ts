@@ -27,6 +27,14 @@ export async function check(fetcher: Fetcher, signal: AbortSignal): Promise<Chec
     });
     for (const { url, code, message } of outcome.passedOver ?? [])
       fetcher.log('warn', 'a mirror was passed over', { url, code, error: message });
+    if (outcome.overlong !== undefined) {
+      const [says, counts] = [outcome.overlong, outcome.expires].map((date) => date.toISOString());
+      fetcher.log(
+        'warn',
+        'the timestamp says it holds for longer than any may: a clock was ahead where it was signed, or is behind here',
+        { says, counts },
+      );
+    }
     return outcome;
   } catch (error) {
     if (signal.aborted) {

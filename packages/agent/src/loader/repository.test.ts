@@ -8,7 +8,6 @@ import { type TestContext, test } from 'node:test';
 import { systemClock } from '@kmend/base/node';
 import {
   createRepository,
-  loadOnlineKeys,
   loadReleaseKey,
   openRepository,
   openRepositoryClient,
@@ -32,8 +31,8 @@ async function makeSigned(t: TestContext) {
     repository: join(directory, 'repository'),
     clock,
   });
-  const keys = await loadOnlineKeys(join(directory, 'online'));
-  const repository = await openRepository({ repository: created.repository, keys, clock });
+  const keyDirectory = join(directory, 'online');
+  const repository = await openRepository({ repository: created.repository, keyDirectory, clock });
   const releaseKey = await loadReleaseKey(join(directory, 'offline'));
   const livepatch = join(directory, 'livepatch');
   await mkdir(livepatch);

@@ -12,6 +12,7 @@ const families: readonly (readonly [word: string, load: () => Promise<Register>]
   ['server', async () => (await import('./server.ts')).serverCommand],
   ['publish', async () => (await import('./publish.ts')).publishCommand],
   ['policy', async () => (await import('./policy.ts')).policyCommands],
+  ['keys', async () => (await import('./keys.ts')).keysCommands],
   ['key', async () => (await import('./key.ts')).keyCommands],
   ['host', async () => (await import('./host.ts')).hostCommands],
 ];

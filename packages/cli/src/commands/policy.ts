@@ -1,9 +1,12 @@
 import { type ChangeFleetPolicy, type ChangeKernelPolicy, Channel, type ChannelPolicy } from '@kmend/protocol';
+import { setFloor } from '@kmend/server';
 import { Option } from 'commander';
 import { CliError } from '../error.ts';
+import { planText } from '../plan-text.ts';
 import type { Register } from '../program.ts';
-import { connect, type ServerOptions, withServer } from '../server-options.ts';
+import { connect, keysDirectory, type ServerOptions, withServer } from '../server-options.ts';
 import { buildIdOf } from '../stores.ts';
+import { report } from './keys.ts';
 import { fleetText, kernelText } from './policy-text.ts';
 
 interface FleetOptions extends ServerOptions {
@@ -11,6 +14,11 @@ interface FleetOptions extends ServerOptions {
   readonly halt?: boolean;
   readonly resume?: boolean;
   readonly consolidate?: 'on' | 'off';
+}
+
+interface FloorOptions extends ServerOptions {
+  readonly keys?: string;
+  readonly yes?: boolean;
 }
 
 interface KernelOptions extends ServerOptions {
@@ -73,6 +81,30 @@ export const policyCommands: Register = ({ program, action }) => {
       const result =
         Object.keys(change).length === 0 ? await api.kernelPolicy(buildId) : await api.setKernelPolicy(buildId, change);
       context.terminal.result(result, kernelText);
+    }),
+  );
+  const floor = policy
+    .command('floor')
+    .description(
+      'the serial below which policy cannot keep hosts of a kernel; signed with the release key, on this machine',
+    )
+    .argument('<release|build-id>')
+    .argument('<serial|none>')
+    .option('--keys <dir>', 'folder with the release key (default: keys, under KMEND_HOME)')
+    .option('--yes', 'sign what is shown; without it nothing is signed or changed');
+  withServer(floor).action(
+    action(async (context, name: string, serial: string, options: FloorOptions) => {
+      const wanted = serial === 'none' ? null : whole(serial);
+      const buildId = await buildIdOf(context, name);
+      const api = await connect(context, options);
+      const outcome = await setFloor(api, {
+        keys: options.keys ?? keysDirectory(context),
+        sign: options.yes === true,
+        confirm: (plan) => context.terminal.note(planText(plan)),
+        buildId,
+        floor: wanted,
+      });
+      report(context, outcome);
     }),
   );
 };

@@ -1,6 +1,7 @@
 import { Channel } from '@kmend/protocol';
-import { loadReleaseKey } from '@kmend/trust';
+import type { Confirm } from '@kmend/trust';
 import { Option } from 'commander';
+import { planText } from '../plan-text.ts';
 import type { Register } from '../program.ts';
 import { type ProofOptions, proofDemand, withProofDemand } from '../proof-options.ts';
 import { connect, keysDirectory, type ServerOptions, withServer } from '../server-options.ts';
@@ -19,12 +20,12 @@ export const publishCommand: Register = ({ program, action }) => {
     .option('--keys <dir>', 'folder with the release key (default: keys, under KMEND_HOME)');
   withServer(withProofDemand(publish)).action(
     action(async (context, livepatch: string, options: PublishOptions) => {
-      const releaseKey = await loadReleaseKey(options.keys ?? keysDirectory(context));
       const api = await connect(context, options);
-      const { channel } = options;
+      const { channel, keys = keysDirectory(context) } = options;
+      const confirm: Confirm = (plan) => context.terminal.note(planText(plan));
       const { progress } = context.terminal;
       const demand = proofDemand(options);
-      const outcome = await api.publish({ ...demand, livepatch, channel, releaseKey, progress });
+      const outcome = await api.publish({ ...demand, livepatch, channel, keys, confirm, progress });
       const { livepatch: manifest } = outcome.publication.artifact;
       const result = {
         serial: outcome.serial,

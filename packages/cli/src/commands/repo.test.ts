@@ -4,14 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { sha256File, systemClock } from '@kmend/base/node';
-import {
-  bundleFetch,
-  loadOnlineKeys,
-  loadReleaseKey,
-  openRepository,
-  openRepositoryClient,
-  signPublication,
-} from '@kmend/trust';
+import { bundleFetch, loadReleaseKey, openRepository, openRepositoryClient, signPublication } from '@kmend/trust';
 import { BUILD_ID, writeLivepatch } from '../testing/livepatch.ts';
 import { runKmend, type Said } from '../testing/run.ts';
 import { repoCommands } from './repo.ts';
@@ -24,8 +17,8 @@ test('a bundle made by the command line brings a host its livepatch', async (t) 
   t.after(() => rm(home, { recursive: true, force: true }));
   assert.equal((await kmend(home, 'repo', 'init')).exitCode, 0);
   const data = join(home, 'server');
-  const keys = await loadOnlineKeys(join(data, 'keys'));
-  const repository = await openRepository({ repository: join(data, 'repository'), keys, clock: systemClock });
+  const keyDirectory = join(data, 'keys');
+  const repository = await openRepository({ repository: join(data, 'repository'), keyDirectory, clock: systemClock });
   const module = await writeLivepatch(join(home, 'livepatch'), 1);
   const signed = await signPublication({
     state: repository.state,

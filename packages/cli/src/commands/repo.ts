@@ -95,6 +95,8 @@ export function describeCreated(created: CreatedRepository): string {
     ...created.keys.map(
       ({ role, kind, path, purpose }) => `  ${role.padEnd(9)} ${kind.padEnd(7)} ${path}\n${' '.repeat(20)}${purpose}`,
     ),
-    'Back up the offline keys now, and keep them off the server: whoever has the release key can load code into every host.',
+    'beside them, root.json: the root that signing starts from, whatever a server shows',
+    'Back up the offline keys now, and keep them off the server:',
+    'who has the release key and the operator token can load code into every host.',
   ].join('\n');
 }

@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EnrolResponse, type HostFacts, type Report } from '@kmend/protocol';
 import { type ApiClient, createApiClient, readOperatorToken, startServer } from '@kmend/server';
-import { loadReleaseKey } from '@kmend/trust';
 import type { Register } from '../program.ts';
 import { BUILD_ID, writeLivepatch } from './livepatch.ts';
 import { runKmend, type Said } from './run.ts';
@@ -17,8 +16,10 @@ export interface PatchServer {
   kmend(...argv: string[]): Promise<Said>;
   /** Enrols a host and returns its id. */
   enrol(hostname: string): Promise<string>;
-  /** Publishes livepatch `n` as the channel's settled one. */
-  publish(n: number): Promise<void>;
+  /** Publishes livepatch `n` as the channel's settled one; `keys`: with the release key of another folder. */
+  publish(n: number, keys?: string): Promise<void>;
+  /** Stops the server and starts it again on what its folder holds then. */
+  restart(meanwhile?: () => Promise<void>): Promise<PatchServer>;
 }
 
 /** A real patch server on loopback with a home of its own, for the commands that talk to one. */
@@ -28,6 +29,14 @@ export async function patchServer(
 ): Promise<PatchServer> {
   const home = await mkdtemp(join(tmpdir(), 'kmend-cli-server-'));
   t.after(() => rm(home, { recursive: true, force: true }));
+  return serve(t, home, commands);
+}
+
+async function serve(
+  t: { after(work: () => Promise<void>): void },
+  home: string,
+  commands: readonly Register[],
+): Promise<PatchServer> {
   const server = await startServer({
     dataDir: join(home, 'server'),
     initialize: { offlineKeys: join(home, 'keys') },
@@ -53,15 +62,15 @@ export async function patchServer(
       assert.equal(answer.status, 201);
       return EnrolResponse.parse(await answer.json()).hostId;
     },
-    async publish(n) {
+    async publish(n, keys = join(home, 'keys')) {
       const livepatch = join(home, `livepatch-${n}`);
       await writeLivepatch(livepatch, n);
-      await api.publish({
-        livepatch,
-        channel: 'stable',
-        releaseKey: await loadReleaseKey(join(home, 'keys')),
-        unproven: true,
-      });
+      await api.publish({ livepatch, channel: 'stable', keys, unproven: true });
+    },
+    async restart(meanwhile) {
+      await server.close();
+      await meanwhile?.();
+      return serve(t, home, commands);
     },
   };
 }

@@ -16,21 +16,24 @@ import {
   KernelPolicy,
   KeyList,
   LivepatchList,
+  NextKeysResponse,
+  type OnlineRole,
   type PublishedLivepatch,
   PublishResponse,
-  RenewResponse,
   type ReportFile,
+  RotateResponse,
   UploadResponse,
 } from '@kmend/protocol';
 import { type PackageFormat, PackageSeats, PublishPackagesResponse } from '@kmend/protocol/packages';
 import {
-  fetchState,
+  type Confirm,
+  loadReleaseKey,
+  type Operator,
+  openOperator,
   type ProofDemand,
-  type RepositoryState,
+  type Rotation,
   type SignedPublication,
-  type SigningKey,
   signPublication,
-  signRenewal,
 } from '@kmend/trust';
 import { z } from 'zod';
 import { REPOSITORY_PREFIX } from '../http/repository-routes.ts';
@@ -54,7 +57,10 @@ export interface PublishOptions extends ProofDemand {
   /** What `kmend build --out` wrote. */
   readonly livepatch: string;
   readonly channel: Channel;
-  readonly releaseKey: SigningKey;
+  /** The operator's own directory: release key, pinned root, record. */
+  readonly keys: string;
+  /** Asked before anything is signed. */
+  readonly confirm?: Confirm;
   readonly progress?: Progress;
 }
 
@@ -81,10 +87,15 @@ export interface ApiClient {
   setFleetPolicy(change: ChangeFleetPolicy): Promise<FleetPolicy>;
   kernelPolicy(buildId: string): Promise<KernelPolicy>;
   setKernelPolicy(buildId: string, change: ChangeKernelPolicy): Promise<KernelPolicy>;
-  /** The repository's metadata, verified with the operator's own release key. */
-  repositoryState(releaseKey: SigningKey): Promise<RepositoryState>;
-  /** Signs root, targets and kernel roles again on this machine, so that they do not expire. */
-  renew(keys: { readonly root: SigningKey; readonly release: SigningKey }): Promise<RenewResponse>;
+  /**
+   * The repository as its operator sees it before signing, verified from what lies in `directory`; `rootDirectory`:
+   * where the root key is.
+   */
+  operator(directory: string, rootDirectory?: string): Promise<Operator>;
+  /** Has the server make keys that are to replace its own: they count once a rotation names them. */
+  prepareKeys(roles: readonly OnlineRole[]): Promise<NextKeysResponse['keys']>;
+  /** Signs offline roles again, on this machine, has the server take them, and notes that. */
+  rotate(operator: Operator, rotation: Rotation): Promise<RotateResponse>;
   /** Signs on this machine, uploads, publishes. The release key never leaves this process. */
   publish(options: PublishOptions): Promise<PublishOutcome>;
   /** Puts a whole repository of packages (`packFolder`) in place of the one before. */
@@ -113,8 +124,8 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
       { method, url: `${url}${path}`, token, signal, timeoutMs: options.timeoutMs ?? TIMEOUT_MS, ...body },
       schema,
     );
-  const repositoryState = (releaseKey: SigningKey): Promise<RepositoryState> =>
-    fetchState({ url: repositoryUrl, releaseKey, signal, clock });
+  const operator = (directory: string, rootDirectory = directory): Promise<Operator> =>
+    openOperator({ directory, rootDirectory, url: repositoryUrl, signal, clock });
   const kernelPath = (buildId: string): string => `/v1/policy/kernels/${encodeURIComponent(buildId)}`;
   const hostPath = (id: string): string => `/v1/hosts/${encodeURIComponent(id)}`;
 
@@ -134,18 +145,27 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
     setFleetPolicy: (change) => call('PUT', '/v1/policy/fleet', FleetPolicy, { json: change }),
     kernelPolicy: (buildId) => call('GET', kernelPath(buildId), KernelPolicy),
     setKernelPolicy: (buildId, change) => call('PUT', kernelPath(buildId), KernelPolicy, { json: change }),
-    repositoryState,
-    async renew(keys) {
-      const request = await signRenewal(await repositoryState(keys.release), keys, clock);
-      return call('POST', '/v1/renew', RenewResponse, { json: request, timeoutMs: UPLOAD_TIMEOUT_MS });
+    operator,
+    prepareKeys: async (roles) => (await call('POST', '/v1/signing-keys', NextKeysResponse, { json: { roles } })).keys,
+    async rotate(own, rotation) {
+      // A record that cannot be written is told of before anything is sent.
+      await own.save();
+      const json = await rotation.sign();
+      const response = await call('POST', '/v1/rotate', RotateResponse, { json, timeoutMs: UPLOAD_TIMEOUT_MS });
+      await own.save({ metadata: json.metadata });
+      return response;
     },
-    async publish({ progress = silentProgress, ...options }) {
+    async publish({ progress = silentProgress, keys, ...options }) {
       progress.step('read the repository’s metadata');
-      const state = await repositoryState(options.releaseKey);
+      // A key that cannot be used is told of before anyone is asked.
+      await loadReleaseKey(keys);
+      const own = await operator(keys);
       progress.step('sign with the release key');
-      const publication = await signPublication({ ...options, state, clock });
+      const { state } = own;
+      const publication = await signPublication({ ...options, state, releaseKey: await own.releaseKey(), clock });
       const total = publication.files.reduce((sum, file) => sum + file.size, 0);
       let done = 0;
+      await own.save();
       progress.step('upload');
       for (const file of publication.files) {
         const bytes = await openAsBlob(file.path);
@@ -155,6 +175,9 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
       }
       progress.step('publish');
       const response = await call('POST', '/v1/publish', PublishResponse, { json: publication.request });
+      const { buildId, serial } = publication.request;
+      const module = publication.artifact.module.sha256;
+      await own.save({ metadata: publication.request.metadata, livepatch: { buildId, serial, module } });
       return { ...response, publication };
     },
     publishPackages(format, { stream, size }, progress = silentProgress) {

@@ -20,6 +20,7 @@ const STATUS: Readonly<Record<string, number>> = {
   'sequence-jump': 409,
   'publication-outdated': 409,
   'publication-duplicate': 409,
+  'key-wrong': 409,
   'packages-busy': 409,
   'too-large': 413,
   'tar-too-large': 413,

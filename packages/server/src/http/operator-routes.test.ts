@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import { test } from 'node:test';
 import type { KmendError } from '@kmend/base';
 import { sha256 } from '@kmend/base/node';
-import { loadReleaseKey, loadRootKey, openRepositoryClient } from '@kmend/trust';
+import { openRepositoryClient, prepareRotation } from '@kmend/trust';
 import { createApiClient } from '../client/api-client.ts';
 import { ask, enrol, enrolled, withCode } from '../testing/ask.ts';
 import { BUILD_ID, exampleReport, exampleTrouble, publish, testServer, writeArtifact } from '../testing/world.ts';
@@ -72,9 +72,11 @@ test('publishing: twice, without uploads, with a stranger’s key', async (t) =>
   const replay = await ask(world, 'POST', '/v1/publish', publication.request, world.token);
   assert.deepEqual([replay.status, replay.body.error?.code], [409, 'publication-outdated']);
   const stranger = await testServer(t);
-  const releaseKey = await loadReleaseKey(stranger.path('keys'));
   const livepatch = await writeArtifact(world.path('artifact-9'), 9);
-  await assert.rejects(world.api.publish({ livepatch, channel: 'stable', releaseKey }), withCode('key-wrong'));
+  await assert.rejects(
+    world.api.publish({ livepatch, channel: 'stable', keys: stranger.path('keys') }),
+    withCode('key-wrong'),
+  );
 });
 
 test('a renewal goes through the API, and hosts follow it', async (t) => {
@@ -86,8 +88,9 @@ test('a renewal goes through the API, and hosts follow it', async (t) => {
     url: world.server.repositoryUrl,
   });
   await client.check(signal);
-  const keys = { root: await loadRootKey(world.path('keys')), release: await loadReleaseKey(world.path('keys')) };
-  assert.equal((await world.api.renew(keys)).timestampVersion, 3);
+  const operator = await world.api.operator(world.path('keys'));
+  const renewal = await prepareRotation(operator, { fresh: { online: {} } });
+  assert.equal((await world.api.rotate(operator, renewal)).timestampVersion, 3);
   assert.equal((await client.check(signal)).version, 3);
   assert.equal((await client.fetchLivepatch(BUILD_ID, 1, signal)).target.serial, 1);
 });

@@ -4,10 +4,12 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import {
   ApiError,
+  NextKeysRequest,
+  NextKeysResponse,
   PublishRequest,
   PublishResponse,
-  RenewRequest,
-  RenewResponse,
+  RotateRequest,
+  RotateResponse,
   Sha256,
   UploadResponse,
 } from '@kmend/protocol';
@@ -22,7 +24,7 @@ import type { AppContext } from './context.ts';
 export const MAX_UPLOAD = 64 * 2 ** 20;
 const MAX_PUBLISH = 10 * 2 ** 20;
 /** Bytes: all kernels' roles at once. */
-const MAX_RENEW = 256 * 2 ** 20;
+const MAX_ROTATION = 256 * 2 ** 20;
 
 const operator = { security: [{ operator: [] }], tags: ['publish'] };
 
@@ -80,18 +82,32 @@ export function publishRoutes(context: AppContext) {
     );
 
     app.post(
-      '/v1/renew',
+      '/v1/signing-keys',
       {
-        bodyLimit: MAX_RENEW,
         schema: {
           ...operator,
-          summary: 'Offline roles signed again with a later expiry',
-          body: RenewRequest,
-          response: { 200: RenewResponse, 409: ApiError, 422: ApiError },
+          summary: 'New keys for roles that the server signs; they count once a rotation names them',
+          body: NextKeysRequest,
+          response: { 200: NextKeysResponse },
+        },
+      },
+      async (request) => ({ keys: await context.repository.prepareKeys(request.body.roles) }),
+    );
+
+    app.post(
+      '/v1/rotate',
+      {
+        bodyLimit: MAX_ROTATION,
+        schema: {
+          ...operator,
+          summary: 'Offline roles signed again: for longer, with other keys, with another floor',
+          body: RotateRequest,
+          response: { 200: RotateResponse, 409: ApiError, 422: ApiError },
         },
       },
       async (request) => {
-        const versions = await context.repository.acceptRenewal(request.body);
+        const versions = await context.repository.acceptRotation(request.body);
+        request.log.info({ roles: Object.keys(request.body.metadata), ...versions }, 'offline roles signed again');
         return { snapshotVersion: versions.snapshot, timestampVersion: versions.timestamp };
       },
     );

@@ -163,3 +163,33 @@ test('behind a proxy nobody becomes local by saying so', async (t) => {
     .find((text) => text.includes('/v1/keys'));
   assert.equal(JSON.parse(line ?? '{}').ip, '198.51.100.7');
 });
+
+test('one start with a clock that is ahead leaves nothing that holds for longer than it may', async (t) => {
+  const DAY = 86_400_000;
+  const ahead = { ...systemClock, now: () => new Date(Date.now() + 300 * DAY) };
+  const world = await testServer(t);
+  const wrong = await world.restart({ clock: ahead });
+  const again = await wrong.restart({});
+  const { body, status } = await ask(again, 'GET', '/healthz');
+  assert.deepEqual([status, body], [200, { status: 'ok', checks: { store: 'ok', repository: 'ok' } }]);
+  const text = await readFile(world.path('data', 'repository', 'metadata', 'timestamp.json'), 'utf8');
+  assert.ok(Date.parse(JSON.parse(text).signed.expires) <= Date.now() + DAY);
+});
+
+test('health says what was signed by a clock that was ahead', async (t) => {
+  const DAY = 86_400_000;
+  const made = await testServer(t, { clock: { ...systemClock, now: () => new Date(Date.now() + 300 * DAY) } });
+  const world = await made.restart({});
+  assert.match(
+    JSON.stringify((await ask(world, 'GET', '/healthz')).body),
+    /"status":"ok".*"notes":\["signed by a clock that was ahead: root, targets; sign again with kmend keys renew"\]/,
+  );
+  // The clock falls back while the server runs.
+  let behind = 0;
+  const clock = { ...systemClock, now: () => new Date(Date.now() - behind) };
+  const running = await world.restart({ clock });
+  behind = 3 * DAY;
+  const { status, body } = await ask(running, 'GET', '/healthz');
+  assert.equal(status, 503);
+  assert.match(JSON.stringify(body), /holds longer than it may, not signed again yet: timestamp/);
+});

@@ -10,9 +10,12 @@ import type { Metrics } from './metrics.ts';
 export function systemRoutes(context: AppContext, metrics: Metrics, behindProxy: boolean) {
   return async (app: FastifyInstance): Promise<void> => {
     app.get('/healthz', { logLevel: 'warn', schema: { hide: true } }, async (_request, reply) => {
-      const checks = { store: await storeWorks(context), repository: await repositoryFresh(context) };
+      const { repository, notes } = await repositoryFresh(context);
+      const checks = { store: await storeWorks(context), repository };
       const ok = Object.values(checks).every((text) => text === 'ok');
-      return reply.code(ok ? 200 : 503).send({ status: ok ? 'ok' : 'failing', checks });
+      return reply
+        .code(ok ? 200 : 503)
+        .send({ status: ok ? 'ok' : 'failing', checks, ...(notes.length === 0 ? {} : { notes }) });
     });
 
     app.get('/metrics', { logLevel: 'warn', schema: { hide: true } }, async (request, reply) => {
@@ -37,10 +40,36 @@ async function storeWorks({ store, disk }: AppContext): Promise<string> {
   }
 }
 
-async function repositoryFresh({ repository, repositoryDirectory, clock }: AppContext): Promise<string> {
+/** Roles that only the operator can sign again. */
+const OFFLINE = new Set(['root', 'targets']);
+
+/**
+ * Whether hosts can trust what is served, and notes on what only the operator can mend. A role that holds for longer
+ * than it may would let a mirror freeze hosts for as long: the server signs its own again at once (`refreshOnline`),
+ * and says so until it has.
+ */
+async function repositoryFresh({
+  repository,
+  repositoryDirectory,
+  clock,
+}: AppContext): Promise<{ repository: string; notes: string[] }> {
   const missing = await missingFiles(repositoryDirectory, repository.state);
-  if (missing.length > 0)
-    return `files are missing or damaged: ${missing.slice(0, 5).join(', ')}${missing.length > 5 ? ', ...' : ''}`;
-  const expired = (await repository.ages()).filter(({ expires }) => expires <= clock.now()).map(({ role }) => role);
-  return expired.length === 0 ? 'ok' : `expired: ${expired.join(', ')}`;
+  const more = missing.length > 5 ? ', ...' : '';
+  const ages = await repository.ages();
+  const expired = ages.filter(({ expires }) => expires <= clock.now()).map(({ role }) => role);
+  const overlong = ages.filter((age) => age.overlong).map(({ role }) => role);
+  const [offline, online] = [
+    overlong.filter((role) => OFFLINE.has(role)),
+    overlong.filter((role) => !OFFLINE.has(role)),
+  ];
+  const problems = [
+    ...(missing.length === 0 ? [] : [`files are missing or damaged: ${missing.slice(0, 5).join(', ')}${more}`]),
+    ...(expired.length === 0 ? [] : [`expired: ${expired.join(', ')}`]),
+    ...(online.length === 0 ? [] : [`holds longer than it may, not signed again yet: ${online.join(', ')}`]),
+  ];
+  const note = `signed by a clock that was ahead: ${offline.join(', ')}; sign again with kmend keys renew`;
+  return {
+    repository: problems.length === 0 ? 'ok' : problems.join('; '),
+    notes: offline.length === 0 ? [] : [note],
+  };
 }

@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { sha256 } from '@kmend/base/node';
 import type { HostFacts, HostStack, HostTrouble, Livepatch, Report } from '@kmend/protocol';
-import { loadReleaseKey } from '@kmend/trust';
 import { type ApiClient, createApiClient } from '../client/api-client.ts';
 import { type RunningServer, type ServerOptions, startServer } from '../server.ts';
 
@@ -153,7 +152,6 @@ export async function writeArtifact(directory: string, n: number): Promise<strin
 
 /** Makes, signs and publishes livepatch `n` through the API. */
 export async function publish({ api, path }: TestServer, n: number) {
-  const releaseKey = await loadReleaseKey(path('keys'));
   const livepatch = await writeArtifact(path(`artifact-${n}`), n);
-  return api.publish({ livepatch, channel: 'stable', releaseKey, unproven: true });
+  return api.publish({ livepatch, channel: 'stable', keys: path('keys'), unproven: true });
 }

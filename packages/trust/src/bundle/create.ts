@@ -137,8 +137,7 @@ async function collect(
   ]);
   for (const { buildId, serials } of kernels) {
     const paths = serials.flatMap((serial) => [modulePath(buildId, serial), manifestPath(buildId, serial)]);
-    // A kernel's role is not looked at before a livepatch is asked for.
-    if (paths.length > 0) wanted.set(kernelRole(buildId), paths);
+    wanted.set(kernelRole(buildId), paths);
   }
   for (const [role, paths] of wanted) {
     const bytes = await read(role);

@@ -3,12 +3,18 @@ import { copyFile, mkdir, open, readdir, readFile, readlink, rename, rm, symlink
 import { basename, join } from 'node:path';
 import { syncDirectory } from '@kmend/base/node';
 import * as z from 'zod';
+import { Seen } from './freshness.ts';
 
 /** Left beside complete metadata only: what the next conditional GET needs. */
 export const CheckRecord = z.object({
   etag: z.string().max(300).optional(),
   /** Repository the metadata came from: an ETag means nothing elsewhere. */
   url: z.string(),
+  /**
+   * When this client first held the timestamp and the snapshot that it holds, and last asked for a newer root;
+   * milliseconds since 1970.
+   */
+  seen: Seen.optional(),
 });
 export type CheckRecord = z.infer<typeof CheckRecord>;
 

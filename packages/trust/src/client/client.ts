@@ -1,18 +1,30 @@
 import { readFile, rm } from 'node:fs/promises';
 import type { Clock } from '@kmend/base';
 import { systemClock } from '@kmend/base/node';
-import { FLEET_POLICY_PATH, FleetPolicy, KernelPolicy, kernelPolicyPath } from '@kmend/protocol';
+import { aboveFloor, FLEET_POLICY_PATH, FleetPolicy, KernelPolicy, kernelPolicyPath } from '@kmend/protocol';
 import type { z } from 'zod';
 import { TrustError } from '../error.ts';
 import { parseMetadata } from '../metadata/metadata.ts';
+import { CLOCK_TOLERANCE_MS } from '../metadata/signing.ts';
 import { type CheckRecord, MetadataCache } from './cache.ts';
-import { cachedKernelTargets, parseAnchor, type TrustedRoot } from './chain.ts';
+import { cachedKernelTargets, parseAnchor, rootFile, type TrustedRoot } from './chain.ts';
 import { downloadTarget } from './download.ts';
 import { readAll } from './fetcher.ts';
+import { readFloor } from './floor.ts';
+import {
+  countsUntil,
+  type Dated,
+  type DatedState,
+  isRootDue,
+  refuseOverlong,
+  type Seen,
+  seeState,
+  stateCountsUntil,
+} from './freshness.ts';
 import { livepatchFiles, localPath, pruneLivepatches, sha256Of, verifyLivepatch } from './livepatch.ts';
 import { Mirrors } from './mirrors.ts';
 import { statusFailure } from './status.ts';
-import { locationOf, type Session, TIMESTAMP_MAX_LENGTH, transaction } from './transaction.ts';
+import { locationOf, ROOT_MAX_LENGTH, type Session, TIMESTAMP_MAX_LENGTH, transaction } from './transaction.ts';
 import { defaultLimits, type Fetch, get, type TransferEdges, type TransferLimits } from './transfer.ts';
 import type { CheckOutcome, RepositoryClient, VerifiedLivepatch } from './types.ts';
 
@@ -27,7 +39,18 @@ export interface RepositoryClientOptions {
   /** Times transfers and idle checks. tuf-js itself compares expiry with the system's clock. */
   readonly clock?: Clock;
   readonly limits?: Partial<TransferLimits>;
+  /**
+   * Milliseconds after which a check asks for the next root although timestamp.json is unchanged. Default 12 hours; 0:
+   * each time.
+   */
+  readonly rootIntervalMs?: number;
 }
+
+/**
+ * A root that changes alone is to reach hosts within a day: they look at least every 6 hours, the loader after the
+ * fetcher.
+ */
+const ROOT_INTERVAL_MS = 12 * 3_600_000;
 
 /** Bytes of a policy file. */
 const MAX_POLICY = 4_000_000;
@@ -37,10 +60,7 @@ interface Held {
   readonly generation: string | undefined;
   readonly check: CheckRecord | undefined;
   readonly timestamp: Buffer;
-  readonly version: number;
-  readonly expires: Date;
-  /** The earliest expiry of root, timestamp, snapshot and targets. */
-  readonly freshUntil: Date;
+  readonly state: DatedState;
 }
 
 /**
@@ -69,10 +89,11 @@ class Client implements RepositoryClient {
   readonly #anchor: TrustedRoot;
   readonly #mirrors: Mirrors;
   readonly #edges: TransferEdges;
+  readonly #rootIntervalMs: number;
   #held: Held | undefined;
   /** Until the first check, the cache knows better which mirror worked last. */
   #checked = false;
-  /** Policies of the held generation, by target path; `undefined`: signed metadata names none. */
+  /** Policies and floors of the held generation, by target path and name; `undefined`: signed metadata names none. */
   readonly #policies = new Map<string, unknown>();
 
   constructor(options: RepositoryClientOptions, anchor: TrustedRoot) {
@@ -84,6 +105,7 @@ class Client implements RepositoryClient {
       clock: options.clock ?? systemClock,
       limits: { ...defaultLimits, ...options.limits },
     };
+    this.#rootIntervalMs = options.rootIntervalMs ?? ROOT_INTERVAL_MS;
   }
 
   async check(signal: AbortSignal): Promise<CheckOutcome> {
@@ -101,18 +123,14 @@ class Client implements RepositoryClient {
 
   async #checkAt(url: string, signal: AbortSignal): Promise<CheckOutcome> {
     const held = await this.#current(signal);
-    if (held === undefined || held.freshUntil <= this.#edges.clock.now()) {
-      return this.#refresh(url, signal, held, undefined);
-    }
+    if (held === undefined || !this.#isFresh(held)) return this.#refresh(url, signal, held, undefined);
     const etag = held.check?.url === url ? held.check.etag : undefined;
     const headers = etag === undefined ? {} : { 'if-none-match': etag };
     const address = timestampUrl(url);
     const answer = await get(this.#edges, address, TIMESTAMP_MAX_LENGTH, signal, headers);
-    const { version, expires, freshUntil } = held;
-    const unchanged = { changed: false, version, expires, freshUntil };
     if (answer.status === 304) {
       await answer.discard();
-      return unchanged;
+      return this.#unchanged(url, held, signal);
     }
     if (answer.status !== 200) {
       await answer.discard();
@@ -121,8 +139,24 @@ class Client implements RepositoryClient {
     const bytes = await readAll(answer);
     if (!bytes.equals(held.timestamp)) return this.#refresh(url, signal, held, { bytes, etag: answer.etag });
     // The same state from another mirror, or with another ETag: the next check asks with that one.
-    this.#held = { ...held, check: checkRecord(url, answer.etag) };
-    return unchanged;
+    this.#held = { ...held, check: checkRecord(url, answer.etag, held.check?.seen) };
+    return this.#unchanged(url, this.#held, signal);
+  }
+
+  /** The timestamp is still the same; a newer root may be there all the same. */
+  async #unchanged(url: string, held: Held, signal: AbortSignal): Promise<CheckOutcome> {
+    const { clock } = this.#edges;
+    if (isRootDue(held.check?.seen, this.#rootIntervalMs, clock)) {
+      const next = `${url}/metadata/${rootFile(held.state.root.version + 1)}`;
+      const answer = await get(this.#edges, next, ROOT_MAX_LENGTH, signal);
+      await answer.discard();
+      if (answer.status === 200) return this.#refresh(url, signal, held, undefined);
+    }
+    return outcomeOf(held, false);
+  }
+
+  #isFresh({ state, check }: Held): boolean {
+    return stateCountsUntil(state, check?.seen) > this.#edges.clock.now();
   }
 
   async fleetPolicy(signal: AbortSignal): Promise<FleetPolicy | undefined> {
@@ -135,7 +169,8 @@ class Client implements RepositoryClient {
     if (policy !== undefined && policy.buildId !== buildId) {
       throw new TrustError('repository-mismatch', `${path} is signed but speaks of kernel ${policy.buildId}`);
     }
-    return policy;
+    const floor = await this.#known(`floor of ${buildId}`, signal, (session) => readFloor(session, buildId));
+    return floor === undefined ? policy : aboveFloor(buildId, policy, floor);
   }
 
   async fetchLivepatch(buildId: string, serial: number, signal: AbortSignal): Promise<VerifiedLivepatch> {
@@ -197,15 +232,17 @@ class Client implements RepositoryClient {
         session.fetcher.prime(timestampUrl(url), primed.bytes, primed.etag);
       }
       await session.updater.refresh();
-      const state = await describe(session.read);
+      const held = await describe(session.read);
+      const known = session.generation === undefined ? undefined : await this.#cache.readCheck(session.generation);
+      const seen = seeState(known?.seen, held.state, this.#edges.clock);
+      refuseOverlong(held.state, seen, this.#edges.clock);
       // An ETag counts only for the very bytes that are held now.
       const answer = session.fetcher.timestamp;
-      const etag = answer?.bytes.equals(state.timestamp) === true ? answer.etag : undefined;
-      return { result: undefined, held: state, check: checkRecord(url, etag) };
+      const etag = answer?.bytes.equals(held.timestamp) === true ? answer.etag : undefined;
+      return { result: undefined, held, check: checkRecord(url, etag, seen) };
     });
     if (held === undefined) throw new TypeError('a refresh always says what it holds');
-    const { version, expires, freshUntil } = held;
-    return { changed: version !== before?.version, version, expires, freshUntil };
+    return outcomeOf(held, held.state.timestamp.version !== before?.state.timestamp.version);
   }
 
   /** A transaction that begins with what is cached, and takes what is not from some mirror. */
@@ -237,23 +274,27 @@ class Client implements RepositoryClient {
     this.#held = held;
   }
 
-  async #policy<T>(path: string, schema: z.ZodType<T>, signal: AbortSignal): Promise<T | undefined> {
-    const held = await this.#current(signal);
-    const fresh = held !== undefined && held.freshUntil > this.#edges.clock.now();
-    if (fresh && this.#policies.has(path)) return this.#policies.get(path) as T | undefined;
-    const result = await this.#transact<T | undefined>(signal, async (session) => {
+  #policy<T>(path: string, schema: z.ZodType<T>, signal: AbortSignal): Promise<T | undefined> {
+    return this.#known<T | undefined>(path, signal, async (session) => {
       const target = await session.updater.getTargetInfo(path);
-      if (target === undefined) return { result: undefined };
+      if (target === undefined) return undefined;
       sha256Of(target, MAX_POLICY);
       await downloadTarget(session, target, localPath(this.#cache.targets, target));
       const parsed = schema.safeParse(JSON.parse(await readFile(localPath(this.#cache.targets, target), 'utf8')));
-      if (parsed.success) return { result: parsed.data };
+      if (parsed.success) return parsed.data;
       throw new TrustError('repository-garbage', `${path} is signed but not in the form this version of kmend knows`, {
         cause: parsed.error,
         hint: 'upgrade kmend-agent',
       });
     });
-    this.#policies.set(path, result);
+  }
+
+  /** What signed metadata says, read once for each state that is held. */
+  async #known<T>(what: string, signal: AbortSignal, read: (session: Session) => Promise<T>): Promise<T> {
+    const held = await this.#current(signal);
+    if (held !== undefined && this.#isFresh(held) && this.#policies.has(what)) return this.#policies.get(what) as T;
+    const result = await this.#transact<T>(signal, async (session) => ({ result: await read(session) }));
+    this.#policies.set(what, result);
     return result;
   }
 }
@@ -271,25 +312,31 @@ function timestampUrl(url: string): string {
   return `${url}/metadata/timestamp.json`;
 }
 
-function checkRecord(url: string, etag: string | undefined): CheckRecord {
-  return { url, ...(etag === undefined ? {} : { etag }) };
+function checkRecord(url: string, etag: string | undefined, seen: Seen | undefined): CheckRecord {
+  return { url, ...(etag === undefined ? {} : { etag }), ...(seen === undefined ? {} : { seen }) };
+}
+
+function outcomeOf({ state, check }: Held, changed: boolean): CheckOutcome {
+  const expires = countsUntil('timestamp', state.timestamp, check?.seen);
+  const { version, expires: says } = state.timestamp;
+  const overlong = says.getTime() - expires.getTime() > CLOCK_TOLERANCE_MS ? { overlong: says } : {};
+  return { changed, version, expires, freshUntil: stateCountsUntil(state, check?.seen), ...overlong };
 }
 
 /** What the metadata that tuf-js ended with says of itself. */
 async function describe(read: Session['read']): Promise<State> {
-  const bytes = async (file: string): Promise<Buffer> => (await read(file)) ?? Buffer.alloc(0);
-  const timestampBytes = await bytes('timestamp.json');
-  const timestamp = parseMetadata('timestamp', timestampBytes, 'timestamp.json', 'cache-mismatch').signed;
-  const others = [
-    parseMetadata('root', await bytes('root.json'), 'root.json', 'cache-mismatch').signed,
-    parseMetadata('snapshot', await bytes('snapshot.json'), 'snapshot.json', 'cache-mismatch').signed,
-    parseMetadata('targets', await bytes('targets.json'), 'targets.json', 'cache-mismatch').signed,
-  ];
-  const earliest = Math.min(...[timestamp, ...others].map((signed) => new Date(signed.expires).getTime()));
+  const bytes = async (role: keyof DatedState): Promise<Buffer> => (await read(`${role}.json`)) ?? Buffer.alloc(0);
+  const dated = async (role: keyof DatedState): Promise<Dated> => {
+    const { version, expires } = parseMetadata(role, await bytes(role), `${role}.json`, 'cache-mismatch').signed;
+    return { version, expires: new Date(expires) };
+  };
   return {
-    timestamp: timestampBytes,
-    version: timestamp.version,
-    expires: new Date(timestamp.expires),
-    freshUntil: new Date(earliest),
+    timestamp: await bytes('timestamp'),
+    state: {
+      timestamp: await dated('timestamp'),
+      root: await dated('root'),
+      snapshot: await dated('snapshot'),
+      targets: await dated('targets'),
+    },
   };
 }

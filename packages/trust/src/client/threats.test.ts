@@ -3,13 +3,24 @@ import { cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { errorCode } from '@kmend/base';
-import { kernelRole, manifestPath, modulePath } from '@kmend/protocol';
+import {
+  chosenSerial,
+  type KernelPolicy,
+  kernelPolicyPath,
+  kernelRole,
+  manifestPath,
+  modulePath,
+} from '@kmend/protocol';
 import { generateKey } from '../keys/key.ts';
 import { loadOnlineKeys, loadRootKey } from '../keys/store.ts';
+import { openOperator } from '../operator/operator.ts';
+import { prepareFloor } from '../operator/rotate.ts';
 import { metadataFile, TIMESTAMP_FILE, targetFile } from '../repository/layout.ts';
 import {
   type Forge,
   newOnlineKeys,
+  openForge,
+  putTarget,
   readSigned,
   type SignedJson,
   signOnline,
@@ -319,6 +330,38 @@ test('key compromise: the three online keys cannot put a module of their own bef
   await client.check(signal);
   await assert.rejects(client.fetchLivepatch(BUILD_ID, 2, signal), withCode('repository-unsigned'));
   await rm(file(metadataFile(role, 2)));
+});
+
+test('key compromise: the online keys can neither withdraw nor downgrade below the floor', async (t) => {
+  const { world, web, open } = await setUp(t);
+  for (const n of [1, 2, 3]) await world.publish(n);
+  const online = await loadOnlineKeys(world.path('online'));
+  const policy = async (said: Partial<KernelPolicy>) => {
+    const text = JSON.stringify({ ...(await world.repository.kernelPolicy(BUILD_ID)), ...said });
+    const forge = await openForge(world.created.repository);
+    const path = kernelPolicyPath(BUILD_ID);
+    const target = await putTarget(forge, path, Buffer.from(text));
+    const meta = await signRole(forge, 'policy', online.policy, (signed) => {
+      if (said.channels === undefined) delete signed.targets[path];
+      else signed.targets[path] = target;
+    });
+    await signOnline(forge, online, { meta });
+    const client = await open();
+    await client.check(signal);
+    const obeyed = await client.kernelPolicy(BUILD_ID, signal);
+    return obeyed === undefined ? undefined : chosenSerial(obeyed, 'stable', 'host-1');
+  };
+  const downgrade = {
+    channels: { stable: { settled: 1, rollout: null } },
+    withdrawn: [2, 3].map((serial) => ({ serial, reason: 'x' })),
+  };
+  assert.equal(await policy(downgrade), 1, 'without a floor');
+  const operator = await openOperator({ directory: world.path('offline'), url: web.url, signal });
+  await world.repository.acceptRotation(await (await prepareFloor(operator, BUILD_ID, 2)).sign());
+  assert.equal(await policy(downgrade), 2);
+  assert.equal(await policy({ ...downgrade, channels: { stable: { settled: 99, rollout: null } } }), 2);
+  assert.equal(await policy({ channels: {} }), 2);
+  assert.equal(await policy({}), 2, 'no policy of this kernel at all');
 });
 
 test('key compromise: a stolen release key alone reaches no host', async (t) => {

@@ -22,6 +22,7 @@ const LIMITS = {
   targetsMaxLength: 5_000_000,
 } as const;
 export const TIMESTAMP_MAX_LENGTH = LIMITS.timestampMaxLength;
+export const ROOT_MAX_LENGTH = LIMITS.rootMaxLength;
 /** No metadata file is longer. */
 export const METADATA_MAX_LENGTH = LIMITS.targetsMaxLength;
 

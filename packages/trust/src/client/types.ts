@@ -16,8 +16,15 @@ export interface CheckOutcome {
   readonly version: number;
   /** When the timestamp role expires: after that, nothing in the cache may be called fresh. */
   readonly expires: Date;
-  /** The earliest expiry of root, timestamp, snapshot and targets: until then an unchanged timestamp.json needs no other look. */
+  /**
+   * The earliest end of root, timestamp, snapshot and targets: until then an unchanged timestamp.json needs no other
+   * look.
+   */
   readonly freshUntil: Date;
+  /**
+   * What the timestamp says of its own end, where that is beyond what any may hold: `expires` is the end that counts.
+   */
+  readonly overlong?: Date;
   /** Where timestamp.json came from, with the ETag that asks whether it is still the same; absent where there was none. */
   readonly validator?: { readonly url: string; readonly etag: string };
   /** Mirrors that were tried before the one that answered; absent where the first one did. */
@@ -42,7 +49,10 @@ export interface RepositoryClient {
   check(signal: AbortSignal): Promise<CheckOutcome>;
   /** The signed fleet policy; `undefined` where the repository has none yet. */
   fleetPolicy(signal: AbortSignal): Promise<FleetPolicy | undefined>;
-  /** The signed policy of one kernel; `undefined`: this kernel is not covered. */
+  /**
+   * The signed policy of one kernel, as far as the floor lets it (`aboveFloor`); `undefined`: this kernel is not
+   * covered.
+   */
   kernelPolicy(buildId: string, signal: AbortSignal): Promise<KernelPolicy | undefined>;
   /** Downloads module and manifest unless cached, verifies both, cleans up after itself on any failure. */
   fetchLivepatch(buildId: string, serial: number, signal: AbortSignal): Promise<VerifiedLivepatch>;

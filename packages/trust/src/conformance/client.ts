@@ -30,17 +30,23 @@ export async function refresh(metadataDirectory: string, metadataUrl: string): P
   );
 }
 
-/** The same, then a target, found along the delegations, as one file in `targetDirectory`. */
+/**
+ * The same, then each target in the order given, found along the delegations, as one file in `targetDirectory`. All of
+ * it is one run of the workflow: metadata that the first target brought is not fetched again for the next. The first
+ * failure ends it.
+ */
 export async function download(
   metadataDirectory: string,
   location: Location,
-  targetPath: string,
+  targetPaths: readonly string[],
   targetDirectory: string,
 ): Promise<void> {
   await inSession(metadataDirectory, location, async (session) => {
-    const target = await session.updater.getTargetInfo(targetPath);
-    if (target === undefined) throw new TrustError('not-found', `no role signs a target ${targetPath}`);
-    await downloadTarget(session, target, join(targetDirectory, encodeURIComponent(targetPath)));
+    for (const path of targetPaths) {
+      const target = await session.updater.getTargetInfo(path);
+      if (target === undefined) throw new TrustError('not-found', `no role signs a target ${path}`);
+      await downloadTarget(session, target, join(targetDirectory, encodeURIComponent(path)));
+    }
   });
 }
 

@@ -40,6 +40,21 @@ test('targets are downloaded once, wherever they lie, and again when they change
   }
 });
 
+test('several targets in one run: in their order, with one run of the workflow, up to the first that fails', async (t) => {
+  const client = await makeRunner(t);
+  const { repository } = client;
+  for (const name of ['b', 'a', 'c', 'd']) repository.addArtifact('targets', name, `target ${name}`);
+  repository.publish(...ALL);
+  assert.equal(await client.init(), 0);
+  repository.metadataRequests.length = 0;
+  assert.equal(await client.downloadAll(['b', 'a', 'c']), 0);
+  assert.deepEqual(repository.targetRequests, ['b', 'a', 'c']);
+  assert.equal(repository.metadataRequests.filter((name) => name.includes('timestamp')).length, 1);
+  assert.deepEqual(await client.downloaded(), ['target a', 'target b', 'target c']);
+  assert.equal(await client.downloadAll(['a', 'missing', 'd']), 1);
+  assert.deepEqual(await client.downloaded(), ['target a', 'target b', 'target c']);
+});
+
 test('a substituted target is never stored', async (t) => {
   const client = await makeRunner(t);
   const { repository } = client;

@@ -1,16 +1,9 @@
 import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import { PublicKey } from '@kmend/protocol';
 import { canonicalize } from '@tufjs/canonical-json';
 import { Signature } from '@tufjs/models';
 import * as z from 'zod';
 import { TrustError } from '../error.ts';
-
-/** Ed25519 public key as TUF metadata lists it (specification 1.0.34, section 4.2). */
-export const PublicKey = z.object({
-  keytype: z.literal('ed25519'),
-  scheme: z.literal('ed25519'),
-  keyval: z.object({ public: z.string().regex(/^[0-9a-f]{64}$/) }),
-});
-export type PublicKey = z.infer<typeof PublicKey>;
 
 /** A private key in memory. */
 export interface SigningKey {

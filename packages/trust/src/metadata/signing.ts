@@ -21,13 +21,32 @@ export type Lifetime = keyof typeof lifetimes;
 
 /** When metadata signed now expires: ISO 8601 in UTC without fractions (specification 1.0.34, section 4.2.1). */
 export function expiry(role: Lifetime, clock: Clock): string {
-  const at = new Date(clock.now().getTime() + lifetimes[role] * DAY_MS);
+  const at = new Date(clock.now().getTime() + lifetimeMs(role));
   return at.toISOString().replace(/\.\d{3}Z$/, 'Z');
 }
 
-/** Less than half of a role's life is left: time to sign it again. */
-export function isAging(role: Lifetime, expires: string, clock: Clock): boolean {
-  return new Date(expires).getTime() - clock.now().getTime() < (lifetimes[role] * DAY_MS) / 2;
+/** Milliseconds that metadata of a role may hold from when it is signed. */
+export function lifetimeMs(role: Lifetime): number {
+  return lifetimes[role] * DAY_MS;
+}
+
+/** Two clocks that are right may still differ by this much. */
+export const CLOCK_TOLERANCE_MS = 10 * 60_000;
+
+/**
+ * It would hold longer than its role may: it was signed by a clock that was ahead. A server that ran for a minute in
+ * the wrong year would else have signed a timestamp that a mirror can serve, frozen, until then.
+ */
+export function isOverlong(role: Lifetime, expires: string | Date, clock: Clock): boolean {
+  // An operator's laptop may be hours off, which is nothing in two years.
+  const tolerance = lifetimes[role] > 7 ? DAY_MS : CLOCK_TOLERANCE_MS;
+  return new Date(expires).getTime() - clock.now().getTime() > lifetimeMs(role) + tolerance;
+}
+
+/** Time to sign a role again: less than half of its life is left, or more than a whole one. */
+export function needsSigning(role: Lifetime, expires: string, clock: Clock): boolean {
+  const left = new Date(expires).getTime() - clock.now().getTime();
+  return left < lifetimeMs(role) / 2 || isOverlong(role, expires, clock);
 }
 
 /** Replaces all signatures by those of `keys` and gives the file's text. */

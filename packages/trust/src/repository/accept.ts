@@ -13,7 +13,8 @@ import {
 import type { Metadata, TargetFile, Targets } from '@tufjs/models';
 import { TrustError } from '../error.ts';
 import { parseMetadata } from '../metadata/metadata.ts';
-import { kernelDelegation, nextSerial } from './kernel-role.ts';
+import { isOverlong } from '../metadata/signing.ts';
+import { kernelDelegation, nextSerial, signedTerms } from './kernel-role.ts';
 import { isOf } from './proof.ts';
 import type { RepositoryState } from './state.ts';
 
@@ -52,6 +53,11 @@ export async function verifyPublication(
   checkFollows(name, before, role, clock);
   if (role.signed.delegations !== undefined) {
     throw new TrustError('publication-invalid', `${name} may not delegate any further`);
+  }
+  if (!isDeepStrictEqual(signedTerms(role), signedTerms(before))) {
+    throw new TrustError('publication-invalid', `${name} may not change its floor by a publication`, {
+      hint: 'kmend policy floor does that',
+    });
   }
   if (serial !== nextSerial(before, buildId)) {
     throw outdated(`serial ${serial} is not the next one, ${nextSerial(before, buildId)}`);
@@ -160,9 +166,9 @@ function checkFollows(
   if (after.signed.version !== expected) {
     throw outdated(`${role} has version ${after.signed.version}, but ${expected} comes next`);
   }
-  if (after.signed.isExpired(clock.now())) {
-    throw new TrustError('publication-invalid', `${role} is signed with an expiry in the past`, {
-      hint: 'check the clock of the machine that signed it',
+  if (after.signed.isExpired(clock.now()) || isOverlong('kernel', after.signed.expires, clock)) {
+    throw new TrustError('publication-invalid', `${role} is signed to hold until ${after.signed.expires}`, {
+      hint: 'check the clock of the machine that signed it, and of the server',
     });
   }
 }

@@ -2,10 +2,11 @@ import { mkdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '@kmend/base';
 import { writeFileAtomic } from '@kmend/base/node';
-import { FLEET_POLICY_PATH, type FleetPolicy, POLICY_PATTERN, POLICY_ROLE } from '@kmend/protocol';
+import { FLEET_POLICY_PATH, type FleetPolicy, POLICY_PATTERN, POLICY_ROLE, type PublicKey } from '@kmend/protocol';
 import { Key, Metadata, MetadataKind, Root, type Targets } from '@tufjs/models';
 import { diskError, TrustError } from '../error.ts';
-import type { PublicKey, SigningKey } from '../keys/key.ts';
+import { pinAnchor, removeAnchor } from '../keys/anchor.ts';
+import type { SigningKey } from '../keys/key.ts';
 import {
   createOfflineKeys,
   createOnlineKeys,
@@ -78,6 +79,7 @@ export async function createRepository(options: CreateOptions): Promise<CreatedR
   } catch (error) {
     // None of it existed before, and keys without their repository would only be in the way of the next attempt.
     await removeKeys(offlineKeys, onlineKeys);
+    for (const directory of [offlineKeys, onlineKeys]) await removeAnchor(directory);
     await rm(join(repository, 'metadata'), { recursive: true, force: true });
     throw diskError(error, repository, 'nothing was made');
   }
@@ -99,6 +101,7 @@ async function writeRepository({ offlineKeys, onlineKeys, repository, clock }: C
   const targets = signedText(firstTargets(offline, online, clock), offline.release);
   await mkdir(join(repository, 'targets'), { recursive: true });
   await writeFileAtomic(join(repository, metadataFile('root', 1)), root);
+  for (const directory of [offlineKeys, onlineKeys]) await pinAnchor(directory, root);
   await commitOnline({
     repository,
     keys: online,

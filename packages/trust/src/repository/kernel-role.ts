@@ -1,7 +1,9 @@
+import { dirname } from 'node:path/posix';
 import type { Clock } from '@kmend/base';
 import type { KernelPolicy, LivepatchTarget } from '@kmend/protocol';
 import {
   BuildId,
+  KernelTerms,
   kernelPattern,
   kernelRole,
   LivepatchTarget as LivepatchTargetSchema,
@@ -10,9 +12,13 @@ import {
   proofPath,
 } from '@kmend/protocol';
 import { Metadata, MetadataKind, TargetFile, Targets } from '@tufjs/models';
+import { TrustError } from '../error.ts';
 import type { SigningKey } from '../keys/key.ts';
 import { expiry, SPEC_VERSION } from '../metadata/signing.ts';
 import type { LocalFile } from './artifact.ts';
+
+/** The field of a kernel's signed role with its `KernelTerms`. */
+const TERMS = 'kmend';
 
 /** Build id of the kernel a role speaks for; `undefined` for other roles. */
 export function kernelOfRole(role: string): string | undefined {
@@ -31,8 +37,58 @@ export function signedLivepatches(role: Metadata<Targets> | undefined, buildId: 
   return found;
 }
 
+/**
+ * What the release key says of a kernel beside its livepatches. Throws `repository-garbage` where it is in no form
+ * that this version knows.
+ */
+export function signedTerms(role: Metadata<Targets> | undefined): KernelTerms {
+  const parsed = KernelTerms.safeParse(role?.signed.unrecognizedFields[TERMS] ?? {});
+  if (parsed.success) return parsed.data;
+  throw new TrustError(
+    'repository-garbage',
+    'a kernel’s floor is signed but not in the form this version of kmend knows',
+    {
+      cause: parsed.error,
+      hint: 'upgrade kmend',
+    },
+  );
+}
+
+/** The highest serial that a kernel's role gave away, whether it still signs that livepatch or not. */
+export function lastSerial(role: Metadata<Targets> | undefined, buildId: string): number {
+  return Math.max(signedTerms(role).lastSerial ?? 0, ...signedLivepatches(role, buildId).keys());
+}
+
 export function nextSerial(role: Metadata<Targets> | undefined, buildId: string): number {
-  return Math.max(0, ...signedLivepatches(role, buildId).keys()) + 1;
+  return lastSerial(role, buildId) + 1;
+}
+
+/** A kernel role as it is but for what is said, one version up and unsigned. */
+export function againKernel(
+  before: Metadata<Targets>,
+  buildId: string,
+  change: { readonly floor?: number | null; readonly drop?: ReadonlySet<number> },
+  clock: Clock,
+): Metadata<Targets> {
+  const { drop = new Set<number>() } = change;
+  const prefixes = [...drop].map((serial) => dirname(modulePath(buildId, serial)));
+  const kept = Object.entries(before.signed.targets).filter(([path]) => !prefixes.includes(dirname(path)));
+  const known = signedTerms(before);
+  const floor = change.floor === undefined ? known.floor : (change.floor ?? undefined);
+  const terms: Record<string, number> = {
+    ...(floor === undefined || drop.has(floor) ? {} : { floor }),
+    ...(known.lastSerial === undefined && drop.size === 0 ? {} : { lastSerial: lastSerial(before, buildId) }),
+  };
+  const { [TERMS]: _, ...fields } = before.signed.unrecognizedFields;
+  return new Metadata(
+    new Targets({
+      version: before.signed.version + 1,
+      specVersion: SPEC_VERSION,
+      expires: expiry('kernel', clock),
+      targets: Object.fromEntries(kept),
+      unrecognizedFields: { ...fields, ...(Object.keys(terms).length === 0 ? {} : { [TERMS]: terms }) },
+    }),
+  );
 }
 
 /** A kernel role with one livepatch more, unsigned yet. */
@@ -48,6 +104,7 @@ export function withLivepatch(
     specVersion: SPEC_VERSION,
     expires: expiry('kernel', clock),
     targets: { ...before?.signed.targets },
+    unrecognizedFields: { ...before?.signed.unrecognizedFields },
   });
   const { reason, ...said } = description;
   role.addTarget(

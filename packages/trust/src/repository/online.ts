@@ -1,12 +1,13 @@
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '@kmend/base';
 import { sha256, writeFileAtomic } from '@kmend/base/node';
-import { FLEET_POLICY_PATH, type FleetPolicy, type KernelPolicy, POLICY_ROLE } from '@kmend/protocol';
-import { Metadata, type MetaFile, Snapshot, TargetFile, Targets, Timestamp } from '@tufjs/models';
+import { FLEET_POLICY_PATH, type FleetPolicy, type KernelPolicy, type OnlineRole, POLICY_ROLE } from '@kmend/protocol';
+import { Metadata, type MetaFile, type Root, Snapshot, TargetFile, Targets, Timestamp } from '@tufjs/models';
 import { diskError, TrustError } from '../error.ts';
-import type { OnlineKeys } from '../keys/store.ts';
+import { ONLINE_ROLES, type OnlineKeys } from '../keys/store.ts';
 import { parseMetadata } from '../metadata/metadata.ts';
-import { expiry, isAging, metaFileOf, SPEC_VERSION, signedText } from '../metadata/signing.ts';
+import { expiry, metaFileOf, needsSigning, SPEC_VERSION, signedText } from '../metadata/signing.ts';
 import { metadataFile, TIMESTAMP_FILE, targetFile } from './layout.ts';
 import type { RepositoryState } from './state.ts';
 
@@ -22,6 +23,11 @@ export interface CommitInput extends Changes {
   readonly clock: Clock;
   /** `undefined` for a repository just being made. */
   readonly current: RepositoryState | undefined;
+  /**
+   * Keys that `keys` replace from here on. Snapshot and timestamp are signed with both: they hold before and after the
+   * root that says so.
+   */
+  readonly replaced?: Partial<OnlineKeys>;
 }
 
 export interface Versions {
@@ -42,8 +48,26 @@ export async function commitOnline(input: CommitInput): Promise<Versions> {
   }
 }
 
-async function commit({ repository, keys, clock, current, metadata, policies }: CommitInput): Promise<Versions> {
+async function commit(input: CommitInput): Promise<Versions> {
+  const { text, versions } = await prepareOnline(input);
+  await writeFileAtomic(join(input.repository, TIMESTAMP_FILE), text);
+  return versions;
+}
+
+/**
+ * Writes all that nobody refers to yet, and gives the timestamp that will: to be put in the place of timestamp.json.
+ */
+export async function prepareOnline({
+  repository,
+  keys,
+  clock,
+  current,
+  metadata = {},
+  policies = {},
+  replaced = {},
+}: CommitInput): Promise<{ readonly text: string; readonly versions: Versions }> {
   const write = (name: string, text: string): Promise<void> => writeFileAtomic(join(repository, name), text);
+  const versionAfter = nextVersions(repository, replaced);
   const changed = new Map<string, MetaFile>();
   const addRole = async (role: string, text: string): Promise<void> => {
     const { version } = parseMetadata('targets', text, role, 'publication-invalid').signed;
@@ -51,8 +75,8 @@ async function commit({ repository, keys, clock, current, metadata, policies }: 
     changed.set(`${role}.json`, metaFileOf(text, version));
   };
 
-  for (const [role, text] of Object.entries(metadata ?? {})) await addRole(role, text);
-  const policy = await nextPolicy(current, policies ?? {}, keys, clock, write);
+  for (const [role, text] of Object.entries(metadata)) await addRole(role, text);
+  const policy = await nextPolicy(current, policies, keys, clock, versionAfter, write);
   if (policy !== undefined) await addRole(POLICY_ROLE, policy);
 
   const before = current?.snapshot.signed;
@@ -62,27 +86,63 @@ async function commit({ repository, keys, clock, current, metadata, policies }: 
     before === undefined ||
     snapshotMeta === undefined ||
     changed.size > 0 ||
-    isAging('snapshot', before.expires, clock)
+    replaced.snapshot !== undefined ||
+    needsSigning('snapshot', before.expires, clock)
   ) {
-    snapshotVersion++;
+    snapshotVersion = await versionAfter('snapshot', snapshotVersion);
     const snapshot = new Snapshot({
       version: snapshotVersion,
       specVersion: SPEC_VERSION,
       expires: expiry('snapshot', clock),
       meta: { ...before?.meta, ...Object.fromEntries(changed) },
     });
-    const text = signedText(new Metadata(snapshot), keys.snapshot);
+    const text = signedText(new Metadata(snapshot), keys.snapshot, ...present(replaced.snapshot));
     await write(metadataFile('snapshot', snapshotVersion), text);
     snapshotMeta = metaFileOf(text, snapshotVersion);
   }
   const timestamp = new Timestamp({
-    version: (current?.timestamp.signed.version ?? 0) + 1,
+    version: await versionAfter('timestamp', current?.timestamp.signed.version ?? 0),
     specVersion: SPEC_VERSION,
     expires: expiry('timestamp', clock),
     snapshotMeta,
   });
-  await write(TIMESTAMP_FILE, signedText(new Metadata(timestamp), keys.timestamp));
-  return { snapshot: snapshotVersion, timestamp: timestamp.version };
+  return {
+    text: signedText(new Metadata(timestamp), keys.timestamp, ...present(replaced.timestamp)),
+    versions: { snapshot: snapshotVersion, timestamp: timestamp.version },
+  };
+}
+
+function present<T>(value: T | undefined): T[] {
+  return value === undefined ? [] : [value];
+}
+
+/**
+ * No repository comes here by itself: a version beyond was signed by a thief, so that hosts take nothing lower
+ * (fast-forward).
+ */
+const MAX_USUAL_VERSION = 10 ** 12;
+
+type VersionAfter = (role: OnlineRole, version: number) => Promise<number>;
+
+/**
+ * The version that follows. Of a role whose key is replaced hosts forget what the old key signed (specification
+ * 1.0.34, section 5.3.11), so it may go down again: to the first one whose name is free.
+ */
+function nextVersions(repository: string, replaced: Partial<OnlineKeys>): VersionAfter {
+  return async (role, version) => {
+    if (version < MAX_USUAL_VERSION || replaced[role] === undefined) {
+      if (Number.isSafeInteger(version + 1)) return version + 1;
+      throw new TrustError('repository-damaged', `no version follows ${version} of ${role}`, {
+        hint: 'someone with its key signed that, to lock hosts out: kmend keys rotate online (docs/trust.md)',
+      });
+    }
+    const names = await readdir(join(repository, 'metadata'));
+    const taken = names.flatMap((name) => {
+      const [, digits, named] = /^(\d+)\.(.+)\.json$/.exec(name) ?? [];
+      return named === role ? [Number(digits)] : [];
+    });
+    return Math.max(0, ...taken.filter((it) => it < MAX_USUAL_VERSION)) + 1;
+  };
 }
 
 /** The policy role's next version, its target files written; `undefined` where it can stay as it is. */
@@ -91,16 +151,20 @@ async function nextPolicy(
   policies: NonNullable<Changes['policies']>,
   keys: OnlineKeys,
   clock: Clock,
+  versionAfter: VersionAfter,
   write: (name: string, text: string) => Promise<void>,
 ): Promise<string | undefined> {
-  const before = (await current?.role(POLICY_ROLE))?.signed;
+  const role = await current?.role(POLICY_ROLE);
+  const before = role?.signed;
   const paths = Object.keys(policies);
-  if (before !== undefined && paths.length === 0 && !isAging('policy', before.expires, clock)) return undefined;
+  const ours = role?.signatures[keys.policy.id] !== undefined;
+  if (before !== undefined && ours && paths.length === 0 && !needsSigning('policy', before.expires, clock))
+    return undefined;
   if (before === undefined && policies[FLEET_POLICY_PATH] === undefined) {
     throw new TrustError('policy-invalid', 'a new repository needs a fleet policy');
   }
   const next = new Targets({
-    version: (before?.version ?? 0) + 1,
+    version: await versionAfter('policy', before?.version ?? 0),
     specVersion: SPEC_VERSION,
     expires: expiry('policy', clock),
     targets: { ...before?.targets },
@@ -114,18 +178,26 @@ async function nextPolicy(
   return signedText(new Metadata(next), keys.policy);
 }
 
-/** The online keys must be the ones the signed root and targets name, else every client would turn away. */
-export function checkOnlineKeys(state: RepositoryState, keys: OnlineKeys): void {
-  const { roles } = state.root.signed;
-  const expected = {
-    snapshot: roles['snapshot']?.keyIDs,
-    timestamp: roles['timestamp']?.keyIDs,
-    policy: state.targets.signed.delegations?.roles?.[POLICY_ROLE]?.keyIDs,
+/** The online keys that a signed root and targets name; one each. */
+export function namedOnlineKeys(
+  root: Metadata<Root>,
+  targets: Metadata<Targets>,
+): Readonly<Record<OnlineRole, readonly string[]>> {
+  const { roles } = root.signed;
+  return {
+    snapshot: roles['snapshot']?.keyIDs ?? [],
+    timestamp: roles['timestamp']?.keyIDs ?? [],
+    policy: targets.signed.delegations?.roles?.[POLICY_ROLE]?.keyIDs ?? [],
   };
-  for (const role of ['snapshot', 'timestamp', 'policy'] as const) {
-    if (expected[role]?.includes(keys[role].id)) continue;
+}
+
+/** The online keys must be the ones the signed root and targets name, else every client would turn away. */
+export function checkOnlineKeys({ root, targets }: Pick<RepositoryState, 'root' | 'targets'>, keys: OnlineKeys): void {
+  const expected = namedOnlineKeys(root, targets);
+  for (const role of ONLINE_ROLES) {
+    if (expected[role].includes(keys[role].id)) continue;
     throw new TrustError('key-wrong', `the ${role} key at hand is not the one this repository's root names`, {
-      hint: 'restore the keys that belong to this repository, or replace them with the root key (docs/trust.md)',
+      hint: 'restore the keys that belong to this repository, or replace them: kmend keys rotate (docs/trust.md)',
       details: { role, expected: expected[role], actual: keys[role].id },
     });
   }

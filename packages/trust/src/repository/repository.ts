@@ -1,7 +1,6 @@
-import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '@kmend/base';
-import { writeFileAtomic } from '@kmend/base/node';
+import { exists } from '@kmend/base/node';
 import {
   FLEET_POLICY_PATH,
   FleetPolicy,
@@ -11,30 +10,38 @@ import {
   type Livepatch,
   type LivepatchTarget,
   manifestPath,
+  type OnlineRole,
   POLICY_ROLE,
+  type PublicKey,
   type PublishRequest,
-  type RenewRequest,
+  type RotateRequest,
 } from '@kmend/protocol';
 import type { TargetFile } from '@tufjs/models';
 import type { z } from 'zod';
+import { parseAnchor, type TrustedRoot } from '../client/chain.ts';
 import { TrustError } from '../error.ts';
-import type { OnlineKeys } from '../keys/store.ts';
-import { isAging } from '../metadata/signing.ts';
+import { findAnchor, pinAnchor } from '../keys/anchor.ts';
+import { dropNextKeys, loadNextOnlineKeys, writeNextKey } from '../keys/next.ts';
+import { loadOnlineKeys, ONLINE_ROLES, type OnlineKeys } from '../keys/store.ts';
+import { isOverlong, type Lifetime, needsSigning } from '../metadata/signing.ts';
 import { checkManifest, checkProof, verifyPublication } from './accept.ts';
 import { parseManifest } from './artifact.ts';
-import { kernelOfRole, settledPolicy, signedLivepatches } from './kernel-role.ts';
+import { kernelOfRole, lastSerial, settledPolicy, signedLivepatches, signedTerms } from './kernel-role.ts';
 import { metadataFile, targetFile } from './layout.ts';
-import { type Changes, checkOnlineKeys, commitOnline, type Versions } from './online.ts';
+import { type Changes, checkOnlineKeys, commitOnline, prepareOnline, type Versions } from './online.ts';
+import { checkFloor, serialsOf, withoutSerials } from './policy-rules.ts';
 import { parseProof } from './proof.ts';
 import { createQueue } from './queue.ts';
-import { verifyRenewal } from './renew.ts';
+import { verifyRotation } from './rotation.ts';
+import { beginRotation, finishRotation } from './rotation-log.ts';
 import { directoryReader, loadState, type RepositoryState } from './state.ts';
 import { bringTarget } from './target.ts';
 
 export interface RepositoryOptions {
   /** Directory of the static files. */
   readonly repository: string;
-  readonly keys: OnlineKeys;
+  /** Directory of the online keys, with the root that was pinned beside them. */
+  readonly keyDirectory: string;
   readonly clock: Clock;
 }
 
@@ -44,9 +51,14 @@ export interface Published extends Versions {
 }
 
 export interface RoleAge {
-  readonly role: string;
+  readonly role: Lifetime;
   readonly version: number;
   readonly expires: Date;
+  /**
+   * Holds longer than its role may: a clock that was ahead signed it. Online roles are signed again by
+   * `refreshOnline`.
+   */
+  readonly overlong: boolean;
 }
 
 /** The server's side of a repository. Changes follow one another; each is visible whole or not at all. */
@@ -63,9 +75,17 @@ export interface Repository {
   setFleetPolicy(change: (before: FleetPolicy) => FleetPolicy): Promise<Versions>;
   /** Changes a kernel's policy; every serial in it must be published. `publication-invalid` for an unknown kernel. */
   setKernelPolicy(buildId: string, change: (before: KernelPolicy) => KernelPolicy): Promise<Versions>;
-  /** Accepts offline roles signed again with a later expiry (`signRenewal`). */
-  acceptRenewal(request: RenewRequest): Promise<Versions>;
-  /** Signs snapshot, timestamp and policy again where less than half of a life is left; says whether it did. */
+  /** Makes keys that are to replace online ones, in place of any that wait; they count once a rotation names them. */
+  prepareKeys(roles: readonly OnlineRole[]): Promise<Partial<Record<OnlineRole, PublicKey>>>;
+  /**
+   * Accepts offline roles signed again: renewed, with other keys, without livepatches that are dropped
+   * (`prepareRotation`).
+   */
+  acceptRotation(request: RotateRequest): Promise<Versions>;
+  /**
+   * Signs snapshot, timestamp and policy again where less than half of a life is left, or more than a whole one; says
+   * whether it did.
+   */
   refreshOnline(): Promise<boolean>;
   /** timestamp.json as it is served: what every host asks for at every check. */
   readonly timestampText: string;
@@ -75,43 +95,75 @@ export interface Repository {
   manifest(buildId: string, serial: number): Promise<Livepatch | undefined>;
 }
 
-/** Opens and verifies a repository. Throws `repository-missing`, `repository-damaged`, `key-wrong`. */
+/**
+ * Opens and verifies a repository, and finishes a rotation that was interrupted. Throws `repository-missing`,
+ * `repository-damaged`, `key-wrong`, and what loading keys throws.
+ */
 export async function openRepository(options: RepositoryOptions): Promise<Repository> {
-  if (!(await stat(join(options.repository, 'metadata')).catch(() => undefined))) {
-    throw new TrustError('repository-missing', `${options.repository} holds no repository`, {
+  const { repository, keyDirectory } = options;
+  if (!(await exists(join(repository, 'metadata')))) {
+    throw new TrustError('repository-missing', `${repository} holds no repository`, {
       hint: 'make one with "kmend repo init"',
     });
   }
-  const state = await load(options.repository);
-  checkOnlineKeys(state, options.keys);
-  return new OpenRepository(options, state);
+  await finishRotation(repository, keyDirectory);
+  // Their rotation never came; it is begun anew, with new ones.
+  await dropNextKeys(keyDirectory);
+  const signer: Signer = { keys: await loadOnlineKeys(keyDirectory), anchor: await anchorOf(options) };
+  const state = await load(repository, signer);
+  checkOnlineKeys(state, signer.keys);
+  return new OpenRepository(options, signer, state);
 }
 
-function load(repository: string): Promise<RepositoryState> {
-  return loadState(directoryReader(repository), 'repository-damaged');
+/** A repository that an earlier version made has no pinned root: the first one that is seen is pinned. */
+async function anchorOf({ repository, keyDirectory }: RepositoryOptions): Promise<TrustedRoot> {
+  const pinned = await findAnchor(keyDirectory);
+  if (pinned !== undefined) return pinned;
+  const name = metadataFile('root', 1);
+  const first = await directoryReader(repository)(name);
+  if (first === undefined) throw new TrustError('repository-damaged', `the repository lacks ${name}`);
+  const anchor = parseAnchor(first, name);
+  await pinAnchor(keyDirectory, first);
+  return anchor;
+}
+
+/** What this side signs with, and verifies from. */
+interface Signer {
+  readonly keys: OnlineKeys;
+  readonly anchor: TrustedRoot;
+}
+
+function load(repository: string, { anchor }: Signer): Promise<RepositoryState> {
+  return loadState(directoryReader(repository), anchor, 'repository-damaged');
 }
 
 class OpenRepository implements Repository {
   state: RepositoryState;
   readonly #options: RepositoryOptions;
+  #signer: Signer;
+  /** The timestamp of a rotation that is being put in place. */
+  #served: string | undefined;
   readonly #queue = createQueue();
 
-  constructor(options: RepositoryOptions, state: RepositoryState) {
+  constructor(options: RepositoryOptions, signer: Signer, state: RepositoryState) {
     this.#options = options;
+    this.#signer = signer;
     this.state = state;
   }
 
   get timestampText(): string {
-    return this.state.timestampText;
+    return this.#served ?? this.state.timestampText;
   }
 
   async ages(): Promise<readonly RoleAge[]> {
     const { root, timestamp, snapshot, targets } = this.state;
     const policy = await this.state.role(POLICY_ROLE);
-    const age = (role: string, { version, expires }: { version: number; expires: string }): RoleAge => ({
+    const { clock } = this.#options;
+    const age = (role: Lifetime, { version, expires }: { version: number; expires: string }): RoleAge => ({
       role,
       version,
       expires: new Date(expires),
+      overlong: isOverlong(role, expires, clock),
     });
     return [
       age('root', root.signed),
@@ -172,26 +224,64 @@ class OpenRepository implements Repository {
         throw new TrustError('policy-invalid', `no livepatch is published for kernel ${buildId}`);
       }
       const published = signedLivepatches(role, buildId);
+      const last = lastSerial(role, buildId);
+      const withdrawn = new Set(policy.withdrawn.map(({ serial }) => serial));
       for (const serial of serialsOf(policy)) {
-        if (!published.has(serial)) {
+        // A dropped one stays withdrawn.
+        if (!published.has(serial) && !(withdrawn.has(serial) && serial <= last)) {
           throw new TrustError('policy-invalid', `kernel ${buildId} has no livepatch with serial ${serial}`);
         }
       }
+      checkFloor(policy, before, signedTerms(role).floor);
       return this.#commit({ policies: { [kernelPolicyPath(buildId)]: policy } });
     });
   }
 
-  acceptRenewal(request: RenewRequest): Promise<Versions> {
+  prepareKeys(roles: readonly OnlineRole[]): Promise<Partial<Record<OnlineRole, PublicKey>>> {
     return this.#change(async () => {
-      await verifyRenewal(this.state, request, this.#options.clock);
-      const { root, ...metadata } = request.metadata;
-      if (root !== undefined) {
-        // It names the same keys, so hosts may meet it before or after the rest.
-        const name = metadataFile('root', this.state.root.signed.version + 1);
-        await writeFileAtomic(join(this.#options.repository, name), root);
-      }
-      return this.#commit({ metadata });
+      const made: Partial<Record<OnlineRole, PublicKey>> = {};
+      for (const role of new Set(roles)) made[role] = (await writeNextKey(this.#options.keyDirectory, role)).public;
+      return made;
     });
+  }
+
+  acceptRotation(request: RotateRequest): Promise<Versions> {
+    return this.#change(async () => {
+      const { repository, keyDirectory, clock } = this.#options;
+      const current = this.#signer.keys;
+      const next = await loadNextOnlineKeys(keyDirectory);
+      const accepted = await verifyRotation(this.state, request, { current, next }, clock);
+      const promote = ONLINE_ROLES.filter((role) => accepted.keys[role] !== current[role]);
+      const replaced = Object.fromEntries(promote.map((role) => [role, current[role]]));
+      const policies = await this.#withoutDropped(accepted.dropped, request.reason);
+      const { keys, metadata, root } = accepted;
+      const input = { repository, keys, clock, current: this.state, metadata, policies, replaced };
+      const { text: timestamp, versions } = await prepareOnline(input);
+      const version = this.state.root.signed.version + 1;
+      const log = { timestamp, root: root === undefined ? null : { version, text: root }, promote };
+      await beginRotation(keyDirectory, log);
+      // From here on it is decided. Hosts that see the new root have to see this timestamp, too.
+      this.#served = timestamp;
+      await finishRotation(repository, keyDirectory);
+      await this.#reload();
+      // Signed once more, by the new keys alone: hosts that came between see that something changed.
+      return promote.length === 0 ? versions : this.#commit({});
+    });
+  }
+
+  /** Policies that name dropped serials no more but to withdraw them: hosts that have one revert it. */
+  async #withoutDropped(
+    dropped: ReadonlyMap<string, readonly number[]>,
+    reason = 'dropped by its publisher',
+  ): Promise<Record<string, KernelPolicy>> {
+    const policies: Record<string, KernelPolicy> = {};
+    for (const [buildId, serials] of dropped) {
+      const before = await this.#readKernelPolicy(buildId);
+      if (before === undefined) continue;
+      const issued = this.#options.clock.now().toISOString();
+      policies[kernelPolicyPath(buildId)] = { ...withoutSerials(before, serials, reason), issued };
+    }
+    return policies;
   }
 
   refreshOnline(): Promise<boolean> {
@@ -199,9 +289,9 @@ class OpenRepository implements Repository {
       const { clock } = this.#options;
       const policy = await this.state.role(POLICY_ROLE);
       const aging =
-        isAging('timestamp', this.state.timestamp.signed.expires, clock) ||
-        isAging('snapshot', this.state.snapshot.signed.expires, clock) ||
-        (policy !== undefined && isAging('policy', policy.signed.expires, clock));
+        needsSigning('timestamp', this.state.timestamp.signed.expires, clock) ||
+        needsSigning('snapshot', this.state.snapshot.signed.expires, clock) ||
+        (policy !== undefined && needsSigning('policy', policy.signed.expires, clock));
       if (aging) await this.#commit({});
       return aging;
     });
@@ -225,17 +315,36 @@ class OpenRepository implements Repository {
     return bytes === undefined ? undefined : parseManifest(bytes, `manifest of livepatch ${serial}`);
   }
 
-  /** Every change starts from what lies on disk: another tool may have changed it. */
+  /**
+   * Every change starts from what lies on disk: another tool may have changed it, or a full disk stopped a rotation.
+   */
   #change<T>(work: () => Promise<T>): Promise<T> {
     return this.#queue(async () => {
-      this.state = await load(this.#options.repository);
+      const { repository, keyDirectory } = this.#options;
+      await finishRotation(repository, keyDirectory);
+      await this.#reload();
       return work();
     });
   }
 
+  async #reload(): Promise<void> {
+    const { repository, keyDirectory } = this.#options;
+    this.#signer = { ...this.#signer, keys: await loadOnlineKeys(keyDirectory) };
+    this.state = await load(repository, this.#signer);
+    checkOnlineKeys(this.state, this.#signer.keys);
+    this.#served = undefined;
+  }
+
   async #commit(changes: Changes): Promise<Versions> {
-    const versions = await commitOnline({ ...this.#options, current: this.state, ...changes });
-    this.state = await load(this.#options.repository);
+    const { repository, clock } = this.#options;
+    const versions = await commitOnline({
+      repository,
+      clock,
+      keys: this.#signer.keys,
+      current: this.state,
+      ...changes,
+    });
+    this.state = await load(repository, this.#signer);
     return versions;
   }
 
@@ -263,9 +372,4 @@ function checked<T>(schema: z.ZodType<T>, value: unknown): T {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   throw new TrustError('policy-invalid', 'the policy breaks a rule', { cause: parsed.error });
-}
-
-function serialsOf(policy: KernelPolicy): number[] {
-  const channels = Object.values(policy.channels).flatMap((entry) => [entry.settled, entry.rollout?.serial ?? null]);
-  return [...channels, ...policy.withdrawn.map((item) => item.serial)].filter((serial) => serial !== null);
 }

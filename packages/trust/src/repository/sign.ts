@@ -11,19 +11,23 @@ import {
 import { TrustError } from '../error.ts';
 import type { SigningKey } from '../keys/key.ts';
 import { signedText } from '../metadata/signing.ts';
+import { requireOwn } from '../operator/operator.ts';
+import { type Confirm, planOf } from '../operator/plan.ts';
 import { type LivepatchArtifact, type LocalFile, readArtifact } from './artifact.ts';
 import { nextSerial, signedLivepatches, withKernel, withLivepatch } from './kernel-role.ts';
 import { type ProofDemand, readProof } from './proof.ts';
 import type { RepositoryState } from './state.ts';
 
 export interface SignOptions extends ProofDemand {
-  /** What the repository says now, verified (`fetchState`). */
+  /** What the repository says now, verified (`openOperator`). */
   readonly state: RepositoryState;
   readonly releaseKey: SigningKey;
   /** What `kmend build --out` wrote. */
   readonly livepatch: string;
   readonly channel: Channel;
   readonly clock: Clock;
+  /** Asked before anything is signed. */
+  readonly confirm?: Confirm;
 }
 
 export interface SignedPublication {
@@ -47,6 +51,7 @@ export async function signPublication(options: SignOptions): Promise<SignedPubli
   const { buildId } = livepatch.kernel;
   const name = kernelRole(buildId);
   const before = await state.role(name);
+  if (before !== undefined) requireOwn(releaseKey, name, before);
   for (const [serial, published] of signedLivepatches(before, buildId)) {
     if (published.id !== livepatch.id) continue;
     throw new TrustError(
@@ -68,12 +73,15 @@ export async function signPublication(options: SignOptions): Promise<SignedPubli
     proven: proof !== undefined,
     ...(options.reason === undefined ? {} : { reason: options.reason }),
   };
-  const metadata: Record<string, string> = {
-    [name]: signedText(withLivepatch(before, buildId, description, { module, manifest, proof }, clock), releaseKey),
+  const role = withLivepatch(before, buildId, description, { module, manifest, proof }, clock);
+  const isNew = state.targets.signed.delegations?.roles?.[name] === undefined;
+  const targets = isNew ? withKernel(state.targets, buildId, releaseKey, clock) : undefined;
+  const proposed = { kernels: new Map([[name, role]]), ...(targets === undefined ? {} : { targets }) };
+  await options.confirm?.(await planOf(state, proposed));
+  const metadata = {
+    [name]: signedText(role, releaseKey),
+    ...(targets === undefined ? {} : { targets: signedText(targets, releaseKey) }),
   };
-  if (state.targets.signed.delegations?.roles?.[name] === undefined) {
-    metadata['targets'] = signedText(withKernel(state.targets, buildId, releaseKey, clock), releaseKey);
-  }
   return {
     artifact,
     proven: proof !== undefined,
@@ -93,9 +101,12 @@ export async function signPublication(options: SignOptions): Promise<SignedPubli
 }
 
 function checkReleaseKey(state: RepositoryState, key: SigningKey): void {
-  if (state.root.signed.roles['targets']?.keyIDs.includes(key.id)) return;
-  throw new TrustError('key-wrong', 'the release key at hand is not the one this repository’s root names', {
-    hint: 'use the key that was made with this repository ("kmend repo init" said where it lies)',
-    details: { actual: key.id, expected: state.root.signed.roles['targets']?.keyIDs },
-  });
+  const expected = state.root.signed.roles['targets']?.keyIDs;
+  if (expected?.includes(key.id) !== true) {
+    throw new TrustError('key-wrong', 'the release key at hand is not the one this repository’s root names', {
+      hint: 'use the key that was made with this repository ("kmend repo init" said where it lies)',
+      details: { actual: key.id, expected },
+    });
+  }
+  requireOwn(key, 'targets', state.targets);
 }

@@ -1,7 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Metadata, MetaFile, Root, Snapshot, Targets, Timestamp } from '@tufjs/models';
+import type { TrustedRoot } from '../client/chain.ts';
 import { TrustError, type TrustErrorCode } from '../error.ts';
+import { followChain } from '../keys/anchor.ts';
 import { parseMetadata } from '../metadata/metadata.ts';
 import { metadataFile, TIMESTAMP_FILE } from './layout.ts';
 
@@ -32,16 +34,23 @@ export function directoryReader(repository: string): RepositoryReader {
 }
 
 /**
- * Loads and verifies a repository from its own side: no cache, no expiry (an expired repository can still be renewed).
- * `code` is what anything wrong counts as: `repository-damaged` on the server, which reads its own files.
+ * Loads and verifies a repository from its own side, from a root that whoever signs keeps beside the keys: what the
+ * repository offers as its first one is not looked at. No cache, no expiry (an expired repository can still be
+ * renewed). `code` is what anything wrong counts as, `unsigned` a signature that is missing: `repository-damaged` on
+ * the server, which reads its own files.
  */
-export async function loadState(read: RepositoryReader, code: TrustErrorCode): Promise<RepositoryState> {
+export async function loadState(
+  read: RepositoryReader,
+  anchor: TrustedRoot,
+  code: TrustErrorCode,
+  unsigned: TrustErrorCode = code,
+): Promise<RepositoryState> {
   const required = async (name: string): Promise<Buffer> => {
     const bytes = await read(name);
     if (bytes === undefined) throw new TrustError(code, `the repository lacks ${name}`);
     return bytes;
   };
-  const verified = <T extends Metadata<Snapshot> | Metadata<Targets> | Metadata<Timestamp> | Metadata<Root>>(
+  const verified = <T extends Metadata<Snapshot> | Metadata<Targets> | Metadata<Timestamp>>(
     delegator: Metadata<Root> | Metadata<Targets>,
     role: string,
     metadata: T,
@@ -49,7 +58,10 @@ export async function loadState(read: RepositoryReader, code: TrustErrorCode): P
     try {
       delegator.verifyDelegate(role, metadata);
     } catch (cause) {
-      throw new TrustError(code, `${role} is not signed by its key: ${(cause as Error).message}`, { cause });
+      throw new TrustError(unsigned, `${role} is not signed by its key: ${(cause as Error).message}`, {
+        cause,
+        details: { role },
+      });
     }
     return metadata;
   };
@@ -64,7 +76,15 @@ export async function loadState(read: RepositoryReader, code: TrustErrorCode): P
     return bytes;
   };
 
-  const root = await latestRoot(required, read, verified, code);
+  const root = await followChain(
+    anchor.metadata,
+    async (version) => {
+      const name = metadataFile('root', version);
+      const bytes = await read(name);
+      return bytes === undefined ? undefined : parseMetadata('root', bytes, name, code);
+    },
+    (message, cause) => new TrustError(cause === undefined ? code : unsigned, message, { cause }),
+  );
   const timestampBytes = await required(TIMESTAMP_FILE);
   const timestamp = verified(root, 'timestamp', parseMetadata('timestamp', timestampBytes, TIMESTAMP_FILE, code));
   const snapshotBytes = await pinned('snapshot', timestamp.signed.snapshotMeta);
@@ -86,27 +106,4 @@ export async function loadState(read: RepositoryReader, code: TrustErrorCode): P
       return verified(targets, name, parseMetadata('targets', await pinned(name, meta), name, code));
     },
   };
-}
-
-/** Specification 1.0.34, section 5.3: each root is signed by the one before it and by itself, versions without a gap. */
-async function latestRoot(
-  required: (name: string) => Promise<Buffer>,
-  read: RepositoryReader,
-  verified: (delegator: Metadata<Root>, role: string, metadata: Metadata<Root>) => Metadata<Root>,
-  code: TrustErrorCode,
-): Promise<Metadata<Root>> {
-  const parse = (bytes: Buffer, name: string) => parseMetadata('root', bytes, name, code);
-  const first = metadataFile('root', 1);
-  let root = parse(await required(first), first);
-  verified(root, 'root', root);
-  for (;;) {
-    const name = metadataFile('root', root.signed.version + 1);
-    const bytes = await read(name);
-    if (bytes === undefined) return root;
-    const next = parse(bytes, name);
-    verified(root, 'root', next);
-    verified(next, 'root', next);
-    if (next.signed.version !== root.signed.version + 1) throw new TrustError(code, `${name} holds another version`);
-    root = next;
-  }
 }

@@ -1,14 +1,18 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Clock } from '@kmend/base';
-import { sha256, writeFileAtomic } from '@kmend/base/node';
-import { POLICY_ROLE } from '@kmend/protocol';
+import { sha256 } from '@kmend/base/node';
 import { Metadata, MetadataKind } from '@tufjs/models';
+import { parseAnchor } from '../client/chain.ts';
+import { directoryFetch } from '../client/directory-fetch.ts';
 import { generateKey, type SigningKey } from '../keys/key.ts';
-import { keyPath, loadReleaseKey, loadRootKey, type OnlineKeys } from '../keys/store.ts';
-import { expiry, metaFileOf, signedText } from '../metadata/signing.ts';
+import { ONLINE_ROLES, type OnlineKeys } from '../keys/store.ts';
+import { metaFileOf, signedText } from '../metadata/signing.ts';
+import { openOperator } from '../operator/operator.ts';
+import { prepareRotation } from '../operator/rotate.ts';
 import { tufKey } from '../repository/create.ts';
 import { metadataFile, TIMESTAMP_FILE, targetFile } from '../repository/layout.ts';
+import { openRepository } from '../repository/repository.ts';
 import { directoryReader, loadState, type RepositoryState } from '../repository/state.ts';
 
 /** Metadata as JSON, to be changed and signed: the parts that attacks are about. */
@@ -32,7 +36,10 @@ export interface Forge {
 }
 
 export async function openForge(repository: string, directory: string = repository): Promise<Forge> {
-  return { state: await loadState(directoryReader(repository), 'repository-damaged'), directory };
+  const read = directoryReader(repository);
+  const first = metadataFile('root', 1);
+  const anchor = parseAnchor((await read(first)) ?? Buffer.alloc(0), first);
+  return { state: await loadState(read, anchor, 'repository-damaged'), directory };
 }
 
 export async function readSigned(path: string): Promise<SignedJson> {
@@ -149,19 +156,14 @@ export async function signRoot(
   await put(forge, metadataFile('root', json.signed.version), text);
 }
 
-export function newOnlineKeys(): OnlineKeys & { readonly files: Readonly<Record<keyof OnlineKeys, string>> } {
+export function newOnlineKeys(): OnlineKeys {
   const [snapshot, timestamp, policy] = [generateKey('snapshot'), generateKey('timestamp'), generateKey('policy')];
-  return {
-    snapshot: snapshot.key,
-    timestamp: timestamp.key,
-    policy: policy.key,
-    files: { snapshot: snapshot.file, timestamp: timestamp.file, policy: policy.file },
-  };
+  return { snapshot: snapshot.key, timestamp: timestamp.key, policy: policy.key };
 }
 
 /**
- * The operator's answer to stolen online keys (specification 1.0.34, section 6.1): a root and a targets role that name new ones, everything below signed again,
- * and the new keys in place of the old. A server that has the repository open must be started again.
+ * The operator's answer to stolen online keys (`kmend keys rotate online`), on the folders themselves. A server that
+ * runs takes it up with its next change.
  */
 export async function rotateOnlineKeys(options: {
   readonly repository: string;
@@ -169,22 +171,11 @@ export async function rotateOnlineKeys(options: {
   readonly onlineKeys: string;
   readonly clock: Clock;
 }): Promise<void> {
-  const { repository, offlineKeys, onlineKeys, clock } = options;
-  const forge = await openForge(repository);
-  const fresh = newOnlineKeys();
-  const policy = await signRole(forge, POLICY_ROLE, fresh.policy, (signed) => {
-    signed.expires = expiry('policy', clock);
-  });
-  const targets = await signRole(forge, 'targets', await loadReleaseKey(offlineKeys), ({ delegations }) => {
-    const delegation = delegations.roles.find(({ name }) => name === POLICY_ROLE);
-    if (delegation === undefined) throw new TypeError('the repository delegates no policy');
-    for (const id of delegation.keyids) delete delegations.keys[id];
-    delegation.keyids = [fresh.policy.id];
-    delegations.keys[fresh.policy.id] = fresh.policy.public;
-  });
-  await signRoot(forge, fresh, await loadRootKey(offlineKeys));
-  await signOnline(forge, fresh, { meta: { ...targets, ...policy }, expires: expiry('timestamp', clock) });
-  for (const role of ['snapshot', 'timestamp', 'policy'] as const) {
-    await writeFileAtomic(keyPath(onlineKeys, role), fresh.files[role], 0o600);
-  }
+  const { repository, offlineKeys: directory, onlineKeys: keyDirectory, clock } = options;
+  const open = await openRepository({ repository, keyDirectory, clock });
+  const { signal } = new AbortController();
+  const fetch = directoryFetch(repository);
+  const operator = await openOperator({ directory, url: 'directory:///', fetch, signal, clock });
+  const online = await open.prepareKeys(ONLINE_ROLES);
+  await open.acceptRotation(await (await prepareRotation(operator, { fresh: { online } })).sign());
 }

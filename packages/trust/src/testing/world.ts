@@ -5,7 +5,7 @@ import type { Clock } from '@kmend/base';
 import { sha256, systemClock } from '@kmend/base/node';
 import { type Channel, isProven, type Livepatch, PROOF_FILE, type Proof, ProofStepName } from '@kmend/protocol';
 import type { SigningKey } from '../keys/key.ts';
-import { loadOnlineKeys, loadReleaseKey } from '../keys/store.ts';
+import { loadReleaseKey } from '../keys/store.ts';
 import { type CreatedRepository, createRepository } from '../repository/create.ts';
 import { openRepository, type Published, type Repository } from '../repository/repository.ts';
 import { signPublication } from '../repository/sign.ts';
@@ -109,9 +109,8 @@ export async function makeWorld(
     repository: path('repository'),
     clock,
   });
-  const keys = await loadOnlineKeys(path('online'));
   const releaseKey = await loadReleaseKey(path('offline'));
-  const repository = await openRepository({ repository: created.repository, keys, clock });
+  const repository = await openRepository({ repository: created.repository, keyDirectory: path('online'), clock });
   return {
     directory,
     created,

@@ -92,8 +92,8 @@ export class Stage {
 
   /** The owner signs the fleet's policy again: new versions of policy, snapshot and timestamp, as any change brings them. */
   async advance(times = 1): Promise<void> {
-    const { repository, clock } = this.#owner;
-    const open = await openRepository({ repository, keys: await this.online(), clock });
+    const { repository, onlineKeys: keyDirectory, clock } = this.#owner;
+    const open = await openRepository({ repository, keyDirectory, clock });
     for (let n = 0; n < times; n++) await open.setFleetPolicy((policy) => policy);
   }
 
@@ -102,8 +102,8 @@ export class Stage {
   }
 
   async victim(): Promise<Victim> {
-    const { repository, clock } = this.#owner;
-    const open = await openRepository({ repository, keys: await this.online(), clock });
+    const { repository, onlineKeys: keyDirectory, clock } = this.#owner;
+    const open = await openRepository({ repository, keyDirectory, clock });
     const [newest] = [...(await open.livepatches())].sort((a, b) => b.description.serial - a.description.serial);
     if (newest === undefined) throw new Error('the repository holds no livepatch to attack');
     const { buildId, description } = newest;

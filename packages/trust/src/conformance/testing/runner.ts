@@ -15,6 +15,8 @@ export interface Runner {
   init(root?: Buffer): Promise<number>;
   refresh(daysAhead?: number): Promise<number>;
   download(target: string, daysAhead?: number): Promise<number>;
+  /** Several targets, in one run of the command. */
+  downloadAll(targets: readonly string[]): Promise<number>;
   /** Roles that the client trusts, by file name, with their versions: `root 1`. */
   trusted(): Promise<string[]>;
   trustedBytes(role: string): Promise<Buffer>;
@@ -34,6 +36,10 @@ export async function makeRunner(
   const targets = join(directory, 'targets');
   await mkdir(metadata);
   await mkdir(targets);
+  const wanted = (names: readonly string[]): string[] => [
+    ...names.flatMap((name) => ['--target-name', name]),
+    ...['--target-dir', targets, '--target-base-url', `${server.url}/targets/`],
+  ];
   const place = ['--metadata-url', `${server.url}/metadata/`, '--metadata-dir', metadata];
   return {
     repository,
@@ -43,10 +49,8 @@ export async function makeRunner(
       return runCommand(['--metadata-dir', metadata, 'init', path]);
     },
     refresh: (daysAhead) => runCommand([...place, 'refresh'], daysAhead),
-    download(target, daysAhead) {
-      const what = ['--target-name', target, '--target-dir', targets, '--target-base-url', `${server.url}/targets/`];
-      return runCommand([...place, ...what, 'download'], daysAhead);
-    },
+    download: (target, daysAhead) => runCommand([...place, ...wanted([target]), 'download'], daysAhead),
+    downloadAll: (names) => runCommand([...place, ...wanted(names), 'download']),
     async trusted() {
       const names = (await readdir(metadata)).filter((name) => name.endsWith('.json')).sort();
       const versions = names.map(
