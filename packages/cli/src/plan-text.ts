@@ -1,5 +1,5 @@
+import { shownLine } from '@kmend/base';
 import type { KeyChange, RoleChange, SigningPlan } from '@kmend/trust';
-import { oneLine } from './terminal.ts';
 
 const SIGN = { kept: ' ', added: '+', removed: '-' } as const;
 
@@ -15,7 +15,7 @@ export function planText({ keys, roles }: SigningPlan): string {
     changed.size === 0 ? 'to be signed; no key changes:' : 'to be signed:',
     ...roles.map(roleText),
     ...shown.map(
-      ({ role, keyId, change }: KeyChange) => `  ${SIGN[change]} key of ${oneLine(role)}  ${oneLine(keyId)}`,
+      ({ role, keyId, change }: KeyChange) => `  ${SIGN[change]} key of ${shownLine(role)}  ${shownLine(keyId)}`,
     ),
   ].join('\n');
 }
@@ -27,5 +27,5 @@ function roleText({ role, from, to, expires, added, dropped, floor }: RoleChange
     ...(floor === undefined ? [] : [floor === null ? 'no floor any more' : `floor: serial ${floor}`]),
   ];
   const version = from === null ? `new, version ${to}` : `version ${from} -> ${to}`;
-  return `    ${oneLine(role)}: ${[version, `holds until ${expires}`, ...more].join('; ')}`;
+  return `    ${shownLine(role)}: ${[version, `holds until ${expires}`, ...more].join('; ')}`;
 }

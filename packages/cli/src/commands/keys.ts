@@ -1,3 +1,4 @@
+import { shownLine } from '@kmend/base';
 import {
   type KeysStatus,
   keysStatus,
@@ -13,7 +14,7 @@ import { CliError } from '../error.ts';
 import { planText } from '../plan-text.ts';
 import type { Register } from '../program.ts';
 import { connect, keysDirectory, type ServerOptions, withServer } from '../server-options.ts';
-import { oneLine, table } from '../terminal.ts';
+import { table } from '../terminal.ts';
 
 interface KeysOptions extends ServerOptions {
   readonly keys?: string;
@@ -138,22 +139,22 @@ function choiceOf(
 function nameOf(text: string): LivepatchName {
   const [, buildId, serial] = /^([0-9a-f]{40})\/([1-9]\d{0,9})$/.exec(text) ?? [];
   if (buildId !== undefined && serial !== undefined) return { buildId, serial: Number(serial) };
-  throw new CliError('usage', `${oneLine(text)} is not BUILD-ID/SERIAL`, { hint: 'kmend keys status lists them' });
+  throw new CliError('usage', `${shownLine(text)} is not BUILD-ID/SERIAL`, { hint: 'kmend keys status lists them' });
 }
 
 const WHERE = { here: 'here', waiting: 'here, in next/', 'not-here': 'not here', server: 'the server' } as const;
 
 function statusText({ anchor, root, roles, waiting }: KeysStatus): string {
   const rows = roles.map(({ role, version, expires, keys, where }) => [
-    oneLine(role),
+    shownLine(role),
     String(version),
-    oneLine(expires),
+    shownLine(expires),
     keys.map((key) => key.slice(0, 12)).join(' '),
     WHERE[where],
   ]);
   const remarks = roles.flatMap(({ role, floor, foreign = [] }) => [
-    ...(floor === undefined ? [] : [`${oneLine(role)}: floor at serial ${floor}`]),
-    ...(foreign.length === 0 ? [] : [`${oneLine(role)}: not signed on this machine: serial ${foreign.join(', ')}`]),
+    ...(floor === undefined ? [] : [`${shownLine(role)}: floor at serial ${floor}`]),
+    ...(foreign.length === 0 ? [] : [`${shownLine(role)}: not signed on this machine: serial ${foreign.join(', ')}`]),
   ]);
   return [
     `verified from root ${anchor}, pinned beside the keys, to root ${root}`,

@@ -232,7 +232,7 @@ class OpenRepository implements Repository {
           throw new TrustError('policy-invalid', `kernel ${buildId} has no livepatch with serial ${serial}`);
         }
       }
-      checkFloor(policy, before, signedTerms(role).floor);
+      checkFloor(policy, start, signedTerms(role).floor);
       return this.#commit({ policies: { [kernelPolicyPath(buildId)]: policy } });
     });
   }
