@@ -94,7 +94,7 @@ after(async () => {
 test('the units are hardened: what talks to the network can load nothing, what loads has no network', async (t) => {
   const scores: Record<string, number> = {};
   for (const unit of UNITS.filter((it) => it.endsWith('.service'))) {
-    const said = await patched.host.check(['systemd-analyze', 'security', unit, '--no-pager']);
+    const said = await patched.host.check(['systemd-analyze', 'security', unit.replace('@.', '@1.'), '--no-pager']);
     scores[unit] = Number(/Overall exposure level for .*: (\d+\.\d+)/.exec(said)?.[1]);
     t.diagnostic(`systemd-analyze security ${unit}: ${scores[unit]}`);
   }
@@ -118,6 +118,27 @@ test('the units are hardened: what talks to the network can load nothing, what l
   assert.match(load.stderr, /not permitted/);
   const identity = '/var/lib/kmend-agent/fetcher/identity.json';
   assert.equal(await patched.host.check(`stat -c '%a %U' ${identity}`), '600 kmend-agent');
+});
+
+test('a command of root’s runs the fetcher in that sandbox: no terminal, no word of root’s environment; its files are read as a stranger’s', async () => {
+  const { host } = patched;
+  // Whoever took the fetcher over tells what is within reach.
+  const tells =
+    'read -r line; t="$(cut -d" " -f7 /proc/$$/stat) $(id -un)"; e=$(env | grep -c "^SECRET=") || :; printf \'{"note":"%s %s"}\\n{"exit":4}\\n\' "$t" "$e"';
+  const unit = '/etc/systemd/system/kmend-agent-command@.service.d';
+  await host.copyIn(Buffer.from(`#!/bin/sh\n${tells}\n`), '/usr/local/bin/taken-over', 0o755);
+  await host.copyIn(Buffer.from('[Service]\nExecStart=\nExecStart=/usr/local/bin/taken-over\n'), `${unit}/taken.conf`);
+  await host.check('systemctl daemon-reload');
+  const seen = await host.run('SECRET=x script -qec "kmend-agent check" /dev/null');
+  assert.match(seen.stdout, /^0 kmend-agent 0\r?$/m, seen.stdout);
+  await host.check(`rm -r ${unit} && systemctl daemon-reload`);
+  const contact = '/run/kmend-agent/fetcher/contact.json';
+  await host.check(
+    `systemctl stop kmend-agent && rm -f ${contact} && mkfifo ${contact} && chown kmend-agent: ${contact}`,
+  );
+  const waited = await host.run('timeout 60 kmend-agent status; timeout 60 kmend-agent doctor', { timeoutMs: 180_000 });
+  assert.match(waited.stdout, /contact +untrusted .*contact\.json is not a regular file/);
+  await host.check(`rm ${contact} && systemctl start kmend-agent`);
 });
 
 test('hold keeps what runs, over a newer livepatch and a reboot; resume lets it in; apply --serial goes back and stays', async () => {
@@ -159,6 +180,49 @@ test('a power cut in the soak: that livepatch is quarantined and said, the last 
   assert.match(told.text, /serial 3 is quarantined.*went down without an orderly shutdown/);
   assert.equal((await agent('check')).json.reason, 'quarantined');
   assert.equal(await patched.reproduce(aead.id), 'fixed');
+  // In the soak after its re-application it says nothing of one that came through a soak before.
+  await patched.host.powerOffHard();
+  await patched.host.start();
+  const again = await status();
+  assert.deepEqual([again.effectiveSerial, again.state], [2, 'soak']);
+  assert.deepEqual(
+    again.quarantined.map((it) => it.serial),
+    [3],
+  );
+  assert.equal((await codes()).filter((it) => it === 'went-down').length, 1);
+});
+
+/** Codes of what happened on the host, oldest first. */
+async function codes(): Promise<string[]> {
+  const { json } = await agent('history');
+  return json.events.map((it: { code: string }) => it.code);
+}
+
+test('an offline update, which never reaches multi-user.target, is no crash', async () => {
+  const { host } = patched;
+  const before = (await codes()).filter((it) => it === 'load-started').length;
+  const update = `[Unit]
+DefaultDependencies=no
+Requires=sysinit.target
+After=sysinit.target kmend-agent-boot.service
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c 'rm -f /system-update; exec systemctl --no-block reboot'
+`;
+  await host.copyIn(Buffer.from(update), '/etc/systemd/system/lab-update.service');
+  await host.check(`mkdir -p /etc/systemd/system/system-update.target.wants
+    ln -s ../lab-update.service /etc/systemd/system/system-update.target.wants/
+    ln -s /var/lib /system-update && sync`);
+  await host.reboot();
+  const after = await status();
+  assert.equal(after.effectiveSerial, 2);
+  assert.deepEqual(
+    after.quarantined.map((it) => it.serial),
+    [3],
+  );
+  const said = await codes();
+  assert.equal(said.filter((it) => it === 'load-started').length, before + 2, 'both boots loaded it');
+  assert.equal(said.filter((it) => it === 'went-down').length, 1, 'only the power cut before');
 });
 
 test('the file switch: nothing is loaded, by whatever way, until it is gone', async () => {
@@ -194,6 +258,35 @@ test('what is in the way of a load is told by its code, nothing is loaded, and i
   assert.deepEqual([(await agent('check')).json.reason, (await status()).effectiveSerial], ['window', 2]);
   await configure('70-window', {});
   assert.equal((await agent('check')).json.serial, 3);
+});
+
+test('kernel.modules_disabled, and a state that is mounted after the network: nothing is quarantined, and the next boot loads', async () => {
+  const { host } = patched;
+  assert.equal((await agent('revert')).exitCode, 0);
+  await host.check('sysctl kernel.modules_disabled=1');
+  await agent('resume');
+  const { exitCode, json } = await agent('check');
+  assert.deepEqual([exitCode, json.error?.code], [5, 'modules-disabled']);
+  assert.deepEqual((await status()).quarantined, []);
+  const state = '/var/lib/kmend-agent';
+  await host.check(`systemctl stop kmend-agent kmend-loader.socket kmend-loader-consider.socket kmend-loader
+    truncate -s 256M /srv/state.img && mkfs.ext4 -q /srv/state.img && mkdir -p /mnt/state && mount -o loop /srv/state.img /mnt/state
+    cp -a ${state}/. /mnt/state/ && umount /mnt/state && rm -rf ${state}/loader/journal.json
+    echo '/srv/state.img ${state} ext4 loop,_netdev 0 0' >>/etc/fstab && sync`);
+  await host.reboot();
+  assert.equal(await host.check(`journalctl -b -o cat | grep -c 'ordering cycle' || :`), '0');
+  assert.equal(await host.check(`findmnt -no FSTYPE ${state}`), 'ext4');
+  assert.equal(
+    await host.check('systemctl is-active kmend-agent-boot-late.service kmend-agent-shutdown.service | sort -u'),
+    'active',
+  );
+  const after = await status();
+  assert.deepEqual([after.effectiveSerial, after.quarantined], [3, []]);
+  await host.check(`systemctl stop kmend-agent kmend-loader.socket kmend-loader-consider.socket kmend-loader
+    sed -i '/state.img/d' /etc/fstab && mkdir -p /root/state && cp -a ${state}/. /root/state/
+    umount ${state} && rm -rf ${state}/* && cp -a /root/state/. ${state}/ && rm -rf ${state}/lost+found && systemctl daemon-reload
+    systemctl start kmend-loader.socket kmend-loader-consider.socket kmend-agent`);
+  assert.equal((await status()).effectiveSerial, 3);
 });
 
 test('air gap: a carried bundle brings the livepatch without a network, and the report comes back as a file', async () => {

@@ -54,17 +54,26 @@ for (const [name, shell] of Object.entries(shells)) {
     ]);
   });
 
-  test(`${name}: livepatches that were good are halved by a crash, not thrown away`, async (t) => {
+  test(`${name}: livepatches that were good are kept over two power cuts, and halved by the third, not thrown away`, async (t) => {
     const host = new TestHost(t, shell);
     const stack = host.installStack(4);
     assert.equal((await host.run('sync')).code, 0);
     host.passes(901);
     assert.equal((await host.run('soaked')).code, 0);
-    // A crash after the soak: loaded again.
-    host.boot();
-    assert.equal((await host.run('sync', '--boot')).code, 0);
-    assert.equal(host.enabled().length, 4);
-    // Within the next soak: the upper half; then half of the rest.
+    // A crash after the soak: loaded again. Within the next soak: so are all of them, twice.
+    for (const _ of ['after', 'within', 'within']) {
+      host.boot();
+      assert.equal((await host.run('sync', '--boot')).code, 0);
+      assert.deepEqual([host.enabled().length, host.state('quarantined')], [4, []]);
+    }
+    // An orderly shutdown begins anew.
+    assert.equal((await host.run('shutdown')).code, 0);
+    for (const _ of ['in order', 'within', 'within']) {
+      host.boot();
+      assert.equal((await host.run('sync', '--boot')).code, 0);
+      assert.equal(host.enabled().length, 4);
+    }
+    // The third time in a row: the upper half; then half of the rest.
     for (const left of [2, 1, 0]) {
       host.boot();
       assert.equal((await host.run('sync', '--boot')).code, 5);
@@ -241,5 +250,27 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal((await host.run('take', '--over', agents)).code, 0);
     assert.deepEqual(host.calls(), [`insmod ${mine.module}`, `rmmod ${agents}`]);
     assert.equal((await host.run('take', '--over', 'kmend_zzz')).code, 6);
+  });
+
+  test(`${name}: one of them that is new is blamed alone, and a power cut in the transition of the others is none`, async (t) => {
+    const host = new TestHost(t, shell);
+    const stack = host.installStack(2);
+    assert.equal((await host.run('sync')).code, 0);
+    host.passes(901);
+    assert.equal((await host.run('soaked')).code, 0);
+    // The boot after that is cut off in the first transition.
+    host.boot();
+    host.write('/fake/blocked', '');
+    assert.equal((await host.run('sync', '--boot')).code, 5);
+    host.remove('/fake/blocked');
+    host.boot();
+    assert.equal((await host.run('sync', '--boot')).code, 0);
+    assert.deepEqual([host.enabled().length, host.state('quarantined')], [2, []]);
+    const third = host.install({ position: 3, on: [stack[1]?.module ?? ''] });
+    assert.equal((await host.run('sync')).code, 0);
+    host.boot();
+    assert.equal((await host.run('sync', '--boot')).code, 5);
+    assert.deepEqual(host.problems().slice(0, 1), [`crashed ${third.module}`]);
+    assert.equal(host.enabled().length, 2);
   });
 }

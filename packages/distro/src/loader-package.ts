@@ -114,10 +114,10 @@ async function readAll(folder: string, ending: string): Promise<Unit[]> {
   return all;
 }
 
-/** Units with an [Install] section are enabled and started; the one that runs early at boot is for the next boot. */
+/** Units with an [Install] section are enabled and started; those that load at boot are for the next boot. */
 async function scriptsOf(format: PackageFormat, units: readonly Unit[]): Promise<Record<string, string>> {
   const installed = units.filter(({ text }) => /^\[Install\]$/m.test(text));
-  const started = installed.filter(({ text }) => !/^WantedBy=sysinit\.target$/m.test(text));
+  const started = installed.filter(({ text }) => !loadsAtBoot(text));
   const words = { UNITS: namesOf(installed), START: namesOf(started) };
   const fill = (text: string): string => text.replaceAll('@UNITS@', words.UNITS).replaceAll('@START@', words.START);
   const names: Readonly<Record<string, string>> =
@@ -127,6 +127,12 @@ async function scriptsOf(format: PackageFormat, units: readonly Unit[]): Promise
     scripts[name] = fill(await readFile(join(PACKAGING, format, file), 'utf8'));
   }
   return scripts;
+}
+
+/** Early in it, or late, where the early one could not. */
+function loadsAtBoot(unit: string): boolean {
+  const early = /^WantedBy=sysinit\.target$/m.test(unit) || /^ConditionPathExists=!\S+\/booted$/m.test(unit);
+  return early && /^ExecStart=\S+ sync --boot$/m.test(unit);
 }
 
 function namesOf(units: readonly Unit[]): string {

@@ -5,12 +5,18 @@ export const layout = {
   units: [
     'kmend-agent.service',
     'kmend-agent-report.service',
+    'kmend-agent-command@.service',
     'kmend-loader.service',
     'kmend-agent-boot.service',
     'kmend-agent-shutdown.service',
   ],
   /** What runs all the time. */
-  resident: ['kmend-agent.service', 'kmend-loader.socket', 'kmend-loader-consider.socket'],
+  resident: [
+    'kmend-agent.service',
+    'kmend-loader.socket',
+    'kmend-loader-consider.socket',
+    'kmend-agent-command.socket',
+  ],
   /** What has to be started again to take up another configuration or another state folder. */
   acting: ['kmend-agent.service', 'kmend-loader.service'],
   /** What one host has running once, as `kmend-agent WORD`. */
@@ -34,8 +40,8 @@ export const layout = {
     },
     /** The loader's verified cache. */
     repository: { role: 'loader', op: '*', path: '/var/lib/kmend-agent/loader/repository*' },
-    /** All that the fetcher keeps: its cache, what it saw, what it reported. */
-    fetched: { role: 'fetcher-once', op: '*', path: '*/kmend-agent/fetcher*' },
+    /** All that the fetcher keeps: its cache, what it saw, what it reported; when a command has it run. */
+    fetched: { role: 'fetcher-serve', op: '*', path: '*/kmend-agent/fetcher*' },
     /** What the loader saw, kept for the status. */
     seen: { role: 'loader', op: '[!m]*', path: '*/observed.json*|/run/kmend-agent/loader' },
   },

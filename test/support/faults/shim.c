@@ -1,5 +1,5 @@
 /*
- * Faults for the agent's own process, by LD_PRELOAD: the agent's bytes stay what they are. It counts the calls that change the disk
+ * Faults for the agent's own process, by /etc/ld.so.preload: the agent's bytes stay what they are. It counts the calls that change the disk
  * (and the calls that hand modules to the kernel), and at one chosen step kills, stops or fails.
  *
  * It acts in the agent's Node (the program AGENT_NODE) and in the insmod and rmmod that it starts; every other program is left alone.

@@ -94,9 +94,6 @@ export function planText(plan: Plan): string {
     .join(' ');
 }
 
-/** For a command that is given by hand: its processes are the agent's too. */
-export const WITH_FAULTS = ['env', `LD_PRELOAD=${LIBRARY}`] as const;
-
 /** The faults' library inside a host, and the plan it acts by. */
 export class Faults {
   readonly #host: Host;
@@ -105,7 +102,10 @@ export class Faults {
     this.#host = host;
   }
 
-  /** Compiles the library, brings it in, and has every unit of the agent load it. The units must be started again after that. */
+  /**
+   * Compiles the library, brings it in, and has every program load it: it sleeps in all but the agent's, which take no LD_PRELOAD from anybody. The
+   * units must be started again after that.
+   */
   static async install(host: Host): Promise<Faults> {
     const work = await mkdtemp(join(tmpdir(), 'kmend-faults-'));
     try {
@@ -118,6 +118,7 @@ export class Faults {
         watched: layout.watched,
       });
       await host.copyIn(await readFile(out), LIBRARY, 0o755);
+      await host.copyIn(Buffer.from(`${LIBRARY}\n`), '/etc/ld.so.preload');
     } finally {
       await rm(work, { recursive: true, force: true });
     }
@@ -127,7 +128,6 @@ export class Faults {
       Buffer.from(`[Unit]
 After=systemd-tmpfiles-setup.service
 [Service]
-Environment=LD_PRELOAD=${LIBRARY}
 ReadWritePaths=${RUNTIME}
 ${more}`);
     for (const unit of layout.units) {

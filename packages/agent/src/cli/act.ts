@@ -2,6 +2,9 @@ import { text } from 'node:stream/consumers';
 import { errorCode, errorText } from '@kmend/base';
 import type { ReportFile } from '@kmend/protocol';
 import { proxySettings } from '../config/proxy.ts';
+import { repositoryUrls } from '../config/schema.ts';
+import type { Edges } from '../edges/edges.ts';
+import { paths } from '../edges/paths.ts';
 import { useProxy } from '../edges/proxy.ts';
 import { AgentError, exitCodes } from '../error.ts';
 import { check, fetchLivepatch } from '../fetcher/check.ts';
@@ -13,7 +16,9 @@ import { turn } from '../fetcher/turn.ts';
 import { waitSeconds } from '../fetcher/wait.ts';
 import { advance } from '../loader/advance.ts';
 import { boot, reconcileBoot } from '../loader/boot.ts';
-import { commit } from '../loader/context.ts';
+import { commit, wakeSoon } from '../loader/context.ts';
+import { missingMount } from '../loader/state-place.ts';
+import { DEFAULT_INTERVAL_SECONDS } from '../seen/contact.ts';
 import { readObserved } from '../seen/observed.ts';
 import { runLoader } from '../service/run.ts';
 import { sleep } from '../service/sleep.ts';
@@ -36,17 +41,24 @@ export async function fetcherOnce(context: Context, values: Values): Promise<num
   assertNotRoot(uid);
   const { bundle } = values;
   const options = { ...logging(env), ...(typeof bundle === 'string' ? { bundle } : {}) };
-  const { fetcher, lock } = await openFetcherSession(edges, env, options);
+  const service = values['service'] === true;
+  const { fetcher, lock } = await openFetcherSession(edges, env, options).catch((error: unknown) => {
+    // Said once an interval, not at once again.
+    if (service) terminal.raw(`${DEFAULT_INTERVAL_SECONDS}\n`);
+    throw error;
+  });
   try {
     return await runOnce(fetcher, context, values);
   } finally {
     lock.release();
-    if (values['service'] === true) {
+    if (service) {
       const { wakeAt } = await readObserved(edges);
       const { intervalSeconds } = fetcher.contact.value;
       const at = wakeAt === null ? undefined : Date.parse(wakeAt);
-      const seconds = waitSeconds({ intervalSeconds, wakeAt: at, now: edges.clock.now().getTime() }, edges.random());
-      terminal.raw(`${seconds}\n`);
+      // As long as one of the mirrors may be asked, it is.
+      const pauseMs = Math.min(...repositoryUrls(fetcher.config).map(fetcher.pauseMs));
+      const now = edges.clock.now().getTime();
+      terminal.raw(`${waitSeconds({ intervalSeconds, wakeAt: at, now, pauseMs }, edges.random())}\n`);
     }
     if (signal.aborted) terminal.note('interrupted');
   }
@@ -117,10 +129,29 @@ export async function loader({ edges, env, uid, signal }: Context): Promise<numb
 /** Longest that a boot waits for a transition; the loader follows it further. */
 const BOOT_WAIT_MS = 30_000;
 
+/**
+ * Early in a boot, and once more late in it where the state lies on a network file system. What it began is followed by the loader, in rescue mode
+ * and in an offline update too.
+ */
 export async function bootCommand({ edges, env, uid, signal, terminal }: Context): Promise<number> {
   assertRoot(uid);
+  const missing = await missingMount(edges);
+  if (missing !== undefined) {
+    const later = { outcome: 'later', crashed: false, state: 'unknown' } as const;
+    terminal.result(later, () => `boot: ${missing}, where the state lies, is not mounted yet`);
+    return 0;
+  }
+  if (!(await edges.files.isDirectory(paths.loader))) {
+    // A /var that begins empty at each boot: systemd-tmpfiles makes it later.
+    terminal.result(
+      { outcome: 'nothing-good', crashed: false, state: 'idle' },
+      (it) => `boot: ${it.outcome} (no state)`,
+    );
+    return 0;
+  }
   const { loader, lock } = await openLoaderSession(edges, { ...logging(env), patient: false });
   try {
+    await edges.files.writeAtomic(paths.booted, '', 0o640);
     const { outcome, crashed } = await boot(loader);
     const until = edges.clock.monotonic() + BOOT_WAIT_MS;
     while (!signal.aborted && edges.clock.monotonic() < until) {
@@ -131,9 +162,18 @@ export async function bootCommand({ edges, env, uid, signal, terminal }: Context
     const state = machine.stateOf(loader.store.journal);
     terminal.result({ outcome, crashed, state }, (it) => `boot: ${it.outcome} (${it.state})`);
   } finally {
+    const { current } = loader.store.journal;
+    // Nothing was good on this kernel yet: what was fetched ahead for it is looked at, network or not.
+    if (current === null) await wakeSoon(loader);
     lock.release();
+    if (current === null || current.phase !== 'failed') await haveFollowed(edges);
   }
   return 0;
+}
+
+/** systemd starts it once the basic system is up, whatever the boot's target is. */
+async function haveFollowed(edges: Edges): Promise<void> {
+  await edges.run('/bin/systemctl', ['--no-block', 'start', 'kmend-loader.service'], { timeoutMs: 30_000 });
 }
 
 export async function shutdown({ edges, env, uid, terminal }: Context): Promise<number> {

@@ -1,10 +1,14 @@
-import { spawn } from 'node:child_process';
-import { text } from 'node:stream/consumers';
+import { parseJson } from '@kmend/base';
+import type { Edges } from '../edges/edges.ts';
+import { paths } from '../edges/paths.ts';
 import { AgentError } from '../error.ts';
+import { connectTo } from '../service/control.ts';
+import { boundedLines } from '../service/lines.ts';
+import { type FetcherEnvironment, fetcherEnvironment } from './environment.ts';
+import { ServedLine, type ServedRequest } from './served.ts';
 
-/** The user whom the network is left to. */
-export const FETCHER_USER = 'kmend-agent';
-const PROGRAM = '/usr/bin/kmend-agent';
+/** Larger than any report: the fetcher is not trusted to end. */
+const MAX_ANSWER = 8 * 1024 * 1024;
 
 export interface Outcome {
   readonly exitCode: number;
@@ -12,42 +16,54 @@ export interface Outcome {
 }
 
 /**
- * Runs a command of the agent as the fetcher's user, with no capability and no way to get one: root never talks to the
- * network. Its errors go to this process's stderr; stdout comes back.
+ * Has systemd run a command of the fetcher, in the sandbox of its service (kmend-agent-command@.service): another user without a right, in a
+ * session of its own, with an environment of its own, and nothing of root's in reach but this socket. So a fetcher that was taken over can neither
+ * type into root's terminal (TIOCSTI) nor read what root's shell holds. `note` hears what it says on the way. Throws `fetcher-unreachable`,
+ * `fetcher-failed`, `interrupted`.
  */
 export async function asFetcher(
-  args: readonly string[],
+  edges: Edges,
+  args: ServedRequest['args'],
   options: {
     readonly stdin?: string;
     readonly env: Readonly<Record<string, string | undefined>>;
     readonly signal: AbortSignal;
+    note(text: string): void;
   },
 ): Promise<Outcome> {
-  const rights = ['--inh-caps=-all', '--ambient-caps=-all', '--bounding-set=-all', '--no-new-privs', '--clear-groups'];
-  const child = spawn(
-    '/usr/bin/setpriv',
-    [`--reuid=${FETCHER_USER}`, `--regid=${FETCHER_USER}`, ...rights, PROGRAM, ...args],
-    { stdio: ['pipe', 'pipe', 'inherit'], env: options.env, cwd: '/' },
-  );
-  const ended = new Promise<number>((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (code, signal) => resolve(code ?? (signal === 'SIGINT' ? 130 : 128)));
-  });
-  const stop = (): void => void child.kill('SIGTERM');
-  options.signal.addEventListener('abort', stop, { once: true });
-  child.stdin.on('error', () => {});
-  child.stdin.end(options.stdin ?? '');
-  try {
-    const stdout = await text(child.stdout);
-    const exitCode = await ended;
-    // What setpriv itself says when it cannot become that user.
-    if (exitCode === 127 || exitCode === 1) {
-      throw new AgentError('fetcher-user', `cannot act as the user ${FETCHER_USER}`, {
-        hint: 'install the package again: it makes that user (systemd-sysusers)',
-      });
-    }
-    return { exitCode, stdout };
-  } finally {
-    options.signal.removeEventListener('abort', stop);
+  const socket = await connectTo(edges.files.real(paths.commandSocket));
+  if (socket === undefined) {
+    throw new AgentError('fetcher-unreachable', `nothing listens on ${paths.commandSocket}`, {
+      hint: 'systemctl start kmend-agent-command.socket; the fetcher runs in its sandbox only',
+    });
   }
+  const leave = (): void => void socket.destroy();
+  options.signal.addEventListener('abort', leave, { once: true });
+  try {
+    const env: FetcherEnvironment = fetcherEnvironment(options.env);
+    socket.write(`${JSON.stringify({ args, env, stdin: options.stdin ?? '' } satisfies ServedRequest)}\n`);
+    let stdout = '';
+    for await (const text of boundedLines(socket, MAX_ANSWER)) {
+      const line = ServedLine.safeParse(parseJson(text)).data;
+      if (line === undefined) throw failed('it answered something else than the fetcher does');
+      if ('exit' in line) return { exitCode: line.exit, stdout };
+      if ('out' in line) stdout += line.out;
+      else options.note(line.note.trimEnd());
+    }
+    throw failed('it ended before it answered');
+  } catch (error) {
+    if (options.signal.aborted) {
+      throw new AgentError('interrupted', 'interrupted before the fetcher was done', { cause: error });
+    }
+    throw error instanceof AgentError ? error : failed(String(error));
+  } finally {
+    options.signal.removeEventListener('abort', leave);
+    socket.destroy();
+  }
+}
+
+function failed(why: string): AgentError {
+  return new AgentError('fetcher-failed', `the fetcher did not do it: ${why}`, {
+    hint: "journalctl -u 'kmend-agent-command@*' says why; install the package again where its user is missing",
+  });
 }

@@ -1,19 +1,20 @@
-import { constants } from 'node:fs';
-import { access, chmod, copyFile, readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
-import { errorText, parseJson } from '@kmend/base';
+import { parseJson } from '@kmend/base';
 import { EnrolResponse, ReportFile } from '@kmend/protocol';
-import { loadIdentity } from '../config/identity.ts';
+import { loadHost } from '../config/host.ts';
 import { readStatus } from '../decide/document.ts';
 import type { Edges } from '../edges/edges.ts';
 import { paths } from '../edges/paths.ts';
 import { AgentError, exitCodes } from '../error.ts';
 import { unreachable } from '../fetcher/consult.ts';
 import { finishEnrolment, prepareEnrolment } from '../fetcher/enrol.ts';
+import { assertOwnKernel } from '../kernel/place.ts';
 import { askService } from '../service/control.ts';
 import type { CommandResult, LoaderOrder } from '../service/orders.ts';
 import { peekJournal } from '../state/store.ts';
-import { asFetcher } from './as-fetcher.ts';
+import { asFetcher, type Outcome } from './as-fetcher.ts';
+import { withCarried } from './carried.ts';
 import { diagnose } from './doctor.ts';
 import { assertRoot } from './root.ts';
 import type { Terminal } from './terminal.ts';
@@ -35,29 +36,34 @@ const BUNDLE = '/run/kmend-agent/bundle';
 
 /** Checks now: one full turn of the fetcher, as its own user. */
 export async function check(context: Context, values: Values): Promise<number> {
-  assertRoot(context.uid);
-  const { edges } = context;
-  // Tells what is missing on this host before anything is started.
-  await loadIdentity(edges);
+  await assertHost(context);
   const bundle = optional(values, 'bundle');
   const report = optional(values, 'report');
   if (bundle === undefined) return await once(context, report, []);
-  await readable(bundle);
-  try {
-    await rm(BUNDLE, { force: true });
-    await copyFile(bundle, BUNDLE, constants.COPYFILE_EXCL);
-    await chmod(BUNDLE, 0o644);
-    return await once(context, report, ['--bundle', BUNDLE]);
-  } finally {
-    await rm(BUNDLE, { force: true });
-  }
+  return await withCarried(bundle, BUNDLE, () => once(context, report, ['--bundle', BUNDLE]));
+}
+
+/** Tells what is missing before anything is started: root asks, this host is enrolled, and the running kernel is its own. */
+async function assertHost({ edges, uid }: Context): Promise<void> {
+  assertRoot(uid);
+  await loadHost(edges);
+  await assertOwnKernel(edges);
+}
+
+function fetcher(
+  { edges, env, signal, terminal }: Context,
+  command: 'fetcher-once' | 'fetcher-enrol',
+  args: readonly string[],
+  stdin = '',
+): Promise<Outcome> {
+  return asFetcher(edges, [command, ...args], { env, signal, stdin, note: terminal.note });
 }
 
 async function once(context: Context, report: string | undefined, args: readonly string[]): Promise<number> {
-  const { env, signal, terminal } = context;
+  const { terminal } = context;
   const json = terminal.json || report !== undefined ? ['--json'] : [];
   const wanted = report === undefined ? [] : ['--report'];
-  const { exitCode, stdout } = await asFetcher(['fetcher-once', ...args, ...wanted, ...json], { env, signal });
+  const { exitCode, stdout } = await fetcher(context, 'fetcher-once', [...args, ...wanted, ...json]);
   if (report === undefined || !ReportFile.safeParse(parseJson(stdout)).success) {
     terminal.raw(stdout);
     return exitCode;
@@ -67,27 +73,14 @@ async function once(context: Context, report: string | undefined, args: readonly
   return exitCode;
 }
 
-async function readable(path: string): Promise<void> {
-  try {
-    await access(path, constants.R_OK);
-  } catch (cause) {
-    throw new AgentError('bundle-unreadable', `${path} cannot be read: ${errorText(cause)}`, {
-      cause,
-      hint: 'a file that `kmend repo bundle` made',
-    });
-  }
-}
-
 /** An order to the loader; what it then wants from the repository is fetched, once. */
 async function order(context: Context, build: (fetched: number[]) => LoaderOrder): Promise<number> {
-  assertRoot(context.uid);
-  const { terminal, signal, edges } = context;
-  await loadIdentity(edges);
+  await assertHost(context);
+  const { terminal } = context;
   let result = await ask(context, build([]));
   if (result.action === 'fetch' && result.serial !== null) {
     terminal.note(`fetching serial ${result.serial}`);
-    const args = ['fetcher-once', '--serial', String(result.serial)];
-    const { exitCode, stdout } = await asFetcher(args, { env: context.env, signal });
+    const { exitCode, stdout } = await fetcher(context, 'fetcher-once', ['--serial', String(result.serial)]);
     if (exitCode !== 0) {
       terminal.raw(stdout);
       return exitCode;
@@ -135,11 +128,9 @@ export const hold = (context: Context, values: Values): Promise<number> => {
 /** Replaces the packages' stack, by the newest word of the repository: where that cannot be had, by what was fetched before. */
 export const consolidate = async (context: Context, values: Values): Promise<number> => {
   if (values['undo'] === true) return await order(context, () => ({ command: 'consolidate', undo: true, fetched: [] }));
-  assertRoot(context.uid);
-  const { terminal, signal, env, edges } = context;
-  await loadIdentity(edges);
-  const { exitCode } = await asFetcher(['fetcher-once', '--metadata'], { env, signal });
-  if (exitCode !== 0) terminal.note('the repository was not reached: going by what was fetched before');
+  await assertHost(context);
+  const { exitCode } = await fetcher(context, 'fetcher-once', ['--metadata']);
+  if (exitCode !== 0) context.terminal.note('the repository was not reached: going by what was fetched before');
   return await order(context, (fetched) => ({ command: 'consolidate', undo: false, fetched }));
 };
 
@@ -182,7 +173,7 @@ export const shutdown = async (context: Context): Promise<number> => (await act(
 
 export async function enrolCommand(context: Context, values: Values): Promise<number> {
   assertRoot(context.uid);
-  const { edges, terminal, env, signal } = context;
+  const { edges, terminal } = context;
   const root = await readGiven(required(values, 'root'), 'root-invalid');
   const keyFile = required(values, 'key-file');
   const key = keyFile === '-' ? await text(context.stdin) : await readGiven(keyFile, 'key-unreadable');
@@ -204,13 +195,13 @@ export async function enrolCommand(context: Context, values: Values): Promise<nu
     again: values['again'] === true,
   });
   const stdin = JSON.stringify({ config, activationKey });
-  const { exitCode, stdout } = await asFetcher(['fetcher-enrol', '--json'], { stdin, env, signal });
+  const { exitCode, stdout } = await fetcher(context, 'fetcher-enrol', ['--json'], stdin);
   if (exitCode !== 0) {
     if (terminal.json) terminal.raw(stdout);
     return exitCode;
   }
   const { hostId, channel } = EnrolResponse.pick({ hostId: true, channel: true }).parse(parseJson(stdout));
-  await finishEnrolment(edges, root, config);
+  await finishEnrolment(edges, root, config, { hostId, channel });
   const started = values['no-start'] === true ? false : await startService(edges);
   terminal.result({ hostId, channel, started }, (it) =>
     [

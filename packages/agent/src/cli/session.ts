@@ -1,5 +1,6 @@
 import { bundleFetch, cacheFetch, openRepositoryClient } from '@kmend/trust';
-import { loadIdentity } from '../config/identity.ts';
+import { loadHost, saveHost } from '../config/host.ts';
+import { loadIdentity, saveIdentity } from '../config/identity.ts';
 import { loadConfig } from '../config/load.ts';
 import { proxySettings } from '../config/proxy.ts';
 import { repositoryUrls } from '../config/schema.ts';
@@ -7,9 +8,13 @@ import type { Edges } from '../edges/edges.ts';
 import { paths } from '../edges/paths.ts';
 import { useProxy } from '../edges/proxy.ts';
 import { type Fetcher, openFetcher } from '../fetcher/context.ts';
+import { attentive } from '../fetcher/patience.ts';
+import { readMachineId } from '../kernel/machine.ts';
+import { assertOwnKernel } from '../kernel/place.ts';
 import { type Loader, openLoader } from '../loader/context.ts';
 import { createLog } from '../log.ts';
 import { type Lock, takeLock, waitForLock } from '../service/lock.ts';
+import { sweep } from '../state/sweep.ts';
 import { trustCertificates } from './certificates.ts';
 
 export interface Logging {
@@ -28,11 +33,14 @@ export async function openLoaderSession(
   edges: Edges,
   { patient, journal, write }: Logging & { readonly patient: boolean },
 ): Promise<LoaderSession> {
-  const identity = await loadIdentity(edges);
+  await assertOwnKernel(edges);
+  const identity = await loadHost(edges);
   const config = await loadConfig(edges);
   await edges.files.directory(paths.loaderRuntime, 0o750);
   const lock = await (patient ? waitForLock((ms) => edges.clock.sleep(ms), 20) : takeLock());
   try {
+    if (!(await edges.files.exists(paths.host))) await saveHost(edges, identity);
+    for (const directory of [paths.loader, paths.loaderRuntime]) await sweep(edges, directory);
     const log = createLog(write, config.logLevel, journal);
     const repository = await openRepositoryClient({
       directory: paths.repository,
@@ -53,11 +61,15 @@ const FETCHER_TRIES = 240;
 
 /** The fetcher's half: over the network, or over a bundle that was carried here. */
 export async function openFetcherSession(
-  edges: Edges,
+  given: Edges,
   env: Readonly<Record<string, string | undefined>>,
   { journal, write, bundle }: Logging & { readonly bundle?: string },
 ): Promise<{ readonly fetcher: Fetcher; readonly lock: Lock }> {
-  const identity = await loadIdentity(edges);
+  const { fetch, pauseMs } = attentive(given.fetch, given.clock);
+  const edges = { ...given, fetch };
+  const stored = await loadIdentity(edges);
+  // An earlier agent did not note whose it is.
+  const identity = { ...stored, machine: stored.machine ?? (await readMachineId(edges)) };
   const config = await loadConfig(edges);
   const urls = repositoryUrls(config);
   if (bundle === undefined) {
@@ -73,7 +85,9 @@ export async function openFetcherSession(
   const log = createLog(write, config.logLevel, journal);
   const lock = await waitForLock((ms) => edges.clock.sleep(ms), FETCHER_TRIES, paths.fetcherLock);
   try {
-    return { fetcher: await openFetcher(edges, config, identity, repository, log, env), lock };
+    if (identity.machine !== stored.machine) await saveIdentity(edges, identity);
+    for (const directory of [paths.fetcher, paths.fetcherRuntime]) await sweep(edges, directory);
+    return { fetcher: await openFetcher(edges, config, identity, repository, log, env, pauseMs), lock };
   } catch (error) {
     lock.release();
     throw error;

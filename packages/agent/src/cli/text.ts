@@ -10,6 +10,7 @@ import type { Diagnosis } from './doctor.ts';
 const reasons: Record<string, string> = {
   'not-covered': 'the repository has nothing for this kernel',
   'nothing-chosen': 'the signed policy asks for no livepatch here',
+  'none-needed': 'the signed policy says that this kernel needs no livepatch yet',
   'up-to-date': 'what the signed policy asks for is loaded',
   'newer-loaded': 'something newer than what the policy asks for is loaded, and not withdrawn',
   busy: 'another livepatch is on its way in or out',
@@ -44,12 +45,18 @@ export function statusText(document: StatusDocument): string {
     const when = document.wakeAt === null ? '' : ` (looked at again ${document.wakeAt})`;
     lines.push(`policy      ${reasonText(document.reason)}${when}`);
   }
+  const { pendingKernel: next } = document;
+  if (next !== null)
+    lines.push(
+      `reboot      brings ${next.release}${next.serial === null ? '' : `, serial ${next.serial} is held ready for it`}`,
+    );
   if (document.stack !== null) lines.push(...stackLines(document.stack));
   if (document.switchedOff !== null) lines.push(`off         ${document.switchedOff}`);
   for (const it of document.blockers)
     lines.push(`in the way  ${it.name} (pid ${it.pid}, task ${it.tid}): ${it.stack.slice(0, 6).join(' < ')}`);
   if (problem !== null)
     lines.push(`problem     ${problem.message} [${problem.code}]`, `            ${problem.hint ?? ''}`);
+  if (document.refusal !== null) lines.push(`reports     not taken: ${document.refusal.message}`);
   if (hold !== null)
     lines.push(`held        since ${hold.at}${hold.until === null ? '' : ` until ${hold.until}`}: ${hold.reason}`);
   for (const it of document.quarantined) lines.push(`quarantined serial ${it.serial} [${it.code}]: ${it.reason}`);

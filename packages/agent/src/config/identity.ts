@@ -1,9 +1,10 @@
 import { parseJson } from '@kmend/base';
-import { Channel, HostId } from '@kmend/protocol';
+import { Channel, HostId, Sha256 } from '@kmend/protocol';
 import * as z from 'zod';
 import type { Edges } from '../edges/edges.ts';
 import { paths } from '../edges/paths.ts';
-import { AgentError, diskError } from '../error.ts';
+import { diskError } from '../error.ts';
+import { assertThisMachine, notEnrolled } from './enrolled.ts';
 
 /** What enrolment gave this host. Holds a secret: 0600, never logged. */
 export const Identity = z.object({
@@ -11,20 +12,18 @@ export const Identity = z.object({
   hostId: HostId,
   token: z.string().min(1).max(500),
   channel: Channel,
+  /** The machine that was enrolled (kernel/machine.ts); `null`: it had no machine-id, or an earlier agent did not note it. */
+  machine: Sha256.nullable().default(null),
 });
 export type Identity = z.infer<typeof Identity>;
 
-/** Throws `not-enrolled` where there is none or it cannot be read. */
+/** Throws `not-enrolled` where there is none or it cannot be read, `other-machine` in a clone of the machine that was enrolled. */
 export async function loadIdentity(edges: Edges): Promise<Identity> {
   const text = await edges.files.text(paths.identity);
-  if (text !== undefined) {
-    const parsed = Identity.safeParse(parseJson(text));
-    if (parsed.success) return parsed.data;
-  }
-  const what = text === undefined ? 'this host is not enrolled' : `${paths.identity} is damaged`;
-  throw new AgentError('not-enrolled', what, {
-    hint: 'kmend-agent enrol --server URL --key-file FILE --root FILE',
-  });
+  const identity = text === undefined ? undefined : Identity.safeParse(parseJson(text)).data;
+  if (identity === undefined) throw notEnrolled(text === undefined ? undefined : paths.identity);
+  await assertThisMachine(edges, identity.machine);
+  return identity;
 }
 
 export async function saveIdentity(edges: Edges, identity: Identity): Promise<void> {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { AgentError } from '../error.ts';
 import { proxySettings } from './proxy.ts';
 
 test('the configuration stands above the environment; none means none', () => {
@@ -12,4 +13,27 @@ test('the configuration stands above the environment; none means none', () => {
   });
   assert.deepEqual(proxySettings({ proxy: 'none' }, environment), {});
   assert.deepEqual(proxySettings({}, { HTTP_PROXY: '' }), {});
+});
+
+test('a proxy that is no http URL is one clear error, which keeps its password', () => {
+  for (const value of [
+    'proxy:3128',
+    '10.0.0.1:3128',
+    'proxy',
+    '//proxy:1',
+    'socks5://proxy:1',
+    'http://',
+    'me:secret@proxy:3128',
+  ])
+    for (const name of ['HTTPS_PROXY', 'http_proxy'])
+      assert.throws(
+        () => proxySettings({}, { [name]: value }),
+        (error) =>
+          error instanceof AgentError &&
+          error.code === 'config-invalid' &&
+          /with its scheme/.test(error.hint ?? '') &&
+          !error.message.includes('secret'),
+        value,
+      );
+  assert.deepEqual(proxySettings({}, { NO_PROXY: 'proxy:3128' }), { no_proxy: 'proxy:3128' });
 });

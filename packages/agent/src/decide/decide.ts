@@ -1,4 +1,4 @@
-import { type Channel, chosenSerial, type FleetPolicy, type KernelPolicy } from '@kmend/protocol';
+import { type Channel, chosenSerial, type FleetPolicy, type KernelPolicy, needsNone } from '@kmend/protocol';
 import { holdInForce, isQuarantined, type Journal, lastGood } from '../state/journal.ts';
 
 export interface Situation {
@@ -26,6 +26,7 @@ export interface Situation {
 export type Reason =
   | 'not-covered'
   | 'nothing-chosen'
+  | 'none-needed'
   | 'up-to-date'
   | 'newer-loaded'
   | 'busy'
@@ -95,7 +96,7 @@ function byPolicy(context: Context): Decision {
     return { kind: 'revert', serial: running, reason: `serial ${running} was withdrawn: ${gone}` };
   }
   if (running === null && context.packages === 'drive') return none('conflict-packages');
-  if (chosen === null) return none('nothing-chosen');
+  if (chosen === null) return none(needsNone(context.policy, context.channel) ? 'none-needed' : 'nothing-chosen');
   if (running === chosen) return none('up-to-date');
   if (running !== null && running > chosen) return none('newer-loaded');
   // Where packages have a stack in force the host is not without.
@@ -109,7 +110,7 @@ function byOrder(context: Context, serial: number | null): Decision {
   const { journal, fleet, buildId, running } = context;
   const phase = journal.current?.phase;
   if (context.packages === 'drive') return none('conflict-packages');
-  if (serial === null) return none('nothing-chosen');
+  if (serial === null) return none(needsNone(context.policy, context.channel) ? 'none-needed' : 'nothing-chosen');
   if (running === serial && phase !== undefined) return none('up-to-date');
   if (context.withdrawn(serial) !== undefined) return none('withdrawn');
   if (context.switchedOff) return none('switched-off');

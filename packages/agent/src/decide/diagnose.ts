@@ -1,3 +1,5 @@
+import type { PendingKernel } from '@kmend/protocol';
+import { exitCodes } from '../error.ts';
 import type { FlawSummary } from '../kernel/flaws.ts';
 import type { Problem } from '../seen/observed.ts';
 import type { StatusDocument } from './document.ts';
@@ -21,6 +23,7 @@ const reasons: Readonly<Record<string, readonly [string, string]>> = {
     'the signed policy asks for no livepatch on this channel',
     'the operator has not settled one yet, or withdrew it: nothing to do here',
   ],
+  'none-needed': ['the operator says that this kernel needs no livepatch yet', 'nothing to do here'],
   busy: ['another livepatch is on its way in or out', 'wait; kmend-agent status shows how it goes'],
   halted: ['the operator halted the fleet: nothing new is loaded anywhere', 'nothing to do here; ask the operator'],
   held: ['a person holds this host', 'kmend-agent resume lifts it'],
@@ -55,6 +58,13 @@ export function findingsOf(document: StatusDocument): Finding[] {
     });
   if (problem !== null) bad.push(findingOf(problem));
   contactFindings(document, bad, notes);
+  if (document.refusal !== null)
+    bad.push({
+      level: 'bad',
+      code: 'server-refused',
+      text: `reports are not taken since ${document.refusal.at}: ${document.refusal.message}`,
+      advice: 'a server that does not know this host: kmend-agent enrol --again …; what is loaded stays in force',
+    });
   stackFindings(document, bad, notes);
   if (status.transition.state === 'in-transition') {
     const names = blockers.map((it) => `${it.name} (pid ${it.pid})`).join(', ');
@@ -71,6 +81,7 @@ export function findingsOf(document: StatusDocument): Finding[] {
     const [text, advice] = reasons[reason] ?? [reason, 'docs/agent.md explains it'];
     const protects =
       reason === 'conflict-packages' ||
+      reason === 'none-needed' ||
       reason === 'newer-loaded' ||
       (reason === 'held' && document.effectiveSerial !== null);
     (protects ? notes : bad).push({ level: protects ? 'note' : 'bad', code: reason, text, advice });
@@ -89,6 +100,7 @@ export function findingsOf(document: StatusDocument): Finding[] {
       text: `serial ${it.serial} is quarantined since ${it.at}: ${it.reason}`,
       advice: 'a newer serial is loaded all the same; kmend-agent resume tries this one again',
     });
+  if (document.pendingKernel !== null) notes.push(pendingFinding(document.pendingKernel));
   for (const flaw of document.hardware.flaws) {
     if (flaw.state !== 'vulnerable') continue;
     const text = `${flaw.name}: the kernel says "${flaw.words}"`;
@@ -168,7 +180,22 @@ export function mitigationText({ mitigation, fixes }: FlawSummary): string {
   }
 }
 
-function headline({ status, effectiveSerial, chosenSerial, fixes, effectiveVersion, stack }: StatusDocument): Finding {
+/** A kernel that apt brought, and that only a reboot starts. */
+function pendingFinding({ release, serial }: PendingKernel): Finding {
+  const ready = serial === null ? 'no livepatch is held ready for it' : `serial ${serial} is held ready for it`;
+  const text = `a reboot brings another kernel, ${release}; ${ready}`;
+  return { level: 'note', code: 'kernel-pending', text, advice: 'nothing has to be done: what runs stays patched' };
+}
+
+function headline({
+  status,
+  effectiveSerial,
+  chosenSerial,
+  fixes,
+  effectiveVersion,
+  stack,
+  exitCode,
+}: StatusDocument): Finding {
   if (stack?.strategy === 'temporary' && stack.depth > 0) {
     const what = `${stack.depth} livepatches of packages are in force`;
     if (stack.exitCode === 0)
@@ -179,6 +206,10 @@ function headline({ status, effectiveSerial, chosenSerial, fixes, effectiveVersi
         advice: '',
       };
     return { level: 'bad', code: 'behind', text: `${what}, but not all that are installed`, advice: 'see below' };
+  }
+  if (effectiveSerial === null && exitCode === exitCodes.latest) {
+    const text = 'this host is protected: its kernel needs no livepatch yet, says the signed policy';
+    return { level: 'good', code: 'protected', text, advice: '' };
   }
   if (effectiveSerial === null) {
     const text = 'this host is NOT protected: no livepatch is in force for every task';

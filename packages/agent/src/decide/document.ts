@@ -1,8 +1,17 @@
-import type { Blocker, Channel, FixSummary, HostStack, HostStatus, LoadedLivepatch } from '@kmend/protocol';
-import { loadIdentity } from '../config/identity.ts';
+import type {
+  Blocker,
+  Channel,
+  FixSummary,
+  HostStack,
+  HostStatus,
+  LoadedLivepatch,
+  PendingKernel,
+} from '@kmend/protocol';
+import { loadHost } from '../config/host.ts';
 import { loadConfig } from '../config/load.ts';
 import type { Edges } from '../edges/edges.ts';
 import { AgentError, type ExitCode } from '../error.ts';
+import { type ReportState, readReportState } from '../fetcher/report-state.ts';
 import { readBootId, readFlaws, readMicrocode } from '../kernel/facts.ts';
 import { type HardwareSummary, hardwareSummary } from '../kernel/flaws.ts';
 import { readKernelView } from '../kernel/livepatch.ts';
@@ -12,6 +21,7 @@ import { measurePackages, readPackages } from '../packages/program.ts';
 import { stackOf } from '../packages/stack.ts';
 import { readContact } from '../seen/contact.ts';
 import { type Observed, readObserved } from '../seen/observed.ts';
+import { pendingOf } from '../seen/pending.ts';
 import { type Hold, holdInForce, type Journal, type Quarantined } from '../state/journal.ts';
 import { type State, stateOf } from '../state/machine.ts';
 import { peekJournal } from '../state/store.ts';
@@ -37,6 +47,8 @@ export interface StatusDocument {
   /** Hardware flaws as this kernel sees them, and what the livepatch in force adds. */
   readonly hardware: HardwareSummary;
   readonly microcode: string | null;
+  /** The kernel that a reboot would bring; `null`: the same. */
+  readonly pendingKernel: PendingKernel | null;
   /** Why the agent does not act although it could. */
   readonly reason: string | null;
   /** When that is looked at again, where it ends by itself. */
@@ -52,6 +64,8 @@ export interface StatusDocument {
   readonly switchedOff: string | null;
   readonly quarantined: readonly Quarantined[];
   readonly metadataExpires: string | null;
+  /** Why the server does not take this host's reports; `null`: it does, or was not reached. */
+  readonly refusal: ReportState['refusal'];
   readonly exitCode: ExitCode;
 }
 
@@ -71,7 +85,7 @@ async function readStack(edges: Edges, journal: Journal): Promise<Pick<StatusDoc
 
 /** Reads everything from disk and from the kernel; needs no service and changes nothing. */
 export async function readStatus(edges: Edges): Promise<StatusDocument> {
-  const identity = await loadIdentity(edges);
+  const host = await loadHost(edges);
   const config = await loadConfig(edges);
   const buildId = await runningBuildId(edges);
   const journal = await peekJournal(edges);
@@ -85,8 +99,8 @@ export async function readStatus(edges: Edges): Promise<StatusDocument> {
   const fixes = manifest?.fixes ?? [];
   return {
     schema: 'kmend.agent-status/1',
-    hostId: identity.hostId,
-    channel: config.channel ?? identity.channel,
+    hostId: host.hostId,
+    channel: config.channel ?? host.channel,
     server: config.server,
     kernel: { release: edges.machine.release(), version: edges.machine.version(), buildId },
     status: view.status,
@@ -98,6 +112,7 @@ export async function readStatus(edges: Edges): Promise<StatusDocument> {
     fixes,
     hardware: hardwareSummary(await readFlaws(edges), fixes),
     microcode: await readMicrocode(edges),
+    pendingKernel: await pendingOf(edges, observed),
     reason: observed.reason,
     wakeAt: observed.wakeAt,
     problem: observed.problem,
@@ -108,6 +123,7 @@ export async function readStatus(edges: Edges): Promise<StatusDocument> {
     switchedOff: (await switchedOff(edges)) ?? null,
     quarantined: journal.quarantined.filter((it) => it.buildId === buildId),
     metadataExpires: contact.expires,
+    refusal: (await readReportState(edges)).refusal,
     exitCode: view.exitCode,
   };
 }

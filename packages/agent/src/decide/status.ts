@@ -97,7 +97,7 @@ function ownStatus(seen: Seen): StatusView {
     status,
     livepatches,
     effectiveSerial: settled?.serial ?? null,
-    exitCode: exitCodeOf(status, settled !== undefined),
+    exitCode: exitCodeOf(status, settled !== undefined, needsNone(seen, ours.length)),
   };
 }
 
@@ -142,9 +142,15 @@ function coverageNow(seen: Seen, running: number): HostStatus['coverage'] {
   return axis;
 }
 
+/** The signed policy says that this kernel needs no livepatch yet, and none is there. */
+function needsNone({ observed }: Seen, loaded: number): boolean {
+  return observed.reason === 'none-needed' && loaded === 0;
+}
+
 /** What monitoring acts on: not covered, nothing in force, unknown, behind, latest; the first that holds. */
-function exitCodeOf(status: HostStatus, inForce: boolean): ExitCode {
+function exitCodeOf(status: HostStatus, inForce: boolean, noneNeeded: boolean): ExitCode {
   if (status.coverage.state === 'not-covered') return exitCodes.notCovered;
+  if (noneNeeded && status.coverage.state === 'current') return exitCodes.latest;
   if (!inForce) return exitCodes.nothingApplied;
   if (status.coverage.state === 'unknown') return exitCodes.unknown;
   return status.coverage.state === 'behind' ? exitCodes.newerAvailable : exitCodes.latest;

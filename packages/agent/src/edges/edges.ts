@@ -2,7 +2,8 @@ import type { Clock, Run } from '@kmend/base';
 
 /**
  * Files as the agent's rules see them. Paths are absolute paths of the host; tests root them in a directory of their own.
- * Reads are bounded: more than `limit` bytes is an error.
+ * Reads are bounded: more than `limit` bytes is an error. What lies in the fetcher's directories is read as a stranger's: only regular files, no link
+ * followed, nothing waited for; anything else is refused with `repository-garbage`.
  */
 export interface Files {
   /** Content as text; `undefined` where the file is not there (ENOENT, ENOTDIR, or a process gone: ESRCH). */
@@ -12,6 +13,13 @@ export interface Files {
   /** Names in a directory, sorted; `undefined` where it is not there. */
   names(path: string): Promise<readonly string[] | undefined>;
   isDirectory(path: string): Promise<boolean>;
+  exists(path: string): Promise<boolean>;
+  /** Where a symbolic link leads; `undefined` where there is none, or it may not be read. */
+  link(path: string): Promise<string | undefined>;
+  /** Two paths with the same identity are one file or directory; `undefined` where it is not there, or may not be looked at. */
+  identity(path: string): Promise<string | undefined>;
+  /** Size and time of a file, as a word; `undefined` where it is not there. */
+  stamp(path: string): Promise<string | undefined>;
   /** When a file was last written; `undefined` where it is not there. */
   modified(path: string): Promise<Date | undefined>;
   /** One write(2) into an existing file, for sysfs attributes. */

@@ -1,20 +1,30 @@
 import { constants } from 'node:fs';
-import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, lstat, mkdir, open, readdir, readlink, rename, rm, stat } from 'node:fs/promises';
 import { arch, hostname, release, version } from 'node:os';
 import { join } from 'node:path';
 import { run, systemClock, writeFileAtomic } from '@kmend/base/node';
+import { foreignDirectory } from '@kmend/trust/foreign';
 import { findCode } from '../error.ts';
 import type { Edges, Files } from './edges.ts';
+import { paths } from './paths.ts';
 
 const DEFAULT_LIMIT = 1_000_000;
 const CHUNK = 65_536;
+/** Where the fetcher may put whatever it likes. */
+const FOREIGN = [paths.fetcher, paths.fetcherRuntime];
 
 /** Files of this machine; `root` puts another directory in place of `/` (tests). */
 export function nodeFiles(root = '/'): Files {
   const real = (path: string): string => join(root, path);
+  const openFile = async (path: string): Promise<FileHandle | undefined> => {
+    const foreign = FOREIGN.find((it) => path.startsWith(`${it}/`));
+    if (foreign === undefined) return await open(real(path), constants.O_RDONLY);
+    return await foreignDirectory(real(foreign)).openFile(path.slice(foreign.length + 1).split('/'));
+  };
   const bytes = (path: string, limit = DEFAULT_LIMIT): Promise<Buffer | undefined> =>
     orAbsent(async () => {
-      const handle = await open(real(path), constants.O_RDONLY);
+      const handle = await openFile(path);
+      if (handle === undefined) return undefined;
       try {
         // proc and sysfs files have no size: read to the end, within the limit.
         const chunks: Buffer[] = [];
@@ -36,7 +46,18 @@ export function nodeFiles(root = '/'): Files {
     text: async (path, limit) => (await bytes(path, limit))?.toString('utf8'),
     names: (path) => orAbsent(async () => (await readdir(real(path))).sort()),
     isDirectory: async (path) => (await orAbsent(() => stat(real(path))))?.isDirectory() ?? false,
-    modified: async (path) => (await orAbsent(() => stat(real(path))))?.mtime,
+    exists: async (path) => (await orAbsent(() => stat(real(path)))) !== undefined,
+    link: (path) => readlink(real(path)).catch(() => undefined),
+    identity: (path) =>
+      stat(real(path)).then(
+        ({ dev, ino }) => `${dev}:${ino}`,
+        () => undefined,
+      ),
+    async stamp(path) {
+      const about = await orAbsent(() => stat(real(path)));
+      return about === undefined ? undefined : `${about.size}:${Math.round(about.mtimeMs)}`;
+    },
+    modified: async (path) => (await orAbsent(() => lstat(real(path))))?.mtime,
     async poke(path, value) {
       const handle = await open(real(path), constants.O_WRONLY);
       try {

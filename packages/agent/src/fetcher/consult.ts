@@ -19,7 +19,8 @@ export async function consult(
 ): Promise<CommandResult> {
   const fetched: number[] = [];
   for (let round = 1; ; round++) {
-    const order = { command: 'consider', fetched, follow: options.follow } as const;
+    const { channel } = fetcher.identity;
+    const order = { command: 'consider', fetched, channel, follow: options.follow } as const;
     const result = await askService(path, order, options.tell, signal);
     if (result === undefined) throw unreachable(path);
     if (result.action !== 'fetch' || result.serial === null || round === ROUNDS) return result;

@@ -19,6 +19,8 @@ export interface Fetcher {
   readonly log: Log;
   /** Of the process: where the proxy may be named. */
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Milliseconds until a URL's server may be asked again: it said so (Retry-After); 0: now. */
+  readonly pauseMs: (url: string) => number;
   readonly buildId: string;
   readonly bootId: string;
   identity: Identity;
@@ -31,6 +33,7 @@ export async function openFetcher(
   repository: RepositoryClient,
   log: Log,
   env: Fetcher['env'],
+  pauseMs: Fetcher['pauseMs'],
 ): Promise<Fetcher> {
   return {
     edges,
@@ -39,6 +42,7 @@ export async function openFetcher(
     repository,
     log,
     env,
+    pauseMs,
     contact: await openContact(edges),
     reports: await openReportState(edges),
     buildId: await runningBuildId(edges),

@@ -32,7 +32,7 @@ test('enrolment: a refused key leaves nothing behind, a good one writes what the
   const enrol = async ({ activationKey, ...enrolment }: Enrolment & { activationKey: string }) => {
     const config = await prepareEnrolment(edges, enrolment);
     const identity = await buySeat(edges, { config: Config.parse(config), activationKey });
-    await finishEnrolment(edges, enrolment.root, config);
+    await finishEnrolment(edges, enrolment.root, config, identity);
     return identity;
   };
   const good = { ...given, activationKey: 'good-key' };

@@ -1,5 +1,7 @@
+import { dirname } from 'node:path';
 import { EnrolResponse } from '@kmend/protocol';
 import * as z from 'zod';
+import { saveHost } from '../config/host.ts';
 import { type Identity, saveIdentity } from '../config/identity.ts';
 import { assertPrivate } from '../config/load.ts';
 import { Config, ServerUrl } from '../config/schema.ts';
@@ -7,6 +9,9 @@ import type { Edges } from '../edges/edges.ts';
 import { paths } from '../edges/paths.ts';
 import { AgentError } from '../error.ts';
 import { readFacts } from '../kernel/facts.ts';
+import { readMachineId } from '../kernel/machine.ts';
+import { assertOwnKernel } from '../kernel/place.ts';
+import { sweep } from '../state/sweep.ts';
 import { post } from './http.ts';
 
 export interface Enrolment {
@@ -35,8 +40,9 @@ export type EnrolRequest = z.infer<typeof EnrolRequest>;
 
 /** Looks at all that can be wrong on this host before the server is asked, so that a seat is not spent for nothing. */
 export async function prepareEnrolment(edges: Edges, enrolment: Enrolment): Promise<z.input<typeof Config>> {
-  const enrolled =
-    (await edges.files.text(paths.identity)) !== undefined && (await edges.files.text(paths.config)) !== undefined;
+  await assertOwnKernel(edges);
+  const known = (await edges.files.text(paths.host)) ?? (await edges.files.text(paths.identity));
+  const enrolled = known !== undefined && (await edges.files.text(paths.config)) !== undefined;
   if (!enrolment.again && enrolled) {
     throw new AgentError('already-enrolled', 'this host is enrolled already', {
       hint: 'kmend-agent status shows as what; --again makes it a new host, with a new seat',
@@ -52,13 +58,21 @@ export async function prepareEnrolment(edges: Edges, enrolment: Enrolment): Prom
 export async function buySeat(edges: Edges, { config, activationKey }: EnrolRequest): Promise<Identity> {
   const facts = await readFacts(edges);
   const { hostId, token, channel } = await ask(edges, config, activationKey, facts);
-  const identity: Identity = { schema: 'kmend.agent-identity/1', hostId, token, channel };
+  const machine = facts.machineId ?? null;
+  const identity: Identity = { schema: 'kmend.agent-identity/1', hostId, token, channel, machine };
   await saveIdentity(edges, identity);
   return identity;
 }
 
-/** Root's half after the seat: what it trusts, then the configuration. */
-export async function finishEnrolment(edges: Edges, root: string, config: z.input<typeof Config>): Promise<void> {
+/** Root's half after the seat: what it trusts, who this host is, then the configuration. */
+export async function finishEnrolment(
+  edges: Edges,
+  root: string,
+  config: z.input<typeof Config>,
+  { hostId, channel }: Pick<Identity, 'hostId' | 'channel'>,
+): Promise<void> {
+  await saveHost(edges, { schema: 'kmend.agent-host/1', hostId, channel, machine: await readMachineId(edges) });
+  await sweep(edges, dirname(paths.config));
   await edges.files.writeAtomic(paths.trustedRoot, root, 0o644);
   await edges.files.writeAtomic(paths.config, `${JSON.stringify(config, null, 2)}\n`, 0o644);
 }

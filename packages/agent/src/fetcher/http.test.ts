@@ -6,6 +6,7 @@ import * as z from 'zod';
 import { nodeEdges } from '../edges/node.ts';
 import { code } from '../testing/errors.ts';
 import { post } from './http.ts';
+import { attentive } from './patience.ts';
 
 const answer = z.object({ ok: z.literal(true) });
 
@@ -75,4 +76,19 @@ test('a refusal keeps the server’s own code and hint; a gateway that is down i
     ask(await serve(t, (_, response) => response.writeHead(503).end('busy'))),
     code('server-unreachable'),
   );
+});
+
+test('what a proxy or a limit says by status alone is told as that', async (t) => {
+  const status = async (code: number): Promise<string> =>
+    serve(t, (_, response) => response.writeHead(code).end('<html>no</html>'));
+  await assert.rejects(ask(await status(429)), code('server-busy'));
+  await assert.rejects(ask(await status(413)), { code: 'server-refused', message: /request of 2 bytes \(HTTP 413\)/ });
+  const edges = { ...nodeEdges(), ...attentive(fetch, nodeEdges().clock) };
+  await assert.rejects(post(edges, { url: await status(407), body: {}, answer }), {
+    code: 'server-unreachable',
+    message: /user and a password/,
+  });
+  const error = { code: 'rate-limited', message: 'too many requests' };
+  const own = await serve(t, (_, response) => response.writeHead(429).end(JSON.stringify({ error })));
+  await assert.rejects(ask(own), { code: 'server-busy', message: /too many requests \[rate-limited\]/ });
 });

@@ -20,7 +20,7 @@ export interface Request<T> {
 
 /**
  * One JSON POST to the patch server. The whole exchange has a limit on time and the answer one on size. Throws
- * `server-unreachable`, `server-slow`, `server-garbage`, `server-refused` (with the server's own code in `details.server`).
+ * `server-unreachable`, `server-slow`, `server-busy`, `server-garbage`, `server-refused` (with the server's own code in `details.server`).
  */
 export async function post<T>(edges: Edges, request: Request<T>): Promise<T> {
   const limit = request.timeoutMs ?? TIMEOUT_MS;
@@ -79,6 +79,8 @@ function understand<T>(request: Request<T>, status: number, text: string): T {
   try {
     data = JSON.parse(text);
   } catch {
+    const foreign = foreignRefusal(request, status);
+    if (foreign !== undefined) throw foreign;
     if (status === 502 || status === 503 || status === 504) {
       throw new AgentError('server-unreachable', `${request.url} is not served now (HTTP ${status})`, {
         hint: 'the agent tries again by itself; look at the server and at the proxy before it',
@@ -94,9 +96,34 @@ function understand<T>(request: Request<T>, status: number, text: string): T {
   const refusal = ApiError.safeParse(data);
   if (!refusal.success) throw garbage(request.url, `HTTP ${status} without an error that kmend knows`);
   const { code, message, hint } = refusal.data.error;
+  if (status === 429) throw busy(`${request.url}: ${message.slice(0, 500)} [${code.slice(0, 64)}]`);
   throw new AgentError('server-refused', `the server refused: ${message.slice(0, 500)} [${code.slice(0, 64)}]`, {
     details: { server: code.slice(0, 64), status },
     ...(hint === undefined ? {} : { hint: hint.slice(0, 500) }),
+  });
+}
+
+/** What is between this host and the server says by status alone: no answer of kmend's, and no captive portal either. */
+function foreignRefusal({ url, body }: Request<unknown>, status: number): AgentError | undefined {
+  if (status === 429)
+    return busy(`${url} is asked too often, by this host or by others behind the same address (HTTP 429)`);
+  if (status === 413) {
+    const size = JSON.stringify(body).length;
+    return new AgentError(
+      'server-refused',
+      `a proxy before ${url} does not take a request of ${size} bytes (HTTP 413)`,
+      {
+        details: { status, size },
+        hint: 'raise its limit on bodies (nginx: client_max_body_size 4m)',
+      },
+    );
+  }
+  return undefined;
+}
+
+function busy(message: string): AgentError {
+  return new AgentError('server-busy', message, {
+    hint: 'the agent waits as long as it is told to (Retry-After), and tries again by itself; look at the limits of server and proxy',
   });
 }
 

@@ -1,6 +1,6 @@
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { paths } from '../edges/paths.ts';
-import { stillCurrent } from './idle-request.ts';
+import { askRepository } from './idle-request.ts';
 import { IdleState, JournalGlance, ObservedGlance } from './idle-state.ts';
 import { waitSeconds } from './wait.ts';
 
@@ -65,8 +65,21 @@ async function glance(): Promise<Glance> {
 export async function idleCheck(): Promise<number> {
   const seen = await glance();
   const intervalSeconds = seen.idle?.intervalSeconds ?? DEFAULT_SECONDS;
-  process.stdout.write(`${waitSeconds({ ...seen, intervalSeconds }, Math.random())}\n`);
-  if (isDue(seen) || seen.idle === undefined || !(await stillCurrent(seen.idle))) return NEEDED;
+  const tell = (pauseMs: number): void => {
+    process.stdout.write(`${waitSeconds({ ...seen, intervalSeconds, pauseMs }, Math.random())}\n`);
+  };
+  if (isDue(seen) || seen.idle === undefined) {
+    tell(0);
+    return NEEDED;
+  }
+  const { current, pauseMs } = await askRepository(seen.idle);
+  tell(pauseMs ?? 0);
+  if (pauseMs !== undefined) {
+    // A full turn now would ask again at once. It comes after the pause, and says what it meets.
+    await rm(paths.idle, { force: true });
+    return 0;
+  }
+  if (!current) return NEEDED;
   // The time of this file says when the repository last confirmed what is held; its content is that of the full turn.
   await writeFile(`${paths.idle}.seen`, '', { mode: 0o600 });
   return 0;

@@ -1,4 +1,4 @@
-import { HostId } from '@kmend/protocol';
+import { HostId, Timestamp } from '@kmend/protocol';
 import * as z from 'zod';
 import type { Edges } from '../edges/edges.ts';
 import { paths } from '../edges/paths.ts';
@@ -13,6 +13,11 @@ export const ReportState = z.object({
   sent: z.int().min(0),
   /** Digest of what the last report said without its events; `null` before the first. */
   digest: z.string().max(64).nullable(),
+  /** The server's own refusal of the last report (it forgot this host, revoked its token, …); `null`: it took it, or was not reached. */
+  refusal: z
+    .object({ code: z.string().max(64), message: z.string().max(1000), at: Timestamp })
+    .nullable()
+    .default(null),
   /** Tries in a row that did not reach the server. */
   failures: z.int().min(0),
   /** When the next regular report, or the next try, is due: milliseconds since 1970. */
@@ -28,6 +33,7 @@ const empty: ReportState = {
   sequence: 0,
   sent: 0,
   digest: null,
+  refusal: null,
   failures: 0,
   dueAt: 0,
   host: null,

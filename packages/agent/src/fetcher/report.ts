@@ -5,6 +5,7 @@ import { statusOf } from '../decide/status.ts';
 import { readFacts } from '../kernel/facts.ts';
 import { kmendLivepatches, readKernelView } from '../kernel/livepatch.ts';
 import { type Observed, readObserved } from '../seen/observed.ts';
+import { pendingOf } from '../seen/pending.ts';
 import { holdInForce, type Journal } from '../state/journal.ts';
 import { peekJournal } from '../state/store.ts';
 import { channelOf, type Fetcher } from './context.ts';
@@ -41,7 +42,7 @@ export async function whatToTell(fetcher: Fetcher): Promise<Told> {
   const content = fitReport({
     schema: 'kmend.report/1',
     channel: channelOf(fetcher),
-    facts: await readFacts(edges),
+    facts: { ...(await readFacts(edges)), pendingKernel: await pendingOf(edges, observed) },
     status: view.status,
     livepatches: view.livepatches,
     effectiveSerial: view.effectiveSerial,

@@ -1,6 +1,8 @@
+import { AgentError } from '../error.ts';
 import { errorData } from '../log.ts';
 import type { Fetcher } from './context.ts';
 import { digestOf, sendReport, whatToTell } from './report.ts';
+import type { ReportState } from './report-state.ts';
 
 const FIRST_RETRY_MS = 5_000;
 const LAST_RETRY_MS = 3_600_000;
@@ -21,7 +23,7 @@ export async function reportIfDue(fetcher: Fetcher, signal: AbortSignal): Promis
   const { edges, reports, identity } = fetcher;
   if (reports.value.host !== identity.hostId) {
     // The server knows nothing of this host yet, whatever was told of the one before.
-    await reports.save({ ...reports.value, host: identity.hostId, digest: null, failures: 0, dueAt: 0 });
+    await reports.save({ ...reports.value, host: identity.hostId, digest: null, refusal: null, failures: 0, dueAt: 0 });
   }
   for (let count = 0; ; count++) {
     const told = await whatToTell(fetcher);
@@ -37,13 +39,20 @@ export async function reportIfDue(fetcher: Fetcher, signal: AbortSignal): Promis
       await reports.save({
         ...reports.value,
         digest,
+        refusal: null,
         failures: 0,
         dueAt: edges.clock.now().getTime() + seconds * 1000,
       });
     } catch (error) {
       if (signal.aborted) throw error;
-      const wait = retryMs(failures + 1, edges.random());
-      await reports.save({ ...reports.value, failures: failures + 1, dueAt: edges.clock.now().getTime() + wait });
+      const wait = Math.max(retryMs(failures + 1, edges.random()), fetcher.pauseMs(fetcher.config.server));
+      const refusal = refusalOf(error, edges.clock.now().toISOString());
+      await reports.save({
+        ...reports.value,
+        refusal,
+        failures: failures + 1,
+        dueAt: edges.clock.now().getTime() + wait,
+      });
       fetcher.log(failures === 0 ? 'warn' : 'debug', 'report not delivered', {
         ...errorData(error),
         retrySeconds: wait / 1000,
@@ -51,6 +60,13 @@ export async function reportIfDue(fetcher: Fetcher, signal: AbortSignal): Promis
       return reports.value.sent;
     }
   }
+}
+
+/** What the server said of this host by a code of its own, which waiting does not change. */
+function refusalOf(error: unknown, at: string): ReportState['refusal'] {
+  if (!(error instanceof AgentError) || error.code !== 'server-refused') return null;
+  const code = error.details?.['server'];
+  return { code: typeof code === 'string' ? code : error.code, message: error.message.slice(0, 1000), at };
 }
 
 /** Longer than any server asks for: the clock was set back since. */

@@ -4,6 +4,7 @@ import { paths } from '../edges/paths.ts';
 import { errorData } from '../log.ts';
 import { readObserved } from '../seen/observed.ts';
 import type { CommandResult } from '../service/orders.ts';
+import { fetchAhead } from './ahead.ts';
 import { check } from './check.ts';
 import { consult } from './consult.ts';
 import type { Fetcher } from './context.ts';
@@ -57,6 +58,7 @@ export async function turn(
       looked: { version: contact.value.version, at: edges.clock.now().getTime(), failed: result === undefined },
     });
   }
+  if (checked !== undefined) await attempt(() => fetchAhead(fetcher, signal));
   const told = options.report ? await attempt(() => reportIfDue(fetcher, signal)) : undefined;
   const well = failures.length === 0 && checked?.validator !== undefined && told !== undefined;
   if (well) await leaveIdle(fetcher, checked, told);

@@ -3,6 +3,7 @@ import * as z from 'zod';
 import type { Edges } from '../edges/edges.ts';
 import { AgentError } from '../error.ts';
 import { AGENT_VERSION } from '../version.ts';
+import { readMachineId } from './machine.ts';
 import { runningBuildId } from './notes.ts';
 
 const FLAWS = '/sys/devices/system/cpu/vulnerabilities';
@@ -35,6 +36,7 @@ export async function readFacts(edges: Edges): Promise<HostFacts> {
     agentVersion: AGENT_VERSION,
     hardwareFlaws: await readFlaws(edges),
     microcode: await readMicrocode(edges),
+    machineId: await readMachineId(edges),
   };
   return HostFacts.parse(facts);
 }

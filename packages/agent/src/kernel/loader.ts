@@ -5,6 +5,7 @@ import { paths } from '../edges/paths.ts';
 import { AgentError, diskError } from '../error.ts';
 import { LIVEPATCH_DIRECTORY } from './livepatch.ts';
 import { lastLogTime, linesSince } from './log.ts';
+import { modulesDisabled } from './preconditions.ts';
 
 const INSMOD = '/sbin/insmod';
 const RMMOD = '/sbin/rmmod';
@@ -64,7 +65,8 @@ const TROUBLE = [
 
 /**
  * Hands the module to the kernel. Throws `load-refused` with the kernel's own words; where it is the host that cannot (no memory, a
- * failing disk, no process to be had) `memory-low`, the disk's codes, `tool-failed` (`isOfHost`).
+ * failing disk, no process to be had, no loads permitted) `memory-low`, the disk's codes, `tool-failed`, `modules-disabled`,
+ * `load-not-permitted` (`isOfHost`).
  */
 export async function insertModule(edges: Edges, staged: StagedModule, module: string): Promise<void> {
   const before = await lastLogTime(edges);
@@ -82,6 +84,8 @@ export async function insertModule(edges: Edges, staged: StagedModule, module: s
     });
   }
   if (trouble !== undefined) throw diskError(Object.assign(new Error(result), { code: trouble }), staged.path);
+  if (result.endsWith(': Operation not permitted'))
+    throw (await modulesDisabled(edges)) ?? notPermitted(module, result);
   const kernelLog = await linesSince(edges, before);
   const said = kernelLog.length === 0 ? 'the kernel log says nothing' : `kernel log: ${kernelLog.join(' | ')}`;
   throw new AgentError('load-refused', `the kernel refused ${module}: ${result}; ${said}`.slice(0, 2000), {
@@ -90,12 +94,24 @@ export async function insertModule(edges: Edges, staged: StagedModule, module: s
   });
 }
 
+/** EPERM comes before the kernel has looked at the module (may_init_module, security_kernel_read_file). */
+function notPermitted(module: string, said: string): AgentError {
+  return new AgentError('load-not-permitted', `the kernel permits no load of ${module}: ${said}`, {
+    hint: 'lockdown, a security module, or a container? dmesg; the agent tries again at its next check',
+  });
+}
+
+const OF_HOST: readonly unknown[] = [
+  'memory-low',
+  'tool-failed',
+  'conflict-transition',
+  'modules-disabled',
+  'load-not-permitted',
+];
+
 /** Whether a load failed for what the host lacks: that is nothing against the livepatch, which is tried again. */
 export function isOfHost(error: unknown): boolean {
-  const code = errorCode(error);
-  return (
-    code === 'memory-low' || code === 'tool-failed' || code === 'conflict-transition' || diskFault(error) !== undefined
-  );
+  return OF_HOST.includes(errorCode(error)) || diskFault(error) !== undefined;
 }
 
 /** Unloads a module that is no enabled livepatch any more; returns why it did not work, `undefined` where it did. */

@@ -1,4 +1,5 @@
 import type { Livepatch } from '@kmend/protocol';
+import type { Edges } from '../edges/edges.ts';
 import { AgentError } from '../error.ts';
 import { isOurs, type KernelView, LIVEPATCH_DIRECTORY } from './livepatch.ts';
 
@@ -11,6 +12,20 @@ export function assertLivepatchSupport(kernel: KernelView): void {
   throw new AgentError('kernel-without-livepatch', `the running kernel has no ${LIVEPATCH_DIRECTORY}`, {
     hint: 'boot a kernel built with CONFIG_LIVEPATCH (every Debian amd64 kernel is)',
   });
+}
+
+/** Why the kernel takes no module at all any more; `undefined` where it does. Once set it stays until the next boot (kernel/module/main.c). */
+export async function modulesDisabled(edges: Edges): Promise<AgentError | undefined> {
+  const value = await edges.files.text('/proc/sys/kernel/modules_disabled');
+  if (value?.trim() !== '1') return undefined;
+  return new AgentError('modules-disabled', 'the kernel takes no module any more (kernel.modules_disabled = 1)', {
+    hint: 'it is loaded at the next boot, unless the sysctl is set before kmend-agent-boot.service: set it later in the boot',
+  });
+}
+
+export async function assertModulesEnabled(edges: Edges): Promise<void> {
+  const disabled = await modulesDisabled(edges);
+  if (disabled !== undefined) throw disabled;
 }
 
 /** Throws where the signed description is not of a livepatch for this very kernel, or not of a kind the agent loads. */

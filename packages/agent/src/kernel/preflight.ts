@@ -4,7 +4,7 @@ import type { Edges } from '../edges/edges.ts';
 import { assertNotHooked } from './hooks.ts';
 import { readKernelView } from './livepatch.ts';
 import { assertMemory } from './memory.ts';
-import { assertFits, assertLivepatchSupport, assertNoConflict } from './preconditions.ts';
+import { assertFits, assertLivepatchSupport, assertModulesEnabled, assertNoConflict } from './preconditions.ts';
 import { assertNoRival } from './rivals.ts';
 import { assertMayLoad, signatureEnforcement } from './signature.ts';
 import { type AcceptedTaint, assertSound } from './taint.ts';
@@ -24,6 +24,7 @@ type Check = () => Promise<void> | void;
 function checks(edges: Edges, candidate: Candidate | undefined, accepted: AcceptedTaint): readonly Check[] {
   const always: Check[] = [
     async () => assertLivepatchSupport(await readKernelView(edges)),
+    () => assertModulesEnabled(edges),
     () => assertSound(edges, accepted),
     async () => assertNoConflict(await readKernelView(edges)),
     () => assertNoRival(edges),

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { TrustError } from '@kmend/trust';
 import * as machine from '../state/machine.ts';
@@ -53,6 +54,76 @@ test('a reboot with a good livepatch: it is back from the cache, without the net
   await reconcileBoot(await host.restart());
   assert.equal(host.loader.store.journal.current?.phase, 'soak');
   await assert.rejects(check(host.loader, never), code('repository-unreachable'));
+});
+
+test('a power cut in a later soak takes nothing away; the third in a row does, and an orderly shutdown begins anew', async (t) => {
+  const host = await makeHost(t, { soakSeconds: 10 });
+  host.repository.choose(1);
+  await check(host.loader, never);
+  assert.equal(await host.advance(20_000), 'good');
+  const cut = async (): Promise<unknown> => {
+    await host.kernel.boot();
+    return boot(await host.restart());
+  };
+  // Long after the soak whatever took the host down is no doing of the livepatch.
+  assert.deepEqual(await cut(), { outcome: 'loading', crashed: false });
+  for (const count of [1, 2]) {
+    // In the transition, then in the soak.
+    await host.advance(count === 1 ? 0 : 2_000);
+    assert.deepEqual(await cut(), { outcome: 'loading', crashed: false });
+    const said = host.loader.store.journal.events.findLast((it) => it.code === 'went-down');
+    assert.match(said?.message ?? '', new RegExp(`${count} of 2 in a row`));
+    assert.deepEqual(host.loader.store.journal.quarantined, []);
+  }
+  await host.advance(2_000);
+  await commit(host.loader, machine.markShutdown);
+  for (const _ of [1, 2, 3]) {
+    assert.deepEqual(await cut(), { outcome: 'loading', crashed: false });
+    await host.advance(2_000);
+  }
+  assert.deepEqual(await cut(), { outcome: 'nothing-good', crashed: true });
+  assert.equal(host.loader.store.journal.quarantined[0]?.code, 'crashed');
+});
+
+test('a kernel that takes no module any more: nothing is quarantined, and the next boot tries again', async (t) => {
+  const host = await makeHost(t);
+  host.repository.choose(1);
+  const disabled = '/proc/sys/kernel/modules_disabled';
+  await host.kernel.write(disabled, '1\n');
+  await assert.rejects(check(host.loader, never), code('modules-disabled'));
+  // Switched between the look and the load.
+  await host.kernel.write(disabled, '0\n');
+  host.kernel.refusal = 'Operation not permitted';
+  host.kernel.aroundRun = (program) => {
+    if (program === 'insmod') writeFileSync(host.kernel.path(disabled), '1\n');
+  };
+  await assert.rejects(check(host.loader, never), code('modules-disabled'));
+  host.kernel.aroundRun = () => {};
+  await host.kernel.write(disabled, '0\n');
+  await assert.rejects(check(host.loader, never), code('load-not-permitted'));
+  assert.deepEqual(host.loader.store.journal.quarantined, []);
+  host.kernel.refusal = undefined;
+  assert.equal((await check(host.loader, never)).action, 'load');
+});
+
+test('the journal of another machine is none: a host made from an image quarantines nothing', async (t) => {
+  const host = await makeHost(t);
+  const machineIs = (digit: string): Promise<void> => host.kernel.write('/etc/machine-id', `${digit.repeat(32)}\n`);
+  await machineIs('a');
+  await host.restart();
+  host.repository.choose(1);
+  await check(host.loader, never);
+  await host.advance(1_000);
+  // The image was taken in the soak.
+  await host.kernel.boot();
+  await machineIs('b');
+  assert.deepEqual(await boot(await host.restart()), { outcome: 'nothing-good', crashed: false });
+  const { journal } = host.loader.store;
+  assert.deepEqual([journal.quarantined, journal.events.map((it) => it.code)], [[], ['other-machine']]);
+  assert.equal((await check(host.loader, never)).action, 'load');
+  // An image that has no id yet says nothing of whose it is.
+  await host.kernel.write('/etc/machine-id', 'uninitialized\n');
+  assert.equal((await host.restart()).store.journal.current?.phase, 'transition');
 });
 
 test('a good livepatch of another kernel is not loaded at boot', async (t) => {

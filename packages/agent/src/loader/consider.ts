@@ -3,6 +3,7 @@ import type { FleetPolicy } from '@kmend/protocol';
 import { type Decision, decide, type Reason, type Verdict } from '../decide/decide.ts';
 import { windowAt } from '../decide/windows.ts';
 import { AgentError } from '../error.ts';
+import { findPending } from '../kernel/pending.ts';
 import { switchedOff } from '../kernel/switch.ts';
 import { readPackages } from '../packages/program.ts';
 import type { Problem } from '../seen/observed.ts';
@@ -125,6 +126,7 @@ async function ask(
     reason: decision.kind === 'none' ? decision.reason : null,
     wakeAt: wakeAtOf(decision, clock.getTime(), fleet?.consolidate === true),
     problem: idle ? null : observed.value.problem,
+    pending: await findPending(edges, buildId, observed.value.pending),
   });
   return { ...verdict, consolidates };
 }

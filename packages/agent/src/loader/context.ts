@@ -1,6 +1,6 @@
 import type { Channel } from '@kmend/protocol';
 import type { RepositoryClient } from '@kmend/trust';
-import type { Identity } from '../config/identity.ts';
+import type { Host } from '../config/host.ts';
 import type { Config } from '../config/schema.ts';
 import type { Patience } from '../decide/advance.ts';
 import type { Edges } from '../edges/edges.ts';
@@ -28,13 +28,13 @@ export interface Loader {
   readonly buildId: string;
   readonly bootId: string;
   readonly patience: Patience;
-  readonly identity: Pick<Identity, 'hostId' | 'channel'>;
+  identity: Host;
 }
 
 export async function openLoader(
   edges: Edges,
   config: Config,
-  identity: Pick<Identity, 'hostId' | 'channel'>,
+  identity: Host,
   repository: RepositoryClient,
   log: Log,
 ): Promise<Loader> {

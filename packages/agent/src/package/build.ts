@@ -47,7 +47,10 @@ export interface AgentPackage {
 export const UNITS = [
   'kmend-agent.service',
   'kmend-agent-report.service',
+  'kmend-agent-command.socket',
+  'kmend-agent-command@.service',
   'kmend-agent-boot.service',
+  'kmend-agent-boot-late.service',
   'kmend-agent-shutdown.service',
   'kmend-loader.service',
   'kmend-loader.socket',
@@ -74,6 +77,7 @@ export async function buildAgentPackage(options: PackageOptions): Promise<AgentP
     options.progress?.step('bundle the agent');
     for (const [name, bytes] of await bundleAgent()) await place(tree, `usr/lib/kmend-agent/${name}`, bytes, 0o644);
     await place(tree, 'usr/lib/kmend-agent/watch', await readFile(join(files, 'watch')), 0o755);
+    await place(tree, 'usr/lib/kmend-agent/environment', await readFile(join(files, 'environment')), 0o644);
     await placeNode(runner, tree, architecture);
     await placeFiles(tree);
     await placeControl(tree, version, architecture);

@@ -1,8 +1,9 @@
+import { errorCode, errorText } from '@kmend/base';
 import { Timestamp } from '@kmend/protocol';
 import * as z from 'zod';
 import type { Edges } from '../edges/edges.ts';
 import { paths } from '../edges/paths.ts';
-import { openStored, readStored, Seen, type Stored } from './stored.ts';
+import { openStored, readStored, Seen, type Stored, see } from './stored.ts';
 
 /** What the fetcher saw of the repository when it last asked. The loader believes nothing of it; `status` shows it. */
 export const Contact = z.object({
@@ -37,9 +38,22 @@ export type ContactStore = Stored<Contact>;
 const file = { path: paths.contact, schema: Contact, empty: noContact };
 
 export const openContact = (edges: Edges): Promise<ContactStore> => openStored(edges, { ...file, mode: 0o600 });
-/** With what idle checks confirmed since: they leave no more than the time of a file. */
+/**
+ * With what idle checks confirmed since: they leave no more than the time of a file. Where something else than a file of the fetcher's is there
+ * (a link, a pipe), that is said.
+ */
 export async function readContact(edges: Edges): Promise<Contact> {
-  const stored = await readStored(edges, file);
+  try {
+    await edges.files.text(paths.contact);
+    return await confirmedContact(edges, await readStored(edges, file));
+  } catch (error) {
+    if (errorCode(error) !== 'repository-garbage') throw error;
+    const at = edges.clock.now().toISOString();
+    return { ...noContact, contact: see(null, 'untrusted', at, errorText(error)) };
+  }
+}
+
+async function confirmedContact(edges: Edges, stored: Contact): Promise<Contact> {
   const confirmed = await edges.files.modified(`${paths.idle}.seen`);
   const { contact } = stored;
   if (contact?.state !== 'ok' || confirmed === undefined || (await edges.files.text(paths.idle)) === undefined)

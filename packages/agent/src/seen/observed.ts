@@ -1,4 +1,4 @@
-import { Blocker, HostStack, ObjectName, Serial, Timestamp } from '@kmend/protocol';
+import { Blocker, HostStack, ObjectName, PendingKernel, Serial, Timestamp } from '@kmend/protocol';
 import * as z from 'zod';
 import type { Edges } from '../edges/edges.ts';
 import { paths } from '../edges/paths.ts';
@@ -32,6 +32,11 @@ export const Observed = z.object({
   stack: HostStack.nullable().default(null),
   /** kmend's livepatches that the kernel showed then: where it shows others the packages have been at work. */
   shown: z.array(ObjectName).max(1000).default([]),
+  /** The kernel that a reboot would bring; `null`: none. `file` tells its image from a later one (size and time). */
+  pending: PendingKernel.omit({ serial: true })
+    .extend({ file: z.string().max(64) })
+    .nullable()
+    .default(null),
 });
 export type Observed = z.infer<typeof Observed>;
 
@@ -46,6 +51,7 @@ export const nothingObserved: Observed = {
   blockers: [],
   stack: null,
   shown: [],
+  pending: null,
 };
 
 export type ObservedStore = Stored<Observed>;

@@ -1,4 +1,4 @@
-import { parseJson } from '@kmend/base';
+import { errorCode, parseJson } from '@kmend/base';
 import { Timestamp } from '@kmend/protocol';
 import * as z from 'zod';
 import type { Edges } from '../edges/edges.ts';
@@ -30,12 +30,15 @@ export async function openStored<T>(
   };
 }
 
-/** Nothing was seen where the file is absent or not understood: the axes are then `unknown`. */
+/** Nothing was seen where the file is absent, not understood, or no file at all: the axes are then `unknown`. */
 export async function readStored<T>(
   edges: Edges,
   { path, schema, empty }: { path: string; schema: z.ZodType<T>; empty: T },
 ): Promise<T> {
-  const text = await edges.files.text(path);
+  const text = await edges.files.text(path).catch((error: unknown) => {
+    if (errorCode(error) === 'repository-garbage') return undefined;
+    throw error;
+  });
   const parsed = schema.safeParse(text === undefined ? undefined : parseJson(text));
   return parsed.success ? parsed.data : empty;
 }

@@ -1,3 +1,5 @@
+import type { Channel } from '@kmend/protocol';
+import { saveHost } from '../config/host.ts';
 import { AgentError } from '../error.ts';
 import { advance } from '../loader/advance.ts';
 import { type Considered, consider } from '../loader/consider.ts';
@@ -26,6 +28,8 @@ export async function perform(actor: Actor, order: LoaderOrder, stop: AbortSigna
     case 'consider': {
       // First what the kernel shows: a livepatch that someone took out is not there to be compared with the policy.
       await actor.queue(() => advance(loader));
+      const { channel } = order;
+      if (channel !== undefined) await actor.queue(() => moveTo(loader, channel));
       const result = await look(actor, { fetched: order.fetched }, stop);
       // A look that finds a transition under way tells how that ends.
       const moving = loader.store.journal.current?.phase === 'transition';
@@ -53,6 +57,13 @@ export async function perform(actor: Actor, order: LoaderOrder, stop: AbortSigna
       await actor.queue(() => resume(loader)).finally(actor.changed);
       return outcome(loader, { action: 'resume', reason: null, chosen: null, serial: null });
   }
+}
+
+async function moveTo(loader: Loader, channel: Channel): Promise<void> {
+  if (channel === loader.identity.channel) return;
+  const host = { ...loader.identity, channel };
+  await saveHost(loader.edges, host);
+  loader.identity = host;
 }
 
 function look(actor: Actor, what: Parameters<typeof consider>[1], stop: AbortSignal): Promise<Considered> {

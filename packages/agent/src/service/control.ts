@@ -85,7 +85,7 @@ export async function askService(
   tell: (text: string) => void,
   signal: AbortSignal,
 ): Promise<CommandResult | undefined> {
-  const socket = await connect(path);
+  const socket = await connectTo(path);
   if (socket === undefined) return undefined;
   const leave = (): void => void socket.destroy();
   signal.addEventListener('abort', leave, { once: true });
@@ -109,7 +109,8 @@ export async function askService(
   });
 }
 
-function connect(path: string): Promise<Socket | undefined> {
+/** `undefined` where nobody listens. */
+export function connectTo(path: string): Promise<Socket | undefined> {
   return new Promise((resolve, reject) => {
     const socket = createConnection(path);
     socket.once('connect', () => resolve(socket));

@@ -1,4 +1,4 @@
-import { Serial, Timestamp } from '@kmend/protocol';
+import { Channel, Serial, Timestamp } from '@kmend/protocol';
 import * as z from 'zod';
 
 /** What the fetcher may ask of the loader: to look at what it brought, and act by the signed policy alone. */
@@ -6,6 +6,8 @@ export const ConsiderOrder = z.strictObject({
   command: z.literal('consider'),
   /** Serials that were just fetched, or could not be. */
   fetched: z.array(Serial).max(8).readonly(),
+  /** The channel that the server put this host on; absent: the one it is on. Every livepatch of every channel is signed for this kernel. */
+  channel: Channel.optional(),
   /** Wait for the outcome of what is begun. */
   follow: z.boolean(),
 });

@@ -45,7 +45,15 @@ export const Attempt = z.object({
 });
 export type Attempt = z.infer<typeof Attempt>;
 
-export const Good = z.object({ ...livepatchFields, sha256: Sha256, since: Timestamp });
+export const Good = z.object({
+  ...livepatchFields,
+  sha256: Sha256,
+  since: Timestamp,
+  /** It came through a whole soak on this host; false: it ran until an orderly shutdown. */
+  soaked: z.boolean().default(true),
+  /** How often in a row the host went down without an orderly shutdown while it soaked once more after a boot. */
+  cuts: z.int().min(0).default(0),
+});
 export type Good = z.infer<typeof Good>;
 
 export const Quarantined = z.object({
@@ -103,6 +111,9 @@ export type Consolidation = z.infer<typeof Consolidation>;
 export const JournalEvent = HostEvent.extend({ number: z.int().min(1) });
 export type JournalEvent = z.infer<typeof JournalEvent>;
 
+/** So often in a row a host may go down in a later soak of a livepatch before that is held against it. */
+export const MOST_CUTS = 2;
+
 export const limits = { good: 24, goodOfKernel: 3, quarantined: 100, known: 32, events: 200 } as const;
 
 export const Journal = z.object({
@@ -122,6 +133,8 @@ export const Journal = z.object({
   consolidation: Consolidation.nullable().default(null),
   /** When a person gave this host back to its packages: while they drive it, no policy takes it from them. */
   handedOver: Timestamp.nullable().default(null),
+  /** Whose it is (kernel/machine.ts): that of another machine, in an image or a clone, is none. `null`: nobody noted it. */
+  machine: Sha256.nullable().default(null),
 });
 export type Journal = z.infer<typeof Journal>;
 
@@ -137,6 +150,7 @@ export const emptyJournal: Journal = {
   events: [],
   consolidation: null,
   handedOver: null,
+  machine: null,
 };
 
 /** Adds an event; the oldest fall off, so that the journal never fills a disk. */
@@ -152,6 +166,11 @@ export function serialOf(journal: Journal, buildId: string): (module: string) =>
 
 export function isQuarantined(journal: Journal, buildId: string, serial: number): boolean {
   return journal.quarantined.some((it) => it.buildId === buildId && it.serial === serial);
+}
+
+/** What this host remembers of a livepatch that was good here. */
+export function goodOf(journal: Journal, buildId: string, serial: number): Good | undefined {
+  return journal.good.find((it) => it.buildId === buildId && it.serial === serial);
 }
 
 /** The newest good livepatch of a kernel that is neither quarantined nor refused by `allowed`. */

@@ -3,9 +3,11 @@ import {
   type Attempt,
   type Deferred,
   type Good,
+  goodOf,
   type Hold,
   type Journal,
   limits,
+  MOST_CUTS,
   type Phase,
   withEvent,
 } from './journal.ts';
@@ -44,6 +46,7 @@ export const transitions = {
   reverted: { from: ['reverting'], to: ['before'] },
   markShutdown: { from: ['loading', 'transition', 'replacing', 'soak', 'good', 'reverting', 'failed'], to: ['same'] },
   crashed: { from: ['loading', 'transition', 'replacing', 'soak', 'reverting'], to: ['idle'] },
+  cutOff: { from: ['transition', 'replacing', 'soak'], to: ['idle'] },
   rebooted: {
     from: ['loading', 'transition', 'replacing', 'soak', 'good', 'reverting', 'failed'],
     to: ['idle'],
@@ -167,13 +170,14 @@ export function soaked(journal: Journal, now: Moment): Journal {
     'good',
     `${attempt.module} came through its soak`,
   );
-  return { ...next, good: goodWith(journal, attempt, now) };
+  return { ...next, good: goodWith(journal, attempt, now, true) };
 }
 
 /** The livepatches to re-apply at boot, a few a kernel; never one whose bytes this host has not compared. */
-function goodWith(journal: Journal, { buildId, serial, id, module, sha256 }: Attempt, now: Moment): Good[] {
+function goodWith(journal: Journal, attempt: Attempt, now: Moment, soaked: boolean): Good[] {
+  const { buildId, serial, id, module, sha256 } = attempt;
   if (sha256 === null) return journal.good;
-  const good: Good = { buildId, serial, id, module, sha256, since: now.at };
+  const good: Good = { buildId, serial, id, module, sha256, since: now.at, soaked, cuts: 0 };
   const mine = journal.good.filter((it) => it.buildId === buildId && it.serial !== serial);
   const others = journal.good.filter((it) => it.buildId !== buildId);
   return [...others, ...mine.slice(1 - limits.goodOfKernel), good].slice(-limits.good);
@@ -271,6 +275,30 @@ export function crashed(journal: Journal, now: Moment, pstore: readonly string[]
 }
 
 /**
+ * Whether a host that went down without an orderly shutdown says nothing of this livepatch yet: it came through a soak here before, was put
+ * back by a boot, and this is not the third time in a row. Somebody pulled the plug in a rescue shell, or something else panicked.
+ */
+export function isTrusted(journal: Journal, { phase, buildId, serial }: Attempt): boolean {
+  const good = goodOf(journal, buildId, serial);
+  const watched = (transitions.cutOff.from as readonly Phase[]).includes(phase);
+  return watched && good?.soaked === true && good.cuts < MOST_CUTS;
+}
+
+/** Another boot, and no orderly shutdown before it, in a later soak of a livepatch that `isTrusted`: it is counted, and re-applied. */
+export function cutOff(journal: Journal, now: Moment): Journal {
+  const { module, serial, buildId, phase } = attemptIn('cutOff', journal);
+  const cuts = (goodOf(journal, buildId, serial)?.cuts ?? 0) + 1;
+  const good = journal.good.map((it) => (it.buildId === buildId && it.serial === serial ? { ...it, cuts } : it));
+  const message =
+    `the host went down without an orderly shutdown while ${module}, which came through its soak before, was in state ${phase}: ` +
+    `not held against it (${cuts} of ${MOST_CUTS} in a row)`;
+  return withEvent(
+    { ...journal, current: null, previous: null, good },
+    { at: now.at, code: 'went-down', message, serial },
+  );
+}
+
+/**
  * Another boot after an orderly shutdown, or after the livepatch was good (or failed) already: nothing is loaded now. One
  * that ran until the shutdown is good enough to be re-applied, so that a reboot in the soak takes no protection away; its
  * soak begins again.
@@ -278,7 +306,9 @@ export function crashed(journal: Journal, now: Moment, pstore: readonly string[]
 export function rebooted(journal: Journal, now: Moment): Journal {
   const attempt = attemptIn('rebooted', journal);
   const next = { ...journal, current: null, previous: null };
-  return attempt.phase === 'soak' ? { ...next, good: goodWith(journal, attempt, now) } : next;
+  if (attempt.phase !== 'soak') return next;
+  const before = goodOf(journal, attempt.buildId, attempt.serial);
+  return { ...next, good: goodWith(journal, attempt, now, before?.soaked ?? false) };
 }
 
 /** The packages are about to take what runs, or out of the way what failed: it is theirs from now on, and its going is no failure. */

@@ -30,6 +30,7 @@ export function reconcile(journal: Journal, observed: Observed): { journal: Jour
   if (attempt.bootId !== observed.bootId) {
     const survived = attempt.phase === 'good' || attempt.phase === 'failed' || attempt.cleanShutdown;
     if (survived) return { journal: machine.rebooted(journal, now), crash: false };
+    if (machine.isTrusted(journal, attempt)) return { journal: machine.cutOff(journal, now), crash: false };
     return { journal: machine.crashed(journal, now, observed.pstore), crash: true };
   }
   // The same boot: a shutdown that was announced did not come.

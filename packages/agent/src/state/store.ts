@@ -3,6 +3,7 @@ import * as z from 'zod';
 import type { Edges } from '../edges/edges.ts';
 import { paths } from '../edges/paths.ts';
 import { AgentError, diskError } from '../error.ts';
+import { readMachineId } from '../kernel/machine.ts';
 import { emptyJournal, Journal, withEvent } from './journal.ts';
 
 const MAX_JOURNAL = 4 * 1024 * 1024;
@@ -22,7 +23,7 @@ export interface JournalStore {
 
 export async function openJournal(edges: Edges): Promise<JournalStore> {
   await edges.files.directory(paths.loader, LOADER_MODE);
-  let journal = await readJournal(edges);
+  let journal = await ofThisMachine(edges, await readJournal(edges));
   let last: Promise<unknown> = Promise.resolve();
   return {
     get journal() {
@@ -54,7 +55,20 @@ async function save(edges: Edges, journal: Journal): Promise<void> {
 export async function peekJournal(edges: Edges): Promise<Journal> {
   const text = await edges.files.text(paths.journal, MAX_JOURNAL);
   const found = text === undefined ? undefined : parseJournal(text);
-  return found?.ok === true ? found.journal : emptyJournal;
+  return await ofThisMachine(edges, found?.ok === true ? found.journal : emptyJournal);
+}
+
+/**
+ * What another machine wrote is no state: a host made from an image of it loaded nothing, crashed with nothing, and is held by nobody. Its
+ * events are not this host's to report either.
+ */
+async function ofThisMachine(edges: Edges, journal: Journal): Promise<Journal> {
+  const machine = await readMachineId(edges);
+  if (machine === null || journal.machine === machine) return journal;
+  if (journal.machine === null) return { ...journal, machine };
+  const at = edges.clock.now().toISOString();
+  const message = 'the journal is of another machine (/etc/machine-id differs): nothing of it holds here';
+  return withEvent({ ...emptyJournal, machine }, { at, code: 'other-machine', message });
 }
 
 /**

@@ -51,7 +51,7 @@ export async function makeHost(context: TestContext, config: Partial<Config> = {
     return openLoader(
       kernel.edges(),
       Config.parse({ server: 'http://127.0.0.1:1', ...config }),
-      { hostId: HOST_ID, channel: 'stable' },
+      { schema: 'kmend.agent-host/1', hostId: HOST_ID, channel: 'stable', machine: null },
       rooted,
       log,
     );
@@ -87,8 +87,22 @@ export function check(loader: Loader, signal: AbortSignal): Promise<Considered> 
 
 /** The fetcher's half of a host, over the same repository. */
 export function makeFetcher({ loader, repository }: TestHost): Promise<Fetcher> {
-  const identity = { schema: 'kmend.agent-identity/1', hostId: HOST_ID, token: 'secret', channel: 'stable' } as const;
-  return openFetcher(loader.edges, loader.config, identity, repository, () => {}, {});
+  const identity = {
+    schema: 'kmend.agent-identity/1',
+    hostId: HOST_ID,
+    token: 'secret',
+    channel: 'stable',
+    machine: null,
+  } as const;
+  return openFetcher(
+    loader.edges,
+    loader.config,
+    identity,
+    repository,
+    () => {},
+    {},
+    () => 0,
+  );
 }
 
 /** A fetcher that was in contact when the loader last looked. */

@@ -26,6 +26,7 @@ END
 lock_seconds=60
 
 command_sync() {
+  local missing
   case ${1-} in
     '') ;;
     # The package manager never fails for a livepatch.
@@ -35,6 +36,11 @@ command_sync() {
       deadline_seconds=600
       ;;
     --boot)
+      if missing=$(missing_mount); then
+        say "$missing, where the state lies, is not mounted yet: kmend-livepatch-late.service goes on then"
+        return 0
+      fi
+      mkdir -p "$run_dir" && (: >"$booted_flag") 2>/dev/null
       # The network waits for it.
       wait_limit=3000
       deadline_seconds=120
@@ -61,6 +67,7 @@ command_status() {
   read_config
   read_kernel || die kernel-unknown 'the kernel does not say its build id or its boot id'
   state_load || die state-damaged 'the state cannot be read'
+  state_of_this_machine
   installed_look
   modules=$(stack)
   code=$(status_code "$modules")
@@ -72,6 +79,7 @@ command_measure() {
   json_or_nothing "$@"
   read_kernel || die kernel-unknown 'the kernel does not say its build id or its boot id'
   state_load || die state-damaged 'the state cannot be read'
+  state_of_this_machine
   installed_look
   if [ "$as_json" = yes ]; then measured | json; else measured | measured_text; fi
 }
@@ -230,7 +238,7 @@ find_programs() {
 }
 
 main() {
-  local command=${1-}
+  local command=${1-} foreign
   [ "$#" -eq 0 ] || shift
   find_programs
   case $command in
@@ -246,6 +254,21 @@ main() {
     *) die usage "$(clean "${command:-no command}" 60) is not known" ;;
   esac
   if [ -z "$root" ] && [ "$(id -u)" != 0 ]; then die not-root 'only root may ask'; fi
+  case $command in
+    status | measure) ;;
+    *)
+      # What the package manager and the units ask is done: there is nothing to do. A person is told that nothing was.
+      if foreign=$(foreign_kernel); then
+        case $command:${1-} in
+          sync:--* | soaked:* | shutdown:*)
+            say "nothing is loaded: ${foreign#* } (${foreign%% *})"
+            return 0
+            ;;
+        esac
+        die "${foreign%% *}" "${foreign#* }"
+      fi
+      ;;
+  esac
   trap interrupted INT TERM HUP
   "command_$command" "$@"
 }

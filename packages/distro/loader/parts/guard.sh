@@ -30,6 +30,7 @@ recorded() {
 quarantine() {
   state_drop_pair quarantined "$1"
   state_drop_pair good "$1"
+  state_drop_pair trusted "$1"
   state_add "quarantined $build_id $1 $2 $(date -u +%Y-%m-%dT%H:%M:%SZ) $(clean "$3" 500)"
 }
 
@@ -43,25 +44,48 @@ quarantined() {
   state_lines quarantined | sed -n "s/^$build_id $1 //p" | head -n 1
 }
 
-learn_good() {
-  state_has "good $build_id $1" || state_add "good $build_id $1"
+learn() {
+  state_has "$1 $build_id $2" || state_add "$1 $build_id $2"
 }
 
+# So many boots in a row may end badly in a later soak of trusted ones before that is held against them.
+most_cuts=2
+
 # Whose doing a crash was, of the records of the boot that it ended:
-# those on their way in or out; else those in their first soak; else, of livepatches that were good before and soaked once more, the upper half,
-# so that a few boots find the one without taking all protection away.
+# those on their way in or out; else those in their first soak; else, of livepatches that ran before and soaked once more, the upper half, so that a
+# few boots find the one without taking all protection away. Of those that came through a whole soak before nobody (`-`), unless it is the third
+# boot in a row: somebody pulled the plug in a rescue shell, or something else panicked.
+# LAST: the boot that ended in good order.
 # shellcheck disable=SC2016
 blamed() {
-  state_lines livepatch | awk -v boot="$boot_id" '
-    $2 == boot || $3 == "good" { next }
-    $3 != "soak" { moving[++m] = $1; next }
-    $5 == "new" { fresh[++f] = $1; next }
-    { again[++a] = $1 }
+  {
+    state_lines trusted | sed -n "s/^$build_id /trusted /p"
+    state_lines livepatch | sed 's/^/record /'
+  } | awk -v boot="$boot_id" -v last="$1" -v cuts="$(state_lines cuts)" -v most="$most_cuts" '
+    function upper(list, count,    i) { for (i = int(count / 2) + 1; i <= count; i++) print list[i] }
+    $1 == "trusted" { trusted[$2] = 1; next }
+    $3 == boot || $3 == last || $4 == "good" { next }
+    ($4 == "soak" || $4 == "transition") && $6 == "good" && ($2 in trusted) { sure[++s] = $2; next }
+    $4 != "soak" { moving[++m] = $2; next }
+    $6 == "new" { fresh[++f] = $2; next }
+    { again[++a] = $2 }
     END {
       if (m) for (i = 1; i <= m; i++) print moving[i]
       else if (f) for (i = 1; i <= f; i++) print fresh[i]
-      else for (i = int(a / 2) + 1; i <= a; i++) print again[i]
+      else if (a) upper(again, a)
+      else if (s && cuts < most) print "-"
+      else upper(sure, s)
     }'
+}
+
+# The host went down in a later soak of trusted livepatches.
+cut_off() {
+  local count
+  count=$(state_lines cuts)
+  count=$((${count:-0} + 1))
+  state_drop cuts
+  state_add "cuts $count"
+  say "the host went down without an orderly shutdown while livepatches that came through their soak before were watched: not held against them ($count of $most_cuts in a row)"
 }
 
 pstore() {
@@ -78,9 +102,12 @@ reconcile() {
   last_shutdown=$(state_lines shutdown)
   # This boot was being shut down, and lives: that was called off.
   [ "$last_shutdown" != "$boot_id" ] || state_drop shutdown
-  for module in $(blamed); do
-    boot=$(record_field "$module" 2)
-    if [ "$boot" = "$last_shutdown" ]; then continue; fi
+  if [ -n "$last_shutdown" ] && [ "$last_shutdown" != "$boot_id" ]; then state_drop cuts; fi
+  for module in $(blamed "${last_shutdown:--}"); do
+    if [ "$module" = - ]; then
+      cut_off
+      continue
+    fi
     text="the host went down without an orderly shutdown while it was in state $(record_field "$module" 3); pstore holds $(pstore)"
     quarantine "$module" crashed "$text"
     problem crashed "$module" "$module is held back: $text"
@@ -89,7 +116,7 @@ reconcile() {
     [ -n "$module" ] || continue
     if [ "$boot" != "$boot_id" ]; then
       # It ran until an orderly shutdown: good enough to be loaded again, and its soak begins again.
-      if [ "$phase" = soak ] && [ "$boot" = "$last_shutdown" ]; then learn_good "$module"; fi
+      if [ "$phase" = soak ] && [ "$boot" = "$last_shutdown" ]; then learn good "$module"; fi
       record_drop "$module"
     elif is_enabled "$module"; then
       case $phase in
@@ -148,7 +175,9 @@ soak() {
       soak)
         if [ "$((watched_at - uptime))" -ge "$((soak_seconds * 100))" ] && ! is_condemned "$module"; then
           record "$module" good "$watched_at" "$trial" "$took"
-          learn_good "$module"
+          learn good "$module"
+          learn trusted "$module"
+          state_drop cuts
         else
           watched=0
         fi

@@ -111,6 +111,11 @@ unsound() {
     echo 'kernel-without-livepatch the running kernel has no /sys/kernel/livepatch'
     return 0
   fi
+  read_line "$root/proc/sys/kernel/modules_disabled"
+  if [ "$line" = 1 ]; then
+    echo 'modules-disabled the kernel takes no module any more in this boot (kernel.modules_disabled = 1)'
+    return 0
+  fi
   read_line "$root/proc/sys/kernel/ftrace_enabled"
   if [ "$line" = 0 ]; then
     echo 'conflict-ftrace ftrace is switched off (kernel.ftrace_enabled = 0): livepatches need it'

@@ -17,13 +17,14 @@ agent_journal=$root/var/lib/kmend-agent/loader/journal.json
 state_dir=$root/var/lib/kmend-livepatch
 state_file=$state_dir/state
 # Gone with the boot. `state` is there only while the one above cannot be written; `retry`, `retry-busy` and `soak` are what the timers' units look
-# for; `insmod`: one that could not be ended; `private` is root's alone: what is being verified and loaded, and the manifest of each livepatch that
+# for; `booted`: the boot's own sync was there; `insmod`: one that could not be ended; `private` is root's alone: what is being verified and loaded, and the manifest of each livepatch that
 # was loaded in this boot.
 run_dir=$root/run/kmend-livepatch
 run_state=$run_dir/state
 retry_flag=$run_dir/retry
 busy_flag=$run_dir/retry-busy
 soak_flag=$run_dir/soak
+booted_flag=$run_dir/booted
 insmod_file=$run_dir/insmod
 private_dir=$run_dir/private
 loaded_dir=$private_dir/loaded

@@ -8,13 +8,16 @@
 #   deferred MODULE BOOT TRIES UPTIME           its transition was taken back; tried again from then on
 #   livepatch MODULE BOOT PHASE UPTIME TRIAL TOOK   a load, in the order they were made. PHASE: loading, transition, soak, good, reverting;
 #                                               UPTIME: when it was entered, TOOK: the transition, in hundredths of a second
-#   good BUILD-ID MODULE                        came through a soak once
+#   good BUILD-ID MODULE                        came through a soak once, or ran until an orderly shutdown
+#   trusted BUILD-ID MODULE                     came through a whole soak once
+#   cuts COUNT                                  boots in a row that ended without an orderly shutdown while only trusted ones soaked once more
 #   quarantined BUILD-ID MODULE CODE AT TEXT
 #   hold out|stay AT, held MODULE               what a person said, and what ran then
 #   yielded AT [BOOT], over MODULE              who drives; BOOT: in that boot alone
 #   shutdown BOOT                               that boot ended in good order
+#   machine ID                                  whose state it is (/etc/machine-id)
 state_header='kmend-livepatch-state 1'
-state_keys='outcome|problem|kernel-log|log-from|deferred|livepatch|good|quarantined|hold|held|yielded|over|shutdown'
+state_keys='outcome|problem|kernel-log|log-from|deferred|livepatch|good|trusted|cuts|quarantined|hold|held|yielded|over|shutdown|machine'
 state_limit=1048576
 state=
 

@@ -13,6 +13,7 @@ begin() {
       ;;
     2) die state-newer 'the state is of a later kmend-livepatch' ;;
   esac
+  state_of_this_machine
   read_config
   if ! read_kernel; then
     problem kernel-unknown - 'the kernel does not say its build id or its boot id'
@@ -342,6 +343,7 @@ keep_outcome() {
   state_drop problem
   state_drop kernel-log
   state_keep_last good 1000
+  state_keep_last trusted 1000
   state_keep_last quarantined 200
   state_add "outcome $(date -u +%Y-%m-%dT%H:%M:%SZ) $1 $(clean "$2")"
   while read -r line; do

@@ -100,6 +100,7 @@ export class TestHost {
       rmSync(this.path(path), { recursive: true, force: true });
       mkdirSync(this.path(path), { recursive: true });
     }
+    mkdirSync(this.path('/run/systemd/system'), { recursive: true });
     this.write('/proc/sys/kernel/random/boot_id', `${randomUUID()}\n`);
     this.write('/proc/uptime', '20.50 40.00\n');
   }

@@ -98,7 +98,8 @@ test('the right state is what the policy wants, a kept hold, or a quarantine tha
   assert.equal(standing({ ...sound, ...none, claims: quarantined }, emptyJournal, ONE).kind, 'person');
   assert.equal(standing({ ...sound, claims: quarantined }, emptyJournal, ONE).kind, 'wrong');
   // The last good one is to be in force then.
-  const good = [{ buildId, serial: 2, id: 'bbbbbbbbbbbb', module: TWO.module, sha256: TWO.sha256, since: at }];
+  const known = { buildId, serial: 2, id: 'bbbbbbbbbbbb', module: TWO.module, sha256: TWO.sha256, since: at };
+  const good = [{ ...known, soaked: true, cuts: 0 }];
   const fallen: Partial<Observation> = { after: [{ name: TWO.module, enabled: true, transition: false }] };
   assert.equal(standing({ ...sound, ...none, claims: quarantined }, { ...emptyJournal, good }, ONE).kind, 'wrong');
   assert.equal(standing({ ...sound, ...fallen, claims: quarantined }, { ...emptyJournal, good }, ONE).kind, 'person');

@@ -3,7 +3,6 @@ import type { GuestResult } from '@kmend/lab';
 import type { Journal } from '../../../../packages/agent/src/state/journal.ts';
 import { parseJournal } from '../../../../packages/agent/src/state/store.ts';
 import { layout } from '../layout.ts';
-import { WITH_FAULTS } from '../shim.ts';
 import { standing, type Told, toldTooMuch } from './judge.ts';
 import { type Observation, observe } from './observe.ts';
 import type { Guest, Published, Rig } from './rig.ts';
@@ -178,7 +177,7 @@ systemctl reset-failed; systemctl start ${layout.resident.join(' ')}; exit $done
 
   ask(...words: string[]): Promise<GuestResult> {
     this.#known = undefined;
-    return this.guest.host.run([...WITH_FAULTS, 'kmend-agent', ...words, '--json'], { timeoutMs: ORDER_MS });
+    return this.guest.host.run(['kmend-agent', ...words, '--json'], { timeoutMs: ORDER_MS });
   }
 
   async must(...words: string[]): Promise<void> {

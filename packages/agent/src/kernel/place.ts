@@ -1,0 +1,55 @@
+import type { Edges } from '../edges/edges.ts';
+import { AgentError } from '../error.ts';
+
+/** Inodes of the first namespaces: PROC_PID_INIT_INO (include/linux/proc_ns.h). */
+const FIRST_PID_NAMESPACE = 'pid:[4026531836]';
+/** Every id is itself: the first user namespace (user_namespaces(7)). */
+const WHOLE_UID_MAP = /^\s*0\s+0\s+4294967295\s*$/;
+/** What systemd, Docker and Podman leave in their containers. */
+const CONTAINER_MARKS = ['/run/systemd/container', '/.dockerenv', '/run/.containerenv'];
+
+/**
+ * Why the running kernel is not this system's to patch: a kernel that only writes a dump (kdump's capture kernel), a container, a chroot, an
+ * image that is being built. `undefined`: it is. Looks without changing anything; what cannot be read says nothing.
+ */
+export async function foreignKernel(edges: Edges): Promise<AgentError | undefined> {
+  const { files } = edges;
+  if (await files.exists('/proc/vmcore')) {
+    return new AgentError(
+      'capture-kernel',
+      'this kernel runs to write the dump of one that crashed (/proc/vmcore is there)',
+      {
+        hint: 'nothing to do: the agent goes on with the next boot',
+      },
+    );
+  }
+  const why = (await container(edges)) ?? (await chroot(edges));
+  if (why === undefined) return undefined;
+  return new AgentError('foreign-kernel', `the running kernel is not this system's: ${why}`, {
+    hint: 'livepatches are loaded by the host itself; an image enrols at the first boot of each host (docs/agent.md, "Images")',
+  });
+}
+
+async function container({ files }: Edges): Promise<string | undefined> {
+  for (const mark of CONTAINER_MARKS) if (await files.exists(mark)) return `a container (${mark} is there)`;
+  const namespace = await files.link('/proc/self/ns/pid');
+  if (namespace !== undefined && namespace !== FIRST_PID_NAMESPACE)
+    return 'a container (a process namespace of its own)';
+  const map = await files.text('/proc/self/uid_map');
+  return map === undefined || WHOLE_UID_MAP.test(map) ? undefined : 'a container (a user namespace of its own)';
+}
+
+async function chroot({ files }: Edges): Promise<string | undefined> {
+  const mine = await files.identity('/');
+  const first = await files.identity('/proc/1/root/');
+  if (mine !== undefined && first !== undefined && mine !== first) return 'a chroot (process 1 has another root)';
+  return (await files.isDirectory('/run/systemd/system'))
+    ? undefined
+    : 'systemd does not run here (an image, or a chroot)';
+}
+
+/** Throws `capture-kernel` or `foreign-kernel` where nothing may be done to the running kernel. */
+export async function assertOwnKernel(edges: Edges): Promise<void> {
+  const foreign = await foreignKernel(edges);
+  if (foreign !== undefined) throw foreign;
+}
