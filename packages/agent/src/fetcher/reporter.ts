@@ -23,7 +23,7 @@ export async function reportIfDue(fetcher: Fetcher, signal: AbortSignal): Promis
   const { edges, reports, identity } = fetcher;
   if (reports.value.host !== identity.hostId) {
     // The server knows nothing of this host yet, whatever was told of the one before.
-    await reports.save({ ...reports.value, host: identity.hostId, digest: null, failures: 0, dueAt: 0 });
+    await reports.save({ ...reports.value, host: identity.hostId, digest: null, refusal: null, failures: 0, dueAt: 0 });
   }
   for (let count = 0; ; count++) {
     const told = await whatToTell(fetcher);

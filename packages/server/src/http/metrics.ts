@@ -108,7 +108,7 @@ export function registerGauges({ registry }: Metrics, { store, repository, clock
       labelNames: ['role'],
       registers: [],
       async collect() {
-        for (const { role, version } of await repository.ages().catch(() => [])) this.set({ role }, version);
+        for (const { role, version } of await repository.ages()) this.set({ role }, version);
       },
     }),
   );
@@ -120,8 +120,7 @@ export function registerGauges({ registry }: Metrics, { store, repository, clock
       registers: [],
       async collect() {
         const now = clock.now().getTime();
-        for (const { role, expires } of await repository.ages().catch(() => []))
-          this.set({ role }, (expires.getTime() - now) / 1000);
+        for (const { role, expires } of await repository.ages()) this.set({ role }, (expires.getTime() - now) / 1000);
       },
     }),
   );

@@ -95,7 +95,14 @@ test('files that the repository lost are missed before a host misses them', asyn
   const repository = (...parts: string[]): string => world.path('data', 'repository', ...parts);
   const kernel = ['targets', 'kernels', BUILD_ID, '1'];
   const [module = ''] = await readdir(repository(...kernel));
-  const files = ['timestamp.json', '1.root.json', '2.snapshot.json', '2.targets.json', `1.kernel-${BUILD_ID}.json`];
+  const files = [
+    'timestamp.json',
+    '1.root.json',
+    '2.snapshot.json',
+    '2.targets.json',
+    '2.policy.json',
+    `1.kernel-${BUILD_ID}.json`,
+  ];
   for (const path of [...files.map((name) => ['metadata', name]), [...kernel, module]]) {
     await rename(repository(...path), repository('away'));
     const [status, said] = await health();

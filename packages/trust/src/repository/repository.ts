@@ -157,7 +157,8 @@ class OpenRepository implements Repository {
 
   async ages(): Promise<readonly RoleAge[]> {
     const { root, timestamp, snapshot, targets } = this.state;
-    const policy = await this.state.role(POLICY_ROLE);
+    // Lost or damaged since: `missingFiles` says so, and the others' ages are wanted all the same.
+    const policy = await this.state.role(POLICY_ROLE).catch(() => undefined);
     const { clock } = this.#options;
     const age = (role: Lifetime, { version, expires }: { version: number; expires: string }): RoleAge => ({
       role,
