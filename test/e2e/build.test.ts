@@ -81,21 +81,20 @@ test('a patch that does not apply, or does not compile, or is none', async () =>
 test('a fix takes nothing of the operator’s machine along, and new assembler code is for a person to read', async () => {
   const key = join(operator.home, 'release.key');
   await writeFile(key, 'SECRET_OF_THE_OPERATOR');
-  const changed = (text: string): string => text.replace('kfree(opt);', 'kfree(opt);\n\topt = NULL;');
+  const changed = (text: string): string => text.replace('GFP_KERNEL);', 'GFP_KERNEL | __GFP_NOWARN);');
+  // The asm is seen behind macros alone.
+  const orders =
+    '#define CAT(a, b) a##b\nCAT(as, m)(".globl something");\nstatic int placed __attribute__((section(".data.x")));';
   const cases = [
-    [1, 'include-outside-tree', `asm(".incbin \\"${key}\\"");`],
-    [1, 'include-outside-tree', `#include "${key}"`],
-    [3, 'assembler-include', 'asm(".pushsection .x\\n.incbin \\"net/ipv4/Kconfig\\"\\n.popsection");'],
-    [4, 'asm-added', 'asm(".globl something");'],
-    // Seen behind macros alone.
-    [4, 'asm-added', '#define CAT(a, b) a##b\nCAT(as, m)(".globl something");'],
-    [4, 'attribute-added', 'static int placed __attribute__((section(".data.placed")));'],
+    [1, ['include-outside-tree'], `asm(".incbin \\"${key}\\"");`],
+    [3, ['assembler-include'], 'asm(".pushsection .x\\n.incbin \\"net/ipv4/Kconfig\\"\\n.popsection");'],
+    [4, ['asm-added', 'attribute-added'], orders],
   ] as const;
-  for (const [exitCode, code, added] of cases) {
+  for (const [exitCode, wanted, added] of cases) {
     const result = await build('--patch', await patchOf(SOURCE, (text) => `${changed(text)}\n${added}\n`));
     assert.equal(result.exitCode, exitCode, `${added}: ${result.stderr}`);
-    if (exitCode === 1) assert.equal(codeOf(result), code, result.stderr);
-    else assert.ok(codes(result.manifest).includes(code), codes(result.manifest).join());
+    const found = exitCode === 1 ? [codeOf(result)] : codes(result.manifest);
+    for (const code of wanted) assert.ok(found.includes(code), `${code}: ${found.join()}`);
     assert.doesNotMatch(result.stderr, /SECRET_OF_THE_OPERATOR/);
   }
 });
