@@ -12,6 +12,8 @@ import type { Accelerator, MachineSpec, PortForward } from './qemu.ts';
 /** Until the guest's systemd says that it is up. */
 const BOOT_TIMEOUT_MS = { kvm: 60_000, tcg: 180_000 } as const satisfies Record<Accelerator, number>;
 const SHUTDOWN_TIMEOUT_MS = 60_000;
+/** A guest that never comes up, but reboots again and again, is given up. */
+const MOST_RESTARTS = 3;
 
 /** What holds for one power-on alone. */
 export interface StartOptions {
@@ -37,6 +39,8 @@ export class Host {
   #stayOff = false;
   #forwards: ReadonlyMap<number, number> = new Map();
   #bootSeconds = 0;
+  /** Boots in a row that ended in another one before the host was up. */
+  #restarts = 0;
 
   /** For `Lab.boot`: the host is off until `start()`. */
   constructor(spec: MachineSpec, directory: string, clock: Clock, log: ConsoleLog) {
@@ -98,11 +102,20 @@ export class Host {
       // Without the kernel's boot there is nothing to wait for: the guest agent runs.
       if (saved === undefined) await this.#untilUp(machine);
       else await machine.qmp.load(saved);
+      this.#restarts = 0;
     } catch (error) {
+      if (saved === undefined && (await this.#comesAgain(machine, error))) return await this.#boot;
       await machine.powerOff();
       throw error;
     }
     this.#bootSeconds = (this.#clock.monotonic() - begin) / 1000;
+  }
+
+  /** Whether a guest that went away in its boot did so to reboot, as an offline update does; its next boot is under way then. */
+  async #comesAgain(machine: Machine, error: unknown): Promise<boolean> {
+    if (errorCode(error) !== 'lab-guest-gone' || this.#stayOff || this.#restarts >= MOST_RESTARTS) return false;
+    this.#restarts++;
+    return (await this.#endsInTime(machine)) && (await machine.ended) === 'reset';
   }
 
   /**
