@@ -222,6 +222,7 @@ ExecStart=/bin/sh -c 'rm -f /system-update; exec systemctl --no-block reboot'
   );
   const said = await codes();
   assert.equal(said.filter((it) => it === 'load-started').length, before + 2, 'both boots loaded it');
+  assert.equal(await host.check('systemctl is-active kmend-agent-boot.service'), 'active');
   assert.equal(said.filter((it) => it === 'went-down').length, 1, 'only the power cut before');
 });
 

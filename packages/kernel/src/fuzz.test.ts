@@ -121,7 +121,7 @@ test('mutated kernel images: the boot header, and the packed payload of each for
     attempt: (image) => extractVmlinux(run, image),
   });
   t.diagnostic(describeFuzz(header));
-  assert.ok(header.cases >= 1000 && header.accepted > 100);
+  assert.ok(header.cases >= 300 && header.accepted > 50);
   const packed = await Promise.all([
     pack('xz', '--check=crc32', '--x86', '--lzma2=dict=1MiB', '-c'),
     pack('zstd', '-q', '-c', '-19'),
