@@ -45,6 +45,8 @@ export class UnitCompiler {
     const { source } = this.#context.tree;
     const paths = new Set<string>();
     for (const { input, compiled } of this.#compiled.values()) {
+      // Code of other images (the 32-bit vDSO) may not compile as the kernel's does: nothing is judged by it then.
+      if (!(await this.compiles(input))) continue;
       const { included } = await compiled;
       for (const path of Object.keys(included)) if (input.root === source || !changed.has(path)) paths.add(path);
     }
