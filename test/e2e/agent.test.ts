@@ -261,35 +261,6 @@ test('what is in the way of a load is told by its code, nothing is loaded, and i
   assert.equal((await agent('check')).json.serial, 3);
 });
 
-test('kernel.modules_disabled, and a state that is mounted after the network: nothing is quarantined, and the next boot loads', async () => {
-  const { host } = patched;
-  assert.equal((await agent('revert')).exitCode, 0);
-  await host.check('sysctl kernel.modules_disabled=1');
-  await agent('resume');
-  const { exitCode, json } = await agent('check');
-  assert.deepEqual([exitCode, json.error?.code], [5, 'modules-disabled']);
-  assert.deepEqual((await status()).quarantined, []);
-  const state = '/var/lib/kmend-agent';
-  await host.check(`systemctl stop kmend-agent kmend-loader.socket kmend-loader-consider.socket kmend-loader
-    truncate -s 256M /srv/state.img && mkfs.ext4 -q /srv/state.img && mkdir -p /mnt/state && mount -o loop /srv/state.img /mnt/state
-    cp -a ${state}/. /mnt/state/ && umount /mnt/state && rm -rf ${state}/loader/journal.json
-    echo '/srv/state.img ${state} ext4 loop,_netdev 0 0' >>/etc/fstab && sync`);
-  await host.reboot();
-  assert.equal(await host.check(`journalctl -b -o cat | grep -c 'ordering cycle' || :`), '0');
-  assert.equal(await host.check(`findmnt -no FSTYPE ${state}`), 'ext4');
-  assert.equal(
-    await host.check('systemctl is-active kmend-agent-boot-late.service kmend-agent-shutdown.service | sort -u'),
-    'active',
-  );
-  const after = await status();
-  assert.deepEqual([after.effectiveSerial, after.quarantined], [3, []]);
-  await host.check(`systemctl stop kmend-agent kmend-loader.socket kmend-loader-consider.socket kmend-loader
-    sed -i '/state.img/d' /etc/fstab && mkdir -p /root/state && cp -a ${state}/. /root/state/
-    umount ${state} && rm -rf ${state}/* && cp -a /root/state/. ${state}/ && rm -rf ${state}/lost+found && systemctl daemon-reload
-    systemctl start kmend-loader.socket kmend-loader-consider.socket kmend-agent`);
-  assert.equal((await status()).effectiveSerial, 3);
-});
-
 test('air gap: a carried bundle brings the livepatch without a network, and the report comes back as a file', async () => {
   await publish('four', aead.id, FIXES[0].id, MORE.id);
   const bundle = join(operator.home, 'bundle.tar');

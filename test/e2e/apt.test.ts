@@ -51,7 +51,7 @@ interface Reason {
 /** `kmend-agent WORDS --json`, which has to end with that code. */
 async function agent<T>(code: number, ...words: string[]): Promise<T> {
   const { exitCode, stdout, stderr } = await packaged.host.run(['kmend-agent', ...words, '--json'], {
-    timeoutMs: 300_000,
+    timeoutMs: 600_000,
   });
   assert.equal(exitCode, code, `${words.join(' ')}: ${stdout}${stderr}`);
   return JSON.parse(stdout) as T;
