@@ -124,7 +124,7 @@ if (!options['no-load']) {
   if (loaded.problems.length > 0 || (ran?.percent ?? 0) < WANTED_RAN) process.exitCode = 1;
 }
 
-/** A sample is of what the bench does not judge anyway; in the order of a hash, so that nobody chooses. */
+/** A sample is taken outside the core, which is judged whole. A hash gives the order: the choice is random, and the same for the same seed. */
 function chosen(paths: readonly string[]): readonly string[] {
   if (options.sample === undefined) return paths;
   const place = (path: string): string => sha256(`${options.seed}:${path}`);

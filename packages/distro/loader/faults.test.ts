@@ -209,7 +209,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual([host.outcome(), host.enabled()], ['memory-low', [older.module]]);
   });
 
-  test(`${name}: a transition that does not end is said, and gone on with later`, async (t) => {
+  test(`${name}: reports a transition that does not end, and goes on later`, async (t) => {
     const host = new TestHost(t, shell);
     const stack = host.installStack(3);
     host.write('/fake/blocked', '');

@@ -128,7 +128,7 @@ function ended(file: string, result: RunResult): RunResult {
   if (exitCode === 127 && /^sh: .*: not found$/m.test(stderr)) throw unavailable('bubblewrap is not installed');
   if (exitCode === 2 && /^sh: .*cgroup\.procs/m.test(stderr)) throw unavailable(`its control group is lost: ${stderr}`);
   const refused = exitCode === 1 && stdout.length === 0 ? REFUSED.exec(stderr)?.[1] : undefined;
-  if (refused !== undefined) throw unavailable(`this machine lets nobody make one: ${refused}`);
+  if (refused !== undefined) throw unavailable(`user namespaces or mounts are refused on this machine: ${refused}`);
   if (NO_PROCESS.test(stderr)) throw tooMany(file);
   const broken = brokenLimit(file, exitCode, stderr);
   if (broken !== undefined) throw broken;

@@ -16,7 +16,7 @@ hint_of() {
     interrupted) echo 'kmend-livepatch sync goes on from there' ;;
     # The host.
     kernel-unknown) echo 'the kernel does not say its build id or boot id: are /sys and /proc mounted?' ;;
-    capture-kernel) echo 'nothing to do: it is gone on with at the next boot' ;;
+    capture-kernel) echo 'nothing to do: the loader goes on at the next boot' ;;
     foreign-kernel) echo 'livepatches are loaded by the host itself, at its boot' ;;
     modules-disabled) echo 'it is loaded at the next boot, unless the sysctl is set before kmend-livepatch.service: set it later in the boot' ;;
     kernel-without-livepatch) echo 'boot a kernel built with CONFIG_LIVEPATCH' ;;
@@ -48,11 +48,11 @@ hint_of() {
     # The kernel's answer.
     load-refused) echo 'dmesg; a newer package of it, or kmend-livepatch resume to try it again' ;;
     load-failed) echo 'something else took it out of force: find out what; then kmend-livepatch resume' ;;
-    load-hung) echo 'dmesg: what does the kernel wait for? It is gone on with by itself; a reboot' ;;
+    load-hung) echo 'dmesg: what does the kernel wait for? The loader tries again by itself; else reboot' ;;
     kernel-complaint) echo "dmesg; status keeps the kernel's words; a newer package of it, or kmend-livepatch resume to try it again" ;;
     log-unreadable) echo 'is there dmesg, and may root read the log? Livepatches are loaded all the same' ;;
     module-refused) echo 'the kernel takes only modules signed with a key it trusts, or none any more (lockdown)' ;;
-    transition-stuck) echo 'restart the tasks that are named, or wait; never force. It is gone on with by itself' ;;
+    transition-stuck) echo 'restart the tasks that are named, or wait; never force. The loader tries again by itself' ;;
     deferred) echo 'restart the tasks that were named, then kmend-livepatch resume; else it is tried again by itself' ;;
     revert-failed) echo 'dmesg; it is tried again by itself; a reboot' ;;
     unfinished) echo 'the rest is done by itself within minutes' ;;

@@ -13,7 +13,7 @@ import { signedText } from '../metadata/signing.ts';
 import { createRepository } from '../repository/create.ts';
 import { metadataFile } from '../repository/layout.ts';
 import { signPublication } from '../repository/sign.ts';
-import { readSigned, type SignedJson } from '../testing/forge.ts';
+import { asModel, readSigned, type SignedJson } from '../testing/forge.ts';
 import { startWeb } from '../testing/web.ts';
 import { makeWorld, type World, writeArtifact } from '../testing/world.ts';
 import { openOperator } from './operator.ts';
@@ -55,8 +55,7 @@ async function thiefs(world: World) {
 }
 
 async function writeRoot(path: string, json: SignedJson, ...keys: SigningKey[]): Promise<void> {
-  const data = json as unknown as Parameters<typeof Metadata.fromJSON>[1];
-  await writeFile(path, signedText(Metadata.fromJSON(MetadataKind.Root, data), ...keys));
+  await writeFile(path, signedText(Metadata.fromJSON(MetadataKind.Root, asModel(json)), ...keys));
 }
 
 /** What the owner's root says, with the thief's key beside the owner's in every role. */
@@ -122,8 +121,7 @@ test('what a hostile server sends is bounded: roots in number, size and time', a
     const version = /(\d+)\.root\.json$/.exec(request.url ?? '')?.[1];
     if (version === undefined) return false;
     json.signed.version = Number(version);
-    const data = json as unknown as Parameters<typeof Metadata.fromJSON>[1];
-    response.end(signedText(Metadata.fromJSON(MetadataKind.Root, data), rootKey));
+    response.end(signedText(Metadata.fromJSON(MetadataKind.Root, asModel(json)), rootKey));
     return true;
   };
   await assert.rejects(open(), withCode('repository-garbage', /more than 256 roots/));

@@ -1,5 +1,5 @@
 import { kernelRole, type OnlineRole, POLICY_ROLE, type PublicKey, type RotateRequest } from '@kmend/protocol';
-import { Metadata, MetadataKind, type Root, type Targets } from '@tufjs/models';
+import { type Key, Metadata, MetadataKind, type Root, type Targets } from '@tufjs/models';
 import { TrustError } from '../error.ts';
 import { keyId, type SigningKey } from '../keys/key.ts';
 import type { OfflineRole } from '../keys/store.ts';
@@ -145,36 +145,43 @@ function nextRoot({ state, clock }: Operator, { root, release, online }: Fresh):
     timestamp: online.timestamp,
   };
   const { signed } = state.root;
-  const known = Object.fromEntries(Object.entries(signed.keys).map(([id, key]) => [id, key.toJSON()]));
-  const named = Object.entries(signed.roles).map(([name, role]) => {
-    const key = replaced[name];
-    return { name, role, key, ids: key === undefined ? role.keyIDs : [keyId(key)] };
-  });
-  for (const { key } of named) if (key !== undefined) known[keyId(key)] = key;
-  const used = new Set(named.flatMap(({ ids }) => ids));
+  const named = Object.entries(signed.roles).map(([name, role]) => ({ name, role, ...keyOf(role, replaced[name]) }));
   return Metadata.fromJSON(MetadataKind.Root, {
     signatures: [],
     signed: {
       ...signed.toJSON(),
       version: signed.version + 1,
       expires: expiry('root', clock),
-      keys: Object.fromEntries(Object.entries(known).filter(([id]) => used.has(id))),
+      keys: keysInUse(signed.keys, named),
       roles: Object.fromEntries(named.map(({ name, role, ids }) => [name, { ...role.toJSON(), keyids: ids }])),
     },
   });
 }
 
+/** The key that takes a role over, if one does, and the ids that the role names then. */
+interface NamedKey {
+  readonly key: PublicKey | undefined;
+  readonly ids: string[];
+}
+
+function keyOf({ keyIDs }: { readonly keyIDs: string[] }, key: PublicKey | undefined): NamedKey {
+  return { key, ids: key === undefined ? keyIDs : [keyId(key)] };
+}
+
+/** The keys of a signed role as JSON: those that some role still names, and the new ones. */
+function keysInUse(before: Readonly<Record<string, Key>>, named: readonly NamedKey[]) {
+  const known = Object.fromEntries(Object.entries(before).map(([id, key]) => [id, key.toJSON()]));
+  for (const { key } of named) if (key !== undefined) known[keyId(key)] = key;
+  const used = new Set(named.flatMap(({ ids }) => ids));
+  return Object.fromEntries(Object.entries(known).filter(([id]) => used.has(id)));
+}
+
 function nextTargets({ state, clock }: Operator, { release, online }: Fresh): Metadata<Targets> {
   const { signed } = state.targets;
-  const known = Object.fromEntries(
-    Object.entries(signed.delegations?.keys ?? {}).map(([id, key]) => [id, key.toJSON()]),
-  );
-  const named = Object.values(signed.delegations?.roles ?? {}).map((role) => {
-    const key = role.name === POLICY_ROLE ? online.policy : release?.public;
-    if (key !== undefined) known[keyId(key)] = key;
-    return { role, ids: key === undefined ? role.keyIDs : [keyId(key)] };
-  });
-  const used = new Set(named.flatMap(({ ids }) => ids));
+  const named = Object.values(signed.delegations?.roles ?? {}).map((role) => ({
+    role,
+    ...keyOf(role, role.name === POLICY_ROLE ? online.policy : release?.public),
+  }));
   return Metadata.fromJSON(MetadataKind.Targets, {
     signatures: [],
     signed: {
@@ -183,7 +190,7 @@ function nextTargets({ state, clock }: Operator, { release, online }: Fresh): Me
       expires: expiry('targets', clock),
       delegations: {
         ...signed.delegations?.toJSON(),
-        keys: Object.fromEntries(Object.entries(known).filter(([id]) => used.has(id))),
+        keys: keysInUse(signed.delegations?.keys ?? {}, named),
         roles: named.map(({ role, ids }) => ({ ...role.toJSON(), keyids: ids })),
       },
     },

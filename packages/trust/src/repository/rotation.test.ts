@@ -13,7 +13,7 @@ import { loadOnlineKeys, loadRootKey } from '../keys/store.ts';
 import { signedText } from '../metadata/signing.ts';
 import { openOperator } from '../operator/operator.ts';
 import { prepareFloor, prepareRotation, type RotationOptions } from '../operator/rotate.ts';
-import { readSigned, type SignedJson } from '../testing/forge.ts';
+import { asModel, readSigned, type SignedJson } from '../testing/forge.ts';
 import { startWeb } from '../testing/web.ts';
 import { BUILD_ID, makeWorld, OTHER_BUILD_ID, shiftedClock } from '../testing/world.ts';
 import { metadataFile, TIMESTAMP_FILE } from './layout.ts';
@@ -63,11 +63,9 @@ function changed(
 ): string {
   const json = JSON.parse(text ?? '') as SignedJson;
   change(json.signed);
-  const kind =
-    (json.signed as unknown as { _type: string })._type === 'root' ? MetadataKind.Root : MetadataKind.Targets;
-  const data = json as unknown as Parameters<typeof Metadata.fromJSON>[1];
+  const data = asModel(json);
   // Two calls: the models type each kind by itself.
-  return kind === MetadataKind.Root
+  return json.signed._type === 'root'
     ? signedText(Metadata.fromJSON(MetadataKind.Root, data), ...keys)
     : signedText(Metadata.fromJSON(MetadataKind.Targets, data), ...keys);
 }

@@ -19,6 +19,7 @@ import { directoryReader, loadState, type RepositoryState } from '../repository/
 export interface SignedJson {
   readonly signatures: unknown[];
   readonly signed: {
+    readonly _type: string;
     version: number;
     expires: string;
     meta: Record<string, { version: number }>;
@@ -53,7 +54,7 @@ function jsonOf(metadata: { toJSON(): unknown }): SignedJson {
 
 /** The models want JSON values of any kind; what is here came out of them, and was changed on purpose. */
 type ModelJson = Parameters<typeof Metadata.fromJSON>[1];
-const asModel = (json: SignedJson): ModelJson => json as unknown as ModelJson;
+export const asModel = (json: SignedJson): ModelJson => json as unknown as ModelJson;
 
 async function put({ directory }: Forge, name: string, text: string | Uint8Array): Promise<void> {
   await mkdir(dirname(join(directory, name)), { recursive: true });
