@@ -3,10 +3,10 @@ import { Channel, HostId, Sha256 } from '@kmend/protocol';
 import * as z from 'zod';
 import type { Edges } from '../edges/edges.ts';
 import { paths } from '../edges/paths.ts';
-import { diskError } from '../error.ts';
 import { readMachineId } from '../kernel/machine.ts';
 import { assertThisMachine, notEnrolled } from './enrolled.ts';
 import { Identity } from './identity.ts';
+import { saveDocument } from './save.ts';
 
 /** Who this host is, on root's side: the fetcher cannot give it another place in a rollout, or another channel than the server said. */
 export const Host = z.object({
@@ -37,10 +37,5 @@ async function enrolledBefore(edges: Edges): Promise<Host | undefined> {
 }
 
 export async function saveHost(edges: Edges, host: Host): Promise<void> {
-  try {
-    await edges.files.directory(paths.loader, 0o750);
-    await edges.files.writeAtomic(paths.host, `${JSON.stringify(host)}\n`, 0o640);
-  } catch (error) {
-    throw diskError(error, paths.loader);
-  }
+  await saveDocument(edges, { directory: paths.loader, mode: 0o750 }, { path: paths.host, value: host, mode: 0o640 });
 }

@@ -3,8 +3,8 @@ import { Channel, HostId, Sha256 } from '@kmend/protocol';
 import * as z from 'zod';
 import type { Edges } from '../edges/edges.ts';
 import { paths } from '../edges/paths.ts';
-import { diskError } from '../error.ts';
 import { assertThisMachine, notEnrolled } from './enrolled.ts';
+import { saveDocument } from './save.ts';
 
 /** What enrolment gave this host. Holds a secret: 0600, never logged. */
 export const Identity = z.object({
@@ -27,10 +27,6 @@ export async function loadIdentity(edges: Edges): Promise<Identity> {
 }
 
 export async function saveIdentity(edges: Edges, identity: Identity): Promise<void> {
-  try {
-    await edges.files.directory(paths.fetcher, 0o700);
-    await edges.files.writeAtomic(paths.identity, `${JSON.stringify(identity)}\n`, 0o600);
-  } catch (error) {
-    throw diskError(error, paths.fetcher);
-  }
+  const file = { path: paths.identity, value: identity, mode: 0o600 };
+  await saveDocument(edges, { directory: paths.fetcher, mode: 0o700 }, file);
 }
