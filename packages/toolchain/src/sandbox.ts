@@ -120,7 +120,10 @@ const REFUSED =
 const NO_PROCESS = /^.*(?:Cannot fork|fork: (?:retry: )?Resource temporarily unavailable)$/m;
 
 function tooMany(file: string, cause?: unknown): EdgeError {
-  return new EdgeError('tool-limit', `${file} started more processes than it may`, { cause });
+  return new EdgeError('tool-limit', `${file} started more processes than it may`, {
+    cause,
+    hint: 'no file of a kernel needs as many: what the fix has is damaged or made to exhaust this machine',
+  });
 }
 
 function ended(file: string, result: RunResult): RunResult {

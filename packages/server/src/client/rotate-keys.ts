@@ -122,7 +122,10 @@ async function freshKeys(
   const theirs = OnlineRole.options.filter((role) => roles.includes(role));
   const made = theirs.length === 0 ? {} : await online(theirs);
   const lacking = theirs.find((role) => made[role] === undefined);
-  if (lacking !== undefined) throw new ServerError('server-garbage', `the server made no new ${lacking} key`);
+  if (lacking !== undefined)
+    throw new ServerError('server-garbage', `the server made no new ${lacking} key`, {
+      hint: 'its log says why; is it as new as this kmend?',
+    });
   return {
     ...(roles.includes('root') ? { root: await offline('root') } : {}),
     ...(roles.includes('release') ? { release: await offline('release') } : {}),

@@ -86,7 +86,10 @@ export async function prepareRotation(operator: Operator, options: RotationOptio
 export async function prepareFloor(operator: Operator, buildId: string, floor: number | null): Promise<Rotation> {
   const name = kernelRole(buildId);
   const before = await operator.state.role(name);
-  if (before === undefined) throw new TrustError('not-found', `no livepatch is published for kernel ${buildId}`);
+  if (before === undefined)
+    throw new TrustError('not-found', `no livepatch is published for kernel ${buildId}`, {
+      hint: 'publish one first; kmend keys status lists the kernels that have some',
+    });
   if (floor !== null && !signedLivepatches(before, buildId).has(floor)) {
     throw new TrustError(
       'not-found',
@@ -123,7 +126,9 @@ async function dropped(
   );
   const unknown = [...drop, ...(keep === 'all' ? [] : keep)].find((it) => !all.some(same(it)));
   if (unknown !== undefined) {
-    throw new TrustError('not-found', `kernel ${unknown.buildId} has no livepatch with serial ${unknown.serial}`);
+    throw new TrustError('not-found', `kernel ${unknown.buildId} has no livepatch with serial ${unknown.serial}`, {
+      hint: 'kmend keys status lists those that have to be decided',
+    });
   }
   const kept = (it: LivepatchName): boolean => keep === 'all' || keep.some(same(it));
   const open = all.filter((it) => !it.own && !kept(it) && !drop.some(same(it)));
