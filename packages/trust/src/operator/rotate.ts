@@ -88,7 +88,7 @@ export async function prepareFloor(operator: Operator, buildId: string, floor: n
   const before = await operator.state.role(name);
   if (before === undefined)
     throw new TrustError('not-found', `no livepatch is published for kernel ${buildId}`, {
-      hint: 'publish one first; kmend keys status lists the kernels that have some',
+      hint: 'publish one first: kmend publish',
     });
   if (floor !== null && !signedLivepatches(before, buildId).has(floor)) {
     throw new TrustError(
