@@ -23,7 +23,7 @@ let control: LivepatchControl;
 
 before(async () => {
   await operator.kmend('kernel', 'add', `${SUITE}/${KERNEL}`);
-  host = await lab.boot(await kernels.open(KERNEL), { name: 'faults' });
+  host = await lab.boot(await kernels.open(KERNEL), { name: 'faults', reachesOperator: true });
   control = new LivepatchControl(host, PATIENCE);
 });
 after(async () => {

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import type { Clock, RunResult } from '@kmend/base';
 import type { Edges, Files } from '../edges/edges.ts';
 import { nodeFiles } from '../edges/node.ts';
+import { createQueue } from '../service/sleep.ts';
 
 /** Where a test sets the time. */
 export class TestClock implements Clock {
@@ -50,6 +51,7 @@ export class TestKernel {
   }
 
   readonly root: string;
+  readonly #settling = createQueue();
 
   private constructor(root: string) {
     this.root = root;
@@ -131,7 +133,12 @@ export class TestKernel {
   }
 
   /** Ends the transition under way, as klp_complete_transition does: what was replaced or disabled goes. */
-  async settle(): Promise<void> {
+  settle(): Promise<void> {
+    // One at a time: sysfs shows a test and the service under test one state, never half of a change.
+    return this.#settling(() => this.#settle());
+  }
+
+  async #settle(): Promise<void> {
     const names = await readdir(this.path('/sys/kernel/livepatch'));
     for (const name of names) {
       if (!(await readdir(this.path('/sys/kernel/livepatch'))).includes(name)) continue;
