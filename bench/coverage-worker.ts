@@ -5,7 +5,7 @@
 import { audited, FixedWorlds, World } from '@kmend/audit';
 import { errorCode, errorText, silentProgress } from '@kmend/base';
 import { places, run, systemClock } from '@kmend/base/node';
-import { Builder, type Companions, deltaTexts, importFromDebian } from '@kmend/builder';
+import { Builder, type Companions, deltaTexts, type HeaderParts, importFromDebian } from '@kmend/builder';
 import { Archive, ImageStore, KernelStore, mirrors, SourceStore } from '@kmend/kernel';
 import type { FixedComparison, VerdictReason } from '@kmend/protocol';
 import { FROM, KERNEL, SUITE, TO } from '../demo/fixes.ts';
@@ -46,11 +46,11 @@ export function fixName(paths: readonly string[]): string {
   return (paths[0] ?? '').replaceAll('/', '.').slice(-60);
 }
 
-async function build(paths: readonly string[], alone = true): Promise<Outcome> {
+async function build(paths: readonly string[], alone = true, inParts?: HeaderParts): Promise<Outcome> {
   const begin = performance.now();
   const words = { id: fixName(paths), severity: 'unknown', hardware: false } as const;
-  const take = (wanted: readonly string[]) => importFromDebian(edges, sources, words, { ...range, paths: wanted });
-  const fix = await take(paths);
+  const take: Take = (wanted, parts) => importFromDebian(edges, sources, words, { ...range, paths: wanted, parts });
+  const fix = await take(paths, inParts);
   const seconds = (): number => (performance.now() - begin) / 1000;
   const own = { paths, fix: fix.sha256 };
   try {
@@ -70,15 +70,31 @@ async function build(paths: readonly string[], alone = true): Promise<Outcome> {
   }
 }
 
-async function withCompanions(
+type Take = (paths: readonly string[], parts?: HeaderParts) => ReturnType<typeof importFromDebian>;
+
+/** Companions whole; where that cannot be built, of each header only what is needed. */
+async function withCompanions(paths: readonly string[], take: Take): Promise<Pick<Outcome, 'companions' | 'together'>> {
+  const whole = await tryCompanions(paths, take, 'whole');
+  if (isBuilt(whole)) return whole;
+  const parts = await tryCompanions(paths, take, 'parts');
+  return isBuilt(parts) ? parts : whole;
+}
+
+function isBuilt({ together }: Pick<Outcome, 'together'>): boolean {
+  return together?.verdict !== undefined && together.verdict !== 'refused';
+}
+
+async function tryCompanions(
   paths: readonly string[],
-  take: (paths: readonly string[]) => ReturnType<typeof importFromDebian>,
+  take: Take,
+  how: 'whole' | 'parts',
 ): Promise<Pick<Outcome, 'companions' | 'together'>> {
   try {
     const fix = await take(paths);
-    const companions = await builder.companionsOf(fix, deltaTexts(edges, sources, range), take);
+    const companions = await builder.companionsOf(fix, deltaTexts(edges, sources, range), take, how);
     if (!companions.complete) return { companions };
-    return { companions, together: await build([...paths, ...companions.companions], false) };
+    const all = [...paths, ...companions.companions];
+    return { companions, together: await build(all, false, companions.parts) };
   } catch (error) {
     const why = `${errorCode(error) ?? 'internal'}: ${errorText(error)}`;
     return { companions: { leftOut: [], compiles: false, companions: [], complete: false, why } };

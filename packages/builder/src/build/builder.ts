@@ -1,5 +1,6 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { sha256 } from '@kmend/base/node';
 import { readElf, writeElf } from '@kmend/elf';
 import type { Kernel } from '@kmend/kernel';
@@ -7,14 +8,16 @@ import type { Livepatch, VerdictReason } from '@kmend/protocol';
 import { contentDigest } from '../compile/hashes.ts';
 import { BuilderError } from '../error.ts';
 import { type BuildFacts, loadFacts } from '../facts.ts';
-import { type DeltaTexts, proposeCompanions } from '../fix/companions.ts';
+import { type DeltaTexts, type Proposal, propose } from '../fix/companions.ts';
 import type { Fix } from '../fix/model.ts';
+import type { HeaderParts } from '../fix/part.ts';
 import { FixedComparer, type FixedRequest } from '../fixed/compare.ts';
 import { heldSymbolName } from '../link/klp.ts';
 import { linkModule } from '../link/link.ts';
 import { nameProvided, type Requires, settleProvided } from '../link/provided.ts';
 import type { RegisteredObject } from '../link/registration.ts';
 import { assertEffectiveVersion, BUILDER_VERSION, makeManifest } from '../manifest.ts';
+import { partReasons } from '../review/parts.ts';
 import { reviewSource } from '../review/review.ts';
 import { applyFixes } from '../source/apply.ts';
 import { type ChangedHeaders, headersKey, headerTree } from '../source/header-tree.ts';
@@ -55,6 +58,8 @@ export interface Companions {
   /** It compiles as it is. */
   readonly compiles: boolean;
   readonly companions: readonly string[];
+  /** Of these companions only what concerns definitions of these names. */
+  readonly parts?: HeaderParts;
   /** With the companions it compiles. */
   readonly complete: boolean;
   /** Why it does not, else. */
@@ -117,45 +122,46 @@ export class Builder {
 
   /**
    * Whether a fix compiles by itself, and if not, which further files of the delta that it was taken from make it compile.
-   * `extend`: the same fix with more files.
+   * `extend`: the same fix with more files. `how`: headers whole, or of each only what the errors are about.
    */
   async companionsOf(
     fix: Fix,
     delta: DeltaTexts,
-    extend: (paths: readonly string[]) => Promise<Fix>,
+    extend: (paths: readonly string[], parts: HeaderParts) => Promise<Fix>,
+    how: 'whole' | 'parts' = 'whole',
   ): Promise<Companions> {
-    const companions = new Set<string>();
+    let have: Proposal = { files: fix.files, parts: {} };
     const leftOut = [...(await findLeftOut(this.#context, [fix]))].sort();
-    const found = (complete: boolean, why?: string): Companions => ({
-      leftOut,
-      compiles: complete && companions.size === 0,
-      companions: [...companions].sort(),
-      complete,
-      ...(why === undefined ? {} : { why }),
-    });
+    const found = (complete: boolean, why?: string): Companions => {
+      const companions = have.files.filter((path) => !fix.files.includes(path)).sort();
+      const parts = Object.keys(have.parts).length === 0 ? {} : { parts: have.parts };
+      const compiles = complete && companions.length === 0;
+      return { leftOut, compiles, companions, ...parts, complete, ...(why === undefined ? {} : { why }) };
+    };
     for (let current = fix; ; ) {
       try {
         const failures = await this.#try(current);
         if (failures.length === 0) return found(true);
-        const more = await proposeCompanions(delta, new Set(current.files), failures);
-        const all = companions.size + more.length;
-        if (all > COMPANIONS_LIMIT)
+        const next = await propose(delta, have, failures, how);
+        if (next.files.length - fix.files.length > COMPANIONS_LIMIT) {
+          const count = next.files.length - fix.files.length;
           return found(
             false,
-            `${all} other files would be needed, and more than ${COMPANIONS_LIMIT} are a change of design`,
+            `${count} other files would be needed, and more than ${COMPANIONS_LIMIT} are a change of design`,
           );
-        if (more.length === 0) {
+        }
+        if (isDeepStrictEqual(next, have)) {
           const [first] = failures;
           return found(
             false,
             first?.errors[0] ?? `${first?.source} uses ${first?.names.join(', ')}, which the kernel does not have`,
           );
         }
-        for (const path of more) companions.add(path);
-        current = await extend([...current.files, ...more]);
+        have = next;
+        current = await extend(have.files, have.parts);
       } catch (error) {
         // A companion that cannot be built for this kernel is no help.
-        if (companions.size === 0 || !(error instanceof BuilderError)) throw error;
+        if (have.files.length === fix.files.length || !(error instanceof BuilderError)) throw error;
         return found(false, error.message);
       }
       this.#edges.signal.throwIfAborted();
@@ -213,7 +219,7 @@ export class Builder {
       return unit === undefined ? [] : [{ request: unit, outcome }];
     });
     await comparer?.compare(planned, [...on, ...fixes]);
-    reasons.push(...(comparer?.reasons() ?? []));
+    reasons.push(...(comparer?.reasons() ?? []), ...partReasons(fixes, comparer?.summary()));
     const { kernel } = this.#tree;
     const inputs = {
       fixes: Object.fromEntries(fixes.map((fix) => [fix.id, fix.sha256])),

@@ -111,7 +111,7 @@ const KEYWORDS = new Set([
 ]);
 
 /** Identifiers that gcc quotes in its errors; a tracepoint's function is declared by the name behind `trace_`. */
-function quotedNames(error: string): string[] {
+export function quotedNames(error: string): string[] {
   const names = [...error.matchAll(/[‘']([^’']+)[’']/g)].flatMap(([, text = '']) => text.match(/[A-Za-z_]\w*/g) ?? []);
   return names
     .filter((name) => !KEYWORDS.has(name))

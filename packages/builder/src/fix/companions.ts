@@ -1,11 +1,59 @@
-import type { TrialFailure } from '../build/trial.ts';
+import { quotedNames, type TrialFailure } from '../build/trial.ts';
 import { changedEntities } from '../source/entities.ts';
+import type { HeaderParts } from './part.ts';
 
 /** Two versions of the source that a fix was taken from. */
 export interface DeltaTexts {
   /** Files that both versions have and that differ. */
   changed(): Promise<readonly string[]>;
   text(path: string, version: 'from' | 'to'): Promise<string>;
+}
+
+/** What a fix takes along of the delta that it comes from. */
+export interface Proposal {
+  readonly files: readonly string[];
+  /** Of these headers the definitions of these names alone; the others are taken whole. */
+  readonly parts: HeaderParts;
+}
+
+/** What to take along beside what a fix has; the same again where nothing of the delta helps. `parts`: of headers only what errors are about. */
+export async function propose(
+  delta: DeltaTexts,
+  have: Proposal,
+  failures: readonly TrialFailure[],
+  how: 'whole' | 'parts',
+): Promise<Proposal> {
+  if (how === 'parts') return await proposeParts(delta, have, failures);
+  const more = await proposeCompanions(delta, new Set(have.files), failures);
+  return { files: [...new Set([...have.files, ...more])].sort(), parts: have.parts };
+}
+
+/**
+ * Parts of headers of the delta that may make failing files compile: what their change says of the names that the errors are about. Other files are
+ * proposed whole, as `proposeCompanions` does.
+ */
+async function proposeParts(delta: DeltaTexts, have: Proposal, failures: readonly TrialFailure[]): Promise<Proposal> {
+  const whole = new Set(have.files.filter((path) => have.parts[path] === undefined));
+  const files = new Set(have.files);
+  const parts: Record<string, readonly string[]> = { ...have.parts };
+  for (const failure of failures) {
+    // What an error is about stands in its first clause: `conflicting types for ‘f’; have ‘int(struct big *)’`.
+    const clauses = failure.errors.map((error) => error.split('; ')[0] ?? error);
+    const about = clauses.length === 0 ? failure.names : clauses.flatMap(quotedNames);
+    const proposed = await proposeCompanions(delta, whole, [{ ...failure, names: about }]);
+    for (const path of proposed) {
+      files.add(path);
+      if (!path.endsWith('.h')) continue;
+      const changed = await changedNames(delta, path);
+      parts[path] = [...new Set([...(parts[path] ?? []), ...about.filter((name) => changed.has(name))])].sort();
+    }
+  }
+  return { files: [...files].sort(), parts };
+}
+
+/** Names that a change of a header is about, those of the definitions around a changed line included. */
+async function changedNames(delta: DeltaTexts, path: string): Promise<ReadonlySet<string>> {
+  return new Set([...(await changedWords(delta, path)), ...(await changedDefinitions(delta, path))]);
 }
 
 /**

@@ -6,6 +6,7 @@ import { BuilderError } from '../error.ts';
 import type { DeltaTexts } from './companions.ts';
 import { withRepository } from './git.ts';
 import type { Fix } from './model.ts';
+import { type HeaderParts, lineChanges, partOf } from './part.ts';
 import { PATCH_LIMIT } from './patch.ts';
 import { type FixWords, makeFix } from './store.ts';
 
@@ -17,14 +18,23 @@ export interface ImportEdges {
 /** What the importer is told; a title it is not told is taken from where the fix comes from. */
 export type ImportWords = Omit<FixWords, 'title'> & { readonly title?: string | undefined };
 
-/** The difference between two Debian versions of the kernel source, limited to `paths`. */
+/**
+ * The difference between two Debian versions of the kernel source, limited to `paths`, and of the headers in `parts` to what concerns the names
+ * given for each.
+ */
 export async function importFromDebian(
   edges: ImportEdges,
   sources: SourceStore,
   words: ImportWords,
-  what: { readonly suite: string; readonly from: string; readonly to: string; readonly paths: readonly string[] },
+  what: {
+    readonly suite: string;
+    readonly from: string;
+    readonly to: string;
+    readonly paths: readonly string[];
+    readonly parts?: HeaderParts | undefined;
+  },
 ): Promise<Fix> {
-  const { suite, from, to } = what;
+  const { suite, from, to, parts = {} } = what;
   const paths = [...new Set(what.paths)].sort();
   for (const path of paths) {
     if (path.startsWith('/') || path.split('/').includes('..')) {
@@ -35,18 +45,16 @@ export async function importFromDebian(
   const after = await sources.files(suite, to, paths);
   let patch = '';
   for (const path of paths) {
-    const args = [
-      '-u',
-      '-p',
-      '--text',
-      '--label',
-      `a/${path}`,
-      '--label',
-      `b/${path}`,
-      `${before}/${path}`,
-      `${after}/${path}`,
-    ];
-    const result = await edges.run('diff', args, { signal: edges.signal });
+    const names = parts[path];
+    const [old, fresh] = [`${before}/${path}`, `${after}/${path}`];
+    const labels = ['--label', `a/${path}`, '--label', `b/${path}`];
+    const result =
+      names === undefined
+        ? await edges.run('diff', ['-u', '-p', '--text', ...labels, old, fresh], { signal: edges.signal })
+        : await edges.run('diff', ['-u', '-p', '--text', ...labels, old, '-'], {
+            signal: edges.signal,
+            stdin: await partialText(edges, old, fresh, names),
+          });
     if (result.exitCode > 1) {
       throw new BuilderError('fix-without-origin', `${path} is not a file of both ${from} and ${to}`, {
         hint: 'check the path; a file that only one version has cannot be patched live',
@@ -59,12 +67,20 @@ export async function importFromDebian(
       hint: 'the fix is in other files, or in other versions',
     });
   }
+  const kept = Object.entries(parts).map(([path, names]): [string, string[]] => [path, [...names]]);
   const title = words.title ?? titleOf(await sources.changelog(suite, to), words.id);
   return makeFix(
     { ...words, title: title ?? `${paths.join(', ')}: ${from} to ${to}` },
-    { kind: 'debian', suite, from, to, paths },
+    { kind: 'debian', suite, from, to, paths, ...(kept.length === 0 ? {} : { parts: Object.fromEntries(kept) }) },
     patch,
   );
+}
+
+/** The bytes of a file before a change, with that part of the change alone which concerns the names. */
+async function partialText(edges: ImportEdges, old: string, fresh: string, names: readonly string[]): Promise<Buffer> {
+  const { stdout } = await edges.run('diff', ['-U0', '--text', old, fresh], { signal: edges.signal });
+  const [before, after] = await Promise.all([readFile(old, 'latin1'), readFile(fresh, 'latin1')]);
+  return Buffer.from(partOf(before, after, lineChanges(stdout.toString('latin1')), new Set(names)), 'latin1');
 }
 
 /** The texts of a delta, for finding what a fix from it needs beside its own files. */

@@ -13,6 +13,8 @@ export const FixOrigin = z.discriminatedUnion('kind', [
     from: z.string(),
     to: z.string(),
     paths: z.array(z.string()),
+    /** Of these headers only what concerns definitions of these names; absent: all files whole. */
+    parts: z.record(z.string(), z.array(z.string())).optional(),
   }),
   z.object({ kind: z.literal('patch'), file: z.string(), paths: Chosen }),
   z.object({ kind: z.literal('git'), commit: z.string(), paths: Chosen }),

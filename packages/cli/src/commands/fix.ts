@@ -1,6 +1,14 @@
 import { isUtf8 } from 'node:buffer';
 import { errorCode, errorText, shownLines } from '@kmend/base';
-import { Builder, deltaTexts, type Fix, importFromDebian, importFromGit, importFromPatch } from '@kmend/builder';
+import {
+  Builder,
+  deltaTexts,
+  type Fix,
+  type HeaderParts,
+  importFromDebian,
+  importFromGit,
+  importFromPatch,
+} from '@kmend/builder';
 import type { Kernel } from '@kmend/kernel';
 import { Severity } from '@kmend/protocol';
 import { Option } from 'commander';
@@ -23,7 +31,7 @@ interface ImportOptions {
   readonly git?: string;
   readonly commit?: string;
   readonly replace?: boolean;
-  readonly companions?: boolean;
+  readonly companions?: true | string;
   readonly check?: boolean;
 }
 
@@ -43,7 +51,12 @@ export const fixCommands: Register = ({ program, action }) => {
     .option('--patch <file>', 'a unified diff')
     .option('--git <directory>', 'a git repository')
     .option('--commit <sha>', 'and one of its commits')
-    .option('--companions', 'take the files of the same delta along that make it compile')
+    .addOption(
+      new Option(
+        '--companions [how]',
+        'take the files of the same delta along that make it compile: headers whole (default), or of each header only the parts that are needed',
+      ).choices(['whole', 'parts']),
+    )
     .option('--no-check', 'of a Debian delta: do not compile it, with a kernel of the store, to find such files')
     .option('--replace', 'replace a fix of the same id')
     .action(
@@ -61,9 +74,10 @@ export const fixCommands: Register = ({ program, action }) => {
           patch: (file) => importFromPatch(words, file, options.path),
           git: (directory, commit) => importFromGit(edges, words, directory, commit, options.path),
         });
-        const companions = options.check === false ? undefined : await companionsOf(context, imported);
-        const wanted = options.companions === true ? (companions?.companions ?? []) : [];
-        const kept = wanted.length === 0 ? imported : await withFiles(context, imported, wanted);
+        const how = options.companions === 'parts' ? 'parts' : 'whole';
+        const companions = options.check === false ? undefined : await companionsOf(context, imported, how);
+        const wanted = options.companions === undefined ? [] : (companions?.companions ?? []);
+        const kept = wanted.length === 0 ? imported : await withFiles(context, imported, wanted, companions?.parts);
         await fixes.add(kept, options.replace ?? false);
         const outcome = { ...summary(kept), ...(companions === undefined ? {} : { compiled: companions }) };
         context.terminal.result(outcome, (data) => describe(data, wanted.length > 0));
@@ -115,12 +129,13 @@ interface Checked {
   readonly leftOut: readonly string[];
   readonly compiles: boolean;
   readonly companions: readonly string[];
+  readonly parts?: HeaderParts;
   readonly complete: boolean;
   readonly why?: string;
 }
 
 /** Whether a fix of a Debian delta compiles by itself for a kernel of the version before; `undefined` where no such kernel is in the store. */
-async function companionsOf(context: Context, fix: Fix): Promise<Checked | undefined> {
+async function companionsOf(context: Context, fix: Fix, how: 'whole' | 'parts'): Promise<Checked | undefined> {
   const { origin } = fix;
   if (origin.kind !== 'debian') return undefined;
   const { edges, kernels, sources } = storesOf(context);
@@ -129,7 +144,7 @@ async function companionsOf(context: Context, fix: Fix): Promise<Checked | undef
   const builder = await openBuilder(context, kernel);
   if (builder === undefined) return undefined;
   const delta = deltaTexts(edges, sources, origin);
-  const found = await builder.companionsOf(fix, delta, (paths) => withFiles(context, fix, paths));
+  const found = await builder.companionsOf(fix, delta, (paths, parts) => withFiles(context, fix, paths, parts), how);
   return { kernel: kernel.release, ...found };
 }
 
@@ -145,8 +160,13 @@ async function openBuilder(context: Context, kernel: Kernel): Promise<Builder | 
   }
 }
 
-/** The same fix with more files of its delta. */
-export async function withFiles(context: Context, fix: Fix, more: readonly string[]): Promise<Fix> {
+/** The same fix with more files of its delta, or parts of these. */
+export async function withFiles(
+  context: Context,
+  fix: Fix,
+  more: readonly string[],
+  parts?: HeaderParts,
+): Promise<Fix> {
   const { edges, sources } = storesOf(context);
   const { origin, id, title, severity, hardware } = fix;
   if (origin.kind !== 'debian') return fix;
@@ -157,8 +177,14 @@ export async function withFiles(context: Context, fix: Fix, more: readonly strin
     {
       ...origin,
       paths: [...origin.paths, ...more],
+      parts,
     },
   );
+}
+
+function withPart(path: string, parts: HeaderParts | undefined): string {
+  const names = parts?.[path];
+  return names === undefined ? path : `${path} (only ${names.join(', ')})`;
 }
 
 function describe(fix: ReturnType<typeof summary> & { readonly compiled?: Checked }, taken: boolean): string {
@@ -170,11 +196,13 @@ function describe(fix: ReturnType<typeof summary> & { readonly compiled?: Checke
   if (!compiled.complete)
     lines.push(...`does not compile by itself for ${compiled.kernel}: ${compiled.why}`.split('\n'));
   else if (taken)
-    lines.push(`with ${compiled.companions.join(', ')} of the same delta it compiles for ${compiled.kernel}`);
+    lines.push(
+      `with ${compiled.companions.map((path) => withPart(path, compiled.parts)).join(', ')} of the same delta it compiles for ${compiled.kernel}`,
+    );
   else {
     lines.push(`does not compile by itself for ${compiled.kernel}; these files of the same delta make it compile:`);
     lines.push(
-      ...compiled.companions.map((file) => `  ${file}`),
+      ...compiled.companions.map((file) => `  ${withPart(file, compiled.parts)}`),
       'import it again with --replace --companions to take them along',
     );
   }
