@@ -2,6 +2,7 @@ import type { Run } from '@kmend/base';
 import { limitedRun } from '@kmend/base/node';
 import { readElf, SHN_LIVEPATCH } from '@kmend/elf';
 import type { Livepatch } from '@kmend/protocol';
+import { checkBalance } from './check-balance.ts';
 import { checkBranchTracking } from './check-branch-tracking.ts';
 import { checkCode } from './check-code.ts';
 import { checkFunctions, type Replacement } from './check-functions.ts';
@@ -76,6 +77,7 @@ export async function audit(
     const beside = await besides(world, fixed, own, replacements);
     const same = new SameThing(world, loaded, own);
     const confirmed = checkTwins(beside, world, loaded, own, same, findings);
+    checkBalance(beside, world, loaded, own, findings);
     checkTwinTables(beside, world, loaded, own, same, findings);
     notChecked.push(...(await checkLikeness(world, loaded, own, replacements, sourceOf, source, confirmed, findings)));
     notChecked.push(...(await checkUnits(runner, world, manifest, replacements, source, findings)));

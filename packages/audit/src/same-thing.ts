@@ -7,7 +7,7 @@ import type { Twin } from './twin.ts';
 import type { World } from './world.ts';
 
 /** Names that each function has its own of: their content shows which is which. */
-const TEXTS = /^(?:__func__|__FUNCTION__|__PRETTY_FUNCTION__|__msg)$/;
+export const TEXTS = /^(?:__func__|__FUNCTION__|__PRETTY_FUNCTION__|__msg)$/;
 
 /** Tells whether a place of the livepatch or of the running kernel is the same thing as one of a kernel that it is compared with. */
 export class SameThing {

@@ -14,6 +14,8 @@ const PAIRED = 0.75;
 export interface Twin {
   readonly world: World;
   readonly object: string;
+  /** The shipped function's own pieces. */
+  readonly parts: readonly ShippedPart[];
   /** All instructions of both sides are paired: they differ in nothing but what they refer to. */
   readonly isWhole: boolean;
   /** What the other side refers to in the place of a reference; `undefined` where its surroundings differ. */
@@ -61,6 +63,7 @@ export function twinOf(
   return {
     world,
     object,
+    parts,
     isWhole,
     reference: (one, { field }) => references.get(`${one.address} ${field.at}`),
     address: (at) => addresses.get(at),
