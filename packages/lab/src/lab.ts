@@ -43,15 +43,6 @@ export interface BootOptions {
   readonly vectors?: boolean;
   /** Boot in truth, whatever was saved: for what is about booting, for what is measured, and for arguments used once. */
   readonly fresh?: boolean;
-  /** What is done to the host before it is handed out; an emulated one that was prepared is saved and restored, too. */
-  readonly prepared?: Preparation;
-}
-
-/** Work on a host that has the same outcome for each. It must not leave anything that only one host may have. */
-export interface Preparation {
-  /** Says what it does, down to the bytes: a hash of what is installed. */
-  readonly key: string;
-  work(host: Host): Promise<void>;
 }
 
 /** What a reproducer says of the running kernel. */
@@ -127,10 +118,8 @@ export class Lab {
     try {
       const plan = await this.#plan(kernel, options);
       const host = this.#newHost(plan.spec, plan.directory);
-      if (host.accelerator === 'kvm' || options.fresh === true) {
-        await this.#bootFresh(host, plan);
-        await options.prepared?.work(host);
-      } else await this.#restore(host, plan, options.prepared);
+      if (host.accelerator === 'kvm' || options.fresh === true) await this.#bootFresh(host, plan);
+      else await this.#restore(host, plan);
       return host;
     } catch (error) {
       this.#names.delete(options.name);
@@ -184,19 +173,18 @@ export class Lab {
     await host.start();
   }
 
-  /** Goes on from a saved machine of this kind; the first of its kind is booted, prepared and saved before. */
-  async #restore(host: Host, plan: Plan, prepared: Preparation | undefined): Promise<void> {
+  /** Goes on from a saved machine of this kind; the first of its kind is booted and saved before. */
+  async #restore(host: Host, plan: Plan): Promise<void> {
     const { clock, progress, cache } = this.#edges;
     const { kernel, root, spec } = plan;
     const key = await savedKey(plan.saved, {
       qemu: await this.#qemuVersion(),
       kernelBuildId: kernel.buildId,
       files: [root.image, spec.initramfs, spec.modulesImage],
-      prepared: prepared?.key ?? '',
     });
     const store = new SavedMachines(this.#edges, join(cache, 'saved'));
     const start = async (): Promise<void> => {
-      await store.take(key, spec.disk, () => this.#makeSaved(plan, prepared));
+      await store.take(key, spec.disk, () => this.#makeSaved(plan));
       this.#mustBeOpen();
       progress.step(`lab: restore ${host.name}, saved on ${kernel.release} (${host.accelerator})`);
       await host.startSaved(SAVED);
@@ -213,13 +201,9 @@ export class Lab {
   }
 
   /** Leaves a saved machine at the place of the host's disk. */
-  async #makeSaved(plan: Plan, prepared: Preparation | undefined): Promise<void> {
+  async #makeSaved(plan: Plan): Promise<void> {
     const host = this.#newHost(plan.saved, plan.directory);
-    if (prepared === undefined) await this.#bootFresh(host, plan);
-    else {
-      await this.#restore(host, plan, undefined);
-      await prepared.work(host);
-    }
+    await this.#bootFresh(host, plan);
     await host.check(['sync']);
     await host.save(SAVED);
     await host.powerOffHard();

@@ -9,8 +9,6 @@ export interface SavedParts {
   readonly kernelBuildId: string;
   /** Absolute paths of the root, the initramfs and the modules; each is known by size, inode and time of its last change. */
   readonly files: readonly string[];
-  /** What was done to the machine after its boot; `''`: nothing. */
-  readonly prepared: string;
 }
 
 /** Part of every key: to be changed when this package saves or restores in another way. */
@@ -28,7 +26,7 @@ export async function savedKey(spec: MachineSpec, parts: SavedParts): Promise<st
     }),
   );
   const alike = { name: '', uuid: '', disk: '', vmlinuz: '', forwards: [], reachesOperator: false };
-  const { qemu, kernelBuildId, prepared } = parts;
+  const { qemu, kernelBuildId } = parts;
   const machine = machineArguments({ ...spec, ...alike });
-  return sha256(JSON.stringify([RECIPE, qemu, kernelBuildId, prepared, machine, files])).slice(0, 32);
+  return sha256(JSON.stringify([RECIPE, qemu, kernelBuildId, machine, files])).slice(0, 32);
 }
