@@ -1,5 +1,5 @@
 import { glob, readFile, writeFile } from 'node:fs/promises';
-import { join, relative } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
 import { parseArgs } from 'node:util';
@@ -26,7 +26,7 @@ const files = longestFirst(await filesOf(positionals.length > 0 ? positionals : 
 if (files.length === 0) throw new Error(`no test file: ${positionals.join(' ')}`);
 
 const taken = new Map<string, number>();
-const tests = run({ files: files.map((file) => join(root, file)), concurrency: AT_ONCE, cwd: root });
+const tests = run({ files: files.map((file) => resolve(root, file)), concurrency: AT_ONCE, cwd: root });
 // Until the summary of the whole says otherwise.
 process.exitCode = 1;
 tests.on('test:summary', ({ file, success }) => {
@@ -53,6 +53,6 @@ async function finish(): Promise<void> {
 
 async function filesOf(patterns: readonly string[]): Promise<string[]> {
   const found = new Set<string>();
-  for await (const path of glob(patterns, { cwd: root })) found.add(relative(root, join(root, path)));
+  for await (const path of glob(patterns, { cwd: root })) found.add(relative(root, resolve(root, path)));
   return [...found];
 }
