@@ -110,7 +110,11 @@ async function betweenChecks(): Promise<void> {
   const server = await operator.startServer();
   try {
     await operator.kmend('kernel', 'add', `${SUITE}/${KERNEL}`);
-    const host = await lab.boot(await kernels.open(KERNEL), { name: 'bench-agent', reachesOperator: true });
+    const host = await lab.boot(await kernels.open(KERNEL), {
+      name: 'bench-agent',
+      reachesOperator: true,
+      fresh: true,
+    });
     const patched = new PatchedHost(host, lab, operator, systemClock);
     await patched.install((await buildAgentPackage({ out: join(operator.home, 'deb') })).path);
     const { key } = await operator.kmend<{ key: string }>('key', 'create', '--name', 'bench');

@@ -60,6 +60,7 @@ try {
       cpus: 1,
       packages: ['gpgv'],
       kernelArguments: ['nowatchdog'],
+      fresh: true,
     }),
   );
   const program = await lab.reproducer('calls', join(import.meta.dirname, 'stack', 'calls.c'));

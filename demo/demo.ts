@@ -186,7 +186,8 @@ class Demo {
     const kernel = await new KernelStore(edges, archive, this.#operator.cache).open(KERNEL);
     const host = await this.#lab.boot(kernel, { name: 'demo', reachesOperator: true });
     this.#patched = new PatchedHost(host, this.#lab, this.#operator, clock);
-    this.#timeline.note(`${host.accelerator}, up after ${host.bootSeconds.toFixed(1)} s`);
+    const how = host.restored ? 'restored from a saved boot' : 'up';
+    this.#timeline.note(`${host.accelerator}, ${how} after ${host.bootSeconds.toFixed(1)} s`);
     this.#timeline.observe('kernel of the host', KERNEL, await host.check(['uname', '-r']));
   }
 

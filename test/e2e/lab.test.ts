@@ -39,6 +39,29 @@ test('the host runs the stock kernel, and its modules can be loaded', async () =
   assert.match(await host.kernelLog(), new RegExp(`Linux version ${RELEASE}`));
 });
 
+test('a restored host is a machine of its own, of which only the boot is shared', async (t) => {
+  const { accelerator } = await lab.accelerator(kernel);
+  if (accelerator === 'kvm') return t.skip('hosts boot under KVM');
+  const other = await lab.boot(kernel, { name: 'lab-other', forwards: [8080] });
+  try {
+    assert.deepEqual([host.restored, other.restored], [true, true]);
+    assert.equal(await other.bootId(), await host.bootId());
+    const own = ['hostname', 'cat /etc/machine-id', 'head -c 16 /dev/urandom | od -An -tx1'];
+    for (const command of own) assert.notEqual(await other.check(command), await host.check(command), command);
+    assert.equal(await other.check('hostname'), 'lab-other');
+    assert.ok(Math.abs(Number(await other.check('date +%s')) - Date.now() / 1000) < 10);
+    // The journal goes on under the new machine id, and is whole.
+    await other.check('logger -t lab-test after');
+    const journal = await other.check('journalctl --sync; journalctl --no-pager -o cat');
+    assert.match(journal, new RegExp(`Linux version ${RELEASE}`));
+    assert.match(journal, /^after$/m);
+    assert.equal(await other.check('journalctl --verify >/dev/null 2>&1; echo $?'), '0');
+    assert.notEqual(other.forwards.get(8080), host.forwards.get(8080));
+  } finally {
+    await other.powerOffHard();
+  }
+});
+
 test('commands tell exit code, output and signals; a slow one is killed', async () => {
   const result = await host.run('echo out; echo err >&2; exit 3');
   assert.deepEqual(result, { exitCode: 3, stdout: 'out\n', stderr: 'err\n' });
@@ -164,6 +187,7 @@ test('the disk outlives a reboot and a power cut', async () => {
   await host.check('echo kept >/root/kept && sync');
   await host.reboot();
   const second = await host.bootId();
+  assert.equal(host.restored, false);
   assert.notEqual(second, boot);
   await host.powerOffHard();
   await assert.rejects(host.run('true'), (error) => errorCode(error) === 'lab-guest-gone');
@@ -206,7 +230,7 @@ test('a panic is told as one, and a guest that reboots by itself comes back', as
 });
 
 test('a kernel that does not come up is told at once, with what it printed', async () => {
-  const broken = lab.boot(kernel, { name: 'broken', kernelArguments: ['rdinit=/none', 'root=/none'] });
+  const broken = lab.boot(kernel, { name: 'broken', fresh: true, kernelArguments: ['rdinit=/none', 'root=/none'] });
   await assert.rejects(broken, (error) => {
     assert.ok(error instanceof KmendError);
     assert.equal(error.code, 'lab-guest-panic');
@@ -224,7 +248,7 @@ test('a host dies with the process that started it, and its disk goes', async ()
     const signal = new AbortController().signal;
     const lab = new Lab({ run, clock: systemClock, progress, cache: process.argv[1], signal });
     const kernel = JSON.parse(process.argv[2]);
-    await lab.boot(kernel, { name: 'orphan', kernelArguments: ['kmend.orphan=' + process.pid] });
+    await lab.boot(kernel, { name: 'orphan', fresh: true, kernelArguments: ['kmend.orphan=' + process.pid] });
   `;
   const args = ['--input-type=module', '-e', program, join(cache, 'lab'), JSON.stringify(kernel)];
   const owner = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'], cwd: import.meta.dirname });

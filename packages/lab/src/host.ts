@@ -39,6 +39,7 @@ export class Host {
   #stayOff = false;
   #forwards: ReadonlyMap<number, number> = new Map();
   #bootSeconds = 0;
+  #restored = false;
   /** Boots in a row that ended in another one before the host was up. */
   #restarts = 0;
 
@@ -52,9 +53,14 @@ export class Host {
     this.#log = log;
   }
 
-  /** Seconds the last boot took, from power on (or the order to reboot) until systemd was done. */
+  /** Seconds the last boot took, from power on (or the order to reboot) until systemd was done; or it took to restore it. */
   get bootSeconds(): number {
     return this.#bootSeconds;
+  }
+
+  /** The host did not make its present boot itself, but goes on from a saved one. */
+  get restored(): boolean {
+    return this.#restored;
   }
 
   /** Ports on the operator's loopback, by guest port. They stay the same over power cuts. */
@@ -70,6 +76,11 @@ export class Host {
   async start(options: StartOptions = {}): Promise<void> {
     if (this.isOn) throw new LabError('lab-host-state', `${this.name} is on already`);
     await this.#powerOn(options);
+  }
+
+  /** For `Lab.boot`: switches the host on with memory and disk as its disk's file holds them under that name. */
+  async startSaved(name: string): Promise<void> {
+    await this.#powerOn({}, name);
   }
 
   #powerOn(options: StartOptions, saved?: string): Promise<void> {
@@ -109,6 +120,7 @@ export class Host {
       throw error;
     }
     this.#bootSeconds = (this.#clock.monotonic() - begin) / 1000;
+    this.#restored = saved !== undefined;
   }
 
   /** Whether a guest that went away in its boot did so to reboot, as an offline update does; its next boot is under way then. */

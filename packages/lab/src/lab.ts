@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { errorCode, errorText } from '@kmend/base';
 import { runOk } from '@kmend/base/node';
 import { type AcceleratorChoice, chooseAccelerator } from './accelerator.ts';
 import { type LabKernel, prepareBootFiles } from './boot-files.ts';
@@ -10,7 +11,11 @@ import { LabError } from './error.ts';
 import { type Exercise, exercise } from './exercise.ts';
 import { diskPath, Host } from './host.ts';
 import { compileProgram } from './programs.ts';
+import type { MachineSpec } from './qemu.ts';
 import { prepareRoot, type Root } from './root.ts';
+import { takeIdentity } from './saved/identity.ts';
+import { savedKey } from './saved/key.ts';
+import { SavedMachines } from './saved/store.ts';
 import { makeScratch, type Scratch } from './scratch.ts';
 import { WORKLOAD_PORT, Workload } from './workload.ts';
 
@@ -32,6 +37,12 @@ export interface BootOptions {
   readonly kernelArguments?: readonly string[];
   /** Debian packages that the host has beside the lab's; each such set is one more root in the cache. */
   readonly packages?: readonly string[];
+  /**
+   * An emulated processor has AVX, which makes all programs slower: for exercises of the kernel's ciphers. Default: not.
+   */
+  readonly vectors?: boolean;
+  /** Boot in truth, whatever was saved: for what is about booting, for what is measured, and for arguments used once. */
+  readonly fresh?: boolean;
 }
 
 /** What a reproducer says of the running kernel. */
@@ -44,6 +55,19 @@ export interface Reproducer {
   ask(): Promise<Said>;
 }
 
+/** A host that is about to be. */
+interface Plan {
+  readonly kernel: LabKernel;
+  readonly root: Root;
+  readonly spec: MachineSpec;
+  /** The machine that is saved for its kind. */
+  readonly saved: MachineSpec;
+  /** Scratch space of this lab. */
+  readonly directory: string;
+}
+
+/** The snapshot in a saved machine's disk. */
+const SAVED = 'saved';
 const REPRODUCERS = join(import.meta.dirname, '..', 'reproducers');
 const EXERCISE = join(import.meta.dirname, '..', 'guest', 'exercise.c');
 const WORKLOAD = join(import.meta.dirname, '..', 'guest', 'workload.c');
@@ -55,6 +79,7 @@ export class Lab {
   readonly #hosts: Host[] = [];
   readonly #workloads: Workload[] = [];
   #scratch: Promise<Scratch> | undefined;
+  #qemu: Promise<string> | undefined;
   #accelerator: Promise<AcceleratorChoice> | undefined;
   #closing: Promise<void> | undefined;
 
@@ -77,7 +102,13 @@ export class Lab {
     return this.#accelerator;
   }
 
-  /** Makes a new host with a fresh disk, boots the kernel on it, and waits until it is up. */
+  /**
+   * Makes a new host with a disk of its own and waits until it is up. An emulated kernel takes as much as a minute of processor
+   * time to boot: so its memory and disk are saved behind the first boot, and later hosts of the same kind, of any process, are
+   * restored from there (`Host.restored`). They have a name, a machine id, random numbers and the time of day of their own. Of
+   * that one boot they keep, until they boot themselves: the boot id, the uptime, the log, the addresses of kernel and modules,
+   * the UUID of the hardware, and `systemd.hostname=saved` in `/proc/cmdline`.
+   */
   async boot(kernel: LabKernel, options: BootOptions): Promise<Host> {
     this.#mustBeOpen();
     if (!/^[A-Za-z0-9-]{1,63}$/.test(options.name) || this.#names.has(options.name)) {
@@ -85,11 +116,10 @@ export class Lab {
     }
     this.#names.add(options.name);
     try {
-      const host = await this.#makeHost(kernel, options);
-      this.#mustBeOpen();
-      this.#hosts.push(host);
-      this.#edges.progress.step(`lab: boot ${options.name} on ${kernel.release} (${host.accelerator})`);
-      await host.start();
+      const plan = await this.#plan(kernel, options);
+      const host = this.#newHost(plan.spec, plan.directory);
+      if (host.accelerator === 'kvm' || options.fresh === true) await this.#bootFresh(host, plan);
+      else await this.#restore(host, plan);
       return host;
     } catch (error) {
       this.#names.delete(options.name);
@@ -98,36 +128,95 @@ export class Lab {
     }
   }
 
-  async #makeHost(kernel: LabKernel, options: BootOptions): Promise<Host> {
-    const { run, clock, signal } = this.#edges;
+  async #plan(kernel: LabKernel, options: BootOptions): Promise<Plan> {
     const root = await this.prepareRoot(options.packages);
     const files = await prepareBootFiles(this.#edges, kernel);
     const { accelerator } = await this.accelerator(kernel);
     this.#mustBeOpen();
     this.#scratch ??= makeScratch(join(this.#edges.cache, 'runs'));
     const directory = (await this.#scratch).path;
-    const disk = diskPath(directory, options.name);
+    const kernelArguments = options.kernelArguments ?? [];
+    const spec = {
+      name: options.name,
+      uuid: randomUUID(),
+      accelerator,
+      memoryMb: options.memoryMb ?? 1024,
+      cpus: options.cpus ?? 2,
+      vmlinuz: kernel.paths.vmlinuz,
+      initramfs: files.initramfs,
+      disk: diskPath(directory, options.name),
+      modulesImage: files.modulesImage,
+      kernelArguments: [`systemd.hostname=${options.name}`, ...kernelArguments],
+      forwards: [WORKLOAD_PORT, ...(options.forwards ?? [])].map((guestPort) => ({ guestPort, hostPort: 0 })),
+      reachesOperator: options.reachesOperator ?? false,
+      vectors: options.vectors ?? false,
+    };
+    // What is saved is no particular host's.
+    const saved = { ...spec, uuid: randomUUID(), kernelArguments: ['systemd.hostname=saved', ...kernelArguments] };
+    return { kernel, root, spec, saved, directory };
+  }
+
+  #newHost(spec: MachineSpec, directory: string): Host {
+    this.#mustBeOpen();
+    const host = new Host(spec, directory, this.#edges.clock, new ConsoleLog());
+    this.#hosts.push(host);
+    return host;
+  }
+
+  /** Boots a host on a fresh disk. */
+  async #bootFresh(host: Host, { kernel, root, spec }: Plan): Promise<void> {
+    const { run, signal, progress } = this.#edges;
     const backing = ['-b', root.image, '-F', 'raw'];
-    await runOk(run, 'qemu-img', ['create', '-q', '-f', 'qcow2', ...backing, disk], { signal });
-    return new Host(
-      {
-        name: options.name,
-        uuid: randomUUID(),
-        accelerator,
-        memoryMb: options.memoryMb ?? 1024,
-        cpus: options.cpus ?? 2,
-        vmlinuz: kernel.paths.vmlinuz,
-        initramfs: files.initramfs,
-        disk,
-        modulesImage: files.modulesImage,
-        kernelArguments: [`systemd.hostname=${options.name}`, ...(options.kernelArguments ?? [])],
-        forwards: [WORKLOAD_PORT, ...(options.forwards ?? [])].map((guestPort) => ({ guestPort, hostPort: 0 })),
-        reachesOperator: options.reachesOperator ?? false,
+    await runOk(run, 'qemu-img', ['create', '-q', '-f', 'qcow2', ...backing, spec.disk], { signal });
+    this.#mustBeOpen();
+    progress.step(`lab: boot ${host.name} on ${kernel.release} (${host.accelerator})`);
+    await host.start();
+  }
+
+  /** Goes on from a saved machine of this kind; the first of its kind is booted and saved before. */
+  async #restore(host: Host, plan: Plan): Promise<void> {
+    const { clock, progress, cache } = this.#edges;
+    const { kernel, root, spec } = plan;
+    const key = await savedKey(plan.saved, {
+      qemu: await this.#qemuVersion(),
+      kernelBuildId: kernel.buildId,
+      files: [root.image, spec.initramfs, spec.modulesImage],
+    });
+    const store = new SavedMachines(this.#edges, join(cache, 'saved'));
+    const start = async (): Promise<void> => {
+      await store.take(key, spec.disk, () => this.#makeSaved(plan));
+      this.#mustBeOpen();
+      progress.step(`lab: restore ${host.name}, saved on ${kernel.release} (${host.accelerator})`);
+      await host.startSaved(SAVED);
+    };
+    try {
+      await start();
+    } catch (error) {
+      if (errorCode(error) !== 'lab-qemu-failed') throw error;
+      progress.step(`lab: QEMU does not take the saved machine, which is made again: ${errorText(error)}`);
+      await store.discard(key);
+      await start();
+    }
+    await takeIdentity(host, spec.uuid, clock);
+  }
+
+  /** Leaves a saved machine at the place of the host's disk. */
+  async #makeSaved(plan: Plan): Promise<void> {
+    const host = this.#newHost(plan.saved, plan.directory);
+    await this.#bootFresh(host, plan);
+    await host.check(['sync']);
+    await host.save(SAVED);
+    await host.powerOffHard();
+  }
+
+  #qemuVersion(): Promise<string> {
+    this.#qemu ??= runOk(this.#edges.run, 'qemu-system-x86_64', ['--version']).then(
+      (output) => output.toString('utf8').split('\n')[0] ?? '',
+      (cause) => {
+        throw new LabError('lab-no-qemu', 'qemu-system-x86_64 does not run', { cause, hint: 'run script/bootstrap' });
       },
-      directory,
-      clock,
-      new ConsoleLog(),
     );
+    return this.#qemu;
   }
 
   /** From its next boot on the host runs another kernel, as after the package manager has installed a newer one. */

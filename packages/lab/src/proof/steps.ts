@@ -86,7 +86,9 @@ export class ProofSteps {
     const areas = this.#areas;
     await this.#record.make('boot', async (say) => {
       this.#guest = await Guest.boot(this.#lab, this.#kernel, transitionLimit, this.#exercised);
-      say(`${this.#kernel.release} up after ${this.#guest.host.bootSeconds.toFixed(1)} s`);
+      const { restored, bootSeconds } = this.#guest.host;
+      const how = restored ? 'restored from a saved boot' : 'up';
+      say(`${this.#kernel.release} ${how} after ${bootSeconds.toFixed(1)} s`);
       return undefined;
     });
     const guest = this.#booted();
