@@ -16,15 +16,15 @@ import { nameProvided, type Requires, settleProvided } from '../link/provided.ts
 import type { RegisteredObject } from '../link/registration.ts';
 import { assertEffectiveVersion, BUILDER_VERSION, makeManifest } from '../manifest.ts';
 import { reviewSource } from '../review/review.ts';
-import { applyFixes } from '../source/apply.ts';
+import { applyFixes, type ChangedSource } from '../source/apply.ts';
 import { type ChangedHeaders, headersKey, headerTree } from '../source/header-tree.ts';
 import { type PreparedTree, prepareTree, type TreeEdges } from '../tree/prepare.ts';
 import { readRecipe } from '../tree/recipe.ts';
 import { hashInputs } from './inputs.ts';
 import { findLeftOut } from './left-out.ts';
 import { type KeptOutcome, OutcomeCache, type UnitOutcome } from './outcome.ts';
-import { planUnits } from './plan.ts';
-import type { UnitContext } from './request.ts';
+import { planUnits, planWitnesses } from './plan.ts';
+import type { UnitContext, UnitRequest } from './request.ts';
 import { type TrialFailure, tryToCompile } from './trial.ts';
 import { buildUnit } from './unit.ts';
 import { codeDigest } from './version.ts';
@@ -192,8 +192,7 @@ export class Builder {
     const leftOut = await findLeftOut(this.#context, [...on, ...fixes]);
     const changed = await applyFixes(this.#edges, this.#tree.source, [...on, ...fixes], scratch);
     const sources = changed.filter(({ path }) => !leftOut.has(path));
-    const plan = await planUnits(this.#context, sources, on, fixes);
-    const outcomes = await this.#units(plan);
+    const { plan, outcomes } = await this.#planned(sources, on, fixes);
     const units = outcomes.map(({ outcome }) => outcome);
     const provided = settleProvided(units, await this.#requires(units));
     const reviewed = new Set(fixes.map(({ id }) => id));
@@ -248,7 +247,25 @@ export class Builder {
     return { manifest: { ...draft, file }, module };
   }
 
-  async #units(plan: Awaited<ReturnType<typeof planUnits>>): Promise<KeptOutcome[]> {
+  /** Builds all units, or those few whose refusal is the answer. */
+  async #planned(
+    sources: readonly ChangedSource[],
+    on: readonly Fix[],
+    fixes: readonly Fix[],
+  ): Promise<{ readonly plan: readonly UnitRequest[]; readonly outcomes: readonly KeptOutcome[] }> {
+    for (const request of await planWitnesses(this.#context, sources, on, fixes)) {
+      const [kept] = await this.#units([request]);
+      const refused = kept?.outcome.reasons.filter(({ code }) => code === 'type-layout-changed') ?? [];
+      if (kept === undefined || refused.length === 0) continue;
+      const only = '; for that, no other file that includes the changed text was looked at';
+      const reasons = refused.map((reason) => ({ ...reason, message: reason.message + only }));
+      return { plan: [request], outcomes: [{ ...kept, outcome: { ...kept.outcome, reasons } }] };
+    }
+    const plan = await planUnits(this.#context, sources, on, fixes);
+    return { plan, outcomes: await this.#units(plan) };
+  }
+
+  async #units(plan: readonly UnitRequest[]): Promise<KeptOutcome[]> {
     const { signal, progress } = this.#edges;
     const outcomes = new Array<KeptOutcome>(plan.length);
     let next = 0;
