@@ -21,6 +21,7 @@ import { type ChangedHeaders, headersKey, headerTree } from '../source/header-tr
 import { type PreparedTree, prepareTree, type TreeEdges } from '../tree/prepare.ts';
 import { readRecipe } from '../tree/recipe.ts';
 import { hashInputs } from './inputs.ts';
+import { type LeftAlone, type LeftAloneSample, leftAlone } from './left-alone.ts';
 import { findLeftOut } from './left-out.ts';
 import { type KeptOutcome, OutcomeCache, type UnitOutcome } from './outcome.ts';
 import { planUnits, planWitnesses } from './plan.ts';
@@ -162,16 +163,21 @@ export class Builder {
     }
   }
 
+  /** Checks what the search for the units that a fix reaches has left out, by compiling a sample of it. */
+  async leftAlone(fix: Fix, sample: LeftAloneSample): Promise<LeftAlone[]> {
+    return await this.#withSources(fix, async (sources) => await leftAlone(this.#context, sources, fix, sample));
+  }
+
   async #try(fix: Fix): Promise<TrialFailure[]> {
+    return await this.#withSources(fix, async (sources) => await tryToCompile(this.#context, sources, [fix]));
+  }
+
+  async #withSources<T>(fix: Fix, use: (sources: readonly ChangedSource[]) => Promise<T>): Promise<T> {
     const scratch = await mkdtemp(join(this.#tree.directory, '.try-'));
     try {
       const leftOut = await findLeftOut(this.#context, [fix]);
       const sources = await applyFixes(this.#edges, this.#tree.source, [fix], scratch);
-      return await tryToCompile(
-        this.#context,
-        sources.filter(({ path }) => !leftOut.has(path)),
-        [fix],
-      );
+      return await use(sources.filter(({ path }) => !leftOut.has(path)));
     } finally {
       await rm(scratch, { recursive: true, force: true });
     }
@@ -247,18 +253,19 @@ export class Builder {
     return { manifest: { ...draft, file }, module };
   }
 
-  /** Builds all units, or those few whose refusal is the answer. */
+  /** Builds all units, or the one whose refusal is the answer. */
   async #planned(
     sources: readonly ChangedSource[],
     on: readonly Fix[],
     fixes: readonly Fix[],
   ): Promise<{ readonly plan: readonly UnitRequest[]; readonly outcomes: readonly KeptOutcome[] }> {
-    for (const request of await planWitnesses(this.#context, sources, on, fixes)) {
+    for (const { request, moving } of await planWitnesses(this.#context, sources, on, fixes)) {
       const [kept] = await this.#units([request]);
-      const refused = kept?.outcome.reasons.filter(({ code }) => code === 'type-layout-changed') ?? [];
-      if (kept === undefined || refused.length === 0) continue;
-      const only = '; for that, no other file that includes the changed text was looked at';
-      const reasons = refused.map((reason) => ({ ...reason, message: reason.message + only }));
+      const index = kept?.outcome.reasons.findIndex((reason) => !isReview(reason)) ?? -1;
+      const refused = kept?.outcome.reasons[index];
+      if (kept === undefined || refused === undefined) continue;
+      const message = `${refused.message}; the fixes change ${moving.join(', ')}, and no other file that includes that was looked at`;
+      const reasons = kept.outcome.reasons.with(index, { ...refused, message });
       return { plan: [request], outcomes: [{ ...kept, outcome: { ...kept.outcome, reasons } }] };
     }
     const plan = await planUnits(this.#context, sources, on, fixes);

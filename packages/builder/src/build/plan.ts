@@ -41,18 +41,42 @@ export async function planUnits(
   return await requestsFor(context, applied, units);
 }
 
+/** A unit that a moving record reaches. */
+export interface Witness {
+  readonly request: UnitRequest;
+  /** Records that are known to it and that may move, as C calls them without `struct`. */
+  readonly moving: readonly string[];
+}
+
 /**
- * Units to build before all others, because a header that many files include moves a record: where one of them is refused for that, it is
- * the answer, and nobody has to look at thousands of files. Empty where no record moves.
+ * Units to build before all others, because a header that many files include moves a record: where one of them is refused, that is the
+ * answer, and nobody has to look at thousands of files. Empty where no record moves.
  */
 export async function planWitnesses(
   context: UnitContext,
   sources: readonly ChangedSource[],
   on: readonly Fix[],
   fixes: readonly Fix[],
+): Promise<Witness[]> {
+  let moving: readonly string[] = [];
+  const requests = await planChosen(context, sources, on, fixes, async (changed) => {
+    const found = await witnessUnits(context, changed);
+    moving = found.moving;
+    return found.units;
+  });
+  return requests.map((request) => ({ request, moving }));
+}
+
+/** Units that are chosen by the changed texts which others include; none where no such text changes. */
+export async function planChosen(
+  context: UnitContext,
+  sources: readonly ChangedSource[],
+  on: readonly Fix[],
+  fixes: readonly Fix[],
+  choose: (changed: ChangedTexts) => Promise<readonly KnownUnit[]>,
 ): Promise<UnitRequest[]> {
   const { texts, changed, applied } = await changesOf(context, sources, on, fixes);
-  return texts.length === 0 ? [] : await requestsFor(context, applied, await witnessUnits(context, changed));
+  return texts.length === 0 ? [] : await requestsFor(context, applied, await choose(changed));
 }
 
 /** Changed files, and their states in a series of fixes. */

@@ -5,7 +5,7 @@ import { includedTexts, includeGraph } from '../tree/included.ts';
 import type { PreparedTree, TreeEdges } from '../tree/prepare.ts';
 import { changedEntities, entitiesOf, mentions } from './entities.ts';
 import { filesWith } from './files-with.ts';
-import { declaredElsewhere } from './new-names.ts';
+import { filesThatDeclare } from './new-names.ts';
 import type { ChangedTexts } from './reach.ts';
 import { withRecordsOf } from './records/raw.ts';
 import type { UnmovedRecord } from './records/unmoved.ts';
@@ -40,12 +40,16 @@ export async function narrowed(
   const filled =
     reordered.length === 0 ? new Set<string>() : await filesWithValues(edges, tree, reordered, NAMES_LIMIT);
   if (filled === undefined) throw tooWide(`values of ${reordered.join(', ')} have more than ${NAMES_LIMIT} names`);
-  const users = new Users(await changedNames(edges, tree, changed, unmoved));
-  if (users.names.size === 0) return candidates.filter((path) => filled.has(path));
-  edges.progress.step(`find what uses ${[...users.names].slice(0, 4).join(', ')}`);
+  const { names, fresh: come } = changedNames(changed, unmoved);
+  const users = new Users(names);
+  const what = [...reordered, ...names, ...come];
+  if (what.length > 0) edges.progress.step(`find what uses ${what.slice(0, 4).join(', ')}`);
   const [isIncluded, graph] = await Promise.all([includedTexts(edges, tree), includeGraph(edges, tree)]);
   const wanted = new Set(candidates);
   const files = new Set<string>(filled);
+  // A new name means something in those units alone that have another declaration of it.
+  for (const path of await filesThatDeclare(edges, tree, come))
+    for (const file of [path, ...graph.containersOf(path)]) files.add(file);
   const unclear = new Set<string>();
   const scan = (path: string, text: string): string[] => {
     const found = users.scan(text);
@@ -80,23 +84,20 @@ export async function narrowed(
   return found;
 }
 
-/** What changes, goes or comes: a file may ask whether there is a macro, or have something of a new name. */
-async function changedNames(
-  edges: TreeEdges,
-  tree: PreparedTree,
+/** What changes or goes, and macros that come: a file may ask whether there is one. `fresh`: other names that come. */
+function changedNames(
   changed: ChangedTexts,
   unmoved: readonly ReadonlyMap<string, UnmovedRecord>[],
-): Promise<Set<string>> {
+): { readonly names: ReadonlySet<string>; readonly fresh: ReadonlySet<string> } {
   const names = changedMacros(changed);
-  const come = new Set<string>();
+  const fresh = new Set<string>();
   for (const [before, whole, state] of pairs(changed)) {
     const after = withRecordsOf(before, whole, new Set(unmoved[state]?.keys()));
     const old = entitiesOf(before);
     for (const name of changedEntities(before, after)) names.add(name);
-    for (const name of changedEntities(after, before)) (old.has(name) ? names : come).add(name);
+    for (const name of changedEntities(after, before)) (old.has(name) ? names : fresh).add(name);
   }
-  for (const name of await declaredElsewhere(edges, tree, come)) names.add(name);
-  return names;
+  return { names, fresh: new Set([...fresh].filter((name) => !names.has(name))) };
 }
 
 /** Macros that change, come or go, and those of the same text that are made of them. */

@@ -5,19 +5,19 @@ import { entitiesOf } from './entities.ts';
 import { filesWith } from './files-with.ts';
 
 /**
- * Those of new functions, variables and types (no macros) that a text which is as before can mean. It compiled without them, so that its own
- * uses of the word are members and local variables, unless something declares the name there at file scope or as `extern`.
+ * Files in which new functions, variables and types (no macros) can be meant by a text that is as before. It compiled without them, so that
+ * its own uses of the word are members and local variables, unless something declares the name there at file scope or as `extern`.
  */
-export async function declaredElsewhere(
+export async function filesThatDeclare(
   edges: TreeEdges,
   tree: PreparedTree,
   names: ReadonlySet<string>,
-): Promise<ReadonlySet<string>> {
-  const found = new Set<string>();
+): Promise<string[]> {
+  const found: string[] = [];
   for (const path of names.size === 0 ? [] : await filesWith(edges, tree, [...names])) {
     edges.signal.throwIfAborted();
     const text = await readFile(join(tree.source, path), 'latin1');
-    for (const name of names) if (!found.has(name) && mayDeclare(text, name)) found.add(name);
+    if ([...names].some((name) => mayDeclare(text, name))) found.push(path);
   }
   return found;
 }

@@ -97,14 +97,17 @@ export async function reachedUnits(
 
 /**
  * Some of the units that a moving record reaches, where many include it: new code of such a unit would read live objects wrong, so that it
- * is refused, and the rest need not be looked at. None where no record moves, or few units include the changed texts.
+ * is refused, and the rest need not be looked at. None where no record moves, or few units include the changed texts. `moving`: their tags.
  */
-export async function witnessUnits(context: UnitContext, changed: ChangedTexts): Promise<KnownUnit[]> {
+export async function witnessUnits(
+  context: UnitContext,
+  changed: ChangedTexts,
+): Promise<{ readonly units: readonly KnownUnit[]; readonly moving: readonly string[] }> {
   const { edges, tree } = context;
   const { built, holders } = await holdersOf(context, changed);
-  if (holders.length <= FEW) return [];
+  if (holders.length <= FEW) return { units: [], moving: [] };
   const { moving } = await recordsOf(context, changed, holders);
-  if (moving.length === 0) return [];
+  if (moving.length === 0) return { units: [], moving };
   const users = await usersOf(context, moving, holders);
   const dense = await Promise.all(
     users
@@ -120,11 +123,11 @@ export async function witnessUnits(context: UnitContext, changed: ChangedTexts):
     tree,
     first.map(({ path }) => path),
   );
-  return [...found.values()].flatMap((units) => (units instanceof BuilderError ? [] : units));
+  return { units: [...found.values()].flatMap((units) => (units instanceof BuilderError ? [] : units)), moving };
 }
 
 /** Files that can contain a changed text, and the units among them. */
-async function holdersOf(
+export async function holdersOf(
   context: UnitContext,
   changed: ChangedTexts,
 ): Promise<{
