@@ -208,6 +208,28 @@ test("Debian's own change of struct eventpoll is refused, with the members and t
   assert.match(said, /ep_free \(ep: struct eventpoll \*\)/);
 });
 
+test('a struct of a header that thousands of files include is judged by whether the compiler moves anything in it', async () => {
+  const header = 'include/net/dst.h';
+  const moved = await build(
+    '--patch',
+    await patchOf(header, (text) => text.replace('*lwtstate;\n', '$&\tunsigned long more;\n')),
+  );
+  assert.equal(moved.exitCode, 3, moved.stderr);
+  assert.deepEqual(codes(moved.manifest), ['type-layout-changed']);
+  assert.match(
+    moved.manifest.reasons[0]?.message ?? '',
+    /struct dst_entry changes: size 112 -> 120; member more added at 88.*no other file that includes that was looked at/,
+  );
+  const renamed = await build(
+    '--patch',
+    await patchOf(header, (text) =>
+      text.replace('\tstruct net_device       *dev;\n', '\tunion {\n$&\t\tstruct net_device *dev_rcu;\n\t};\n'),
+    ),
+  );
+  assert.equal(renamed.exitCode, 3, renamed.stderr);
+  assert.deepEqual(codes(renamed.manifest), ['no-function-changed']);
+});
+
 test('a new struct that the fix puts where the running kernel has a smaller one needs a person', async () => {
   const versions = ['--from', '6.1.170-3', '--to', '6.1.176-1', '--path', 'net/core/net-procfs.c'];
   await operator.kmend('fix', 'import', '--id', 'ptype', ...versions);

@@ -1,5 +1,6 @@
 export { Builder, type BuildRequest, type BuildResult, type Companions } from './build/builder.ts';
 
+export type { LeftAlone, LeftAloneSample } from './build/left-alone.ts';
 export { codeDigest } from './build/version.ts';
 
 export {

@@ -19,15 +19,16 @@ import type { RegisteredObject } from '../link/registration.ts';
 import { assertEffectiveVersion, BUILDER_VERSION, makeManifest } from '../manifest.ts';
 import { partReasons } from '../review/parts.ts';
 import { reviewSource } from '../review/review.ts';
-import { applyFixes } from '../source/apply.ts';
+import { applyFixes, type ChangedSource } from '../source/apply.ts';
 import { type ChangedHeaders, headersKey, headerTree } from '../source/header-tree.ts';
 import { type PreparedTree, prepareTree, type TreeEdges } from '../tree/prepare.ts';
 import { readRecipe } from '../tree/recipe.ts';
 import { hashInputs } from './inputs.ts';
+import { type LeftAlone, type LeftAloneSample, leftAlone } from './left-alone.ts';
 import { findLeftOut } from './left-out.ts';
 import { type KeptOutcome, OutcomeCache, type UnitOutcome } from './outcome.ts';
-import { planUnits } from './plan.ts';
-import type { UnitContext } from './request.ts';
+import { planUnits, planWitnesses } from './plan.ts';
+import type { UnitContext, UnitRequest } from './request.ts';
 import { type TrialFailure, tryToCompile } from './trial.ts';
 import { buildUnit } from './unit.ts';
 import { codeDigest } from './version.ts';
@@ -168,16 +169,21 @@ export class Builder {
     }
   }
 
+  /** Checks what the search for the units that a fix reaches has left out, by compiling a sample of it. */
+  async leftAlone(fix: Fix, sample: LeftAloneSample): Promise<LeftAlone[]> {
+    return await this.#withSources(fix, async (sources) => await leftAlone(this.#context, sources, fix, sample));
+  }
+
   async #try(fix: Fix): Promise<TrialFailure[]> {
+    return await this.#withSources(fix, async (sources) => await tryToCompile(this.#context, sources, [fix]));
+  }
+
+  async #withSources<T>(fix: Fix, use: (sources: readonly ChangedSource[]) => Promise<T>): Promise<T> {
     const scratch = await mkdtemp(join(this.#tree.directory, '.try-'));
     try {
       const leftOut = await findLeftOut(this.#context, [fix]);
       const sources = await applyFixes(this.#edges, this.#tree.source, [fix], scratch);
-      return await tryToCompile(
-        this.#context,
-        sources.filter(({ path }) => !leftOut.has(path)),
-        [fix],
-      );
+      return await use(sources.filter(({ path }) => !leftOut.has(path)));
     } finally {
       await rm(scratch, { recursive: true, force: true });
     }
@@ -198,8 +204,7 @@ export class Builder {
     const leftOut = await findLeftOut(this.#context, [...on, ...fixes]);
     const changed = await applyFixes(this.#edges, this.#tree.source, [...on, ...fixes], scratch);
     const sources = changed.filter(({ path }) => !leftOut.has(path));
-    const plan = await planUnits(this.#context, sources, on, fixes);
-    const outcomes = await this.#units(plan);
+    const { plan, outcomes } = await this.#planned(sources, on, fixes);
     const units = outcomes.map(({ outcome }) => outcome);
     const provided = settleProvided(units, await this.#requires(units));
     const reviewed = new Set(fixes.map(({ id }) => id));
@@ -254,7 +259,26 @@ export class Builder {
     return { manifest: { ...draft, file }, module };
   }
 
-  async #units(plan: Awaited<ReturnType<typeof planUnits>>): Promise<KeptOutcome[]> {
+  /** Builds all units, or the one whose refusal is the answer. */
+  async #planned(
+    sources: readonly ChangedSource[],
+    on: readonly Fix[],
+    fixes: readonly Fix[],
+  ): Promise<{ readonly plan: readonly UnitRequest[]; readonly outcomes: readonly KeptOutcome[] }> {
+    for (const { request, moving } of await planWitnesses(this.#context, sources, on, fixes)) {
+      const [kept] = await this.#units([request]);
+      const index = kept?.outcome.reasons.findIndex((reason) => !isReview(reason)) ?? -1;
+      const refused = kept?.outcome.reasons[index];
+      if (kept === undefined || refused === undefined) continue;
+      const message = `${refused.message}; the fixes change ${moving.join(', ')}, and no other file that includes that was looked at`;
+      const reasons = kept.outcome.reasons.with(index, { ...refused, message });
+      return { plan: [request], outcomes: [{ ...kept, outcome: { ...kept.outcome, reasons } }] };
+    }
+    const plan = await planUnits(this.#context, sources, on, fixes);
+    return { plan, outcomes: await this.#units(plan) };
+  }
+
+  async #units(plan: readonly UnitRequest[]): Promise<KeptOutcome[]> {
     const { signal, progress } = this.#edges;
     const outcomes = new Array<KeptOutcome>(plan.length);
     let next = 0;

@@ -5,7 +5,7 @@ import type { Fix } from '../fix/model.ts';
 import { type ApplyEdges, type ChangedSource, textAfter } from '../source/apply.ts';
 import type { ChangedHeaders } from '../source/header-tree.ts';
 import { markedInclude, markedText } from '../source/marked.ts';
-import { isOfOtherImage, reachedUnits } from '../source/reach.ts';
+import { type ChangedTexts, isOfOtherImage, reachedUnits, witnessUnits } from '../source/reach.ts';
 import { builtSources } from '../tree/built.ts';
 import { includedTexts } from '../tree/included.ts';
 import { findUnits, type KnownUnit } from '../tree/unit.ts';
@@ -22,32 +22,102 @@ export async function planUnits(
   on: readonly Fix[],
   fixes: readonly Fix[],
 ): Promise<UnitRequest[]> {
-  const { edges, tree } = context;
-  const { files, texts } = await sorted(context, sources);
-  const byPath = new Map(files.map((source) => [source.path, source]));
+  const { files, texts, changed, applied } = await changesOf(context, sources, on, fixes);
   const units: KnownUnit[] = [];
-  for (const found of (await findUnits(edges, tree, [...byPath.keys()])).values()) {
-    if (found instanceof BuilderError) throw found;
-    units.push(...found);
+  const found = await findUnits(
+    context.edges,
+    context.tree,
+    files.map(({ path }) => path),
+  );
+  for (const each of found.values()) {
+    if (each instanceof BuilderError) throw each;
+    units.push(...each);
   }
-  const below = prefixes(on);
+  if (texts.length > 0) {
+    const reached = await reachedUnits(context, changed, new Set(found.keys()));
+    if (reached.holders + units.length === 0) throw notIncluded(context, texts);
+    units.push(...reached.units);
+  }
+  return await requestsFor(context, applied, units);
+}
+
+/** A unit that a moving record reaches. */
+export interface Witness {
+  readonly request: UnitRequest;
+  /** Records that are known to it and that may move, as C calls them without `struct`. */
+  readonly moving: readonly string[];
+}
+
+/**
+ * Units to build before all others, because a header that many files include moves a record: where one of them is refused, that is the
+ * answer, and nobody has to look at thousands of files. Empty where no record moves.
+ */
+export async function planWitnesses(
+  context: UnitContext,
+  sources: readonly ChangedSource[],
+  on: readonly Fix[],
+  fixes: readonly Fix[],
+): Promise<Witness[]> {
+  let moving: readonly string[] = [];
+  const requests = await planChosen(context, sources, on, fixes, async (changed) => {
+    const found = await witnessUnits(context, changed);
+    moving = found.moving;
+    return found.units;
+  });
+  return requests.map((request) => ({ request, moving }));
+}
+
+/** Units that are chosen by the changed texts which others include; none where no such text changes. */
+export async function planChosen(
+  context: UnitContext,
+  sources: readonly ChangedSource[],
+  on: readonly Fix[],
+  fixes: readonly Fix[],
+  choose: (changed: ChangedTexts) => Promise<readonly KnownUnit[]>,
+): Promise<UnitRequest[]> {
+  const { texts, changed, applied } = await changesOf(context, sources, on, fixes);
+  return texts.length === 0 ? [] : await requestsFor(context, applied, await choose(changed));
+}
+
+/** Changed files, and their states in a series of fixes. */
+interface Applied {
+  readonly files: readonly ChangedSource[];
+  readonly texts: readonly ChangedSource[];
+  readonly below: readonly { readonly fix: string; readonly applied: ReadonlySet<string> }[];
+  /** Fixes of the state that the livepatch changes, and of the one that it makes. */
+  readonly before: ReadonlySet<string>;
+  readonly all: ReadonlySet<string>;
+  headersAfter(applied: ReadonlySet<string>): Promise<ChangedHeaders>;
+}
+
+async function changesOf(
+  context: UnitContext,
+  sources: readonly ChangedSource[],
+  on: readonly Fix[],
+  fixes: readonly Fix[],
+): Promise<Pick<Applied, 'files' | 'texts'> & { readonly changed: ChangedTexts; readonly applied: Applied }> {
+  const { files, texts } = await sorted(context, sources);
   const all = new Set([...on, ...fixes].map(({ id }) => id));
   const before = new Set(on.map(({ id }) => id));
   const states = new Map<ReadonlySet<string>, Promise<ChangedHeaders>>();
   const headersAfter = async (applied: ReadonlySet<string>): Promise<ChangedHeaders> => {
-    const headers = states.get(applied) ?? changedHeaders(edges, texts, applied);
+    const headers = states.get(applied) ?? changedHeaders(context.edges, texts, applied);
     states.set(applied, headers);
     return await headers;
   };
-  if (texts.length > 0) {
-    const changed = {
-      stock: new Map(texts.map(({ path, stock }) => [path, stock])),
-      states: await Promise.all([before, all].map(headersAfter)),
-    };
-    const reached = await reachedUnits(context, changed, new Set(byPath.keys()));
-    if (reached.holders + units.length === 0) throw notIncluded(context, texts);
-    units.push(...reached.units);
-  }
+  const changed = {
+    stock: new Map(texts.map(({ path, stock }) => [path, stock])),
+    states: await Promise.all([before, all].map(headersAfter)),
+  };
+  return { files, texts, changed, applied: { files, texts, below: prefixes(on), before, all, headersAfter } };
+}
+
+async function requestsFor(
+  { edges, tree }: UnitContext,
+  { files, texts, below, before, all, headersAfter }: Applied,
+  units: readonly KnownUnit[],
+): Promise<UnitRequest[]> {
+  const byPath = new Map(files.map((source) => [source.path, source]));
   const requests: UnitRequest[] = [];
   for (const unit of units) {
     const stock = byPath.get(unit.source)?.stock ?? (await readFile(join(tree.source, unit.source), 'latin1'));

@@ -48,6 +48,17 @@ test('a header counts where a definition changes in other lines than its name', 
   assert.deepEqual(await proposed('fs_read'), ['fs/a/other.h']);
 });
 
+test('of the headers that a file includes the one in its own folder comes first', async () => {
+  const headers = ['include/linux/device.h', 'fs/c/a/types.h', 'fs/c/types.h'];
+  const texts = { changed: async () => headers, text: async (_: string, version: string) => `int owner_${version};` };
+  const inside = { ...FAILURE, source: 'fs/c/a/main.c', names: ['owner_to'], includes: new Set(headers) };
+  assert.deepEqual(await proposeCompanions(texts, new Set(), [inside]), ['fs/c/a/types.h']);
+  assert.deepEqual(await proposeCompanions(texts, new Set(['fs/c/a/types.h']), [inside]), ['fs/c/types.h']);
+  // What the file includes still comes before what only lies beside it.
+  const without = { ...inside, includes: new Set(['include/linux/device.h']) };
+  assert.deepEqual(await proposeCompanions(texts, new Set(), [without]), ['include/linux/device.h']);
+});
+
 test('a name that no change is about brings nothing', async () => {
   assert.deepEqual(await proposed('SIZE', 'unknown'), []);
 });

@@ -58,7 +58,7 @@ async function changedNames(delta: DeltaTexts, path: string): Promise<ReadonlySe
 
 /**
  * Files of the delta that may make failing ones compile: those whose change brings, takes or alters a name that an error is about.
- * First headers that the failing file includes, then others; for a name that only linking would miss, C files that define it.
+ * First headers that the failing file includes, of these the ones that lie nearest to it, then others; for a name that only linking would miss, C files that define it.
  */
 export async function proposeCompanions(
   delta: DeltaTexts,
@@ -84,7 +84,11 @@ export async function proposeCompanions(
     const ranked = changed
       .filter((path) => !have.has(path) && path.endsWith(linking ? '.c' : '.h'))
       .filter((path) => linking || failure.includes.has(path) || isNear(path, failure.source))
-      .sort((a, b) => Number(failure.includes.has(b)) - Number(failure.includes.has(a)));
+      .sort(
+        (a, b) =>
+          Number(failure.includes.has(b)) - Number(failure.includes.has(a)) ||
+          foldersShared(b, failure.source) - foldersShared(a, failure.source),
+      );
     for (const words of [changedWords, changedDefinitions]) {
       for (const path of ranked) {
         const changes = await words(delta, path);
@@ -98,6 +102,13 @@ export async function proposeCompanions(
     }
   }
   return [...proposed].sort();
+}
+
+/** How many folders two paths begin with alike: a word of net/batman-adv/types.h and of include/linux/device.h is the former's. */
+function foldersShared(path: string, source: string): number {
+  const [one, other] = [path, source].map((each) => each.split('/').slice(0, -1));
+  const differs = one?.findIndex((folder, at) => folder !== other?.[at]) ?? 0;
+  return differs === -1 ? (one?.length ?? 0) : differs;
 }
 
 /** Headers that a file may newly include: of its own folder, and the kernel's public ones. */

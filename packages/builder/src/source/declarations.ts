@@ -194,7 +194,7 @@ function calledName(head: string): string | undefined {
 }
 
 /** Names that a list of declarators declares: `*a, b[2], (*c)(int)`. Too many rather than too few. */
-function declarators(text: string): string[] {
+export function declarators(text: string): string[] {
   const names: string[] = [];
   for (const part of topLevel(text.replace(/;\s*$/, ''))) {
     const plain = part.split('=')[0] ?? '';

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { run } from '@kmend/base/node';
 import { squeeze } from './declarations.ts';
 import { canChangeCode } from './follow.ts';
+import type { UnmovedRecord } from './records/unmoved.ts';
 
 /** A unit with its header, as the preprocessor leaves them. */
 const HEADER = `
@@ -103,4 +104,26 @@ test('what cannot be read for certain is compiled', async () => {
   assert.equal(await reaches('#pragma GCC diagnostic push', '#pragma GCC optimize("O1")'), true);
   assert.equal(await reaches('union both {', 'asm(".globl x");\nunion both {'), true);
   assert.equal(await reaches('enum state {', 'enum { EXTRA } extra_variable;\nenum state {'), true);
+});
+
+test('a record that is known to move nothing counts only where the unit fills one by position', async () => {
+  const proto = 'struct proto { void *f; char a; int b; };';
+  const fresh = 'struct proto { void *f; char a; char fresh; int b; };';
+  const use = 'int use(struct proto *p) { return p->b + sizeof(*p); } struct proto named = { .f = 0, .b = 1 };';
+  const judged = (unit: string, known: Partial<UnmovedRecord> = {}): boolean => {
+    const record = { before: proto, after: fresh, keepsOrder: false, ...known };
+    return canChangeCode(`${proto} ${unit}`, `${fresh} ${unit}`, new Map([['proto', record]]));
+  };
+  assert.equal(canChangeCode(`${proto} ${use}`, `${fresh} ${use}`), true);
+  assert.equal(judged(use), false);
+  assert.equal(judged(`${use} struct proto other = { use, 1, 2 };`), true);
+  assert.equal(judged(`${use} struct proto other = { use, 1, 2 };`, { keepsOrder: true }), false);
+  // What is known is known of these very definitions.
+  assert.equal(judged(use, { before: proto.replace('char', 'short') }), true);
+  assert.equal(judged(use, { after: fresh.replace('char fresh', 'bool fresh') }), true);
+  // All else counts as ever.
+  const inline = (value: number): string =>
+    `static inline int one(void) { return ${value}; } int two(void) { return one(); }`;
+  const both = new Map([['proto', { before: proto, after: fresh, keepsOrder: true }]]);
+  assert.equal(canChangeCode(`${proto} ${inline(1)}`, `${fresh} ${inline(2)}`, both), true);
 });

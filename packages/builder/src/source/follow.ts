@@ -7,6 +7,8 @@ import {
   wordsOf,
 } from './declarations.ts';
 import { Places } from './places.ts';
+import { fillsByPosition } from './records/positional.ts';
+import type { UnmovedRecord } from './records/unmoved.ts';
 
 /** Names that changed things are reached by. */
 interface Fresh {
@@ -18,16 +20,29 @@ interface Fresh {
   readonly types: Set<string>;
 }
 
+/** What C calls a record, in its definition. */
+const NAME = /\b(?:struct|union) \w+/;
+
 /**
  * Whether the code or data that a unit emits can differ between two preprocessed texts of it, squeezed. Follows from the declarations that
- * differ, through types, inline functions and declared things, to what the unit emits. `true` where it is unsure.
+ * differ, through types, inline functions and declared things, to what the unit emits. `true` where it is unsure. `unmoved`: records,
+ * by tag, that are known to move nothing: those count where the unit fills one by position.
  */
-export function canChangeCode(before: string, after: string): boolean {
+export function canChangeCode(
+  before: string,
+  after: string,
+  unmoved: ReadonlyMap<string, UnmovedRecord> = new Map(),
+): boolean {
   if (before === after) return false;
   const ends = [...declarationEnds(after)];
   const [old, now] = differingParts(before, after, ends);
-  const gone = without(old, now);
-  const come = without(now, old);
+  const allGone = without(old, now);
+  const allCome = without(now, old);
+  const still = [...unmoved].filter(([, record]) => allGone.includes(record.before) && allCome.includes(record.after));
+  const reordered = still.flatMap(([, record]) => (record.keepsOrder ? [] : (NAME.exec(record.before)?.[0] ?? [])));
+  if (reordered.length > 0 && fillsByPosition(after, reordered)) return true;
+  const gone = allGone.filter((text) => !still.some(([, record]) => record.before === text));
+  const come = allCome.filter((text) => !still.some(([, record]) => record.after === text));
   // The same declarations in another order are the same code.
   if (gone.length + come.length === 0) return false;
   const fresh = seeds(gone.map(readDeclaration), come.map(readDeclaration));

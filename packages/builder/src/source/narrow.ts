@@ -3,8 +3,13 @@ import { join } from 'node:path';
 import { BuilderError } from '../error.ts';
 import { includedTexts, includeGraph } from '../tree/included.ts';
 import type { PreparedTree, TreeEdges } from '../tree/prepare.ts';
-import { changedEntities, mentions } from './entities.ts';
+import { changedEntities, entitiesOf, mentions } from './entities.ts';
+import { filesWith } from './files-with.ts';
+import { filesThatDeclare } from './new-names.ts';
 import type { ChangedTexts } from './reach.ts';
+import { withRecordsOf } from './records/raw.ts';
+import type { UnmovedRecord } from './records/unmoved.ts';
+import { filesWithValues } from './records/values.ts';
 import { Users } from './users.ts';
 
 /** With more names than this nearly every file has one. */
@@ -13,7 +18,8 @@ const NAMES_LIMIT = 400;
 /**
  * Those of many units that mention what changes in texts that all of them may include, or a macro, an inline function or a struct of a
  * header that does, and so on. Where a header gives it to a macro that may make names of it, so that names do not tell, all that can
- * include that header. Throws `header-too-wide` where that leaves more than `limit`.
+ * include that header. Throws `header-too-wide` where that leaves more than `limit`. `unmoved`: by state. Of such records only the values count that are
+ * filled by position: nothing else of a unit can see that members came to them.
  */
 export async function narrowed(
   edges: TreeEdges,
@@ -21,18 +27,29 @@ export async function narrowed(
   changed: ChangedTexts,
   candidates: readonly string[],
   limit: number,
+  unmoved: readonly ReadonlyMap<string, UnmovedRecord>[],
 ): Promise<string[]> {
   const paths = [...changed.stock.keys()].slice(0, 3).join(', ');
   const tooWide = (what: string): BuilderError =>
     new BuilderError('header-too-wide', `${candidates.length} files of this kernel can include ${paths}, and ${what}`, {
       hint: 'write the fix without the change of the header: docs/authoring.md',
     });
-  const users = new Users(changedNames(changed));
-  if (users.names.size === 0) return [];
-  edges.progress.step(`find what uses ${[...users.names].slice(0, 4).join(', ')}`);
+  const reordered = unmoved.flatMap((records) =>
+    [...records].flatMap(([tag, { keepsOrder }]) => (keepsOrder ? [] : tag)),
+  );
+  const filled =
+    reordered.length === 0 ? new Set<string>() : await filesWithValues(edges, tree, reordered, NAMES_LIMIT);
+  if (filled === undefined) throw tooWide(`values of ${reordered.join(', ')} have more than ${NAMES_LIMIT} names`);
+  const { names, fresh: come } = changedNames(changed, unmoved);
+  const users = new Users(names);
+  const what = [...reordered, ...names, ...come];
+  if (what.length > 0) edges.progress.step(`find what uses ${what.slice(0, 4).join(', ')}`);
   const [isIncluded, graph] = await Promise.all([includedTexts(edges, tree), includeGraph(edges, tree)]);
   const wanted = new Set(candidates);
-  const files = new Set<string>();
+  const files = new Set<string>(filled);
+  // A new name means something in those units alone that have another declaration of it.
+  for (const path of await filesThatDeclare(edges, tree, come))
+    for (const file of [path, ...graph.containersOf(path)]) files.add(file);
   const unclear = new Set<string>();
   const scan = (path: string, text: string): string[] => {
     const found = users.scan(text);
@@ -67,13 +84,20 @@ export async function narrowed(
   return found;
 }
 
-/** What changes, goes or comes: a file may ask whether there is a macro, or have something of a new name. */
-function changedNames(changed: ChangedTexts): Set<string> {
+/** What changes or goes, and macros that come: a file may ask whether there is one. `fresh`: other names that come. */
+function changedNames(
+  changed: ChangedTexts,
+  unmoved: readonly ReadonlyMap<string, UnmovedRecord>[],
+): { readonly names: ReadonlySet<string>; readonly fresh: ReadonlySet<string> } {
   const names = changedMacros(changed);
-  for (const [before, after] of pairs(changed)) {
-    for (const name of [...changedEntities(before, after), ...changedEntities(after, before)]) names.add(name);
+  const fresh = new Set<string>();
+  for (const [before, whole, state] of pairs(changed)) {
+    const after = withRecordsOf(before, whole, new Set(unmoved[state]?.keys()));
+    const old = entitiesOf(before);
+    for (const name of changedEntities(before, after)) names.add(name);
+    for (const name of changedEntities(after, before)) (old.has(name) ? names : fresh).add(name);
   }
-  return names;
+  return { names, fresh: new Set([...fresh].filter((name) => !names.has(name))) };
 }
 
 /** Macros that change, come or go, and those of the same text that are made of them. */
@@ -104,24 +128,8 @@ function textsOf({ stock, states }: ChangedTexts): [path: string, texts: Set<str
   ]);
 }
 
-function pairs({ stock, states }: ChangedTexts): [before: string, after: string][] {
-  return states.flatMap((state) =>
-    [...stock].map(([path, before]): [string, string] => [before, state.get(path) ?? before]),
+function pairs({ stock, states }: ChangedTexts): [before: string, after: string, state: number][] {
+  return states.flatMap((state, at) =>
+    [...stock].map(([path, before]): [string, string, number] => [before, state.get(path) ?? before, at]),
   );
-}
-
-async function filesWith(edges: TreeEdges, tree: PreparedTree, words: readonly string[]): Promise<string[]> {
-  const elsewhere = ['Documentation', 'tools', 'samples', 'scripts'].map((name) => `--exclude-dir=${name}`);
-  const args = ['-rlwF', '--include=*.c', '--include=*.h', ...elsewhere, '-f', '-', '.'];
-  const result = await edges.run('grep', args, {
-    cwd: tree.source,
-    stdin: `${words.join('\n')}\n`,
-    env: { PATH: '/usr/bin:/bin', LANG: 'C', LC_ALL: 'C' },
-    signal: edges.signal,
-  });
-  return result.stdout
-    .toString('utf8')
-    .split('\n')
-    .map((line) => line.replace(/^\.\//, ''))
-    .filter((path) => path !== '' && (!path.startsWith('arch/') || path.startsWith('arch/x86/')));
 }

@@ -5,7 +5,7 @@ import { sha256, writeFileAtomic } from '@kmend/base/node';
 import { z } from 'zod';
 import type { UnitContext } from '../build/request.ts';
 import { BuilderError } from '../error.ts';
-import { imageApart } from '../tree/apart.ts';
+import { imageApart, isApart } from '../tree/apart.ts';
 import { builtSources } from '../tree/built.ts';
 import { Contained } from '../tree/contained.ts';
 import { includableFiles, includeGraph } from '../tree/included.ts';
@@ -13,22 +13,31 @@ import type { PreparedTree } from '../tree/prepare.ts';
 import { readRecipe } from '../tree/recipe.ts';
 import { findUnits, type KnownUnit } from '../tree/unit.ts';
 import { squeeze } from './declarations.ts';
+import { filesWith } from './files-with.ts';
 import { canChangeCode } from './follow.ts';
 import { type ChangedHeaders, headersKey } from './header-tree.ts';
 import { markedText } from './marked.ts';
 import { changedMacros, narrowed } from './narrow.ts';
 import { isMadeOf, preprocess } from './preprocess.ts';
+import { changedRecords } from './records/raw.ts';
+import { type UnmovedRecord, unmovedRecords } from './records/unmoved.ts';
 
 /** By unit: whether the changed texts can change what it emits. */
 const Answers = z.record(z.string(), z.boolean());
 
 /** Up to so many are all preprocessed; of more those that mention what changes, which takes seconds to find. */
 const FEW = 100;
+/** With more, it is worth two compilations to see whether a changed record moves anything. */
+const FEW_TO_BUILD = 8;
+/** Units that are built first where a record moves: one of them that is refused is the answer. */
+const WITNESSES = 3;
 /** Units that are preprocessed for a change: some three a second on two processors. */
 const LOOKED_AT_LIMIT = 1500;
 /** Units that are compiled and compared for a change in a header. What changes the code of more is not for a livepatch. */
 const COMPILED_LIMIT = 250;
 const AT_ONCE = 3;
+/** Units that take options of the configuration back (`#undef CONFIG_PARAVIRT`), so that a record may be another one there. */
+const OWN_CONFIGURATION: ReadonlySet<string> = new Set(['arch/x86/mm/mem_encrypt_identity.c']);
 const NO_FLAGS = { compilerArguments: [] };
 const SAVE_EVERY = 100;
 
@@ -59,10 +68,8 @@ export async function reachedUnits(
   known: ReadonlySet<string>,
 ): Promise<{ readonly units: readonly KnownUnit[]; readonly holders: number }> {
   const { edges, tree } = context;
-  const built = await builtSources(edges, tree);
-  const containers = await containersOf(context, [...changed.stock.keys()], built.keys());
+  const { built, containers, holders } = await holdersOf(context, changed);
   await checkAssembler(tree, changed, containers);
-  const holders = containers.filter((path) => built.has(path) || isOfOtherImage(path));
   const candidates = holders.filter((path) => !known.has(path)).sort();
   const wanted = { texts: new Set(changed.stock.keys()), containers: new Set(containers) };
   const unitsOf = async (paths: readonly string[]): Promise<KnownUnit[]> => {
@@ -79,9 +86,105 @@ export async function reachedUnits(
     );
     return units.filter(({ source, command }) => contained.canHold(source, command.compilerArguments));
   };
+  const records =
+    candidates.length > FEW_TO_BUILD ? await recordsOf(context, changed, holders) : { unmoved: [], moving: [] };
   const units =
-    candidates.length > FEW ? await fewer(context, changed, candidates, unitsOf) : await unitsOf(candidates);
-  return { units: await withChangedCode(context, changed, units), holders: holders.length };
+    candidates.length > FEW
+      ? await fewer(context, changed, candidates, records.unmoved, unitsOf)
+      : await unitsOf(candidates);
+  return { units: await withChangedCode(context, changed, units, records.unmoved), holders: holders.length };
+}
+
+/**
+ * Some of the units that a moving record reaches, where many include it: new code of such a unit would read live objects wrong, so that it
+ * is refused, and the rest need not be looked at. None where no record moves, or few units include the changed texts. `moving`: their tags.
+ */
+export async function witnessUnits(
+  context: UnitContext,
+  changed: ChangedTexts,
+): Promise<{ readonly units: readonly KnownUnit[]; readonly moving: readonly string[] }> {
+  const { edges, tree } = context;
+  const { built, holders } = await holdersOf(context, changed);
+  if (holders.length <= FEW) return { units: [], moving: [] };
+  const { moving } = await recordsOf(context, changed, holders);
+  if (moving.length === 0) return { units: [], moving };
+  const users = await usersOf(context, moving, holders);
+  const dense = await Promise.all(
+    users
+      .filter((path) => built.has(path) && !isApart(path))
+      .map(async (path) => {
+        const words = (await readFile(join(tree.source, path), 'latin1')).match(/[A-Za-z_]\w*/g) ?? [];
+        return { path, share: words.filter((word) => moving.includes(word)).length / Math.max(words.length, 1) };
+      }),
+  );
+  const first = dense.sort((a, b) => b.share - a.share || (a.path < b.path ? -1 : 1)).slice(0, WITNESSES);
+  const found = await findUnits(
+    edges,
+    tree,
+    first.map(({ path }) => path),
+  );
+  return { units: [...found.values()].flatMap((units) => (units instanceof BuilderError ? [] : units)), moving };
+}
+
+/** Files that can contain a changed text, and the units among them. */
+export async function holdersOf(
+  context: UnitContext,
+  changed: ChangedTexts,
+): Promise<{
+  readonly built: Awaited<ReturnType<typeof builtSources>>;
+  readonly containers: readonly string[];
+  readonly holders: readonly string[];
+}> {
+  const built = await builtSources(context.edges, context.tree);
+  const containers = await containersOf(context, [...changed.stock.keys()], built.keys());
+  return { built, containers, holders: containers.filter((path) => built.has(path) || isOfOtherImage(path)) };
+}
+
+/** By state of the changed texts: records that are known to move nothing. */
+type Unmoved = readonly ReadonlyMap<string, UnmovedRecord>[];
+
+interface Records {
+  readonly unmoved: Unmoved;
+  /** Tags of those of which it is not shown that nothing moves. */
+  readonly moving: readonly string[];
+}
+
+const recordsKnown = new WeakMap<UnitContext, Map<string, Promise<Records>>>();
+
+/** What becomes of the structs and unions that changed texts define. Looked for once. */
+async function recordsOf(context: UnitContext, changed: ChangedTexts, holders: readonly string[]): Promise<Records> {
+  const known = recordsKnown.get(context) ?? new Map<string, Promise<Records>>();
+  recordsKnown.set(context, known);
+  const key = changed.states.map(headersKey).join(' ');
+  const records = known.get(key) ?? findRecords(context, changed, holders);
+  known.set(key, records);
+  return await records;
+}
+
+async function findRecords(
+  context: UnitContext,
+  { stock, states }: ChangedTexts,
+  holders: readonly string[],
+): Promise<Records> {
+  const unmoved: ReadonlyMap<string, UnmovedRecord>[] = [];
+  const moving = new Set<string>();
+  for (const state of states) {
+    const tags = new Set([...stock].flatMap(([path, before]) => changedRecords(before, state.get(path) ?? before)));
+    const users = tags.size === 0 ? [] : await usersOf(context, [...tags], holders);
+    const shown = tags.size === 0 ? new Map() : await unmovedRecords(context, state, tags, users);
+    unmoved.push(shown);
+    for (const tag of tags) if (!shown.has(tag)) moving.add(tag);
+  }
+  return { unmoved, moving: [...moving] };
+}
+
+async function usersOf(
+  { edges, tree }: UnitContext,
+  words: readonly string[],
+  holders: readonly string[],
+): Promise<string[]> {
+  const users = new Set(await filesWith(edges, tree, words));
+  return holders.filter((path) => users.has(path));
 }
 
 /** Those that mention what changes. Where names do not tell, all of them, if they can be looked at. */
@@ -89,11 +192,15 @@ async function fewer(
   { edges, tree }: UnitContext,
   changed: ChangedTexts,
   candidates: readonly string[],
+  unmoved: Unmoved,
   unitsOf: (paths: readonly string[]) => Promise<KnownUnit[]>,
 ): Promise<KnownUnit[]> {
   let tooWide: unknown;
   try {
-    return await unitsOf(await narrowed(edges, tree, changed, candidates, LOOKED_AT_LIMIT));
+    const names = await narrowed(edges, tree, changed, candidates, LOOKED_AT_LIMIT, unmoved);
+    // What holds for the kernel's own units need not hold for these.
+    const others = candidates.filter((path) => isApart(path) || OWN_CONFIGURATION.has(path));
+    return await unitsOf([...new Set([...names, ...others])].sort());
   } catch (error) {
     if (errorCode(error) !== 'header-too-wide') throw error;
     tooWide = error;
@@ -147,6 +254,7 @@ async function withChangedCode(
   context: UnitContext,
   changed: ChangedTexts,
   units: readonly KnownUnit[],
+  unmoved: Unmoved,
 ): Promise<KnownUnit[]> {
   const { edges, tree, code } = context;
   const path = join(tree.directory, 'reach', `${sha256([code, ...changed.states.map(headersKey)].join('\0'))}.json`);
@@ -166,7 +274,7 @@ async function withChangedCode(
   const work = async (): Promise<void> => {
     for (let unit = open[next++]; unit !== undefined && !tooMany(); unit = open[next++]) {
       edges.signal.throwIfAborted();
-      const isReached = await canChange(context, changed, unit);
+      const isReached = await canChange(context, changed, unit, unmoved);
       answers.set(unit.source, isReached);
       if (isReached) reached.add(unit);
       edges.progress.advance(++done, open.length, 'files');
@@ -192,7 +300,12 @@ function tooWide(changed: ChangedTexts, reached: number, looked: number, all: nu
 }
 
 /** Whether one of the states can change what a unit emits. What cannot be preprocessed is left to the compiler. */
-async function canChange(context: UnitContext, changed: ChangedTexts, unit: KnownUnit): Promise<boolean> {
+async function canChange(
+  context: UnitContext,
+  changed: ChangedTexts,
+  unit: KnownUnit,
+  unmoved: Unmoved,
+): Promise<boolean> {
   const { edges, tree } = context;
   const stock = await readFile(join(tree.source, unit.source), 'latin1');
   const text = await markedText(edges, unit.spelling, stock, stock);
@@ -200,10 +313,13 @@ async function canChange(context: UnitContext, changed: ChangedTexts, unit: Know
   if (before === undefined) return true;
   if (!isMadeOf(before, new Set(changed.stock.keys()))) return false;
   const squeezed = squeeze(before);
-  for (const state of changed.states) {
+  // Another image has layouts of its own (arch/x86/boot: 16 and 32 bits).
+  const isOther = imageApart(unit.source, unit.command) !== undefined;
+  for (const [at, state] of changed.states.entries()) {
     if (state.size === 0) continue;
     const after = await preprocess(edges, unit, text, await context.headerRoot(state));
-    if (after === undefined || canChangeCode(squeezed, squeeze(after))) return true;
+    const still = isOther ? undefined : unmoved[at];
+    if (after === undefined || canChangeCode(squeezed, squeeze(after), still)) return true;
   }
   return false;
 }
