@@ -11,6 +11,7 @@ import { FIXES, importFixes, KERNEL, MORE, SUITE } from '../../demo/fixes.ts';
 import { openLab } from '../../demo/open-lab.ts';
 import { Operator, type ServerProcess } from '../../demo/operator.ts';
 import { PatchedHost } from '../../demo/patched-host.ts';
+import { LATE_NETWORK } from '../support/late-network.ts';
 
 /**
  * What an operator does with a host besides letting it run: hold it, go back, switch the agent off, carry updates by hand, upgrade
@@ -315,17 +316,7 @@ test('a state that is mounted over the network: no ordering cycle, and the last 
   const state = '/var/lib/kmend-agent';
   const acting = 'kmend-agent.service kmend-loader.socket kmend-loader-consider.socket';
   // As with NFS: the mount waits for a network that takes a moment to come.
-  const network = `[Unit]
-After=network-pre.target
-Before=network.target network-online.target
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-ExecStart=/bin/sleep 1
-[Install]
-WantedBy=network-online.target
-`;
-  await host.copyIn(Buffer.from(network), '/etc/systemd/system/lab-network.service');
+  await host.copyIn(Buffer.from(LATE_NETWORK), '/etc/systemd/system/lab-network.service');
   await host.check(`systemctl enable lab-network.service && systemctl stop ${acting} kmend-loader.service
     mkdir /srv/state && cp -a ${state}/. /srv/state/ && rm -r ${state}/*
     echo '/srv/state ${state} none bind,_netdev 0 0' >>/etc/fstab && sync`);

@@ -1,3 +1,4 @@
+import { LATE_NETWORK } from '../../late-network.ts';
 import { layout } from '../layout.ts';
 import { countOf, LONG_SOAK_S, wrong } from './boots.ts';
 import type { Finding } from './judge.ts';
@@ -8,19 +9,6 @@ import { judged, type Round, type RoundResult } from './round.ts';
 /** What comes over the network: the agent's state, or more of what it lies on. */
 export const LATE = { state: layout.state, 'var-lib': '/var/lib', var: '/var' } as const;
 export type Late = keyof typeof LATE;
-
-/** A network that takes a moment, as Debian's networking.service orders itself. */
-const NETWORK = `[Unit]
-DefaultDependencies=no
-After=local-fs.target network-pre.target
-Before=network.target network-online.target
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-ExecStart=/bin/sleep 2
-[Install]
-WantedBy=network-online.target
-`;
 
 /** A mount that waits for the network holds the agent's state: two boots with it, the first one ended in good order or by a cut. */
 export function lateRound(life: Life, what: Late, end: 'orderly' | 'cut'): Round {
@@ -33,7 +21,7 @@ async function mountedLate(life: Life, id: string, what: Late, end: 'orderly' | 
   const place = LATE[what];
   await life.bring('boot', 'check');
   await life.configure({ soakSeconds: LONG_SOAK_S });
-  await host.copyIn(Buffer.from(NETWORK), '/etc/systemd/system/lab-network.service');
+  await host.copyIn(Buffer.from(LATE_NETWORK), '/etc/systemd/system/lab-network.service');
   const units = [...new Set([...layout.resident, ...layout.acting])].join(' ');
   await host.check(
     `systemctl enable lab-network.service && systemctl stop ${units} && mkdir -p /srv/late &&
