@@ -26,8 +26,13 @@ export class PatchedHost {
     await this.host.check(['dpkg', '--install', '/root/kmend-agent.deb'], { timeoutMs: 180_000 });
   }
 
-  /** Enrols with an activation key. `config`: drop-in configuration. */
-  async enrol(server: ServerProcess, key: string, config: Readonly<Record<string, unknown>> = {}): Promise<void> {
+  /** Enrols with an activation key. `config`: drop-in configuration; `more`: further words for the command. */
+  async enrol(
+    server: ServerProcess,
+    key: string,
+    config: Readonly<Record<string, unknown>> = {},
+    more: readonly string[] = [],
+  ): Promise<void> {
     await this.host.copyIn(Buffer.from(`${key}\n`), '/root/activation-key', 0o600);
     await this.host.copyIn(server.root, '/root/root.json');
     if (Object.keys(config).length > 0) {
@@ -36,7 +41,7 @@ export class PatchedHost {
     // QEMU's user network ends at this machine's loopback: nothing of it is on any wire.
     const address = ['--server', `http://${OPERATOR_ADDRESS}:${server.port}`, '--allow-plain-http'];
     await this.host.check(
-      ['kmend-agent', 'enrol', ...address, '--key-file', '/root/activation-key', '--root', '/root/root.json'],
+      ['kmend-agent', 'enrol', ...address, '--key-file', '/root/activation-key', '--root', '/root/root.json', ...more],
       { timeoutMs: 120_000 },
     );
   }

@@ -11,6 +11,7 @@ import { FIXES, importFixes, KERNEL, MORE, SUITE } from '../../demo/fixes.ts';
 import { openLab } from '../../demo/open-lab.ts';
 import { Operator, type ServerProcess } from '../../demo/operator.ts';
 import { PatchedHost } from '../../demo/patched-host.ts';
+import { LATE_NETWORK } from '../support/late-network.ts';
 
 /**
  * What an operator does with a host besides letting it run: hold it, go back, switch the agent off, carry updates by hand, upgrade
@@ -295,9 +296,12 @@ async function boot(argument: string): Promise<void> {
   await patched.host.start({ kernelArguments: [argument] });
 }
 
-test('a kernel that is locked down takes signed modules only: said in time, and nothing is handed to it', async () => {
+test('a kernel that is locked down takes signed modules only, and one may take none at all: said in time, nothing is handed to it', async () => {
   await boot('lockdown=integrity');
   await refused('lockdown');
+  await patched.host.check('sysctl kernel.modules_disabled=1');
+  await refused('modules-disabled');
+  assert.deepEqual((await status()).quarantined, []);
 });
 
 test('kmend=off on the kernel command line: nothing is loaded in that boot', async () => {
@@ -307,9 +311,27 @@ test('kmend=off on the kernel command line: nothing is loaded in that boot', asy
   assert.match((await agent('doctor')).text, /kmend=off on the kernel command line/);
 });
 
+test('a state that is mounted over the network: no ordering cycle, and the last good one is back, later in the boot', async () => {
+  const { host } = patched;
+  const state = '/var/lib/kmend-agent';
+  const acting = 'kmend-agent.service kmend-loader.socket kmend-loader-consider.socket';
+  // As with NFS: the mount waits for a network that takes a moment to come.
+  await host.copyIn(Buffer.from(LATE_NETWORK), '/etc/systemd/system/lab-network.service');
+  await host.check(`systemctl enable lab-network.service && systemctl stop ${acting} kmend-loader.service
+    mkdir /srv/state && cp -a ${state}/. /srv/state/ && rm -r ${state}/*
+    echo '/srv/state ${state} none bind,_netdev 0 0' >>/etc/fstab && sync`);
+  await host.reboot();
+  // Of systemd alone: the guest agent writes there too, every command that it is given.
+  assert.equal(await host.check(`journalctl -b -o cat _PID=1 | grep 'ordering cycle' || :`), '');
+  const units = 'kmend-agent-boot-late.service kmend-agent-shutdown.service kmend-agent.service';
+  assert.equal(await host.check(`findmnt ${state} >/dev/null; systemctl is-active ${units} | sort -u`), 'active');
+  const after = await status();
+  assert.deepEqual([after.effectiveSerial, after.quarantined], [4, []]);
+  await host.check(`systemctl stop ${acting} kmend-loader.service && umount ${state} && cp -a /srv/state/. ${state}/
+    sed -i /_netdev/d /etc/fstab && systemctl daemon-reload && systemctl start ${acting}`);
+});
+
 test('upgrade and removal of the package leave the livepatch in the kernel', async () => {
-  // Without the switch the last good one is back.
-  await patched.host.reboot();
   const before = await patched.loadedModules();
   assert.equal(before.length, 1);
   const { path } = await buildAgentPackage({ out: join(operator.home, 'newer'), version: '9.9.9' });

@@ -219,6 +219,12 @@ export class Lab {
     return this.#qemu;
   }
 
+  /** What a host boots this kernel with: for one that is to boot it from inside, by kexec. Paths on this machine. */
+  async bootFiles(kernel: LabKernel): Promise<{ readonly vmlinuz: string; readonly initramfs: string }> {
+    const { initramfs } = await prepareBootFiles(this.#edges, kernel);
+    return { vmlinuz: kernel.paths.vmlinuz, initramfs };
+  }
+
   /** From its next boot on the host runs another kernel, as after the package manager has installed a newer one. */
   async changeKernel(host: Host, kernel: LabKernel): Promise<void> {
     const { initramfs, modulesImage } = await prepareBootFiles(this.#edges, kernel);

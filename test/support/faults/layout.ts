@@ -8,6 +8,7 @@ export const layout = {
     'kmend-agent-command@.service',
     'kmend-loader.service',
     'kmend-agent-boot.service',
+    'kmend-agent-boot-late.service',
     'kmend-agent-shutdown.service',
   ],
   /** What runs all the time. */

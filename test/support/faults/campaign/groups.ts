@@ -1,7 +1,20 @@
 import { BAD, badRound, neverEndsRound } from './bad.ts';
+import {
+  cutRound,
+  ELSEWHERE,
+  type Elsewhere,
+  ENDS,
+  type End,
+  elsewhereRound,
+  modulesRound,
+  panicRound,
+} from './boots.ts';
+import { captureRound } from './capture.ts';
 import { bootClockRound, clockRound } from './clock.ts';
 import { type DiskError, diskRound, ERRORS, SPANS, VOLUMES, type Volume, volumeRound } from './disk.ts';
+import { chrootRound, cloneRound } from './image.ts';
 import { killRound } from './kill.ts';
+import { lateRound } from './late.ts';
 import type { Life } from './life.ts';
 import { outageRound } from './outage.ts';
 import { powerRound } from './power.ts';
@@ -10,6 +23,7 @@ import type { Round } from './round.ts';
 import { evenly, inTurn, places, type Steps } from './steps.ts';
 import { THREATS, threatRound } from './threats.ts';
 import { crowdRound, secondRound } from './together.ts';
+import { snapshotRound, twinsRound } from './twin.ts';
 
 export interface Around {
   readonly rig: Rig;
@@ -94,6 +108,52 @@ export const groups: readonly Group[] = [
         (['load', 'replace', 'boot'] as const).map((phase) => outageRound(rig, life, phase)),
         count,
       ),
+  },
+  {
+    // Boots that end elsewhere, and hosts that go down for a reason of their own.
+    name: 'boot',
+    needsSteps: false,
+    rounds({ rig, life, count }) {
+      const elsewhere = Object.keys(ELSEWHERE).flatMap((where) =>
+        Object.keys(ENDS).map((end) => elsewhereRound(life, where as Elsewhere, end as End)),
+      );
+      const later = (['good', 'soak'] as const).flatMap((when) => [
+        panicRound(life, when),
+        captureRound(rig, life, when),
+      ]);
+      return evenly([...elsewhere, ...later, ...[2, 3].map((times) => cutRound(life, times))], count);
+    },
+  },
+  {
+    name: 'late',
+    needsSteps: false,
+    rounds: ({ life, count }) =>
+      evenly(
+        (['state', 'var-lib', 'var'] as const).flatMap((what) =>
+          (['orderly', 'cut'] as const).map((end) => lateRound(life, what, end)),
+        ),
+        count,
+      ),
+  },
+  {
+    name: 'image',
+    needsSteps: false,
+    rounds: ({ rig, life, count }) => evenly([chrootRound(rig, life), cloneRound(rig, life)], count),
+  },
+  {
+    name: 'modules',
+    needsSteps: false,
+    rounds: ({ life, count }) =>
+      evenly(
+        (['load', 'replace', 'boot'] as const).map((when) => modulesRound(life, when)),
+        count,
+      ),
+  },
+  {
+    name: 'twin',
+    needsSteps: false,
+    rounds: ({ rig, life, count }) =>
+      evenly([snapshotRound(rig, life, 'equal'), snapshotRound(rig, life, 'lower'), twinsRound(rig, life)], count),
   },
   {
     // Before what publishes more: the attacks are on the newest livepatch.

@@ -113,6 +113,11 @@ export class Rig {
     return { host, patched, faults, reproducer };
   }
 
+  /** Enrols a host again: one that never was, or with `--again` as another one. */
+  async enrol({ patched }: Guest, ...more: readonly string[]): Promise<void> {
+    await patched.enrol(this.#server, this.#key, { soakSeconds: 1 }, more);
+  }
+
   /** Says which serial hosts are to run. */
   async choose(serial: number): Promise<void> {
     const change = { channels: { stable: { settled: serial, rollout: null } } };
