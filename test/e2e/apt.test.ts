@@ -78,6 +78,8 @@ Unattended-Upgrade::Origins-Pattern { "${patterns}"; };
 
 test('one text and one package: the fix is in force, and apt tells what it is', async () => {
   await packaged.follow(await setting.offer(folders.get(options.id)));
+  // The package of the flavour asks for the same, without naming a kernel.
+  assert.match(await packaged.mustApt('install', '--simulate', 'livepatch-amd64'), new RegExp(`^Inst ${META} `, 'm'));
   await packaged.mustApt('install', META);
   await inOrder([options.id]);
   assert.equal(await setting.lab.reproduce(packaged.host, options.id), 'fixed');

@@ -28,7 +28,7 @@ test('apt reads the repository: order of the stack, what each package mends, its
   clock.set(new Date());
   for (const one of [A, B, C]) await take(one);
   const { keyring, packages } = await apt();
-  assert.equal(packages.length, 7, 'three livepatches, three states, the loader');
+  assert.equal(packages.length, 8, 'three livepatches, three states, the loader, and what follows the flavour');
   const host = await AptHost.make(join(folder, 'host'));
   await host.place(aptSetup({ url: `${web.url}/apt`, keyring }).files);
   const update = await host.get('update');

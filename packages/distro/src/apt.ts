@@ -84,7 +84,7 @@ async function ftparchive(
   return await runOk(run, 'apt-ftparchive', [...args, ...words], { cwd: folder, env });
 }
 
-function indexText(stanzas: readonly Stanza[], { files, offers }: SuiteContents, suite: Suite): string {
+function indexText(stanzas: readonly Stanza[], { files, offers, followers }: SuiteContents, suite: Suite): string {
   const phases = new Map<string, number>();
   for (const { kernel, states } of offers) {
     const newest = states.at(-1);
@@ -92,6 +92,13 @@ function indexText(stanzas: readonly Stanza[], { files, offers }: SuiteContents,
     phases.set(`${metapackageName(kernel.release)} ${newest.serial}`, newest.phase);
     // A new build of the same fix is an upgrade by itself.
     if (newest.head !== undefined) phases.set(`${newest.head.package} ${newest.head.version}`, newest.phase);
+  }
+  for (const { name, version, releases } of followers) {
+    // A package that is new to a host comes whatever its share: a kernel's first state brings what follows it to its share.
+    const first = offers
+      .filter(({ kernel, states }) => releases.includes(kernel.release) && states.length === 1)
+      .flatMap(({ states: [state] }) => state?.phase ?? []);
+    if (suite !== 'early' && first.length > 0) phases.set(`${name} ${version}`, Math.min(...first));
   }
   return stanzas
     .filter(({ fileName }) => files.has(fileName))

@@ -21,11 +21,17 @@ export async function buildDeb(run: Run, spec: PackageSpec, maker: PackageMaker,
     await mkdir(join(tree, 'DEBIAN'));
     await writeFile(join(tree, 'DEBIAN/md5sums'), await md5sums(tree, spec, maker));
     await writeFile(join(tree, 'DEBIAN/control'), await control(tree, spec, maker));
+    // An administrator's change of it stays (Debian policy 10.7).
+    const settings = spec.files.map(({ path }) => path).filter((path) => path.startsWith('etc/'));
+    if (settings.length > 0) {
+      await writeFile(join(tree, 'DEBIAN/conffiles'), settings.map((path) => `/${path}\n`).join(''));
+    }
     for (const [name, text] of Object.entries(spec.scripts)) {
       await writeFile(join(tree, 'DEBIAN', name), text);
       await chmod(join(tree, 'DEBIAN', name), name === 'triggers' ? 0o644 : 0o755);
     }
-    for (const name of ['md5sums', 'control']) await chmod(join(tree, 'DEBIAN', name), 0o644);
+    for (const name of ['md5sums', 'control', ...(settings.length > 0 ? ['conffiles'] : [])])
+      await chmod(join(tree, 'DEBIAN', name), 0o644);
     await settle(tree, spec.at);
     // gzip: every dpkg reads it, and its bytes do not depend on how many threads packed it.
     await runOk(run, 'dpkg-deb', ['--build', '--root-owner-group', '-Zgzip', '-z9', tree, path], {

@@ -17,6 +17,7 @@ export type DistroErrorCode =
   | 'stacked-several'
   | 'cumulative-lacks-fixes'
   | 'nothing-published'
+  | 'livepatch-published'
   | 'manifest-invalid'
   // Keys.
   | 'key-exists'

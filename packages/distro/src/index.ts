@@ -2,9 +2,10 @@ export { Depot, type Taken, type TakeOptions } from './depot/depot.ts';
 export type { DepotKernel, Entry, State } from './depot/schema.ts';
 export { measure, type Stack, type StackMeasure, stackOf } from './depot/stack.ts';
 export { DistroError, type DistroErrorCode } from './error.ts';
+export { type Follower, followersOf } from './follower.ts';
 export { LOADER_FOLDER, loaderPackages, type PackageFormat } from './loader-package.ts';
 export { manifestText } from './manifest.ts';
-export { cumulativeName, LOADER_PACKAGE, metapackageName, stackedName } from './names.ts';
+export { cumulativeName, flavourOf, followerName, LOADER_PACKAGE, metapackageName, stackedName } from './names.ts';
 export { createKey, type KeyFiles, type NewKey, type Signer, withSigner } from './openpgp.ts';
 export {
   type PublishedRepository,

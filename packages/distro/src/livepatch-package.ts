@@ -1,5 +1,5 @@
 import type { DepotKernel, Entry, State } from './depot/schema.ts';
-import { manifestText } from './manifest.ts';
+import { manifestText, statementText } from './manifest.ts';
 import { LIVEPATCH_FOLDER, LOADER_PACKAGE, metapackageName } from './names.ts';
 import type { Change, PackageSpec } from './package.ts';
 
@@ -68,7 +68,7 @@ export function metapackage(kernel: DepotKernel, state: State): PackageSpec {
     summary: `newest livepatches for Linux ${kernel.release}`,
     description: [
       `Follows the livepatches that are published for Linux ${kernel.release}, build id ${kernel.buildId}.`,
-      ...(entry === undefined ? ['There is none at the moment.'] : ['This version came with:', ...toldFixes(entry)]),
+      ...(entry === undefined ? noneLines(state) : ['This version came with:', ...toldFixes(entry)]),
     ],
     needs: [
       { name: LOADER_PACKAGE },
@@ -76,7 +76,10 @@ export function metapackage(kernel: DepotKernel, state: State): PackageSpec {
     ],
     replaces: [],
     takesOut: false,
-    files: [{ path: `usr/share/doc/${name}/copyright`, mode: 0o644, content: { text: COPYRIGHT } }],
+    files: [
+      ...(state.notNeeded ? statementFiles(kernel, state) : []),
+      { path: `usr/share/doc/${name}/copyright`, mode: 0o644, content: { text: COPYRIGHT } },
+    ],
     scripts: {},
     changes: kernel.states
       .filter((one) => one.serial <= serial)
@@ -86,15 +89,36 @@ export function metapackage(kernel: DepotKernel, state: State): PackageSpec {
   };
 }
 
+function noneLines({ notNeeded }: State): string[] {
+  return notNeeded
+    ? [
+        'It needs none yet: it has every fix that is published. One that it needs comes as a newer version of this package.',
+      ]
+    : ['There is none at the moment.'];
+}
+
+/** What hosts may believe of a kernel without livepatches, signed as manifests are. */
+function statementFiles(kernel: DepotKernel, { serial }: State): PackageSpec['files'] {
+  const name = metapackageName(kernel.release);
+  const folder = `${LIVEPATCH_FOLDER}/${kernel.release}/${name}`;
+  const statement = statementText(kernel, { package: name, serial });
+  return [
+    { path: `${folder}/none`, mode: 0o644, content: { text: statement } },
+    { path: `${folder}/none.sig`, mode: 0o644, content: { signatureOf: statement } },
+  ];
+}
+
 export function entryOf({ entries }: DepotKernel, id: State['head']): Entry | undefined {
   return entries.find((entry) => entry.package === id?.package && entry.version === id.version);
 }
 
 /** What a state brought, a line each. */
-export function stateLines(kernel: DepotKernel, { head, serial }: State): string[] {
+export function stateLines(kernel: DepotKernel, { head, serial, notNeeded }: State): string[] {
   const before = kernel.states.find((state) => state.serial === serial - 1);
   const entry = entryOf(kernel, head);
   const earlier = entryOf(kernel, before?.head);
+  if (notNeeded) return ['This kernel needs no livepatch yet'];
+  if (before?.notNeeded && entry === undefined) return ['It is no longer said that this kernel needs no livepatch'];
   if (entry === undefined) return [`All livepatches were withdrawn: ${earlier?.package} ${earlier?.version}`];
   if (earlier !== undefined && kernel.entries.indexOf(earlier) > kernel.entries.indexOf(entry)) {
     return [`${earlier.package} ${earlier.version} was withdrawn; back to ${entry.package} ${entry.version}`];

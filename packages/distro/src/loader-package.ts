@@ -28,6 +28,14 @@ const NEEDS: Readonly<Record<PackageFormat, readonly Need[]>> = {
   rpm: [{ name: '/usr/bin/gpgv' }, { name: 'kmod' }, { name: 'util-linux' }],
 };
 
+/**
+ * `livepatch-<release>` counts as a part of that kernel: what was installed for one that runs, or that a reboot may bring, is never an unused package,
+ * and goes with the kernel (apt.conf(5), APT::VersionedKernelPackages).
+ */
+const APT_SETTINGS = `// Livepatches of a kernel stay as long as apt keeps the kernel.
+APT::VersionedKernelPackages { "livepatch"; };
+`;
+
 /** In the order in which a spec has them; `--` names the files that trigger. */
 const RPM_SECTIONS = {
   post: 'post',
@@ -61,7 +69,7 @@ export async function loaderPackages(
   const files = await readLoader(folder);
   const scripts = { deb: await scriptsOf('deb', files.units), rpm: await scriptsOf('rpm', files.units) };
   const handbook = (await exists(HANDBOOK)) ? [text(`${DOCUMENTS}/packages.md`, await readFile(HANDBOOK, 'utf8'))] : [];
-  const contents = sha256(JSON.stringify([files, scripts, sha256(keyring)]));
+  const contents = sha256(JSON.stringify([files, scripts, APT_SETTINGS, sha256(keyring)]));
   const { revision, at } = await depot.loaderRevision(LOADER_VERSION, contents);
   const licence = await readFile(LICENCE);
   const spec = (format: PackageFormat): PackageSpec => ({
@@ -82,6 +90,7 @@ export async function loaderPackages(
       text('usr/sbin/kmend-livepatch', files.program, 0o755),
       ...files.parts.map((part) => text(`usr/lib/kmend-livepatch-loader/${part.name}`, part.text)),
       ...files.units.map((unit) => text(`${UNIT_FOLDERS[format]}/${unit.name}`, unit.text)),
+      ...(format === 'deb' ? [text('etc/apt/apt.conf.d/01kmend-livepatch', APT_SETTINGS)] : []),
       { path: KEYRING_PATH, mode: 0o644, content: { bytes: keyring } },
       ...handbook,
       { path: `${DOCUMENTS}/copyright`, mode: 0o644, content: { bytes: licence } },

@@ -52,6 +52,21 @@ export function manifestText(
   return text;
 }
 
+/** The text by which the loader knows that a kernel needs no livepatch yet: `key value` a line, in this order. */
+export function statementText(
+  kernel: { readonly release: string; readonly buildId: string },
+  of: { readonly package: string; readonly serial: number },
+): string {
+  const lines = [
+    'kmend-livepatch-none 1',
+    `package ${of.package}`,
+    `version ${of.serial}`,
+    `release ${kernel.release}`,
+    `build-id ${kernel.buildId}`,
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
 function faultOf({ module, id, size, functions }: ManifestSubject): string | undefined {
   if (module !== `kmend_${id}`) return `its module is called ${module}, not kmend_${id}`;
   if (size > MODULE_LIMIT) return `its module has ${size} bytes, at most ${MODULE_LIMIT} are taken`;

@@ -10,6 +10,8 @@ export interface PackageVersion {
 export interface Need {
   readonly name: string;
   readonly exactly?: PackageVersion;
+  /** Only beside the kernel of this release. RPM alone can say so; `canBeConditional` tells of which. */
+  readonly beside?: string;
 }
 
 export type FileContent =
@@ -45,7 +47,7 @@ export interface PackageSpec extends PackageVersion {
   readonly description: readonly string[];
   readonly needs: readonly Need[];
   /** Packages that are of no use beside this one, up to these versions: dnf removes them when this one comes. */
-  readonly replaces: readonly Required<Need>[];
+  readonly replaces: readonly Required<Pick<Need, 'name' | 'exactly'>>[];
   /** APT does so, too. */
   readonly takesOut: boolean;
   readonly files: readonly PackagedFile[];

@@ -54,6 +54,7 @@ test('what was withdrawn is published no more, and the metapackage says what was
     `${META}-cve-2026-1001_1.1_amd64.deb`,
     `${META}_1_amd64.deb`,
     `${META}_3_amd64.deb`,
+    'livepatch-amd64_1_amd64.deb',
   ]);
   const control = (
     await runOk(run, 'dpkg-deb', ['--info', join(depot.packages, `deb/${META}_3_amd64.deb`)])

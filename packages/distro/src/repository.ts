@@ -7,10 +7,12 @@ import { type BuiltPackage, builtPackage } from './build.ts';
 import type { Depot } from './depot/depot.ts';
 import { writeDnf } from './dnf.ts';
 import { DistroError } from './error.ts';
+import { type Follower, followerPackage, followersOf } from './follower.ts';
 import { writeGeneration } from './generation.ts';
 import { livepatchPackage, metapackage } from './livepatch-package.ts';
 import { LOADER_FOLDER, loaderPackages, type PackageFormat } from './loader-package.ts';
 import { type KeyFiles, type Signer, withSigner } from './openpgp.ts';
+import type { PackageSpec } from './package.ts';
 import { type Offer, offerOf, SUITES, type Suite } from './suites.ts';
 
 /** What hosts see of whoever publishes; stays as it is once hosts follow the repository. */
@@ -70,6 +72,8 @@ export interface SuiteContents {
   /** Names of package files. */
   readonly files: ReadonlySet<string>;
   readonly offers: readonly Offer[];
+  /** What follows each flavour, at the version of this suite. */
+  readonly followers: readonly (Follower & { readonly version: string })[];
 }
 
 /** Writes the APT repository. Throws `setting-invalid`, `out-occupied`, `release-taken`, `loader-missing`, the codes of the key, EdgeError. */
@@ -137,6 +141,13 @@ async function collectLocked(
   const loaderSpec = (await loaderPackages(depot, loader, signer.keyring))[format];
   const kernels = await depot.kernels();
   const suites = new Map<Suite, SuiteContents>();
+  const add = async (spec: PackageSpec, files: Set<string>): Promise<void> => {
+    const key = `${spec.name} ${spec.version}`;
+    const one = built.get(key) ?? (await builtPackage(run, depot.packages, format, spec, maker));
+    if (!built.has(key)) progress.step(`package ${one.fileName}`);
+    built.set(key, one);
+    files.add(one.fileName);
+  };
   for (const suite of SUITES) {
     const offers = kernels.map((kernel) => offerOf(kernel, suite)).filter(({ states }) => states.length > 0);
     const files = new Set<string>();
@@ -144,14 +155,16 @@ async function collectLocked(
       ...entries.map((entry) => livepatchPackage(kernel, entry, depot.modulePath(entry))),
       ...states.map((state) => metapackage(kernel, state)),
     ]);
-    for (const spec of [loaderSpec, ...specs]) {
-      const key = `${spec.name} ${spec.version}`;
-      const one = built.get(key) ?? (await builtPackage(run, depot.packages, format, spec, maker));
-      if (!built.has(key)) progress.step(`package ${one.fileName}`);
-      built.set(key, one);
-      files.add(one.fileName);
+    for (const spec of [loaderSpec, ...specs]) await add(spec, files);
+    const followers: (Follower & { version: string })[] = [];
+    // DNF has one repository with everything, and would take the highest version of all suites.
+    const follow = format === 'deb' || suite === 'early';
+    for (const follower of follow ? followersOf(offers.map(({ kernel }) => kernel.release)) : []) {
+      const spec = await followerPackage(depot, follower, format);
+      followers.push({ ...follower, version: spec.version });
+      await add(spec, files);
     }
-    suites.set(suite, { files, offers });
+    suites.set(suite, { files, offers, followers });
   }
   return { packages: [...built.values()], suites };
 }

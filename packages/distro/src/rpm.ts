@@ -133,7 +133,13 @@ function plain(text: string): string {
   return text.replaceAll('%', '%%');
 }
 
-function relation({ name, exactly }: Need, operator: '=' | '<='): string {
+/** What kernels of RPM distributions provide is a version, which has one dash at most. */
+export function canBeConditional(release: string): boolean {
+  return release.split('-').length <= 2;
+}
+
+function relation({ name, exactly, beside }: Need, operator: '=' | '<='): string {
+  if (beside !== undefined) return `(${name} if kernel-uname-r = ${beside})`;
   return exactly === undefined ? name : `${name} ${operator} ${rpmVersion(exactly)}`;
 }
 

@@ -63,6 +63,13 @@ export const LivepatchStatus = z.object({
   unusable: z.array(z.object({ package: Package, code: Code })).max(MOST),
   /** Packages for other kernels. */
   otherKernels: z.int(),
+  /** Its publisher's signed word: this kernel needs no livepatch yet. Absent: of an earlier loader. */
+  notNeeded: z.boolean().optional(),
+  /** The kernel that a reboot brings, and what is on disk for it; `null`: the one that runs. */
+  next: z
+    .object({ release: z.string().max(200), livepatches: z.int().min(0), notNeeded: z.boolean() })
+    .nullable()
+    .optional(),
   problems: z.array(z.object({ code: Code, subject: Package, text: Words, hint: Words })).max(MOST),
   /** No fault yet. */
   warnings: z.array(z.object({ code: Code, text: Words, hint: Words })).max(MOST),

@@ -8,6 +8,7 @@ import {
   Depot,
   type DepotKernel,
   dnfSetup,
+  followersOf,
   measure,
   type PublishedRepository,
   publishApt,
@@ -25,6 +26,7 @@ import { CliError } from '../error.ts';
 import type { Registrar } from '../program.ts';
 import { type ProofOptions, proofDemand, withProofDemand } from '../proof-options.ts';
 import { connect, keysDirectory, type ServerOptions, withServer } from '../server-options.ts';
+import { storesOf } from '../stores.ts';
 
 interface InitOptions {
   readonly origin: string;
@@ -110,14 +112,31 @@ export function packageCommands(repo: Command, { action }: Pick<Registrar, 'acti
   );
   packages
     .command('withdraw')
-    .description("take a kernel's newest livepatch back")
+    .description("take a kernel's newest livepatch back, or the word that it needs none")
     .argument('<release>')
     .action(
       action(async (context, release: string) => {
         const { entry, serial } = await (await openDepot(context)).withdraw(release);
+        const result =
+          entry === undefined ? { release, serial } : { package: entry.package, version: entry.version, serial };
+        context.terminal.result(result, () =>
+          entry === undefined
+            ? `it is no longer said that ${release} needs no livepatch; publish the repositories again`
+            : `${entry.package} ${entry.version} is withdrawn; publish the repositories again`,
+        );
+      }),
+    );
+  packages
+    .command('none')
+    .description('say of a fresh kernel that it needs no livepatch yet: its hosts are told so')
+    .argument('<release>')
+    .action(
+      action(async (context, name: string) => {
+        const { release, buildId, version } = await storesOf(context).kernels.open(name);
+        const { serial } = await (await openDepot(context)).needsNone({ release, buildId, version });
         context.terminal.result(
-          { package: entry.package, version: entry.version, serial },
-          (data) => `${data.package} ${data.version} is withdrawn; publish the repositories again`,
+          { release, buildId, serial },
+          (data) => `${data.release} needs no livepatch yet, says state ${data.serial}; publish the repositories again`,
         );
       }),
     );
@@ -143,8 +162,14 @@ export function packageCommands(repo: Command, { action }: Pick<Registrar, 'acti
     .action(
       action(async (context) => {
         const kernels = (await (await openDepot(context)).kernels()).map(kernelData);
-        context.terminal.result({ kernels }, (data) =>
-          data.kernels.length === 0 ? 'nothing is published' : data.kernels.map(kernelText).join('\n'),
+        const followers = followersOf(kernels.map(({ release }) => release));
+        context.terminal.result({ kernels, followers }, (data) =>
+          data.kernels.length === 0
+            ? 'nothing is published'
+            : [
+                ...data.kernels.map(kernelText),
+                ...data.followers.map((it) => `${it.name} follows ${it.releases.join(', ')}`),
+              ].join('\n'),
         );
       }),
     );
@@ -253,13 +278,14 @@ function kernelData(kernel: DepotKernel) {
     serial: state?.serial ?? 0,
     phase: state?.phase ?? 100,
     stack: measure({ base, stacked }),
+    notNeeded: layers.length === 0 && state?.notNeeded === true && !state.withdrawn,
     packages: layers.map((it) => ({ package: it.package, version: it.version, fixes: it.fixes.map(({ id }) => id) })),
   };
 }
 
-function kernelText({ release, serial, phase, stack, packages }: ReturnType<typeof kernelData>): string {
+function kernelText({ release, serial, phase, stack, notNeeded, packages }: ReturnType<typeof kernelData>): string {
   const share = phase === 0 ? ', for early hosts alone' : phase === 100 ? '' : `, for ${phase} % of the hosts`;
-  const head = `${release}: state ${serial}${share}; ${stackText(stack)}`;
+  const head = `${release}: state ${serial}${share}; ${notNeeded ? 'needs no livepatch yet' : stackText(stack)}`;
   return [head, ...packages.map((it) => `  ${it.package} ${it.version}: ${it.fixes.join(', ')}`)].join('\n');
 }
 

@@ -4,8 +4,9 @@
 hint_of() {
   case $1 in
     # How it ended.
-    in-force | none-installed) ;;
-    other-kernel) echo 'what is installed is for another kernel: boot that one, or install the metapackage of this one' ;;
+    in-force | none-installed | not-needed) ;;
+    other-kernel) echo 'what is installed is for another kernel: boot that one, or install the metapackage of this one, or of its flavour' ;;
+    next-kernel-bare) echo 'install the package of its flavour (livepatch-amd64), which follows every kernel; has it that, its publisher has none yet' ;;
     held) echo 'kmend-livepatch resume' ;;
     yielded) echo 'the agent drives this host; kmend-livepatch take gives it back to the packages' ;;
     switched-off) echo "take kmend=off from the kernel's command line, or remove /etc/kmend-livepatch/off; then kmend-livepatch sync" ;;

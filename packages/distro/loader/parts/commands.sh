@@ -17,8 +17,8 @@ kmend-livepatch COMMAND
   take [--over MODULE]      the packages drive it again, and replace MODULE of the agent
   soaked, shutdown          for the units
 
-Exit codes: 0 done; 5 failed, or refused; 6 wrong usage; 130 interrupted. Of status: 0 everything installed is in force, 1 nothing is,
-2 something installed is not, 3 nothing is installed for this kernel.
+Exit codes: 0 done; 5 failed, or refused; 6 wrong usage; 130 interrupted. Of status: 0 everything installed is in force, or nothing is needed,
+1 nothing is, 2 something installed is not, 3 nothing is installed for this kernel.
 END
 }
 

@@ -6,8 +6,14 @@ depth_limit=20
 
 # "CODE TEXT" of each thing that is no fault yet, of a stack of MODULES.
 warnings() {
+  local next
   [ "$depth_limit" -eq 0 ] || [ "$#" -le "$depth_limit" ] ||
     echo "stack-deep $# livepatches are stacked, more than $depth_limit: each one costs memory and makes every change of the stack longer"
+  # Whoever takes no livepatch of packages at all, or leaves them to the agent, lacks none of the next kernel either.
+  if [ -z "$installed$unusable" ] && [ "$#" -eq 0 ] && ! is_not_needed; then return 0; fi
+  if has_yielded || ! next=$(next_release) || statement_of "$next" >/dev/null; then return 0; fi
+  [ "$(livepatches_for "$next")" -gt 0 ] ||
+    echo "next-kernel-bare the next boot brings $next, and no livepatch is installed for it"
 }
 
 # Manifest of a livepatch in the kernel: as it was verified when it was loaded, else as it is installed.

@@ -15,9 +15,10 @@
 #   hold out|stay AT, held MODULE               what a person said, and what ran then
 #   yielded AT [BOOT], over MODULE              who drives; BOOT: in that boot alone
 #   shutdown BOOT                               that boot ended in good order
+#   not-needed BUILD-ID                         a verified statement says that this kernel needs no livepatch yet
 #   machine ID                                  whose state it is (/etc/machine-id)
 state_header='kmend-livepatch-state 1'
-state_keys='outcome|problem|kernel-log|log-from|deferred|livepatch|good|trusted|cuts|quarantined|hold|held|yielded|over|shutdown|machine'
+state_keys='outcome|problem|kernel-log|log-from|deferred|livepatch|good|trusted|cuts|quarantined|hold|held|yielded|over|shutdown|not-needed|machine'
 state_limit=1048576
 state=
 

@@ -58,7 +58,7 @@ status_code() {
     if in_transition "$module"; then moving=1; else count=$((count + 1)); fi
   done
   if [ -z "$installed$unusable$1" ]; then
-    echo 3
+    if is_not_needed; then echo 0; else echo 3; fi
   elif [ "$count" -eq 0 ]; then
     echo 1
   elif [ "$moving" -eq 1 ] || [ -n "$unusable" ] || [ "$(lacking)" -gt 0 ]; then
@@ -70,7 +70,7 @@ status_code() {
 
 # The status as lines for `json`.
 looked() {
-  local modules=$1 module code off rest position kind package version at text subject line build hold_kind
+  local modules=$1 module code off rest position kind package version at text subject line build hold_kind next
   echo 'object -'
   echo 'text schema kmend.livepatch-status/1'
   echo "text release $release"
@@ -107,6 +107,14 @@ looked() {
   done
   echo end
   echo "number otherKernels $others"
+  if is_not_needed; then echo 'bare notNeeded true'; else echo 'bare notNeeded false'; fi
+  if next=$(next_release); then
+    printf 'object next\ntext release %s\nnumber livepatches %s\n' "$next" "$(livepatches_for "$next")"
+    if statement_of "$next" >/dev/null; then echo 'bare notNeeded true'; else echo 'bare notNeeded false'; fi
+    echo end
+  else
+    echo 'bare next null'
+  fi
   echo 'array problems'
   state_lines problem | while read -r code subject text; do
     printf 'object -\ntext code %s\ntext subject %s\ntext text %s\ntext hint %s\nend\n' "$code" "$subject" "$text" "$(hint_of "$code")"
@@ -137,7 +145,7 @@ looked_text() {
   awk '
     { value = $0; sub(/^[^ ]* [^ ]* ?/, "", value) }
     $1 == "array" && depth == 1 { part = $2 }
-    $1 == "object" && $2 == "outcome" { part = "outcome" }
+    $1 == "object" && ($2 == "outcome" || $2 == "next") { part = $2 }
     $1 == "object" || $1 == "array" { depth++; if ($1 == "object") split("", field) }
     $1 == "text" || $1 == "number" || $1 == "bare" { field[$2] = value }
     depth == 1 && $1 == "text" && $2 == "release" { release = value }
@@ -146,6 +154,7 @@ looked_text() {
     depth == 1 && $2 == "yielded" && value == "true" { print "yielded: the agent drives this host" }
     depth == 1 && $1 == "text" && $2 == "switchedOff" { print "switched off: " value }
     depth == 1 && $2 == "saved" && value == "false" { print "not saved: /var cannot be written" }
+    depth == 1 && $2 == "notNeeded" && value == "true" { print "this kernel needs no livepatch yet" }
     part == "inForce" && $2 == "fixes" {
       print (field["phase"] == "transition" ? "in transition: " : "in force: ") field["module"] " " \
         (field["package"] == "null" ? "(no package)" : field["package"] " " field["version"]) ", " field["phase"] \
@@ -155,6 +164,12 @@ looked_text() {
     part == "inForce" && depth == 5 && $2 == "title" { print "  " field["id"] " " value }
     $1 == "end" {
       if (part == "outcome") { print "last run: " field["code"] ", " field["at"] ": " field["text"]; part = "" }
+      if (part == "next") {
+        print "next kernel: " field["release"] ", with the next boot; " \
+          (field["livepatches"] > 0 ? "livepatches installed for it: " field["livepatches"] : \
+          field["notNeeded"] == "true" ? "it needs no livepatch yet" : "no livepatch is installed for it")
+        part = ""
+      }
       if (part == "installed" && depth == 3 && field["inForce"] == "false")
         print "installed, not in force: " field["package"] " " field["version"] (field["code"] == "null" ? "" : " (" field["code"] ")")
       if (part == "unusable" && depth == 3) print "installed, unusable: " field["package"] " (" field["code"] ")"

@@ -220,6 +220,7 @@ synchronise() {
   rm -f "$busy_flag"
   (: >"$retry_flag") 2>/dev/null
   installed_read
+  statement_read
   note_quarantined
   if insmod_hangs; then return 0; fi
   # What is ours goes on a person's word, or where the kernel complains of it, whoever else is there.
@@ -308,6 +309,8 @@ finish() {
     code=switched-off text='nothing is loaded in this boot'
   elif [ -n "$installed" ]; then
     code=in-force text='everything that is installed for this kernel is in force'
+  elif is_not_needed; then
+    code=not-needed text='this kernel needs no livepatch yet, says who publishes them'
   elif [ "$others" -gt 0 ]; then
     code=other-kernel text="$others packages are for other kernels than $release (build id $build_id), none for this one"
   else

@@ -11,7 +11,7 @@ unsigned() {
     return 0
   fi
   if [ ! -f "$2" ] || [ -L "$2" ]; then
-    echo 'package-incomplete there is no manifest.sig'
+    echo "package-incomplete there is no ${2##*/}"
     return 0
   fi
   if [ -z "$gpgv" ]; then

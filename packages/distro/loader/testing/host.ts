@@ -13,6 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { statementText } from '../../src/manifest.ts';
 import { fakePrograms } from './fakes.ts';
 import { TestKey } from './key.ts';
 
@@ -85,8 +86,7 @@ export class TestHost {
     this.write('/fake/log', '[    0.000001] Linux\n[    1.000000] livepatch: enabled\n');
     this.write('/usr/share/kmend-livepatch/packages.gpg', owner().publicKey);
     this.write('/etc/kmend-livepatch/config', '# of the test\nwait 6\n');
-    this.write('/sys/kernel/notes', notes(BUILD_ID));
-    this.write('/proc/sys/kernel/osrelease', `${RELEASE}\n`);
+    this.kernel({ release: RELEASE, buildId: BUILD_ID });
     this.write('/proc/sys/kernel/tainted', '0\n');
     this.write('/proc/cmdline', 'root=/dev/vda ro\n');
     this.write('/proc/meminfo', 'MemTotal: 2000000 kB\nMemAvailable:    1500000 kB\n');
@@ -103,6 +103,12 @@ export class TestHost {
     mkdirSync(this.path('/run/systemd/system'), { recursive: true });
     this.write('/proc/sys/kernel/random/boot_id', `${randomUUID()}\n`);
     this.write('/proc/uptime', '20.50 40.00\n');
+  }
+
+  /** Another kernel runs. */
+  kernel({ release, buildId }: { readonly release: string; readonly buildId: string }): void {
+    this.write('/sys/kernel/notes', notes(buildId));
+    this.write('/proc/sys/kernel/osrelease', `${release}\n`);
   }
 
   path(path: string): string {
@@ -172,6 +178,25 @@ export class TestHost {
     this.write(`${directory}/manifest`, manifest);
     this.write(`${directory}/manifest.sig`, full.key.sign(manifest));
     return { name: full.name, module, directory };
+  }
+
+  /** What a kernel's package leaves that needs no livepatch yet; `change`: another text is signed. */
+  installStatement(
+    { release = RELEASE, buildId = BUILD_ID, key = owner() }: Partial<PackageOptions> = {},
+    change: (statement: string) => string = (statement) => statement,
+  ): string {
+    const name = `livepatch-${release}`;
+    const directory = `/usr/lib/kmend-livepatch/${release}/${name}`;
+    const statement = change(statementText({ release, buildId }, { package: name, serial: 1 }));
+    this.write(`${directory}/none`, statement);
+    this.write(`${directory}/none.sig`, key.sign(statement));
+    return directory;
+  }
+
+  /** A kernel on the disk, which a reboot may bring. */
+  installKernel(release: string): void {
+    this.write(`/boot/vmlinuz-${release}`, '');
+    this.write(`/lib/modules/${release}/modules.builtin`, '');
   }
 
   /** A chain, each on the one before it. */

@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { sha256 } from '@kmend/base/node';
-import { exampleLivepatch, patchOf, RELEASE, writeLivepatch } from '../testing/livepatch.ts';
+import { BUILD_ID, exampleLivepatch, patchOf, RELEASE, writeLivepatch } from '../testing/livepatch.ts';
 import { hasCode, world } from '../testing/world.ts';
 import { Depot } from './depot.ts';
 
@@ -105,7 +105,7 @@ test('the newest can be withdrawn, and come again at a higher version', async (t
   await take(A);
   await take(B);
   const { entry, serial } = await depot.withdraw(RELEASE);
-  assert.equal(entry.package, `livepatch-${RELEASE}-cve-2026-1002`);
+  assert.equal(entry?.package, `livepatch-${RELEASE}-cve-2026-1002`);
   assert.equal(serial, 3);
   const { states } = await depot.kernel(RELEASE);
   assert.deepEqual(
@@ -158,4 +158,31 @@ test('a share of hosts is a whole percentage', async (t) => {
   assert.equal((await depot.phase(RELEASE, 10)).phase, 10);
   assert.equal((await depot.phase(RELEASE, 100)).phase, undefined);
   for (const wrong of [-1, 101, 0.5]) await assert.rejects(depot.phase(RELEASE, wrong), hasCode('setting-invalid'));
+});
+
+test('a fresh kernel needs none until it has one; the word can be taken back', async (t) => {
+  const { depot, take } = await world(t);
+  const fresh = { buildId: BUILD_ID, release: RELEASE, version: '6.1.170-3' };
+  const said = await depot.needsNone(fresh);
+  assert.deepEqual([said.serial, said.notNeeded, said.head], [1, true, undefined]);
+  assert.equal((await depot.needsNone(fresh)).serial, 1, 'nothing new was said');
+  await assert.rejects(depot.needsNone({ ...fresh, buildId: 'cd'.repeat(20) }), hasCode('kernel-ambiguous'));
+  assert.deepEqual(await depot.withdraw(RELEASE), { entry: undefined, serial: 2 });
+  await assert.rejects(depot.withdraw(RELEASE), hasCode('nothing-published'));
+  assert.equal((await depot.needsNone(fresh)).serial, 3);
+  assert.equal((await take(A)).serial, 4);
+  await assert.rejects(depot.needsNone(fresh), hasCode('livepatch-published'));
+  await depot.withdraw(RELEASE);
+  const { states } = await depot.kernel(RELEASE);
+  assert.deepEqual(
+    states.map(({ notNeeded, withdrawn }) => [notNeeded ?? false, withdrawn]),
+    [
+      [true, true],
+      [false, false],
+      [true, false],
+      [false, true],
+      [false, false],
+    ],
+    'without its livepatches a kernel is not one that needs none',
+  );
 });

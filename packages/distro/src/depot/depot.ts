@@ -7,7 +7,14 @@ import { DistroError } from '../error.ts';
 import { manifestText } from '../manifest.ts';
 import { metapackageName } from '../names.ts';
 import { nextSerial, place } from './rules.ts';
-import { DepotFile, type DepotKernel, type Entry, type LoaderRevision, type State } from './schema.ts';
+import {
+  DepotFile,
+  type DepotKernel,
+  type Entry,
+  type FollowerState,
+  type LoaderRevision,
+  type State,
+} from './schema.ts';
 import { measure, type StackMeasure, stackOf, topOf } from './stack.ts';
 
 export interface DepotEdges {
@@ -51,7 +58,7 @@ export class Depot {
       });
     }
     await mkdir(join(folder, 'modules'), { recursive: true });
-    await write(folder, { schema: 'kmend.depot/1', kernels: [], loaders: [], keys: [] });
+    await write(folder, { schema: 'kmend.depot/1', kernels: [], loaders: [], followers: [], keys: [] });
     return new Depot(folder, edges);
   }
 
@@ -100,7 +107,7 @@ export class Depot {
         const serial = kernel.states.find(({ head }) => isOf(head, entry))?.serial ?? nextSerial(kernel) - 1;
         return { entry, serial, stack: measure(stackOf(kernel)), unchanged: true };
       }
-      assertFreeName(file, kernel, entry);
+      assertFreeName(file, kernel, entry.package);
       manifestText(kernel, entry);
       await this.#keepModule(module.path, entry);
       kernel.entries.push(entry);
@@ -110,14 +117,45 @@ export class Depot {
   }
 
   /**
-   * Takes the newest livepatch of a kernel back: it is published no more, and the metapackage says again what was below it. Hosts
-   * that have it lose it when their package manager removes what is not needed any more.
+   * Says of a kernel that it needs no livepatch yet: its package is published, and its hosts know that they lack nothing. The first livepatch
+   * that is taken in ends that. Throws `livepatch-published`.
    */
-  async withdraw(name: string): Promise<{ readonly entry: Entry; readonly serial: number }> {
+  async needsNone(of: {
+    readonly buildId: string;
+    readonly release: string;
+    readonly version: string;
+  }): Promise<State> {
+    return await this.#change(async (file) => {
+      const kernel = kernelOf(file, of);
+      const top = topOf(stackOf(kernel));
+      if (top !== undefined) {
+        throw new DistroError('livepatch-published', `${kernel.release} has livepatches: ${top.package} is published`, {
+          hint: 'hosts of that kernel need it; kmend repo packages withdraw takes the newest one back',
+        });
+      }
+      const last = kernel.states.at(-1);
+      if (last?.notNeeded && !last.withdrawn) return last;
+      assertFreeName(file, kernel);
+      const state = this.#say(kernel);
+      state.notNeeded = true;
+      return state;
+    });
+  }
+
+  /**
+   * Takes the newest livepatch of a kernel back: it is published no more, and the metapackage says again what was below it. Hosts
+   * that have it lose it when their package manager removes what is not needed any more. Without an entry: it was the word that none is needed.
+   */
+  async withdraw(name: string): Promise<{ readonly entry: Entry | undefined; readonly serial: number }> {
     return await this.#change(async (file) => {
       const kernel = find(file, name);
       const entry = topOf(stackOf(kernel));
-      if (entry === undefined) throw nothingPublished(kernel);
+      if (entry === undefined) {
+        const last = kernel.states.at(-1);
+        if (!last?.notNeeded || last.withdrawn) throw nothingPublished(kernel);
+        last.withdrawn = true;
+        return { entry, serial: this.#say(kernel).serial };
+      }
       entry.withdrawn = true;
       for (const state of kernel.states) if (isOf(state.head, entry)) state.withdrawn = true;
       const early = kernel.states.at(-1)?.phase === 0;
@@ -152,6 +190,18 @@ export class Depot {
       const revision = loaders.filter((one) => one.version === version).length + 1;
       const next = { version, revision, sha256, at: this.#edges.clock.now().toISOString() };
       loaders.push(next);
+      return next;
+    });
+  }
+
+  /** The state of a flavour's package that asks for this: a new one where it never did. */
+  async followerState(name: string, sha256: string): Promise<FollowerState> {
+    return await this.#change(async ({ followers }) => {
+      const own = followers.filter((one) => one.package === name);
+      const known = own.find((one) => one.sha256 === sha256);
+      if (known !== undefined) return known;
+      const next = { package: name, serial: own.length + 1, sha256, at: this.#edges.clock.now().toISOString() };
+      followers.push(next);
       return next;
     });
   }
@@ -247,13 +297,14 @@ function kernelOf(file: DepotFile, of: { buildId: string; release: string; versi
 }
 
 /** `livepatch-6.1.0` with a fix called `47-amd64` would be the metapackage of another kernel. */
-function assertFreeName(file: DepotFile, kernel: DepotKernel, entry: Entry): void {
+function assertFreeName(file: DepotFile, kernel: DepotKernel, livepatch?: string): void {
   for (const other of file.kernels) {
     const names = [metapackageName(other.release)];
     if (other !== kernel) names.push(...other.entries.map((one) => one.package));
-    const own = [metapackageName(kernel.release), entry.package].filter(
-      (name) => other !== kernel || name === entry.package,
-    );
+    const own = [
+      ...(other === kernel ? [] : [metapackageName(kernel.release)]),
+      ...(livepatch === undefined ? [] : [livepatch]),
+    ];
     const taken = own.find((name) => names.includes(name));
     if (taken !== undefined) {
       throw new DistroError('name-taken', `${taken} is a package of the kernel ${other.release} already`, {

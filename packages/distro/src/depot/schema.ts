@@ -55,6 +55,8 @@ export const State = z.object({
   at: Timestamp,
   /** The newest package of the kernel; absent where all was withdrawn. */
   head: PackageId.optional(),
+  /** Without a head: the kernel has every fix that is published, and its hosts are fine without a livepatch. */
+  notNeeded: z.literal(true).optional(),
   /** The head that a later state took back: this state is not published any more. */
   withdrawn: z.boolean().default(false),
   /** Percentage of hosts that take it by themselves (APT's phased updates); 0: those alone that follow the suite `early`; absent: all. */
@@ -82,6 +84,16 @@ export const LoaderRevision = z.object({
 });
 export type LoaderRevision = z.infer<typeof LoaderRevision>;
 
+/** What the package that follows a flavour said at one time. */
+export const FollowerState = z.object({
+  package: PackageName,
+  serial: z.int().min(1),
+  /** Of all that it asks for. */
+  sha256: Sha256,
+  at: Timestamp,
+});
+export type FollowerState = z.infer<typeof FollowerState>;
+
 export const PackageKey = z.object({
   fingerprint: z.string().regex(/^[0-9A-F]{40}$/),
   /** OpenPGP, binary. */
@@ -95,6 +107,8 @@ export const DepotFile = z.object({
   kernels: z.array(DepotKernel),
   /** The loader's package at each of its revisions, oldest first: a new one each time that its files change and its version does not. */
   loaders: z.array(LoaderRevision).default([]),
+  /** Of all flavours, in the order in which they were first said. */
+  followers: z.array(FollowerState).default([]),
   /** Keys that packages were signed with, oldest first. */
   keys: z.array(PackageKey).default([]),
 });

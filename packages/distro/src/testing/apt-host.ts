@@ -1,4 +1,4 @@
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cleanEnvironment, run, runOk } from '@kmend/base/node';
 import type { HostFile } from '../setup.ts';
@@ -65,6 +65,12 @@ export class AptHost {
   async #run(program: string, words: readonly string[]): Promise<AptResult> {
     const { exitCode, stdout, stderr } = await run(program, words, { env: this.#env });
     return { exitCode, said: `${stdout.toString()}${stderr}` };
+  }
+
+  /** A kernel of the distribution counts as installed, by nobody's word. */
+  async kernel(release: string, version: string): Promise<void> {
+    const stanza = `\nPackage: linux-image-${release}\nStatus: install ok installed\nVersion: ${version}\nArchitecture: amd64\nDescription: x\n`;
+    await appendFile(join(this.root, 'var/lib/dpkg/status'), stanza);
   }
 
   /** The lists of the last update are forgotten. */
