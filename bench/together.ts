@@ -94,7 +94,7 @@ export async function together(around: Surroundings, paths: readonly string[]): 
       // The kernel's words of the whole time, and all marks among them.
       const kernelArguments = ['log_buf_len=16M', 'printk.devkmsg=on', NO_RANDOM_PLACE];
       const name = `together-${hung}`;
-      const words = { name, memoryMb: MEMORY_MB, kernelArguments, packages: EXERCISE_PACKAGES, vectors: true };
+      const words = { name, memoryMb: MEMORY_MB, kernelArguments, packages: EXERCISE_PACKAGES };
       const host = await lab.boot(around.kernel, words);
       const trial = new Trial(around, lab, host, manifest);
       await trial.run(module);

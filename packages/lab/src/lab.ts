@@ -37,10 +37,6 @@ export interface BootOptions {
   readonly kernelArguments?: readonly string[];
   /** Debian packages that the host has beside the lab's; each such set is one more root in the cache. */
   readonly packages?: readonly string[];
-  /**
-   * An emulated processor has AVX, which makes all programs slower: for exercises of the kernel's ciphers. Default: not.
-   */
-  readonly vectors?: boolean;
   /** Boot in truth, whatever was saved: for what is about booting, for what is measured, and for arguments used once. */
   readonly fresh?: boolean;
 }
@@ -149,7 +145,6 @@ export class Lab {
       kernelArguments: [`systemd.hostname=${options.name}`, ...kernelArguments],
       forwards: [WORKLOAD_PORT, ...(options.forwards ?? [])].map((guestPort) => ({ guestPort, hostPort: 0 })),
       reachesOperator: options.reachesOperator ?? false,
-      vectors: options.vectors ?? false,
     };
     // What is saved is no particular host's.
     const saved = { ...spec, uuid: randomUUID(), kernelArguments: ['systemd.hostname=saved', ...kernelArguments] };

@@ -17,7 +17,6 @@ const spec: MachineSpec = {
   kernelArguments: ['module.sig_enforce=1'],
   forwards: [{ guestPort: 22, hostPort: 0 }],
   reachesOperator: false,
-  vectors: false,
 };
 
 test('forwarded ports are bound to the loopback only', () => {
@@ -43,16 +42,6 @@ test('only an emulated host gets patience from its watchdogs', () => {
   };
   assert.match(append('tcg'), /watchdog_thresh=60.* module\.sig_enforce=1$/);
   assert.doesNotMatch(append('kvm'), /watchdog_thresh/);
-});
-
-test('an emulated processor has AVX only where that was asked for', () => {
-  const processor = (changes: Partial<MachineSpec>): string => {
-    const list = machineArguments({ ...spec, ...changes });
-    return list[list.indexOf('-cpu') + 1] ?? '';
-  };
-  assert.match(processor({}), /,avx=off/);
-  assert.doesNotMatch(processor({ vectors: true }), /avx/);
-  assert.equal(processor({ accelerator: 'kvm' }), 'host');
 });
 
 test('the ports QEMU chose are read from its table', () => {

@@ -16,8 +16,6 @@ export interface MachineSpec {
   readonly forwards: readonly PortForward[];
   /** The guest reaches this machine's loopback, and what this machine reaches. */
   readonly reachesOperator: boolean;
-  /** An emulated processor has AVX, too. */
-  readonly vectors: boolean;
   /** What the clock says at power on; absent: the time of day. */
   readonly clock?: Date | undefined;
   /** Stand still until told to go on. */
@@ -47,13 +45,10 @@ export const DATA_PORT = 'org.kmend.data';
 /** The arguments all machines share: nothing by default, no window, no network boot. */
 const BARE = ['-nodefaults', '-no-user-config', '-display', 'none', '-machine', 'q35', '-serial', 'stdio'];
 
-export function acceleratorArguments(accelerator: Accelerator, vectors = true): string[] {
+export function acceleratorArguments(accelerator: Accelerator): string[] {
   // Five-level page tables only make every emulated page walk longer; a guest in the guest is not for the lab. With ERMS
-  // the kernel copies and clears by `rep movsb`, which is emulated byte by byte. With AVX each switch between tasks saves
-  // and restores twice as many registers, and the C library takes its slower routines: 1.1 CPU seconds in place of 0.7
-  // for a hundred small programs, 1.8 in place of 1.5 for one of Node.
-  const features = `la57=off,svm=off,erms=off${vectors ? '' : ',avx=off'}`;
-  if (accelerator === 'tcg') return ['-accel', 'tcg,thread=multi', '-cpu', `max,${features}`];
+  // the kernel copies and clears by `rep movsb`, which is emulated byte by byte.
+  if (accelerator === 'tcg') return ['-accel', 'tcg,thread=multi', '-cpu', 'max,la57=off,svm=off,erms=off'];
   return ['-accel', 'kvm', '-cpu', 'host'];
 }
 
@@ -77,7 +72,7 @@ export function machineArguments(spec: MachineSpec): string[] {
   const forwards = spec.forwards.map((forward) => `,hostfwd=tcp:127.0.0.1:${forward.hostPort}-:${forward.guestPort}`);
   return [
     ...BARE,
-    ...acceleratorArguments(spec.accelerator, spec.vectors),
+    ...acceleratorArguments(spec.accelerator),
     '-name',
     `guest=${escapeComma(spec.name)}`,
     '-uuid',

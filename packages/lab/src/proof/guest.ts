@@ -48,7 +48,6 @@ export class Guest {
       cpus: Guest.CPUS,
       memoryMb: exercised ? Guest.EXERCISED_MEMORY_MB : Guest.MEMORY_MB,
       packages: exercised ? EXERCISE_PACKAGES : [],
-      vectors: exercised,
       // Or the kernel would drop some of the marks that KernelWatch writes; and the first of them, by what file systems say.
       kernelArguments: ['printk.devkmsg=on', ...(exercised ? ['log_buf_len=16M'] : [])],
     });

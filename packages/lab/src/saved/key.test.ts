@@ -24,7 +24,6 @@ const spec: MachineSpec = {
   kernelArguments: ['systemd.hostname=saved'],
   forwards: [],
   reachesOperator: false,
-  vectors: false,
 };
 const parts: SavedParts = { qemu: 'QEMU 7.2', kernelBuildId: 'aa', files: [root] };
 const key = await savedKey(spec, parts);
@@ -47,7 +46,6 @@ test('whatever else makes another machine makes another key', async () => {
   const specs: readonly Partial<MachineSpec>[] = [
     { memoryMb: 2048 },
     { cpus: 1 },
-    { vectors: true },
     { kernelArguments: ['systemd.hostname=saved', 'panic=1'] },
     { initramfs: '/cache/other.gz' },
     { modulesImage: '/cache/other.ext4' },
