@@ -41,8 +41,8 @@ test('a boot that ends elsewhere is blamed for a livepatch that it lacks, and fo
 });
 
 test('whatever is at work in a capture kernel is named', () => {
-  assert.deepEqual(idleThere('inactive\ninactive\n'), []);
-  assert.match(idleThere('inactive\nactive\nkmend_b\n')[0]?.text ?? '', /active kmend_b/);
+  assert.deepEqual(idleThere('captured\ninactive\n'), []);
+  assert.match(idleThere('captured\nactive\nkmend_b\n')[0]?.text ?? '', /active kmend_b/);
 });
 
 test('a quarantine is seen in the journal too, where the agent gives no status', () => {

@@ -32,7 +32,10 @@ async function bootElsewhere(life: Life, id: string, where: Elsewhere, end: End)
   const { target, loads } = ELSEWHERE[where];
   await life.bring('boot', 'check');
   await life.configure({ soakSeconds: LONG_SOAK_S });
-  await host.copyIn(Buffer.from(endingUnit(end)), `/etc/systemd/system/${target}.wants/lab-end.service`);
+  await host.copyIn(Buffer.from(endingUnit(end)), '/etc/systemd/system/lab-end.service');
+  // systemd takes links alone there.
+  const wants = `/etc/systemd/system/${target}.wants`;
+  await host.check(`mkdir -p ${wants} && ln -s ../lab-end.service ${wants}/`);
   return await judged(life, id, async () => {
     if (where === 'update') {
       await host.check('ln -s /var/lib /system-update && sync');

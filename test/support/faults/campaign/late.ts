@@ -53,8 +53,8 @@ async function mountedLate(life: Life, id: string, what: Late, end: 'orderly' | 
 }
 
 async function lateness(life: Life, place: string): Promise<Finding[]> {
-  // Of systemd alone: the guest agent writes there too, every command that it is given.
-  const text = await life.guest.host.check(`journalctl -b -o cat _PID=1 | grep -A2 'ordering cycle'
+  // Of systemd alone, by its name: before journald runs its lines come through the kernel log, without a process.
+  const text = await life.guest.host.check(`journalctl -b -o cat -t systemd | grep -A2 'ordering cycle'
     findmnt -n ${place} >/dev/null || echo 'not mounted'
     systemctl is-active kmend-agent-boot-late.service >/dev/null || echo 'the late unit did not run'
     :`);
