@@ -27,7 +27,7 @@ import { trustCertificates } from './certificates.ts';
 import type { Context, Values } from './commands.ts';
 import { inheritedPlaces } from './listen.ts';
 import { assertRoot } from './root.ts';
-import { type Logging, openFetcherSession, openLoaderSession } from './session.ts';
+import { type LoaderSession, type Logging, openFetcherSession, openLoaderSession } from './session.ts';
 import type { Terminal } from './terminal.ts';
 import { commandText } from './text.ts';
 
@@ -149,7 +149,12 @@ export async function bootCommand({ edges, env, uid, signal, terminal }: Context
     );
     return 0;
   }
-  const { loader, lock } = await openLoaderSession(edges, { ...logging(env), patient: false });
+  const session = await ofThisMachine(openLoaderSession(edges, { ...logging(env), patient: false }));
+  if (session === undefined) {
+    terminal.result({ outcome: 'other-machine', crashed: false, state: 'idle' }, (it) => `boot: ${it.outcome}`);
+    return 0;
+  }
+  const { loader, lock } = session;
   try {
     await edges.files.writeAtomic(paths.booted, '', 0o640);
     const { outcome, crashed } = await boot(loader);
@@ -171,6 +176,19 @@ export async function bootCommand({ edges, env, uid, signal, terminal }: Context
   return 0;
 }
 
+/**
+ * `undefined` on a clone of an enrolled machine: it has nothing to load and nothing to note. `status` and `doctor` say what it is; a failed unit would make
+ * the whole host `degraded` until the next boot.
+ */
+async function ofThisMachine(session: Promise<LoaderSession>): Promise<LoaderSession | undefined> {
+  try {
+    return await session;
+  } catch (error) {
+    if (errorCode(error) !== 'other-machine') throw error;
+    return undefined;
+  }
+}
+
 /** systemd starts it once the basic system is up, whatever the boot's target is. */
 async function haveFollowed(edges: Edges): Promise<void> {
   await edges.run('/bin/systemctl', ['--no-block', 'start', 'kmend-loader.service'], { timeoutMs: 30_000 });
@@ -178,7 +196,9 @@ async function haveFollowed(edges: Edges): Promise<void> {
 
 export async function shutdown({ edges, env, uid, terminal }: Context): Promise<number> {
   assertRoot(uid);
-  const { loader, lock } = await openLoaderSession(edges, { ...logging(env), patient: true });
+  const session = await ofThisMachine(openLoaderSession(edges, { ...logging(env), patient: true }));
+  if (session === undefined) return 0;
+  const { loader, lock } = session;
   try {
     await reconcileBoot(loader);
     if (loader.store.journal.current !== null) await commit(loader, machine.markShutdown);
