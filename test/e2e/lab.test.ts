@@ -41,6 +41,7 @@ test('the host runs the stock kernel, and its modules can be loaded', async () =
 
 test('a restored host is a machine of its own, of which only the boot is shared', async (t) => {
   const { accelerator } = await lab.accelerator(kernel);
+  // Under KVM a boot takes about a second, and nothing is saved or restored: there is no such host to look at.
   if (accelerator === 'kvm') return t.skip('hosts boot under KVM');
   const other = await lab.boot(kernel, { name: 'lab-other', forwards: [8080] });
   try {

@@ -90,12 +90,12 @@ test('apt: who installed the package of a flavour gets the livepatches of each k
     ],
     [...auto, 'kmend-livepatch'],
   );
-  // Another kernel: by nobody's word, whether it was booted or not.
+  // Another kernel: without a command that names it, whether it was booted or not.
   await takeAll(publishing, debian(42));
   await republish(publishing, host);
   const upgrade = ['--simulate', '--with-new-pkgs', 'upgrade'];
   assert.deepEqual(metas(planOf(await host.get(...upgrade))), [`Inst livepatch-6.1.0-42-amd64`, `Inst ${FOLLOWER}`]);
-  // And a later fix of each, though nobody asked for that kernel's package.
+  // And a later fix of each: no command named that kernel's package.
   await takeAll(publishing, debian(40), 'CVE-2026-1002');
   await republish(publishing, host);
   assert.ok(planOf(await host.get(...upgrade)).includes('Inst livepatch-6.1.0-40-amd64-cve-2026-1002'));

@@ -3,20 +3,13 @@ import { test } from 'node:test';
 import { insmodPaths } from './boot-files.ts';
 import { type MachineSpec, machineArguments } from './qemu.ts';
 import { parseRegisters, parseUsernet } from './qmp.ts';
+import { someMachine } from './testing/machine.ts';
 
 const spec: MachineSpec = {
-  name: 'web-1',
-  uuid: '00000000-0000-4000-8000-000000000000',
-  accelerator: 'tcg',
-  memoryMb: 1024,
-  cpus: 2,
-  vmlinuz: '/store/vmlinuz',
-  initramfs: '/cache/initramfs.gz',
+  ...someMachine,
   disk: '/cache/a,b/web-1.qcow2',
-  modulesImage: '/cache/modules.ext4',
   kernelArguments: ['module.sig_enforce=1'],
   forwards: [{ guestPort: 22, hostPort: 0 }],
-  reachesOperator: false,
 };
 
 test('forwarded ports are bound to the loopback only', () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { Readable } from 'node:stream';
 import { test } from 'node:test';
-import { paths } from '../edges/paths.ts';
+import { enrolOther } from '../testing/clone.ts';
 import { TestKernel } from '../testing/kernel.ts';
 import { runProgram } from './program.ts';
 
@@ -61,13 +61,7 @@ test('not root, then not enrolled: code, hint, exit code 5, also as JSON', async
 test('on a clone of an enrolled machine the units of boot and shutdown end well; a person is told what it is', async (t) => {
   const kernel = await TestKernel.make();
   t.after(() => kernel.remove());
-  const host = {
-    schema: 'kmend.agent-host/1',
-    hostId: '2d0a0f5e-8c1d-4a53-9a43-1a9fd7b2c5aa',
-    channel: 'stable',
-    machine: 'ab'.repeat(32),
-  };
-  await kernel.write(paths.host, JSON.stringify(host));
+  await enrolOther(kernel);
   await kernel.write('/etc/machine-id', `${'1'.repeat(32)}\n`);
   const { exitCode, out } = await call(kernel, 0, 'boot', '--json');
   assert.deepEqual([exitCode, JSON.parse(out).outcome], [0, 'other-machine']);

@@ -7,6 +7,7 @@ import { loadHost } from '../config/host.ts';
 import { readReportState } from '../fetcher/report-state.ts';
 import { readContact } from '../seen/contact.ts';
 import { sweep } from '../state/sweep.ts';
+import { enrolOther } from '../testing/clone.ts';
 import { code } from '../testing/errors.ts';
 import { TestKernel } from '../testing/kernel.ts';
 import { paths } from './paths.ts';
@@ -63,13 +64,7 @@ test('who a host is lies on root’s side: what the fetcher writes there changes
 test('a clone of an enrolled machine is told so', async (t) => {
   const kernel = await TestKernel.make();
   t.after(() => kernel.remove());
-  const host = {
-    schema: 'kmend.agent-host/1',
-    hostId: '2d0a0f5e-8c1d-4a53-9a43-1a9fd7b2c5aa',
-    channel: 'stable',
-    machine: 'ab'.repeat(32),
-  };
-  await kernel.write(paths.host, JSON.stringify(host));
+  await enrolOther(kernel);
   await loadHost(kernel.edges());
   await kernel.write('/etc/machine-id', `${'1'.repeat(32)}\n`);
   await assert.rejects(loadHost(kernel.edges()), code('other-machine'));

@@ -123,7 +123,7 @@ export class Builder {
 
   /**
    * Whether a fix compiles by itself, and if not, which further files of the delta that it was taken from make it compile.
-   * `extend`: the same fix with more files. `how`: headers whole, or of each only what the errors are about.
+   * `extend`: the same fix with more files. `how`: headers whole, or of each only what the errors are about; the parts that a fix has stay parts.
    */
   async companionsOf(
     fix: Fix,
@@ -131,7 +131,7 @@ export class Builder {
     extend: (paths: readonly string[], parts: HeaderParts) => Promise<Fix>,
     how: 'whole' | 'parts' = 'whole',
   ): Promise<Companions> {
-    let have: Proposal = { files: fix.files, parts: {} };
+    let have: Proposal = { files: fix.files, parts: (fix.origin.kind === 'debian' && fix.origin.parts) || {} };
     const leftOut = [...(await findLeftOut(this.#context, [fix]))].sort();
     const found = (complete: boolean, why?: string): Companions => {
       const companions = have.files.filter((path) => !fix.files.includes(path)).sort();

@@ -50,7 +50,7 @@ export interface Witness {
 
 /**
  * Units to build before all others, because a header that many files include moves a record: where one of them is refused, that is the
- * answer, and nobody has to look at thousands of files. Empty where no record moves.
+ * answer, and the other files are not looked at. Empty where no record moves.
  */
 export async function planWitnesses(
   context: UnitContext,

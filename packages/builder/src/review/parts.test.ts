@@ -43,5 +43,7 @@ test('where every function equals the fixed kernel’s, or differs over other fi
 test('without a fixed kernel a person has to look; whole headers need none', () => {
   assert.deepEqual(verdicts(undefined), ['needs-review']);
   assert.deepEqual(verdicts({ ...compared(), notCompared: ['no image'] }), ['needs-review']);
+  const both = { ...compared({ cause: 'unexplained' }), notCompared: ['no image of another version'] };
+  assert.deepEqual(verdicts(both), ['refused', 'needs-review']);
   assert.deepEqual(partReasons([whole], undefined), []);
 });

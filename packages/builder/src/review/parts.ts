@@ -10,24 +10,24 @@ export function partReasons(fixes: readonly Fix[], fixed: FixedComparison | unde
   return fixes.flatMap(({ id, origin }): VerdictReason[] => {
     const parts = (origin.kind === 'debian' && origin.parts) || {};
     if (Object.keys(parts).length === 0) return [];
-    if (fixed === undefined || fixed.compared === 0 || fixed.notCompared.length > 0) {
-      return Object.entries(parts).map(([source, names]) => ({
-        code: 'header-in-part',
-        verdict: 'needs-review',
-        message: `of the change of ${source} only what concerns ${names.join(', ')} is taken, and no fixed kernel was compared with: check that the fix does not need the rest`,
-        source,
-        fix: id,
-      }));
-    }
-    return fixed.different
+    const needing = (fixed?.different ?? [])
       .filter(({ cause, files }) => cause === 'unexplained' || files.some((path) => path in parts))
       .map(({ name, source, message }) => ({
         code: 'header-in-part',
-        verdict: 'refused',
-        message: `${name} may need the rest of ${Object.keys(parts).join(', ')}, which the fix takes only a part of: ${message}`,
+        verdict: 'refused' as const,
+        message: `${name} may need the rest of ${Object.keys(parts).join(', ')}, which the fix takes only a part of: ${message}; import the fix with whole headers (--companions)`,
         source,
         symbol: name,
         fix: id,
       }));
+    const isCompared = fixed !== undefined && fixed.compared > 0 && fixed.notCompared.length === 0;
+    const unclear = Object.entries(parts).map(([source, names]) => ({
+      code: 'header-in-part',
+      verdict: 'needs-review' as const,
+      message: `of the change of ${source} only what concerns ${names.join(', ')} is taken, and not every function was compared with a fixed kernel: check that the fix does not need the rest`,
+      source,
+      fix: id,
+    }));
+    return isCompared ? needing : [...needing, ...unclear];
   });
 }

@@ -23,7 +23,7 @@ export async function withCompanionHint(
     const { origin } = fix;
     if (origin.kind !== 'debian' || origin.from !== kernel.version) continue;
     const delta = deltaTexts(edges, sources, origin);
-    const found = await builder.companionsOf(fix, delta, (paths) => withFiles(context, fix, paths));
+    const found = await builder.companionsOf(fix, delta, (paths, parts) => withFiles(context, fix, paths, parts));
     if (found.compiles || !found.complete) continue;
     const files = found.companions.join(' ');
     hints.push(`${fix.id} compiles together with ${files} of the same delta: ${importCommand(fix, origin)}`);
@@ -34,7 +34,9 @@ export async function withCompanionHint(
 }
 
 function importCommand({ id }: Fix, origin: Extract<Fix['origin'], { kind: 'debian' }>): string {
-  const { suite, from, to, paths } = origin;
-  const where = `--suite ${suite} --from ${from} --to ${to} --path ${paths.join(' ')}`;
-  return `kmend fix import --id ${id} ${where} --replace --companions`;
+  const { suite, from, to, paths, parts } = origin;
+  // A header that is named is taken whole.
+  const whole = paths.filter((path) => parts?.[path] === undefined);
+  const where = `--suite ${suite} --from ${from} --to ${to} --path ${whole.join(' ')}`;
+  return `kmend fix import --id ${id} ${where} --replace --companions${parts === undefined ? '' : ' parts'}`;
 }

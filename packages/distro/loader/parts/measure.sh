@@ -9,7 +9,7 @@ warnings() {
   local next
   [ "$depth_limit" -eq 0 ] || [ "$#" -le "$depth_limit" ] ||
     echo "stack-deep $# livepatches are stacked, more than $depth_limit: each one costs memory and makes every change of the stack longer"
-  # Whoever takes no livepatch of packages at all, or leaves them to the agent, lacks none of the next kernel either.
+  # A host without any livepatch package, or one that the agent drives, needs none for its next kernel either.
   if [ -z "$installed$unusable" ] && [ "$#" -eq 0 ] && ! is_not_needed; then return 0; fi
   if has_yielded || ! next=$(next_release) || statement_of "$next" >/dev/null; then return 0; fi
   [ "$(livepatches_for "$next")" -gt 0 ] ||

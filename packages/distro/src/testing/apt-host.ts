@@ -67,7 +67,7 @@ export class AptHost {
     return { exitCode, said: `${stdout.toString()}${stderr}` };
   }
 
-  /** A kernel of the distribution counts as installed, by nobody's word. */
+  /** A kernel of the distribution counts as installed, but not as asked for. */
   async kernel(release: string, version: string): Promise<void> {
     const stanza = `\nPackage: linux-image-${release}\nStatus: install ok installed\nVersion: ${version}\nArchitecture: amd64\nDescription: x\n`;
     await appendFile(join(this.root, 'var/lib/dpkg/status'), stanza);

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import type { MachineSpec } from '../qemu.ts';
+import { someMachine } from '../testing/machine.ts';
 import { type SavedParts, savedKey } from './key.ts';
 
 const home = await mkdtemp(join(tmpdir(), 'kmend-key-test-'));
@@ -11,20 +12,7 @@ after(() => rm(home, { recursive: true }));
 const root = join(home, 'root.ext4');
 await writeFile(root, 'root');
 
-const spec: MachineSpec = {
-  name: 'web-1',
-  uuid: '00000000-0000-4000-8000-000000000000',
-  accelerator: 'tcg',
-  memoryMb: 1024,
-  cpus: 2,
-  vmlinuz: '/store/vmlinuz',
-  initramfs: '/cache/initramfs.gz',
-  disk: '/runs/web-1.qcow2',
-  modulesImage: '/cache/modules.ext4',
-  kernelArguments: ['systemd.hostname=saved'],
-  forwards: [],
-  reachesOperator: false,
-};
+const spec: MachineSpec = { ...someMachine, kernelArguments: ['systemd.hostname=saved'] };
 const parts: SavedParts = { qemu: 'QEMU 7.2', kernelBuildId: 'aa', files: [root] };
 const key = await savedKey(spec, parts);
 

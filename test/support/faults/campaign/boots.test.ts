@@ -51,7 +51,7 @@ test('a quarantine is seen in the journal too, where the agent gives no status',
   assert.match(unquarantined(seenWith({ quarantined }))[0]?.text ?? '', /serial 2 is quarantined \(crashed\)/);
 });
 
-test('an orderly end that left no mark, and a cut that nobody counted, are findings', () => {
+test('an orderly end without a mark, and a cut that is not counted, are findings', () => {
   const cut = seenWith({ events: [event(1, 'loaded'), event(2, 'went-down')] });
   assert.equal(countOf(cut, 'went-down'), 1);
   assert.deepEqual([ended(cut, 'cut').length, ended(cut, 'orderly').length], [0, 1]);

@@ -15,7 +15,7 @@ export const ELSEWHERE = {
 } as const;
 export type Elsewhere = keyof typeof ELSEWHERE;
 
-/** How such a boot ends: in good order, or with a reset that nobody is told of. */
+/** How such a boot ends: in good order, or by a reset without warning. */
 export const ENDS = { orderly: 'systemctl --no-block reboot', cut: 'echo b >/proc/sysrq-trigger' } as const;
 export type End = keyof typeof ENDS;
 
