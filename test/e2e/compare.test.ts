@@ -9,8 +9,8 @@ import { readElf, SHF_EXECINSTR } from '@kmend/elf';
 import { structLayouts } from '@kmend/kernel';
 import { KERNEL, SUITE } from '../../demo/fixes.ts';
 import { Operator } from '../../demo/operator.ts';
-import { decodeInstruction } from '../../packages/builder/src/object/instructions.ts';
-import { compiled } from '../../packages/builder/src/testing/gcc.ts';
+import { decodeInstruction } from '../../packages/build/builder/src/object/instructions.ts';
+import { compiled } from '../../packages/build/builder/src/testing/gcc.ts';
 import { preparedTree } from '../support/tree.ts';
 
 /** `kmend compare` on what kernels were shipped with. */

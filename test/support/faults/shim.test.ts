@@ -7,7 +7,7 @@ import { cleanEnvironment, run } from '@kmend/base/node';
 import { compileShim, type Plan, planText } from './shim.ts';
 
 /** Writes a file as the agent writes its journal, by the very code that the agent has of it. */
-const WRITER = `import { writeFileAtomic } from ${JSON.stringify(join(import.meta.dirname, '../../../packages/base/src/node/files.ts'))};
+const WRITER = `import { writeFileAtomic } from ${JSON.stringify(join(import.meta.dirname, '../../../packages/core/base/src/node/files.ts'))};
 await writeFileAtomic(process.argv[3], 'new content').catch((error) => { console.log(error.code); process.exit(3); });
 console.log('done');`;
 

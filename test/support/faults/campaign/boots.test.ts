@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { emptyJournal, type Journal } from '../../../../packages/agent/src/state/journal.ts';
+import { emptyJournal, type Journal } from '../../../../packages/host/agent/src/state/journal.ts';
 import { countOf, heldThere, unquarantined } from './boots.ts';
 import { idleThere } from './capture.ts';
 import { groups } from './groups.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Journal } from '../../../../packages/agent/src/state/journal.ts';
-import { emptyJournal } from '../../../../packages/agent/src/state/journal.ts';
+import type { Journal } from '../../../../packages/host/agent/src/state/journal.ts';
+import { emptyJournal } from '../../../../packages/host/agent/src/state/journal.ts';
 import { alwaysHolds, answerKept, standing, toldTooMuch } from './judge.ts';
 import type { Claims, Observation } from './observe.ts';
 

@@ -1,4 +1,4 @@
-import type { Journal } from '../../../../packages/agent/src/state/journal.ts';
+import type { Journal } from '../../../../packages/host/agent/src/state/journal.ts';
 import type { Claims, Observation, Shown } from './observe.ts';
 import type { Published } from './rig.ts';
 

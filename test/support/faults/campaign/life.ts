@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { GuestResult } from '@kmend/lab';
-import type { Journal } from '../../../../packages/agent/src/state/journal.ts';
-import { parseJournal } from '../../../../packages/agent/src/state/store.ts';
+import type { Journal } from '../../../../packages/host/agent/src/state/journal.ts';
+import { parseJournal } from '../../../../packages/host/agent/src/state/store.ts';
 import { layout } from '../layout.ts';
 import { standing, type Told, toldTooMuch } from './judge.ts';
 import { type Observation, observe } from './observe.ts';

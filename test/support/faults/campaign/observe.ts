@@ -1,6 +1,6 @@
 import type { Host } from '@kmend/lab';
 import { z } from 'zod';
-import { parseJournal } from '../../../../packages/agent/src/state/store.ts';
+import { parseJournal } from '../../../../packages/host/agent/src/state/store.ts';
 import { layout } from '../layout.ts';
 
 /** What `kmend-agent status --json` claims; only what is judged. */

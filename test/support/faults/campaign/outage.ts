@@ -6,7 +6,7 @@ import { judged, type Round, type RoundResult } from './round.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
 
-/** Longer than any role's signature holds (packages/trust, `lifetimes`). */
+/** Longer than any role's signature holds (packages/repository/trust, `lifetimes`). */
 const LONG_MS = 500 * DAY_MS;
 
 /**
