@@ -9,12 +9,9 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildAgentPackage } from '@kmend/agent/package';
 import { bashArguments, run, runOk, systemClock } from '@kmend/base/node';
+import { KERNEL, Operator, openLab, PatchedHost, SUITE } from '@kmend/harness';
 import { build } from 'esbuild';
-import { KERNEL, SUITE } from '../demo/fixes.ts';
-import { openLab } from '../demo/open-lab.ts';
-import { Operator } from '../demo/operator.ts';
-import { PatchedHost } from '../demo/patched-host.ts';
-import { median } from './measure.ts';
+import { median } from './lib/measure.ts';
 
 const ROUNDS = 15;
 /** Of the idle check, as the agent's service starts it (packages/host/agent/src/package/files/watch). */

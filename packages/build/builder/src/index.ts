@@ -15,7 +15,7 @@ export {
 
 export { BuilderError, type BuilderErrorCode } from './error.ts';
 export type { DeltaTexts } from './fix/companions.ts';
-export { deltaTexts, importFromDebian, importFromGit, importFromPatch } from './fix/import.ts';
+export { deltaTexts, type ImportWords, importFromDebian, importFromGit, importFromPatch } from './fix/import.ts';
 export type { Fix, FixOrigin } from './fix/model.ts';
 export type { HeaderParts } from './fix/part.ts';
 export { FixStore, type FixWords, makeFix } from './fix/store.ts';

@@ -1,13 +1,9 @@
-import { readFile } from 'node:fs/promises';
-import { type AuditResult, audit, FixedWorlds, World } from '@kmend/audit';
-import { errorCode } from '@kmend/base';
-import { exists } from '@kmend/base/node';
-import { type FixStore, treeSource } from '@kmend/builder';
+import type { AuditResult } from '@kmend/audit';
+import { auditLivepatch } from '@kmend/pipeline';
 import type { Livepatch } from '@kmend/protocol';
-import { readArtifact } from '@kmend/trust';
 import { exitCodes } from '../error.ts';
 import type { Register } from '../program.ts';
-import { storesOf } from '../stores.ts';
+import { workshopOf } from '../workshop.ts';
 
 export const auditCommand: Register = ({ program, action }) => {
   program
@@ -16,38 +12,12 @@ export const auditCommand: Register = ({ program, action }) => {
     .argument('<dir>', 'what kmend build --out wrote')
     .action(
       action(async (context, directory: string) => {
-        const { kernels, images, fixes } = storesOf(context);
-        const { livepatch: manifest, module: file } = await readArtifact(directory);
-        const module = await readFile(file.path);
-        const kernel = await kernels.open(manifest.kernel.buildId);
-        const tree = treeSource(context.places.cache, kernel);
-        const source = {
-          patches: await patchesOf(manifest, fixes),
-          tree: (await exists(tree)) ? tree : undefined,
-        };
-        const fixed = await new FixedWorlds(images).of(manifest);
-        const result = await audit(await World.open(kernel), { module, manifest, source, fixed });
+        const { manifest, result } = await auditLivepatch(workshopOf(context), directory);
         context.terminal.result({ livepatch: manifest.id, ...result }, (data) => auditText(manifest, data));
         if (result.findings.length > 0) context.exitWith(exitCodes.refused);
       }),
     );
 };
-
-/** The patches of its fixes, if all of them are here as they were when it was built. */
-async function patchesOf({ inputs }: Livepatch, fixes: FixStore): Promise<string[]> {
-  const patches: string[] = [];
-  for (const [id, sha256] of Object.entries({ ...inputs.on, ...inputs.fixes })) {
-    try {
-      const fix = await fixes.open(id);
-      if (fix.sha256 !== sha256) return [];
-      patches.push(fix.patch);
-    } catch (error) {
-      if (errorCode(error) !== 'fix-unknown') throw error;
-      return [];
-    }
-  }
-  return patches;
-}
 
 /** The findings of an audit for people. */
 export function auditText(manifest: Livepatch, result: AuditResult): string {

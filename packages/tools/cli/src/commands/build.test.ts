@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { exampleLivepatch } from '../testing/livepatch.ts';
+import { exampleLivepatch } from '@kmend/harness/servers';
 import { runKmend } from '../testing/run.ts';
 import { buildCommand, buildText } from './build.ts';
 

@@ -1,21 +1,11 @@
 import { basename } from 'node:path';
-import { audited, FixedWorlds, World } from '@kmend/audit';
-import {
-  assertEffectiveVersion,
-  Builder,
-  type Fix,
-  importFromPatch,
-  openSigningKey,
-  prepareOutput,
-  type SigningKey,
-  signResult,
-  writeLivepatch,
-} from '@kmend/builder';
+import { assertEffectiveVersion, type Fix, importFromPatch, type SigningKeyFiles } from '@kmend/builder';
+import { buildLivepatch, type Workshop } from '@kmend/pipeline';
 import type { Livepatch } from '@kmend/protocol';
 import { CliError, type ExitCode, exitCodes } from '../error.ts';
 import type { Register } from '../program.ts';
-import { storesOf } from '../stores.ts';
-import { withCompanionHint } from './companions.ts';
+import type { Terminal } from '../terminal.ts';
+import { workshopOf } from '../workshop.ts';
 import { remarks } from './fix.ts';
 
 interface BuildOptions {
@@ -57,57 +47,48 @@ export const buildCommand: Register = ({ program, action }) => {
     .requiredOption('--out <dir>', 'folder to write; an earlier build in it is replaced')
     .action(
       action(async (context, options: BuildOptions) => {
-        const { effectiveVersion } = options;
+        const { kernel, effectiveVersion, fixedIn, acceptReview = false, out } = options;
         // Before anything else, so that a mistyped one costs no time.
         assertEffectiveVersion(effectiveVersion);
-        const { edges, kernels, images, sources, fixes } = storesOf(context);
-        const wanted: Fix[] = [];
-        for (const id of options.fix ?? []) wanted.push(await fixes.open(id));
-        for (const file of options.patch ?? []) {
-          const id = basename(file).replace(/\.(?:patch|diff)$/, '');
-          const fix = await importFromPatch({ id, severity: 'unknown', hardware: false }, file);
-          for (const remark of remarks(fix)) context.terminal.note(`${file}: ${remark}`);
-          wanted.push(fix);
-        }
-        if (wanted.length === 0) {
+        const workshop = workshopOf(context);
+        const fixes = [...(await kept(workshop, options.fix)), ...(await fromPatches(options.patch, context.terminal))];
+        if (fixes.length === 0) {
           throw new CliError('usage', 'a livepatch is built from at least one fix', {
             hint: 'name some with --fix or --patch',
           });
         }
-        const key = await signingKeyOf(options);
-        const kernel = await kernels.open(options.kernel);
-        await prepareOutput(options.out);
+        const sign = signingFiles(options);
+        const on = await kept(workshop, options.on);
         const kind = options.stacked ? 'stacked' : 'cumulative';
-        const acceptReview = options.acceptReview ?? false;
-        const on: Fix[] = [];
-        for (const id of options.on ?? []) on.push(await fixes.open(id));
-        const builder = await Builder.open(edges, context.places.cache, kernel);
-        // Read while the compilers run; a failure before it is awaited must not end the process.
-        const world = World.open(kernel);
-        world.catch(() => {});
-        const fixed = { kernels: images, sources, wanted: options.fixedIn };
-        const built = await builder
-          .build({ fixes: wanted, kind, on, effectiveVersion, acceptReview, fixed })
-          .catch(async (error: unknown) => {
-            throw await withCompanionHint(context, builder, kernel, wanted, error);
-          });
-        const signed = key === undefined ? built : await signResult(edges, built, key);
-        edges.progress.step('audit the finished livepatch');
-        const source = { patches: [...on, ...wanted].map(({ patch }) => patch), tree: builder.sourceTree };
-        const result = await audited(() => world, signed, source, new FixedWorlds(images));
-        await writeLivepatch(options.out, result);
-        context.terminal.result(result.manifest, (manifest) => buildText(manifest, options.out));
-        context.exitWith(exitCode(result.manifest));
+        const order = { kernel, fixes, kind, on, effectiveVersion, fixedIn, acceptReview, sign, out } as const;
+        const livepatch = await buildLivepatch(workshop, order);
+        context.terminal.result(livepatch, (manifest) => buildText(manifest, out));
+        context.exitWith(exitCode(livepatch));
       }),
     );
 };
 
-/** Opened before the build, so that a wrong key costs no time. */
-async function signingKeyOf(options: BuildOptions): Promise<SigningKey | undefined> {
-  const { signKey, signCert, signPassphraseFile } = options;
-  if (signKey !== undefined) {
-    return await openSigningKey({ key: signKey, certificate: signCert, passphrase: signPassphraseFile });
+/** Fixes of the store, by their ids. */
+async function kept({ fixes }: Workshop, ids: readonly string[] = []): Promise<Fix[]> {
+  const found: Fix[] = [];
+  for (const id of ids) found.push(await fixes.open(id));
+  return found;
+}
+
+/** Fixes that are used once: each has the name of its file. */
+async function fromPatches(files: readonly string[] = [], terminal: Terminal): Promise<Fix[]> {
+  const read: Fix[] = [];
+  for (const file of files) {
+    const id = basename(file).replace(/\.(?:patch|diff)$/, '');
+    const fix = await importFromPatch({ id, severity: 'unknown', hardware: false }, file);
+    for (const remark of remarks(fix)) terminal.note(`${file}: ${remark}`);
+    read.push(fix);
   }
+  return read;
+}
+
+function signingFiles({ signKey, signCert, signPassphraseFile }: BuildOptions): SigningKeyFiles | undefined {
+  if (signKey !== undefined) return { key: signKey, certificate: signCert, passphrase: signPassphraseFile };
   if (signCert === undefined && signPassphraseFile === undefined) return undefined;
   throw new CliError('usage', '--sign-cert and --sign-passphrase-file go with --sign-key');
 }

@@ -1,22 +1,13 @@
 import { isUtf8 } from 'node:buffer';
-import { errorCode, errorText, shownLines } from '@kmend/base';
-import {
-  Builder,
-  deltaTexts,
-  type Fix,
-  type HeaderParts,
-  importFromDebian,
-  importFromGit,
-  importFromPatch,
-} from '@kmend/builder';
-import type { Kernel } from '@kmend/kernel';
+import { shownLines } from '@kmend/base';
+import type { Fix, HeaderParts } from '@kmend/builder';
+import { type CheckedFix, type FixSource, importFix } from '@kmend/pipeline';
 import { Severity } from '@kmend/protocol';
 import { Option } from 'commander';
-import type { Context } from '../context.ts';
 import { CliError } from '../error.ts';
 import type { Register } from '../program.ts';
-import { storesOf } from '../stores.ts';
 import { table } from '../terminal.ts';
+import { workshopOf } from '../workshop.ts';
 
 interface ImportOptions {
   readonly id: string;
@@ -31,7 +22,7 @@ interface ImportOptions {
   readonly git?: string;
   readonly commit?: string;
   readonly replace?: boolean;
-  readonly companions?: true | string;
+  readonly companions?: true | 'whole' | 'parts';
   readonly check?: boolean;
 }
 
@@ -61,26 +52,15 @@ export const fixCommands: Register = ({ program, action }) => {
     .option('--replace', 'replace a fix of the same id')
     .action(
       action(async (context, options: ImportOptions) => {
-        const { edges, sources, fixes } = storesOf(context);
-        const words = {
-          id: options.id,
-          title: options.title,
-          severity: options.severity,
-          hardware: options.hardware ?? false,
-        };
-        const imported = await from(options, {
-          debian: (from, to, paths) =>
-            importFromDebian(edges, sources, words, { suite: options.suite, from, to, paths }),
-          patch: (file) => importFromPatch(words, file, options.path),
-          git: (directory, commit) => importFromGit(edges, words, directory, commit, options.path),
-        });
-        const how = options.companions === 'parts' ? 'parts' : 'whole';
-        const companions = options.check === false ? undefined : await companionsOf(context, imported, how);
-        const wanted = options.companions === undefined ? [] : (companions?.companions ?? []);
-        const kept = wanted.length === 0 ? imported : await withFiles(context, imported, wanted, companions?.parts);
-        await fixes.add(kept, options.replace ?? false);
-        const outcome = { ...summary(kept), ...(companions === undefined ? {} : { compiled: companions }) };
-        context.terminal.result(outcome, (data) => describe(data, wanted.length > 0));
+        const { id, title, severity, hardware = false, companions, check = true, replace = false } = options;
+        const words = { id, title, severity, hardware };
+        const how = companions === true ? 'whole' : companions;
+        const order = { words, source: sourceOf(options), companions: how, check, replace };
+        const { fix, checked, taken } = await importFix(workshopOf(context), order, (text) =>
+          context.terminal.note(text),
+        );
+        const outcome = { ...summary(fix), ...(checked === undefined ? {} : { compiled: checked }) };
+        context.terminal.result(outcome, (data) => describe(data, taken));
       }),
     );
   fix
@@ -88,7 +68,7 @@ export const fixCommands: Register = ({ program, action }) => {
     .description('all fixes')
     .action(
       action(async (context) => {
-        const fixes = (await storesOf(context).fixes.list()).map(summary);
+        const fixes = (await workshopOf(context).fixes.list()).map(summary);
         context.terminal.result({ fixes }, (data) =>
           data.fixes.length === 0
             ? 'no fix yet; kmend fix import --help tells how to add one'
@@ -105,7 +85,7 @@ export const fixCommands: Register = ({ program, action }) => {
     .argument('<id>')
     .action(
       action(async (context, id: string) => {
-        const found = await storesOf(context).fixes.open(id);
+        const found = await workshopOf(context).fixes.open(id);
         const data = { ...summary(found), origin: found.origin, ...patchText(found) };
         context.terminal.result(data, () =>
           [
@@ -124,70 +104,12 @@ export const fixCommands: Register = ({ program, action }) => {
     );
 };
 
-interface Checked {
-  readonly kernel: string;
-  readonly leftOut: readonly string[];
-  readonly compiles: boolean;
-  readonly companions: readonly string[];
-  readonly parts?: HeaderParts;
-  readonly complete: boolean;
-  readonly why?: string;
-}
-
-/** Whether a fix of a Debian delta compiles by itself for a kernel of the version before; `undefined` where no such kernel is in the store. */
-async function companionsOf(context: Context, fix: Fix, how: 'whole' | 'parts'): Promise<Checked | undefined> {
-  const { origin } = fix;
-  if (origin.kind !== 'debian') return undefined;
-  const { edges, kernels, sources } = storesOf(context);
-  const kernel = (await kernels.list()).find(({ version }) => version === origin.from);
-  if (kernel === undefined) return undefined;
-  const builder = await openBuilder(context, kernel);
-  if (builder === undefined) return undefined;
-  const delta = deltaTexts(edges, sources, origin);
-  const found = await builder.companionsOf(fix, delta, (paths, parts) => withFiles(context, fix, paths, parts), how);
-  return { kernel: kernel.release, ...found };
-}
-
-/** A fix can be kept on a machine that cannot compile for its kernel; that it was not compiled is said. */
-async function openBuilder(context: Context, kernel: Kernel): Promise<Builder | undefined> {
-  try {
-    return await Builder.open(storesOf(context).edges, context.places.cache, kernel);
-  } catch (error) {
-    const code = errorCode(error);
-    if (code !== 'compiler-missing' && code !== 'compiler-differs') throw error;
-    context.terminal.note(`not compiled to see whether it stands alone: ${errorText(error)}`);
-    return undefined;
-  }
-}
-
-/** The same fix with more files of its delta, or parts of these. */
-export async function withFiles(
-  context: Context,
-  fix: Fix,
-  more: readonly string[],
-  parts?: HeaderParts,
-): Promise<Fix> {
-  const { edges, sources } = storesOf(context);
-  const { origin, id, title, severity, hardware } = fix;
-  if (origin.kind !== 'debian') return fix;
-  return await importFromDebian(
-    edges,
-    sources,
-    { id, title, severity, hardware },
-    {
-      ...origin,
-      paths: [...origin.paths, ...more],
-      parts,
-    },
-  );
-}
-
 function withPart(path: string, parts: HeaderParts | undefined): string {
   const names = parts?.[path];
   return names === undefined ? path : `${path} (only ${names.join(', ')})`;
 }
 
-function describe(fix: ReturnType<typeof summary> & { readonly compiled?: Checked }, taken: boolean): string {
+function describe(fix: ReturnType<typeof summary> & { readonly compiled?: CheckedFix }, taken: boolean): string {
   const lines = [`${fix.id}: ${fix.title}`, ...fix.files.map((file) => `  ${file}`), ...remarks(fix)];
   const { compiled } = fix;
   if (compiled !== undefined && compiled.leftOut.length > 0)
@@ -209,19 +131,13 @@ function describe(fix: ReturnType<typeof summary> & { readonly compiled?: Checke
   return shownLines(lines);
 }
 
-interface Origins {
-  debian(from: string, to: string, paths: readonly string[]): Promise<Fix>;
-  patch(file: string): Promise<Fix>;
-  git(directory: string, commit: string): Promise<Fix>;
-}
-
-async function from(options: ImportOptions, origins: Origins): Promise<Fix> {
-  const { from, to, path = [], patch, git, commit } = options;
+function sourceOf(options: ImportOptions): FixSource {
+  const { from, to, path: paths = [], suite, patch, git, commit } = options;
   const given = [from ?? to, patch, git ?? commit].filter((value) => value !== undefined);
   if (given.length === 1) {
-    if (patch !== undefined) return await origins.patch(patch);
-    if (git !== undefined && commit !== undefined) return await origins.git(git, commit);
-    if (from !== undefined && to !== undefined && path.length > 0) return await origins.debian(from, to, path);
+    if (patch !== undefined) return { kind: 'patch', file: patch, paths: options.path };
+    if (git !== undefined && commit !== undefined) return { kind: 'git', directory: git, commit, paths: options.path };
+    if (from !== undefined && to !== undefined && paths.length > 0) return { kind: 'debian', suite, from, to, paths };
   }
   throw new CliError('usage', 'say where the fix comes from, in one way', {
     hint: 'either --from VERSION --to VERSION --path FILE..., or --patch FILE, or --git DIR --commit SHA',

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { factsOf, reportOf } from '@kmend/harness/servers';
 import type { Report } from '@kmend/protocol';
-import { factsOf, patchServer, reportOf } from '../testing/patch-server.ts';
+import { patchServer } from '../testing/patch-server.ts';
 import { hostCommands } from './host.ts';
 
 async function world(t: Parameters<typeof patchServer>[0]) {

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { type Kernel, type KernelImage, parseConfig, parseSymvers, readSymbols, telling } from '@kmend/kernel';
 import type { Register } from '../program.ts';
-import { storesOf } from '../stores.ts';
 import { table } from '../terminal.ts';
+import { workshopOf } from '../workshop.ts';
 
 export const kernelCommands: Register = ({ program, action }) => {
   const kernel = program.command('kernel').description('kernels of the local store, which livepatches are built for');
@@ -13,7 +13,7 @@ export const kernelCommands: Register = ({ program, action }) => {
     .option('--image-only', 'fetch only the image and its modules, to compare builds with a fixed kernel')
     .action(
       action(async (context, spec: string, options: { readonly imageOnly?: boolean }) => {
-        const { kernels, images } = storesOf(context);
+        const { kernels, images } = workshopOf(context);
         const added = await (options.imageOnly ? images : kernels).add(spec);
         context.terminal.result(summary(added), (data) => `${data.release} is in the store (build id ${data.buildId})`);
       }),
@@ -23,9 +23,9 @@ export const kernelCommands: Register = ({ program, action }) => {
     .description('all kernels of the store')
     .action(
       action(async (context) => {
-        const stores = storesOf(context);
-        const kernels = (await stores.kernels.list()).map(summary);
-        const images = (await stores.images.list()).map(summary);
+        const workshop = workshopOf(context);
+        const kernels = (await workshop.kernels.list()).map(summary);
+        const images = (await workshop.images.list()).map(summary);
         context.terminal.result({ kernels, images }, (data) =>
           data.kernels.length + data.images.length === 0
             ? 'no kernel yet; add one, e.g.: kmend kernel add bookworm/6.1.0-47-amd64'
@@ -50,7 +50,7 @@ export const kernelCommands: Register = ({ program, action }) => {
     .argument('<release|build-id>')
     .action(
       action(async (context, name: string) => {
-        const found = await storesOf(context).kernels.open(name);
+        const found = await workshopOf(context).kernels.open(name);
         const details = await detailsOf(found);
         context.terminal.result(details, (data) =>
           [

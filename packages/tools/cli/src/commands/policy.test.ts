@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { BUILD_ID } from '@kmend/harness/servers';
 import type { KernelPolicy } from '@kmend/protocol';
-import { BUILD_ID } from '../testing/livepatch.ts';
 import { patchServer } from '../testing/patch-server.ts';
 import { policyCommands } from './policy.ts';
 import { kernelText } from './policy-text.ts';

@@ -5,7 +5,7 @@ import { CliError } from '../error.ts';
 import { planText } from '../plan-text.ts';
 import type { Register } from '../program.ts';
 import { connect, keysDirectory, type ServerOptions, withServer } from '../server-options.ts';
-import { buildIdOf } from '../stores.ts';
+import { buildIdOf } from '../workshop.ts';
 import { report } from './keys.ts';
 import { fleetText, kernelText } from './policy-text.ts';
 

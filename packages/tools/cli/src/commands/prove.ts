@@ -1,13 +1,11 @@
-import { join } from 'node:path';
-import { exists, writeFileAtomic } from '@kmend/base/node';
-import { type BuiltLivepatch, Lab, proveLivepatch } from '@kmend/lab';
-import { PROOF_FILE, type Proof, ranShare, whyNotRun } from '@kmend/protocol';
-import { readArtifact } from '@kmend/trust';
+import { exists } from '@kmend/base/node';
+import { proveInLab } from '@kmend/pipeline/lab';
+import { type Proof, ranShare, whyNotRun } from '@kmend/protocol';
 import { CliError } from '../error.ts';
 import type { Register } from '../program.ts';
-import { storesOf } from '../stores.ts';
 import { table } from '../terminal.ts';
 import { VERSION } from '../version.ts';
+import { workshopOf } from '../workshop.ts';
 
 interface ProveOptions {
   readonly previous?: string;
@@ -34,32 +32,21 @@ export const proveCommand: Register = ({ program, action }) => {
     .option('--no-exercise', 'skip the exercises of the patched parts of the kernel; fewer functions run')
     .action(
       action(async (context, directory: string, options: ProveOptions) => {
-        const { edges, kernels } = storesOf(context);
-        const request = {
-          livepatch: await open(directory),
-          ...(options.previous === undefined ? {} : { previous: await open(options.previous) }),
+        const order = {
+          directory,
+          previous: options.previous,
           reproducers: await reproducers(options.reproducer ?? []),
           exercise: options.exercise,
           rounds: whole('--rounds', options.rounds, MAX_ROUNDS),
           transitionLimit: whole('--transition-limit', options.transitionLimit, MAX_LIMIT),
           version: VERSION,
         };
-        const kernel = await kernels.open(request.livepatch.manifest.kernel.buildId);
-        const mirror = context.env['KMEND_MIRROR'];
-        await using lab = new Lab({ ...edges, cache: join(context.places.cache, 'lab'), mirror });
-        const proof = await proveLivepatch(lab, edges, kernel, request);
-        const path = join(directory, PROOF_FILE);
-        await writeFileAtomic(path, `${JSON.stringify(proof, null, 2)}\n`);
+        const { proof, path } = await proveInLab(workshopOf(context), order);
         if (!proof.passed) throw failure(proof, path);
         context.terminal.result(proof, (data) => describe(data, path));
       }),
     );
 };
-
-async function open(directory: string): Promise<BuiltLivepatch> {
-  const { livepatch, module } = await readArtifact(directory);
-  return { manifest: livepatch, module };
-}
 
 async function reproducers(words: readonly string[]): Promise<ReadonlyMap<string, string>> {
   const files = new Map<string, string>();

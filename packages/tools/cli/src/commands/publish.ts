@@ -1,3 +1,4 @@
+import { publishLivepatch } from '@kmend/pipeline';
 import { Channel } from '@kmend/protocol';
 import type { Confirm } from '@kmend/trust';
 import { Option } from 'commander';
@@ -24,23 +25,10 @@ export const publishCommand: Register = ({ program, action }) => {
       const { channel, keys = keysDirectory(context) } = options;
       const confirm: Confirm = (plan) => context.terminal.note(planText(plan));
       const { progress } = context.terminal;
-      const demand = proofDemand(options);
-      const outcome = await api.publish({ ...demand, livepatch, channel, keys, confirm, progress });
-      const { livepatch: manifest } = outcome.publication.artifact;
-      const result = {
-        serial: outcome.serial,
-        channel,
-        id: manifest.id,
-        release: manifest.kernel.release,
-        buildId: manifest.kernel.buildId,
-        fixes: manifest.fixes.map(({ id }) => id),
-        proven: outcome.publication.proven,
-        ...(demand.reason === undefined ? {} : { reason: demand.reason }),
-        snapshotVersion: outcome.snapshotVersion,
-        timestampVersion: outcome.timestampVersion,
-      };
+      const order = { ...proofDemand(options), livepatch, channel, keys, confirm, progress };
+      const published = await publishLivepatch(api, order);
       context.terminal.result(
-        result,
+        published,
         (data) =>
           `serial ${data.serial} for ${data.release} is in ${data.channel}${data.proven ? '' : ', unproven'}: ${data.fixes.join(', ')}`,
       );

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { writeLivepatch } from '../testing/livepatch.ts';
+import { writeLivepatch } from '@kmend/harness/servers';
 import { patchServer } from '../testing/patch-server.ts';
 import type { Said } from '../testing/run.ts';
 import { repoCommands } from './repo.ts';

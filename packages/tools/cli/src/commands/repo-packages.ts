@@ -26,7 +26,7 @@ import { CliError } from '../error.ts';
 import type { Registrar } from '../program.ts';
 import { type ProofOptions, proofDemand, withProofDemand } from '../proof-options.ts';
 import { connect, keysDirectory, type ServerOptions, withServer } from '../server-options.ts';
-import { storesOf } from '../stores.ts';
+import { workshopOf } from '../workshop.ts';
 
 interface InitOptions {
   readonly origin: string;
@@ -132,7 +132,7 @@ export function packageCommands(repo: Command, { action }: Pick<Registrar, 'acti
     .argument('<release>')
     .action(
       action(async (context, name: string) => {
-        const { release, buildId, version } = await storesOf(context).kernels.open(name);
+        const { release, buildId, version } = await workshopOf(context).kernels.open(name);
         const { serial } = await (await openDepot(context)).needsNone({ release, buildId, version });
         context.terminal.result(
           { release, buildId, serial },

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { sha256File, systemClock } from '@kmend/base/node';
+import { BUILD_ID, writeLivepatch } from '@kmend/harness/servers';
 import { bundleFetch, loadReleaseKey, openRepository, openRepositoryClient, signPublication } from '@kmend/trust';
-import { BUILD_ID, writeLivepatch } from '../testing/livepatch.ts';
 import { runKmend, type Said } from '../testing/run.ts';
 import { repoCommands } from './repo.ts';
 

@@ -4,7 +4,7 @@ import { type Bundle, type CreatedRepository, createBundle, createRepository } f
 import { CliError } from '../error.ts';
 import type { Register } from '../program.ts';
 import { dataDirectory, keysDirectory } from '../server-options.ts';
-import { buildIdOf } from '../stores.ts';
+import { buildIdOf } from '../workshop.ts';
 import { packageCommands } from './repo-packages.ts';
 
 interface RepositoryOptions {
