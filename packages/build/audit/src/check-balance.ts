@@ -1,4 +1,4 @@
-import { SHF_STRINGS } from '@kmend/elf';
+import { SHF_STRINGS, SHF_WRITE } from '@kmend/elf';
 import type { Address } from './address.ts';
 import type { Beside } from './check-twins.ts';
 import type { Findings } from './finding.ts';
@@ -11,6 +11,12 @@ import type { World } from './world.ts';
 
 /** What a function refers to, by names that mean the same in every kernel, and how often. */
 export type Tally = ReadonlyMap<string, number>;
+
+/**
+ * Data that no name tells apart: of no size (`struct lock_class_key` without lockdep), so that it shares its address with what lies behind
+ * it, or without a symbol. The same source refers to it by another name in each build.
+ */
+export const NAMELESS = 'data without a name of its own';
 
 /** One thing that is referred to in the place of another. */
 export interface Exchange {
@@ -60,7 +66,7 @@ export function exchanged(here: Tally, there: Tally, before: Tally): Exchange | 
   }
   const [gained] = more;
   const [lost] = less;
-  if (gained === undefined || lost === undefined) return undefined;
+  if (gained === undefined || lost === undefined || gained === NAMELESS || lost === NAMELESS) return undefined;
   return (here.get(gained) ?? 0) > (before.get(gained) ?? 0) ? { here: gained, there: lost } : undefined;
 }
 
@@ -105,8 +111,11 @@ function ownKeys(
 function shippedName(target: Address, world: World): string {
   const located = world.locate(target);
   if (located === undefined) return `number ${target}`;
-  const name = located.names.filter((each) => !each.startsWith('.L')).sort()[0];
+  const names = located.names.filter((each) => !each.startsWith('.L')).sort();
+  const [name] = names;
   const distance = target - located.start;
+  if (!located.isCode && located.isWritable && (name === undefined || new Set(names.map(baseName)).size > 1))
+    return NAMELESS;
   const isConstant = !located.isCode && !located.isWritable;
   if (isConstant && (name === undefined || distance !== 0 || TEXTS.test(baseName(name))))
     return contentName(world.read(target, TEXT_LIMIT) ?? world.read(target, 8));
@@ -120,6 +129,7 @@ function ownName(target: Address, loaded: Loaded, own: OwnCode): string {
   const { section, offset } = place;
   if (code !== undefined) return placeName(code.function.name, code.offset);
   const held = own.dataAt(section, offset);
+  if (held === undefined && (section.flags & SHF_WRITE) !== 0) return NAMELESS;
   const isText = (section.flags & SHF_STRINGS) !== 0;
   if (isText || held === undefined || held.name.startsWith('.') || TEXTS.test(baseName(held.name)))
     return contentName(loaded.memory(section).subarray(offset, offset + TEXT_LIMIT));
