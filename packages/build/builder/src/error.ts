@@ -16,6 +16,7 @@ export type BuilderErrorCode =
   | 'fix-conflict'
   | 'version-malformed'
   | 'patch-does-not-apply'
+  | 'patch-ambiguous'
   | 'patch-changes-nothing'
   | 'patch-does-not-compile'
   | 'include-outside-tree'

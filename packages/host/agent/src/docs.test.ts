@@ -26,9 +26,10 @@ async function union(file: string, type: string): Promise<string[]> {
   return [...body.matchAll(/^ {2}\| '([^']+)'/gm)].map(([, member]) => member ?? '');
 }
 
-/** The first cells of all table rows, without backticks: `a`, `b` count as two. */
+/** The first cells of all table rows, and what list items begin with, without backticks: `a`, `b` count as two. */
 function explained(text: string): Set<string> {
-  const cells = text.split('\n').flatMap((line) => /^\| ?([^|]*)\|/.exec(line)?.[1] ?? []);
+  const rows = text.split('\n').map((line) => /^\| ?([^|]*)\||^- ((?:`[^`]+`(?:, )?)+)/.exec(line));
+  const cells = rows.map((row) => row?.[1] ?? row?.[2] ?? '');
   return new Set(cells.flatMap((cell) => [...cell.matchAll(/`([^`]+)`/g)].map(([, word]) => word ?? '')));
 }
 

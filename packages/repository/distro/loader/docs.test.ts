@@ -11,9 +11,10 @@ const part = (name: string): string => readFileSync(join(here, 'parts', `${name}
 const parts = readdirSync(join(here, 'parts')).map((it) => it.replace(/\.sh$/, ''));
 const scripts = parts.map(part).join('\n');
 
-/** The first cells of all table rows of a text: what stands in backticks there. */
+/** What stands in backticks in the first cells of all table rows of a text, and at the beginning of its list items. */
 function explained(text: string): string[] {
-  const cells = text.split('\n').flatMap((line) => /^\| ?([^|]*)\|/.exec(line)?.[1] ?? []);
+  const rows = text.split('\n').map((line) => /^\| ?([^|]*)\||^- ((?:`[^`]+`(?:, )?)+):/.exec(line));
+  const cells = rows.map((row) => row?.[1] ?? row?.[2] ?? '');
   return cells.flatMap((cell) => [...cell.matchAll(/`([^`]+)`/g)].map(([, word = '']) => word));
 }
 
@@ -26,7 +27,7 @@ function cases(name: string, source: string): string[] {
 const codes = cases('hint_of', part('codes'));
 const [, table = ''] = document.split('## Codes');
 
-test('every code has its row, and every row its code', () => {
+test('every code has its item, and every item its code', () => {
   assert.ok(codes.length > 30);
   assert.deepEqual(explained(table).sort(), [...codes].sort());
 });
@@ -34,9 +35,9 @@ test('every code has its row, and every row its code', () => {
 test('what is tried again says so', () => {
   const passing = cases('is_passing', part('codes'));
   assert.ok(passing.length > 5);
-  for (const line of table.split('\n').filter((it) => it.startsWith('| `'))) {
-    const [word = ''] = explained(line);
-    assert.equal(line.includes('**again**'), passing.includes(word), line);
+  for (const item of table.split(/^(?=- `)/m).slice(1)) {
+    const [word = ''] = explained(item);
+    assert.equal(item.includes('**again**'), passing.includes(word), item);
   }
 });
 

@@ -11,6 +11,14 @@ const LINE_LIMIT = 10_000;
 /** U+FFFD in UTF-8, a byte a character: what programs write in place of a byte that they do not understand. */
 const REPLACED = '\xEF\xBF\xBD';
 
+/** How packed files begin, and what unpacks them. */
+const PACKED: readonly (readonly [start: string, command: string])[] = [
+  ['\x1F\x8B', 'gunzip'],
+  ['\xFD7zXZ\0', 'unxz'],
+  ['(\xB5/\xFD', 'unzstd'],
+  ['BZh', 'bunzip2'],
+];
+
 /** What a patch changes of a kernel's source. */
 export interface PatchContent {
   /**
@@ -83,6 +91,10 @@ function linesOf(id: string, whole: string): { lines: string[]; notes: string[] 
   const marked = whole.startsWith('\xEF\xBB\xBF');
   if (marked) notes.push('a byte order mark in front of the patch was taken off');
   const text = marked ? whole.slice(3) : whole;
+  const packed = PACKED.find(([start]) => whole.startsWith(start));
+  if (packed !== undefined) {
+    throw garbage(`the patch of ${id} is compressed`, `unpack it first: ${packed[1]}`);
+  }
   let lines = text.replace(/\n$/, '').split('\n');
   const at = (index: number): string => `line ${index + 1} of the patch of ${id}`;
   const nul = lines.findIndex((line) => line.includes('\0'));

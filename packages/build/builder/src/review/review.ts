@@ -1,4 +1,5 @@
 import type { ChangedSource } from '../source/apply.ts';
+import type { MovedHunk } from '../source/hunk-places.ts';
 import type { Reason } from '../types.ts';
 import { assemblerReasons } from './assembler.ts';
 import type { Family, ProtocolCall } from './families.ts';
@@ -27,8 +28,9 @@ const SHOWN_LENGTH = 80;
 export function reviewSource(source: ChangedSource, fixes: ReadonlySet<string>): Reason[] {
   const reasons: Reason[] = [];
   let before: Version | undefined;
-  for (const [index, { fix, text }] of source.versions.entries()) {
+  for (const [index, { fix, text, moved = [] }] of source.versions.entries()) {
     if (!fixes.has(fix)) continue;
+    for (const hunk of moved) reasons.push({ ...placeReason(hunk), fix });
     const old = source.versions[index - 1]?.text ?? source.stock;
     if (before?.text !== old) before = { text: old, file: scanFile(old) };
     const after = { text, file: scanFile(text) };
@@ -36,6 +38,17 @@ export function reviewSource(source: ChangedSource, fixes: ReadonlySet<string>):
     before = after;
   }
   return reasons;
+}
+
+/** This kernel may have only a sibling of the function that the fix means, with the same lines. */
+function placeReason({ path, header, line, at }: MovedHunk): Reason {
+  const where = at === '' ? 'no function' : `"${at.slice(0, SHOWN_LENGTH)}"`;
+  return {
+    code: 'hunk-in-other-function',
+    verdict: 'needs-review',
+    message: `the hunk "${header.slice(0, 2 * SHOWN_LENGTH)}" has moved to line ${line}, the only place that has its lines, which is in ${where}`,
+    source: path,
+  };
 }
 
 function reviewStep(path: string, old: Version, fresh: Version): Reason[] {
