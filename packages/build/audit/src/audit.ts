@@ -18,6 +18,7 @@ import { checkReach } from './reach.ts';
 import { readRegistration } from './registration.ts';
 import { SameThing } from './same-thing.ts';
 import { modinfo } from './shipped-module.ts';
+import type { AuditedSource } from './source.ts';
 import type { World } from './world.ts';
 
 export interface AuditRequest {
@@ -27,14 +28,6 @@ export interface AuditRequest {
   readonly source: AuditedSource;
   /** The distribution's fixed kernels that are here, by World.openImage(). */
   readonly fixed?: readonly World[] | undefined;
-}
-
-/** What is known of the source that the livepatch was made of. */
-export interface AuditedSource {
-  /** The fixes as unified diffs; empty where they are not here. */
-  readonly patches: readonly string[];
-  /** The kernel's source, as it is before the fixes. */
-  readonly tree?: string | undefined;
 }
 
 export interface AuditResult {

@@ -1,7 +1,6 @@
 import { SHF_STRINGS, SHF_WRITE } from '@kmend/elf';
 import { type Address, hex } from './address.ts';
 import { gapsOf } from './align.ts';
-import type { AuditedSource } from './audit.ts';
 import type { Replacement } from './check-functions.ts';
 import type { Confirmed } from './check-twins.ts';
 import type { Findings } from './finding.ts';
@@ -10,6 +9,7 @@ import { type BothSides, bothSides, type Likened, nameOf } from './likeness.ts';
 import type { Loaded } from './loaded.ts';
 import { Neighbourhood } from './neighbourhood.ts';
 import { baseName, type OwnCode, type OwnData, type OwnFunction } from './own-code.ts';
+import type { AuditedSource } from './source.ts';
 import { ChangedWords } from './source-words.ts';
 import type { World } from './world.ts';
 

@@ -3,12 +3,12 @@ import { basename, dirname, join, relative } from 'node:path';
 import type { Run } from '@kmend/base';
 import type { Livepatch } from '@kmend/protocol';
 import { type Address, hex } from './address.ts';
-import type { AuditedSource } from './audit.ts';
 import { cIncluders } from './c-includes.ts';
 import type { Replacement } from './check-functions.ts';
 import type { Findings } from './finding.ts';
 import { functionsAround } from './neighbourhood.ts';
 import { baseName } from './own-code.ts';
+import type { AuditedSource } from './source.ts';
 import { changedFiles } from './source-words.ts';
 import type { World } from './world.ts';
 

@@ -1,7 +1,8 @@
 import type { Livepatch, VerdictReason } from '@kmend/protocol';
-import { type AuditedSource, audit } from './audit.ts';
+import { audit } from './audit.ts';
 import type { Finding } from './finding.ts';
 import type { FixedWorlds } from './fixed-worlds.ts';
+import type { AuditedSource } from './source.ts';
 import type { World } from './world.ts';
 
 /** What a build hands over: the manifest, and the module as it is to lie beside it; none where the verdict lets none be made. */

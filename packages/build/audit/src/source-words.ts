@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, join, normalize } from 'node:path';
-import type { AuditedSource } from './audit.ts';
+import type { AuditedSource } from './source.ts';
 
 /** What patches change in one file. */
 export interface ChangedFile {

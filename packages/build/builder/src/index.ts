@@ -1,7 +1,7 @@
-export { Builder, type BuildRequest, type BuildResult, type Companions } from './build/builder.ts';
+export { Builder, type BuildRequest, type BuildResult, type Companions } from './assemble/builder.ts';
 
-export type { LeftAlone, LeftAloneSample } from './build/left-alone.ts';
-export { codeDigest } from './build/version.ts';
+export type { LeftAlone, LeftAloneSample } from './assemble/left-alone.ts';
+export { codeDigest } from './assemble/version.ts';
 
 export {
   type ChangedItem,

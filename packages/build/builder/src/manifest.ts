@@ -1,6 +1,6 @@
 import type { Kernel } from '@kmend/kernel';
 import { EffectiveVersion, type Livepatch, type PatchedObject, type VerdictReason } from '@kmend/protocol';
-import type { UnitOutcome } from './build/outcome.ts';
+import type { UnitOutcome } from './assemble/outcome.ts';
 import { BuilderError } from './error.ts';
 import type { Fix } from './fix/model.ts';
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { errorText } from '@kmend/base';
 import { sha256, writeFileAtomic } from '@kmend/base/node';
 import { PROOF_FILE } from '@kmend/protocol';
-import type { BuildResult } from './build/builder.ts';
+import type { BuildResult } from './assemble/builder.ts';
 import { BuilderError } from './error.ts';
 import { PROVENANCE, provenanceOf } from './provenance.ts';
 

@@ -3,10 +3,10 @@ import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { cleanEnvironment, runOk, sha256 } from '@kmend/base/node';
 import { deliver, linkOrCopy } from './build.ts';
+import type { Contents, SuiteContents } from './contents.ts';
 import { debChangelog } from './deb.ts';
 import { metapackageName } from './names.ts';
 import { type PackageSpec, versionText } from './package.ts';
-import type { Contents, SuiteContents } from './repository.ts';
 import type { Suite } from './suites.ts';
 import { mailDate } from './text.ts';
 

@@ -1,4 +1,5 @@
-import type { Atom, ObjectView } from '../object/view.ts';
+import type { Atom } from '../object/atom.ts';
+import type { ObjectView } from '../object/view.ts';
 import type { Reason, Unit } from '../types.ts';
 
 /** Where KMEND_CALLBACKS puts its structs (author/include/kmend/livepatch.h): input for the builder, no data of the kernel. */

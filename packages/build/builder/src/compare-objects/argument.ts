@@ -1,5 +1,6 @@
+import type { Atom } from '../object/atom.ts';
 import { branchTarget, decodeInstruction } from '../object/instructions.ts';
-import type { Atom, ObjectView } from '../object/view.ts';
+import type { ObjectView } from '../object/view.ts';
 
 /** Where a register's value goes: into a call, untouched on the way. */
 export interface Argument {

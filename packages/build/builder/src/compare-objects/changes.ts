@@ -1,8 +1,9 @@
 import { STB_LOCAL } from '@kmend/elf';
 import type { UnitChange } from '../compare/compare.ts';
 import { isNoise } from '../compare/correlate.ts';
+import type { Atom } from '../object/atom.ts';
 import { coldParent, unpromoted } from '../object/names.ts';
-import type { Atom, ObjectView } from '../object/view.ts';
+import type { ObjectView } from '../object/view.ts';
 import { dataDifference, type FoundDifference, functionDifference, referredNames } from './difference.ts';
 import type { MovedLine } from './line-moved.ts';
 import type { ChangedItem, Changes, Item, LineMoved } from './model.ts';

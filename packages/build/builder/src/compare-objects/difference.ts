@@ -1,8 +1,9 @@
+import type { Atom } from '../object/atom.ts';
 import { describeTarget } from '../object/describe.ts';
 import type { Shown } from '../object/disassemble.ts';
 import { branchTarget, branchText, decodeInstruction } from '../object/instructions.ts';
 import { coldParent } from '../object/names.ts';
-import type { Atom, Entry, ObjectView, Part, Reference } from '../object/view.ts';
+import type { Entry, ObjectView, Part, Reference } from '../object/view.ts';
 import { bugLine } from './line-moved.ts';
 import type { Difference } from './model.ts';
 import { type Masked, masked, type Side } from './side.ts';

@@ -1,5 +1,6 @@
+import type { Atom } from '../object/atom.ts';
 import { decodeInstruction } from '../object/instructions.ts';
-import type { Atom, Entry, Reference } from '../object/view.ts';
+import type { Entry, Reference } from '../object/view.ts';
 import { argumentOf } from './argument.ts';
 import { masked, type Side } from './side.ts';
 

@@ -3,8 +3,8 @@ import type { UnitChange } from '../compare/compare.ts';
 import { compareTypes } from '../compare/types.ts';
 import { DW_AT_byte_size, DW_TAG_structure_type } from '../dwarf/constants.ts';
 import { missingDwarf, readDwarf } from '../dwarf/index.ts';
+import type { Atom } from '../object/atom.ts';
 import { type StructSizes, tableStructs } from '../object/tables.ts';
-import type { Atom } from '../object/view.ts';
 import type { Reason } from '../types.ts';
 import type { Check } from './model.ts';
 

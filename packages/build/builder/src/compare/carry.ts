@@ -1,8 +1,9 @@
 import { SHF_WRITE, STB_LOCAL } from '@kmend/elf';
 import { type AddressUse, addressUse } from '../object/address-use.ts';
+import type { Atom } from '../object/atom.ts';
 import { isBranch } from '../object/branch.ts';
 import { isPieceSection } from '../object/tables.ts';
-import type { Atom, ObjectView } from '../object/view.ts';
+import type { ObjectView } from '../object/view.ts';
 import { isReplaceableCode, isTraced } from './rules.ts';
 
 /**

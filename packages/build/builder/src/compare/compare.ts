@@ -1,5 +1,6 @@
+import type { Atom } from '../object/atom.ts';
 import { coldParent } from '../object/names.ts';
-import type { Atom, ObjectView } from '../object/view.ts';
+import type { ObjectView } from '../object/view.ts';
 import type { Reason, Unit } from '../types.ts';
 import { canComeAlong, carriedAlong, copyable } from './carry.ts';
 import { type Correlation, correlate, isNoise } from './correlate.ts';

@@ -1,6 +1,7 @@
+import type { Atom } from '../object/atom.ts';
 import { stem } from '../object/names.ts';
 import { isOwnCopy } from '../object/own-copy.ts';
-import type { Atom, ObjectView } from '../object/view.ts';
+import type { ObjectView } from '../object/view.ts';
 import { SourceFiles } from './files.ts';
 import { Fingerprints } from './fingerprint.ts';
 import { isNumbered } from './rules.ts';

@@ -1,5 +1,6 @@
 import { type ElfSymbol, STB_LOCAL, STT_FILE } from '@kmend/elf';
-import type { Atom, ObjectView } from '../object/view.ts';
+import type { Atom } from '../object/atom.ts';
+import type { ObjectView } from '../object/view.ts';
 
 /**
  * Which source file of a module each private symbol is of: `ld -r` keeps every unit's `STT_FILE` symbol in front of its private ones

@@ -1,8 +1,9 @@
 import { sha256 } from '@kmend/base/node';
 import { sectionOf } from '@kmend/elf';
+import type { Atom } from '../object/atom.ts';
 import { isOwnCopy } from '../object/own-copy.ts';
 import { isPieceSection } from '../object/tables.ts';
-import type { Atom, ObjectView, Part, Target } from '../object/view.ts';
+import type { ObjectView, Part, Target } from '../object/view.ts';
 
 /**
  * A text for a part of an object that is the same in two compilations exactly when the part does the same: its bytes without the

@@ -1,4 +1,5 @@
-import type { Atom, ObjectView } from '../object/view.ts';
+import type { Atom } from '../object/atom.ts';
+import type { ObjectView } from '../object/view.ts';
 import { isNoise } from './correlate.ts';
 import { type Owner, Owners } from './owners.ts';
 import { isNumbered } from './rules.ts';

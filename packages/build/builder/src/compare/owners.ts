@@ -11,7 +11,8 @@ import {
 } from '../dwarf/constants.ts';
 import { damaged } from '../dwarf/cursor.ts';
 import { type Dwarf, type Entry, readDwarf } from '../dwarf/index.ts';
-import type { Atom, ObjectView } from '../object/view.ts';
+import type { Atom } from '../object/atom.ts';
+import type { ObjectView } from '../object/view.ts';
 import { TypeReader } from './types/reader.ts';
 
 /** Whose a variable is, as the debug information says: of the file, or of one function, whatever that was inlined into. */

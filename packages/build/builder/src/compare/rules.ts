@@ -1,7 +1,8 @@
 import { type Section, SHF_WRITE, STB_LOCAL } from '@kmend/elf';
+import type { Atom } from '../object/atom.ts';
 import { isStaticLocalName } from '../object/names.ts';
 import { isPieceSection } from '../object/tables.ts';
-import type { Atom, ObjectView } from '../object/view.ts';
+import type { ObjectView } from '../object/view.ts';
 import type { Reason, Unit } from '../types.ts';
 
 /** Collects the reasons against replacing parts of one unit. */

@@ -1,6 +1,7 @@
 import { SHF_WRITE } from '@kmend/elf';
+import type { Atom } from '../object/atom.ts';
 import { stem } from '../object/names.ts';
-import type { Atom, ObjectView } from '../object/view.ts';
+import type { ObjectView } from '../object/view.ts';
 import { Fingerprints } from './fingerprint.ts';
 
 /** Which variables of two objects functions that are the same refer to, whatever the compiler calls them. */

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { STT_FILE } from '@kmend/elf';
-import { type Atom, ObjectView } from '../object/view.ts';
+import type { Atom } from '../object/atom.ts';
+import { ObjectView } from '../object/view.ts';
 import { codesOf } from '../testing/fixture.ts';
 import { elfOf, linkedOf } from '../testing/gcc.ts';
 import { compareUnit, type UnitChange } from './compare.ts';

@@ -1,5 +1,6 @@
+import type { Atom } from '../object/atom.ts';
 import { stem } from '../object/names.ts';
-import type { Atom, ObjectView } from '../object/view.ts';
+import type { ObjectView } from '../object/view.ts';
 import type { SourceFiles } from './files.ts';
 import { type Owner, Owners } from './owners.ts';
 import { isNumbered } from './rules.ts';

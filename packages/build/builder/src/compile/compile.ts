@@ -1,21 +1,17 @@
 import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, normalize } from 'node:path';
-import { parseJson, type Run } from '@kmend/base';
+import { parseJson } from '@kmend/base';
 import { EdgeError, exists, sha256 } from '@kmend/base/node';
 import { z } from 'zod';
 import { AUTHOR_DIGEST, AUTHOR_INCLUDE } from '../author/header.ts';
 import { confined } from '../confine.ts';
 import { BuilderError } from '../error.ts';
-import type { PreparedTree } from '../tree/prepare.ts';
+import type { PreparedTree } from '../tree/tree.ts';
 import type { KnownUnit } from '../tree/unit.ts';
 import { assembledPaths, errorsOutside, includedPaths } from './dependencies.ts';
+import type { CompileEdges } from './edges.ts';
 import { generateFor, missingFile } from './generated.ts';
 import { contentHashes, isUnchanged } from './hashes.ts';
-
-export interface CompileEdges {
-  readonly run: Run;
-  readonly signal: AbortSignal;
-}
 
 /**
  * `separate`: every function and variable in a section of its own, to compare and extract by. `shipped`: Kbuild's flags alone; some

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { errorCode, errorText, type Run, type RunLimits } from '@kmend/base';
 import { limitedRun } from '@kmend/base/node';
-import type { PreparedTree } from '../tree/prepare.ts';
+import type { PreparedTree } from '../tree/tree.ts';
 import type { KnownUnit } from '../tree/unit.ts';
 import { type CompiledUnit, compileUnit } from './compile.ts';
 

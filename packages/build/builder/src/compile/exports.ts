@@ -5,10 +5,11 @@ import type { ElfFile } from '@kmend/elf';
 import type { ExportedSymbol } from '@kmend/kernel';
 import { AUTHOR_INCLUDE } from '../author/header.ts';
 import { confined } from '../confine.ts';
-import type { PreparedTree } from '../tree/prepare.ts';
+import type { PreparedTree } from '../tree/tree.ts';
 import type { KnownUnit } from '../tree/unit.ts';
 import type { Reason } from '../types.ts';
-import { COMPILER_LIMITS, type CompileEdges, type CompileInput } from './compile.ts';
+import { COMPILER_LIMITS, type CompileInput } from './compile.ts';
+import type { CompileEdges } from './edges.ts';
 
 /** Preprocessed kernel source is a few megabytes. */
 const TEXT_LIMIT = 64 << 20;

@@ -3,9 +3,9 @@ import { dirname, join } from 'node:path';
 import { errorCode } from '@kmend/base';
 import { exists, withLock } from '@kmend/base/node';
 import { confinedMake } from '../confine.ts';
-import { type PreparedTree, treeArguments } from '../tree/prepare.ts';
+import { type PreparedTree, treeArguments } from '../tree/tree.ts';
 import type { KnownUnit } from '../tree/unit.ts';
-import type { CompileEdges } from './compile.ts';
+import type { CompileEdges } from './edges.ts';
 
 const MAKE_LIMIT_MS = 10 * 60_000;
 

@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { sha256 } from '@kmend/base/node';
-import type { PreparedTree } from '../tree/prepare.ts';
+import type { PreparedTree } from '../tree/tree.ts';
 
 /** SHA-256 by path in the tree. */
 export type ContentHashes = Readonly<Record<string, string>>;

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { Run } from '@kmend/base';
 import { confined } from '../confine.ts';
 import { BuilderError } from '../error.ts';
-import type { PreparedTree } from '../tree/prepare.ts';
+import type { PreparedTree } from '../tree/tree.ts';
 
 /** Runs the kernel's own objtool on an object, in place. Its warnings are returned: they mean it did not understand the code. */
 export async function runObjtool(

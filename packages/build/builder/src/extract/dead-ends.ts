@@ -1,6 +1,7 @@
 import { isPcRelative, SHF_EXECINSTR, STB_WEAK } from '@kmend/elf';
+import type { Atom } from '../object/atom.ts';
 import { branchTarget, decodeInstruction, type Instruction } from '../object/instructions.ts';
-import type { Atom, ObjectView, Part } from '../object/view.ts';
+import type { ObjectView, Part } from '../object/view.ts';
 
 const CALL = 0xe8;
 /** RET near and far, IRET; behind 0x0f: SYSRET, SYSEXIT. */

@@ -22,8 +22,9 @@ import type { DeclaredCallbacks, Phase } from '../author/callbacks.ts';
 import type { Change } from '../compare/compare.ts';
 import { isPerCpu } from '../compare/rules.ts';
 import { BuilderError } from '../error.ts';
+import type { Atom } from '../object/atom.ts';
 import { isPrefixSymbol } from '../object/names.ts';
-import type { Atom, Entry, ObjectView } from '../object/view.ts';
+import type { Entry, ObjectView } from '../object/view.ts';
 import { DeadEnds } from './dead-ends.ts';
 import { destinationOf, newGlobals, type Selection } from './extract.ts';
 

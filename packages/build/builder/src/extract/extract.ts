@@ -1,9 +1,10 @@
 import { R_X86_64_PLT32, type Section, SHF_EXECINSTR, STB_LOCAL } from '@kmend/elf';
 import type { Change } from '../compare/compare.ts';
+import type { Atom } from '../object/atom.ts';
 import { isBranch } from '../object/branch.ts';
 import { coldParent } from '../object/names.ts';
 import { isOwnCopy } from '../object/own-copy.ts';
-import type { Atom, Entry, ObjectView, Reference, Target } from '../object/view.ts';
+import type { Entry, ObjectView, Reference, Target } from '../object/view.ts';
 
 /** Which atoms go into the livepatch, and which of the running kernel's things they use. */
 export interface Selection {

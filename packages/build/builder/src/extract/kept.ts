@@ -2,10 +2,11 @@ import { SHF_EXECINSTR, SHF_WRITE } from '@kmend/elf';
 import type { Change } from '../compare/compare.ts';
 import { isPerCpu } from '../compare/rules.ts';
 import { addressUse } from '../object/address-use.ts';
+import type { Atom } from '../object/atom.ts';
 import { instructionsIn } from '../object/code.ts';
 import { coldParent } from '../object/names.ts';
 import { isOwnCopy } from '../object/own-copy.ts';
-import type { Atom, ObjectView, Reference } from '../object/view.ts';
+import type { ObjectView, Reference } from '../object/view.ts';
 import type { Reason } from '../types.ts';
 import { destinationOf, type Selection } from './extract.ts';
 

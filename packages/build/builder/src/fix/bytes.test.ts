@@ -10,7 +10,7 @@ import { compileUnit } from '../compile/compile.ts';
 import { applyFixes, type ChangedSource } from '../source/apply.ts';
 import { markedText } from '../source/marked.ts';
 import { changeOf, namesOf } from '../testing/fixture.ts';
-import type { PreparedTree } from '../tree/prepare.ts';
+import type { PreparedTree } from '../tree/tree.ts';
 import type { KnownUnit } from '../tree/unit.ts';
 import { importFromDebian, importFromGit, importFromPatch } from './import.ts';
 import type { Fix } from './model.ts';

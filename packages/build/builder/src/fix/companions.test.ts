@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { TrialFailure } from '../build/trial.ts';
+import type { TrialFailure } from '../assemble/trial.ts';
 import { type DeltaTexts, proposeCompanions } from './companions.ts';
 
 const TRACE = `

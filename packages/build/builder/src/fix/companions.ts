@@ -1,4 +1,4 @@
-import { quotedNames, type TrialFailure } from '../build/trial.ts';
+import { quotedNames, type TrialFailure } from '../assemble/trial.ts';
 import { changedEntities } from '../source/entities.ts';
 import type { HeaderParts } from './part.ts';
 

@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import { errorCode } from '@kmend/base';
 import type { FixedDifference } from '@kmend/protocol';
-import type { UnitCompiler } from '../build/compiler.ts';
-import { provableView } from '../build/proving.ts';
-import type { UnitContext, UnitRequest } from '../build/request.ts';
+import type { UnitCompiler } from '../assemble/compiler.ts';
+import { provableView } from '../assemble/proving.ts';
+import type { UnitContext, UnitRequest } from '../assemble/request.ts';
 import type { CompileInput } from '../compile/compile.ts';
 import { stem } from '../object/names.ts';
 import type { ObjectView } from '../object/view.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Kernel } from '@kmend/kernel';
-import type { UnitRequest } from '../build/request.ts';
+import type { UnitRequest } from '../assemble/request.ts';
 import type { Fix, FixOrigin } from '../fix/model.ts';
 import { makeFix } from '../fix/store.ts';
 import { choiceOf, howToAdd } from './choice.ts';

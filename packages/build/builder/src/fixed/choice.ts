@@ -1,5 +1,5 @@
 import { compareVersions, type Kernel, type KernelImage } from '@kmend/kernel';
-import type { UnitRequest } from '../build/request.ts';
+import type { UnitRequest } from '../assemble/request.ts';
 import type { Fix } from '../fix/model.ts';
 
 /** The fixed kernels that there are. */

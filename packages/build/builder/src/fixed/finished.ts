@@ -1,6 +1,7 @@
 import { type ElfFile, readElf } from '@kmend/elf';
+import type { Atom } from '../object/atom.ts';
 import { stem } from '../object/names.ts';
-import { type Atom, ObjectView } from '../object/view.ts';
+import { ObjectView } from '../object/view.ts';
 import type { ShippedImage } from '../proof/image.ts';
 import { isDifference, matchFunction } from '../proof/match.ts';
 import { misnamed, plainName } from './names.ts';

@@ -1,7 +1,8 @@
 import { relocationSize } from '@kmend/elf';
+import type { Atom } from '../object/atom.ts';
 import { stem } from '../object/names.ts';
 import { isOwnCopy } from '../object/own-copy.ts';
-import type { Atom, ObjectView, Target } from '../object/view.ts';
+import type { ObjectView, Target } from '../object/view.ts';
 import type { ShippedImage } from '../proof/image.ts';
 import { decode, isContent } from '../proof/match.ts';
 

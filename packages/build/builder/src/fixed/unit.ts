@@ -1,5 +1,6 @@
+import type { Atom } from '../object/atom.ts';
 import { coldParent, stem } from '../object/names.ts';
-import type { Atom, ObjectView } from '../object/view.ts';
+import type { ObjectView } from '../object/view.ts';
 import type { ShippedImage } from '../proof/image.ts';
 import { proveUnit } from '../proof/prove.ts';
 import type { ByteDifference, Unit } from '../types.ts';

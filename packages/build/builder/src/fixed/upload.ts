@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { type DeltaRange, type SourceStore, sourceDelta } from '@kmend/kernel';
 import { linkSources, replaceLinked } from '../source/header-tree.ts';
 import { includedTexts } from '../tree/included.ts';
-import type { PreparedTree, TreeEdges } from '../tree/prepare.ts';
+import type { PreparedTree, TreeEdges } from '../tree/tree.ts';
 
 /** The source of a fixed kernel's version, beside that of the kernel that livepatches are built for. */
 export class Upload {

@@ -6,8 +6,8 @@ import { runObjtool } from '../compile/objtool.ts';
 import { confined } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 import { Prelude } from '../tree/prelude.ts';
-import type { PreparedTree, TreeEdges } from '../tree/prepare.ts';
 import { makePrelude, type Recipe } from '../tree/recipe.ts';
+import type { PreparedTree, TreeEdges } from '../tree/tree.ts';
 import { convertModule } from './klp.ts';
 import { type Registration, registrationSource } from './registration.ts';
 

@@ -1,6 +1,7 @@
 import { R_X86_64_PLT32 } from '@kmend/elf';
+import type { Atom } from './atom.ts';
 import { decodeInstruction } from './instructions.ts';
-import type { Atom, ObjectView, Reference } from './view.ts';
+import type { ObjectView, Reference } from './view.ts';
 
 /**
  * What an instruction does with the place that it names:

@@ -1,6 +1,6 @@
 import { CALLBACKS_SECTION } from '../author/callbacks.ts';
+import type { Atom } from './atom.ts';
 import { isStaticLocalName, stem } from './names.ts';
-import type { Atom } from './view.ts';
 
 const NOISE = new Set([
   '__key',

@@ -9,9 +9,9 @@ import {
   STT_NOTYPE,
   STT_OBJECT,
 } from '@kmend/elf';
+import type { Atom } from './atom.ts';
 import { isPadding } from './code.ts';
 import { isPrefixSymbol } from './names.ts';
-import type { Atom } from './view.ts';
 
 /** lib/ubsan.h, struct type_descriptor: kind (0, 1 or 0xffff) and information, 2 bytes each, then the name in quotation marks. */
 export function isTypeDescriptor({ data, flags }: Section, offset: number): boolean {

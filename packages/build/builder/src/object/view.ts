@@ -17,28 +17,11 @@ import {
   sectionOf,
 } from '@kmend/elf';
 import { BuilderError } from '../error.ts';
+import type { Atom } from './atom.ts';
 import { CodeIndex, instructionsIn, lastAtMost } from './code.ts';
 import { isByProduct, isPrefixSymbol, stem } from './names.ts';
 import { isNaming, isTypeDescriptor, splitSection } from './split.ts';
 import { isPieceSection, replacesByNothing, type StructSizes, type Table, tableOf } from './tables.ts';
-
-/** The smallest part of an object that is kept or left as a whole: a function, a variable, a string, a nameless constant. */
-export interface Atom {
-  readonly kind: 'function' | 'data' | 'string' | 'anonymous';
-  readonly section: Section;
-  readonly start: number;
-  readonly end: number;
-  readonly symbol?: ElfSymbol;
-  /** Other symbols of the same place. */
-  readonly aliases: readonly ElfSymbol[];
-  /**
-   * What two compilations of a unit call the same: the name without compiler-given numbers, with its position where several
-   * share it. Empty for what has no name.
-   */
-  readonly key: string;
-  /** Start of the type hash that kCFI puts in front of a function. */
-  readonly prefix?: number;
-}
 
 /** A stretch of a section: an atom, or an entry. */
 export interface Part {

@@ -1,7 +1,8 @@
 import { isPcRelative, R_X86_64_32, relocationSize, SHF_MERGE, SHF_STRINGS } from '@kmend/elf';
+import type { Atom } from '../object/atom.ts';
 import { describeTarget } from '../object/describe.ts';
 import { branchTarget, branchText, decodeInstruction } from '../object/instructions.ts';
-import type { Atom, ObjectView, Target } from '../object/view.ts';
+import type { ObjectView, Target } from '../object/view.ts';
 import type { ByteDifference } from '../types.ts';
 import type { ShippedImage } from './image.ts';
 

@@ -1,6 +1,7 @@
 import { SHF_EXECINSTR } from '@kmend/elf';
+import type { Atom } from '../object/atom.ts';
 import { stem } from '../object/names.ts';
-import type { Atom, ObjectView } from '../object/view.ts';
+import type { ObjectView } from '../object/view.ts';
 import type { ByteDifference, ProvenAddress, Unit, UnitProof } from '../types.ts';
 import type { ShippedImage } from './image.ts';
 import { type Binding, type Bindings, isDifference, matchFunction } from './match.ts';

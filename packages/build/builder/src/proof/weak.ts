@@ -1,5 +1,6 @@
 import { STB_WEAK } from '@kmend/elf';
-import type { Atom, ObjectView } from '../object/view.ts';
+import type { Atom } from '../object/atom.ts';
+import type { ObjectView } from '../object/view.ts';
 import type { UnitProof } from '../types.ts';
 import type { ShippedImage } from './image.ts';
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { errorText, type Run } from '@kmend/base';
 import { runOk, sha256 } from '@kmend/base/node';
 import type { Livepatch } from '@kmend/protocol';
-import type { BuildResult } from '../build/builder.ts';
+import type { BuildResult } from '../assemble/builder.ts';
 import { BuilderError } from '../error.ts';
 import type { SigningKey } from './key.ts';
 

@@ -1,4 +1,4 @@
-import type { PreparedTree, TreeEdges } from '../tree/prepare.ts';
+import type { PreparedTree, TreeEdges } from '../tree/tree.ts';
 
 /** C files and headers of the tree that have one of these words. Those of other architectures, and of what is not the kernel, are left out. */
 export async function filesWith(edges: TreeEdges, tree: PreparedTree, words: readonly string[]): Promise<string[]> {

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { exists, runOk, sha256 } from '@kmend/base/node';
 import { includableFiles } from '../tree/included.ts';
-import type { PreparedTree, TreeEdges } from '../tree/prepare.ts';
+import type { PreparedTree, TreeEdges } from '../tree/tree.ts';
 
 /** Files that other files include, as changed by fixes: path in the tree to the text. */
 export type ChangedHeaders = ReadonlyMap<string, string>;

@@ -6,7 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { silentProgress } from '@kmend/base';
 import { run } from '@kmend/base/node';
 import type { Kernel } from '@kmend/kernel';
-import type { PreparedTree } from '../tree/prepare.ts';
+import type { PreparedTree } from '../tree/tree.ts';
 import { narrowed } from './narrow.ts';
 import type { UnmovedRecord } from './records/unmoved.ts';
 

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { PreparedTree, TreeEdges } from '../tree/prepare.ts';
+import type { PreparedTree, TreeEdges } from '../tree/tree.ts';
 import { entitiesOf } from './entities.ts';
 import { filesWith } from './files-with.ts';
 

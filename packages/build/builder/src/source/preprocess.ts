@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { COMPILER_LIMITS, placeArguments } from '../compile/compile.ts';
 import { confined } from '../confine.ts';
-import type { TreeEdges } from '../tree/prepare.ts';
+import type { TreeEdges } from '../tree/tree.ts';
 import type { KnownUnit } from '../tree/unit.ts';
 
 /** A unit as the preprocessor shows it: some ten times its own size. */

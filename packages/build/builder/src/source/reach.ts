@@ -3,19 +3,20 @@ import { join, normalize } from 'node:path';
 import { errorCode, parseJson } from '@kmend/base';
 import { sha256, writeFileAtomic } from '@kmend/base/node';
 import { z } from 'zod';
-import type { UnitContext } from '../build/request.ts';
+import type { UnitContext } from '../assemble/request.ts';
 import { BuilderError } from '../error.ts';
 import { imageApart, isApart } from '../tree/apart.ts';
 import { builtSources } from '../tree/built.ts';
 import { Contained } from '../tree/contained.ts';
 import { includableFiles, includeGraph } from '../tree/included.ts';
-import type { PreparedTree } from '../tree/prepare.ts';
 import { readRecipe } from '../tree/recipe.ts';
+import type { PreparedTree } from '../tree/tree.ts';
 import { findUnits, type KnownUnit } from '../tree/unit.ts';
+import type { ChangedTexts } from './changed-texts.ts';
 import { squeeze } from './declarations.ts';
 import { filesWith } from './files-with.ts';
 import { canChangeCode } from './follow.ts';
-import { type ChangedHeaders, headersKey } from './header-tree.ts';
+import { headersKey } from './header-tree.ts';
 import { markedText } from './marked.ts';
 import { changedMacros, narrowed } from './narrow.ts';
 import { isMadeOf, preprocess } from './preprocess.ts';
@@ -48,14 +49,6 @@ export function isOfOtherImage(path: string): boolean {
 
 /** Units of images that run beside the kernel or have run before it: they cannot be patched, but what they go on with must be said. */
 const OTHER_IMAGES = /^(?:arch\/x86\/(?!um\/)|drivers\/firmware\/efi\/libstub\/)/;
-
-/** Texts that others include, and what becomes of them. */
-export interface ChangedTexts {
-  /** Path to the shipped text. */
-  readonly stock: ReadonlyMap<string, string>;
-  /** The states to compare with the shipped one. */
-  readonly states: readonly ChangedHeaders[];
-}
 
 /**
  * Units of this kernel, without `known`, whose code or data changed texts can change: those that can include one, are part of this

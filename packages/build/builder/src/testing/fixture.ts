@@ -4,7 +4,7 @@ import { type Change, compareUnit } from '../compare/compare.ts';
 import { type Extracted, emit } from '../extract/emit.ts';
 import { select } from '../extract/extract.ts';
 import { addressKeptReasons } from '../extract/kept.ts';
-import type { Atom } from '../object/view.ts';
+import type { Atom } from '../object/atom.ts';
 import { type CompileOptions, objectOf } from './gcc.ts';
 
 const INCLUDE = join(import.meta.dirname, 'include');

@@ -9,7 +9,7 @@ import { confinedMake } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 import { type LinkedObject, linkedObjects, parseLists } from './lists.ts';
 import { oncePerTree } from './once.ts';
-import { type PreparedTree, type TreeEdges, treeArguments } from './prepare.ts';
+import { type PreparedTree, type TreeEdges, treeArguments } from './tree.ts';
 
 /** Makefiles that ask a tree; the tree's own are included by them. */
 export const KBUILD = fileURLToPath(new URL('kbuild', import.meta.url));

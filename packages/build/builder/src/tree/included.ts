@@ -5,7 +5,7 @@ import { runOk, writeFileAtomic } from '@kmend/base/node';
 import { z } from 'zod';
 import { BuilderError } from '../error.ts';
 import { oncePerTree } from './once.ts';
-import type { PreparedTree, TreeEdges } from './prepare.ts';
+import type { PreparedTree, TreeEdges } from './tree.ts';
 
 /** By file: what it includes. A leading `/`: this very path of the tree; else any file whose path ends so. */
 const Included = z.record(z.string(), z.array(z.string()));

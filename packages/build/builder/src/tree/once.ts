@@ -1,4 +1,4 @@
-import type { PreparedTree, TreeEdges } from './prepare.ts';
+import type { PreparedTree, TreeEdges } from './tree.ts';
 
 /**
  * What is read of a tree, once for each opened one: a search for companions plans a dozen builds, and the list of what includes what alone

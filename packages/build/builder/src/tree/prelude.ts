@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { exists, runOk, writeFileAtomic } from '@kmend/base/node';
 import { confined } from '../confine.ts';
-import type { PreparedTree, TreeEdges } from './prepare.ts';
+import type { PreparedTree, TreeEdges } from './tree.ts';
 
 /** What the registration of a livepatch includes, beside what modpost's own source does. */
 const REGISTRATION = ['linux/kernel.h', 'linux/livepatch.h', 'linux/module.h'];

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { BuilderError } from '../error.ts';
 import { parseCommand } from './command.ts';
 import { Prelude } from './prelude.ts';
-import { make, type PreparedTree, type TreeEdges } from './prepare.ts';
+import { make, type PreparedTree, type TreeEdges } from './tree.ts';
 import { splitCommands, splitWords } from './words.ts';
 
 /** How Kbuild builds an out-of-tree module of this kernel: learnt once from one that it builds, then run without make. */

@@ -11,7 +11,7 @@ import { isApart } from './apart.ts';
 import { linkedSources } from './built.ts';
 import { commandsOfDryRun, parseCommand, type UnitCommand } from './command.ts';
 import type { LinkedObject } from './lists.ts';
-import { type PreparedTree, type TreeEdges, treeArguments } from './prepare.ts';
+import { type PreparedTree, type TreeEdges, treeArguments } from './tree.ts';
 
 /** A translation unit of one kernel object, with the command that builds it. */
 export interface KnownUnit extends Unit {

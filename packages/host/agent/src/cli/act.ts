@@ -24,7 +24,7 @@ import { runLoader } from '../service/run.ts';
 import { sleep } from '../service/sleep.ts';
 import * as machine from '../state/machine.ts';
 import { trustCertificates } from './certificates.ts';
-import type { Context, Values } from './commands.ts';
+import type { Context, Values } from './context.ts';
 import { inheritedPlaces } from './listen.ts';
 import { assertRoot } from './root.ts';
 import { type LoaderSession, type Logging, openFetcherSession, openLoaderSession } from './session.ts';

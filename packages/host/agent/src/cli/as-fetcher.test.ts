@@ -8,7 +8,7 @@ import { code } from '../testing/errors.ts';
 import { never } from '../testing/host.ts';
 import { TestKernel } from '../testing/kernel.ts';
 import { asFetcher } from './as-fetcher.ts';
-import type { Context } from './commands.ts';
+import type { Context } from './context.ts';
 import { serveCommand } from './served.ts';
 
 interface Far {

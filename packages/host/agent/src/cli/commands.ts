@@ -15,21 +15,10 @@ import type { CommandResult, LoaderOrder } from '../service/orders.ts';
 import { peekJournal } from '../state/store.ts';
 import { asFetcher, type Outcome } from './as-fetcher.ts';
 import { withCarried } from './carried.ts';
+import type { Context, Values } from './context.ts';
 import { diagnose } from './doctor.ts';
 import { assertRoot } from './root.ts';
-import type { Terminal } from './terminal.ts';
 import { commandText, diagnosisText, historyText, statusText, unameText } from './text.ts';
-
-export interface Context {
-  readonly edges: Edges;
-  readonly terminal: Terminal;
-  readonly env: Readonly<Record<string, string | undefined>>;
-  readonly uid: number | undefined;
-  readonly stdin: NodeJS.ReadableStream;
-  readonly signal: AbortSignal;
-}
-
-export type Values = Readonly<Record<string, string | boolean | undefined>>;
 
 /** Where a carried bundle lies while the fetcher reads it: root made it, everybody may read it. */
 const BUNDLE = '/run/kmend-agent/bundle';

@@ -4,7 +4,7 @@ import { parseJson } from '@kmend/base';
 import * as z from 'zod';
 import { exitCodes } from '../error.ts';
 import { boundedLines } from '../service/lines.ts';
-import type { Context } from './commands.ts';
+import type { Context } from './context.ts';
 import { FetcherEnvironment } from './environment.ts';
 import type { Streams } from './terminal.ts';
 

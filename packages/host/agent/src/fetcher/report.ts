@@ -9,11 +9,8 @@ import { pendingOf } from '../seen/pending.ts';
 import { holdInForce, type Journal } from '../state/journal.ts';
 import { peekJournal } from '../state/store.ts';
 import { channelOf, type Fetcher } from './context.ts';
-import { fitReport } from './fit-report.ts';
+import { fitReport, type ReportContent } from './fit-report.ts';
 import { post } from './http.ts';
-
-/** A report without what changes at every look: time stamps of observations and the sequence number. */
-export type ReportContent = Omit<Report, 'at' | 'sequence'>;
 
 export interface Told {
   readonly content: ReportContent;

@@ -12,11 +12,10 @@ import {
 } from '../../dwarf/constants.ts';
 import { Cursor, damaged } from '../../dwarf/cursor.ts';
 import type { Dwarf, Entry } from '../../dwarf/index.ts';
-import { isAggregate, type Member } from './model.ts';
-import type { TypeReader } from './reader.ts';
+import { isAggregate, type Member, type Types } from './model.ts';
 
 /** The members of a struct or union, with anonymous structs and unions opened up. */
-export function readMembers(reader: TypeReader, aggregate: Entry): Member[] {
+export function readMembers(reader: Types, aggregate: Entry): Member[] {
   const members: Member[] = [];
   for (const child of reader.dwarf.children(aggregate)) {
     if (child.abbreviation.tag === DW_TAG_member) addMember(reader, child, members);
@@ -24,7 +23,7 @@ export function readMembers(reader: TypeReader, aggregate: Entry): Member[] {
   return members;
 }
 
-function addMember(reader: TypeReader, entry: Entry, members: Member[]): void {
+function addMember(reader: Types, entry: Entry, members: Member[]): void {
   const { dwarf } = reader;
   const path = dwarf.text(entry, DW_AT_name) ?? '';
   const typeOffset = dwarf.referenceOffset(entry, DW_AT_type);

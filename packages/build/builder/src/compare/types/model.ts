@@ -1,5 +1,5 @@
 import { DW_TAG_structure_type, DW_TAG_union_type } from '../../dwarf/constants.ts';
-import type { Entry } from '../../dwarf/index.ts';
+import type { Dwarf, Entry } from '../../dwarf/index.ts';
 
 /** Where a type's entry is; `undefined` for `void`. */
 export type TypeOffset = number | undefined;
@@ -37,4 +37,20 @@ export interface Resolved {
 export function isAggregate(entry: Entry | undefined): entry is Entry {
   const tag = entry?.abbreviation.tag;
   return tag === DW_TAG_structure_type || tag === DW_TAG_union_type;
+}
+
+/** What an array is made of, through any number of dimensions. */
+export interface Element {
+  readonly resolved: Resolved;
+  /** `[4][]`; empty for what is no array. */
+  readonly bounds: string;
+}
+
+/** What reading members asks of the reader of types. */
+export interface Types {
+  readonly dwarf: Dwarf;
+  size(type: TypeOffset): number;
+  signature(type: TypeOffset): string;
+  element(type: TypeOffset): Element;
+  layout(entry: Entry): Layout;
 }

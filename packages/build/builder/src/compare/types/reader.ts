@@ -29,7 +29,7 @@ import {
 import { damaged } from '../../dwarf/cursor.ts';
 import type { Dwarf, Entry } from '../../dwarf/index.ts';
 import { readMembers } from './members.ts';
-import type { Kind, Layout, Resolved, TypeOffset } from './model.ts';
+import type { Element, Kind, Layout, Resolved, TypeOffset, Types } from './model.ts';
 
 /** Deeper nesting is a loop. */
 const DEEPEST = 64;
@@ -67,17 +67,10 @@ interface Known {
   element: Element | undefined;
 }
 
-/** What an array is made of, through any number of dimensions. */
-interface Element {
-  readonly resolved: Resolved;
-  /** `[4][]`; empty for what is no array. */
-  readonly bounds: string;
-}
-
 const VOID: Resolved = { entry: undefined, name: undefined };
 
 /** Describes the types of one object. Descriptions of two objects are equal exactly when the types are, down to the names of structs. */
-export class TypeReader {
+export class TypeReader implements Types {
   readonly dwarf: Dwarf;
   readonly #known = new Map<number, Known>();
   readonly #layouts = new Map<number, Layout>();

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorCode } from '@kmend/base';
-import type { UnitContext } from '../../build/request.ts';
+import type { UnitContext } from '../../assemble/request.ts';
 import { compileUnit } from '../../compile/compile.ts';
 import { BuilderError } from '../../error.ts';
 import { imageApart } from '../../tree/apart.ts';

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { includedTexts } from '../../tree/included.ts';
-import type { PreparedTree, TreeEdges } from '../../tree/prepare.ts';
+import type { PreparedTree, TreeEdges } from '../../tree/tree.ts';
 import { mentions } from '../entities.ts';
 import { filesWith } from '../files-with.ts';
 import { isValueOf } from './positional.ts';

@@ -1,6 +1,6 @@
 import type { BuildFacts } from '../facts.ts';
 import type { ChangedHeaders } from '../source/header-tree.ts';
-import type { PreparedTree, TreeEdges } from '../tree/prepare.ts';
+import type { PreparedTree, TreeEdges } from '../tree/tree.ts';
 import type { KnownUnit } from '../tree/unit.ts';
 import type { OutcomeCache } from './outcome.ts';
 

@@ -1,6 +1,7 @@
 import { isPlainConstant } from '../compare/carry.ts';
 import { type Change, compareUnit } from '../compare/compare.ts';
-import type { Atom, ObjectView } from '../object/view.ts';
+import type { Atom } from '../object/atom.ts';
+import type { ObjectView } from '../object/view.ts';
 import type { Reason, Unit } from '../types.ts';
 
 /**

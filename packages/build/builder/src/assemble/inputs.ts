@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { parseJson } from '@kmend/base';
 import { sha256File, writeFileAtomic } from '@kmend/base/node';
 import { z } from 'zod';
-import type { PreparedTree } from '../tree/prepare.ts';
+import type { PreparedTree } from '../tree/tree.ts';
 
 const Known = z.record(z.string(), z.object({ stamp: z.string(), sha256: z.string() }));
 
