@@ -3,7 +3,7 @@ import { readdir } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { test } from 'node:test';
 import type { KmendError } from '@kmend/base';
-import { sha256 } from '@kmend/base/node';
+import { sha256, systemClock } from '@kmend/base/node';
 import { openRepositoryClient, prepareRotation } from '@kmend/trust';
 import { createApiClient } from '../client/api-client.ts';
 import { ask, enrol, enrolled, withCode } from '../testing/ask.ts';
@@ -48,21 +48,19 @@ test('uploads: damaged, endless and broken-off ones leave nothing behind', async
       controller.enqueue(Buffer.alloc(2 ** 20));
     },
   });
-  await put(sha256('endless'), endless).then(
-    (response) => assert.equal(response.status, 413),
-    () => undefined,
-  );
+  assert.equal((await put(sha256('endless'), endless)).status, 413);
   const { hostname, port } = new URL(world.server.url);
   const socket = connect(Number(port), hostname);
   socket.write(
     `PUT /v1/uploads/${sha256('cut')} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${world.token}\r\ncontent-type: application/octet-stream\r\ncontent-length: 100\r\n\r\nhalf`,
   );
-  await new Promise((resolve) => setTimeout(resolve, 200));
+  const uploads = () => readdir(world.path('data', 'uploads'));
+  // However long the server takes: an upload under way is a file.
+  while ((await uploads()).length === 0) await systemClock.sleep(5);
   socket.destroy();
-  await new Promise((resolve) => setTimeout(resolve, 200));
-  assert.deepEqual(await readdir(world.path('data', 'uploads')), []);
+  while ((await uploads()).length > 0) await systemClock.sleep(5);
   assert.equal((await put(sha256('good'), 'good')).status, 200);
-  assert.deepEqual(await readdir(world.path('data', 'uploads')), [sha256('good')]);
+  assert.deepEqual(await uploads(), [sha256('good')]);
 });
 
 test('publishing: twice, without uploads, with a stranger’s key', async (t) => {

@@ -127,7 +127,8 @@ async function receive(body: Readable, directory: string, sha256: string): Promi
   try {
     const handle = await open(temporary, 'wx', 0o600);
     try {
-      for await (const chunk of body) {
+      // Ended early, it must not take the connection with it: the answer goes there.
+      for await (const chunk of body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
         size += chunk.length;
         if (size > MAX_UPLOAD) throw new ServerError('too-large', `an upload may have ${MAX_UPLOAD} bytes`);
         hash.update(chunk);
