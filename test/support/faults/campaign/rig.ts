@@ -12,7 +12,7 @@ import { type ApiClient, createApiClient, readOperatorToken } from '@kmend/serve
 import { FIXES, importFixes, KERNEL, MORE, SUITE } from '../../../../demo/fixes.ts';
 import { openLab } from '../../../../demo/open-lab.ts';
 import { Operator, type ServerProcess } from '../../../../demo/operator.ts';
-import { PatchedHost } from '../../../../demo/patched-host.ts';
+import { agentInstalled, PatchedHost } from '../../../../demo/patched-host.ts';
 import { HostileMirror } from '../mirror.ts';
 import { Faults } from '../shim.ts';
 
@@ -103,9 +103,10 @@ export class Rig {
     // What panics comes back by itself, as a host without a person beside it is set up.
     // An emulated processor that stood still for minutes, because its emulator did, is no fault of the host's.
     const kernelArguments = ['trace_event=module:module_load', 'panic=1', 'nowatchdog'];
-    const host = await this.lab.boot(this.kernel, { name, kernelArguments, cpus: this.#cpus, reachesOperator: true });
+    const preparation = agentInstalled({ path: this.deb, sha256: await sha256File(this.deb) });
+    const options = { name, kernelArguments, cpus: this.#cpus, reachesOperator: true, preparation };
+    const host = await this.lab.boot(this.kernel, options);
     const patched = new PatchedHost(host, this.lab, this.operator, systemClock);
-    await patched.install(this.deb);
     const faults = await Faults.install(host);
     const reproducer = '/usr/local/lib/kmend-lab-reproducer';
     await host.copyIn(await this.lab.reproducer(FLAW), reproducer, 0o755);
