@@ -9,11 +9,10 @@ import { mkdir, mkdtemp, readdir, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { places, run, runOk } from '@kmend/base/node';
-import { FIXES, importFixes, KERNEL } from '../demo/fixes.ts';
-import { KMEND } from '../demo/operator.ts';
-import { BareCompiler } from './bare-compiler.ts';
-import { hundred } from './hundred.ts';
-import { diskUse, median, peakMemory, seconds } from './measure.ts';
+import { FIXES, importFixes, KERNEL, KMEND } from '@kmend/harness';
+import { BareCompiler } from './lib/bare-compiler.ts';
+import { hundred } from './lib/hundred.ts';
+import { diskUse, median, peakMemory, seconds } from './lib/measure.ts';
 
 const ROUNDS = 5;
 const WANTED = { warm: 1.5, cumulativeSeconds: 10, coldSeconds: 60, memoryMib: 1024 } as const;

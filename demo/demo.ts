@@ -2,13 +2,11 @@ import { join } from 'node:path';
 import { buildAgentPackage } from '@kmend/agent/package';
 import { type Clock, errorText, type Progress } from '@kmend/base';
 import { run } from '@kmend/base/node';
+import { FIXES, importFixes, KERNEL, MORE, Operator, PatchedHost, type ServerProcess, SUITE } from '@kmend/harness';
 import { Archive, KernelStore, mirrors } from '@kmend/kernel';
 import { Lab, type Workload } from '@kmend/lab';
 import type { Livepatch, Proof } from '@kmend/protocol';
-import { FIXES, importFixes, KERNEL, MORE, SUITE } from './fixes.ts';
 import { lookAround } from './look-around.ts';
-import { Operator, type ServerProcess } from './operator.ts';
-import { PatchedHost } from './patched-host.ts';
 import { Timeline } from './timeline.ts';
 
 export interface DemoOptions {

@@ -6,12 +6,20 @@ import type { StatusDocument } from '@kmend/agent';
 import { buildAgentPackage, UNITS } from '@kmend/agent/package';
 import { systemClock } from '@kmend/base/node';
 import { MANIFEST } from '@kmend/builder';
+import {
+  agentInstalled,
+  FIXES,
+  importFixes,
+  KERNEL,
+  LATE_NETWORK,
+  MORE,
+  Operator,
+  openLab,
+  PatchedHost,
+  type ServerProcess,
+  SUITE,
+} from '@kmend/harness';
 import { Livepatch } from '@kmend/protocol';
-import { FIXES, importFixes, KERNEL, MORE, SUITE } from '../../demo/fixes.ts';
-import { openLab } from '../../demo/open-lab.ts';
-import { Operator, type ServerProcess } from '../../demo/operator.ts';
-import { agentInstalled, PatchedHost } from '../../demo/patched-host.ts';
-import { LATE_NETWORK } from '../support/late-network.ts';
 
 /**
  * What an operator does with a host besides letting it run: hold it, go back, switch the agent off, carry updates by hand, upgrade

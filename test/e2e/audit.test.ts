@@ -7,10 +7,7 @@ import { silentProgress } from '@kmend/base';
 import { limitedRun } from '@kmend/base/node';
 import { Builder, type BuildResult, importFromPatch } from '@kmend/builder';
 import { type ElfFile, readElf, SHN_LIVEPATCH, writeElf } from '@kmend/elf';
-import { KERNEL, SUITE } from '../../demo/fixes.ts';
-import { openLab } from '../../demo/open-lab.ts';
-import { Operator } from '../../demo/operator.ts';
-import { patchOf } from '../support/patch.ts';
+import { KERNEL, Operator, openLab, patchOf, SUITE } from '@kmend/harness';
 
 /** The audit on livepatches of the real kernel: one whose new code calls from the patched module into another. */
 const signal = new AbortController().signal;

@@ -7,6 +7,7 @@ import { limitedRun, places, systemClock } from '@kmend/base/node';
 import { describeFuzz, fuzz, mutateBytes, mutateField, mutateLength } from '@kmend/base/testing';
 import { type ElfFile, readElf, writeElf } from '@kmend/elf';
 import { mutateElf } from '@kmend/elf/testing';
+import { KERNEL, SUITE } from '@kmend/harness';
 import {
   Archive,
   decodeKallsyms,
@@ -18,7 +19,6 @@ import {
   moduleSymbols,
   structLayouts,
 } from '@kmend/kernel';
-import { KERNEL, SUITE } from '../../demo/fixes.ts';
 
 /** Real files of a stock kernel, mutated. How many cases fit into the time is in the diagnostics. */
 const BUDGET_MS = 12_000;

@@ -5,11 +5,19 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { buildAgentPackage } from '@kmend/agent/package';
 import { systemClock } from '@kmend/base/node';
+import {
+  agentInstalled,
+  FIXES,
+  importFixes,
+  KERNEL,
+  MORE,
+  Operator,
+  openLab,
+  PatchedHost,
+  type ServerProcess,
+  SUITE,
+} from '@kmend/harness';
 import type { Livepatch } from '@kmend/protocol';
-import { FIXES, importFixes, KERNEL, MORE, SUITE } from '../../demo/fixes.ts';
-import { openLab } from '../../demo/open-lab.ts';
-import { Operator, type ServerProcess } from '../../demo/operator.ts';
-import { agentInstalled, PatchedHost } from '../../demo/patched-host.ts';
 
 /** One stock host from its first enrolment to a power cut, with a real server and real livepatches. Tests go on where the last one ended. */
 const signal = new AbortController().signal;

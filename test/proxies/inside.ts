@@ -6,8 +6,7 @@ import { request } from 'node:https';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cleanEnvironment, run, runOk, sha256 } from '@kmend/base/node';
-import { exampleLivepatch } from '../../packages/cli/src/testing/livepatch.ts';
-import { factsOf, reportOf } from '../../packages/cli/src/testing/patch-server.ts';
+import { exampleLivepatch, factsOf, reportOf } from '@kmend/harness/servers';
 
 /** Runs in namespaces of its own (examples.test.ts): PROXY FOLDER. Ends with 0 where everything held. */
 const [, , proxy = '', folder = ''] = process.argv;
