@@ -7,6 +7,7 @@ import { buildAgentPackage, UNITS } from '@kmend/agent/package';
 import { systemClock } from '@kmend/base/node';
 import { MANIFEST } from '@kmend/builder';
 import {
+  agentInstalled,
   FIXES,
   importFixes,
   KERNEL,
@@ -77,9 +78,9 @@ async function refused(code: string): Promise<void> {
 
 async function bootHost(name: string): Promise<PatchedHost> {
   // One processor, as in the other tests of the agent: two guests at a time share the two of a small machine.
-  const host = await lab.boot(await kernels.open(KERNEL), { name, cpus: 1, reachesOperator: true });
-  const made = new PatchedHost(host, lab, operator, systemClock);
-  await made.install((await buildAgentPackage({ out: join(operator.home, 'deb') })).path);
+  const preparation = agentInstalled(await buildAgentPackage({ out: join(operator.home, 'deb') }));
+  const options = { name, cpus: 1, reachesOperator: true, preparation };
+  const made = new PatchedHost(await lab.boot(await kernels.open(KERNEL), options), lab, operator, systemClock);
   await made.enrol(server, key, { soakSeconds: 1 });
   return made;
 }

@@ -6,6 +6,7 @@ import { after, before, test } from 'node:test';
 import { buildAgentPackage } from '@kmend/agent/package';
 import { systemClock } from '@kmend/base/node';
 import {
+  agentInstalled,
   FIXES,
   importFixes,
   KERNEL,
@@ -61,10 +62,9 @@ before(async () => {
   await importFixes((...args) => operator.kmend(...args), [...FIXES, MORE]);
   server = await operator.startServer();
   await operator.kmend('policy', 'fleet', '--check-interval', '86400');
-  const host = await lab.boot(await kernels.open(KERNEL), { name: 'patched', cpus: 1, reachesOperator: true });
-  patched = new PatchedHost(host, lab, operator, systemClock);
-  const deb = await buildAgentPackage({ out: join(operator.home, 'deb') });
-  await patched.install(deb.path);
+  const preparation = agentInstalled(await buildAgentPackage({ out: join(operator.home, 'deb') }));
+  const options = { name: 'patched', cpus: 1, reachesOperator: true, preparation };
+  patched = new PatchedHost(await lab.boot(await kernels.open(KERNEL), options), lab, operator, systemClock);
 });
 after(async () => {
   await lab.close();

@@ -6,6 +6,7 @@ import { sha256File, systemClock } from '@kmend/base/node';
 import { MANIFEST } from '@kmend/builder';
 import { buildId, readElf } from '@kmend/elf';
 import {
+  agentInstalled,
   FIXES,
   importFixes,
   KERNEL,
@@ -110,9 +111,10 @@ export class Rig {
     // What panics comes back by itself, as a host without a person beside it is set up.
     // An emulated processor that stood still for minutes, because its emulator did, is no fault of the host's.
     const kernelArguments = ['trace_event=module:module_load', 'panic=1', 'nowatchdog'];
-    const host = await this.lab.boot(this.kernel, { name, kernelArguments, cpus: this.#cpus, reachesOperator: true });
+    const preparation = agentInstalled({ path: this.deb, sha256: await sha256File(this.deb) });
+    const options = { name, kernelArguments, cpus: this.#cpus, reachesOperator: true, preparation };
+    const host = await this.lab.boot(this.kernel, options);
     const patched = new PatchedHost(host, this.lab, this.operator, systemClock);
-    await patched.install(this.deb);
     const faults = await Faults.install(host);
     const reproducer = '/usr/local/lib/kmend-lab-reproducer';
     await host.copyIn(await this.lab.reproducer(FLAW), reproducer, 0o755);

@@ -7,6 +7,6 @@ export { HOST_PACKAGES, PackagedHost } from './packages/packaged-host.ts';
 export { ORIGIN, Publisher } from './packages/publisher.ts';
 export { AGAIN, META, NOTE, packageOf, SERIES, Setting } from './packages/setting.ts';
 export { patchOf } from './patch.ts';
-export { PatchedHost } from './patched-host.ts';
+export { agentInstalled, PatchedHost } from './patched-host.ts';
 export { preparedTree } from './tree.ts';
 export { unload } from './unload.ts';

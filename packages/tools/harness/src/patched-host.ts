@@ -1,10 +1,21 @@
 import type { Clock } from '@kmend/base';
-import { codeInForce, complaints, type Host, type Lab, OPERATOR_ADDRESS } from '@kmend/lab';
+import { codeInForce, complaints, type Host, type Lab, OPERATOR_ADDRESS, type Preparation } from '@kmend/lab';
 import type { HostDetail, HostSummary } from '@kmend/protocol';
 import type { Operator, ServerProcess } from './operator.ts';
 
 /** Each look starts programs, on a machine that has enough to do with the guest. */
 const POLL_MS = 2_000;
+
+/** For `Lab.boot`: a host with the agent's package installed. An emulated one takes minutes to unpack it, once. */
+export function agentInstalled({ path, sha256 }: { readonly path: string; readonly sha256: string }): Preparation {
+  return { key: `agent package ${sha256}`, prepare: (host) => installPackage(host, path) };
+}
+
+async function installPackage(host: Host, deb: string): Promise<void> {
+  const copy = '/root/kmend-agent.deb';
+  await host.copyIn(deb, copy);
+  await host.check(['dpkg', '--install', copy], { timeoutMs: 600_000 });
+}
 
 /** A lab host with the agent on it, and what the operator sees of it. */
 export class PatchedHost {
@@ -22,8 +33,7 @@ export class PatchedHost {
 
   /** Installs the agent's package, as `apt-get install ./kmend-agent.deb` would. */
   async install(deb: string): Promise<void> {
-    await this.host.copyIn(deb, '/root/kmend-agent.deb');
-    await this.host.check(['dpkg', '--install', '/root/kmend-agent.deb'], { timeoutMs: 180_000 });
+    await installPackage(this.host, deb);
   }
 
   /** Enrols with an activation key. `config`: drop-in configuration; `more`: further words for the command. */

@@ -10,7 +10,7 @@ export { EXERCISE_PACKAGES } from './exercise-packages.ts';
 export type { GuestResult, GuestRunOptions } from './guest.ts';
 export type { Host, StartOptions } from './host.ts';
 export { complaints } from './kernel-log.ts';
-export { type BootOptions, Lab, type Reproducer } from './lab.ts';
+export { type BootOptions, Lab, type Preparation, type Reproducer } from './lab.ts';
 export { type GuestModule, LivepatchControl } from './proof/control.ts';
 export { exerciseAreas, judgeAreas } from './proof/exercise.ts';
 export { ProofFailure } from './proof/failure.ts';

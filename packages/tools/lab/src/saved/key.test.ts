@@ -39,7 +39,12 @@ test('whatever else makes another machine makes another key', async () => {
     { modulesImage: '/cache/other.ext4' },
   ];
   for (const change of specs) keys.add(await savedKey({ ...spec, ...change }, parts));
-  const others: readonly Partial<SavedParts>[] = [{ qemu: 'QEMU 8' }, { kernelBuildId: 'bb' }];
+  const others: readonly Partial<SavedParts>[] = [
+    { qemu: 'QEMU 8' },
+    { kernelBuildId: 'bb' },
+    { preparation: 'a package' },
+    { preparation: 'another package' },
+  ];
   for (const change of others) keys.add(await savedKey(spec, { ...parts, ...change }));
   await utimes(root, 1, 1);
   keys.add(await savedKey(spec, parts));

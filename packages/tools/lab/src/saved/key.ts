@@ -9,6 +9,8 @@ export interface SavedParts {
   readonly kernelBuildId: string;
   /** Absolute paths of the root, the initramfs and the modules; each is known by size, inode and time of its last change. */
   readonly files: readonly string[];
+  /** The key of what was done behind the boot; absent: nothing. */
+  readonly preparation?: string | undefined;
 }
 
 /** Part of every key: to be changed when this package saves or restores in another way. */
@@ -26,7 +28,8 @@ export async function savedKey(spec: MachineSpec, parts: SavedParts): Promise<st
     }),
   );
   const alike = { name: '', uuid: '', disk: '', vmlinuz: '', forwards: [], reachesOperator: false };
-  const { qemu, kernelBuildId } = parts;
+  const { qemu, kernelBuildId, preparation } = parts;
+  const done = preparation === undefined ? [] : [preparation];
   const machine = machineArguments({ ...spec, ...alike });
-  return sha256(JSON.stringify([RECIPE, qemu, kernelBuildId, machine, files])).slice(0, 32);
+  return sha256(JSON.stringify([RECIPE, qemu, kernelBuildId, machine, files, ...done])).slice(0, 32);
 }
