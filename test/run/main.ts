@@ -10,7 +10,7 @@ import { longestFirst } from './order.ts';
  * For script/test: runs test files two at a time, each in a process of its own, the longest first, and tells at the end which
  * ones took longest. `node --test` would take them by name. Arguments: files or patterns; none is all of them.
  */
-const EVERY = ['packages/*/*/src/**/*.test.ts', 'packages/*/*/loader/*.test.ts', 'test/**/*.test.ts'];
+const EVERY = ['{bench,demo,packages,script,test}/**/*.test.ts'];
 /** Guests that have to wait for each other's processors run into time limits. */
 const AT_ONCE = 2;
 const SHOWN = 12;
