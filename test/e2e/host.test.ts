@@ -62,7 +62,7 @@ before(async () => {
   await importFixes((...args) => operator.kmend(...args), [...FIXES, MORE]);
   server = await operator.startServer();
   await operator.kmend('policy', 'fleet', '--check-interval', '86400');
-  const preparation = agentInstalled(await buildAgentPackage({ out: join(operator.home, 'deb') }));
+  const preparation = await agentInstalled((await buildAgentPackage({ out: join(operator.home, 'deb') })).path);
   const options = { name: 'patched', cpus: 1, reachesOperator: true, preparation };
   patched = new PatchedHost(await lab.boot(await kernels.open(KERNEL), options), lab, operator, systemClock);
 });

@@ -1,6 +1,6 @@
+import { subjectOf } from '@kmend/harness';
 import type { TracedStep } from './faults/shim.ts';
 import { countSteps, type Steps, tracePhase } from './groups/steps.ts';
-import { subjectOf } from './groups/subject.ts';
 import { type Group, SHORT_STEPS } from './groups.ts';
 import { Life, PHASES, type Phase } from './life.ts';
 import { Results } from './results.ts';

@@ -111,7 +111,7 @@ export class Rig {
     // What panics comes back by itself, as a host without a person beside it is set up.
     // An emulated processor that stood still for minutes, because its emulator did, is no fault of the host's.
     const kernelArguments = ['trace_event=module:module_load', 'panic=1', 'nowatchdog'];
-    const preparation = agentInstalled({ path: this.deb, sha256: await sha256File(this.deb) });
+    const preparation = await agentInstalled(this.deb);
     const options = { name, kernelArguments, cpus: this.#cpus, reachesOperator: true, preparation };
     const host = await this.lab.boot(this.kernel, options);
     const patched = new PatchedHost(host, this.lab, this.operator, systemClock);

@@ -8,5 +8,6 @@ export { ORIGIN, Publisher } from './packages/publisher.ts';
 export { AGAIN, META, NOTE, packageOf, SERIES, Setting } from './packages/setting.ts';
 export { patchOf } from './patch.ts';
 export { agentInstalled, PatchedHost } from './patched-host.ts';
+export { subjectOf } from './subject.ts';
 export { preparedTree } from './tree.ts';
 export { unload } from './unload.ts';

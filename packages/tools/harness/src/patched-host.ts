@@ -2,13 +2,17 @@ import type { Clock } from '@kmend/base';
 import { codeInForce, complaints, type Host, type Lab, OPERATOR_ADDRESS, type Preparation } from '@kmend/lab';
 import type { HostDetail, HostSummary } from '@kmend/protocol';
 import type { Operator, ServerProcess } from './operator.ts';
+import { subjectOf } from './subject.ts';
 
 /** Each look starts programs, on a machine that has enough to do with the guest. */
 const POLL_MS = 2_000;
 
-/** For `Lab.boot`: a host with the agent's package installed. An emulated one takes minutes to unpack it, once. */
-export function agentInstalled({ path, sha256 }: { readonly path: string; readonly sha256: string }): Preparation {
-  return { key: `agent package ${sha256}`, prepare: (host) => installPackage(host, path) };
+/**
+ * For `Lab.boot`: a host with the agent's package installed. An emulated one takes minutes to unpack it, once for each agent:
+ * other documents in the package make no other agent.
+ */
+export async function agentInstalled(deb: string): Promise<Preparation> {
+  return { key: `agent ${await subjectOf(deb)}`, prepare: (host) => installPackage(host, deb) };
 }
 
 async function installPackage(host: Host, deb: string): Promise<void> {

@@ -36,7 +36,11 @@ export interface Files {
   real(path: string): string;
 }
 
-/** Everything the agent does to the world. The only part that knows the runtime it runs on. */
+/**
+ * Everything that the agent's rules do to the world: `config`, `decide`, `fetcher`, `kernel`, `loader`, `seen` and `state`. A lint rule holds
+ * them to it. Beside it only these know the runtime: `service` (its sockets and locks), `cli` (files that a person names), the small program of
+ * the idle check (`fetcher/idle.ts`: it starts at every check), and the stream of a kernel image through its decompressor (`kernel/image.ts`).
+ */
 export interface Edges {
   readonly clock: Clock;
   /** Even in [0, 1). */

@@ -125,10 +125,10 @@ export class Faults {
     const tmpfiles = `d ${RUNTIME} 0777 root root -\nd ${RUNTIME}/handed 0777 root root -\n`;
     await host.copyIn(Buffer.from(tmpfiles), '/etc/tmpfiles.d/kmend-fault.conf');
     const lines = (more: string): Buffer =>
-      Buffer.from(`[Unit]
-After=systemd-tmpfiles-setup.service
-[Service]
-ReadWritePaths=${RUNTIME}
+      // Not after systemd-tmpfiles-setup.service: with /var on the network that is a cycle which the agent's own units do not have.
+      Buffer.from(`[Service]
+ExecStartPre=+-/usr/bin/systemd-tmpfiles --create /etc/tmpfiles.d/kmend-fault.conf
+ReadWritePaths=-${RUNTIME}
 ${more}`);
     for (const unit of layout.units) {
       const acts = (layout.acting as readonly string[]).includes(unit);

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { sha256 } from '@kmend/base/node';
 
 /** Packages whose code decides what a livepatch looks like. */
-const DECIDING = ['build/builder', 'kernel/kernel', 'kernel/toolchain', 'core/elf'];
+const DECIDING = ['livepatch/builder', 'kernel/kernel', 'kernel/toolchain', 'core/elf'];
 
 /** Hash of the code that builds: what another state of it has cached is not used. */
 export async function codeDigest(): Promise<string> {
