@@ -49,7 +49,7 @@ export const PatchedObject = z.object({
 });
 export type PatchedObject = z.infer<typeof PatchedObject>;
 
-/** Version of the distribution's kernel whose security fixes are all in a livepatch: its maker's word, and what scanners should go by. */
+/** Version of the distribution's kernel whose security fixes are all in a livepatch: its maker's statement, which scanners should use. */
 export const EffectiveVersion = z
   .string()
   .max(64)

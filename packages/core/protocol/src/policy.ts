@@ -78,8 +78,8 @@ export function chosenSerial(policy: KernelPolicy, channel: Channel, hostId: str
 }
 
 /**
- * What the release key says of a kernel beside its livepatches: the field `kmend` of the kernel's signed role. Whoever
- * holds the policy key alone cannot change it.
+ * What the release key says of a kernel beside its livepatches: the field `kmend` of the kernel's signed role. The
+ * policy key alone cannot change it.
  */
 export const KernelTerms = z.object({
   /** Policy cannot keep hosts below this serial, nor withdraw it. */

@@ -5,7 +5,7 @@ import { ServerError } from './error.ts';
 
 /**
  * Holds a directory for this process until released, by an exclusive transaction on an otherwise empty SQLite file: the
- * kernel lets go of it when the process dies, however it dies, which a file with a process id in it cannot promise.
+ * kernel releases it when the process dies, however it dies, which a file with a process id in it cannot promise.
  * Throws `data-dir-busy`, `data-dir-unusable`, and what the disk says.
  */
 export function lockDirectory(path: string, directory: string): () => void {

@@ -69,7 +69,7 @@ export interface RunningServer {
   readonly created: CreatedRepository | undefined;
   /** Reads certificate and key again (SIGHUP). Never throws: what cannot be used is logged, and the one before stays in force. */
   reload(): Promise<void>;
-  /** Answers what is under way, writes what waits, lets go of the data directory. */
+  /** Answers open requests, writes what waits, releases the data directory. */
   close(): Promise<void>;
 }
 
@@ -244,7 +244,7 @@ async function initialize(
 
 /**
  * A server that ran here had a store. Where it is gone (a restore that left it out, a wrong mount), starting with an empty one would turn every
- * host away for good, and nobody would be told.
+ * host away for good, without any message.
  */
 async function requireStore(path: string, tokenPath: string, repository: Repository): Promise<void> {
   if (await hasStore(path)) return;

@@ -68,7 +68,7 @@ export function summarise(outcomes: readonly Outcome[]): Summary {
 
 const MEANING: Readonly<Record<string, string>> = {
   patchable: 'built, nothing to say',
-  'needs-review': 'built; a person has to read the reasons',
+  'needs-review': 'built; read the reasons first',
   refused: 'not built, for the reason given',
   'init-or-exit-only': 'nothing to patch: only code that starting or ending runs, which is gone or not traced',
   'no-code-changed':

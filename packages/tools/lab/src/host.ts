@@ -86,7 +86,7 @@ export class Host {
   #powerOn(options: StartOptions, saved?: string): Promise<void> {
     const boot = this.#bootOnce(options, saved);
     this.#boot = boot;
-    // A reboot that nobody waits for must not end this process; whoever talks to the host next is told.
+    // A reboot without a waiting caller must not end this process; the next call to the host reports it.
     boot.catch(() => {});
     return boot;
   }

@@ -64,7 +64,7 @@ export function answerTo(error: unknown): Answer {
   return { status, body: { error: { code, message, ...(hint === undefined ? {} : { hint }) } } };
 }
 
-/** The same for whoever shows what it gets as it is: package managers, browsers. */
+/** The same for clients that show an answer as it is: package managers, browsers. */
 export function plainText({ error: { code, message, hint } }: ApiError): string {
   return [`${code}: ${message}`, ...(hint === undefined ? [] : [hint]), ''].join('\n');
 }

@@ -24,7 +24,7 @@ const PHRASES: Partial<Record<ServerErrorCode, string>> = {
 };
 
 /**
- * Lets whoever brings an activation key through. Throws `unauthorized` (no key, or an unknown one), `key-revoked`, `key-expired`,
+ * Admits clients with an activation key. Throws `unauthorized` (no key, or an unknown one), `key-revoked`, `key-expired`,
  * `key-no-seats`, `host-unnamed`, and `rate-limited` after many unknown keys from one address.
  */
 export async function packageGate(context: AppContext, request: FastifyRequest, reply: FastifyReply): Promise<void> {

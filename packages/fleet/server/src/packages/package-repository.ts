@@ -113,7 +113,7 @@ export class PackageRepository {
   }
 
   /**
-   * Where a file lies. What never changes is also found in the repository before: whoever read that one's index asks for what it names.
+   * Where a file lies. What never changes is also found in the repository before: a client that read that one's index asks for what it names.
    */
   async find(path: string): Promise<FoundFile | undefined> {
     const immutable = isImmutable(this.format, path);
@@ -130,7 +130,7 @@ export class PackageRepository {
     return this.#previous !== undefined && this.#clock.monotonic() - this.#previous.since < GRACE_MS;
   }
 
-  /** Removes what nobody is given files of any more. Where that fails the next time may do. */
+  /** Removes repositories that are no longer served. If that fails, the next call retries. */
   async sweep(): Promise<void> {
     if (this.#busy) return;
     this.#sweeping = this.#sweep().catch(() => undefined);

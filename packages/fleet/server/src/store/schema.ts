@@ -108,7 +108,7 @@ interface HostBootTable {
   readonly returned: number;
 }
 
-/** Tokens of removed hosts: whoever still sends one is told what became of it. */
+/** Tokens of removed hosts: a host that still sends one is told that it was removed. */
 interface RemovedHostTable {
   readonly token_hash: string;
   readonly host_id: string;

@@ -125,7 +125,7 @@ class LogReader {
   line(raw: string): void {
     const [, stamp, caller = '', text = ''] = STAMP.exec(raw) ?? [];
     if (stamp === undefined) {
-      // Part of a message: kept for people, looked at by nobody.
+      // Part of a message: kept for people, not evaluated.
       for (const report of this.#open.values()) keep(report, raw);
       return;
     }

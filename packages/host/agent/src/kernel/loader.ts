@@ -21,7 +21,7 @@ export interface StagedModule {
 }
 
 /**
- * Copies the verified module to a root-only file and checks the hash of that very copy: from here on nobody but root can
+ * Copies the verified module to a root-only file and checks the hash of that very copy: from here on only root can
  * change what the kernel is given.
  */
 export async function stageModule(

@@ -34,7 +34,7 @@ export async function lookAtPackages(loader: Loader): Promise<PackagesSeen> {
   }
 }
 
-/** Throws `conflict-packages` where the packages drive this host, and `packages-unreadable` where nobody knows. Asked right before a load. */
+/** Throws `conflict-packages` where the packages drive this host, and `packages-unreadable` where that is unknown. Asked right before a load. */
 export async function assertMine({ edges, store }: Loader): Promise<void> {
   if (packagesDrive(await readPackages(edges), store.journal)) throw drivenByPackages();
 }

@@ -133,7 +133,7 @@ async function placeNode(runner: Run, tree: string, architecture: 'amd64' | 'arm
   }
   const target = join(tree, 'usr/lib/kmend-agent/node');
   await copyFile(join(dirname(manifest), 'bin/node'), target);
-  // Symbols are a fifth of it and nobody debugs Node on a host.
+  // Symbols are a fifth of it, and Node is not debugged on hosts.
   if (architecture === thisArchitecture()) await runOk(runner, 'strip', ['--strip-all', target]);
   await chmod(target, 0o755);
   await place(tree, 'usr/share/doc/kmend-agent/node.LICENSE', await nodeLicence(manifest), 0o644);

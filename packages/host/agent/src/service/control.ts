@@ -30,7 +30,7 @@ export async function serveControl<Order>(
   handler: Handler<Order>,
   place: Place,
 ): Promise<Server> {
-  // Whoever serves holds a lock, so a socket that is there already belongs to nobody.
+  // The serving process holds a lock, so an existing socket has no owner.
   if ('path' in place) await rm(place.path, { force: true });
   const server = createServer((socket) => void converse(socket, schema, handler));
   server.maxConnections = 16;
@@ -109,7 +109,7 @@ export async function askService(
   });
 }
 
-/** `undefined` where nobody listens. */
+/** `undefined` without a listener. */
 export function connectTo(path: string): Promise<Socket | undefined> {
   return new Promise((resolve, reject) => {
     const socket = createConnection(path);

@@ -97,7 +97,7 @@ export type Deferred = z.infer<typeof Deferred>;
 
 /**
  * The packages' stack is being replaced by the agent's livepatch. Set before the packages yield (for this boot), taken away when the agent drives
- * the host for good, or they do again: a life of the agent that finds it brings it to one of these ends (loader/settle.ts).
+ * the host for good, or they do again: the next run of the agent that finds it brings it to one of these ends (loader/settle.ts).
  */
 export const Consolidation = z.object({
   bootId: z.uuid(),
@@ -107,7 +107,7 @@ export const Consolidation = z.object({
 });
 export type Consolidation = z.infer<typeof Consolidation>;
 
-/** `number` counts up for ever, so that whoever reports events knows which were sent. */
+/** `number` counts up without an end, so that a reporter knows which events were sent. */
 export const JournalEvent = HostEvent.extend({ number: z.int().min(1) });
 export type JournalEvent = z.infer<typeof JournalEvent>;
 
@@ -133,7 +133,7 @@ export const Journal = z.object({
   consolidation: Consolidation.nullable().default(null),
   /** When a person gave this host back to its packages: while they drive it, no policy takes it from them. */
   handedOver: Timestamp.nullable().default(null),
-  /** Whose it is (kernel/machine.ts): that of another machine, in an image or a clone, is none. `null`: nobody noted it. */
+  /** Whose it is (kernel/machine.ts): that of another machine, in an image or a clone, is none. `null`: not recorded. */
   machine: Sha256.nullable().default(null),
 });
 export type Journal = z.infer<typeof Journal>;

@@ -43,7 +43,7 @@ export function isRegistered(section: Section): boolean {
   );
 }
 
-/** Nameless parts of the section are compared through what refers to them, or are exports, which nobody that runs already needs. */
+/** Nameless parts of the section are compared through what refers to them, or are exports, which no running code needs. */
 export function isReferred(section: Section): boolean {
   return (
     /^\.(?:text|data|bss|rodata|ref\.\w+)(?:\.|$)/.test(section.name) || isPieceSection(section) || isExport(section)
@@ -55,7 +55,7 @@ export function isReplaceableCode(section: Section): boolean {
   return /^\.(?:text|ref\.text|sched\.text|cpuidle\.text|(?:soft)?irqentry\.text)(?:\.|$)/.test(section.name);
 }
 
-/** Exports: a livepatch makes none and takes none away, whoever is linked to one keeps it. */
+/** Exports: a livepatch makes none and removes none; code that is linked to one keeps it. */
 export function isExport(section: Section): boolean {
   return /^(?:__ksymtab|___ksymtab|__kcrctab|___kcrctab|__export_symbol|\.export_symbol)/.test(section.name);
 }
@@ -100,7 +100,7 @@ export function initChanged(atom: Atom, reasons: Reasons): void {
 
 /** Something changed that the livepatch holds its own of, and not all that use it can be replaced. */
 export function keepsOld(part: Atom, user: Atom, reasons: Reasons): void {
-  const message = `${nameOf(part)} changed, and ${nameOf(user)} (${user.section.name}), which cannot be replaced, goes on with the old one: check that this does no harm`;
+  const message = `${nameOf(part)} changed, and ${nameOf(user)} (${user.section.name}), which cannot be replaced, continues with the old one: check that this does no harm`;
   reasons.review('user-not-replaceable', message, nameOf(user));
 }
 
@@ -130,7 +130,7 @@ export function isTraced(view: ObjectView, atom: Atom): boolean {
 export function checkAddable(atom: Atom, reasons: Reasons): void {
   const name = nameOf(atom);
   const section = atom.section.name;
-  // A new function that only starting up would call is never called; a new export is for nobody that runs already.
+  // A new function that only starting up would call is never called; no running code uses a new export.
   if (isInit(atom.section) || isExport(atom.section)) return;
   if (atom.kind === 'function') {
     if (!isReplaceableCode(atom.section))
@@ -140,7 +140,7 @@ export function checkAddable(atom: Atom, reasons: Reasons): void {
   } else if (isStaticLocal(atom) && (atom.section.flags & SHF_WRITE) !== 0) {
     reasons.review(
       'static-local-added',
-      `${name} is a new static variable of a function: it begins anew with every livepatch that holds it`,
+      `${name} is a new static variable of a function: it starts again with every livepatch that holds it`,
       name,
     );
   }

@@ -127,7 +127,7 @@ export async function compileUnit(
       assembled: assembledPaths(await readFile(assembled, 'latin1'), at),
     };
     await writeFile(join(scratch, 'dependencies'), JSON.stringify(dependencies));
-    // Until both are there, nobody takes either.
+    // No reader takes one before both exist.
     await rm(`${object}.json`, { force: true });
     await rename(output, object);
     await rename(join(scratch, 'dependencies'), `${object}.json`);

@@ -64,7 +64,7 @@ function* keptIn(
 ): Generator<Kept> {
   for (const from of selection.atoms) {
     const isCode = (from.section.flags & SHF_EXECINSTR) !== 0;
-    // Records of dynamic debugging, once-flags, callbacks: whoever reads them forgets them with the module.
+    // Records of dynamic debugging, once-flags, callbacks: their readers forget them with the module.
     if (!isCode && isOwnCopy(from) && !from.section.name.startsWith('.rodata')) continue;
     for (const reference of view.referencesIn(from)) {
       const what = keepable(view, change, from, reference, elsewhere);
@@ -87,7 +87,7 @@ function* keptIn(
 
 interface Keepable {
   readonly text: string;
-  /** Without functions in it, and nobody writes it: only where it is stored is a matter. */
+  /** Holds no functions and is never written: only where its address is stored matters. */
   readonly isPlain: boolean;
 }
 

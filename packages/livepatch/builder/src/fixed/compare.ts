@@ -94,7 +94,7 @@ export class FixedComparer {
     };
   }
 
-  /** What a person has to look at. */
+  /** Reasons for a review. */
   reasons(): VerdictReason[] {
     return this.#compared.flatMap(({ kept }) => kept.different).flatMap((difference) => differenceReason(difference));
   }

@@ -60,7 +60,7 @@ function under(kernel: DepotKernel, { id }: FixSummary): Stack {
   const holder = layersOf({ base, stacked }).find(({ fixes }) => fixes.some((fix) => fix.id === id));
   if (holder === undefined) return { base, stacked };
   throw new DistroError('fix-present', `${id} is in ${holder.package} ${holder.version} already`, {
-    hint: 'only the top of the stack can be built anew; below it, publish a cumulative livepatch',
+    hint: 'only the top of the stack can be built again; below it, publish a cumulative livepatch',
   });
 }
 

@@ -49,7 +49,7 @@ export function saveRecord(directory: string, record: OperatorRecord): Promise<v
   return writeFileAtomic(recordPath(directory), `${JSON.stringify(record, undefined, 2)}\n`, 0o600);
 }
 
-/** Identifies what a role says, whoever signed it. */
+/** Identifies the content of a role, whatever key signed it. */
 function digestOf(metadata: Metadata<Root> | Metadata<Targets>): string {
   return sha256(canonicalize(metadata.signed.toJSON()));
 }

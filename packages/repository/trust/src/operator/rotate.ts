@@ -113,7 +113,7 @@ async function releaseKeys(operator: Operator, fresh: SigningKey | undefined): P
 }
 
 /**
- * Whoever stole a release key may have published with it. Every livepatch that was not signed on this machine is to be
+ * A thief of the release key may have published with it. Every livepatch that was not signed on this machine is to be
  * kept or dropped by name; what is named must be there.
  */
 async function dropped(

@@ -36,7 +36,7 @@ export async function readArtifact(directory: string): Promise<LivepatchArtifact
     throw notPublishable(livepatch, 'the build was refused');
   }
   if (livepatch.verdict === 'needs-review' && !livepatch.reviewAccepted) {
-    throw notPublishable(livepatch, 'nobody has accepted its review reasons');
+    throw notPublishable(livepatch, 'its review reasons are not accepted');
   }
   if (basename(livepatch.file.name) !== livepatch.file.name) {
     throw new TrustError('livepatch-unreadable', `${manifestPath} names a module outside its directory`);

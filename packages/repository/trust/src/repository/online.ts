@@ -36,7 +36,7 @@ export interface Versions {
 }
 
 /**
- * Makes changes visible, all at once: writes what nobody refers to yet (policy files, versioned metadata, the new
+ * Makes changes visible, all at once: writes files that no metadata refers to yet (policy files, versioned metadata, the new
  * snapshot) and last replaces timestamp.json, atomically. Whatever fails before that leaves the old state in force, and
  * the files written so far are overwritten by the next attempt.
  */
@@ -55,7 +55,7 @@ async function commit(input: CommitInput): Promise<Versions> {
 }
 
 /**
- * Writes all that nobody refers to yet, and gives the timestamp that will: to be put in the place of timestamp.json.
+ * Writes all files that no metadata refers to yet, and returns the timestamp that will: to be put in the place of timestamp.json.
  */
 export async function prepareOnline({
   repository,

@@ -10,7 +10,7 @@ import { outcome } from './clock.ts';
 const IMAGE = '/srv/image';
 const OTHER_MACHINE = 'printf "%s\\n" "$(tr -d - </proc/sys/kernel/random/uuid)" >/etc/machine-id && sync';
 
-/** Another file system with a Debian of its own in it, and what whoever builds images mounts there; the host's /run too. */
+/** Another file system with a Debian of its own in it, and what image builders mount there; the host's /run too. */
 const MOUNT = `set -e
 truncate -s 1G /srv/image.ext4 && mkfs.ext4 -q /srv/image.ext4 && mkdir -p /srv/upper ${IMAGE} && mount -o loop /srv/image.ext4 /srv/upper
 mkdir /srv/upper/u /srv/upper/w && modprobe overlay
