@@ -164,7 +164,7 @@ async function readSecret(path: string): Promise<Buffer> {
     const { mode } = await stat(path);
     if ((mode & 0o077) !== 0) {
       throw new DistroError('key-readable', `${path} can be read by others (mode ${(mode & 0o777).toString(8)})`, {
-        hint: `chmod 600 ${path}, and consider whether someone copied it`,
+        hint: `chmod 600 ${path}, and check whether it was copied`,
       });
     }
     return await readFile(path);

@@ -44,7 +44,7 @@ export function addressKeptReasons(
   const reasons = new Map<string, Reason>();
   for (const { from, to, what, where } of keptIn(view, change, selection, elsewhere)) {
     const name = from.symbol?.name ?? from.section.name;
-    const message = `${name} takes the address of ${what} ${to} ${where}: what keeps it still has it when the livepatch is reverted or replaced, and its module is unloaded; check that nothing does`;
+    const message = `${name} takes the address of ${what} ${to} ${where}: an object that stores it still has it when the livepatch is reverted or replaced, and its module is unloaded; check that none stores it`;
     reasons.set(`${name} ${to}`, {
       code: 'address-kept',
       verdict: 'needs-review',

@@ -102,7 +102,7 @@ function parseKey(path: string, pem: Buffer, passphrase: string | undefined): Ke
     }
     throw new BuilderError('sign-key-unreadable', `${path} holds no private key`, {
       cause,
-      hint: 'a PEM file is needed',
+      hint: 'give a PEM file',
     });
   }
 }

@@ -76,7 +76,7 @@ export function refuseOverlong(state: DatedState, seen: Seen, clock: Clock): voi
       'repository-expired',
       `${role} ${version} has been served since ${since}, longer than any may hold, although it says ${until}`,
       {
-        hint: 'a clock that was ahead signed it, or someone holds newer ones back: is the patch server running?',
+        hint: 'a clock that was ahead signed it, or newer ones are withheld: check that the patch server runs',
         details: { role, version, since, expires: until },
       },
     );

@@ -76,6 +76,6 @@ async function requireRegular(file: FileHandle, name: string): Promise<FileHandl
 
 function foreign(name: string, what: string): TrustError {
   return new TrustError('repository-garbage', `${name} is ${what}`, {
-    hint: 'someone put something into the cache that its owner never writes: find out who',
+    hint: 'the cache holds a file that its owner never writes: find out who wrote it',
   });
 }

@@ -133,7 +133,7 @@ function nextVersions(repository: string, replaced: Partial<OnlineKeys>): Versio
     if (version < MAX_USUAL_VERSION || replaced[role] === undefined) {
       if (Number.isSafeInteger(version + 1)) return version + 1;
       throw new TrustError('repository-damaged', `no version follows ${version} of ${role}`, {
-        hint: 'someone with its key signed that, to lock hosts out: kmend keys rotate online (docs/trust.md)',
+        hint: 'its key was used to lock hosts out: run kmend keys rotate online (docs/trust.md)',
       });
     }
     const names = await readdir(join(repository, 'metadata'));
