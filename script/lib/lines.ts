@@ -16,8 +16,8 @@ function styleOf(path: string): Style {
 }
 
 /**
- * Lines that are too long. In TypeScript and C only comments: the formatter breaks code, and what it leaves is one literal (a message, a
- * pattern, a source for a test) that reads worse in pieces.
+ * Lines that are too long. In TypeScript and C only comments: the formatter breaks code, and what it leaves is one
+ * literal (a message, a pattern, a source for a test) that reads worse in pieces.
  */
 export function longLines(path: string, text: string): LongLine[] {
   const style = styleOf(path);

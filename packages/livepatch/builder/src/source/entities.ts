@@ -1,8 +1,8 @@
 import { enumerators } from './declarations.ts';
 
 /**
- * What a header defines, by name, so that a change of the header leads to the units it can reach. A textual reading: it need not be exact,
- * but must never miss a name; what it cannot name counts under every identifier in it.
+ * What a header defines, by name, so that a change of the header leads to the units it can reach. A textual reading: it
+ * need not be exact, but must never miss a name; what it cannot name counts under every identifier in it.
  */
 export type Entities = ReadonlyMap<string, string>;
 
@@ -18,7 +18,10 @@ const COMMON = new Set(
   ),
 );
 
-/** Names that a header defined before and defines differently, or not at all, after a change. New ones are not among them: nothing can use them yet. */
+/**
+ * Names that a header defined before and defines differently, or not at all, after a change. New ones are not among
+ * them: nothing can use them yet.
+ */
 export function changedEntities(before: string, after: string): string[] {
   const now = entitiesOf(after);
   return [...entitiesOf(before)].filter(([name, text]) => now.get(name) !== text).map(([name]) => name);
@@ -61,7 +64,10 @@ interface Block {
   readonly macros: readonly { readonly name: string; readonly body: string }[];
 }
 
-/** A text by the conditions its lines stand under. A declaration that a condition splits ends up in parts, each under the names in it. */
+/**
+ * A text by the conditions its lines stand under. A declaration that a condition splits ends up in parts, each under
+ * the names in it.
+ */
 function blocks(text: string): Block[] {
   const found: { condition: string; lines: string[]; macros: { name: string; body: string }[] }[] = [];
   const stack: string[] = [];
