@@ -229,7 +229,8 @@ function checkStatics(
       if (variable !== undefined && constant !== undefined) {
         findings.add(
           'variable-differs',
-          `${one.where} takes the address of its own copy of ${variable.name}, which is gone with the livepatch; the shipped code takes that of ${nameOf(constant.reference.target, world, loaded, own)} at ${hex(constant.reference.target)}`,
+          `${one.where} takes the address of its own copy of ${variable.name}, which is gone with the livepatch; ` +
+            `the shipped code takes that of ${nameOf(constant.reference.target, world, loaded, own)} at ${hex(constant.reference.target)}`,
           place,
         );
         continue;

@@ -115,7 +115,8 @@ export function checkTwins(
           const there = twin.reference(one, reference)?.target ?? 0;
           findings.add(
             'reference-differs',
-            `${one.name}+0x${reference.at.toString(16)} refers to ${nameOf(reference.target, world, loaded, own)}, where the fixed kernel ${twin.world.kernel.release} has ${nameOf(there, twin.world, loaded, own)} (${hex(there)})`,
+            `${one.name}+0x${reference.at.toString(16)} refers to ${nameOf(reference.target, world, loaded, own)}, ` +
+              `where the fixed kernel ${twin.world.kernel.release} has ${nameOf(there, twin.world, loaded, own)} (${hex(there)})`,
             { symbol: one.name },
           );
         }

@@ -141,7 +141,9 @@ class UnitTypes {
       const functions = isNew ? this.#users.ofUntyped(name, names) : [];
       if (functions.length === 0) return [];
       const { size } = this.#patched.reader.layout(entry);
-      const message = `${name} (${size} bytes) is new, and pointers to it are made of untyped ones; objects that the running kernel has made, or will make of a size that it was told before, hold something else there and may be smaller; used by ${listUsers(functions)}`;
+      const message =
+        `${name} (${size} bytes) is new, and pointers to it are made of untyped ones; ` +
+        `objects that the running kernel has made, or will make of a size that it was told before, hold something else there and may be smaller; used by ${listUsers(functions)}`;
       return [this.#review('type-added', message, name)];
     });
   }

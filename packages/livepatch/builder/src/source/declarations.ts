@@ -29,9 +29,11 @@ const MARKS = /"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{}();]/g;
 
 /** Words of C and gcc: what a declaration declares is none of them. */
 export const KEYWORDS: ReadonlySet<string> = new Set(
-  'auto break case char const continue default do double else enum extern float for goto if inline int long register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while _Bool _Alignas _Alignof _Static_assert _Thread_local _Noreturn __inline __inline__ __attribute__ __attribute __extension__ __typeof__ __typeof typeof asm __asm__ __asm __volatile__ __const __restrict __signed__ __signed __int128 __builtin_va_list __auto_type'.split(
-    ' ',
-  ),
+  `auto break case char const continue default do double else enum extern float for goto if inline int long
+  register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while
+  _Bool _Alignas _Alignof _Static_assert _Thread_local _Noreturn __inline __inline__ __attribute__ __attribute
+  __extension__ __typeof__ __typeof typeof asm __asm__ __asm __volatile__ __const __restrict __signed__ __signed
+  __int128 __builtin_va_list __auto_type`.split(/\s+/),
 );
 
 /** Splits preprocessed text into its top-level declarations. White space is one blank each already: see `squeeze`. */

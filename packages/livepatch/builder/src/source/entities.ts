@@ -13,9 +13,9 @@ const NOT_A_NAME = /^(?:__attribute__|__\w+|if|while|for|switch|return|sizeof|ty
 
 /** Words of C and names of types that stand everywhere: what a declaration defines is none of them. */
 const COMMON = new Set(
-  'const volatile static extern inline struct union enum typedef unsigned signed void char short int long float double bool size_t ssize_t u8 u16 u32 u64 s8 s16 s32 s64 __u8 __u16 __u32 __u64 __be16 __be32 __le16 __le32 __le64'.split(
-    ' ',
-  ),
+  `const volatile static extern inline struct union enum typedef unsigned signed void char short int long float
+  double bool size_t ssize_t u8 u16 u32 u64 s8 s16 s32 s64 __u8 __u16 __u32 __u64 __be16 __be32 __le16 __le32
+  __le64`.split(/\s+/),
 );
 
 /**
