@@ -52,7 +52,7 @@ test('a kprobe inside a function to be patched: not loaded while it is there, lo
   await inForce([options.id, NOTE], []);
 });
 
-test('a transition that a stopped process holds up: said with the task, taken back, and done when the process goes on', async () => {
+test('reports a transition that a stopped process blocks, reverts it, and completes it when the process continues', async () => {
   await packaged.host.check(SLEEPER.hold);
   await setting.offer(folders.get(NEVER_ENDS));
   await packaged.mustApt('update');
@@ -68,7 +68,7 @@ test('a transition that a stopped process holds up: said with the task, taken ba
   await inForce([options.id, NOTE, NEVER_ENDS], []);
 });
 
-test('the kernel warns in a patched function: that livepatch goes and is held back, what is under it stays', async () => {
+test('reverts and quarantines a livepatch whose function warns; those below it stay', async () => {
   const under = [options.id, NOTE, NEVER_ENDS];
   await setting.offer(folders.get(WARNS));
   await packaged.mustApt('update');

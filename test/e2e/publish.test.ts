@@ -127,6 +127,6 @@ test('after all that, the good one is published, once', async () => {
   assert.equal(policy.channels.stable.settled, 1);
 });
 
-test('a host that nobody knows', async () => {
+test('names an unknown host', async () => {
   assert.deepEqual(refusal(await operator.run('host', 'show', 'nowhere')), [1, 'host-unknown']);
 });

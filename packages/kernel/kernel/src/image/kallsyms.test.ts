@@ -47,7 +47,7 @@ for (const encoding of encodings) {
   });
 }
 
-test('addresses that do not ascend are not believed', () => {
+test('rejects addresses that do not ascend', () => {
   const symbols = sampleSymbols(false);
   const swapped = [...symbols.slice(0, 10), ...symbols.slice(10, 20).reverse(), ...symbols.slice(20)];
   for (const encoding of encodings) {

@@ -31,7 +31,7 @@ test('tables that the kernel has read once: a change, an addition and a removal 
   assert.deepEqual(codesOf(await changeOf(parameter(4), BASE)), ['section-changed']);
 });
 
-test('init and exit code and data, and initcalls: a change has no effect any more, which a person has to judge', async () => {
+test('asks for a review of changed init and exit code, which has no effect any more', async () => {
   const init = (body: string, value: number): string =>
     `${BASE}static int once __section(".init.data") = ${value}; int __section(".init.text") start(void) { return once ${body} }
      int __section(".exit.text") finish(void) { return shared ${body} }\n`;
@@ -54,7 +54,7 @@ test('code that lives on and comes to use what is gone after the start is refuse
   ]);
 });
 
-test('exports: a new one, one less and a changed one concern nobody that runs already', async () => {
+test('reports nothing for added, removed and changed exports, which running code does not use', async () => {
   const exported = (name: string, flags = 0): string =>
     `asm(".pushsection \\"___ksymtab+${name}\\",\\"a\\"\\n__ksymtab_${name}: .long ${name} - ., ${flags}\\n.popsection");\n`;
   const before = BASE + exported('one');

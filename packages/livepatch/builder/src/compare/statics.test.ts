@@ -84,7 +84,7 @@ for (const flags of [['-g'], ['-gdwarf-4'], []]) {
   });
 }
 
-test('a function goes on with the state of the file where a static variable of that name comes elsewhere', async () => {
+test('keeps a function’s file-level state where a static variable of that name appears elsewhere', async () => {
   const before = lines('static int n; int first(int a) { return use(a + n++); } int second(int a) { return use(a); }');
   const after = before
     .replace('{ return use(a);', '{ static int n; return use(a + n++);')

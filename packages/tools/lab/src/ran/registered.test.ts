@@ -57,7 +57,7 @@ test('the new code is found by what the module registers, also where names are t
   assert.ok(places[0] !== undefined && places[1] !== undefined && places[0] < places[1]);
 });
 
-test('a manifest that the module does not bear out is refused', () => {
+test('refuses a manifest that the module contradicts', () => {
   for (const [object, name, sympos] of [
     ['vmlinux', 'show', 1],
     ['vmlinux', 'unrelated', 0],
