@@ -7,8 +7,8 @@ import { OperatedHost } from '../lib/operated-host.ts';
 const [, aead] = FIXES;
 
 /**
- * What boots of all kinds leave of a livepatch: a power cut, an offline update, the switches, a kernel that takes no modules,
- * a state that comes late. Tests go on where the last one ended.
+ * What boots of all kinds leave of a livepatch: a power cut, an offline update, the switches, a kernel that takes no
+ * modules, a state that comes late. Tests go on where the last one ended.
  */
 let operated: OperatedHost;
 let patched: PatchedHost;
@@ -117,8 +117,8 @@ test('re-applies the last good livepatch later in the boot where the state is on
     mkdir /srv/state && cp -a ${state}/. /srv/state/ && rm -r ${state}/*
     echo '/srv/state ${state} none bind,_netdev 0 0' >>/etc/fstab && sync`);
   await host.reboot();
-  // Of systemd alone, by its name: before journald runs its lines come through the kernel log, without a process. The guest agent writes there too,
-  // every command that it is given.
+  // Of systemd alone, by its name: before journald runs its lines come through the kernel log, without a process. The
+  // guest agent writes there too, every command that it is given.
   assert.equal(await host.check(`journalctl -b -o cat -t systemd | grep 'ordering cycle' || :`), '');
   const units = 'kmend-agent-boot-late.service kmend-agent-shutdown.service kmend-agent.service';
   assert.equal(await host.check(`findmnt ${state} >/dev/null; systemctl is-active ${units} | sort -u`), 'active');

@@ -10,8 +10,8 @@ import { OperatedHost } from '../lib/operated-host.ts';
 const [, aead] = FIXES;
 
 /**
- * What an operator does with a host besides letting it run: hold it, go back, carry updates by hand, upgrade and remove the
- * package. Tests go on where the last one ended.
+ * What an operator does with a host besides letting it run: hold it, go back, carry updates by hand, upgrade and remove
+ * the package. Tests go on where the last one ended.
  */
 let operated: OperatedHost;
 let patched: PatchedHost;

@@ -14,7 +14,9 @@ import { Archive, mirrors, type PackageEntry } from '@kmend/kernel';
 const upstream = mirrors(process.env);
 const known = new Map<string, { readonly status: number; readonly body: Buffer }>();
 
-/** What the mirror answers in the place of `body`: other bytes, or a status. Paths begin with `/main` or `/security`. */
+/**
+ * What the mirror answers in the place of `body`: other bytes, or a status. Paths begin with `/main` or `/security`.
+ */
 type Tamper = (path: string, body: Buffer) => Buffer | number;
 const honest: Tamper = (_, body) => body;
 let tamper = honest;

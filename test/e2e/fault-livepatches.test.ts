@@ -7,7 +7,10 @@ import * as faults from '@kmend/campaign/livepatches';
 import { KERNEL, Operator, openLab, SUITE } from '@kmend/harness';
 import { codeInForce, complaints, type GuestModule, type Host, LivepatchControl, ProofFailure } from '@kmend/lab';
 
-/** The livepatches that misbehave on purpose (packages/tools/campaign), each loaded by hand on the real kernel: they do what they say, and nothing else. */
+/**
+ * The livepatches that misbehave on purpose (packages/tools/campaign), each loaded by hand on the real kernel: they do
+ * what they say, and nothing else.
+ */
 const signal = new AbortController().signal;
 const operator = await Operator.make(signal);
 const { lab, kernels } = openLab(operator.cache, signal);

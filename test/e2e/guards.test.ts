@@ -4,7 +4,10 @@ import { SLEEPER } from '@kmend/campaign';
 import { NEVER_ENDS as EDIT_THAT_NEVER_ENDS, WARNS_IN_PATCHED } from '@kmend/campaign/livepatches';
 import { FIXES, META, NOTE, type PackagedHost, patchOf, Setting } from '@kmend/harness';
 
-/** What guards a host without the agent, each provoked on a real kernel: a stacked livepatch that cannot be, or must not stay, in force. */
+/**
+ * What guards a host without the agent, each provoked on a real kernel: a stacked livepatch that cannot be, or must not
+ * stay, in force.
+ */
 const [options] = FIXES;
 const WARNS = 'warns';
 const NEVER_ENDS = 'never-ends';

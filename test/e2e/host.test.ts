@@ -6,6 +6,7 @@ import { after, before, test } from 'node:test';
 import { buildAgentPackage } from '@kmend/agent/package';
 import { systemClock } from '@kmend/base/node';
 import {
+  AGENT_HOST,
   agentInstalled,
   FIXES,
   importFixes,
@@ -63,8 +64,8 @@ before(async () => {
   server = await operator.startServer();
   await operator.kmend('policy', 'fleet', '--check-interval', '86400');
   const preparation = await agentInstalled((await buildAgentPackage({ out: join(operator.home, 'deb') })).path);
-  const options = { name: 'patched', cpus: 1, reachesOperator: true, preparation };
-  patched = new PatchedHost(await lab.boot(await kernels.open(KERNEL), options), lab, operator, systemClock);
+  const host = await lab.boot(await kernels.open(KERNEL), { ...AGENT_HOST, name: 'patched', preparation });
+  patched = new PatchedHost(host, lab, operator, systemClock);
 });
 after(async () => {
   await lab.close();

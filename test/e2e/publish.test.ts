@@ -16,7 +16,10 @@ import {
   SUITE,
 } from '@kmend/harness';
 
-/** Publishing as an operator does it: a real server process, a real livepatch, and what can go wrong between them. Proofs are in prove.test.ts. */
+/**
+ * Publishing as an operator does it: a real server process, a real livepatch, and what can go wrong between them.
+ * Proofs are in prove.test.ts.
+ */
 const operator = await Operator.make(new AbortController().signal);
 const out = join(operator.home, 'out');
 let server: ServerProcess;

@@ -14,7 +14,9 @@ interface Heard {
   readonly ended: 'closed' | 'reset';
 }
 
-/** Sends a request as a proxy in the middle of an upload does: all of it first, and only then does it look at what came. */
+/**
+ * Sends a request as a proxy in the middle of an upload does: all of it first, and only then does it look at what came.
+ */
 function upload(port: number, head: string, body: Buffer): Promise<Heard> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1');

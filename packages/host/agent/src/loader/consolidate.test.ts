@@ -273,7 +273,10 @@ test('gives the host back to the packages after an orderly reboot in the soak', 
   assert.ok(host.loader.store.journal.events.some((it) => it.code === 'consolidation-ended'));
 });
 
-/** Dies at the given step: a journal about to be written, a program about to run, or one that has just run. Nothing happens afterwards. */
+/**
+ * Dies at the given step: a journal about to be written, a program about to run, or one that has just run. Nothing
+ * happens afterwards.
+ */
 function dieAt({ kernel }: TestHost, step: number): { readonly dead: boolean } {
   const state = { dead: false };
   let count = 0;

@@ -57,7 +57,8 @@ test('rejects addresses that do not ascend', () => {
 });
 
 test('an image full of counts that almost fit ends in bounded time', () => {
-  // Each eight bytes are a count of 204,807 names and, from the next eight on, names of 7 bytes: quadratic without a budget.
+  // Each eight bytes are a count of 204,807 names and, from the next eight on, names of 7 bytes: quadratic without a
+  // budget.
   const tables = encodeKallsyms(sampleSymbols(false), { layout: '6.12' });
   const tokens = tables.subarray(tables.indexOf('x0_\x00', 0, 'latin1'));
   const rodata = Buffer.concat([Buffer.alloc(8 << 20, Buffer.from([7, 0x20, 0x03, 0, 0, 0, 0, 0])), tokens]);

@@ -4,7 +4,10 @@ import { run } from '@kmend/base/node';
 import { markedText } from '../source/marked.ts';
 import { changeOf, codesOf, extractOf, summary } from '../testing/fixture.ts';
 
-/** Sections that have had their effect, code that cannot be replaced, and what only tells where something stands in the source. */
+/**
+ * Sections that have had their effect, code that cannot be replaced, and what only tells where something stands in the
+ * source.
+ */
 
 const BASE = 'int shared; int one(int a) { return a + shared; } int two(int a) { return a - shared; }\n';
 
@@ -96,7 +99,10 @@ test('assembler at the top of a file: changed code without a name is no function
   assert.deepEqual(codesOf(await changeOf(named('nop'), named('cld'))), ['not-traceable']);
 });
 
-/** The record of one pr_debug() (include/linux/dynamic_debug.h), and of one printk() in the index (include/linux/printk.h). */
+/**
+ * The record of one pr_debug() (include/linux/dynamic_debug.h), and of one printk() in the index
+ * (include/linux/printk.h).
+ */
 const RECORDS = `
 struct record { const char *function, *format; unsigned line; long key; };
 struct index { const char *format, *function; unsigned line; };

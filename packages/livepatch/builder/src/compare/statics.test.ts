@@ -7,14 +7,20 @@ import { codesOf } from '../testing/fixture.ts';
 import { elfOf, linkedOf } from '../testing/gcc.ts';
 import { compareUnit, type UnitChange } from './compare.ts';
 
-/** Whose live state a variable of the new code is: that of the running kernel's functions named here, `new`, or `unclear`. */
+/**
+ * Whose live state a variable of the new code is: that of the running kernel's functions named here, `new`, or
+ * `unclear`.
+ */
 
 interface Compared {
   readonly change: UnitChange;
   readonly codes: readonly string[];
   readonly original: ObjectView;
   readonly patched: ObjectView;
-  /** For each variable that a new function uses, in the order of first use, the old functions that use the state it is bound to. */
+  /**
+   * For each variable that a new function uses, in the order of first use, the old functions that use the state it is
+   * bound to.
+   */
   readonly stateOf: (name: string) => readonly string[];
 }
 

@@ -8,7 +8,9 @@ import type { Phase } from '../author/callbacks.ts';
 import { authorHeader } from '../testing/author.ts';
 import { callbackHelpers, callbackSource, phasesOf } from './callback-source.ts';
 
-/** Runs what is generated for an object whose fixes have these phases; `failing` says whose pre-patch callback refuses. */
+/**
+ * Runs what is generated for an object whose fixes have these phases; `failing` says whose pre-patch callback refuses.
+ */
 async function called(
   fixes: readonly (readonly Phase[])[],
   failing: number,

@@ -10,7 +10,10 @@ import { registeredCode } from './registered.ts';
 const folder = mkdtempSync(join(tmpdir(), 'kmend-registered-'));
 after(() => rmSync(folder, { recursive: true }));
 
-/** Two objects with a function of one name each, two of one name in one object, and a table that only looks like one of livepatch's. */
+/**
+ * Two objects with a function of one name each, two of one name in one object, and a table that only looks like one of
+ * livepatch's.
+ */
 const SOURCE = `
 struct klp_func { const char *old_name; void *new_func; unsigned long old_sympos; char rest[64]; };
 struct klp_object { const char *name; struct klp_func *funcs; char rest[64]; };
