@@ -21,7 +21,10 @@ export function lockDirectory(path: string, directory: string): () => void {
   return () => held.close();
 }
 
-/** SQLITE_BUSY (sqlite.org/rescode.html): another process holds the lock. Everything else has nothing to do with another server. */
+/**
+ * SQLITE_BUSY (sqlite.org/rescode.html): another process holds the lock. Everything else has nothing to do with another
+ * server.
+ */
 const BUSY = 5;
 
 function refusal(cause: unknown, path: string, directory: string): ServerError {

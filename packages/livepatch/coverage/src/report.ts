@@ -18,7 +18,10 @@ export interface Summary {
   readonly share: number;
   /** Share of these that is patchable at once. */
   readonly patchableShare: number;
-  /** Share of all files that this kernel is built from: with what changes only init or exit code, or no code, counted as not patchable. */
+  /**
+   * Share of all files that this kernel is built from: with what changes only init or exit code, or no code, counted as
+   * not patchable.
+   */
   readonly strictShare: number;
 }
 

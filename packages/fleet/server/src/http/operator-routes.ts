@@ -136,7 +136,8 @@ async function importReport(context: AppContext, { hostId, report }: ReportFile)
       hint: 'it was removed, or belongs to another server: import the file there, or enrol the host here and make a new report',
     });
   }
-  // When the host wrote it, not when it was carried; a host clock that is ahead must not make it the newest permanently.
+  // When the host wrote it, not when it was carried; a host clock that is ahead must not make it the newest
+  // permanently.
   const at = new Date(Math.min(Date.parse(report.at), context.clock.now().getTime())).toISOString();
   const { stored, newest } = await takeReport(context, host, report, at);
   return { stored, newest };

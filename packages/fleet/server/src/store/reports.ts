@@ -123,7 +123,8 @@ async function storeEvents(db: Database, hostId: string, events: readonly HostEv
 }
 
 /**
- * A host tells its events until it knows that they arrived: again when an answer got lost, and in every report file, because it is not told what became of those.
+ * A host tells its events until it knows that they arrived: again when an answer got lost, and in every report file,
+ * because it is not told what became of those.
  */
 async function withoutKnown(db: Database, hostId: string, events: readonly HostEvent[]): Promise<HostEvent[]> {
   const oldest = events.reduce((least, { at }) => (at < least ? at : least), events[0]?.at ?? '');

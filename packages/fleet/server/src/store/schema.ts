@@ -55,7 +55,10 @@ interface HostTable {
   readonly refused: string | null;
   /** Host under which the same machine enrolled again; `null` as long as this one reports. */
   readonly replaced_by: string | null;
-  /** `trouble.reason` again, and the release that a reboot brings: '' where it brings none, `null` where the agent does not tell. */
+  /**
+   * `trouble.reason` again, and the release that a reboot brings: '' where it brings none, `null` where the agent does
+   * not tell.
+   */
   readonly reason: string | null;
   readonly next_kernel: string | null;
   /** The five axes again, for counting. */

@@ -11,10 +11,11 @@ import { lookAtPackages } from './packages.ts';
 import { settleConsolidation } from './settle.ts';
 
 /**
- * Replaces the whole stack of the packages by one livepatch of the agent, without a moment between: the kernel's atomic replace. The order: all that
- * can say no; the journal; the packages yield, for this boot alone; the load. The packages yield over boots only once the livepatch is good
- * (settle.ts), so a host that goes down before comes back with its packages' stack, and the next run continues after an agent that died before.
- * Throws `not-found` where the fetcher has not brought that livepatch.
+ * Replaces the whole stack of the packages by one livepatch of the agent, without a moment between: the kernel's atomic
+ * replace. The order: all that can say no; the journal; the packages yield, for this boot alone; the load. The packages
+ * yield over boots only once the livepatch is good (settle.ts), so a host that goes down before comes back with its
+ * packages' stack, and the next run continues after an agent that died before. Throws `not-found` where the fetcher has
+ * not brought that livepatch.
  */
 export async function consolidate(
   loader: Loader,

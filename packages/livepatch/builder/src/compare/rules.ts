@@ -43,14 +43,19 @@ export function isRegistered(section: Section): boolean {
   );
 }
 
-/** Nameless parts of the section are compared through what refers to them, or are exports, which no running code needs. */
+/**
+ * Nameless parts of the section are compared through what refers to them, or are exports, which no running code needs.
+ */
 export function isReferred(section: Section): boolean {
   return (
     /^\.(?:text|data|bss|rodata|ref\.\w+)(?:\.|$)/.test(section.name) || isPieceSection(section) || isExport(section)
   );
 }
 
-/** Code that stays, in sections that the tracer covers (scripts/recordmcount.c, is_mcounted_section_name); whether a function is traced is another question. */
+/**
+ * Code that stays, in sections that the tracer covers (scripts/recordmcount.c, is_mcounted_section_name); whether a
+ * function is traced is another question.
+ */
 export function isReplaceableCode(section: Section): boolean {
   return /^\.(?:text|ref\.text|sched\.text|cpuidle\.text|(?:soft)?irqentry\.text)(?:\.|$)/.test(section.name);
 }
@@ -121,7 +126,10 @@ export function checkReplaceable(original: ObjectView, counterpart: Atom, reason
   }
 }
 
-/** The function begins with the call that ftrace, and through it livepatch, replaces (-mfentry); behind ENDBR64 on IBT kernels. */
+/**
+ * The function begins with the call that ftrace, and through it livepatch, replaces (-mfentry); behind ENDBR64 on IBT
+ * kernels.
+ */
 export function isTraced(view: ObjectView, atom: Atom): boolean {
   return view
     .relocationsIn(atom)
@@ -148,7 +156,10 @@ export function checkAddable(atom: Atom, reasons: Reasons): void {
   }
 }
 
-/** gcc numbers the static variables of functions and the literals of the file (`calls.3`), clang names the function (`f.calls`). */
+/**
+ * gcc numbers the static variables of functions and the literals of the file (`calls.3`), clang names the function
+ * (`f.calls`).
+ */
 export function isNumbered({ symbol }: Atom): boolean {
   return symbol !== undefined && isStaticLocalName(symbol.name);
 }
@@ -158,7 +169,9 @@ export function isStaticLocal(atom: Atom): boolean {
   return atom.kind === 'data' && atom.symbol?.bind === STB_LOCAL && isNumbered(atom);
 }
 
-/** State that changed functions no longer use: what it held is lost to them. Other removed things are just left alone. */
+/**
+ * State that changed functions no longer use: what it held is lost to them. Other removed things are just left alone.
+ */
 export function checkRemoved(
   original: ObjectView,
   kept: ReadonlySet<Atom>,

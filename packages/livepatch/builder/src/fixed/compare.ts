@@ -100,8 +100,8 @@ export class FixedComparer {
   }
 
   /**
-   * The same functions as the finished module has them: reasons where one is not what its unit's code was. Known by the module's hash
-   * afterwards.
+   * The same functions as the finished module has them: reasons where one is not what its unit's code was. Known by the
+   * module's hash afterwards.
    */
   async finished(module: Uint8Array): Promise<VerdictReason[]> {
     const ids = this.#compared.map(({ kernel, object }) => `${kernel.image.buildId} ${object}`);

@@ -17,7 +17,8 @@ export interface ForeignDirectory {
 
 /**
  * Node has no openat(2), but `/proc/self/fd/N/name` is one: each part is opened in the directory that is already held
- * open, so no part that was already passed can be swapped for a symbolic link. Only the directory's own parents are trusted.
+ * open, so no part that was already passed can be swapped for a symbolic link. Only the directory's own parents are
+ * trusted.
  */
 export function foreignDirectory(directory: string): ForeignDirectory {
   return {

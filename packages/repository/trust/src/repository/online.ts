@@ -36,9 +36,9 @@ export interface Versions {
 }
 
 /**
- * Makes changes visible, all at once: writes files that no metadata refers to yet (policy files, versioned metadata, the new
- * snapshot) and last replaces timestamp.json, atomically. Whatever fails before that leaves the old state in force, and
- * the files written so far are overwritten by the next attempt.
+ * Makes changes visible, all at once: writes files that no metadata refers to yet (policy files, versioned metadata,
+ * the new snapshot) and last replaces timestamp.json, atomically. Whatever fails before that leaves the old state in
+ * force, and the files written so far are overwritten by the next attempt.
  */
 export async function commitOnline(input: CommitInput): Promise<Versions> {
   try {
@@ -55,7 +55,8 @@ async function commit(input: CommitInput): Promise<Versions> {
 }
 
 /**
- * Writes all files that no metadata refers to yet, and returns the timestamp that will: to be put in the place of timestamp.json.
+ * Writes all files that no metadata refers to yet, and returns the timestamp that will: to be put in the place of
+ * timestamp.json.
  */
 export async function prepareOnline({
   repository,

@@ -33,8 +33,8 @@ const ORDERS = [
 ];
 
 /**
- * In a chroot of an image the package is used with the state of an enrolled host, removed, and installed anew; then the image is booted, and
- * enrolled there.
+ * In a chroot of an image the package is used with the state of an enrolled host, removed, and installed anew; then the
+ * image is booted, and enrolled there.
  */
 export function chrootRound(rig: Rig, life: Life): Round {
   const id = 'chroot';
@@ -78,7 +78,9 @@ async function inChroot(rig: Rig, life: Life, id: string): Promise<RoundResult> 
   });
 }
 
-/** The image was made of an enrolled machine in the middle of a soak: on another machine nothing of that state counts. */
+/**
+ * The image was made of an enrolled machine in the middle of a soak: on another machine nothing of that state counts.
+ */
 export function cloneRound(rig: Rig, life: Life): Round {
   const id = 'other-machine';
   return { id, run: () => onOtherMachine(rig, life, id) };
