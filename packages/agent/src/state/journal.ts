@@ -33,7 +33,7 @@ export const Attempt = z.object({
   since: Timestamp,
   /** The same in seconds since boot, for durations: the wall clock may jump, early in a boot above all. */
   sinceUptime: z.number().min(0),
-  /** SHA-256 of the very file handed to the kernel; `null` where the agent found the module loaded already. */
+  /** SHA-256 of the verified file whose content was handed to the kernel; `null` where the agent found the module loaded already. */
   sha256: Sha256.nullable(),
   /** Time of the last kernel log line before it, in seconds of the log's own clock: what complains later may be its doing. */
   logFrom: z.number().min(0),
@@ -166,6 +166,14 @@ export function serialOf(journal: Journal, buildId: string): (module: string) =>
 
 export function isQuarantined(journal: Journal, buildId: string, serial: number): boolean {
   return journal.quarantined.some((it) => it.buildId === buildId && it.serial === serial);
+}
+
+/** Codes of a quarantine that speaks of what the livepatch did, whatever its serial and signature. */
+const OF_CONTENT: readonly string[] = ['crashed', 'kernel-complaint'];
+
+/** Why the content with this id is loaded under no serial. */
+export function condemnation(journal: Journal, buildId: string, id: string): Quarantined | undefined {
+  return journal.quarantined.find((it) => it.buildId === buildId && it.id === id && OF_CONTENT.includes(it.code));
 }
 
 /** What this host remembers of a livepatch that was good here. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AgentError } from '../error.ts';
-import { type Attempt, emptyJournal, Journal, limits, Phase } from './journal.ts';
+import { type Attempt, emptyJournal, type Good, Journal, limits, Phase } from './journal.ts';
 import * as machine from './machine.ts';
 
 const now = { at: '2026-11-01T00:00:00.000Z', uptime: 100 };
@@ -29,6 +29,7 @@ function inState(state: machine.State): Journal {
 const transitions: Record<machine.TransitionName, (journal: Journal) => Journal> = {
   beginLoad: (journal) => machine.beginLoad(journal, candidate, now),
   adopt: (journal) => machine.adopt(journal, { ...candidate, sha256: null }, now),
+  renumber: (journal) => machine.renumber(journal, 4, candidate.sha256, now),
   loaded: (journal) => machine.loaded(journal, now),
   neverLoaded: (journal) => machine.neverLoaded(journal, now, 'no memory'),
   transitioned: (journal) => machine.transitioned(journal, now, 0.4),
@@ -51,6 +52,7 @@ const transitions: Record<machine.TransitionName, (journal: Journal) => Journal>
 const targets: Record<machine.TransitionName, machine.State | 'same'> = {
   beginLoad: 'loading',
   adopt: 'transition',
+  renumber: 'same',
   loaded: 'transition',
   neverLoaded: 'idle',
   transitioned: 'replacing',
@@ -119,6 +121,19 @@ test('failure and crash quarantine, and take the livepatch off the list of good 
       [3],
     );
   }
+});
+
+test('what crashed a host is no fall-back under another serial; what was refused for its signature is', () => {
+  const good = (serial: number, id: string): Good => ({
+    ...{ buildId: candidate.buildId, serial, id, module: `kmend_${id}` },
+    ...{ sha256: 'ab'.repeat(32), since: now.at, soaked: true, cuts: 0 },
+  });
+  const { id } = candidate;
+  const journal = { ...inState('soak'), good: [good(1, 'fedcba987654'), good(2, id), good(3, id)] };
+  const serials = ({ good: left }: Journal): number[] => left.map(({ serial }) => serial);
+  assert.deepEqual(serials(machine.crashed(journal, now, [])), [1]);
+  assert.deepEqual(serials(machine.indict(journal, now, 'oops in f')), [1]);
+  assert.deepEqual(serials(machine.fail(journal, now, 'load-refused', 'no key', true)), [1, 2]);
 });
 
 test('an adopted livepatch never counts as good: its bytes were not compared', () => {

@@ -1,6 +1,7 @@
 import { AgentError } from '../error.ts';
 import {
   type Attempt,
+  condemnation,
   type Deferred,
   type Good,
   goodOf,
@@ -9,6 +10,7 @@ import {
   limits,
   MOST_CUTS,
   type Phase,
+  type Quarantined,
   withEvent,
 } from './journal.ts';
 
@@ -30,6 +32,7 @@ export function stateOf(journal: Journal): State {
 export const transitions = {
   beginLoad: { from: ['idle', 'soak', 'good', 'failed'], to: ['loading'] },
   adopt: { from: ['idle', 'failed'], to: ['transition'] },
+  renumber: { from: ['soak', 'good'], to: ['same'] },
   loaded: { from: ['loading'], to: ['transition'] },
   neverLoaded: { from: ['loading'], to: ['before'] },
   transitioned: { from: ['transition'], to: ['replacing'] },
@@ -84,7 +87,6 @@ export type Candidate = Pick<
 
 function begin(journal: Journal, candidate: Candidate, phase: Phase, now: Moment): Journal {
   const { buildId, serial, id, module } = candidate;
-  const others = journal.known.filter((it) => it.buildId !== buildId || it.serial !== serial);
   const inForce = journal.current?.phase === 'soak' || journal.current?.phase === 'good';
   return {
     ...journal,
@@ -99,7 +101,7 @@ function begin(journal: Journal, candidate: Candidate, phase: Phase, now: Moment
       cleanShutdown: false,
       failure: null,
     },
-    known: [...others, { buildId, serial, id, module }].slice(-limits.known),
+    known: withKnown(journal, { buildId, serial, id, module }),
   };
 }
 
@@ -123,6 +125,26 @@ export function adopt(journal: Journal, candidate: Candidate, now: Moment): Jour
     message: `${candidate.module} was loaded already, by an earlier life of the agent`,
     serial: candidate.serial,
   });
+}
+
+/** What runs is another serial too, signed otherwise: it is that one from now on, where it stands. `sha256`: of the other's file. */
+export function renumber(journal: Journal, serial: number, sha256: string, now: Moment): Journal {
+  const attempt = attemptIn('renumber', journal);
+  const { buildId, id, module } = attempt;
+  const current = { ...attempt, serial, sha256: attempt.sha256 === null ? null : sha256 };
+  const next = {
+    ...journal,
+    current,
+    known: withKnown(journal, { buildId, serial, id, module }),
+    good: attempt.phase === 'good' ? goodWith(journal, current, now, true) : journal.good,
+  };
+  const message = `${module}, loaded as serial ${attempt.serial}, has the content of serial ${serial}: nothing was loaded`;
+  return withEvent(next, { at: now.at, code: 'renumbered', message, serial });
+}
+
+function withKnown(journal: Journal, it: Journal['known'][number]): Journal['known'] {
+  const others = journal.known.filter((other) => other.buildId !== it.buildId || other.serial !== it.serial);
+  return [...others, it].slice(-limits.known);
 }
 
 function enter(journal: Journal, attempt: Attempt, phase: Phase, now: Moment, code: string, message: string): Journal {
@@ -195,15 +217,27 @@ export function reportStuck(journal: Journal, now: Moment, message: string): Jou
   });
 }
 
-function quarantine(journal: Journal, attempt: Attempt, now: Moment, code: string, reason: string): Journal {
+function quarantine(
+  journal: Journal,
+  attempt: Pick<Attempt, 'buildId' | 'serial' | 'id'>,
+  now: Moment,
+  code: string,
+  reason: string,
+): Journal {
   const { buildId, serial, id } = attempt;
   const same = (it: { buildId: string; serial: number }): boolean => it.buildId === buildId && it.serial === serial;
   const entry = { buildId, serial, id, code, reason: reason.slice(0, 2000), at: now.at };
-  return {
-    ...journal,
-    good: journal.good.filter((it) => !same(it)),
-    quarantined: [...journal.quarantined.filter((it) => !same(it)), entry].slice(-limits.quarantined),
-  };
+  const quarantined = [...journal.quarantined.filter((it) => !same(it)), entry].slice(-limits.quarantined);
+  const next = { ...journal, quarantined };
+  const good = journal.good.filter((it) => !same(it) && condemnation(next, it.buildId, it.id) === undefined);
+  return { ...next, good };
+}
+
+/** A serial with the content of one that is quarantined for what it did is quarantined too, before it is loaded. */
+export function condemn(journal: Journal, as: Quarantined, now: Moment): Journal {
+  const next = quarantine(journal, as, now, as.code, as.reason);
+  const message = `serial ${as.serial} has the content ${as.id}, which is quarantined: ${as.reason}`.slice(0, 2000);
+  return withEvent(next, { at: now.at, code: 'quarantined', message, serial: as.serial });
 }
 
 /**

@@ -27,7 +27,7 @@ interface Entry {
 async function setUp(t: TestContext) {
   const world = await makeWorld(t);
   await world.publish(1);
-  await world.publish(2, { kernel: { ...exampleManifest(2, '').kernel, buildId: OTHER_BUILD_ID } });
+  await world.publish(2, { kernel: { ...exampleManifest(2).kernel, buildId: OTHER_BUILD_ID } });
   const out = world.path('bundle.tar');
   const make = (more: Partial<BundleOptions> = {}) =>
     createBundle({
