@@ -9,7 +9,9 @@ import { mkdir, mkdtemp, readdir, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { places, run, runOk } from '@kmend/base/node';
+import { findTree } from '@kmend/builder';
 import { FIXES, importFixes, KERNEL } from '../demo/fixes.ts';
+import { openLab } from '../demo/open-lab.ts';
 import { KMEND } from '../demo/operator.ts';
 import { BareCompiler } from './bare-compiler.ts';
 import { hundred } from './hundred.ts';
@@ -41,6 +43,13 @@ async function warmCache(name: string): Promise<string> {
   return own;
 }
 
+async function treeDirectory(): Promise<string> {
+  const kernel = await openLab(cache, new AbortController().signal).kernels.open(KERNEL);
+  const tree = await findTree(cache, kernel);
+  if (tree === undefined) throw new Error(`no tree of ${KERNEL} is prepared`);
+  return tree.directory;
+}
+
 function check(what: string, value: number, limit: number): void {
   if (value > limit) failures.push(`${what}: ${value.toFixed(2)}, at most ${limit} wanted`);
 }
@@ -67,7 +76,7 @@ async function warm(): Promise<void> {
   for (const fix of FIXES) {
     // Once, so that the tree is prepared and the flags of the file are known.
     await kmend(cache, 'build', '--kernel', KERNEL, '--fix', fix.id, '--out', join(scratch, 'first'));
-    const bare = await BareCompiler.of(join(cache, 'trees', KERNEL), home, fix, scratch);
+    const bare = await BareCompiler.of(await treeDirectory(), home, fix, scratch);
     const times: { inTurn: number; sideBySide: number; built: number }[] = [];
     let memory = 0;
     for (let round = 0; round < ROUNDS; round++) {
@@ -109,7 +118,7 @@ async function cumulative(): Promise<void> {
   ];
   const own = await warmCache('cache-cumulative');
   const first = await seconds(() => kmend(own, ...build(ids, 'hundred')));
-  const bare = await BareCompiler.of(join(cache, 'trees', KERNEL), home, last, scratch);
+  const bare = await BareCompiler.of(await treeDirectory(), home, last, scratch);
   const compiles = await seconds(() => bare.sideBySide());
   const before = (await readdir(join(own, 'units'), { recursive: true })).filter((name) => name.endsWith('.json'));
   let memory = 0;

@@ -9,7 +9,10 @@ export const kernelCommands: Register = ({ program, action }) => {
   kernel
     .command('add')
     .description("fetch a kernel from Debian's archive: image, headers and source, signature and hashes checked")
-    .argument('<suite/release>', 'e.g. bookworm/6.1.0-47-amd64; with --image-only also <suite/version[/flavour]>')
+    .argument(
+      '<suite/release>',
+      'e.g. bookworm/6.1.0-47-amd64, or =<version> behind it; with --image-only also <suite/version[/flavour]>',
+    )
     .option('--image-only', 'fetch only the image and its modules, to compare builds with a fixed kernel')
     .action(
       action(async (context, spec: string, options: { readonly imageOnly?: boolean }) => {
