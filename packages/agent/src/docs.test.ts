@@ -9,6 +9,7 @@ import { commands } from './cli/program.ts';
 import { Config } from './config/schema.ts';
 import { paths } from './edges/paths.ts';
 import { exitCodes } from './error.ts';
+import { events } from './state/codes.ts';
 import { transitions } from './state/machine.ts';
 
 /** docs/agent.md and docs/operations.md against the code: nothing that a host can say or take is left out. */
@@ -51,6 +52,10 @@ test('every reason for doing nothing, every state and every transition is explai
   const states = Object.values(transitions).flatMap(({ from }) => [...from]);
   const words = [...new Set([...reasons, ...states, ...Object.keys(transitions)])];
   assert.deepEqual(missing(words, explained(agent)), []);
+});
+
+test('every event of the journal is explained', () => {
+  assert.deepEqual(missing(Object.keys(events), { has: (code) => agent.includes(`\`${code}\``) }), []);
 });
 
 test('every key of the configuration is there with its default', () => {

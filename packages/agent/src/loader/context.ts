@@ -9,6 +9,7 @@ import { uptime } from '../kernel/log.ts';
 import { runningBuildId } from '../kernel/notes.ts';
 import type { Log } from '../log.ts';
 import { type ObservedStore, openObserved } from '../seen/observed.ts';
+import { severityOf } from '../state/codes.ts';
 import type { Journal } from '../state/journal.ts';
 import type { Moment } from '../state/machine.ts';
 import { type JournalStore, openJournal } from '../state/store.ts';
@@ -72,10 +73,7 @@ export async function commit(loader: Loader, change: (journal: Journal, moment: 
   const after = await loader.store.update((journal) => change(journal, moment));
   const event = after.events.at(-1);
   if (event !== undefined && event !== before.events.at(-1)) {
-    const level = /fail|refused|quarantined|stuck|timeout|complaint|damaged|conflict/.test(event.code)
-      ? 'warn'
-      : 'info';
-    loader.log(level, event.message, { code: event.code, serial: event.serial });
+    loader.log(severityOf(event.code), event.message, { code: event.code, serial: event.serial });
   }
   return after;
 }

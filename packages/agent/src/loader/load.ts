@@ -1,4 +1,4 @@
-import { errorCode, errorText } from '@kmend/base';
+import { errorText } from '@kmend/base';
 import type { VerifiedLivepatch } from '@kmend/trust';
 import { AgentError } from '../error.ts';
 import { assertSameContent } from '../kernel/content.ts';
@@ -7,6 +7,7 @@ import { insertModule, isOfHost, MAX_MODULE, removeModule, stageModule } from '.
 import { lastLogTime } from '../kernel/log.ts';
 import { assertFits, assertLivepatchSupport } from '../kernel/preconditions.ts';
 import { assertPreflight } from '../kernel/preflight.ts';
+import { journalCode } from '../state/codes.ts';
 import { type Attempt, condemnation } from '../state/journal.ts';
 import * as machine from '../state/machine.ts';
 import { commit, type Loader } from './context.ts';
@@ -140,6 +141,10 @@ async function giveUp(loader: Loader, error: unknown): Promise<void> {
     if (isOfHost(error)) return machine.neverLoaded(journal, now, errorText(error));
     const previous = journal.previous?.module;
     const inForce = livepatches.some((it) => it.name === previous && it.enabled);
-    return machine.fail(journal, now, errorCode(error) ?? 'load-failed', errorText(error), inForce);
+    return machine.fail(journal, now, {
+      code: journalCode(error),
+      message: errorText(error),
+      previousInForce: inForce,
+    });
   });
 }

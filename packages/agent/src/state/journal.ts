@@ -1,5 +1,6 @@
 import { BuildId, HostEvent, ObjectName, Serial, Sha256, Timestamp } from '@kmend/protocol';
 import * as z from 'zod';
+import type { JournalCode } from './codes.ts';
 
 /**
  * Where one load stands. `idle` is the absence of an attempt.
@@ -153,8 +154,13 @@ export const emptyJournal: Journal = {
   machine: null,
 };
 
+/** An event as this version makes it. */
+export interface NewEvent extends HostEvent {
+  readonly code: JournalCode;
+}
+
 /** Adds an event; the oldest fall off, so that the journal never fills a disk. */
-export function withEvent(journal: Journal, event: HostEvent): Journal {
+export function withEvent(journal: Journal, event: NewEvent): Journal {
   const number = (journal.events.at(-1)?.number ?? 0) + 1;
   const message = event.message.slice(0, 2000);
   return { ...journal, events: [...journal.events, { ...event, message, number }].slice(-limits.events) };
@@ -169,7 +175,7 @@ export function isQuarantined(journal: Journal, buildId: string, serial: number)
 }
 
 /** Codes of a quarantine that speaks of what the livepatch did, whatever its serial and signature. */
-const OF_CONTENT: readonly string[] = ['crashed', 'kernel-complaint'];
+const OF_CONTENT: readonly string[] = ['crashed', 'kernel-complaint'] satisfies JournalCode[];
 
 /** Why the content with this id is loaded under no serial. */
 export function condemnation(journal: Journal, buildId: string, id: string): Quarantined | undefined {

@@ -7,7 +7,7 @@ import { TestKernel } from '../testing/kernel.ts';
 import { withEvent } from './journal.ts';
 import { openJournal, parseJournal } from './store.ts';
 
-const event = { at: '2026-11-01T00:00:00Z', code: 'x', message: 'y' };
+const event = { at: '2026-11-01T00:00:00Z', code: 'resumed', message: 'y' } as const;
 
 test('a change survives a new life; one that throws changes nothing', async (t) => {
   const kernel = await TestKernel.make();
