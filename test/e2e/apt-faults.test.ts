@@ -4,10 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { run, runOk } from '@kmend/base/node';
-import { FIXES, KERNEL, SUITE } from '../../demo/fixes.ts';
-import { cutAt, uncut } from '../support/packages/cut.ts';
-import type { PackagedHost } from '../support/packages/packaged-host.ts';
-import { META, SERIES, Setting } from '../support/packages/setting.ts';
+import { cutAt, FIXES, KERNEL, META, type PackagedHost, SERIES, Setting, SUITE, uncut } from '@kmend/harness';
 
 /** What goes wrong on a host that takes livepatches through apt: each ends in a state that is said, and that a person gets out of. */
 const [options] = FIXES;

@@ -3,11 +3,19 @@ import { after, before, test } from 'node:test';
 import type { StatusDocument } from '@kmend/agent';
 import { buildAgentPackage } from '@kmend/agent/package';
 import { systemClock } from '@kmend/base/node';
-import { FIXES, MORE } from '../../demo/fixes.ts';
-import { PatchedHost } from '../../demo/patched-host.ts';
-import type { PackagedHost } from '../support/packages/packaged-host.ts';
-import { ORIGIN } from '../support/packages/publisher.ts';
-import { AGAIN, META, NOTE, packageOf, SERIES, Setting } from '../support/packages/setting.ts';
+import {
+  AGAIN,
+  FIXES,
+  META,
+  MORE,
+  NOTE,
+  ORIGIN,
+  type PackagedHost,
+  PatchedHost,
+  packageOf,
+  SERIES,
+  Setting,
+} from '@kmend/harness';
 
 /**
  * Livepatches through the package manager: a real Debian host with apt and unattended-upgrades follows a real server's repository, under one policy

@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { after, type TestContext, test } from 'node:test';
 import { type Clock, errorCode, type KmendError, silentProgress } from '@kmend/base';
 import { run, sha256File, systemClock } from '@kmend/base/node';
+import { SUITE } from '@kmend/harness';
 import { Archive, mirrors, type PackageEntry } from '@kmend/kernel';
-import { SUITE } from '../../demo/fixes.ts';
 
 /** Debian's archive, with its real signatures, through a mirror on the loopback that tampers. */
 const upstream = mirrors(process.env);

@@ -2,10 +2,8 @@ import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { KERNEL, Operator, patchOf, SUITE } from '@kmend/harness';
 import type { Livepatch } from '@kmend/protocol';
-import { KERNEL, SUITE } from '../../demo/fixes.ts';
-import { Operator } from '../../demo/operator.ts';
-import { patchOf } from '../support/patch.ts';
 
 /** Several builds in one cache, and files that are part of several objects, on the real kernel. */
 const operator = await Operator.make(new AbortController().signal);

@@ -4,10 +4,8 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { sha256File } from '@kmend/base/node';
 import { readElf } from '@kmend/elf';
+import { patchOf as editOf, FIXES, importFixes, KERNEL, type KmendResult, Operator, SUITE } from '@kmend/harness';
 import type { Livepatch } from '@kmend/protocol';
-import { FIXES, importFixes, KERNEL, SUITE } from '../../demo/fixes.ts';
-import { type KmendResult, Operator } from '../../demo/operator.ts';
-import { patchOf as editOf } from '../support/patch.ts';
 
 /** Everything here runs `bin/kmend` on the real kernel, as an operator would. */
 const operator = await Operator.make(new AbortController().signal);

@@ -2,15 +2,12 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { KmendError } from '@kmend/base';
 import { systemClock } from '@kmend/base/node';
+import { type BuiltLivepatch, HostileMirror, ownerOf } from '@kmend/campaign';
+import * as faults from '@kmend/campaign/livepatches';
+import { KERNEL, Operator, openLab, SUITE } from '@kmend/harness';
 import { codeInForce, complaints, type GuestModule, type Host, LivepatchControl, ProofFailure } from '@kmend/lab';
-import { KERNEL, SUITE } from '../../demo/fixes.ts';
-import { openLab } from '../../demo/open-lab.ts';
-import { Operator } from '../../demo/operator.ts';
-import type { BuiltLivepatch } from '../support/faults/build.ts';
-import * as faults from '../support/faults/livepatches.ts';
-import { HostileMirror, ownerOf } from '../support/faults/mirror.ts';
 
-/** The livepatches that misbehave on purpose (test/support/faults), each loaded by hand on the real kernel: they do what they say, and nothing else. */
+/** The livepatches that misbehave on purpose (packages/tools/campaign), each loaded by hand on the real kernel: they do what they say, and nothing else. */
 const signal = new AbortController().signal;
 const operator = await Operator.make(signal);
 const { lab, kernels } = openLab(operator.cache, signal);

@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { FROM, KERNEL, Operator, patchOf, SUITE, TO } from '@kmend/harness';
 import type { FixedComparison, Livepatch } from '@kmend/protocol';
-import { FROM, KERNEL, SUITE, TO } from '../../demo/fixes.ts';
-import { Operator } from '../../demo/operator.ts';
-import { patchOf } from '../support/patch.ts';
 
 /** Livepatches beside the kernel in which Debian fixed the same. */
 const operator = await Operator.make(new AbortController().signal);

@@ -1,11 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { FIXES } from '../../demo/fixes.ts';
-import { NEVER_ENDS as EDIT_THAT_NEVER_ENDS, WARNS_IN_PATCHED } from '../support/faults/livepatches.ts';
-import { SLEEPER } from '../support/faults/sleeper.ts';
-import type { PackagedHost } from '../support/packages/packaged-host.ts';
-import { META, NOTE, Setting } from '../support/packages/setting.ts';
-import { patchOf } from '../support/patch.ts';
+import { SLEEPER } from '@kmend/campaign';
+import { NEVER_ENDS as EDIT_THAT_NEVER_ENDS, WARNS_IN_PATCHED } from '@kmend/campaign/livepatches';
+import { FIXES, META, NOTE, type PackagedHost, patchOf, Setting } from '@kmend/harness';
 
 /** What guards a host without the agent, each provoked on a real kernel: a stacked livepatch that cannot be, or must not stay, in force. */
 const [options] = FIXES;

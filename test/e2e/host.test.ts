@@ -5,11 +5,19 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { buildAgentPackage } from '@kmend/agent/package';
 import { systemClock } from '@kmend/base/node';
+import {
+  agentInstalled,
+  FIXES,
+  importFixes,
+  KERNEL,
+  MORE,
+  Operator,
+  openLab,
+  PatchedHost,
+  type ServerProcess,
+  SUITE,
+} from '@kmend/harness';
 import type { Livepatch } from '@kmend/protocol';
-import { FIXES, importFixes, KERNEL, MORE, SUITE } from '../../demo/fixes.ts';
-import { openLab } from '../../demo/open-lab.ts';
-import { Operator, type ServerProcess } from '../../demo/operator.ts';
-import { PatchedHost } from '../../demo/patched-host.ts';
 
 /** One stock host from its first enrolment to a power cut, with a real server and real livepatches. Tests go on where the last one ended. */
 const signal = new AbortController().signal;
@@ -54,10 +62,9 @@ before(async () => {
   await importFixes((...args) => operator.kmend(...args), [...FIXES, MORE]);
   server = await operator.startServer();
   await operator.kmend('policy', 'fleet', '--check-interval', '86400');
-  const host = await lab.boot(await kernels.open(KERNEL), { name: 'patched', cpus: 1, reachesOperator: true });
-  patched = new PatchedHost(host, lab, operator, systemClock);
-  const deb = await buildAgentPackage({ out: join(operator.home, 'deb') });
-  await patched.install(deb.path);
+  const preparation = await agentInstalled((await buildAgentPackage({ out: join(operator.home, 'deb') })).path);
+  const options = { name: 'patched', cpus: 1, reachesOperator: true, preparation };
+  patched = new PatchedHost(await lab.boot(await kernels.open(KERNEL), options), lab, operator, systemClock);
 });
 after(async () => {
   await lab.close();

@@ -9,9 +9,9 @@ import { after, before, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { errorCode, KmendError } from '@kmend/base';
 import { places, sha256 } from '@kmend/base/node';
+import { openLab } from '@kmend/harness';
 import type { Kernel } from '@kmend/kernel';
 import { codeInForce, complaints, exerciseAreas, type Host, OPERATOR_ADDRESS } from '@kmend/lab';
-import { openLab } from '../../demo/open-lab.ts';
 
 const RELEASE = '6.1.0-47-amd64';
 const AREAS = (

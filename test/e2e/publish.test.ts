@@ -5,8 +5,16 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { run } from '@kmend/base/node';
-import { FIXES, importFixes, KERNEL, SUITE } from '../../demo/fixes.ts';
-import { KMEND, type KmendResult, Operator, type ServerProcess } from '../../demo/operator.ts';
+import {
+  FIXES,
+  importFixes,
+  KERNEL,
+  KMEND,
+  type KmendResult,
+  Operator,
+  type ServerProcess,
+  SUITE,
+} from '@kmend/harness';
 
 /** Publishing as an operator does it: a real server process, a real livepatch, and what can go wrong between them. Proofs are in prove.test.ts. */
 const operator = await Operator.make(new AbortController().signal);
