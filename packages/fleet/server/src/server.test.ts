@@ -145,7 +145,7 @@ test('names a port that is in use, and releases the data directory', async (t) =
   await (await startServer({ ...options, port: 0, logLevel: 'silent' })).close();
 });
 
-test('a damaged store is named', async (t) => {
+test('reports a damaged store', async (t) => {
   const world = await testServer(t);
   await world.server.close();
   await writeFile(world.path('data', 'store.sqlite'), 'this is not a database, and long enough to be looked at');

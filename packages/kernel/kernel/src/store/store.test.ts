@@ -159,7 +159,7 @@ test('names: by release, by build id, near ones in the hint, another suite', asy
   await assert.rejects(store.add(`trixie/${RELEASE}`), hasCode('kernel-spec'));
 });
 
-test('a kernel that the suite does not have, and what is no kernel', async (t) => {
+test('rejects a kernel that the suite does not have, and what is no kernel', async (t) => {
   const { store, archive } = await worldWith(t, {});
   await archive.add(`linux-image-${RELEASE}-dbg`, VERSION, {});
   await assert.rejects(store.add('bookworm/6.1.0-98-amd64'), (error: KmendError) => {

@@ -58,7 +58,7 @@ test('publishes a built livepatch in a repository that the server gives to key h
   assert.doesNotMatch(dnf.snippet, /ACTIVATION-KEY/);
 });
 
-test('says of a fresh kernel that it needs no livepatch, until one is taken in or the word is taken back', async (t) => {
+test('marks a fresh kernel as needing none until one is added or the statement is withdrawn', async (t) => {
   const home = await mkdtemp(join(tmpdir(), 'kmend-repo-none-'));
   t.after(() => rm(home, { recursive: true, force: true }));
   const { kernel } = exampleLivepatch(1).manifest;
