@@ -93,7 +93,7 @@ test('with certificate and key the server speaks TLS, and takes later ones witho
   await writeFile(tls.key, 'not a key');
   await again.server.reload();
   assert.equal((await ask('/healthz')).status, 200);
-  assert.match(again.log(), /the one before stays in force/);
+  assert.match(again.log(), /the previous one stays in use/);
 });
 
 test('an address of IPv6 may be written as in a URL', async (t) => {
