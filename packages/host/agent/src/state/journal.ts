@@ -1,5 +1,6 @@
 import { BuildId, HostEvent, ObjectName, Serial, Sha256, Timestamp } from '@kmend/protocol';
 import * as z from 'zod';
+import type { JournalCode } from '../codes.ts';
 
 /**
  * Where one load stands. `idle` is the absence of an attempt.
@@ -33,7 +34,7 @@ export const Attempt = z.object({
   since: Timestamp,
   /** The same in seconds since boot, for durations: the wall clock may jump, early in a boot above all. */
   sinceUptime: z.number().min(0),
-  /** SHA-256 of the very file handed to the kernel; `null` where the agent found the module loaded already. */
+  /** SHA-256 of the verified file whose content was handed to the kernel; `null` where the agent found the module loaded already. */
   sha256: Sha256.nullable(),
   /**
    * Time of the last kernel log line before it, in seconds of the log's own clock: what complains later may be its
@@ -162,8 +163,13 @@ export const emptyJournal: Journal = {
   machine: null,
 };
 
+/** An event as this version makes it. */
+export interface NewEvent extends HostEvent {
+  readonly code: JournalCode;
+}
+
 /** Adds an event; the oldest fall off, so that the journal never fills a disk. */
-export function withEvent(journal: Journal, event: HostEvent): Journal {
+export function withEvent(journal: Journal, event: NewEvent): Journal {
   const number = (journal.events.at(-1)?.number ?? 0) + 1;
   const message = event.message.slice(0, 2000);
   return { ...journal, events: [...journal.events, { ...event, message, number }].slice(-limits.events) };
@@ -175,6 +181,14 @@ export function serialOf(journal: Journal, buildId: string): (module: string) =>
 
 export function isQuarantined(journal: Journal, buildId: string, serial: number): boolean {
   return journal.quarantined.some((it) => it.buildId === buildId && it.serial === serial);
+}
+
+/** Codes of a quarantine that speaks of what the livepatch did, whatever its serial and signature. */
+const OF_CONTENT: readonly string[] = ['crashed', 'kernel-complaint'] satisfies JournalCode[];
+
+/** Why the content with this id is loaded under no serial. */
+export function condemnation(journal: Journal, buildId: string, id: string): Quarantined | undefined {
+  return journal.quarantined.find((it) => it.buildId === buildId && it.id === id && OF_CONTENT.includes(it.code));
 }
 
 /** What this host remembers of a livepatch that was good here. */

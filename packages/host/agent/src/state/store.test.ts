@@ -7,7 +7,7 @@ import { TestKernel } from '../testing/kernel.ts';
 import { withEvent } from './journal.ts';
 import { openJournal, parseJournal } from './store.ts';
 
-const event = { at: '2026-11-01T00:00:00Z', code: 'x', message: 'y' };
+const event = { at: '2026-11-01T00:00:00Z', code: 'resumed', message: 'y' } as const;
 
 test('keeps a change over a restart, and drops one that throws', async (t) => {
   const kernel = await TestKernel.make();

@@ -1,4 +1,5 @@
 import { type Section, SHF_WRITE, STB_LOCAL } from '@kmend/elf';
+import type { CodeOf, VerdictCode } from '@kmend/protocol';
 import type { Atom } from '../object/atom.ts';
 import { isStaticLocalName } from '../object/names.ts';
 import { isPieceSection } from '../object/tables.ts';
@@ -14,15 +15,15 @@ export class Reasons {
     this.#unit = unit;
   }
 
-  refuse(code: string, message: string, symbol?: string): void {
+  refuse(code: CodeOf<'refused'>, message: string, symbol?: string): void {
     this.#add('refused', code, message, symbol);
   }
 
-  review(code: string, message: string, symbol?: string): void {
+  review(code: CodeOf<'needs-review'>, message: string, symbol?: string): void {
     this.#add('needs-review', code, message, symbol);
   }
 
-  #add(verdict: Reason['verdict'], code: string, message: string, symbol: string | undefined): void {
+  #add(verdict: Reason['verdict'], code: VerdictCode, message: string, symbol: string | undefined): void {
     this.all.push({ code, verdict, message, source: this.#unit.source, ...(symbol === undefined ? {} : { symbol }) });
   }
 }

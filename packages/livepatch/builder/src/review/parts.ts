@@ -14,7 +14,7 @@ export function partReasons(fixes: readonly Fix[], fixed: FixedComparison | unde
     const needing = (fixed?.different ?? [])
       .filter(({ cause, files }) => cause === 'unexplained' || files.some((path) => path in parts))
       .map(({ name, source, message }) => ({
-        code: 'header-in-part',
+        code: 'header-in-part' as const,
         verdict: 'refused' as const,
         message: `${name} may need the rest of ${Object.keys(parts).join(', ')}, which the fix takes only a part of: ${message}; import the fix with whole headers (--companions)`,
         source,
@@ -23,7 +23,7 @@ export function partReasons(fixes: readonly Fix[], fixed: FixedComparison | unde
       }));
     const isCompared = fixed !== undefined && fixed.compared > 0 && fixed.notCompared.length === 0;
     const unclear = Object.entries(parts).map(([source, names]) => ({
-      code: 'header-in-part',
+      code: 'header-in-part' as const,
       verdict: 'needs-review' as const,
       message: `of the change of ${source} only what concerns ${names.join(', ')} is taken, and not every function was compared with a fixed kernel: check that the fix does not need the rest`,
       source,
