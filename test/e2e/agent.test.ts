@@ -118,7 +118,7 @@ test('reports each obstacle of a load by code, loads nothing, and continues when
   assert.equal((await operated.agent('check')).json.serial, 3);
 });
 
-test('air gap: a carried bundle brings the livepatch without a network, and the report comes back as a file', async () => {
+test('air gap: loads from a carried bundle, and writes the report to a file', async () => {
   await operated.publish('four', aead.id, FIXES[0].id, MORE.id);
   const bundle = join(operated.operator.home, 'bundle.tar');
   await operated.operator.kmend('repo', 'bundle', '--kernel', KERNEL, '--out', bundle);

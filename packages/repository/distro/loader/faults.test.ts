@@ -387,7 +387,7 @@ test('recovers from a kill while a cumulative livepatch replaces the stack', asy
   }
 });
 
-test('the agent’s journal is read as it is written', () => {
+test('reads the agent’s journal as the agent writes it', () => {
   const source = readFileSync(new URL('../../../host/agent/src/state/journal.ts', import.meta.url), 'utf8');
   assert.match(
     source,
