@@ -82,7 +82,7 @@ test('hold keeps what runs, over a newer livepatch and a reboot; resume lets it 
   const held = await operated.status();
   assert.deepEqual([held.effectiveSerial, held.hold?.kind, held.chosenSerial], [1, 'stay', null]);
   assert.equal((await operated.agent('resume')).exitCode, 0);
-  assert.equal((await operated.agent('check')).json.serial, 2);
+  await operated.takes(2);
   const back = await operated.agent('revert', '--previous');
   assert.deepEqual([back.exitCode, back.json.serial], [0, 1], back.text);
   assert.deepEqual(await patched.loadedModules(), [older]);
@@ -94,6 +94,7 @@ test('hold keeps what runs, over a newer livepatch and a reboot; resume lets it 
 
 test('what is in the way of a load is told by its code, nothing is loaded, and it goes on when that is gone', async () => {
   await operated.publish('three', aead.id, FIXES[0].id);
+  await operated.untilGood();
   assert.equal((await operated.agent('revert')).exitCode, 0);
   const tracing = '/sys/kernel/tracing';
   const body = `echo 'p:lab/body ${await operated.patchedFunction('three')}+5'`;
@@ -111,13 +112,13 @@ test('what is in the way of a load is told by its code, nothing is loaded, and i
   const away = (hours: number) => new Date(Date.now() + hours * 3_600_000).toISOString().slice(11, 16);
   await operated.configure('70-window', { maintenanceWindows: [{ from: away(2), to: away(3), timeZone: 'UTC' }] });
   // What was good before comes back at once; what never was waits for its window.
-  assert.equal((await operated.agent('check')).json.serial, 2);
+  await operated.takes(2);
   assert.deepEqual(
     [(await operated.agent('check')).json.reason, (await operated.status()).effectiveSerial],
     ['window', 2],
   );
   await operated.configure('70-window', {});
-  assert.equal((await operated.agent('check')).json.serial, 3);
+  await operated.takes(3);
 });
 
 test('air gap: a carried bundle brings the livepatch without a network, and the report comes back as a file', async () => {

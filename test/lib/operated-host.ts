@@ -90,6 +90,12 @@ export class OperatedHost {
     await this.host.check(`until grep -Eq '"phase": ?"good"' ${journal}; do sleep 1; done`, { timeoutMs: 600_000 });
   }
 
+  /** A check ends with that livepatch in force, or in its soak. */
+  async takes(serial: number): Promise<void> {
+    const { json, text } = await this.agent('check');
+    assert.equal(json.serial, serial, text);
+  }
+
   /** A check ends with that code, `doctor` says why, and the kernel was handed nothing. */
   async refused(code: string): Promise<void> {
     const { exitCode, json } = await this.agent('check');
