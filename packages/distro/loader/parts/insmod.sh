@@ -1,8 +1,6 @@
 # shellcheck shell=dash
 # insmod, which the kernel may keep for ever: it is not waited for without an end, and never has the lock for itself.
 
-# As long as the agent waits.
-insmod_seconds=60
 # What it ended with: a status; `ended`: it took too long and was ended; `at-work`: it took too long, and not even that works. And what it said.
 insert_status=
 insert_said=
