@@ -24,7 +24,7 @@ insert() {
       if wait_for 1000 insmod_gone "$pid"; then
         insert_status=ended
       else
-        insert_status=at-work
+        insert_status='at-work'
         printf '%s %s\n' "$pid" "$module" >"$insmod_file"
       fi
       ;;
