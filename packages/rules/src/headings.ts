@@ -27,6 +27,7 @@ export interface LogLine {
 
 /** A line of the kernel log as dmesg prints it; `undefined` where it has no time stamp of its own. */
 export function logLineOf(raw: string): LogLine | undefined {
+  if (!raw.includes('[')) return undefined;
   const line = raw.replace(LEVEL, '');
   const [stamp, at] = STAMP.exec(line) ?? [];
   if (stamp === undefined) return undefined;
