@@ -1,6 +1,7 @@
 /**
- * `script/bench agent [--no-guest]`: what the agent costs a host between checks and at an idle check: memory, processor time, traffic. Processor
- * time is taken on this machine, natively, beside an empty program of the same Node; memory in a guest, from the real units.
+ * `script/bench agent [--no-guest]`: what the agent costs a host between checks and at an idle check: memory, processor
+ * time, traffic. Processor time is taken on this machine, natively, beside an empty program of the same Node; memory in
+ * a guest, from the real units.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Socket } from 'node:net';
@@ -9,15 +10,12 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildAgentPackage } from '@kmend/agent/package';
 import { bashArguments, run, runOk, systemClock } from '@kmend/base/node';
+import { KERNEL, Operator, openLab, PatchedHost, SUITE } from '@kmend/harness';
 import { build } from 'esbuild';
-import { KERNEL, SUITE } from '../demo/fixes.ts';
-import { openLab } from '../demo/open-lab.ts';
-import { Operator } from '../demo/operator.ts';
-import { PatchedHost } from '../demo/patched-host.ts';
-import { median } from './measure.ts';
+import { median } from './lib/measure.ts';
 
 const ROUNDS = 15;
-/** Of the idle check, as the agent's service starts it (packages/agent/src/package/files/watch). */
+/** Of the idle check, as the agent's service starts it (packages/host/agent/src/package/files/watch). */
 const OPTIONS = ['--max-old-space-size=64', '--v8-pool-size=0'] as const;
 const { values } = parseArgs({ options: { 'no-guest': { type: 'boolean', default: false } } });
 const stop = new AbortController();
@@ -66,8 +64,9 @@ async function idleCheck(): Promise<void> {
       caFile: null,
     };
     const request = join(directory, 'request.mjs');
-    // The very part of the idle check that talks, made as the package's programs are; the rest of it reads three small files.
-    const source = join(import.meta.dirname, '../packages/agent/src/fetcher/idle-request.ts');
+    // The very part of the idle check that talks, made as the package's programs are; the rest of it reads three small
+    // files.
+    const source = join(import.meta.dirname, '../packages/host/agent/src/fetcher/idle-request.ts');
     const contents = `import { stillCurrent } from '${source}'; process.exitCode = (await stillCurrent(${JSON.stringify(state)})) ? 0 : 1;`;
     const stdin = { contents, resolveDir: directory, loader: 'js' } as const;
     await build({

@@ -1,13 +1,11 @@
 /**
  * `script/bench audit [--mutants N] [--seed N] [--only REGEXP] [--without-image]`: makes mutants of real livepatches and counts how many the audit
- * finds (bench/mutants.ts). Deterministic for a seed. Prints what it misses, and ends with 1 if it misses any.
+ * finds (packages/livepatch/coverage). Deterministic for a seed. Prints what it misses, and ends with 1 if it misses any.
  */
 import { parseArgs } from 'node:util';
-import { silentProgress } from '@kmend/base';
-import { places, run, systemClock } from '@kmend/base/node';
-import { Archive, ImageStore, KernelStore, mirrors, SourceStore } from '@kmend/kernel';
-import { FROM, KERNEL, SUITE, TO } from '../demo/fixes.ts';
-import { mutantTable, mutantText } from './mutants.ts';
+import { mutantTable, mutantText } from '@kmend/coverage';
+import { FROM, KERNEL, openWorkshop, SUITE, TO } from '@kmend/harness';
+import { interruptible } from './lib/interrupt.ts';
 
 const { values: options } = parseArgs({
   options: {
@@ -17,19 +15,13 @@ const { values: options } = parseArgs({
     'without-image': { type: 'boolean', default: false },
   },
 });
-const { signal } = new AbortController();
-const edges = { run, clock: systemClock, fetch, progress: silentProgress, signal };
-const { cache } = places();
-const archive = new Archive(edges, mirrors(process.env), cache);
-const kernels = new KernelStore(edges, archive, cache);
-const kernel = await kernels.add(`${SUITE}/${KERNEL}`);
-const images = new ImageStore(edges, archive, kernels, cache);
-await images.add(`${SUITE}/${TO}`);
-const sources = new SourceStore(edges, archive, cache);
+const workshop = openWorkshop(interruptible());
+const kernel = await workshop.kernels.add(`${SUITE}/${KERNEL}`);
+await workshop.images.add(`${SUITE}/${TO}`);
 const range = { suite: SUITE, from: FROM, to: TO };
 const say = (line: string): void => console.error(`  ${line}`);
 const table = await mutantTable(
-  { edges, cache, kernel, images, sources, range, signal, say },
+  { workshop, kernel, range, say },
   {
     wanted: Number(options.mutants),
     seed: Number(options.seed),

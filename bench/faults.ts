@@ -5,10 +5,7 @@
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { places } from '@kmend/base/node';
-import { campaign } from '../test/support/faults/campaign/campaign.ts';
-import { groups, SHORT_ROUNDS } from '../test/support/faults/campaign/groups.ts';
-import { Rig } from '../test/support/faults/campaign/rig.ts';
-import { remarks, table } from '../test/support/faults/campaign/table.ts';
+import { campaign, groups, Rig, remarks, SHORT_ROUNDS, table } from '@kmend/campaign';
 
 const { values } = parseArgs({
   options: {

@@ -1,28 +1,23 @@
 /**
- * `script/bench reach [--count N] [--seed S] FIX...`: what the search for the units that changed headers reach has left out, by compiling a
- * sample of it before and after. FIX: ids of imported fixes. N units that mention what changes, and N that do not (10 each). A unit whose
- * objects differ is named, with what differs; the exit code is then 1.
+ * `script/bench reach [--count N] [--seed S] FIX...`: what the search for the units that changed headers reach has left
+ * out, by compiling a sample of it before and after. FIX: ids of imported fixes. N units that mention what changes, and
+ * N that do not (10 each). A unit whose objects differ is named, with what differs; the exit code is then 1.
  */
 import { parseArgs } from 'node:util';
-import { silentProgress } from '@kmend/base';
-import { places, run, systemClock } from '@kmend/base/node';
-import { Builder, FixStore } from '@kmend/builder';
-import { Archive, KernelStore, mirrors } from '@kmend/kernel';
-import { KERNEL } from '../demo/fixes.ts';
-import { seconds } from './measure.ts';
+import type { Builder } from '@kmend/builder';
+import { KERNEL, openWorkshop } from '@kmend/harness';
+import { interruptible } from './lib/interrupt.ts';
+import { seconds } from './lib/measure.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { count: { type: 'string', default: '10' }, seed: { type: 'string', default: '1' } },
 });
-const signal = new AbortController().signal;
-const edges = { run, clock: systemClock, fetch, progress: silentProgress, signal };
-const { cache, home } = places();
-const kernels = new KernelStore(edges, new Archive(edges, mirrors(process.env), cache), cache);
-const builder = await Builder.open(edges, cache, await kernels.open(KERNEL));
+const workshop = openWorkshop(interruptible());
+const builder = await workshop.builder(await workshop.kernels.open(KERNEL));
 const sample = { count: Number(values.count), seed: Number(values.seed) };
 for (const id of positionals) {
-  const fix = await new FixStore(home).open(id);
+  const fix = await workshop.fixes.open(id);
   let judged: Awaited<ReturnType<Builder['leftAlone']>> = [];
   const took = await seconds(async () => {
     judged = await builder.leftAlone(fix, sample);

@@ -1,17 +1,15 @@
 /**
- * `script/bench stack [--depth N]...`: what a stack of livepatches costs a host, beside one cumulative livepatch with the same fixes: memory,
- * time to load at boot, transitions, and a call of a function that each layer patches. On a real kernel, through the packages and their loader.
+ * `script/bench stack [--depth N]...`: what a stack of livepatches costs a host, beside one cumulative livepatch with
+ * the same fixes: memory, time to load at boot, transitions, and a call of a function that each layer patches. On a
+ * real kernel, through the packages and their loader.
  */
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { KERNEL, SUITE } from '../demo/fixes.ts';
-import { openLab } from '../demo/open-lab.ts';
-import { Operator } from '../demo/operator.ts';
-import { PackagedHost } from '../test/support/packages/packaged-host.ts';
-import { callNs, costOf, install } from './stack/cost.ts';
-import { packagesOf } from './stack/debs.ts';
-import { rowsOf } from './stack/rows.ts';
-import { importSeries } from './stack/series.ts';
+import { KERNEL, Operator, openLab, PackagedHost, SUITE } from '@kmend/harness';
+import { callNs, costOf, install } from './lib/stack/cost.ts';
+import { packagesOf } from './lib/stack/debs.ts';
+import { rowsOf } from './lib/stack/rows.ts';
+import { importSeries } from './lib/stack/series.ts';
 
 const { values } = parseArgs({
   options: { depth: { type: 'string', multiple: true, default: ['1', '5', '20', '50'] } },
@@ -63,7 +61,7 @@ try {
       fresh: true,
     }),
   );
-  const program = await lab.reproducer('calls', join(import.meta.dirname, 'stack', 'calls.c'));
+  const program = await lab.reproducer('calls', join(import.meta.dirname, 'lib', 'stack', 'calls.c'));
   const bareNs = await callNs(host, program);
   await host.host.save('bare');
   process.stdout.write(

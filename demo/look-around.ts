@@ -1,7 +1,5 @@
 import { createInterface } from 'node:readline';
-import type { Operator } from './operator.ts';
-import { KMEND } from './operator.ts';
-import type { PatchedHost } from './patched-host.ts';
+import { KMEND, type Operator, type PatchedHost } from '@kmend/harness';
 
 export interface LookAround {
   readonly host: PatchedHost;

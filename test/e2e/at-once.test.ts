@@ -2,10 +2,8 @@ import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { KERNEL, Operator, patchOf, SUITE } from '@kmend/harness';
 import type { Livepatch } from '@kmend/protocol';
-import { KERNEL, SUITE } from '../../demo/fixes.ts';
-import { Operator } from '../../demo/operator.ts';
-import { patchOf } from '../support/patch.ts';
 
 /** Several builds in one cache, and files that are part of several objects, on the real kernel. */
 const operator = await Operator.make(new AbortController().signal);
@@ -19,7 +17,7 @@ const build = (patch: string, name: string) =>
     ...['--kernel', KERNEL, '--patch', patch, '--accept-review', '--out', join(operator.home, name)],
   );
 
-test('four builds at once, of changed headers that nobody has built before, do not disturb each other', async () => {
+test('four builds of newly changed headers at once do not disturb each other', async () => {
   // An inline function of qnx6, with numbers that are in no cache.
   const patches: string[] = [];
   for (let count = 0; count < 2; count++) {

@@ -2,18 +2,13 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { systemClock } from '@kmend/base/node';
+import { KERNEL, type KmendResult, Operator, openLab, PatchedHost, patchOf, SUITE, unload } from '@kmend/harness';
 import type { Host } from '@kmend/lab';
 import type { Livepatch } from '@kmend/protocol';
-import { KERNEL, SUITE } from '../../demo/fixes.ts';
-import { openLab } from '../../demo/open-lab.ts';
-import { type KmendResult, Operator } from '../../demo/operator.ts';
-import { PatchedHost } from '../../demo/patched-host.ts';
-import { patchOf } from '../support/patch.ts';
-import { unload } from '../support/unload.ts';
 
 /**
- * Fixes adapted by hand, as docs/authoring.md tells: a shadow variable on message queues, and callbacks for vmlinux (of two files) and for
- * a module that is loaded later. Everything says what it does in the kernel's log.
+ * Fixes adapted by hand, as docs/authoring.md tells: a shadow variable on message queues, and callbacks for vmlinux (of
+ * two files) and for a module that is loaded later. Everything says what it does in the kernel's log.
  */
 const signal = new AbortController().signal;
 const operator = await Operator.make(signal);

@@ -5,13 +5,10 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { run, runOk } from '@kmend/base/node';
 import { compareObjects, type ObjectComparison } from '@kmend/builder';
+import { compiled, decodeInstruction } from '@kmend/builder/testing';
 import { readElf, SHF_EXECINSTR } from '@kmend/elf';
+import { KERNEL, Operator, preparedTree, SUITE } from '@kmend/harness';
 import { structLayouts } from '@kmend/kernel';
-import { KERNEL, SUITE } from '../../demo/fixes.ts';
-import { Operator } from '../../demo/operator.ts';
-import { decodeInstruction } from '../../packages/builder/src/object/instructions.ts';
-import { compiled } from '../../packages/builder/src/testing/gcc.ts';
-import { preparedTree } from '../support/tree.ts';
 
 /** `kmend compare` on what kernels were shipped with. */
 const { signal } = new AbortController();

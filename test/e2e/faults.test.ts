@@ -4,10 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { silentProgress } from '@kmend/base';
-import { campaign } from '../support/faults/campaign/campaign.ts';
-import { groups, SHORT_ROUNDS } from '../support/faults/campaign/groups.ts';
-import { Rig } from '../support/faults/campaign/rig.ts';
-import { remarks, table } from '../support/faults/campaign/table.ts';
+import { campaign, groups, Rig, remarks, SHORT_ROUNDS, table } from '@kmend/campaign';
 
 /** The short form of script/bench faults: one fault of each group that needs no long way, on one guest. */
 test('whatever happens, the host comes up, nothing unverified is loaded, and the status is true', async (t) => {

@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { FROM, KERNEL, Operator, patchOf, SUITE, TO } from '@kmend/harness';
 import type { FixedComparison, Livepatch } from '@kmend/protocol';
-import { FROM, KERNEL, SUITE, TO } from '../../demo/fixes.ts';
-import { Operator } from '../../demo/operator.ts';
-import { patchOf } from '../support/patch.ts';
 
 /** Livepatches beside the kernel in which Debian fixed the same. */
 const operator = await Operator.make(new AbortController().signal);
@@ -54,7 +52,7 @@ test('a header that the fix left out, and that changes the function’s code, is
   );
 });
 
-test('another change than Debian’s is a question, and a patch is compared only with the version that is named', async () => {
+test('asks for a review of a change that differs from Debian’s; compares a patch only with a named version', async () => {
   const edit = (text: string): string => text.replace('opt->opt.optlen = optlen;', 'opt->opt.optlen = optlen + 4;');
   const patch = await patchOf(operator, 'net/ipv4/ip_options.c', edit);
   const unnamed = await build('--patch', patch);

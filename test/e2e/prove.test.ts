@@ -5,10 +5,8 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
+import { FIXES, importFixes, KERNEL, KMEND, type KmendResult, Operator, patchOf, SUITE } from '@kmend/harness';
 import type { Livepatch, Proof, ProofStepName } from '@kmend/protocol';
-import { FIXES, importFixes, KERNEL, SUITE } from '../../demo/fixes.ts';
-import { KMEND, type KmendResult, Operator } from '../../demo/operator.ts';
-import { patchOf } from '../support/patch.ts';
 
 /** Good and bad livepatches, proven as an operator does it: `bin/kmend`, the real kernel, a guest each. */
 const operator = await Operator.make(new AbortController().signal);
@@ -176,7 +174,7 @@ test('an interrupt leaves no record', async () => {
   );
 });
 
-test('what no proof can come of is told before anything is booted', async () => {
+test('rejects an impossible proof before it boots', async () => {
   await build('vmlinux-only', '--fix', routing.id);
   const directory = out('vmlinux-only');
   for (const [args, exitCode, code] of [

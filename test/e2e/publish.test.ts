@@ -5,10 +5,21 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { run } from '@kmend/base/node';
-import { FIXES, importFixes, KERNEL, SUITE } from '../../demo/fixes.ts';
-import { KMEND, type KmendResult, Operator, type ServerProcess } from '../../demo/operator.ts';
+import {
+  FIXES,
+  importFixes,
+  KERNEL,
+  KMEND,
+  type KmendResult,
+  Operator,
+  type ServerProcess,
+  SUITE,
+} from '@kmend/harness';
 
-/** Publishing as an operator does it: a real server process, a real livepatch, and what can go wrong between them. Proofs are in prove.test.ts. */
+/**
+ * Publishing as an operator does it: a real server process, a real livepatch, and what can go wrong between them.
+ * Proofs are in prove.test.ts.
+ */
 const operator = await Operator.make(new AbortController().signal);
 const out = join(operator.home, 'out');
 let server: ServerProcess;
@@ -116,6 +127,6 @@ test('after all that, the good one is published, once', async () => {
   assert.equal(policy.channels.stable.settled, 1);
 });
 
-test('a host that nobody knows', async () => {
+test('names an unknown host', async () => {
   assert.deepEqual(refusal(await operator.run('host', 'show', 'nowhere')), [1, 'host-unknown']);
 });

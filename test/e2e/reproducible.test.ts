@@ -5,9 +5,8 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { run, sha256 } from '@kmend/base/node';
 import { Provenance } from '@kmend/builder';
+import { FIXES, importFixes, KERNEL, KMEND, Operator, SUITE } from '@kmend/harness';
 import { Livepatch } from '@kmend/protocol';
-import { FIXES, importFixes, KERNEL, SUITE } from '../../demo/fixes.ts';
-import { KMEND, Operator } from '../../demo/operator.ts';
 
 const operator = await Operator.make(new AbortController().signal);
 const elsewhere = await mkdtemp(join(tmpdir(), 'kmend-another-machine-with-a-longer-name-'));

@@ -2,15 +2,14 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { systemClock } from '@kmend/base/node';
+import { KERNEL, type KmendResult, Operator, openLab, PatchedHost, patchOf, SUITE } from '@kmend/harness';
 import type { Host } from '@kmend/lab';
 import type { Livepatch } from '@kmend/protocol';
-import { KERNEL, SUITE } from '../../demo/fixes.ts';
-import { openLab } from '../../demo/open-lab.ts';
-import { type KmendResult, Operator } from '../../demo/operator.ts';
-import { PatchedHost } from '../../demo/patched-host.ts';
-import { patchOf } from '../support/patch.ts';
 
-/** One series of fixes as a stack and as a cumulative livepatch, on the real kernel: each fix adds a line to what /proc shows. */
+/**
+ * One series of fixes as a stack and as a cumulative livepatch, on the real kernel: each fix adds a line to what /proc
+ * shows.
+ */
 const signal = new AbortController().signal;
 const operator = await Operator.make(signal);
 const { lab, kernels } = openLab(operator.cache, signal);

@@ -4,11 +4,8 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { run, runOk, sha256 } from '@kmend/base/node';
 import { Provenance } from '@kmend/builder';
+import { FIXES, importFixes, KERNEL, Operator, openLab, SUITE, unload } from '@kmend/harness';
 import { Livepatch } from '@kmend/protocol';
-import { FIXES, importFixes, KERNEL, SUITE } from '../../demo/fixes.ts';
-import { openLab } from '../../demo/open-lab.ts';
-import { Operator } from '../../demo/operator.ts';
-import { unload } from '../support/unload.ts';
 
 const { signal } = new AbortController();
 const operator = await Operator.make(signal);

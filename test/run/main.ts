@@ -7,10 +7,12 @@ import { z } from 'zod';
 import { longestFirst } from './order.ts';
 
 /**
- * For script/test: runs test files two at a time, each in a process of its own, the longest first, and tells at the end which
- * ones took longest. `node --test` would take them by name. Arguments: files or patterns; none is all of them.
+ * For script/test: runs test files two at a time, each in a process of its own, the longest first, and tells at the end
+ * which ones took longest. `node --test` would take them by name. Arguments: files or patterns; none is all of them, or
+ * with `--unit` all but those that boot guests or build for a real kernel.
  */
-const EVERY = ['packages/*/src/**/*.test.ts', 'packages/*/loader/*.test.ts', 'test/**/*.test.ts'];
+const EVERY = ['{bench,demo,packages,script,test}/**/*.test.ts'];
+const UNIT = ['{bench,demo,packages,script}/**/*.test.ts', 'test/run/*.test.ts'];
 /** Guests that have to wait for each other's processors run into time limits. */
 const AT_ONCE = 2;
 const SHOWN = 12;
@@ -19,11 +21,15 @@ const RECORDED_S = 5;
 
 const root = join(import.meta.dirname, '..', '..');
 const record = join(import.meta.dirname, 'seconds.json');
-const { values, positionals } = parseArgs({ options: { record: { type: 'boolean' } }, allowPositionals: true });
+const { values, positionals } = parseArgs({
+  options: { record: { type: 'boolean' }, unit: { type: 'boolean' } },
+  allowPositionals: true,
+});
+const patterns = positionals.length > 0 ? positionals : values.unit === true ? UNIT : EVERY;
 
 const known = z.record(z.string(), z.number()).parse(JSON.parse(await readFile(record, 'utf8')));
-const files = longestFirst(await filesOf(positionals.length > 0 ? positionals : EVERY), known);
-if (files.length === 0) throw new Error(`no test file: ${positionals.join(' ')}`);
+const files = longestFirst(await filesOf(patterns), known);
+if (files.length === 0) throw new Error(`no test file: ${patterns.join(' ')}`);
 
 const taken = new Map<string, number>();
 const tests = run({ files: files.map((file) => resolve(root, file)), concurrency: AT_ONCE, cwd: root });

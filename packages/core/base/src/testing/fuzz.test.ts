@@ -1,0 +1,47 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { KmendError } from '../error.ts';
+import { run } from '../node/index.ts';
+import { fuzz } from './fuzz.ts';
+
+const options = {
+  name: 'fuzz itself',
+  cases: 50,
+  make: (random: { below(limit: number): number }) => random.below(10),
+};
+
+test('outcomes are counted by code, and the same in every run', async () => {
+  const attempt = (input: number): void => {
+    if (input < 5) throw new KmendError('small', 'too small');
+  };
+  const first = await fuzz({ ...options, attempt });
+  assert.deepEqual(first, await fuzz({ ...options, attempt }));
+  assert.equal(first.accepted + (first.refused.get('small') ?? 0), 50);
+  assert.ok(first.accepted > 10 && first.accepted < 40);
+});
+
+test('another failure, a slow case and a large one name the seed that makes them again', async () => {
+  const fails = (attempt: (input: number) => unknown, limits = {}) => fuzz({ ...options, ...limits, attempt });
+  const crash = fails((input) => {
+    if (input === 7) throw new TypeError('undefined is not a function');
+  });
+  await assert.rejects(crash, /KMEND_FUZZ_SEED=\d+/);
+  await assert.rejects(
+    fails(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 60), { caseMs: 50 }),
+    /took \d+ ms: seed 1,/,
+  );
+  const kept: Buffer[] = [];
+  await assert.rejects(
+    fails(() => kept.push(Buffer.alloc(3 << 20)), { caseBytes: 1 << 20 }),
+    /allocated 3\d+ bytes: seed 1,/,
+  );
+});
+
+test('names a case that never ends, and ends the process', async () => {
+  const module = new URL('./fuzz.ts', import.meta.url).href;
+  const script = `import { fuzz } from '${module}';
+    await fuzz({ name: 'endless', cases: 3, caseMs: 100, make: () => 0, attempt() { for (;;); } });`;
+  const result = await run(process.execPath, ['--input-type=module', '-e', script], { timeoutMs: 20_000 });
+  assert.equal(result.exitCode, 137);
+  assert.match(result.stderr, /endless: the case with seed 1 does not end/);
+});

@@ -1,0 +1,43 @@
+import { type Seen, storeSeen } from '../store/reports.ts';
+import type { Database } from '../store/store.ts';
+
+/** Milliseconds that "still alive, nothing new" may wait to be written. */
+const FLUSH_MS = 2000;
+
+/**
+ * Collects reports that said nothing new and writes them together. A crash loses two seconds of "last seen", no more.
+ */
+export class SeenBatch {
+  readonly #store: Database;
+  readonly #onError: (error: unknown) => void;
+  #pending = new Map<string, Seen>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(store: Database, onError: (error: unknown) => void) {
+    this.#store = store;
+    this.#onError = onError;
+  }
+
+  add(hostId: string, seen: Seen): void {
+    this.#pending.set(hostId, seen);
+    this.#timer ??= setTimeout(() => void this.flush().catch(this.#onError), FLUSH_MS).unref();
+  }
+
+  /** What waits to be written of a host. */
+  of(hostId: string): Seen | undefined {
+    return this.#pending.get(hostId);
+  }
+
+  /** A host that is removed, or whose count starts anew. */
+  forget(hostId: string): void {
+    this.#pending.delete(hostId);
+  }
+
+  async flush(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const batch = this.#pending;
+    this.#pending = new Map();
+    if (batch.size > 0) await storeSeen(this.#store, batch);
+  }
+}

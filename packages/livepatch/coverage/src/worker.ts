@@ -1,0 +1,30 @@
+/** One process of a coverage run: judges single fixes, one after the other, as it is told over IPC (workers.ts). */
+import { errorText, parseJson, silentProgress } from '@kmend/base';
+import { places, run, systemClock } from '@kmend/base/node';
+import type { DeltaRange } from '@kmend/kernel';
+import { Workshop } from '@kmend/pipeline';
+import { Judge } from './judge.ts';
+
+export interface WorkerOrder {
+  /** Build id of the kernel. */
+  readonly kernel: string;
+  readonly range: DeltaRange;
+}
+
+const order = parseJson(process.argv[2] ?? '') as WorkerOrder | undefined;
+if (order === undefined) throw new Error('a worker of a coverage run is started by workers.ts alone');
+const { signal } = new AbortController();
+const edges = { run, clock: systemClock, fetch, progress: silentProgress, signal };
+const workshop = new Workshop(edges, places(), process.env);
+const judge = await Judge.open(workshop, await workshop.kernels.open(order.kernel), order.range);
+
+process.on('message', (paths: readonly string[]) => {
+  judge.judge(paths).then(
+    (outcome) => process.send?.({ outcome, memory: process.resourceUsage().maxRSS }),
+    (error: unknown) => {
+      process.stderr.write(`${errorText(error)}\n`);
+      process.exit(1);
+    },
+  );
+});
+process.send?.({ ready: true });

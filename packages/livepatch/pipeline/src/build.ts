@@ -1,0 +1,99 @@
+import { audited, FixedWorlds, World } from '@kmend/audit';
+import { errorCode } from '@kmend/base';
+import {
+  assertEffectiveVersion,
+  type Builder,
+  BuilderError,
+  type Fix,
+  openSigningKey,
+  prepareOutput,
+  type SigningKeyFiles,
+  signResult,
+  writeLivepatch,
+} from '@kmend/builder';
+import type { Kernel } from '@kmend/kernel';
+import type { Livepatch } from '@kmend/protocol';
+import { companionsOf } from './import.ts';
+import type { Workshop } from './workshop.ts';
+
+export interface BuildOrder {
+  /** Release or build id of a kernel of the store. */
+  readonly kernel: string;
+  /** In the order in which they apply. */
+  readonly fixes: readonly Fix[];
+  readonly kind: Livepatch['kind'];
+  /** For a stacked livepatch: the fixes that hosts have loaded before, in their order. */
+  readonly on: readonly Fix[];
+  readonly effectiveVersion?: string | undefined;
+  /** Version or release of the distribution's fixed kernel to compare with; default: those that the fixes come from. */
+  readonly fixedIn?: string | undefined;
+  readonly acceptReview: boolean;
+  /** Signs the module for the kernel's own check of modules. */
+  readonly sign?: SigningKeyFiles | undefined;
+  /** Folder to write; an earlier build in it is replaced. */
+  readonly out: string;
+}
+
+/**
+ * Builds a livepatch, signs it for the kernel where a key is given, audits the finished module, and writes all of it. A refusal is a
+ * verdict in the manifest; throws `BuilderError` where there can be none.
+ */
+export async function buildLivepatch(workshop: Workshop, order: BuildOrder): Promise<Livepatch> {
+  const { edges, images, sources } = workshop;
+  const { fixes, kind, on, effectiveVersion, acceptReview, out } = order;
+  // Both before the build, so that a mistyped version and a wrong key cost no time.
+  assertEffectiveVersion(effectiveVersion);
+  const key = order.sign === undefined ? undefined : await openSigningKey(order.sign);
+  const kernel = await workshop.kernels.open(order.kernel);
+  await prepareOutput(out);
+  const builder = await workshop.builder(kernel);
+  // Read while the compilers run; a failure before it is awaited must not end the process.
+  const world = World.open(kernel);
+  world.catch(() => {});
+  const fixed = { kernels: images, sources, wanted: order.fixedIn };
+  const built = await builder
+    .build({ fixes, kind, on, effectiveVersion, acceptReview, fixed })
+    .catch(async (error: unknown) => {
+      throw await withCompanionHint(workshop, builder, kernel, fixes, error);
+    });
+  const signed = key === undefined ? built : await signResult(edges, built, key);
+  edges.progress.step('audit the finished livepatch');
+  const source = { patches: [...on, ...fixes].map(({ patch }) => patch), tree: builder.sourceTree };
+  const result = await audited(() => world, signed, source, new FixedWorlds(images));
+  await writeLivepatch(out, result);
+  return result.manifest;
+}
+
+/**
+ * The error of a build that does not compile, with a hint that names what `fix import` would have: the files of the same delta that make a fix
+ * compile, and the command. Other errors are given back as they are.
+ */
+async function withCompanionHint(
+  workshop: Workshop,
+  builder: Builder,
+  kernel: Kernel,
+  fixes: readonly Fix[],
+  error: unknown,
+): Promise<unknown> {
+  if (!(error instanceof BuilderError) || errorCode(error) !== 'patch-does-not-compile') return error;
+  const hints: string[] = [];
+  for (const fix of fixes) {
+    const { origin } = fix;
+    if (origin.kind !== 'debian' || origin.from !== kernel.version) continue;
+    const found = await companionsOf(workshop, builder, fix);
+    if (found === undefined || found.compiles || !found.complete) continue;
+    const files = found.companions.join(' ');
+    hints.push(`${fix.id} compiles together with ${files} of the same delta: ${importCommand(fix, origin)}`);
+  }
+  if (hints.length === 0) return error;
+  const { code, message, details } = error;
+  return new BuilderError(code, message, { hint: hints.join('\n'), details: { ...details }, cause: error });
+}
+
+function importCommand({ id }: Fix, origin: Extract<Fix['origin'], { kind: 'debian' }>): string {
+  const { suite, from, to, paths, parts } = origin;
+  // A header that is named is taken whole.
+  const whole = paths.filter((path) => parts?.[path] === undefined);
+  const where = `--suite ${suite} --from ${from} --to ${to} --path ${whole.join(' ')}`;
+  return `kmend fix import --id ${id} ${where} --replace --companions${parts === undefined ? '' : ' parts'}`;
+}

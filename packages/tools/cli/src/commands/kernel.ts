@@ -1,0 +1,90 @@
+import { readFile } from 'node:fs/promises';
+import { type Kernel, type KernelImage, parseConfig, parseSymvers, readSymbols, telling } from '@kmend/kernel';
+import type { Register } from '../program.ts';
+import { table } from '../terminal.ts';
+import { workshopOf } from '../workshop.ts';
+
+export const kernelCommands: Register = ({ program, action }) => {
+  const kernel = program.command('kernel').description('Manage the kernels that livepatches are built for.');
+  kernel
+    .command('add')
+    .description("Fetch a kernel (image, headers, source) from Debian's archive; verify signature and hashes.")
+    .argument('<suite/release>', 'e.g. bookworm/6.1.0-47-amd64; with --image-only also <suite/version[/flavour]>')
+    .option('--image-only', 'Fetch only the image and its modules, to compare builds with a fixed kernel')
+    .action(
+      action(async (context, spec: string, options: { readonly imageOnly?: boolean }) => {
+        const { kernels, images } = workshopOf(context);
+        const added = await (options.imageOnly ? images : kernels).add(spec);
+        context.terminal.result(summary(added), (data) => `${data.release} is in the store (build id ${data.buildId})`);
+      }),
+    );
+  kernel
+    .command('list')
+    .description('List the kernels in the store.')
+    .action(
+      action(async (context) => {
+        const workshop = workshopOf(context);
+        const kernels = (await workshop.kernels.list()).map(summary);
+        const images = (await workshop.images.list()).map(summary);
+        context.terminal.result({ kernels, images }, (data) =>
+          data.kernels.length + data.images.length === 0
+            ? 'no kernel yet; add one, e.g.: kmend kernel add bookworm/6.1.0-47-amd64'
+            : table(
+                ['RELEASE', 'SOURCE', 'SUITE', 'BUILD ID'],
+                [
+                  ...data.kernels.map((entry) => [entry.release, entry.version, entry.suite, entry.buildId]),
+                  ...data.images.map((entry) => [
+                    entry.release,
+                    entry.version,
+                    entry.suite,
+                    `${entry.buildId} (image only)`,
+                  ]),
+                ],
+              ),
+        );
+      }),
+    );
+  kernel
+    .command('show')
+    .description('Show one kernel: build id, compiler, important options, symbols.')
+    .argument('<release|build-id>')
+    .action(
+      action(async (context, name: string) => {
+        const found = await workshopOf(context).kernels.open(name);
+        const details = await detailsOf(found);
+        context.terminal.result(details, (data) =>
+          [
+            ...Object.entries({
+              release: data.release,
+              'build id': data.buildId,
+              source: `${data.sourcePackage} ${data.version} (${data.suite})`,
+              compiler: data.compiler,
+              symbols: `${data.symbols} in kallsyms, ${data.exports} exported`,
+              folder: data.directory,
+            }).map(([key, value]) => `${key.padEnd(10)}${value}`),
+            'options',
+            ...Object.entries(data.options).map(([option, value]) => `  ${option}=${value}`),
+          ].join('\n'),
+        );
+      }),
+    );
+};
+
+function summary(kernel: KernelImage) {
+  const { release, buildId, version, suite } = kernel;
+  return { release, buildId, version, suite };
+}
+
+async function detailsOf(kernel: Kernel) {
+  const { paths } = kernel;
+  const config = parseConfig(await readFile(paths.config, 'utf8'));
+  return {
+    ...summary(kernel),
+    sourcePackage: kernel.sourcePackage,
+    compiler: kernel.compiler.text,
+    directory: paths.directory,
+    symbols: (await readSymbols(kernel)).size,
+    exports: parseSymvers(await readFile(paths.moduleSymvers, 'utf8')).size,
+    options: Object.fromEntries(telling.map((option) => [option, config.get(option) ?? 'not set'])),
+  };
+}

@@ -1,0 +1,107 @@
+import { errorCode, errorText, KmendError } from '@kmend/base';
+import type { LabKernel } from '../boot-files.ts';
+import { LabError } from '../error.ts';
+import { EXERCISE_PACKAGES } from '../exercise-packages.ts';
+import type { Host } from '../host.ts';
+import type { Lab } from '../lab.ts';
+import { LivepatchControl } from './control.ts';
+import { ProofFailure } from './failure.ts';
+import { KernelWatch, runningBuildId } from './kernel-watch.ts';
+import type { StepWork } from './record.ts';
+
+/** What happens to a guest, or to what runs in it, when its kernel is broken. */
+const BROKEN: ReadonlySet<string | undefined> = new Set([
+  'lab-guest-panic',
+  'lab-guest-gone',
+  'lab-guest-garbage',
+  'lab-command-timeout',
+  'lab-command-failed',
+  'lab-copy-failed',
+  'lab-program-failed',
+  'lab-workload-failed',
+]);
+
+/** The host of one proof: its kernel is watched while each step is made. */
+export class Guest {
+  /** Two: one would hide races. */
+  static readonly CPUS = 2;
+  static readonly MEMORY_MB = 1024;
+  /** Images of file systems and of disks, and what stress-ng takes. */
+  static readonly EXERCISED_MEMORY_MB = 2048;
+
+  readonly host: Host;
+  readonly control: LivepatchControl;
+  readonly #watch: KernelWatch;
+  /** Whether a livepatch has been in the kernel: before, what fails is the lab. */
+  #touched = false;
+
+  private constructor(host: Host, transitionLimit: number, watch: KernelWatch) {
+    this.host = host;
+    this.control = new LivepatchControl(host, transitionLimit);
+    this.#watch = watch;
+  }
+
+  /**
+   * Boots the kernel as it was shipped, and makes sure that it is that one. `exercised`: on the root that exercises
+   * need.
+   */
+  static async boot(lab: Lab, kernel: LabKernel, transitionLimit: number, exercised: boolean): Promise<Guest> {
+    const host = await lab.boot(kernel, {
+      name: 'proof',
+      cpus: Guest.CPUS,
+      memoryMb: exercised ? Guest.EXERCISED_MEMORY_MB : Guest.MEMORY_MB,
+      packages: exercised ? EXERCISE_PACKAGES : [],
+      // Or the kernel would drop some of the marks that KernelWatch writes; and the first of them, by what file systems
+      // say.
+      kernelArguments: ['printk.devkmsg=on', ...(exercised ? ['log_buf_len=16M'] : [])],
+    });
+    const running = await runningBuildId(host);
+    if (running !== kernel.buildId) {
+      throw new LabError('lab-kernel-unsuitable', `the guest runs build id ${running}, not ${kernel.buildId}`, {
+        hint: `remove the kernel ${kernel.release} from the store and add it again`,
+      });
+    }
+    const watch = new KernelWatch(host);
+    await watch.begin();
+    return new Guest(host, transitionLimit, watch);
+  }
+
+  /** From here on the kernel is not the shipped one any more. */
+  touch(): void {
+    this.#touched = true;
+  }
+
+  /** A step's work, with the kernel log read behind it: a kernel that complains fails the step during which it does. */
+  watched(name: string, work: StepWork): StepWork {
+    return async (say) => {
+      try {
+        await this.#watch.mark(name);
+        const reason = await work(say);
+        await this.#watch.requireQuiet();
+        return reason;
+      } catch (error) {
+        throw await this.#explain(error);
+      }
+    };
+  }
+
+  /** Throws `ProofFailure` for anything wrong since the boot; the number of lines in the kernel log. */
+  requireQuietThroughout(): Promise<number> {
+    return this.#watch.requireQuietThroughout();
+  }
+
+  async #explain(error: unknown): Promise<unknown> {
+    if (!(error instanceof ProofFailure)) {
+      if (!this.#touched || !BROKEN.has(errorCode(error))) return error;
+      const console = error instanceof KmendError ? error.details?.['console'] : undefined;
+      const lines = typeof console === 'string' ? console.split('\n') : [];
+      return new ProofFailure(errorText(error), [...(await this.#wrong()), ...lines], { cause: error });
+    }
+    return new ProofFailure(error.message, [...error.details, ...(await this.#wrong())], { cause: error });
+  }
+
+  /** The kernel's complaints, where it can still be asked. */
+  async #wrong(): Promise<readonly string[]> {
+    return this.host.isOn ? await this.#watch.wrong().catch(() => []) : [];
+  }
+}

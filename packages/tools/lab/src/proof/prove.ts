@@ -1,0 +1,82 @@
+import type { Clock, Progress } from '@kmend/base';
+import { EdgeError } from '@kmend/base/node';
+import { isProven, type Proof } from '@kmend/protocol';
+import type { LabKernel } from '../boot-files.ts';
+import type { Lab } from '../lab.ts';
+import type { Accelerator } from '../qemu.ts';
+import { ProofFailure } from './failure.ts';
+import { Guest } from './guest.ts';
+import { ProofRecord } from './record.ts';
+import { type BuiltLivepatch, checkRequest, type ProofRequest } from './request.ts';
+import { ProofSteps } from './steps.ts';
+
+/** What the record's lines may have (packages/core/protocol/src/proof.ts). */
+const MOST_LINES = 1000;
+const LONGEST_LINE = 4000;
+
+export interface ProofEdges {
+  readonly clock: Clock;
+  readonly progress: Progress;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Proves a livepatch on its kernel, in a fresh host (docs/builder.md, "The proof in the lab"). A livepatch that fails gets a record too, with `passed:
+ * false` and the step. Throws `lab-proof-unsuitable`, and the codes of the lab where it is the lab that failed; then there is no record.
+ */
+export async function proveLivepatch(
+  lab: Lab,
+  edges: ProofEdges,
+  kernel: LabKernel,
+  request: ProofRequest,
+): Promise<Proof> {
+  checkRequest(request);
+  const record = new ProofRecord(edges.clock, edges.progress);
+  const steps = new ProofSteps(lab, edges, kernel, request, record);
+  try {
+    await steps.run();
+  } catch (error) {
+    // What an interrupt breaks off is no failure of the livepatch.
+    if (edges.signal.aborted) throw new EdgeError('interrupted', 'interrupted: no proof was written', { cause: error });
+    if (!(error instanceof ProofFailure)) throw error;
+  }
+  const { accelerator } = await lab.accelerator(kernel);
+  return document(request, edges.clock, accelerator, record, steps);
+}
+
+function document(
+  request: ProofRequest,
+  clock: Clock,
+  accelerator: Accelerator,
+  record: ProofRecord,
+  steps: ProofSteps,
+): Proof {
+  const { livepatch, previous, version } = request;
+  const { kernel } = livepatch.manifest;
+  const made = record.finish();
+  const { transitions, rounds, memory } = steps;
+  return {
+    schema: 'kmend.proof/1',
+    livepatch: { module: livepatch.manifest.module, ...identity(livepatch) },
+    kernel: { buildId: kernel.buildId, release: kernel.release },
+    passed: isProven(made),
+    steps: made,
+    notShown: [...steps.notShown].slice(0, MOST_LINES).map((line) => line.slice(0, LONGEST_LINE)),
+    ran: steps.ran,
+    previous: previous === undefined ? null : identity(previous),
+    reproduced: [...steps.reproduced],
+    figures: {
+      transitions: transitions.length,
+      longestTransitionSeconds: transitions.length === 0 ? null : Math.max(...transitions),
+      rounds,
+      memory: memory ?? null,
+    },
+    lab: { accelerator, cpus: Guest.CPUS, memoryMb: steps.memoryMb },
+    made: clock.now().toISOString(),
+    prover: { name: 'kmend', version },
+  };
+}
+
+function identity({ manifest, module }: BuiltLivepatch): { id: string; sha256: string } {
+  return { id: manifest.id, sha256: module.sha256 };
+}
