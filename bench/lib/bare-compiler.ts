@@ -33,7 +33,10 @@ export class BareCompiler {
     this.#scratch = scratch;
   }
 
-  /** `tree`: the kernel's folder of prepared trees, in which a build of the fix has asked for the flags; `home` has the fix. */
+  /**
+   * `tree`: the kernel's folder of prepared trees, in which a build of the fix has asked for the flags; `home` has the
+   * fix.
+   */
   static async of(tree: string, home: string, fix: FixOfOneFile, scratch: string): Promise<BareCompiler> {
     const command = Command.parse(JSON.parse(await readFile(join(tree, 'units', `${fix.path}.json`), 'utf8')));
     const original = join(tree, 'source', fix.path);

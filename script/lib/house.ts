@@ -1,4 +1,7 @@
-/** For script/check: what no linter sees. Lines of at most 120 columns, and links that lead somewhere. `--fix` wraps comments. */
+/**
+ * For script/check: what no linter sees. Lines of at most 120 columns, and links that lead somewhere. `--fix` wraps
+ * comments.
+ */
 import { execFileSync } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -12,9 +12,12 @@ test('reports long comments of code, and no literal that the formatter left', ()
   );
 });
 
-test('reports every long line of documents and scripts, except one word that cannot be broken', () => {
+test('reports every long line of documents, except one word that cannot be broken, and long comments of scripts', () => {
   assert.equal(longLines('a.md', WORDS).length, 1);
-  assert.equal(longLines('a.sh', `echo "${WORDS}"`).length, 1);
+  assert.deepEqual(
+    longLines('a.sh', `echo "${WORDS}"\n# ${WORDS}`).map(({ line }) => line),
+    [2],
+  );
   assert.deepEqual(longLines('a.md', `- https://example.org/${'x'.repeat(WIDEST)}`), []);
 });
 

@@ -16,17 +16,20 @@ function styleOf(path: string): Style {
 }
 
 /**
- * Lines that are too long. In TypeScript and C only comments: the formatter breaks code, and what it leaves is one literal (a message, a
- * pattern, a source for a test) that reads worse in pieces.
+ * Lines that are too long: every line of a document, and the comments of code. The formatter breaks code itself. What it
+ * leaves is one literal (a pattern, a message, a source for a test) that reads worse in pieces; so do commands of a
+ * shell.
  */
 export function longLines(path: string, text: string): LongLine[] {
   const style = styleOf(path);
   return text.split('\n').flatMap((content, index) => {
     const columns = [...content].length;
-    if (columns <= WIDEST || (style === 'slashes' && !/^\s*(?:\/\/|\/?\*)/.test(content))) return [];
+    if (columns <= WIDEST || (style !== undefined && !COMMENT[style].test(content))) return [];
     return isUnbreakable(content) ? [] : [{ line: index + 1, columns }];
   });
 }
+
+const COMMENT = { slashes: /^\s*(?:\/\/|\/?\*)/, hash: /^\s*# / } as const;
 
 /** One word, such as an address, is as long as it is. */
 function isUnbreakable(content: string): boolean {

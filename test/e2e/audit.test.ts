@@ -64,7 +64,7 @@ test('calls from a patched module into another are right in the table of the pat
   assert.match(unapplied.join('\n'), /is for fat, which the livepatch does not patch/);
 });
 
-test('a livepatch that refers to something else than the shipped code is found out', async () => {
+test('the audit finds a reference that differs from the shipped code', async () => {
   const inOrder = inTableOf('vfat');
   const edits: readonly (readonly [string, (file: ElfFile) => void])[] = [
     [
@@ -101,7 +101,7 @@ test('a livepatch that refers to something else than the shipped code is found o
   }
 });
 
-test('kmend build never leaves a livepatch that the audit finds fault with', async () => {
+test('kmend build leaves no livepatch with an audit finding', async () => {
   const patch = await patchOf(operator, 'fs/fat/namei_vfat.c', (text) =>
     text.replace(
       '\tmutex_lock(&MSDOS_SB(sb)->s_lock);\n\n\tts = current_time(dir);\n\tcluster',

@@ -6,6 +6,7 @@ import { buildAgentPackage } from '@kmend/agent/package';
 import { systemClock } from '@kmend/base/node';
 import { MANIFEST } from '@kmend/builder';
 import {
+  AGENT_HOST,
   agentInstalled,
   FIXES,
   importFixes,
@@ -50,9 +51,7 @@ export class OperatedHost {
       await operator.kmend('policy', 'fleet', '--check-interval', '86400');
       const { key } = await operator.kmend<{ key: string }>('key', 'create', '--name', 'lab', '--seats', '1');
       const preparation = await agentInstalled((await buildAgentPackage({ out: join(operator.home, 'deb') })).path);
-      // One processor, as in the other tests of the agent: two guests at a time share the two of a small machine.
-      const options = { name, cpus: 1, reachesOperator: true, preparation };
-      const host = await lab.boot(await kernels.open(KERNEL), options);
+      const host = await lab.boot(await kernels.open(KERNEL), { ...AGENT_HOST, name, preparation });
       const patched = new PatchedHost(host, lab, operator, systemClock);
       await patched.enrol(server, key, { soakSeconds: 1 });
       return new OperatedHost(operator, server, patched, close);

@@ -7,9 +7,9 @@ import { z } from 'zod';
 import { longestFirst } from './order.ts';
 
 /**
- * For script/test: runs test files two at a time, each in a process of its own, the longest first, and tells at the end which
- * ones took longest. `node --test` would take them by name. Arguments: files or patterns; none is all of them, or with
- * `--unit` all but those that boot guests or build for a real kernel.
+ * For script/test: runs test files two at a time, each in a process of its own, the longest first, and tells at the end
+ * which ones took longest. `node --test` would take them by name. Arguments: files or patterns; none is all of them, or
+ * with `--unit` all but those that boot guests or build for a real kernel.
  */
 const EVERY = ['{bench,demo,packages,script,test}/**/*.test.ts'];
 const UNIT = ['{bench,demo,packages,script}/**/*.test.ts', 'test/run/*.test.ts'];

@@ -9,7 +9,7 @@ const UNFIT = [
   ...['\u00ad', '\u2060', '\u{e0041}'],
 ];
 
-test('nothing that a terminal obeys is left of a text, and its lines stay', () => {
+test('removes terminal control characters from a text and keeps its lines', () => {
   for (const evil of UNFIT) {
     const text = shownText(`one${evil}\n\ttwo`);
     assert.match(text, /^one\u{fffd}.*\n\ttwo$/u, JSON.stringify(evil));
@@ -23,7 +23,7 @@ test('a line stays one line, whoever wrote it', () => {
   assert.equal(shownLines(['one', 'two\nthree']), 'one\ntwo\u{fffd}three');
 });
 
-test('JSON says what was said, in characters that a terminal does not obey', () => {
+test('escapes terminal control characters in JSON without losing them', () => {
   for (const evil of UNFIT) {
     const value = { evil, nested: [`${evil}x`] };
     const json = shownJson(value);

@@ -28,13 +28,13 @@ function refusal(cause: unknown, path: string, directory: string): ServerError {
   if (((cause as { errcode?: number }).errcode ?? 0) % 256 === BUSY) {
     return new ServerError('data-dir-busy', `another kmend server uses ${directory}`, {
       cause,
-      hint: 'stop it, or give this one another data directory',
+      hint: 'stop it, or use another data directory',
     });
   }
   const fault = asDiskError(cause, directory);
   if (fault !== undefined) return fault;
   return new ServerError('data-dir-unusable', `${path} cannot be used: ${errorText(cause)}`, {
     cause,
-    hint: `look at who owns ${directory} and what is in it; the lock file holds nothing and may be removed where no server runs`,
+    hint: `check the owner and content of ${directory}; the lock file is empty and may be removed if no server runs`,
   });
 }

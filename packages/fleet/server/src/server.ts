@@ -111,7 +111,7 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
     const uploads = join(dataDir, 'uploads');
     await sweepUploads(uploads, clock);
     const packages = await openPackages(join(dataDir, 'packages'), clock);
-    const seen = new SeenBatch(store, (error) => app.server.log.error({ err: error }, 'cannot note reports'));
+    const seen = new SeenBatch(store, (error) => app.server.log.error({ err: error }, 'cannot store reports'));
     const context: AppContext = {
       store,
       repository,
@@ -182,7 +182,7 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
           );
         } catch (error) {
           app.metrics.reloadFailures.inc();
-          app.server.log.error({ err: error }, 'the certificate cannot be read again; the one before stays in force');
+          app.server.log.error({ err: error }, 'cannot reload the certificate; the previous one stays in use');
         }
       },
       close() {
@@ -206,8 +206,8 @@ function proxiesOf({ behindProxy, trustProxy }: ServerOptions): TrustsProxy | un
 async function transport({ tls, host, behindProxy }: ServerOptions): Promise<Tls | undefined> {
   if (tls !== undefined) return await loadTls(tls);
   if (behindProxy === true || isLoopback(host)) return undefined;
-  throw new ServerError('tls-required', `plain HTTP on ${host} would show tokens to everyone on the way`, {
-    hint: 'give a certificate and its key, or say that a proxy in front ends TLS, or listen on 127.0.0.1',
+  throw new ServerError('tls-required', `plain HTTP on ${host} would expose tokens`, {
+    hint: 'give --cert and --key, or --behind-proxy if a proxy in front ends TLS, or listen on 127.0.0.1',
   });
 }
 
@@ -221,7 +221,7 @@ async function makeDataDirectory(dataDir: string): Promise<void> {
 }
 
 function unusable(dataDir: string, cause: unknown): ServerError {
-  return new ServerError('data-dir-unusable', `${dataDir} cannot be made: ${errorText(cause)}`, {
+  return new ServerError('data-dir-unusable', `cannot create ${dataDir}: ${errorText(cause)}`, {
     cause,
     hint: 'give a folder that this user can write with --data-dir',
   });
@@ -254,7 +254,7 @@ async function requireStore(path: string, tokenPath: string, repository: Reposit
     'store-missing',
     `${path} is missing or empty, and a server has run here: it held hosts and activation keys`,
     {
-      hint: 'restore store.sqlite from a backup; without one --new-store starts with an empty store, and every host has to enrol again',
+      hint: 'restore store.sqlite from a backup; without one start with --new-store, and enrol every host again',
     },
   );
 }

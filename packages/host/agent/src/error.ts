@@ -107,6 +107,6 @@ export function diskError(error: unknown, where: string): unknown {
   if (fault === undefined) return error;
   return new AgentError(fault.code, `${fault.says} ${where}: ${errorText(error)}`, {
     cause: error,
-    hint: `${fault.hint}; the agent goes on by itself at its next check`,
+    hint: `${fault.hint}; the agent continues by itself at its next check`,
   });
 }

@@ -26,8 +26,8 @@ const Kept = z.object({ changed: z.array(z.string()), added: z.array(z.string())
 const STEP_LIMIT_MS = 15 * 60_000;
 
 /**
- * What changed between two versions: both sources are unpacked once, what differs is kept, and `SourceStore.files` then has it without
- * unpacking again.
+ * What changed between two versions: both sources are unpacked once, what differs is kept, and `SourceStore.files` then
+ * has it without unpacking again.
  */
 export async function sourceDelta(
   edges: UnpackEdges,

@@ -1,6 +1,7 @@
 /**
- * A kernel address as a number. Addresses of the kernel and of modules lie in the last 2 GiB (Documentation/x86/x86_64/mm.rst) and are kept
- * as negative numbers, counted from the end; per-cpu offsets are small positive ones. Both are exact, and faster than bigint.
+ * A kernel address as a number. Addresses of the kernel and of modules lie in the last 2 GiB
+ * (Documentation/x86/x86_64/mm.rst) and are kept as negative numbers, counted from the end; per-cpu offsets are small
+ * positive ones. Both are exact, and faster than bigint.
  */
 export type Address = number;
 

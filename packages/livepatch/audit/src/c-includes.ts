@@ -10,7 +10,9 @@ const FOLDERS = 'arch/x86 block certs crypto drivers fs init io_uring ipc kernel
   ' ',
 );
 
-/** C files of a tree that include other C files: the included one to all that include it, directly or through others. */
+/**
+ * C files of a tree that include other C files: the included one to all that include it, directly or through others.
+ */
 export async function cIncluders(run: Run, tree: string): Promise<ReadonlyMap<string, ReadonlySet<string>>> {
   const direct = (await kept(tree)) ?? (await scan(run, tree));
   const includers = new Map<string, string[]>();

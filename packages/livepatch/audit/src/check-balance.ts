@@ -13,8 +13,8 @@ import type { World } from './world.ts';
 export type Tally = ReadonlyMap<string, number>;
 
 /**
- * Data that no name tells apart: of no size (`struct lock_class_key` without lockdep), so that it shares its address with what lies behind
- * it, or without a symbol. The same source refers to it by another name in each build.
+ * Data that no name tells apart: of no size (`struct lock_class_key` without lockdep), so that it shares its address
+ * with what lies behind it, or without a symbol. The same source refers to it by another name in each build.
  */
 export const NAMELESS = 'data without a name of its own';
 
@@ -25,9 +25,10 @@ export interface Exchange {
 }
 
 /**
- * Compares how often a function of the livepatch refers to each thing with the function of a fixed kernel that differs from it otherwise, so that single
- * instructions cannot be put beside each other. If exactly one reference leads to something else there, and the shipped function does not refer to what
- * the livepatch has in its place as often either, no version of the source has it: the reference is wrong.
+ * Compares how often a function of the livepatch refers to each thing with the function of a fixed kernel that differs
+ * from it otherwise, so that single instructions cannot be put beside each other. If exactly one reference leads to
+ * something else there, and the shipped function does not refer to what the livepatch has in its place as often either,
+ * no version of the source has it: the reference is wrong.
  */
 export function checkBalance(
   all: readonly Beside[],
@@ -54,7 +55,10 @@ export function checkBalance(
   }
 }
 
-/** The one exchange that tells two tallies apart, if `before` does not have what came in as often; `undefined` where they differ in more, or less. */
+/**
+ * The one exchange that tells two tallies apart, if `before` does not have what came in as often; `undefined` where
+ * they differ in more, or less.
+ */
 export function exchanged(here: Tally, there: Tally, before: Tally): Exchange | undefined {
   const more: string[] = [];
   const less: string[] = [];

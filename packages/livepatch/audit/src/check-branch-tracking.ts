@@ -11,9 +11,9 @@ export type TrackedKernel = Pick<World, 'hasBranchTracking' | 'symbol' | 'read' 
 const ENDBR64 = 0xfa1e_0ff3;
 
 /**
- * With CONFIG_X86_KERNEL_IBT an indirect call must land on ENDBR. At boot the kernel overwrites those of functions whose address it never takes
- * (arch/x86/kernel/alternative.c, apply_ibt_endbr): new code that takes such an address faults when it is called through. QEMU's emulation does not
- * show it, so that no proof would.
+ * With CONFIG_X86_KERNEL_IBT an indirect call must land on ENDBR. At boot the kernel overwrites those of functions
+ * whose address it never takes (arch/x86/kernel/alternative.c, apply_ibt_endbr): new code that takes such an address
+ * faults when it is called through. QEMU's emulation does not show it, so that no proof would.
  */
 export function checkBranchTracking(loaded: Loaded, own: OwnCode, world: TrackedKernel, findings: Findings): void {
   if (!world.hasBranchTracking) return;
@@ -64,7 +64,10 @@ function startsWithEndbr(code: Uint8Array | undefined): boolean {
   );
 }
 
-/** Functions whose ENDBR is overwritten: `.ibt_endbr_seal` of vmlinux or a module, four bytes each, counted from their own place. */
+/**
+ * Functions whose ENDBR is overwritten: `.ibt_endbr_seal` of vmlinux or a module, four bytes each, counted from their
+ * own place.
+ */
 function sealedBy(world: TrackedKernel, object: string): Set<Address> {
   const found = new Set<Address>();
   const start = world.symbol('__ibt_endbr_seal');

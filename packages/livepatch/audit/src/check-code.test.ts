@@ -11,7 +11,10 @@ import type { World } from './world.ts';
 const R_X86_64_32S = 11;
 const world = { locate: () => undefined } as Pick<World, 'locate'> as World;
 
-/** What is found in a function of these bytes; its field at an offset, if one is given, leads to an array of 32 bytes, so far from its start. */
+/**
+ * What is found in a function of these bytes; its field at an offset, if one is given, leads to an array of 32 bytes,
+ * so far from its start.
+ */
 function findings(code: readonly number[], field?: { readonly at: number; readonly addend: bigint }): string[] {
   const module = new SmallModule();
   const { section, symbol } = module.function('f');

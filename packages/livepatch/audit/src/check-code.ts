@@ -9,8 +9,8 @@ import type { Located } from './shipped-module.ts';
 import type { World } from './world.ts';
 
 /**
- * Every instruction of the new code: branches lead to the start of a function or to an instruction of the same one, other references into a
- * known variable, and no operand is empty that a relocation should have filled in.
+ * Every instruction of the new code: branches lead to the start of a function or to an instruction of the same one,
+ * other references into a known variable, and no operand is empty that a relocation should have filled in.
  */
 export function checkCode(loaded: Loaded, own: OwnCode, world: World, findings: Findings): void {
   for (const one of own.functions) {
@@ -99,8 +99,9 @@ function emptyOperand(
       if (isHere || !one.boundaries.has(target))
         return 'an operand counted from the instruction leads to no code of the function';
     } else if (memory.base === 'none' && !instruction.isAddressOnly) {
-      // %gs:0x28 holds the stack protector's value (CONFIG_STACKPROTECTOR). A pointer that is known to be NULL is read as `0x30`, a member's
-      // offset, where the fix checks for it too late; a field that a relocation has to fill is zero.
+      // %gs:0x28 holds the stack protector's value (CONFIG_STACKPROTECTOR). A pointer that is known to be NULL is read
+      // as `0x30`, a member's offset, where the fix checks for it too late; a field that a relocation has to fill is
+      // zero.
       const isStackProtector = instruction.isPerCpu && value === 0x28;
       const isOfNull = !instruction.isPerCpu && !memory.indexed && value > 0 && value < PAGE_SIZE;
       if (!isStackProtector && !isOfNull) return `an operand at the absolute address ${value}`;
@@ -188,8 +189,8 @@ const SHIFT = 0x1000;
 const STEP = 0x40;
 
 /**
- * What a reference is about. Compilers count from places before an array, `neigh_tables-8(,%rax,8)`: then the array itself, where it is what the
- * relocation names.
+ * What a reference is about. Compilers count from places before an array, `neigh_tables-8(,%rax,8)`: then the array
+ * itself, where it is what the relocation names.
  */
 function aimOf({ kind, target, isShifted }: Reference, meant: Address | undefined, loaded: Loaded): Address {
   const room = isShifted ? SHIFT : kind === 'access' ? 0 : STEP;

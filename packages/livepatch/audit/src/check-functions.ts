@@ -55,8 +55,8 @@ export interface Replacement {
 }
 
 /**
- * Every function that is replaced exists once, can be hooked into by the tracer, and its new code begins as traced functions do; and what is
- * registered is what livepatch.json says.
+ * Every function that is replaced exists once, can be hooked into by the tracer, and its new code begins as traced
+ * functions do; and what is registered is what livepatch.json says.
  */
 export function checkFunctions(
   loaded: Loaded,
@@ -125,7 +125,9 @@ function hasEndbr(bytes: Uint8Array | undefined): boolean {
   return bytes !== undefined && ENDBR.every((byte, index) => bytes[index] === byte);
 }
 
-/** The new function calls the tracer first, so that a later livepatch or a kprobe can hook into it as into the old one. */
+/**
+ * The new function calls the tracer first, so that a later livepatch or a kprobe can hook into it as into the old one.
+ */
 function checkBegin(
   code: Uint8Array,
   address: Address,

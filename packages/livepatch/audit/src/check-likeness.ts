@@ -14,8 +14,8 @@ import { ChangedWords } from './source-words.ts';
 import type { World } from './world.ts';
 
 /**
- * Compares what each replaced function refers to, as shipped and as in the livepatch. What differs must come from the lines that the fixes
- * change; and a static variable must be the one that the shipped code uses.
+ * Compares what each replaced function refers to, as shipped and as in the livepatch. What differs must come from the
+ * lines that the fixes change; and a static variable must be the one that the shipped code uses.
  */
 export async function checkLikeness(
   world: World,
@@ -94,8 +94,9 @@ export async function checkLikeness(
 }
 
 /**
- * Code that the kernel runs before it has put the alternatives in (`static_cpu_has()`, arch/x86/include/asm/cpufeature.h): `.altinstr_aux` lies
- * behind the init code in vmlinux and has no names. The new code has its own.
+ * Code that the kernel runs before it has put the alternatives in (`static_cpu_has()`,
+ * arch/x86/include/asm/cpufeature.h): `.altinstr_aux` lies behind the init code in vmlinux and has no names. The new
+ * code has its own.
  */
 function isPiece({ reference }: Likened, world: World): boolean {
   return world.locate(reference.target)?.names.includes('_einittext') === true;
@@ -105,8 +106,9 @@ function isPiece({ reference }: Likened, world: World): boolean {
 const LARGEST_PERCPU = 1 << 20;
 
 /**
- * A place of per-cpu data is a small number, which in shipped code nothing tells from others: `bpf_bprintf_bufs` in an addition in
- * bpf_bprintf_prepare(). It is taken for a reference where the shipped code of the function has the very number.
+ * A place of per-cpu data is a small number, which in shipped code nothing tells from others: `bpf_bprintf_bufs` in an
+ * addition in bpf_bprintf_prepare(). It is taken for a reference where the shipped code of the function has the very
+ * number.
  */
 function isPlainNumberInShipped(target: Address, { parts }: BothSides): boolean {
   if (target < 0 || target >= LARGEST_PERCPU) return false;
@@ -116,8 +118,8 @@ function isPlainNumberInShipped(target: Address, { parts }: BothSides): boolean 
 }
 
 /**
- * What looks like an address in the shipped code is a number where the new code has it too, in a field that no relocation fills: the mask
- * of page flags in __free_pages_ok() lies where modules are loaded.
+ * What looks like an address in the shipped code is a number where the new code has it too, in a field that no
+ * relocation fills: the mask of page flags in __free_pages_ok() lies where modules are loaded.
  */
 export function isPlainNumberInOwn(
   { reference: { kind, target } }: Pick<Likened, 'reference'>,
@@ -227,7 +229,8 @@ function checkStatics(
       if (variable !== undefined && constant !== undefined) {
         findings.add(
           'variable-differs',
-          `${one.where} takes the address of its own copy of ${variable.name}, which is gone with the livepatch; the shipped code takes that of ${nameOf(constant.reference.target, world, loaded, own)} at ${hex(constant.reference.target)}`,
+          `${one.where} takes the address of its own copy of ${variable.name}, which is gone with the livepatch; ` +
+            `the shipped code takes that of ${nameOf(constant.reference.target, world, loaded, own)} at ${hex(constant.reference.target)}`,
           place,
         );
         continue;
@@ -274,8 +277,9 @@ function checkStatics(
 }
 
 /**
- * The kernel's own constant of which the livepatch has a copy, and takes the copy's address: a live object that keeps it outlives the livepatch
- * (`empty_iops` of inode_init_always()). Not of texts and of initial values of variables on the stack (`C.1.0`).
+ * The kernel's own constant of which the livepatch has a copy, and takes the copy's address: a live object that keeps
+ * it outlives the livepatch (`empty_iops` of inode_init_always()). Not of texts and of initial values of variables on
+ * the stack (`C.1.0`).
  */
 function shippedConstant(
   { reference }: Likened,

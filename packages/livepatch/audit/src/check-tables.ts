@@ -61,8 +61,8 @@ export function checkTables(loaded: Loaded, own: OwnCode, world: World, findings
 }
 
 /**
- * The second bit of a key: of static calls the kernel's own (STATIC_CALL_SITE_INIT); of jump labels objtool's, which it sets together with making the
- * jump a no-operation (CONFIG_HAVE_JUMP_LABEL_HACK, arch/x86/include/asm/jump_label.h).
+ * The second bit of a key: of static calls the kernel's own (STATIC_CALL_SITE_INIT); of jump labels objtool's, which it
+ * sets together with making the jump a no-operation (CONFIG_HAVE_JUMP_LABEL_HACK, arch/x86/include/asm/jump_label.h).
  */
 function markFault(
   table: string,
@@ -75,7 +75,8 @@ function markFault(
 ): string | undefined {
   const offset = layout?.members.get('key');
   if (offset === undefined) return undefined;
-  // What the mark is added to is a multiple of four, and so is where its field lies, by the kernel's alignment of both tables.
+  // What the mark is added to is a multiple of four, and so is where its field lies, by the kernel's alignment of both
+  // tables.
   const key =
     table === '__jump_table' ? Number(view.getBigInt64(entry + offset, true)) : view.getInt32(entry + offset, true);
   const isMarked = ((key + entry + offset) & 2) !== 0;
@@ -118,7 +119,8 @@ function fault(aim: Aim, target: Address, loaded: Loaded, own: OwnCode, world: W
     const place = loaded.at(key);
     if (place !== undefined) return loaded.isCode(place.section) ? 'is a key in code' : undefined;
     const located = world.locate(key);
-    // Of a key that is not exported, the trampoline stands for it (kernel/static_call_inline.c, static_call_add_module).
+    // Of a key that is not exported, the trampoline stands for it (kernel/static_call_inline.c,
+    // static_call_add_module).
     const isTrampoline = located?.names.some((name) => name.startsWith('__SCT__')) === true && located.start === key;
     // In vmlinux keys that are only written at boot lie in .rodata.
     const isConstant = located?.object !== 'vmlinux' && located?.isWritable === false && !isTrampoline;

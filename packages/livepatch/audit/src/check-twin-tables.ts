@@ -13,8 +13,8 @@ import type { World } from './world.ts';
 const LEFT_OUT = new Set(['__mcount_loc', '__dyndbg', '.ibt_endbr_seal']);
 
 /**
- * Compares the tables of the livepatch with those of the shipped and the fixed kernels: where an instruction stands in code that one of them has as
- * well, its entry is there too, and leads to the same places.
+ * Compares the tables of the livepatch with those of the shipped and the fixed kernels: where an instruction stands in
+ * code that one of them has as well, its entry is there too, and leads to the same places.
  */
 export function checkTwinTables(
   all: readonly Beside[],

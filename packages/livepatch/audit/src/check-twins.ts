@@ -82,8 +82,9 @@ export interface Confirmed {
 }
 
 /**
- * Compares every reference of the livepatch with what stands in the same place of the shipped and of the fixed kernels' function. Where a fixed kernel's
- * function is otherwise the same, or the surroundings are the same and the shipped function does not agree either, it must be the same thing.
+ * Compares every reference of the livepatch with what stands in the same place of the shipped and of the fixed kernels'
+ * function. Where a fixed kernel's function is otherwise the same, or the surroundings are the same and the shipped
+ * function does not agree either, it must be the same thing.
  */
 export function checkTwins(
   all: readonly Beside[],
@@ -114,7 +115,8 @@ export function checkTwins(
           const there = twin.reference(one, reference)?.target ?? 0;
           findings.add(
             'reference-differs',
-            `${one.name}+0x${reference.at.toString(16)} refers to ${nameOf(reference.target, world, loaded, own)}, where the fixed kernel ${twin.world.kernel.release} has ${nameOf(there, twin.world, loaded, own)} (${hex(there)})`,
+            `${one.name}+0x${reference.at.toString(16)} refers to ${nameOf(reference.target, world, loaded, own)}, ` +
+              `where the fixed kernel ${twin.world.kernel.release} has ${nameOf(there, twin.world, loaded, own)} (${hex(there)})`,
             { symbol: one.name },
           );
         }

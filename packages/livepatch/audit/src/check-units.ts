@@ -22,8 +22,9 @@ export type CopySource = Pick<
 const MODULES = 40;
 
 /**
- * A changed file may be in the kernel more than once: as a unit of its own and in others that include it, or in two modules. Where the shipped
- * kernel has a function several times of which the livepatch replaces some, the unit of the others must have been compared too.
+ * A changed file may be in the kernel more than once: as a unit of its own and in others that include it, or in two
+ * modules. Where the shipped kernel has a function several times of which the livepatch replaces some, the unit of the
+ * others must have been compared too.
  */
 export async function checkUnits(
   run: Run,

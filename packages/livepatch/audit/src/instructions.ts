@@ -1,6 +1,6 @@
 /**
- * Lengths and operand fields of x86-64 instructions (Intel SDM volume 2, chapter 2 and appendix A): as much as it takes to walk a function
- * and to find what it refers to.
+ * Lengths and operand fields of x86-64 instructions (Intel SDM volume 2, chapter 2 and appendix A): as much as it takes
+ * to walk a function and to find what it refers to.
  */
 export interface Instruction {
   /** Offset in the code that was decoded. */
@@ -176,7 +176,10 @@ function rexOf(code: Uint8Array, start: number, bit: number): boolean {
   return (prefix & 0xf0) === 0x40 && (prefix & bit) !== 0;
 }
 
-/** A whole function, instruction by instruction; `undefined` where one is not understood. Bytes are decoded from the first on. */
+/**
+ * A whole function, instruction by instruction; `undefined` where one is not understood. Bytes are decoded from the
+ * first on.
+ */
 export function decode(code: Uint8Array): Instruction[] | undefined {
   const found: Instruction[] = [];
   for (let at = 0; at < code.length; ) {

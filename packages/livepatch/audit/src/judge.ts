@@ -18,7 +18,10 @@ const THUNK = /^__x86_indirect_(?:call_|jump_)?thunk_r\w+$/;
 export const OWN_COPY =
   /^(?:__key|__warned|__already_done|__func__|__FUNCTION__|__PRETTY_FUNCTION__|__msg|_rs|_entry|_entry_ptr|CSWTCH|descriptor|__UNIQUE_ID_.*|once|___done|___once_key|__print_once|__section_name)$/;
 
-/** Tells whether a difference between what the shipped and the new function refer to comes from the lines that the fixes change. */
+/**
+ * Tells whether a difference between what the shipped and the new function refer to comes from the lines that the fixes
+ * change.
+ */
 export class Judge {
   readonly #words: ChangedWords;
   readonly #unit: string;
@@ -43,7 +46,10 @@ export class Judge {
     this.#gone = differences.flatMap(({ before }) => (before === undefined ? [] : names(before).map(baseName)));
   }
 
-  /** A reference that only the new code has, and the shipped one in its place if there is one. `isCopy`: to what the livepatch has itself. */
+  /**
+   * A reference that only the new code has, and the shipped one in its place if there is one. `isCopy`: to what the
+   * livepatch has itself.
+   */
   async comesFromFix(after: Likened, before: Likened | undefined, isCopy: boolean): Promise<boolean> {
     const text = this.#text(after);
     if (text !== undefined) return this.#isTextOfFix(text);

@@ -27,8 +27,8 @@ export interface BothSides {
 }
 
 /**
- * Reads both sides of a replaced function. What the livepatch has a copy of (a string, a constant, a helper function) stands for the shipped
- * thing of the same content or name, if the shipped function refers to one.
+ * Reads both sides of a replaced function. What the livepatch has a copy of (a string, a constant, a helper function)
+ * stands for the shipped thing of the same content or name, if the shipped function refers to one.
  */
 export function bothSides(
   world: World,

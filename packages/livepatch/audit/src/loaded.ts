@@ -50,8 +50,9 @@ export function tableObject(name: string): string | undefined {
 }
 
 /**
- * The livepatch in memory: sections at addresses, and every relocation applied that the kernel applies when everything that the livepatch
- * patches is loaded. Which table filled in a field is kept, since a module's are filled in only while that module is there.
+ * The livepatch in memory: sections at addresses, and every relocation applied that the kernel applies when everything
+ * that the livepatch patches is loaded. Which table filled in a field is kept, since a module's are filled in only
+ * while that module is there.
  */
 export class Loaded {
   readonly file: ElfFile;
@@ -100,7 +101,9 @@ export class Loaded {
     return base === undefined ? undefined : base + Number(symbol.value);
   }
 
-  /** kernel/module/main.c, simplify_symbols(); kernel/livepatch/core.c, klp_resolve_symbols(); arch/x86/kernel/module.c. */
+  /**
+   * kernel/module/main.c, simplify_symbols(); kernel/livepatch/core.c, klp_resolve_symbols(); arch/x86/kernel/module.c.
+   */
   relocate(world: SymbolSource, findings: Findings): void {
     this.#exports(world, findings);
     for (const section of this.file.sections) {

@@ -103,8 +103,8 @@ export class OwnCode {
   }
 
   /**
-   * Code without symbols, cut behind each jump and return: nothing falls through there. In `.altinstr_aux` lie the pieces of functions of
-   * different objects, side by side, which have nothing to do with each other.
+   * Code without symbols, cut behind each jump and return: nothing falls through there. In `.altinstr_aux` lie the
+   * pieces of functions of different objects, side by side, which have nothing to do with each other.
    */
   #stretches(section: Section): OwnFunction[] | undefined {
     const instructions = decode(this.#loaded.memory(section));

@@ -2,8 +2,8 @@
 const EDITS = 400;
 
 /**
- * Pairs equal elements of two sequences so that as many as can be are paired (Myers, "An O(ND) difference algorithm", 1986). For each element of the
- * first: the index in the second, or -1. `undefined` where they differ too much.
+ * Pairs equal elements of two sequences so that as many as can be are paired (Myers, "An O(ND) difference algorithm",
+ * 1986). For each element of the first: the index in the second, or -1. `undefined` where they differ too much.
  */
 export function pairsOf(first: readonly string[], second: readonly string[]): Int32Array | undefined {
   const rows = first.length;

@@ -5,7 +5,10 @@ import type { Loaded } from './loaded.ts';
 import type { OwnCode } from './own-code.ts';
 import type { RegisteredPatch } from './registration.ts';
 
-/** A piece of the livepatch that is reached as a whole: a function, a variable, or what lies between two places that are referred to. */
+/**
+ * A piece of the livepatch that is reached as a whole: a function, a variable, or what lies between two places that are
+ * referred to.
+ */
 interface Piece {
   readonly section: Section;
   readonly start: number;
@@ -16,9 +19,9 @@ interface Piece {
 }
 
 /**
- * Follows all that code can reach from the new functions of one patched object, and says where it meets a field that only another object's
- * table fills in: while that object is not loaded, the field is what the compiler left there. A call with an empty field goes to the next
- * instruction.
+ * Follows all that code can reach from the new functions of one patched object, and says where it meets a field that
+ * only another object's table fills in: while that object is not loaded, the field is what the compiler left there. A
+ * call with an empty field goes to the next instruction.
  */
 export function checkReach(loaded: Loaded, own: OwnCode, patch: RegisteredPatch, findings: Findings): void {
   const pieces = new Pieces(loaded, own);
@@ -59,7 +62,10 @@ export function checkReach(loaded: Loaded, own: OwnCode, patch: RegisteredPatch,
   }
 }
 
-/** Sections that the loader of modules acts on at once (arch/x86/kernel/module.c, module_finalize; kernel/jump_label.c, kernel/static_call_inline.c). */
+/**
+ * Sections that the loader of modules acts on at once (arch/x86/kernel/module.c, module_finalize; kernel/jump_label.c,
+ * kernel/static_call_inline.c).
+ */
 const EARLY =
   /^(?:__jump_table|\.static_call_sites|\.altinstructions|\.altinstr_replacement|\.parainstructions|\.smp_locks|__ex_table|__bug_table|__mcount_loc|\.orc_.*|\.return_sites|\.retpoline_sites|\.call_sites|\.ibt_endbr_seal|\.init\..*|\.gnu\.linkonce\.this_module)$/;
 

@@ -18,8 +18,8 @@ export interface Reference {
 const KERNEL_END = -0x1000_0000;
 
 /**
- * The references of decoded code that lies at `base`. `isFilled`: whether a relocation gave a field its value; without, values in the range
- * of the kernel's addresses are taken for addresses, which other 64-bit constants do not lie in.
+ * The references of decoded code that lies at `base`. `isFilled`: whether a relocation gave a field its value; without,
+ * values in the range of the kernel's addresses are taken for addresses, which other 64-bit constants do not lie in.
  */
 export function referencesOf(
   code: Uint8Array,

@@ -9,7 +9,10 @@ import type { World } from './world.ts';
 /** Names that each function has its own of: their content shows which is which. */
 export const TEXTS = /^(?:__func__|__FUNCTION__|__PRETTY_FUNCTION__|__msg)$/;
 
-/** Tells whether a place of the livepatch or of the running kernel is the same thing as one of a kernel that it is compared with. */
+/**
+ * Tells whether a place of the livepatch or of the running kernel is the same thing as one of a kernel that it is
+ * compared with.
+ */
 export class SameThing {
   readonly #world: World;
   readonly #loaded: Loaded;
@@ -27,7 +30,8 @@ export class SameThing {
   is(target: Address, other: Address, twin: Twin): boolean | undefined {
     const inside = this.#own.functionAt(target);
     if (inside !== undefined && inside.offset > 0) {
-      // Of blocks that are there more than once, `gfs2_assert()`, it is certain which is which only where nothing else differs.
+      // Of blocks that are there more than once, `gfs2_assert()`, it is certain which is which only where nothing else
+      // differs.
       const paired = twin.isWhole ? twin.address(target) : undefined;
       return paired === undefined ? undefined : paired === other;
     }
@@ -86,7 +90,10 @@ export class SameThing {
   }
 }
 
-/** The symbols at or before an address and next behind it, and how far from them it is: arrays are referred to by places before them too. */
+/**
+ * The symbols at or before an address and next behind it, and how far from them it is: arrays are referred to by places
+ * before them too.
+ */
 function placesOf(address: Address, world: World): { readonly name: string; readonly distance: number }[] {
   const here = world.locate(address);
   const next = here === undefined || here.isCode ? undefined : world.locate(here.end);

@@ -82,8 +82,8 @@ export class ShippedModule {
   }
 
   /**
-   * Addresses of all symbols of a name in the order of the symbol table, which `sympos` counts in: while the module comes up all of them, later
-   * those alone that stay (kernel/module/kallsyms.c: is_core_symbol).
+   * Addresses of all symbols of a name in the order of the symbol table, which `sympos` counts in: while the module
+   * comes up all of them, later those alone that stay (kernel/module/kallsyms.c: is_core_symbol).
    */
   named(name: string, phase: 'coming' | 'live'): Address[] {
     return (this.#byName().get(name) ?? [])

@@ -106,7 +106,9 @@ export class SourceIndex {
     return new SourceIndex(bodies);
   }
 
-  /** All that some names can become: they, what stands in their definitions, and so on. `called`: those with arguments. */
+  /**
+   * All that some names can become: they, what stands in their definitions, and so on. `called`: those with arguments.
+   */
   closure(words: Iterable<string>, called: Iterable<string>): Closure {
     const found = new Set([...words, ...called]);
     const opened = new Set<Definition>();
@@ -167,7 +169,9 @@ export class Closure {
     return this.names.has(name);
   }
 
-  /** Whether a macro or inline function among them has a text, in quotes or as code that another macro makes a text of. */
+  /**
+   * Whether a macro or inline function among them has a text, in quotes or as code that another macro makes a text of.
+   */
   says(text: string): boolean {
     this.#text ??= [...this.#opened].map(({ body }) => squeezed(body)).join('\n');
     return this.#text.includes(squeezed(text));
@@ -203,7 +207,10 @@ function collect(text: string, bodies: Map<string, Definition[]>): void {
   }
 }
 
-/** The beginning of a definition, behind what ends before it: `static __always_inline void rcu_read_lock(void)` has a page of comment above it. */
+/**
+ * The beginning of a definition, behind what ends before it: `static __always_inline void rcu_read_lock(void)` has a
+ * page of comment above it.
+ */
 function headingOf(before: string): string {
   const ends = [...before.matchAll(/\n\n|\*\/\n|[;}]\n|^#.*\n/gm)];
   const last = ends.at(-1);

@@ -3,7 +3,10 @@ import type { Address } from './address.ts';
 import { ABSOLUTE, TABLES, type TableShape } from './table-shapes.ts';
 import type { World } from './world.ts';
 
-/** An entry of a table: what each of its fields leads to, in their order; the first is the place that the entry is about. */
+/**
+ * An entry of a table: what each of its fields leads to, in their order; the first is the place that the entry is
+ * about.
+ */
 export interface TableEntry {
   readonly targets: readonly Address[];
 }

@@ -6,7 +6,10 @@ import { type Reference, referencesOf } from './references.ts';
 import type { ShippedPart } from './shipped-code.ts';
 import type { World } from './world.ts';
 
-/** How many instructions around one are looked at to tell whether it stands in code that is the same on both sides, and how many must be paired. */
+/**
+ * How many instructions around one are looked at to tell whether it stands in code that is the same on both sides, and
+ * how many must be paired.
+ */
 const AROUND = 6;
 const PAIRED = 0.75;
 

@@ -30,7 +30,10 @@ export interface BuildFacts {
   readonly modules: Map<string, readonly KernelSymbol[]>;
   /** Reads the symbols of every module that exports one of these names, and of the unit's own. */
   loadModules(names: readonly string[], unit: Unit): Promise<void>;
-  /** Modules that are there whenever code of an object runs: those that it depends on, directly or not. None for vmlinux. */
+  /**
+   * Modules that are there whenever code of an object runs: those that it depends on, directly or not. None for
+   * vmlinux.
+   */
   requires(object: ObjectName): Promise<ReadonlySet<ObjectName>>;
 }
 

@@ -23,7 +23,10 @@ import type { Resolution } from './types.ts';
 const directory = mkdtempSync(join(tmpdir(), 'kmend-builder-fuzz-'));
 after(() => rmSync(directory, { recursive: true }));
 
-/** Functions, strings, constants, static locals, a bug table, replacement instructions, and a tail behind a relative field. */
+/**
+ * Functions, strings, constants, static locals, a bug table, replacement instructions, and a tail behind a relative
+ * field.
+ */
 const BEFORE = `
 int printk(const char *, ...); int shared; static int hidden; static int flags[4]; extern int (*hook)(int);
 #define WARN() asm volatile("1: ud2\\n.pushsection __bug_table,\\"aw\\"\\n2: .long 1b - 2b, 0\\n.word 42, 0\\n.popsection")

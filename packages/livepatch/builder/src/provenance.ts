@@ -55,7 +55,10 @@ const Predicate = z.object({
   }),
 });
 
-/** in-toto attestation, spec/v1/statement.md, with a provenance of SLSA v1.0. Fields that are not known here are dropped, as both tell consumers to. */
+/**
+ * in-toto attestation, spec/v1/statement.md, with a provenance of SLSA v1.0. Fields that are not known here are
+ * dropped, as both tell consumers to.
+ */
 export const Provenance = z.object({
   _type: z.literal('https://in-toto.io/Statement/v1'),
   subject: z
@@ -68,8 +71,8 @@ export const Provenance = z.object({
 export type Provenance = z.infer<typeof Provenance>;
 
 /**
- * What a module was built from. Without times and numbers of the run, so that it is reproducible as the module is. `undefined` where
- * no module was built. `manifestSha256`: of `livepatch.json` as written.
+ * What a module was built from. Without times and numbers of the run, so that it is reproducible as the module is.
+ * `undefined` where no module was built. `manifestSha256`: of `livepatch.json` as written.
  */
 export function provenanceOf(manifest: Livepatch, manifestSha256: string): Provenance | undefined {
   const { file, kernel, inputs, fixes, kind, effectiveVersion, reviewAccepted, compiler, builder, signature } =

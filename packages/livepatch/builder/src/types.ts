@@ -38,7 +38,10 @@ export interface UnitProof {
   /** Functions compared and found equal, by symbol name in the original object. */
   readonly equal: readonly string[];
   readonly different: readonly ByteDifference[];
-  /** Every symbol of the original object whose place in the kernel the equal bytes prove: functions, and all that their relocations name. */
+  /**
+   * Every symbol of the original object whose place in the kernel the equal bytes prove: functions, and all that their
+   * relocations name.
+   */
   readonly addresses: ReadonlyMap<string, ProvenAddress>;
 }
 

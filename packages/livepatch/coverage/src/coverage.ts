@@ -33,8 +33,9 @@ interface Reported {
 }
 
 /**
- * Every C file that a distribution changed between two versions, each as one fix by itself: what of it can be patched. Then mutants for the
- * audit, and all that can be patched in one livepatch. Writes coverage.json and coverage.md after each part.
+ * Every C file that a distribution changed between two versions, each as one fix by itself: what of it can be patched.
+ * Then mutants for the audit, and all that can be patched in one livepatch. Writes coverage.json and coverage.md after
+ * each part.
  */
 export class Coverage {
   readonly files: readonly string[];
@@ -74,8 +75,8 @@ export class Coverage {
   }
 
   /**
-   * Judges the files in `jobs` processes. What this state of the builder has judged is not built again, unless `fresh`. Returns the peak
-   * memory of a worker in KiB.
+   * Judges the files in `jobs` processes. What this state of the builder has judged is not built again, unless `fresh`.
+   * Returns the peak memory of a worker in KiB.
    */
   async judge(jobs: number, fresh: boolean): Promise<number> {
     const kept = join(this.#options.out, `${(await codeDigest()).slice(0, 16)}.jsonl`);
@@ -97,7 +98,10 @@ export class Coverage {
     return largest;
   }
 
-  /** What the last report says, whatever state of the builder it is of: what is not patchable any more is found out when it is built. */
+  /**
+   * What the last report says, whatever state of the builder it is of: what is not patchable any more is found out when
+   * it is built.
+   */
   async takeReported(): Promise<void> {
     const path = join(this.#options.out, 'coverage.json');
     const report = parseJson(await readFile(path, 'utf8').catch(() => '')) as Partial<Reported> | undefined;

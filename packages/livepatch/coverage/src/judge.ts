@@ -44,7 +44,10 @@ export class Judge {
     return new Judge(workshop, range, await workshop.builder(kernel), await World.open(kernel));
   }
 
-  /** Judges one fix of these files; where it does not stand alone, also with its companions. Errors of a build are outcomes. */
+  /**
+   * Judges one fix of these files; where it does not stand alone, also with its companions. Errors of a build are
+   * outcomes.
+   */
   async judge(paths: readonly string[]): Promise<Outcome> {
     return await this.#build(paths, true);
   }

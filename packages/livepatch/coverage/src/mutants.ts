@@ -1,4 +1,7 @@
-/** Mutants of real livepatches, and how many of them the audit finds: part of `script/bench coverage`, and `script/bench audit`. */
+/**
+ * Mutants of real livepatches, and how many of them the audit finds: part of `script/bench coverage`, and `script/bench
+ * audit`.
+ */
 import { type AuditedSource, audit, FixedWorlds, World } from '@kmend/audit';
 import { errorCode, errorText } from '@kmend/base';
 import { importFromDebian } from '@kmend/builder';
@@ -8,7 +11,10 @@ import type { Livepatch } from '@kmend/protocol';
 import { mutations, type Names } from './mutations.ts';
 import type { Surroundings } from './surroundings.ts';
 
-/** Files of the delta that are livepatches by themselves: of vmlinux and of modules, with calls between modules, tables and static data. */
+/**
+ * Files of the delta that are livepatches by themselves: of vmlinux and of modules, with calls between modules, tables
+ * and static data.
+ */
 const FILES = `net/ipv4/ip_options.c crypto/af_alg.c io_uring/io_uring.c ipc/util.c drivers/md/dm-log.c
 drivers/md/persistent-data/dm-btree-remove.c drivers/net/vxlan/vxlan_vnifilter.c fs/erofs/dir.c fs/f2fs/data.c fs/f2fs/sysfs.c fs/gfs2/glops.c
 fs/nfs/blocklayout/blocklayout.c fs/ocfs2/inode.c fs/pstore/ram_core.c fs/smb/client/fs_context.c fs/smb/client/smb2transport.c fs/sysfs/group.c

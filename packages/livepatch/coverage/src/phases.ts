@@ -1,4 +1,7 @@
-/** Where the time of a livepatch's transition goes, by what the kernel says of it (kernel/livepatch/transition.c, with its debug messages on). */
+/**
+ * Where the time of a livepatch's transition goes, by what the kernel says of it (kernel/livepatch/transition.c, with
+ * its debug messages on).
+ */
 export interface Phases {
   /** Redirecting the functions, before any task goes over; 0 on the way back. */
   readonly prepare: number;

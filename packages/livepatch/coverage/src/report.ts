@@ -176,7 +176,8 @@ export function loadedText(loaded: Together): string {
     load === undefined
       ? 'not loaded;'
       : `loaded under load in ${seconds(load.prepare)} s, every task had gone over ${seconds(load.tasks)} s later;`,
-    `exercised before, during and after: ${operations} operations in ${areas.length} areas (${areas.join(', ')})${skipped.length > 0 ? `, without what this kernel does not have (${skipped.join(', ')})` : ''};`,
+    `exercised before, during and after: ${operations} operations in ${areas.length} areas (${areas.join(', ')})` +
+      `${skipped.length > 0 ? `, without what this kernel does not have (${skipped.join(', ')})` : ''};`,
     revert === undefined
       ? 'not reverted;'
       : `reverted, every task had gone back after ${seconds(revert.tasks)} s, and the kernel had let go of the functions ${seconds(revert.finish)} s later;`,

@@ -1,4 +1,7 @@
-/** The last part of `script/bench coverage`: all that is patchable in one cumulative livepatch, on the stock kernel in the lab. */
+/**
+ * The last part of `script/bench coverage`: all that is patchable in one cumulative livepatch, on the stock kernel in
+ * the lab.
+ */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { audited, World } from '@kmend/audit';
@@ -49,7 +52,10 @@ export interface Together {
   readonly revert?: Phases;
   /** Before, during and after the load, and after the revert. */
   readonly exercises: readonly ({ readonly when: string } & Pick<Exercise, 'operations' | 'areas' | 'skipped'>)[];
-  /** Patched modules that were in memory, those loaded behind the livepatch, and why others do not load in the guest (hardware). */
+  /**
+   * Patched modules that were in memory, those loaded behind the livepatch, and why others do not load in the guest
+   * (hardware).
+   */
   readonly modules: readonly string[];
   readonly late: readonly string[];
   readonly absent: Readonly<Record<string, string>>;
@@ -153,7 +159,10 @@ class Trial {
     if (this.measured.problems.length > 0) await this.#keepLog();
   }
 
-  /** What the kernel said: its own log, and the serial console, which is there even when the guest answers no more; and where its processors were. */
+  /**
+   * What the kernel said: its own log, and the serial console, which is there even when the guest answers no more; and
+   * where its processors were.
+   */
   async #keepLog(): Promise<void> {
     const processors = this.#host.isOn
       ? await watchProcessors(this.#host, this.#around.kernel, this.#around.workshop.edges.clock)

@@ -12,7 +12,10 @@ export interface WorkshopEdges {
   readonly signal: AbortSignal;
 }
 
-/** What an operator's machine keeps and builds with. Together with `openLab` the only place that makes these of edges and cache. */
+/**
+ * What an operator's machine keeps and builds with. Together with `openLab` the only place that makes these of edges
+ * and cache.
+ */
 export class Workshop {
   readonly edges: WorkshopEdges;
   readonly cache: string;
@@ -24,7 +27,10 @@ export class Workshop {
   /** Debian mirror for what the lab installs; absent means that of the tools. */
   readonly mirror: string | undefined;
 
-  /** Kernels, sources and trees lie in the cache, fixes at home. `env`: where Debian's archive is (`KMEND_MIRROR` and others). */
+  /**
+   * Kernels, sources and trees lie in the cache, fixes at home. `env`: where Debian's archive is (`KMEND_MIRROR` and
+   * others).
+   */
   constructor(edges: WorkshopEdges, { cache, home }: Places, env: Readonly<Record<string, string | undefined>>) {
     const archive = new Archive(edges, mirrors(env), cache);
     this.edges = edges;

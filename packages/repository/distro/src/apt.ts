@@ -94,7 +94,8 @@ function indexText(stanzas: readonly Stanza[], { files, offers, followers }: Sui
     if (newest.head !== undefined) phases.set(`${newest.head.package} ${newest.head.version}`, newest.phase);
   }
   for (const { name, version, releases } of followers) {
-    // A package that is new to a host comes whatever its share: a kernel's first state brings what follows it to its share.
+    // A package that is new to a host comes whatever its share: a kernel's first state brings what follows it to its
+    // share.
     const first = offers
       .filter(({ kernel, states }) => releases.includes(kernel.release) && states.length === 1)
       .flatMap(({ states: [state] }) => state?.phase ?? []);

@@ -29,8 +29,8 @@ const NEEDS: Readonly<Record<PackageFormat, readonly Need[]>> = {
 };
 
 /**
- * `livepatch-<release>` counts as a part of that kernel: what was installed for one that runs, or that a reboot may bring, is never an unused package,
- * and goes with the kernel (apt.conf(5), APT::VersionedKernelPackages).
+ * `livepatch-<release>` counts as a part of that kernel: what was installed for one that runs, or that a reboot may
+ * bring, is never an unused package, and goes with the kernel (apt.conf(5), APT::VersionedKernelPackages).
  */
 const APT_SETTINGS = `// Livepatches of a kernel stay as long as apt keeps the kernel.
 APT::VersionedKernelPackages { "livepatch"; };
@@ -58,8 +58,8 @@ interface LoaderFiles {
 }
 
 /**
- * The loader's package in both formats, with the keyring it verifies manifests against. A change of its files without a new version
- * is a new revision, which the depot remembers. Throws `loader-missing`.
+ * The loader's package in both formats, with the keyring it verifies manifests against. A change of its files without a
+ * new version is a new revision, which the depot remembers. Throws `loader-missing`.
  */
 export async function loaderPackages(
   depot: Depot,

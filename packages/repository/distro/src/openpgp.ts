@@ -48,7 +48,10 @@ export interface NewKey {
   readonly time: Date;
 }
 
-/** Makes a key without a passphrase and writes it with mode 0600. Throws `key-exists`, `key-invalid` (the name). Returns the fingerprint. */
+/**
+ * Makes a key without a passphrase and writes it with mode 0600. Throws `key-exists`, `key-invalid` (the name). Returns
+ * the fingerprint.
+ */
 export async function createKey(
   run: Run,
   { keyFile, name, email, algorithm = 'rsa4096', time }: NewKey,
@@ -79,8 +82,8 @@ export async function createKey(
 }
 
 /**
- * Does `work` with the operator's key in a throw-away GNUPGHOME. Throws `key-missing`, `key-readable` (by others), `key-invalid` (no
- * secret key in it, several, or a passphrase that does not open it).
+ * Does `work` with the operator's key in a throw-away GNUPGHOME. Throws `key-missing`, `key-readable` (by others),
+ * `key-invalid` (no secret key in it, several, or a passphrase that does not open it).
  */
 export async function withSigner<T>(run: Run, files: SignerOptions, work: (signer: Signer) => Promise<T>): Promise<T> {
   const secret = await readSecret(files.keyFile);

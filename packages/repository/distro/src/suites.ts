@@ -2,8 +2,8 @@ import type { DepotKernel, Entry, State } from './depot/schema.ts';
 import { entryOf } from './livepatch-package.ts';
 
 /**
- * `early` has everything at once, `updates` what is for more than the hosts that follow `early`, `security` of that what mends a CVE (and what that
- * lies on).
+ * `early` has everything at once, `updates` what is for more than the hosts that follow `early`, `security` of that
+ * what mends a CVE (and what that lies on).
  */
 export const SUITES = ['early', 'updates', 'security'] as const;
 export type Suite = (typeof SUITES)[number];

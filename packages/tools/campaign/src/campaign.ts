@@ -31,8 +31,8 @@ interface Worker {
 }
 
 /**
- * Runs the groups one after the other, the rounds of each shared out among the guests (one for each rig, all of the same agent). What
- * went well before, with the same agent, is not run again.
+ * Runs the groups one after the other, the rounds of each shared out among the guests (one for each rig, all of the
+ * same agent). What went well before, with the same agent, is not run again.
  */
 export async function campaign(rigs: readonly [Rig, ...Rig[]], options: CampaignOptions): Promise<Row[]> {
   const { groups, directory, say } = options;

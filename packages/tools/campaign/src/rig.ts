@@ -6,6 +6,7 @@ import { sha256File, systemClock } from '@kmend/base/node';
 import { MANIFEST } from '@kmend/builder';
 import { buildId, readElf } from '@kmend/elf';
 import {
+  AGENT_HOST,
   agentInstalled,
   FIXES,
   importFixes,
@@ -107,12 +108,8 @@ export class Rig {
 
   /** A new guest with the agent of this checkout, enrolled, and the faults' library in it. */
   async guest(name: string, config: Readonly<Record<string, unknown>> = {}): Promise<Guest> {
-    // Every module that the kernel takes is written down, from the first moment of every boot.
-    // What panics comes back by itself, as a host without a person beside it is set up.
-    // An emulated processor that stood still for minutes, because its emulator did, is no fault of the host's.
-    const kernelArguments = ['trace_event=module:module_load', 'panic=1', 'nowatchdog'];
     const preparation = await agentInstalled(this.deb);
-    const options = { name, kernelArguments, cpus: this.#cpus, reachesOperator: true, preparation };
+    const options = { ...AGENT_HOST, name, cpus: this.#cpus, preparation };
     const host = await this.lab.boot(this.kernel, options);
     const patched = new PatchedHost(host, this.lab, this.operator, systemClock);
     const faults = await Faults.install(host);

@@ -1,11 +1,34 @@
 import type { Clock } from '@kmend/base';
-import { codeInForce, complaints, type Host, type Lab, OPERATOR_ADDRESS, type Preparation } from '@kmend/lab';
+import {
+  type BootOptions,
+  codeInForce,
+  complaints,
+  type Host,
+  type Lab,
+  OPERATOR_ADDRESS,
+  type Preparation,
+} from '@kmend/lab';
 import type { HostDetail, HostSummary } from '@kmend/protocol';
 import type { Operator, ServerProcess } from './operator.ts';
 import { subjectOf } from './subject.ts';
 
 /** Each look starts programs, on a machine that has enough to do with the guest. */
 const POLL_MS = 2_000;
+
+/** Hosts that the agent is tried on are of one kind, so that they share one saved machine, with the agent installed. */
+export const AGENT_HOST = {
+  // One processor: two guests at a time share the two of a small machine.
+  cpus: 1,
+  reachesOperator: true,
+  kernelArguments: [
+    // Every module that the kernel takes is written down, from the first moment of every boot (campaign).
+    'trace_event=module:module_load',
+    // What panics comes back by itself, as a host without a person beside it is set up.
+    'panic=1',
+    // An emulated processor that stood still for minutes, because its emulator did, is no fault of the host's.
+    'nowatchdog',
+  ],
+} as const satisfies Partial<BootOptions>;
 
 /**
  * For `Lab.boot`: a host with the agent's package installed. An emulated one takes minutes to unpack it, once for each agent:

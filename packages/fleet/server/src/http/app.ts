@@ -107,7 +107,7 @@ function refuseOnClosing(server: FastifyInstance): void {
   });
   server.addHook('onRequest', async () => {
     if (!closing) return;
-    throw new ServerError('server-stopping', `the server is being stopped; try again in ${RESTART_SECONDS} s`, {
+    throw new ServerError('server-stopping', `the server is stopping; retry in ${RESTART_SECONDS} s`, {
       details: { seconds: RESTART_SECONDS },
     });
   });

@@ -41,10 +41,11 @@ function asKnown(error: unknown): Answered {
   if (isAnswered(error) && statusOf(error) !== null) return error;
   if (error instanceof z.ZodError) return internal();
   const fault = diskFault(error);
-  if (fault !== undefined) return new ServerError(fault.code, 'the server’s disk takes nothing', { hint: fault.hint });
+  if (fault !== undefined)
+    return new ServerError(fault.code, 'the server cannot write to its disk', { hint: fault.hint });
   const { statusCode } = error as Partial<FastifyError>;
   // apt and dnf go by the status: what they hold of a file is whole, or of another one.
-  if (statusCode === 416) return new ServerError('range-unsatisfiable', 'the file is not as long as that');
+  if (statusCode === 416) return new ServerError('range-unsatisfiable', 'the range is beyond the end of the file');
   if (statusCode === 413) return new ServerError('too-large', 'the request is larger than allowed');
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
     return new ServerError('bad-request', errorText(error));
@@ -53,5 +54,5 @@ function asKnown(error: unknown): Answered {
 }
 
 function internal(): ServerError {
-  return new ServerError('internal', 'the server failed; its log says why', { hint: 'look at the server’s log' });
+  return new ServerError('internal', 'the server failed', { hint: 'see the server’s log' });
 }

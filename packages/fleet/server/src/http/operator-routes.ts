@@ -133,7 +133,7 @@ async function importReport(context: AppContext, { hostId, report }: ReportFile)
   const host = await hostById(context.store, hostId);
   if (host === undefined) {
     throw new ServerError('not-found', `no host ${hostId} (${report.facts.hostname}) is enrolled here`, {
-      hint: 'it was removed, or belongs to another server: import the file there, or enrol the host here and take a new report',
+      hint: 'it was removed, or belongs to another server: import the file there, or enrol the host here and make a new report',
     });
   }
   // When the host said so, not when somebody brought it; a clock that runs ahead there must not make it news for ever.

@@ -32,8 +32,8 @@ export async function packageGate(context: AppContext, request: FastifyRequest, 
   try {
     const visitor = visitorOf(request);
     if (visitor === undefined) {
-      throw new ServerError('unauthorized', 'this needs an activation key as the password of HTTP Basic', {
-        hint: 'the operator has a setup for hosts: kmend repo apt, kmend repo dnf',
+      throw new ServerError('unauthorized', 'an activation key as the password of HTTP Basic is missing', {
+        hint: 'ask the operator for the setup that kmend repo apt or kmend repo dnf prints',
       });
     }
     await admitPackageHost(context.store, visitor, context.clock, context.times.seatMs);

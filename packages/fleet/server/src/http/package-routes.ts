@@ -58,7 +58,7 @@ export function packageRoutes(context: AppContext) {
 function missing({ packages }: AppContext, format: PackageFormat): ServerError {
   if (packages[format].published) return new ServerError('not-found', `the ${format} repository has no such file`);
   return new ServerError('not-found', `no ${format} repository has been published here`, {
-    hint: `the operator's kmend repo ${format} writes one`,
+    hint: `ask the operator to publish one with kmend repo ${format}`,
   });
 }
 

@@ -44,9 +44,13 @@ export async function takeReport(
       context.clock.now(),
       `report ${sequence} was refused: the newest is ${newest}`,
     );
-    throw new ServerError('sequence-jump', `the report's number, ${sequence}, is far above the newest one, ${newest}`, {
-      hint: 'another machine may report with this host’s token, or the host’s state is damaged: the operator sees it in kmend host show, and kmend host reset starts the count anew',
-    });
+    throw new ServerError(
+      'sequence-jump',
+      `the report's number, ${sequence}, is too far above the newest one, ${newest}`,
+      {
+        hint: 'another machine may use this host’s token, or the host’s state is damaged: ask the operator for kmend host show and kmend host reset',
+      },
+    );
   }
   const digest = reportDigest(report);
   if (sequence === newest && report.facts.bootId === host.bootId) {

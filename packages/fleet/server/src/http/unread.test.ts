@@ -14,7 +14,9 @@ interface Heard {
   readonly ended: 'closed' | 'reset';
 }
 
-/** Sends a request as a proxy in the middle of an upload does: all of it first, and only then does it look at what came. */
+/**
+ * Sends a request as a proxy in the middle of an upload does: all of it first, and only then does it look at what came.
+ */
 function upload(port: number, head: string, body: Buffer): Promise<Heard> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1');
@@ -39,7 +41,7 @@ function portOf({ server }: TestServer): number {
   return Number(new URL(server.url).port);
 }
 
-test('a large upload that is refused before it was read hears why', async (t) => {
+test('answers a large upload that it refuses before reading it', async (t) => {
   const world = await testServer(t);
   const body = Buffer.alloc(LARGE, 32);
   const length = `content-length: ${LARGE}`;
@@ -57,7 +59,7 @@ test('a large upload that is refused before it was read hears why', async (t) =>
   }
 });
 
-test('an upload whose length nobody told is refused in the middle, and hears why', async (t) => {
+test('refuses an upload of unknown length at the limit, with the reason', async (t) => {
   const world = await testServer(t);
   const piece = Buffer.alloc(2 ** 20);
   const chunked = Buffer.concat([Buffer.from('100000\r\n'), piece, Buffer.from('\r\n')]);

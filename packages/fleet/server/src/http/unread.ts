@@ -18,9 +18,9 @@ export function hasBody({
 }
 
 /**
- * Answers at once a request whose body the server does not want, and ends its connection only after it has read on for a moment. A close with
- * unread bytes is a TCP reset (RFC 9293, 3.10.7), which takes the answer with it: nginx, in the middle of a large upload, then says 502 in place of
- * the server's 401 or 413 (RFC 9112, 9.6).
+ * Answers at once a request whose body the server does not want, and ends its connection only after it has read on for
+ * a moment. A close with unread bytes is a TCP reset (RFC 9293, 3.10.7), which takes the answer with it: nginx, in the
+ * middle of a large upload, then says 502 in place of the server's 401 or 413 (RFC 9112, 9.6).
  */
 export function readOnAfterRefusal(server: FastifyInstance, limits: UnreadLimits = LIMITS): void {
   server.addHook('onSend', async ({ raw }, reply, payload) => {

@@ -69,7 +69,7 @@ export class PackageRepository {
   async replace(body: Readable): Promise<PublishPackagesResponse> {
     if (this.#busy) {
       throw new ServerError('packages-busy', `another ${this.format} repository is being uploaded`, {
-        hint: 'wait until it is done',
+        hint: 'wait until that upload ends',
       });
     }
     this.#busy = true;

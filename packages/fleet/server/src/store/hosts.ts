@@ -248,8 +248,8 @@ export interface AxisCount {
 const PROTECTION: ReadonlySet<string> = new Set(['coverage', 'loaded']);
 
 /**
- * Hosts by state, for each axis, and by whether a newer kernel waits for a reboot. A host that was not heard of since then is `silent` on every axis: what it said last is no longer known to
- * be so. One that enrolled again counts once.
+ * Hosts by state, for each axis, and by whether a newer kernel waits for a reboot. A host that was not heard of since
+ * then is `silent` on every axis: what it said last is no longer known to be so. One that enrolled again counts once.
  */
 export async function countByAxis(db: Database, silentSince: string): Promise<AxisCount[]> {
   const silent = sql<number>`coalesce(last_report, enrolled) < ${silentSince}`;

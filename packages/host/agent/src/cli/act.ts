@@ -217,6 +217,6 @@ function logging(env: Context['env']): Logging {
 function assertNotRoot(uid: number | undefined): void {
   if (uid !== 0) return;
   throw new AgentError('is-root', 'this part of the agent talks to the network and never runs as root', {
-    hint: 'it is for kmend-agent.service (user kmend-agent); kmend-agent check has it run now',
+    hint: 'it is for kmend-agent.service (user kmend-agent); use kmend-agent check',
   });
 }

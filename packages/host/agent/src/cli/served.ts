@@ -30,8 +30,8 @@ export const MAX_REQUEST = 65_536;
 type Program = (argv: readonly string[], streams: Streams, context: Omit<Context, 'terminal'>) => Promise<number>;
 
 /**
- * The far end of root's command (kmend-agent-command@.service): runs one command of the fetcher in the unit's sandbox, as its user, and tells over
- * the socket what comes of it. Whoever asked may leave: then it stops.
+ * The far end of root's command (kmend-agent-command@.service): runs one command of the fetcher in the unit's sandbox,
+ * as its user, and tells over the socket what comes of it. Whoever asked may leave: then it stops.
  */
 export async function serveCommand(
   socket: Duplex,

@@ -98,7 +98,10 @@ export async function sendReport(fetcher: Fetcher, told: Told, signal: AbortSign
   let answer = await postReport(fetcher, told, signal);
   const { newest = 0 } = answer;
   if (newest > reports.value.sequence) {
-    fetcher.log('warn', 'the count of reports was set back', { sequence: reports.value.sequence, newest });
+    fetcher.log('warn', 'the report count was behind the server’s; continued from the newest', {
+      sequence: reports.value.sequence,
+      newest,
+    });
     await reports.save({ ...reports.value, sequence: newest });
     answer = await postReport(fetcher, told, signal);
   }

@@ -205,7 +205,7 @@ export async function assertNotHooked(edges: Edges, manifest: Livepatch, kernel:
     details: { function: first.function, object: first.object, conflicts: conflicts.slice(0, 50) },
     hint:
       first.code === 'conflict-kprobe'
-        ? `see ${KPROBES}; remove that probe, then check again (and set it anew afterwards, on the new function)`
+        ? `see ${KPROBES}; remove that probe, then check again (and set it again afterwards, on the new function)`
         : 'see /sys/kernel/tracing/enabled_functions; stop that tracer, then check again',
   });
 }

@@ -39,7 +39,7 @@ export async function stageModule(
     if (bytes === undefined || found !== verified.sha256) {
       throw new AgentError(
         'livepatch-damaged',
-        `the copy to be loaded has SHA-256 ${found}, signed is ${verified.sha256}`,
+        `the copy to load has SHA-256 ${found}, but ${verified.sha256} is signed`,
         {
           hint: 'nothing was loaded; the agent fetches it again at its next check',
         },
@@ -75,12 +75,12 @@ export async function insertModule(edges: Edges, staged: StagedModule, module: s
   const trouble = TROUBLE.find(([words]) => result.endsWith(words))?.[1];
   if (trouble === 'ENOMEM') {
     throw new AgentError('memory-low', `the kernel had no memory for ${module}: ${result}`, {
-      hint: 'free some memory (MemAvailable in /proc/meminfo); the agent tries again at its next check',
+      hint: 'free some memory (MemAvailable in /proc/meminfo); the agent retries at its next check',
     });
   }
   if (result.endsWith(': Device or resource busy')) {
     throw new AgentError('conflict-transition', `the kernel was busy with another transition: ${result}`, {
-      hint: 'the kernel does one transition at a time; the agent tries again at its next check',
+      hint: 'the kernel does one transition at a time; the agent retries at its next check',
     });
   }
   if (trouble !== undefined) throw diskError(Object.assign(new Error(result), { code: trouble }), staged.path);
@@ -97,7 +97,7 @@ export async function insertModule(edges: Edges, staged: StagedModule, module: s
 /** EPERM comes before the kernel has looked at the module (may_init_module, security_kernel_read_file). */
 function notPermitted(module: string, said: string): AgentError {
   return new AgentError('load-not-permitted', `the kernel permits no load of ${module}: ${said}`, {
-    hint: 'lockdown, a security module, or a container? dmesg; the agent tries again at its next check',
+    hint: 'check for lockdown, a security module or a container (dmesg); the agent retries at its next check',
   });
 }
 
@@ -135,7 +135,7 @@ async function tool(edges: Edges, file: string, args: readonly string[]): Promis
     if (diskFault(error) !== undefined) throw diskError(error, file);
     throw new AgentError('tool-failed', errorText(error), {
       cause: error,
-      hint: 'nothing was loaded; the agent tries again at its next check',
+      hint: 'nothing was loaded; the agent retries at its next check',
     });
   }
 }
@@ -148,7 +148,7 @@ export async function disableLivepatch(edges: Edges, module: string): Promise<vo
   try {
     await edges.files.poke(`${LIVEPATCH_DIRECTORY}/${module}/enabled`, '0');
   } catch (error) {
-    throw new AgentError('revert-failed', `the kernel would not take ${module} out of force: ${String(error)}`, {
+    throw new AgentError('revert-failed', `the kernel did not revert ${module}: ${String(error)}`, {
       cause: error,
       hint: 'the kernel log says why; the livepatch stays in force meanwhile',
     });

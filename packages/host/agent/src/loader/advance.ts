@@ -56,7 +56,7 @@ async function act(
     }
     case 'time-out': {
       const seconds = Math.round(elapsedMs / 1000);
-      const text = `not every task had gone over after ${seconds} s; in the way: ${describeBlockers(loader.observed.value.blockers)}`;
+      const text = `not every task had moved after ${seconds} s; blocked by: ${describeBlockers(loader.observed.value.blockers)}`;
       await commit(loader, (journal, moment) => machine.timeOut(journal, moment, text));
       await disableLivepatch(loader.edges, attempt.module);
       return true;

@@ -108,7 +108,7 @@ function assertSame({ target, manifest, sha256 }: VerifiedLivepatch, serial: num
     manifest.module === `kmend_${manifest.id}` &&
     manifest.file?.sha256 === sha256;
   if (same) return;
-  throw new AgentError('livepatch-damaged', `serial ${serial} is not described the same everywhere`, {
+  throw new AgentError('livepatch-damaged', `the descriptions of serial ${serial} disagree`, {
     details: { target, id: manifest.id, module: manifest.module },
     hint: 'nothing was loaded; publish the livepatch again',
   });
@@ -131,7 +131,7 @@ async function dropLeftover(loader: Loader, kernel: KernelView, module: string):
   const problem = await removeModule(loader.edges, module);
   if (problem === undefined) return;
   throw new AgentError('conflict-module', `${module} is in memory, disabled, and cannot be unloaded: ${problem}`, {
-    hint: 'the agent tries again at its next check; a reboot clears it',
+    hint: 'the agent retries at its next check; a reboot clears it',
   });
 }
 

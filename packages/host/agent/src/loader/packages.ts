@@ -28,7 +28,7 @@ export async function lookAtPackages(loader: Loader): Promise<PackagesSeen> {
     return { status, drive: packagesDrive(status, store.journal) };
   } catch (error) {
     if (errorCode(error) !== 'packages-unreadable') throw error;
-    loader.log('warn', 'what packages do is not known', errorData(error));
+    loader.log('warn', 'cannot read the state of the packages', errorData(error));
     if (observed.value.stack !== null) await observed.save({ ...observed.value, stack: null, shown: [] });
     return { status: undefined, drive: false };
   }

@@ -24,9 +24,9 @@ export async function revert(loader: Loader, untilNewer: boolean): Promise<{ ser
     await commit(loader, (journal) => overrides.hold(journal, out(newest)));
     const stranger = (await readKernelView(loader.edges)).livepatches.find((it) => isOurs(it.name) && it.enabled);
     const { drive } = await lookAtPackages(loader);
-    throw new AgentError('nothing-loaded', 'no livepatch of this agent is loaded; it is held back from now on', {
+    throw new AgentError('nothing-loaded', 'no livepatch of this agent is loaded; the hold is set', {
       hint: drive
-        ? 'the packages drive this host: kmend-livepatch revert takes theirs out'
+        ? 'the packages drive this host: kmend-livepatch revert reverts theirs'
         : stranger === undefined
           ? 'kmend-agent resume lets it load again'
           : `${stranger.name} is in force but not in the journal: kmend-agent resume, check, then revert`,
@@ -70,7 +70,7 @@ export function previousSerial(loader: Loader): number {
     .map((it) => it.serial);
   if (older.length > 0) return Math.max(...older);
   throw new AgentError('nothing-older', 'this host knows no older livepatch of this kernel', {
-    hint: 'kmend-agent apply --serial N loads a certain one; kmend-agent revert takes the present one out',
+    hint: 'kmend-agent apply --serial N loads a certain one; kmend-agent revert reverts the present one',
   });
 }
 

@@ -6,7 +6,10 @@ import { paths } from '../edges/paths.ts';
 import type { Observed } from './observed.ts';
 import { openStored, type Stored } from './stored.ts';
 
-/** What the fetcher brought ahead for the kernel that a reboot would bring. The loader verifies it when that kernel runs. */
+/**
+ * What the fetcher brought ahead for the kernel that a reboot would bring. The loader verifies it when that kernel
+ * runs.
+ */
 export const Ahead = z.object({
   schema: z.literal('kmend.agent-ahead/1'),
   buildId: z.string().max(64).nullable(),

@@ -104,8 +104,8 @@ export async function askService(
     signal.removeEventListener('abort', leave);
     socket.destroy();
   }
-  throw new AgentError('interrupted', 'the service went away before it answered', {
-    hint: 'journalctl -u kmend-agent -u kmend-loader says why',
+  throw new AgentError('interrupted', 'the service ended before it answered', {
+    hint: 'see journalctl -u kmend-agent -u kmend-loader',
   });
 }
 

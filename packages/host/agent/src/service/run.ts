@@ -88,7 +88,7 @@ async function advanceUntilRest({ loader, queue }: Actor, stop: AbortSignal, bel
     try {
       wait = await queue(() => advance(loader));
     } catch (error) {
-      loader.log('warn', 'cannot go on with what is in flight', errorData(error));
+      loader.log('warn', 'cannot continue what is in flight', errorData(error));
       wait = TROUBLE_MS;
     }
     if (busy.idle) teller.tell();

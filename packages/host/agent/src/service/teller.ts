@@ -15,8 +15,8 @@ export interface Teller {
 }
 
 /**
- * `done` is called after each report: what happened meanwhile is told by another one. What a killed loader has left untold is news for
- * the next one.
+ * `done` is called after each report: what happened meanwhile is told by another one. What a killed loader has left
+ * untold is news for the next one.
  */
 export async function createTeller(
   { edges, store, log }: Loader,

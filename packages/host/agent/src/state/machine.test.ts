@@ -148,7 +148,7 @@ test('an adopted livepatch never counts as good: its bytes were not compared', (
   assert.deepEqual(machine.soaked(adopted, now).good, []);
 });
 
-test('resume lifts hold and quarantine, and leaves what is loaded alone', () => {
+test('resume lifts hold and quarantine, and does not touch what is loaded', () => {
   const held = overrides.hold(
     machine.fail(inState('loading'), now, { code: 'load-refused', message: 'no', previousInForce: false }),
     {
@@ -179,7 +179,7 @@ test('lists are bounded however long the host lives', () => {
   Journal.parse(journal);
 });
 
-test('a transition that did not end is put off, longer each time, in this boot only', () => {
+test('defers a transition that did not end, longer each time, in this boot only', () => {
   let journal = inState('transition');
   const waits: number[] = [];
   for (let tries = 1; tries <= 7; tries += 1) {
@@ -209,7 +209,7 @@ test('a few good livepatches of each kernel are kept to fall back to, never a wi
   assert.equal(overrides.forget(left, candidate.buildId, new Set([5])), left);
 });
 
-test('events are numbered for ever, so that whoever reports them knows which were sent', () => {
+test('numbers events continuously, so that sent ones are known', () => {
   let journal = emptyJournal;
   for (let count = 0; count < limits.events + 5; count += 1) journal = overrides.resume(journal, now);
   assert.equal(journal.events.length, limits.events);

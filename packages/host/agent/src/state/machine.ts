@@ -65,7 +65,7 @@ function assertSource(name: TransitionName, journal: Journal): void {
   if (!(transitions[name].from as readonly State[]).includes(state)) {
     throw new AgentError('illegal-transition', `"${name}" is not possible in state ${state}`, {
       details: { transition: name, state },
-      hint: 'this is a defect of the agent: nothing was changed; please report it with the journal',
+      hint: 'this is a defect of the agent; nothing was changed; report it with the journal',
     });
   }
 }
@@ -123,7 +123,7 @@ export function adopt(journal: Journal, candidate: Candidate, now: Moment): Jour
   return withEvent(begin(journal, candidate, 'transition', now), {
     at: now.at,
     code: 'adopted',
-    message: `${candidate.module} was loaded already, by an earlier life of the agent`,
+    message: `${candidate.module} was already loaded by a previous run of the agent`,
     serial: candidate.serial,
   });
 }
@@ -280,7 +280,7 @@ export function timeOut(journal: Journal, now: Moment, message: string): Journal
   const again = before?.buildId === buildId && before.serial === serial && before.bootId === bootId;
   const tries = again ? before.tries + 1 : 1;
   const deferred: Deferred = { buildId, serial, bootId, tries, untilUptime: now.uptime + retryAfter(tries) };
-  const text = `${message}; taken back, tried again in ${Math.round(retryAfter(tries) / 60)} minutes`;
+  const text = `${message}; reverted, retried in ${Math.round(retryAfter(tries) / 60)} minutes`;
   return enter({ ...journal, deferred }, attempt, now, {
     phase: 'reverting',
     code: 'transition-timeout',
@@ -295,7 +295,7 @@ export function indict(journal: Journal, now: Moment, complaint: string): Journa
   return enter(next, attempt, now, {
     phase: 'reverting',
     code: 'kernel-complaint',
-    message: `${attempt.module} is taken out: ${complaint}`,
+    message: `${attempt.module} is reverted: ${complaint}`,
   });
 }
 
@@ -350,7 +350,7 @@ export function cutOff(journal: Journal, now: Moment): Journal {
   const good = journal.good.map((it) => (it.buildId === buildId && it.serial === serial ? { ...it, cuts } : it));
   const message =
     `the host went down without an orderly shutdown while ${module}, which came through its soak before, was in state ${phase}: ` +
-    `not held against it (${cuts} of ${MOST_CUTS} in a row)`;
+    `not quarantined (${cuts} of ${MOST_CUTS} in a row)`;
   return withEvent(
     { ...journal, current: null, previous: null, good },
     { at: now.at, code: 'went-down', message, serial },
@@ -374,7 +374,7 @@ export function rebooted(journal: Journal, now: Moment): Journal {
 export function handOver(journal: Journal, now: Moment): Journal {
   assertSource('handOver', journal);
   const { current } = journal;
-  const message = `the packages drive this host${current === null ? '' : `, and take the place of ${current.module}`}`;
+  const message = `the packages drive this host${current === null ? '' : `, and replace ${current.module}`}`;
   return withEvent(
     { ...journal, current: null, previous: null, consolidation: null, handedOver: now.at },
     { at: now.at, code: 'handed-over', message, ...(current === null ? {} : { serial: current.serial }) },
@@ -384,7 +384,7 @@ export function handOver(journal: Journal, now: Moment): Journal {
 /** The packages could not be asked: what ran before is followed as before. */
 export function keep(journal: Journal, attempt: Attempt, now: Moment, reason: string): Journal {
   assertSource('keep', journal);
-  const message = `the packages did not take this host over: ${reason}`;
+  const message = `the packages did not take over this host: ${reason}`;
   return withEvent(
     { ...journal, current: attempt, handedOver: null },
     { at: now.at, code: 'hand-over-failed', message, serial: attempt.serial },

@@ -18,7 +18,7 @@ export function resume(journal: Journal, now: Moment): Journal {
 export function lift(journal: Journal, now: Moment): Journal {
   return withEvent(
     { ...journal, hold: null },
-    { at: now.at, code: 'hold-lifted', message: 'an order to load lifted the hold' },
+    { at: now.at, code: 'hold-lifted', message: 'a command to load lifted the hold' },
   );
 }
 

@@ -67,7 +67,7 @@ async function ofThisMachine(edges: Edges, journal: Journal): Promise<Journal> {
   if (machine === null || journal.machine === machine) return journal;
   if (journal.machine === null) return { ...journal, machine };
   const at = edges.clock.now().toISOString();
-  const message = 'the journal is of another machine (/etc/machine-id differs): nothing of it holds here';
+  const message = 'the journal belongs to another machine (/etc/machine-id differs): it is ignored';
   return withEvent({ ...emptyJournal, machine }, { at, code: 'other-machine', message });
 }
 
@@ -100,7 +100,7 @@ export function parseJournal(text: string): { ok: true; journal: Journal } | { o
   const schema = z.object({ schema: z.string().regex(/^kmend\.agent-journal\/\d+$/) }).safeParse(data);
   if (schema.success && schema.data.schema !== emptyJournal.schema) {
     throw new AgentError('journal-newer', `the journal was written by a later agent (${schema.data.schema})`, {
-      hint: `install that agent version again, or remove ${paths.journal} to start afresh`,
+      hint: `install that agent version again, or remove ${paths.journal} to start with an empty journal`,
     });
   }
   return { ok: false, problem: z.prettifyError(parsed.error) };

@@ -67,7 +67,7 @@ test('an image is found by version or release, only of the flavour that is asked
   assert.equal(await images.find('6.1.200-1', '6.1.0-47-amd64'), undefined);
 });
 
-test('a kernel of the store serves as an image, but an image is no kernel that livepatches are built for', async (t) => {
+test('uses a kernel of the store as an image, but not an image as a kernel to build for', async (t) => {
   const { archive, kernels, images, cache } = await world(t, FIXED, CLOUD);
   await archive.addSource(FIXED.version, { Makefile: 'VERSION = 6\n' });
   await kernels.add(`some-suite/${FIXED.release}`);

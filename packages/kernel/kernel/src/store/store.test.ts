@@ -67,7 +67,7 @@ for (const [layout, release, version] of layouts) {
   });
 }
 
-test('a kernel that has left its suite is taken from the past, under its newest version', async (t) => {
+test('fetches a kernel that left its suite from the snapshot archive, in its newest version', async (t) => {
   const { store, archive } = await worldWith(t, { release: RELEASE });
   archive.past.push({ name: `linux-image-${RELEASE}`, version: VERSION });
   assert.equal((await store.add(`some-suite/${RELEASE}`)).version, VERSION);
@@ -119,7 +119,7 @@ test('interrupted at any step: no half kernel, and the next run succeeds', async
   assert.deepEqual(await names(), [BUILD_ID]);
 });
 
-test('what a killed run left is cleared away', async (t) => {
+test('removes what a killed run left', async (t) => {
   const { store, cache, names } = await worldWith(t, {});
   for (const name of [`.${RELEASE}.tmp`, RELEASE, BUILD_ID]) {
     await mkdir(join(cache, 'kernels', name, 'image'), { recursive: true });

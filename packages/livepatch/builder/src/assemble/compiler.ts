@@ -61,7 +61,9 @@ export class UnitCompiler {
     return { text, root, headersKey: headersKey(relevant), layout: 'separate' };
   }
 
-  /** Those of the changed headers that the unit includes; all where the change may make it include others than before. */
+  /**
+   * Those of the changed headers that the unit includes; all where the change may make it include others than before.
+   */
   async #relevant(text: string, headers: ChangedHeaders): Promise<ChangedHeaders> {
     if (headers.size === 0) return headers;
     if (directives(text) !== directives(this.#request.stock)) return headers;
@@ -111,7 +113,10 @@ export class UnitCompiler {
   }
 }
 
-/** What decides about which files are included: the includes themselves, conditions, and macros that conditions may ask for. */
+/**
+ * What decides about which files are included: the includes themselves, conditions, and macros that conditions may ask
+ * for.
+ */
 function directives(text: string): string {
   return [...text.matchAll(/^\s*#\s*(?:include|include_next|if|ifdef|ifndef|elif|else|endif|define|undef)\b.*$/gm)]
     .map(([line]) => line.replaceAll(/\s+/g, ''))

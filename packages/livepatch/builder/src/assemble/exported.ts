@@ -6,7 +6,9 @@ import type { Reason } from '../types.ts';
 import type { UnitCompiler } from './compiler.ts';
 import type { UnitContext, UnitRequest } from './request.ts';
 
-/** Whether the types behind what a unit exports are those that modules were built for. `scratch`: a folder for texts. */
+/**
+ * Whether the types behind what a unit exports are those that modules were built for. `scratch`: a folder for texts.
+ */
 export async function checkExports(
   { edges, tree, facts }: UnitContext,
   { unit, patched }: UnitRequest,

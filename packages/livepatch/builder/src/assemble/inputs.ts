@@ -16,8 +16,8 @@ export interface KernelInputs {
 }
 
 /**
- * Hashes of a kernel's files. Hundreds of megabytes that do not change: hashed once, then again only when a file's size, place or time of
- * change differs.
+ * Hashes of a kernel's files. Hundreds of megabytes that do not change: hashed once, then again only when a file's
+ * size, place or time of change differs.
  */
 export async function hashInputs(tree: PreparedTree): Promise<KernelInputs> {
   const { config, moduleSymvers, vmlinux, sourceTarball } = tree.kernel.paths;

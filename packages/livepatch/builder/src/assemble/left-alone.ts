@@ -16,7 +16,9 @@ import type { UnitContext } from './request.ts';
 /** A unit that includes a changed text, and was left alone because the change was found not to reach it. */
 export interface LeftAlone {
   readonly source: string;
-  /** It has a word that the change defines otherwise: one of those that are most likely to have been left alone wrongly. */
+  /**
+   * It has a word that the change defines otherwise: one of those that are most likely to have been left alone wrongly.
+   */
   readonly mentions: boolean;
   /** What its objects of before and after differ in; empty where it was left alone rightly. */
   readonly differences: readonly string[];
@@ -30,8 +32,8 @@ export interface LeftAloneSample {
 }
 
 /**
- * Compiles some of the units that a fix's headers do not reach all the same, before and after, and compares their objects: a check of the
- * search by what it spares. Half of them mention what changes.
+ * Compiles some of the units that a fix's headers do not reach all the same, before and after, and compares their
+ * objects: a check of the search by what it spares. Half of them mention what changes.
  */
 export async function leftAlone(
   context: UnitContext,

@@ -8,8 +8,9 @@ import { includedTexts, includeGraph } from '../tree/included.ts';
 import type { UnitContext } from './request.ts';
 
 /**
- * C files of fixes that this kernel is not built from: its configuration leaves them out, so that a flaw in them is none of this kernel's.
- * They are left out of the build. Throws `unit-not-built` for a fix of which nothing else is left, before anything is compiled.
+ * C files of fixes that this kernel is not built from: its configuration leaves them out, so that a flaw in them is
+ * none of this kernel's. They are left out of the build. Throws `unit-not-built` for a fix of which nothing else is
+ * left, before anything is compiled.
  */
 export async function findLeftOut(context: UnitContext, fixes: readonly Fix[]): Promise<ReadonlySet<string>> {
   const leftOut = new Set<string>();

@@ -82,7 +82,8 @@ export class OutcomeCache {
       await writeFile(join(temporary, OUTCOME), JSON.stringify(outcome));
       await writeFile(join(temporary, MADE_OF), JSON.stringify(madeOf));
       await rename(temporary, directory).catch(async (error: unknown) => {
-        // Another build of the same inputs may have been quicker: its outcome is this one, and it may be linking its object now.
+        // Another build of the same inputs may have been quicker: its outcome is this one, and it may be linking its
+        // object now.
         if ((await this.find(key)) !== undefined) return;
         if (!(await exists(directory))) throw error;
         await rename(directory, `${temporary}-damaged`);

@@ -10,7 +10,10 @@ export function functionsOf({ changed }: Change): string[] {
   return [...changed.values()].map((atom) => atom.symbol?.name ?? '');
 }
 
-/** A change without the defaults that the kernel does not run: its name leads to another definition, which is not this unit's to replace. */
+/**
+ * A change without the defaults that the kernel does not run: its name leads to another definition, which is not this
+ * unit's to replace.
+ */
 export function withoutDefaults(change: Change, overridden: readonly string[]): Change {
   if (overridden.length === 0) return change;
   const kept = [...change.changed].filter(([, atom]) => !overridden.includes(atom.symbol?.name ?? ''));
@@ -18,8 +21,8 @@ export function withoutDefaults(change: Change, overridden: readonly string[]): 
 }
 
 /**
- * Changed defaults that another object overrides. The rest of the fix stands without them; that the other definition has not the same flaw
- * is for a person to see.
+ * Changed defaults that another object overrides. The rest of the fix stands without them; that the other definition
+ * has not the same flaw is for a person to see.
  */
 export function weakReasons(
   { source, object }: Unit,
@@ -38,8 +41,8 @@ export function weakReasons(
 }
 
 /**
- * New functions that the linker would let take the place of a default which the kernel runs: in a livepatch those who call the default go on
- * calling it.
+ * New functions that the linker would let take the place of a default which the kernel runs: in a livepatch those who
+ * call the default go on calling it.
  */
 export async function overridingReasons(unit: Unit, added: readonly Atom[], facts: BuildFacts): Promise<Reason[]> {
   if (added.length === 0) return [];

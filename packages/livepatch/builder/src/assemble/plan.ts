@@ -13,9 +13,10 @@ import { findUnits, type KnownUnit } from '../tree/unit.ts';
 import type { UnitContext, UnitRequest, UnitState } from './request.ts';
 
 /**
- * Which units a set of fixes makes to be built: each changed file that is one, and every other whose code a changed text that it includes
- * can change. A C file may be both: fs/binfmt_elf.c is a unit, and fs/compat_binfmt_elf.c includes it. `unit-not-built` where a changed C
- * file is none of this kernel's, or where nothing of this kernel includes a changed text.
+ * Which units a set of fixes makes to be built: each changed file that is one, and every other whose code a changed
+ * text that it includes can change. A C file may be both: fs/binfmt_elf.c is a unit, and fs/compat_binfmt_elf.c
+ * includes it. `unit-not-built` where a changed C file is none of this kernel's, or where nothing of this kernel
+ * includes a changed text.
  */
 export async function planUnits(
   context: UnitContext,
@@ -50,8 +51,8 @@ export interface Witness {
 }
 
 /**
- * Units to build before all others, because a header that many files include moves a record: where one of them is refused, that is the
- * answer, and the other files are not looked at. Empty where no record moves.
+ * Units to build before all others, because a header that many files include moves a record: where one of them is
+ * refused, that is the answer, and the other files are not looked at. Empty where no record moves.
  */
 export async function planWitnesses(
   context: UnitContext,

@@ -21,8 +21,9 @@ export interface Proven {
 }
 
 /**
- * The byte proof of a unit: its original, after the kernel's objtool, against the shipped bytes; as the builder compiles it, and where that
- * leaves a difference, or a question, also with the shipped flags alone. `scratch`: a folder for copies.
+ * The byte proof of a unit: its original, after the kernel's objtool, against the shipped bytes; as the builder
+ * compiles it, and where that leaves a difference, or a question, also with the shipped flags alone. `scratch`: a
+ * folder for copies.
  */
 export async function proveOriginal(
   context: UnitContext,

@@ -5,8 +5,9 @@ import type { ObjectView } from '../object/view.ts';
 import type { Reason, Unit } from '../types.ts';
 
 /**
- * What a stacked livepatch has to hold when others of the series lie below it: the functions that its own fix changes, each with the
- * earlier changes in it too, in terms of the kernel as shipped. State that an earlier livepatch added is its own and cannot be reached.
+ * What a stacked livepatch has to hold when others of the series lie below it: the functions that its own fix changes,
+ * each with the earlier changes in it too, in terms of the kernel as shipped. State that an earlier livepatch added is
+ * its own and cannot be reached.
  */
 export function stackedChange(unit: Unit, stock: ObjectView, base: ObjectView, patched: ObjectView): Change {
   const fromBase = compareUnit(unit, base, patched);

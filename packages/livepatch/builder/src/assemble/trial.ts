@@ -25,7 +25,9 @@ export interface TrialFailure {
 /** A fix may reach dozens of files, most of them compiled again as they are. */
 const UNITS_AT_ONCE = 2;
 
-/** Compiles every unit that fixes touch, as patched only, and looks for references that nothing of this kernel meets. */
+/**
+ * Compiles every unit that fixes touch, as patched only, and looks for references that nothing of this kernel meets.
+ */
 export async function tryToCompile(
   context: UnitContext,
   sources: readonly ChangedSource[],

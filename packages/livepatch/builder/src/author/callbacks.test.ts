@@ -71,7 +71,7 @@ test('several declarations of a file stay apart and in their order', async () =>
   );
 });
 
-test('a callback may use a function that the fix changes, and gets the new one', async () => {
+test('calls the new function from a callback of the same fix', async () => {
   const patched = `${BASE.replace('shared += a', 'shared -= a')}${CALLBACKS}KMEND_CALLBACKS(one, .pre_patch = before);`;
   const { change, extracted } = await declare(BASE, patched);
   assert.deepEqual(

@@ -2,7 +2,10 @@ import type { Atom } from '../object/atom.ts';
 import type { ObjectView } from '../object/view.ts';
 import type { Reason, Unit } from '../types.ts';
 
-/** Where KMEND_CALLBACKS puts its structs (author/include/kmend/livepatch.h): input for the builder, no data of the kernel. */
+/**
+ * Where KMEND_CALLBACKS puts its structs (author/include/kmend/livepatch.h): input for the builder, no data of the
+ * kernel.
+ */
 export const CALLBACKS_SECTION = '.kmend.callbacks';
 
 /** In the order of `struct kmend_callbacks`, whose members are pointers. */
@@ -22,8 +25,8 @@ export interface DeclaredCallbacks {
 }
 
 /**
- * The callbacks that the patched object of a unit declares and the base (the kernel as shipped, or with the fixes below a stacked
- * livepatch) does not. What cannot be called once a livepatch is in place is a reason.
+ * The callbacks that the patched object of a unit declares and the base (the kernel as shipped, or with the fixes below
+ * a stacked livepatch) does not. What cannot be called once a livepatch is in place is a reason.
  */
 export function declaredCallbacks(
   unit: Unit,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { shadowReasons } from './shadow.ts';
 
-test('shadow variables that are allocated and never all freed need a look', () => {
+test('asks for a review of shadow variables that are never all freed', () => {
   const codes = (...names: string[]): string[] => shadowReasons('a/unit.c', names).map(({ code }) => code);
   assert.deepEqual(codes('klp_shadow_alloc', 'klp_shadow_free'), ['shadow-kept']);
   assert.deepEqual(codes('klp_shadow_get_or_alloc'), ['shadow-kept']);

@@ -1,8 +1,8 @@
 import type { Reason } from '../types.ts';
 
 /**
- * Shadow variables (kernel/livepatch/shadow.c) belong to nobody: what is allocated stays when the livepatch is gone, unless its code frees
- * them all. `names`: symbols that the extracted object of a unit needs.
+ * Shadow variables (kernel/livepatch/shadow.c) belong to nobody: what is allocated stays when the livepatch is gone,
+ * unless its code frees them all. `names`: symbols that the extracted object of a unit needs.
  */
 export function shadowReasons(source: string, names: readonly string[]): Reason[] {
   const allocates = names.some((name) => name === 'klp_shadow_alloc' || name === 'klp_shadow_get_or_alloc');

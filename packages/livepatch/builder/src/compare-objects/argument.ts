@@ -12,8 +12,9 @@ export interface Argument {
 const FARTHEST = 24;
 
 /**
- * The call that an instruction's destination register is an argument of: behind it come only instructions that are known to leave the register
- * alone, then the call. A jump that is always taken is followed; at all else, and at a branch, it is `undefined`. `at`: offset in the section.
+ * The call that an instruction's destination register is an argument of: behind it come only instructions that are
+ * known to leave the register alone, then the call. A jump that is always taken is followed; at all else, and at a
+ * branch, it is `undefined`. `at`: offset in the section.
  */
 export function argumentOf(view: ObjectView, atom: Atom, at: number): Argument | undefined {
   const { data } = atom.section;
@@ -47,7 +48,10 @@ interface Opcode {
   readonly next: number;
 }
 
-/** Without the prefixes of the operand's size and of per-cpu data, which change no register's place; others are not expected where arguments are made. */
+/**
+ * Without the prefixes of the operand's size and of per-cpu data, which change no register's place; others are not
+ * expected where arguments are made.
+ */
 function opcodeAt(code: Uint8Array, at: number): Opcode {
   let place = at;
   while (code[place] === 0x65 || code[place] === 0x66) place++;
@@ -71,7 +75,9 @@ function destination(code: Uint8Array, at: number): number | undefined {
 const SHIFT_BY_CL = 0xd3;
 const RCX = 1;
 
-/** MOV, LEA, XOR, ADD, SUB and MOVSXD between registers and memory: all their registers are in the ModR/M and SIB bytes. */
+/**
+ * MOV, LEA, XOR, ADD, SUB and MOVSXD between registers and memory: all their registers are in the ModR/M and SIB bytes.
+ */
 const TWO_OPERANDS = new Set([0x01, 0x03, 0x29, 0x2b, 0x31, 0x33, 0x63, 0x89, 0x8b, 0x8d]);
 /** The same with an immediate, and shifts: the middle field of the ModR/M byte is part of the opcode. */
 const ONE_OPERAND = new Set([0x81, 0x83, 0xc1, 0xc7, 0xd1, SHIFT_BY_CL]);

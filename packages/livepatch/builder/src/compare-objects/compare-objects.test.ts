@@ -148,7 +148,7 @@ test('an entry of a table that differs is told with what differs', async () => {
   assert.deepEqual(gone.difference, { kind: 'entries', table: '__bug_table', original: 1, patched: 0 });
 });
 
-test('a table that is not understood is a refusal, the rest is compared all the same', async () => {
+test('refuses a table that it does not understand, and compares the rest', async () => {
   const broken = BUG(17).replace('.long 1b - .', '.long 0');
   const comparison = await compare(broken, broken.replace('behind();', ''), JOINED);
   assert.deepEqual([comparison.verdict, codes(comparison)], ['refused', ['table-unclear']]);

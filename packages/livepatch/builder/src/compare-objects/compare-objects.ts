@@ -33,8 +33,9 @@ export interface CompareEdges {
 }
 
 /**
- * Compares two objects of one unit from any kernel: what changed, why, and what that means for a livepatch. Errors: a file cannot be read
- * or is no such object (`object-unreadable`, `object-unsupported`, `symbols-unreadable`, those of the ELF reader); all else is in the answer.
+ * Compares two objects of one unit from any kernel: what changed, why, and what that means for a livepatch. Errors: a
+ * file cannot be read or is no such object (`object-unreadable`, `object-unsupported`, `symbols-unreadable`, those of
+ * the ELF reader); all else is in the answer.
  */
 export async function compareObjects(edges: CompareEdges, request: CompareRequest): Promise<ObjectComparison> {
   const { run, signal } = edges;

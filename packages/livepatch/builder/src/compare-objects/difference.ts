@@ -78,8 +78,8 @@ function firstDifference(before: Side, after: Side, original: Part, patched: Par
 }
 
 /**
- * Where the code first differs in more than how far its own branches go, which follows from a difference further on; `undefined` if
- * nowhere.
+ * Where the code first differs in more than how far its own branches go, which follows from a difference further on;
+ * `undefined` if nowhere.
  */
 function telling(
   before: Side,

@@ -13,9 +13,10 @@ export interface MovedLine {
 type Pair<T> = readonly [original: T, patched: T];
 
 /**
- * The first line number in which two functions, or records of allocations, differ, when they differ in nothing else: a fix above them moved
- * them down in the file. Lines are known by their place: in a bug table's entry, in what UBSAN and allocation profiling keep, and as the
- * argument of a function that takes a line there. Another number, or one whose way to the call is not plain, is no line.
+ * The first line number in which two functions, or records of allocations, differ, when they differ in nothing else: a
+ * fix above them moved them down in the file. Lines are known by their place: in a bug table's entry, in what UBSAN and
+ * allocation profiling keep, and as the argument of a function that takes a line there. Another number, or one whose
+ * way to the call is not plain, is no line.
  */
 export function lineMoved(sides: Pair<Side>, atoms: Pair<Atom>): MovedLine | undefined {
   const [original, patched] = atoms;
@@ -44,7 +45,10 @@ interface LinePlace {
 const UBSAN: LinePlace = { offset: 8, width: 4, noise: 4 };
 /** include/linux/alloc_tag.h, a struct codetag (include/linux/codetag.h): flags, line. */
 const ALLOCATION: LinePlace = { offset: 4, width: 4, noise: 0 };
-/** include/asm-generic/bug.h: struct bug_entry ends in two 16-bit members, the line and the flags; with fewer than 12 bytes it has no line. */
+/**
+ * include/asm-generic/bug.h: struct bug_entry ends in two 16-bit members, the line and the flags; with fewer than 12
+ * bytes it has no line.
+ */
 const bug = (size: number): LinePlace => ({ offset: size - 4, width: 2, noise: 0 });
 const SMALLEST_BUG = 12;
 
@@ -114,7 +118,10 @@ function fieldsIn(
 /** Registers of the first arguments, by their numbers (psABI 3.2.3). */
 const ARGUMENTS = [7, 6, 2, 1, 8, 9];
 
-/** Functions of the kernel that take a line, by which argument it is, counted from 0. What it says there, it has said for as long as they exist. */
+/**
+ * Functions of the kernel that take a line, by which argument it is, counted from 0. What it says there, it has said
+ * for as long as they exist.
+ */
 const TAKE_LINE: ReadonlyMap<string, number> = new Map(
   Object.entries({
     1: [
@@ -167,7 +174,9 @@ function immediate(code: Uint8Array, start: number, end: number): number | undef
   return isMove ? new DataView(code.buffer, code.byteOffset).getUint32(end - 4, true) : undefined;
 }
 
-/** The record of where a check of UBSAN is, handed to the function that reports: they differ in their lines and columns. */
+/**
+ * The record of where a check of UBSAN is, handed to the function that reports: they differ in their lines and columns.
+ */
 function locationLine(
   sides: Pair<Side>,
   atoms: Pair<Atom>,

@@ -26,7 +26,9 @@ export interface Changes {
   /** Those that are in both objects and do the same. */
   readonly same: number;
   readonly changed: readonly ChangedItem[];
-  /** Those that differ in line numbers alone, because something above them became longer or shorter: they do the same. */
+  /**
+   * Those that differ in line numbers alone, because something above them became longer or shorter: they do the same.
+   */
   readonly lineMoved: readonly LineMoved[];
   readonly added: readonly Item[];
   readonly removed: readonly Item[];
@@ -45,7 +47,10 @@ export interface LineMoved extends Item {
 }
 
 export interface ChangedItem extends Item {
-  /** What the kernel calls it, where that is another name: the compiler's numbers differ (`f.constprop.0`, `f.constprop.1`). */
+  /**
+   * What the kernel calls it, where that is another name: the compiler's numbers differ (`f.constprop.0`,
+   * `f.constprop.1`).
+   */
   readonly originalName?: string;
   readonly originalSize: number;
   readonly difference: Difference;
@@ -95,7 +100,9 @@ export type InKernel =
 export interface NeededReference {
   /** As the original has it. */
   readonly name: string;
-  /** `exported` ones are linked as usual, `unexported` ones by livepatch; `local`: defined by the objects themselves. */
+  /**
+   * `exported` ones are linked as usual, `unexported` ones by livepatch; `local`: defined by the objects themselves.
+   */
   readonly standing: 'exported' | 'unexported' | 'absent' | 'unknown';
   readonly local: boolean;
 }

@@ -13,7 +13,10 @@ export interface ReadObject {
   readonly file: ElfFile;
 }
 
-/** Reads one of the objects. Errors: `object-unreadable`, `object-unsupported`, and those of the ELF reader, each with the path. */
+/**
+ * Reads one of the objects. Errors: `object-unreadable`, `object-unsupported`, and those of the ELF reader, each with
+ * the path.
+ */
 export async function readObject(path: string): Promise<ReadObject> {
   const bytes = await readBytes(path);
   if (

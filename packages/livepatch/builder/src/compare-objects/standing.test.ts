@@ -83,7 +83,7 @@ for (const [what, [before, patched, also = []]] of Object.entries(NOTHING)) {
   });
 }
 
-test('a change of what only starting runs beside another is to be looked at', async () => {
+test('asks for a review of init changes beside other changes', async () => {
   const [before = '', patched = ''] = NOTHING['a change of what only starting runs'] ?? [];
   const comparison = await compare(before, patched.replace('a + state', 'a - state'));
   assert.deepEqual([comparison.verdict, codes(comparison)], ['needs-review', ['init-changed']]);

@@ -13,7 +13,10 @@ export interface Owner {
   readonly symbols: SymbolList | undefined;
 }
 
-/** Names in the owner and how often; a unit whose owner is not known is looked for in vmlinux first, then in the modules listed. */
+/**
+ * Names in the owner and how often; a unit whose owner is not known is looked for in vmlinux first, then in the modules
+ * listed.
+ */
 export function namesOf({ module, original, symbols }: Owner): (name: string) => InKernel {
   if (module !== undefined) {
     const counts = new Map<string, number>();
@@ -33,7 +36,10 @@ function stateOf(count: number): InKernel {
   return { state: count === 1 ? 'once' : 'absent' };
 }
 
-/** What a livepatch of the changed functions, and of all that they bring along, would take from the running kernel, by the kernel's names. */
+/**
+ * What a livepatch of the changed functions, and of all that they bring along, would take from the running kernel, by
+ * the kernel's names.
+ */
 export function neededReferences(view: ObjectView, change: Change, owner: Owner): NeededReference[] {
   const needed = new Map<string, NeededReference>();
   const { atoms, entries } = select(view, change);

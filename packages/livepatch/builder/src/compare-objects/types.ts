@@ -24,7 +24,10 @@ export function structSizes(file: ElfFile): StructSizes {
   return sizes;
 }
 
-/** Types that the changed and new functions touch, where both objects have debug information; a check that was not made otherwise. */
+/**
+ * Types that the changed and new functions touch, where both objects have debug information; a check that was not made
+ * otherwise.
+ */
 export function checkObjectTypes(
   source: string,
   original: ElfFile,

@@ -7,12 +7,14 @@ import type { ObjectView } from '../object/view.ts';
 import { isReplaceableCode, isTraced } from './rules.ts';
 
 /**
- * Changed parts that cannot be replaced, but of which the livepatch can have its own, when everything that uses them comes along:
+ * Changed parts that cannot be replaced, but of which the livepatch can have its own, when everything that uses them
+ * comes along:
  *
  * - private constants without addresses in them but of texts, used by functions alone;
- * - private constants with addresses in them, where functions alone use them and only read them at their place (`table[i]`): no live
- *   object can hold on to one, and nobody compares where it lies;
- * - private functions that are not traced (`notrace` helpers of headers, say) and are only called: as if they were inlined.
+ * - private constants with addresses in them, where functions alone use them and only read them at their place
+ *   (`table[i]`): no live object can hold on to one, and nobody compares where it lies;
+ * - private functions that are not traced (`notrace` helpers of headers, say) and are only called: as if they were
+ *   inlined.
  *
  * Returns the functions that have to come along, by part.
  */
@@ -46,8 +48,9 @@ export function carriedAlong(
 }
 
 /**
- * Private constants of which a livepatch's own copy is as good as the kernel's: without addresses in them but of texts, and only read at their
- * place, so that no object can hold the address, and nobody compares it. Of some atoms of the object.
+ * Private constants of which a livepatch's own copy is as good as the kernel's: without addresses in them but of texts,
+ * and only read at their place, so that no object can hold the address, and nobody compares it. Of some atoms of the
+ * object.
  */
 export function copyable(view: ObjectView, atoms: Iterable<Atom>): ReadonlySet<Atom> {
   const plain = new Set([...atoms].filter((atom) => isPlainConstant(view, atom)));

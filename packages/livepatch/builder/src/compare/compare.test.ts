@@ -70,7 +70,7 @@ test('an untraced private function comes along with all that call it, and is ref
   assert.deepEqual(codes(await compare(kept, kept.replace('a * table', '1 + a * table'))), ['not-traceable']);
 });
 
-test("a constant that others can hold on to stays the kernel's", async () => {
+test("keeps the kernel's constant where other objects can store its address", async () => {
   const global = BASE.replace('static const int table', 'const int table');
   assert.deepEqual(codes(await compare(global, global.replace('{ 1, 2, 3 }', '{ 1, 2, 4 }'))), ['constant-changed']);
   const kept = `${BASE} const int *keep[] = { table };`;

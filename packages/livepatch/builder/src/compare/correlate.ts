@@ -16,10 +16,11 @@ export interface Correlation {
 }
 
 /**
- * Pairs functions and variables by what the source calls them. The compiler numbers what shares a name (`calls.3`, `f.constprop.1`), and
- * the numbers shift with every edit. Variables are told apart by whose they are (`StaticPairs`). Copies of a function are told apart by
- * what they do, and those that changed by the order in the object, where there are as many before as after: whatever called the one
- * and calls the other now has changed itself, and is replaced with it.
+ * Pairs functions and variables by what the source calls them. The compiler numbers what shares a name (`calls.3`,
+ * `f.constprop.1`), and the numbers shift with every edit. Variables are told apart by whose they are (`StaticPairs`).
+ * Copies of a function are told apart by what they do, and those that changed by the order in the object, where there
+ * are as many before as after: whatever called the one and calls the other now has changed itself, and is replaced with
+ * it.
  */
 export function correlate(original: ObjectView, patched: ObjectView): Correlation {
   const same = new Map<Atom, Atom>();
@@ -76,7 +77,10 @@ interface Named {
   readonly data: Map<string, Atom[]>;
 }
 
-/** Named atoms by their name without numbers, in the object's order; private functions of several files also by their file. */
+/**
+ * Named atoms by their name without numbers, in the object's order; private functions of several files also by their
+ * file.
+ */
 function byStem(view: ObjectView, files: SourceFiles | undefined): Named {
   const named: Named = { functions: new Map(), data: new Map() };
   for (const atom of view.atoms) {

@@ -3,8 +3,9 @@ import type { Atom } from '../object/atom.ts';
 import type { ObjectView } from '../object/view.ts';
 
 /**
- * Which source file of a module each private symbol is of: `ld -r` keeps every unit's `STT_FILE` symbol in front of its private ones
- * (gABI, "Symbol Table"). Two files of one module may each have a `static int debug`, which are two variables.
+ * Which source file of a module each private symbol is of: `ld -r` keeps every unit's `STT_FILE` symbol in front of its
+ * private ones (gABI, "Symbol Table"). Two files of one module may each have a `static int debug`, which are two
+ * variables.
  */
 export class SourceFiles {
   readonly #files = new Map<ElfSymbol, string>();

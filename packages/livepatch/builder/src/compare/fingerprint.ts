@@ -6,8 +6,8 @@ import { isPieceSection } from '../object/tables.ts';
 import type { ObjectView, Part, Target } from '../object/view.ts';
 
 /**
- * A text for a part of an object that is the same in two compilations exactly when the part does the same: its bytes without the
- * relocated fields, and each relocation by what it points at. Functions include their table entries.
+ * A text for a part of an object that is the same in two compilations exactly when the part does the same: its bytes
+ * without the relocated fields, and each relocation by what it points at. Functions include their table entries.
  */
 export class Fingerprints {
   readonly #view: ObjectView;
@@ -32,7 +32,9 @@ export class Fingerprints {
     return print;
   }
 
-  /** The content of data that has no identity of its own, as a digest: constants can be large, and used in many places. */
+  /**
+   * The content of data that has no identity of its own, as a digest: constants can be large, and used in many places.
+   */
   content(atom: Atom): string {
     const known = this.#contents.get(atom);
     if (known !== undefined) return known;

@@ -5,8 +5,9 @@ import { type Owner, Owners } from './owners.ts';
 import { isNumbered } from './rules.ts';
 
 /**
- * Names with a number that do not surely mean the same variable in two compilations of one source: `calls.1` of the one may be `calls.2` of
- * the other. They are the same where the debug information gives them one place, and that to no other variable.
+ * Names with a number that do not surely mean the same variable in two compilations of one source: `calls.1` of the one
+ * may be `calls.2` of the other. They are the same where the debug information gives them one place, and that to no
+ * other variable.
  */
 export function numberedApart(first: ObjectView, second: ObjectView): ReadonlySet<string> {
   const places = [numberedPlaces(first), numberedPlaces(second)] as const;

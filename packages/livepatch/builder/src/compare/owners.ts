@@ -15,7 +15,9 @@ import type { Atom } from '../object/atom.ts';
 import type { ObjectView } from '../object/view.ts';
 import { TypeReader } from './types/reader.ts';
 
-/** Whose a variable is, as the debug information says: of the file, or of one function, whatever that was inlined into. */
+/**
+ * Whose a variable is, as the debug information says: of the file, or of one function, whatever that was inlined into.
+ */
 export interface Owner {
   /** Path of the unit's source as the compiler was told of it. */
   readonly unit: string;

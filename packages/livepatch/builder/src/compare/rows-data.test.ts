@@ -2,7 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { changeOf, codesOf, extractOf, sectionNamed, summary, targetsOf } from '../testing/fixture.ts';
 
-/** Strings, constants and variables: what belongs to a function, what is the running kernel's, and what is nobody's in particular. */
+/**
+ * Strings, constants and variables: what belongs to a function, what is the running kernel's, and what is nobody's in
+ * particular.
+ */
 
 test('strings count by their content, in code, in tables of texts and with a common end', async () => {
   const before = `static const char *const words[] = { "one", "two" };
@@ -156,7 +159,7 @@ test('per-cpu variables: one that changes is refused, a new one is the loader’
   }
 });
 
-test('data that the running kernel has: a changed initial value is refused, whoever reads it', async () => {
+test('refuses a changed initial value of live data', async () => {
   const before = `static int level = 4; struct operations { int (*run)(int); int flags; };
     int get(int a) { return a + level; } int set(int a) { return level = a; }
     static const struct operations operations = { get, 1 }; const void *find(void) { return &operations; }`;

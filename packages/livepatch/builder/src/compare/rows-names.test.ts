@@ -56,7 +56,8 @@ test('.part: a split-off part with its own call to the tracer is replaced itself
 test('static variables of a function are the same ones when the function is split another way', async () => {
   const two = (text: string): string =>
     text.replace('int one(int *p) {', 'int one(int *p) { static int seen; counter += seen++;');
-  // Without the quick return there is nothing to split: the function itself is there again. Another of that name comes in front.
+  // Without the quick return there is nothing to split: the function itself is there again. Another of that name comes
+  // in front.
   const whole = two(PART)
     .replace('static int check', 'int first(int a) { static int seen; return seen += a; }\nstatic noinline int check')
     .replace('if (!p) return 0;', '');

@@ -4,7 +4,10 @@ import { run } from '@kmend/base/node';
 import { markedText } from '../source/marked.ts';
 import { changeOf, codesOf, extractOf, summary } from '../testing/fixture.ts';
 
-/** Sections that have had their effect, code that cannot be replaced, and what only tells where something stands in the source. */
+/**
+ * Sections that have had their effect, code that cannot be replaced, and what only tells where something stands in the
+ * source.
+ */
 
 const BASE = 'int shared; int one(int a) { return a + shared; } int two(int a) { return a - shared; }\n';
 
@@ -28,7 +31,7 @@ test('tables that the kernel has read once: a change, an addition and a removal 
   assert.deepEqual(codesOf(await changeOf(parameter(4), BASE)), ['section-changed']);
 });
 
-test('init and exit code and data, and initcalls: a change has no effect any more, which a person has to judge', async () => {
+test('asks for a review of changed init and exit code, which has no effect any more', async () => {
   const init = (body: string, value: number): string =>
     `${BASE}static int once __section(".init.data") = ${value}; int __section(".init.text") start(void) { return once ${body} }
      int __section(".exit.text") finish(void) { return shared ${body} }\n`;
@@ -51,7 +54,7 @@ test('code that lives on and comes to use what is gone after the start is refuse
   ]);
 });
 
-test('exports: a new one, one less and a changed one concern nobody that runs already', async () => {
+test('reports nothing for added, removed and changed exports, which running code does not use', async () => {
   const exported = (name: string, flags = 0): string =>
     `asm(".pushsection \\"___ksymtab+${name}\\",\\"a\\"\\n__ksymtab_${name}: .long ${name} - ., ${flags}\\n.popsection");\n`;
   const before = BASE + exported('one');
@@ -96,7 +99,10 @@ test('assembler at the top of a file: changed code without a name is no function
   assert.deepEqual(codesOf(await changeOf(named('nop'), named('cld'))), ['not-traceable']);
 });
 
-/** The record of one pr_debug() (include/linux/dynamic_debug.h), and of one printk() in the index (include/linux/printk.h). */
+/**
+ * The record of one pr_debug() (include/linux/dynamic_debug.h), and of one printk() in the index
+ * (include/linux/printk.h).
+ */
 const RECORDS = `
 struct record { const char *function, *format; unsigned line; long key; };
 struct index { const char *format, *function; unsigned line; };

@@ -2,7 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { changeOf, extractOf, sectionNamed, summary, targetsOf } from '../testing/fixture.ts';
 
-/** Tables with an entry a place in code, of all functions of a unit: an entry belongs to its function, in comparing and in extracting. */
+/**
+ * Tables with an entry a place in code, of all functions of a unit: an entry belongs to its function, in comparing and
+ * in extracting.
+ */
 
 /** Three functions with one entry each; the fix changes that of the one in the middle, and no byte of its code. */
 function three(body: (number: number) => string): string {

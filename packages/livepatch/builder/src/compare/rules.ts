@@ -95,7 +95,9 @@ export function checkChangedData(atom: Atom, reasons: Reasons): void {
 
 /** What only starting up or ending runs: nothing to replace, but the rest of the fix may count on it. */
 export function initChanged(atom: Atom, reasons: Reasons): void {
-  const message = `${nameOf(atom)} (${atom.section.name}) runs only while the kernel or module starts or ends: its change has no effect on what runs already; check that the rest of the fix does not need it`;
+  const message =
+    `${nameOf(atom)} (${atom.section.name}) runs only while the kernel or module starts or ends: its change has no effect on what runs already; ` +
+    `check that the rest of the fix does not need it`;
   reasons.review('init-changed', message, nameOf(atom));
 }
 

@@ -25,8 +25,8 @@ export class SameCode {
   }
 
   /**
-   * Those of some patched variables that stand at the place of one of some original variables, and of no other, wherever the code is equal: a
-   * function that did not change goes on with the state that it has.
+   * Those of some patched variables that stand at the place of one of some original variables, and of no other,
+   * wherever the code is equal: a function that did not change goes on with the state that it has.
    */
   atEqualPlaces(atoms: readonly Atom[], others: readonly Atom[]): Map<Atom, Atom> {
     return this.#counterparts(atoms, others, (now, old) => {
@@ -37,8 +37,8 @@ export class SameCode {
   }
 
   /**
-   * Those that a function uses, changed or not, which used one of the original variables and uses one of the patched. Certain only where a
-   * function cannot see two of them, as of variables of the file.
+   * Those that a function uses, changed or not, which used one of the original variables and uses one of the patched.
+   * Certain only where a function cannot see two of them, as of variables of the file.
    */
   inSameFunctions(atoms: readonly Atom[], others: readonly Atom[]): Map<Atom, Atom> {
     const [now, old] = [new Set(atoms), new Set(others)];

@@ -7,14 +7,20 @@ import { codesOf } from '../testing/fixture.ts';
 import { elfOf, linkedOf } from '../testing/gcc.ts';
 import { compareUnit, type UnitChange } from './compare.ts';
 
-/** Whose live state a variable of the new code is: that of the running kernel's functions named here, `new`, or `unclear`. */
+/**
+ * Whose live state a variable of the new code is: that of the running kernel's functions named here, `new`, or
+ * `unclear`.
+ */
 
 interface Compared {
   readonly change: UnitChange;
   readonly codes: readonly string[];
   readonly original: ObjectView;
   readonly patched: ObjectView;
-  /** For each variable that a new function uses, in the order of first use, the old functions that use the state it is bound to. */
+  /**
+   * For each variable that a new function uses, in the order of first use, the old functions that use the state it is
+   * bound to.
+   */
   readonly stateOf: (name: string) => readonly string[];
 }
 
@@ -78,7 +84,7 @@ for (const flags of [['-g'], ['-gdwarf-4'], []]) {
   });
 }
 
-test('a function goes on with the state of the file where a static variable of that name comes elsewhere', async () => {
+test('keeps a function’s file-level state where a static variable of that name appears elsewhere', async () => {
   const before = lines('static int n; int first(int a) { return use(a + n++); } int second(int a) { return use(a); }');
   const after = before
     .replace('{ return use(a);', '{ static int n; return use(a + n++);')

@@ -21,7 +21,10 @@ interface Side {
 
 /** Where a variable is declared, as far as that is certain. */
 interface Home {
-  /** `function`: a static variable inside one; `held`: nameless in the source, and another variable's initial value leads to it. */
+  /**
+   * `function`: a static variable inside one; `held`: nameless in the source, and another variable's initial value
+   * leads to it.
+   */
   readonly kind: 'file' | 'function' | 'held' | 'unknown';
   readonly key: string;
   readonly owner?: Owner;
@@ -33,9 +36,9 @@ type Pair = (after: Atom, before: Atom) => void;
 const DEEPEST = 8;
 
 /**
- * Pairs the variables that share a name. Which is which decides whose live state new code uses: each belongs to the file or to one function
- * of the source, whatever that is inlined into or split to, and is never paired with another's because both are left over. What is
- * not certain is ambiguous.
+ * Pairs the variables that share a name. Which is which decides whose live state new code uses: each belongs to the
+ * file or to one function of the source, whatever that is inlined into or split to, and is never paired with another's
+ * because both are left over. What is not certain is ambiguous.
  */
 export class StaticPairs {
   readonly #original: Side;
@@ -95,15 +98,17 @@ export class StaticPairs {
     const [inner, now] = [olds.filter(isNested), news.filter(isNested)];
     if (inner.length === 0 || now.length === 0) return;
     const [open, fresh] = pairFound(this.#code.atEqualPlaces(atomsOf(now), atomsOf(inner)), inner, now, pair);
-    // Blocks have no names: one at the same place of the source is taken for the same, where nothing else is there to be mistaken for it.
+    // Blocks have no names: one at the same place of the source is taken for the same, where nothing else is there to
+    // be mistaken for it.
     if (inner.length === 1 && now.length === 1 && isSamePlace(open[0], fresh[0])) pairOnly(open, fresh, pair);
     if (!this.#areOwnersKnown && inner.length === 1 && now.length === 1) this.#pairWithoutOwners(open, fresh, pair);
   }
 
   /**
-   * The only one of a name in either object, of which no debug information tells the owner (modules as shipped): the same where the same functions
-   * use it, such as `ext4_grpinfo_slab_create_mutex.17`, and where none does (`kvm_emulate_prefix.597`, which the compiler made immediates of).
-   * A constant is as good as another one of the same content (`adcm2700_matrix.34`, which a table of gspca_zc3xx leads to).
+   * The only one of a name in either object, of which no debug information tells the owner (modules as shipped): the
+   * same where the same functions use it, such as `ext4_grpinfo_slab_create_mutex.17`, and where none does
+   * (`kvm_emulate_prefix.597`, which the compiler made immediates of). A constant is as good as another one of the same
+   * content (`adcm2700_matrix.34`, which a table of gspca_zc3xx leads to).
    */
   #pairWithoutOwners(open: readonly Placed[], fresh: readonly Placed[], pair: Pair): void {
     const [rest, left] = pairFound(this.#code.inSameFunctions(atomsOf(fresh), atomsOf(open)), open, fresh, pair);
@@ -113,7 +118,10 @@ export class StaticPairs {
       pairOnly(rest, left, pair);
   }
 
-  /** Of several files of a module that was stripped of their names: a function sees one variable of a name, that of its file. */
+  /**
+   * Of several files of a module that was stripped of their names: a function sees one variable of a name, that of its
+   * file.
+   */
   #pairOfFiles(olds: readonly Placed[], news: readonly Placed[], pair: Pair): void {
     const [open, fresh] = pairFound(this.#code.atEqualPlaces(atomsOf(news), atomsOf(olds)), olds, news, pair);
     const [rest, left] = pairFound(this.#code.inSameFunctions(atomsOf(fresh), atomsOf(open)), open, fresh, pair);

@@ -130,7 +130,7 @@ test('typedefs, qualifiers, open bounds and a second name for the same place cha
   assert.deepEqual(await compare(bounds('0'), bounds(''), ['use']), []);
 });
 
-test('a changed struct that no function of the livepatch is seen to touch needs review, since casts are not seen', async () => {
+test('asks for a review of a changed struct that no function visibly touches', async () => {
   const reasons = await edit('short first;', 'short first; int more;', 'none');
   assert.deepEqual(verdicts(reasons), [['type-layout-review', 'needs-review', 'struct pad']]);
   assert.match(message(reasons), /no function of the livepatch is seen to touch it/);

@@ -14,15 +14,17 @@ export interface LivepatchFunctions {
   readonly changed: readonly string[];
   readonly added: readonly string[];
   /**
-   * Changed headers, by their paths in the tree. Every unit that can include one is built and compared too: callers of a function that
-   * the header declares otherwise than before are then changed, and so replaced as well.
+   * Changed headers, by their paths in the tree. Every unit that can include one is built and compared too: callers of
+   * a function that the header declares otherwise than before are then changed, and so replaced as well.
    */
   readonly headers?: readonly string[];
 }
 
 const SHOWN = 8;
 
-/** `compareTypes` of two objects; where one lacks debug information, that the types could not be compared is the reason. */
+/**
+ * `compareTypes` of two objects; where one lacks debug information, that the types could not be compared is the reason.
+ */
 export function checkTypes(
   source: string,
   original: ElfFile,
@@ -38,9 +40,10 @@ export function checkTypes(
 }
 
 /**
- * Compares what the debug information of a unit's two objects says about everything that the functions of a livepatch touch:
- * layouts, enumerations, constants, variables and prototypes. The running kernel's objects were made by the original code, and new
- * code is about to use them. `source` is the unit's path; what only that file declares, other units cannot know.
+ * Compares what the debug information of a unit's two objects says about everything that the functions of a livepatch
+ * touch: layouts, enumerations, constants, variables and prototypes. The running kernel's objects were made by the
+ * original code, and new code is about to use them. `source` is the unit's path; what only that file declares, other
+ * units cannot know.
  */
 export function compareTypes(source: string, original: Dwarf, patched: Dwarf, functions: LivepatchFunctions): Reason[] {
   const livepatch = new Set([...functions.changed, ...functions.added].map(sourceName));
@@ -126,8 +129,9 @@ class UnitTypes {
   }
 
   /**
-   * A new struct behind an untyped pointer is how the new code sees objects that other code makes: /proc/net/ptype, registered at boot,
-   * goes on to give each reader a `seq->private` of the old size, and what the new code writes behind it corrupts memory.
+   * A new struct behind an untyped pointer is how the new code sees objects that other code makes: /proc/net/ptype,
+   * registered at boot, goes on to give each reader a `seq->private` of the old size, and what the new code writes
+   * behind it corrupts memory.
    */
   #added(): Reason[] {
     const fresh = new Map([...this.#patched.aggregates].filter(([name]) => !this.#original.aggregates.has(name)));
@@ -138,7 +142,9 @@ class UnitTypes {
       const functions = isNew ? this.#users.ofUntyped(name, names) : [];
       if (functions.length === 0) return [];
       const { size } = this.#patched.reader.layout(entry);
-      const message = `${name} (${size} bytes) is new, and pointers to it are made of untyped ones; objects that the running kernel has made, or will make of a size that it was told before, hold something else there and may be smaller; used by ${listUsers(functions)}`;
+      const message =
+        `${name} (${size} bytes) is new, and pointers to it are made of untyped ones; ` +
+        `objects that the running kernel has made, or will make of a size that it was told before, hold something else there and may be smaller; used by ${listUsers(functions)}`;
       return [this.#review('type-added', message, name)];
     });
   }
@@ -202,7 +208,10 @@ class UnitTypes {
   }
 }
 
-/** `EXPORT_SYMBOL` leaves these names (include/linux/export.h; since 6.4 include/linux/export-internal.h takes the other). */
+/**
+ * `EXPORT_SYMBOL` leaves these names (include/linux/export.h; since 6.4 include/linux/export-internal.h takes the
+ * other).
+ */
 function isExported(file: ElfFile, name: string): boolean {
   const marks = new Set([`__ksymtab_${name}`, `__export_symbol_${name}`]);
   return file.symbols.some((symbol) => marks.has(symbol.name));

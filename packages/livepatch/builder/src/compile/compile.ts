@@ -14,8 +14,8 @@ import { generateFor, missingFile } from './generated.ts';
 import { contentHashes, isUnchanged } from './hashes.ts';
 
 /**
- * `separate`: every function and variable in a section of its own, to compare and extract by. `shipped`: Kbuild's flags alone; some
- * jumps between functions are shorter so.
+ * `separate`: every function and variable in a section of its own, to compare and extract by. `shipped`: Kbuild's flags
+ * alone; some jumps between functions are shorter so.
  */
 export type Layout = 'separate' | 'shipped';
 
@@ -172,7 +172,10 @@ function doesNotCompile({ source }: KnownUnit, said: string): BuilderError {
   });
 }
 
-/** Files that errors lie in. Where that is in a macro, what uses it: `WRITE_ONCE(...)` of include/net/tcp.h fails in asm-generic/rwonce.h. */
+/**
+ * Files that errors lie in. Where that is in a macro, what uses it: `WRITE_ONCE(...)` of include/net/tcp.h fails in
+ * asm-generic/rwonce.h.
+ */
 export function placesOf(said: string): string[] {
   const places: string[] = [];
   let isError = false;

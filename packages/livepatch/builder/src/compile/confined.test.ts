@@ -51,7 +51,8 @@ async function world(t: TestContext): Promise<World> {
     compile: async (text, run = limitedRun) => {
       const edges = { run, signal: new AbortController().signal };
       const input = { text: `#line 1 "lib/unit.c"\n${text}\n`, root: tree, headersKey: '', layout: 'shipped' } as const;
-      // A tree of its own for each: what is read of one is remembered. A real one is a whole prepared kernel; compiling reads these fields alone.
+      // A tree of its own for each: what is read of one is remembered. A real one is a whole prepared kernel; compiling
+      // reads these fields alone.
       return await compileUnit(edges, { ...prepared } as unknown as PreparedTree, unit, input, cache);
     },
     cached: async () => {

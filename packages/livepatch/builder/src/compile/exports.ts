@@ -15,9 +15,10 @@ import type { CompileEdges } from './edges.ts';
 const TEXT_LIMIT = 64 << 20;
 
 /**
- * CRC of the type of each symbol that a unit exports, `0x` and eight hex digits: what modules that use it are checked against. As Kbuild makes them
- * (scripts/Makefile.build, `cmd_gensymtypes_c`), so that those of the unpatched text are the ones in Module.symvers. None where the
- * tree has no genksyms, since its kernel has no CRCs or makes them from debug information. `scratch`: a folder of the caller's own.
+ * CRC of the type of each symbol that a unit exports, `0x` and eight hex digits: what modules that use it are checked
+ * against. As Kbuild makes them (scripts/Makefile.build, `cmd_gensymtypes_c`), so that those of the unpatched text are
+ * the ones in Module.symvers. None where the tree has no genksyms, since its kernel has no CRCs or makes them from
+ * debug information. `scratch`: a folder of the caller's own.
  */
 export async function exportCrcs(
   edges: CompileEdges,
@@ -41,14 +42,17 @@ export async function exportCrcs(
   return new Map([...lines].map(([, name = '', crc = '']) => [name, crc]));
 }
 
-/** Whether an object exports symbols (include/linux/export.h; since 6.4 modpost makes the tables from `.export_symbol`). */
+/**
+ * Whether an object exports symbols (include/linux/export.h; since 6.4 modpost makes the tables from `.export_symbol`).
+ */
 export function hasExports({ sections }: ElfFile): boolean {
   return sections.some(({ name }) => /^(?:___ksymtab|__ksymtab|\.export_symbol)/.test(name));
 }
 
 /**
- * An export whose type is another than before: modules that are there or come later were built for the old one. `shipped`: what Module.symvers
- * says; a CRC that is not made in this way there says nothing (kernels with CONFIG_GENDWARFKSYMS).
+ * An export whose type is another than before: modules that are there or come later were built for the old one.
+ * `shipped`: what Module.symvers says; a CRC that is not made in this way there says nothing (kernels with
+ * CONFIG_GENDWARFKSYMS).
  */
 export function exportReasons(
   source: string,

@@ -9,16 +9,19 @@ import type { CompileEdges } from './edges.ts';
 
 const MAKE_LIMIT_MS = 10 * 60_000;
 
-/** The file that a compiler did not find, from its error. Only names below the including folder: Kbuild makes no others. */
+/**
+ * The file that a compiler did not find, from its error. Only names below the including folder: Kbuild makes no others.
+ */
 export function missingFile(errors: string): string | undefined {
   const name = /fatal error: ([\w./-]+): No such file or directory/.exec(errors)?.[1];
   return name === undefined || name.startsWith('/') || name.split('/').includes('..') ? undefined : name;
 }
 
 /**
- * Has Kbuild make a file that a unit includes and that `make prepare` leaves out, such as security/selinux/flask.h or the tables of an ASN.1
- * grammar: it is made before the unit's own object, which is why that is what Kbuild is asked for. In a folder with changed headers the
- * file is linked from the tree. False where that brings nothing: the name is not one that Kbuild makes.
+ * Has Kbuild make a file that a unit includes and that `make prepare` leaves out, such as security/selinux/flask.h or
+ * the tables of an ASN.1 grammar: it is made before the unit's own object, which is why that is what Kbuild is asked
+ * for. In a folder with changed headers the file is linked from the tree. False where that brings nothing: the name is
+ * not one that Kbuild makes.
  */
 export async function generateFor(
   edges: CompileEdges,
@@ -51,7 +54,9 @@ export async function generateFor(
   return true;
 }
 
-/** Where the tree has a file of that name: beside the unit, or in a folder above (security/selinux/ss includes flask.h). */
+/**
+ * Where the tree has a file of that name: beside the unit, or in a folder above (security/selinux/ss includes flask.h).
+ */
 async function placeOf(tree: PreparedTree, unit: KnownUnit, name: string): Promise<string | undefined> {
   for (let folder = dirname(unit.source); folder !== '.'; folder = dirname(folder)) {
     const path = join(folder, name);

@@ -4,7 +4,10 @@ import { confined } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 import type { PreparedTree } from '../tree/tree.ts';
 
-/** Runs the kernel's own objtool on an object, in place. Its warnings are returned: they mean it did not understand the code. */
+/**
+ * Runs the kernel's own objtool on an object, in place. Its warnings are returned: they mean it did not understand the
+ * code.
+ */
 export async function runObjtool(
   run: Run,
   tree: PreparedTree,
@@ -27,8 +30,9 @@ export async function runObjtool(
 const ENDS = /unexpected end of section|falls through to next function/;
 
 /**
- * Runs objtool on an extracted object, in place. Whether a function of the same file ever returns it sees only where that function is
- * too: what comes behind a call of one that does not is believed where the whole unit, which `whole` is a copy of, raises no such warning.
+ * Runs objtool on an extracted object, in place. Whether a function of the same file ever returns it sees only where
+ * that function is too: what comes behind a call of one that does not is believed where the whole unit, which `whole`
+ * is a copy of, raises no such warning.
  */
 export async function runObjtoolOnPart(
   run: Run,

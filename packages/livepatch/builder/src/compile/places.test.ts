@@ -15,7 +15,7 @@ net/core/other.h:3:1: note: in expansion of macro 'X'
 ./include/linux/compiler.h:9:1: note: declared here
 `;
 
-test('errors lie where they are told, or where the macro is used that leads there', () => {
+test('locates errors where they are reported, or where the macro is used', () => {
   assert.deepEqual(placesOf(SAID), ['include/net/tcp.h']);
   assert.deepEqual(placesOf('a/../b.c:1:10: fatal error: flask.h: No such file or directory\n'), ['b.c']);
   assert.deepEqual(placesOf(''), []);

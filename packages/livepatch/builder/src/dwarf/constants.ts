@@ -1,4 +1,7 @@
-/** Values of the DWARF format, by their names in the standard (version 5, chapter 7) and in GCC's include/dwarf2.def for the GNU ones. */
+/**
+ * Values of the DWARF format, by their names in the standard (version 5, chapter 7) and in GCC's include/dwarf2.def for
+ * the GNU ones.
+ */
 
 export const DW_UT_compile = 0x01;
 export const DW_UT_type = 0x02;

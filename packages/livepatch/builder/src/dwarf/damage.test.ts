@@ -24,7 +24,9 @@ function withBytes(file: ElfFile, target: Section, data: Uint8Array): ElfFile {
   return { ...file, sections: file.sections.map((each) => (each === target ? section : each)) };
 }
 
-/** Compares in both directions; anything but success or `dwarf-damaged` fails the test. Returns whether it was damaged. */
+/**
+ * Compares in both directions; anything but success or `dwarf-damaged` fails the test. Returns whether it was damaged.
+ */
 function survives(healthy: ElfFile, broken: ElfFile, what: string): boolean {
   const started = performance.now();
   let isDamaged = false;

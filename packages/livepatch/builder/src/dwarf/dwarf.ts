@@ -44,7 +44,9 @@ import { joinSections } from './sections.ts';
 import { Strings } from './strings.ts';
 import { readUnits, type Unit } from './units.ts';
 
-/** A debugging information entry: where it is and what shape it has. Its attributes are read when they are asked for. */
+/**
+ * A debugging information entry: where it is and what shape it has. Its attributes are read when they are asked for.
+ */
 export interface Entry {
   /** In the joined sections; tells entries apart. */
   readonly offset: number;
@@ -58,9 +60,9 @@ export interface Entry {
 const LONGEST_ORIGIN = 8;
 
 /**
- * The debug information of an object: DWARF 2 to 5, both formats, little-endian, with relocations applied. Entries are read where
- * they are needed. Contradictions are `dwarf-damaged`, and so is input that would make reading it take much longer than its size
- * warrants.
+ * The debug information of an object: DWARF 2 to 5, both formats, little-endian, with relocations applied. Entries are
+ * read where they are needed. Contradictions are `dwarf-damaged`, and so is input that would make reading it take much
+ * longer than its size warrants.
  */
 export class Dwarf {
   readonly file: ElfFile;
@@ -210,7 +212,9 @@ export class Dwarf {
     return form === undefined ? undefined : readBlock(this.#info, form);
   }
 
-  /** Where a variable lies that has one place of its own for as long as the program runs; `undefined` for all others. */
+  /**
+   * Where a variable lies that has one place of its own for as long as the program runs; `undefined` for all others.
+   */
   staticAddress(variable: Entry): Address | undefined {
     const location = this.block(variable, DW_AT_location);
     const { addressSize, offsetSize } = variable.unit;

@@ -13,8 +13,8 @@ import {
 import { type Dwarf, type Entry, readDwarf } from './index.ts';
 
 /**
- * A unit by hand, with the forms of version 5 that GCC leaves to other compilers: names by index (`strx`), addresses by index (`addrx`),
- * constants in the abbreviation, numbers of 16 bytes, indirect forms, references by any length.
+ * A unit by hand, with the forms of version 5 that GCC leaves to other compilers: names by index (`strx`), addresses by
+ * index (`addrx`), constants in the abbreviation, numbers of 16 bytes, indirect forms, references by any length.
  */
 const UNIT = `
   .section .debug_abbrev,"",@progbits
@@ -110,8 +110,8 @@ for (const [name, reference] of combinations) {
 }
 
 /**
- * A type in a unit of its own, as Clang has it: the unit that uses it declares it with its signature; another variable refers across the
- * sections. The type unit's section is a COMDAT of the same name.
+ * A type in a unit of its own, as Clang has it: the unit that uses it declares it with its signature; another variable
+ * refers across the sections. The type unit's section is a COMDAT of the same name.
  */
 const TWO_SECTIONS = `
   .section .debug_abbrev,"",@progbits

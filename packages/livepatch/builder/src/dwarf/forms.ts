@@ -57,7 +57,10 @@ export interface FieldSizes {
   readonly addressSize: number;
 }
 
-/** Bytes of a form that has always as many; -1 for the others. Unknown forms are `dwarf-damaged`: what follows cannot be found. */
+/**
+ * Bytes of a form that has always as many; -1 for the others. Unknown forms are `dwarf-damaged`: what follows cannot be
+ * found.
+ */
 export function fixedSize(form: number, unit: FieldSizes): number {
   switch (form) {
     case DW_FORM_flag_present:

@@ -4,8 +4,8 @@ import { type FieldSizes, fixedSize, readConstant, skipForm } from './forms.ts';
 import type { Strings } from './strings.ts';
 
 /**
- * The file names of a line table's header (DWARF 5, 6.2.4), by the numbers that `DW_AT_decl_file` uses: from 0 in version 5, from
- * 1 before. Each with its directory, unless that is the one the compiler ran in.
+ * The file names of a line table's header (DWARF 5, 6.2.4), by the numbers that `DW_AT_decl_file` uses: from 0 in
+ * version 5, from 1 before. Each with its directory, unless that is the one the compiler ran in.
  */
 export function readFileNames(cursor: Cursor, strings: Strings, spend: (steps: number) => void): string[] {
   const offsetSize = cursor.u32() === 0xffff_ffff ? 8 : 4;
@@ -14,7 +14,8 @@ export function readFileNames(cursor: Cursor, strings: Strings, spend: (steps: n
   if (version < 2 || version > 5) throw damaged(`a line table is of version ${version}`);
   if (version >= 5) cursor.take(2);
   cursor.take(offsetSize);
-  // minimum_instruction_length, maximum_operations_per_instruction (since version 4), default_is_stmt, line_base, line_range
+  // minimum_instruction_length, maximum_operations_per_instruction (since version 4), default_is_stmt, line_base,
+  // line_range
   cursor.take(version >= 4 ? 5 : 4);
   const opcodes = cursor.u8();
   cursor.take(Math.max(opcodes - 1, 0));

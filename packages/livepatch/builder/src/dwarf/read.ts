@@ -3,8 +3,8 @@ import { DW_AT_dwo_name, DW_AT_GNU_dwo_name } from './constants.ts';
 import { Dwarf } from './dwarf.ts';
 
 /**
- * The debug information of an object, or `undefined` where it has none that can be used: `missingDwarf` then says why. Errors:
- * `dwarf-damaged`.
+ * The debug information of an object, or `undefined` where it has none that can be used: `missingDwarf` then says why.
+ * Errors: `dwarf-damaged`.
  */
 export function readDwarf(file: ElfFile): Dwarf | undefined {
   if (!file.sections.some(({ name, size }) => name === '.debug_info' && size > 0)) return undefined;

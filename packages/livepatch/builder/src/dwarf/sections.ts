@@ -23,8 +23,8 @@ export interface Joined {
 }
 
 /**
- * All sections of the given names as one, with their relocations applied. Type units lie in COMDAT sections of their own, all
- * called alike: one address space for them makes a reference from one to another an ordinary offset.
+ * All sections of the given names as one, with their relocations applied. Type units lie in COMDAT sections of their
+ * own, all called alike: one address space for them makes a reference from one to another an ordinary offset.
  */
 export function joinSections(file: ElfFile, name: string, ...more: string[]): Joined {
   const sections = [name, ...more].flatMap((each) => file.sections.filter((section) => section.name === each));

@@ -5,8 +5,8 @@ import type { ObjectView } from '../object/view.ts';
 import type { UnitProof } from '../types.ts';
 
 /**
- * A change with copies of those constants inside functions whose place in the kernel the byte proof does not show, where a copy is as good. Of
- * all others the kernel's own is meant, so that what cannot be found is refused.
+ * A change with copies of those constants inside functions whose place in the kernel the byte proof does not show,
+ * where a copy is as good. Of all others the kernel's own is meant, so that what cannot be found is refused.
  */
 export function withCopies(view: ObjectView, change: Change, proof: Pick<UnitProof, 'addresses'>): Change {
   const unproven = [...change.same].filter(

@@ -99,7 +99,7 @@ for (const [what, body] of RETURNING) {
   });
 }
 
-test('a function that traps or goes round for ever is a dead end, but not where another file may define it', async () => {
+test('treats a function that traps or loops endlessly as a dead end, unless another file may define it', async () => {
   assert.equal(await neverReturns('call elsewhere; ud2'), true);
   assert.equal(await neverReturns('1: pause; jmp 1b'), true);
   assert.equal(await neverReturns('ud2', '.weak f'), false);

@@ -9,9 +9,9 @@ const RETURNS: ReadonlySet<number> = new Set([0xc2, 0xc3, 0xca, 0xcb, 0xcf]);
 const RETURNS_0F: ReadonlySet<number> = new Set([0x07, 0x35]);
 
 /**
- * Which functions of an object never return: `skb_panic()` of net/core/skbuff.c is not marked as such, but ends in BUG(), and gcc puts
- * nothing behind its calls. objtool sees that in a function's own code (tools/objtool/check.c, __dead_end_function()), and so cannot
- * where the function stays in the kernel.
+ * Which functions of an object never return: `skb_panic()` of net/core/skbuff.c is not marked as such, but ends in
+ * BUG(), and gcc puts nothing behind its calls. objtool sees that in a function's own code (tools/objtool/check.c,
+ * __dead_end_function()), and so cannot where the function stays in the kernel.
  */
 export class DeadEnds {
   readonly #view: ObjectView;

@@ -60,7 +60,10 @@ export interface Extracted {
   readonly provides: string[];
 }
 
-/** include/linux/compiler.h, annotate_unreachable(): addresses behind instructions after which nothing runs; the linker drops them. */
+/**
+ * include/linux/compiler.h, annotate_unreachable(): addresses behind instructions after which nothing runs; the linker
+ * drops them.
+ */
 const UNREACHABLE = '.discard.unreachable';
 const UNREACHABLE_SIZE = 4;
 
@@ -73,7 +76,10 @@ interface Place {
   readonly symbol: ElfSymbol;
 }
 
-/** Writes the selected parts as an object of their own: plain names, what stays in the kernel undefined, ready for objtool. */
+/**
+ * Writes the selected parts as an object of their own: plain names, what stays in the kernel undefined, ready for
+ * objtool.
+ */
 export function emit(
   view: ObjectView,
   change: Change,
@@ -226,8 +232,9 @@ class Emitter {
         : (own?.symbol ?? this.#need(target.symbol, target.atom));
       const addend = BigInt(target.offset + (own?.offset ?? 0) - target.bias);
       place.section.relocations.push({ offset, type: reference.type, symbol, addend });
-      // The assembler has filled in calls inside one section (`rt_mutex_adjust_prio_chain` from `remove_waiter`, both .sched.text); the kernel
-      // takes a field that is not zero for one that was relocated before (arch/x86/kernel/module.c, __apply_relocate_add).
+      // The assembler has filled in calls inside one section (`rt_mutex_adjust_prio_chain` from `remove_waiter`, both
+      // .sched.text); the kernel takes a field that is not zero for one that was relocated before
+      // (arch/x86/kernel/module.c, __apply_relocate_add).
       place.section.data.fill(0, offset, offset + reference.width);
     }
   }
@@ -270,9 +277,9 @@ class Emitter {
   }
 
   /**
-   * Tells objtool where a call does not return, as the macro unreachable() does: it finds that out in the code of the function that is
-   * called, and that may stay in the kernel. It would go on behind the call, and leave the code that really lies there without an entry
-   * for the unwinder.
+   * Tells objtool where a call does not return, as the macro unreachable() does: it finds that out in the code of the
+   * function that is called, and that may stay in the kernel. It would go on behind the call, and leave the code that
+   * really lies there without an entry for the unwinder.
    */
   #markDeadEnds(): void {
     const deadEnds = new DeadEnds(this.#view);
@@ -320,8 +327,8 @@ function append(section: Section, bytes: Uint8Array, align: number): number {
 }
 
 /**
- * Bytes in front of a function that belong to it: what `-fpatchable-function-entry=N,N` leaves free there for the kernel to patch
- * (arch/x86/kernel/callthunks.c, alternative.c), or a type hash.
+ * Bytes in front of a function that belong to it: what `-fpatchable-function-entry=N,N` leaves free there for the
+ * kernel to patch (arch/x86/kernel/callthunks.c, alternative.c), or a type hash.
  */
 function leadOf(view: ObjectView, atom: Atom): number {
   if (atom.kind !== 'function') return 0;

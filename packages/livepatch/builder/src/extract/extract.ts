@@ -18,8 +18,9 @@ export type Destination =
   | { readonly kind: 'kernel'; readonly target: Target };
 
 /**
- * The changed functions and all that they alone need: new functions and data, strings, nameless constants, their own copies of
- * noise, their table entries. The same for `more`, data that the livepatch is to have. Everything else stays where it is and is referred to.
+ * The changed functions and all that they alone need: new functions and data, strings, nameless constants, their own
+ * copies of noise, their table entries. The same for `more`, data that the livepatch is to have. Everything else stays
+ * where it is and is referred to.
  */
 export function select(view: ObjectView, change: Change, more: Iterable<Atom> = []): Selection {
   const atoms = new Set<Atom>();
@@ -49,8 +50,8 @@ export function newGlobals(change: Change): Atom[] {
 }
 
 /**
- * Jumps of selected functions to others of their section that are too short for the linker to lead anywhere else. The assembler writes them
- * where functions share a section (`.sched.text`).
+ * Jumps of selected functions to others of their section that are too short for the linker to lead anywhere else. The
+ * assembler writes them where functions share a section (`.sched.text`).
  */
 export function shortBranches(view: ObjectView, selection: Selection): { readonly from: Atom; readonly to: Atom }[] {
   return [...selection.atoms].flatMap((from) =>
@@ -78,8 +79,8 @@ function isOwn(
   const { name } = atom.symbol;
   if (atom.kind === 'data') return isOwnCopy(atom);
   if (isEntry(from) || coldParent(name) !== undefined) return true;
-  // A call goes straight to the new code, and so do jumps and labels inside it: its own, of its pieces out of line and of its jump
-  // tables. An address that is kept somewhere must stay right after a revert: the kernel's own.
+  // A call goes straight to the new code, and so do jumps and labels inside it: its own, of its pieces out of line and
+  // of its jump tables. An address that is kept somewhere must stay right after a revert: the kernel's own.
   const calls = (from.section.flags & SHF_EXECINSTR) !== 0 && isCall(from.section, reference);
   return (calls || offset !== 0) && change.changed.has(atom);
 }

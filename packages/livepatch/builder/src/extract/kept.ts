@@ -14,8 +14,9 @@ import { destinationOf, type Selection } from './extract.ts';
 const ARGUMENTS: ReadonlySet<number | undefined> = new Set([7, 6, 2, 1, 8, 9]);
 
 /**
- * Functions that are done with an address that they are given when they return, or give it back when the module goes. What walks over something
- * calls back meanwhile: `nf_ct_expect_iterate_destroy()`, `bus_for_each_dev()`, `acpi_walk_namespace()`.
+ * Functions that are done with an address that they are given when they return, or give it back when the module goes.
+ * What walks over something calls back meanwhile: `nf_ct_expect_iterate_destroy()`, `bus_for_each_dev()`,
+ * `acpi_walk_namespace()`.
  */
 const RETURNING =
   /^(?:klp_shadow_\w+|sort|sort_r|list_sort|bsearch|stop_machine|static_key_(?:slow_\w+|enable|disable)\w*|mutex_(?:lock|unlock|trylock|is_locked)\w*|_raw_(?:spin|read|write)_(?:lock|unlock|trylock)\w*|mem(?:cpy|set|move|cmp)|v?s[cn]*printf)$|(?:^|_)(?:for_each|iterate|walk)(?:_|$)/;
@@ -29,10 +30,11 @@ interface Kept {
 }
 
 /**
- * What of the livepatch's own may be pointed to when its module is long gone: it is reverted, or another one replaces it, and whatever live
- * object was given the address has it still (`INIT_WORK(&x->work, fresh)`). Addresses of functions that only the livepatch has, and
- * of data of its own that can be written or leads to functions. Not of functions that it replaces: those are the kernel's.
- * `elsewhere`: names that other files of the livepatch define and the kernel does not have.
+ * What of the livepatch's own may be pointed to when its module is long gone: it is reverted, or another one replaces
+ * it, and whatever live object was given the address has it still (`INIT_WORK(&x->work, fresh)`). Addresses of
+ * functions that only the livepatch has, and of data of its own that can be written or leads to functions. Not of
+ * functions that it replaces: those are the kernel's. `elsewhere`: names that other files of the livepatch define and
+ * the kernel does not have.
  */
 export function addressKeptReasons(
   source: string,

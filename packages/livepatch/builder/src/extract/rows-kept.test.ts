@@ -69,7 +69,7 @@ const told: readonly (readonly [what: string, after: string, kept: readonly stri
 ];
 
 for (const [what, after, kept] of told) {
-  test(`${what}: a person has to see who keeps the address`, async () => {
+  test(`asks for a review of ${what}`, async () => {
     assert.deepEqual(await keptOf(BASE, after), kept);
   });
 }

@@ -3,7 +3,10 @@ import { test } from 'node:test';
 import { R_X86_64_64, type Section, SHN_UNDEF, sectionOf } from '@kmend/elf';
 import { codesOf, extractOf, namesOf, sectionNamed, summary, targetsOf } from '../testing/fixture.ts';
 
-/** Where what is extracted leads: calls into the livepatch, addresses that are kept to the running kernel, keys to whoever has them. */
+/**
+ * Where what is extracted leads: calls into the livepatch, addresses that are kept to the running kernel, keys to
+ * whoever has them.
+ */
 
 const BASE = `
 int shared; int (*hook)(int);
@@ -90,7 +93,10 @@ test('static branches: a key of the kernel is referred to, a new one comes along
   );
 });
 
-/** A static call as the kernel makes it (include/linux/static_call.h): to a trampoline, with the key mentioned for objtool. */
+/**
+ * A static call as the kernel makes it (include/linux/static_call.h): to a trampoline, with the key mentioned for
+ * objtool.
+ */
 const CALLS = `
 extern struct { void *function; } __SCK__hook; extern int __SCT__hook(int);
 static void *mention __used __section(".discard.addressable") = &__SCK__hook;

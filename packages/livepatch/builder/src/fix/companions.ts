@@ -16,7 +16,10 @@ export interface Proposal {
   readonly parts: HeaderParts;
 }
 
-/** What to take along beside what a fix has; the same again where nothing of the delta helps. `parts`: of headers only what errors are about. */
+/**
+ * What to take along beside what a fix has; the same again where nothing of the delta helps. `parts`: of headers only
+ * what errors are about.
+ */
 export async function propose(
   delta: DeltaTexts,
   have: Proposal,
@@ -29,8 +32,8 @@ export async function propose(
 }
 
 /**
- * Parts of headers of the delta that may make failing files compile: what their change says of the names that the errors are about. Other files are
- * proposed whole, as `proposeCompanions` does.
+ * Parts of headers of the delta that may make failing files compile: what their change says of the names that the
+ * errors are about. Other files are proposed whole, as `proposeCompanions` does.
  */
 async function proposeParts(delta: DeltaTexts, have: Proposal, failures: readonly TrialFailure[]): Promise<Proposal> {
   const whole = new Set(have.files.filter((path) => have.parts[path] === undefined));
@@ -57,8 +60,9 @@ async function changedNames(delta: DeltaTexts, path: string): Promise<ReadonlySe
 }
 
 /**
- * Files of the delta that may make failing ones compile: those whose change brings, takes or alters a name that an error is about.
- * First headers that the failing file includes, of these the ones that lie nearest to it, then others; for a name that only linking would miss, C files that define it.
+ * Files of the delta that may make failing ones compile: those whose change brings, takes or alters a name that an
+ * error is about. First headers that the failing file includes, of these the ones that lie nearest to it, then others;
+ * for a name that only linking would miss, C files that define it.
  */
 export async function proposeCompanions(
   delta: DeltaTexts,
@@ -104,7 +108,10 @@ export async function proposeCompanions(
   return [...proposed].sort();
 }
 
-/** How many folders two paths begin with alike: a word of net/batman-adv/types.h and of include/linux/device.h is the former's. */
+/**
+ * How many folders two paths begin with alike: a word of net/batman-adv/types.h and of include/linux/device.h is the
+ * former's.
+ */
 function foldersShared(path: string, source: string): number {
   const [one, other] = [path, source].map((each) => each.split('/').slice(0, -1));
   const differs = one?.findIndex((folder, at) => folder !== other?.[at]) ?? 0;

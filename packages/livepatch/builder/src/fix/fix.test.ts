@@ -36,7 +36,7 @@ test('a fix is kept and read back; damage is noticed; a rival under the same id 
   assert.deepEqual(await readdir(join(home, 'fixes')), ['CVE-2026-1']);
 });
 
-test('patches that reach outside, make files or are none are refused by code', () => {
+test('refuses patches that lead outside, add files, or are no patches', () => {
   const cases: [string, string][] = [
     ['fix-unsafe-path', PATCH.replaceAll('/dir/', '/../../')],
     ['fix-unsafe-path', PATCH.replace('b/dir', 'b//etc').replace('a/dir', 'a//etc')],

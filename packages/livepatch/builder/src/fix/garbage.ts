@@ -1,6 +1,6 @@
 /**
- * Where a line of a patch file stands that is in no hunk. `remark`: before the first file, no mail; `message`: a mail's or a commit's text;
- * `notes`: behind its `---`; `diff`: behind a file's header; `signature`: behind `-- `.
+ * Where a line of a patch file stands that is in no hunk. `remark`: before the first file, no mail; `message`: a mail's
+ * or a commit's text; `notes`: behind its `---`; `diff`: behind a file's header; `signature`: behind `-- `.
  */
 export type TextArea = 'remark' | 'message' | 'notes' | 'diff' | 'signature';
 
@@ -32,8 +32,9 @@ export function lookAtText(area: TextArea, line: string, following: string): { a
 }
 
 /**
- * Whether a line of text could be part of a change that got out of its hunk, or of one in another format. Behind a file's header anything that begins
- * as a hunk's line does. A message may quote diffs, and has lists of `-` and `+`: there only what git and patch would take for a diff does.
+ * Whether a line of text could be part of a change that got out of its hunk, or of one in another format. Behind a
+ * file's header anything that begins as a hunk's line does. A message may quote diffs, and has lists of `-` and `+`:
+ * there only what git and patch would take for a diff does.
  */
 export function looksLikeChange(area: TextArea, line: string): boolean {
   if (/^@@ -\d/.test(line) || OTHER_FORMAT.test(line) || NEW_NAME.test(line)) return true;

@@ -19,8 +19,8 @@ export interface ImportEdges {
 export type ImportWords = Omit<FixWords, 'title'> & { readonly title?: string | undefined };
 
 /**
- * The difference between two Debian versions of the kernel source, limited to `paths`, and of the headers in `parts` to what concerns the names
- * given for each.
+ * The difference between two Debian versions of the kernel source, limited to `paths`, and of the headers in `parts` to
+ * what concerns the names given for each.
  */
 export async function importFromDebian(
   edges: ImportEdges,

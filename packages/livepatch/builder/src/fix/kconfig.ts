@@ -1,8 +1,8 @@
 /**
- * Whether hunks of a Kconfig file change help texts alone, as far as the hunks themselves show it: above each changed line, inside its hunk, must stand
- * the `help` that it belongs to (scripts/kconfig/lexer.l: a help text ends at the first line that is indented less than its first one). A hunk
- * that does not reach up to the `help` shows nothing. What stays must be help text, or none, on both sides: where a whole text goes, the
- * attribute behind it would become one.
+ * Whether hunks of a Kconfig file change help texts alone, as far as the hunks themselves show it: above each changed
+ * line, inside its hunk, must stand the `help` that it belongs to (scripts/kconfig/lexer.l: a help text ends at the
+ * first line that is indented less than its first one). A hunk that does not reach up to the `help` shows nothing. What
+ * stays must be help text, or none, on both sides: where a whole text goes, the attribute behind it would become one.
  */
 export function isHelpTextOnly(hunks: readonly string[]): boolean {
   const before = helpOfSide(hunks, '-');

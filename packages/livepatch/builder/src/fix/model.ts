@@ -37,8 +37,8 @@ export type FixRecord = z.infer<typeof FixRecord>;
 /** A source change with an id. */
 export interface Fix extends Omit<FixRecord, 'leftOut' | 'notes'> {
   /**
-   * Unified diff of nothing but hunks, paths relative to the source tree behind one component (`a/`, `b/`). One character a byte, as all text of
-   * sources: what is written of it is written as latin1.
+   * Unified diff of nothing but hunks, paths relative to the source tree behind one component (`a/`, `b/`). One
+   * character a byte, as all text of sources: what is written of it is written as latin1.
    */
   readonly patch: string;
   /** Files it changes, relative to the source tree. */

@@ -32,8 +32,9 @@ const EXTENDED: readonly (readonly [RegExp, PartKind | undefined])[] = [
 ];
 
 /**
- * Takes a patch file apart: one or several unified diffs, as git, diff, quilt and Subversion write them, alone or in mails. Every line that looks
- * like part of a change must be in a hunk that its header counts, or the patch is `fix-garbage`: text is only what cannot be taken for one.
+ * Takes a patch file apart: one or several unified diffs, as git, diff, quilt and Subversion write them, alone or in
+ * mails. Every line that looks like part of a change must be in a hunk that its header counts, or the patch is
+ * `fix-garbage`: text is only what cannot be taken for one.
  */
 export class PatchParser {
   readonly #id: string;
@@ -210,7 +211,8 @@ export class PatchParser {
   }
 
   #paths(from: string | undefined, to: string | undefined, at: number): readonly string[] {
-    // Git quotes names with bytes beyond ASCII and writes these as numbers: such a name is told, and is no name of a kernel source.
+    // Git quotes names with bytes beyond ASCII and writes these as numbers: such a name is told, and is no name of a
+    // kernel source.
     const [one, other] = [from, to].map((name) => name?.replace(/^"(.*)"$/, '$1'));
     const found = fileOfNames(one, other);
     switch (found.kind) {

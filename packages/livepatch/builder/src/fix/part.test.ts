@@ -59,7 +59,7 @@ test('a new definition comes without what else the same lines change', async () 
   );
 });
 
-test('all names give the whole change, none gives nothing of it', async () => {
+test('selects the whole change by all names, and nothing by none', async () => {
   assert.equal(await part(SOCKETS, 'tcp_sk', 'tcp_sk_rw'), SOCKETS.after);
   assert.equal(await part(SOCKETS, 'tcp_timewait_sock'), SOCKETS.before);
 });

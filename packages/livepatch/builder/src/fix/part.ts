@@ -40,9 +40,10 @@ function range(start = '0', count = '1'): [number, number] {
 }
 
 /**
- * A header with that part of its change alone which adds, alters or removes definitions of `names`. For example: of a change that turns the function
- * `tcp_sk` into a macro and adds the macro `tcp_sk_rw`, only the latter. Lines that `#if` and the like are changed among stay together, since
- * what they hold would otherwise come under another condition.
+ * A header with that part of its change alone which adds, alters or removes definitions of `names`. For example: of a
+ * change that turns the function `tcp_sk` into a macro and adds the macro `tcp_sk_rw`, only the latter. Lines that
+ * `#if` and the like are changed among stay together, since what they hold would otherwise come under another
+ * condition.
  */
 export function partOf(
   before: string,
@@ -71,7 +72,9 @@ export function partOf(
 interface Slice {
   readonly names: ReadonlySet<string>;
   readonly lines: readonly string[];
-  /** All lines of the definition: a condition among others lies inside the definition, as around a member of a struct. */
+  /**
+   * All lines of the definition: a condition among others lies inside the definition, as around a member of a struct.
+   */
   readonly whole: boolean;
 }
 
@@ -93,7 +96,10 @@ function together(old: readonly Slice[], fresh: readonly Slice[]): Piece {
   };
 }
 
-/** Old and new lines of one definition become a piece; what only one side has is one of its own, in the order of the text after the change. */
+/**
+ * Old and new lines of one definition become a piece; what only one side has is one of its own, in the order of the
+ * text after the change.
+ */
 function paired(old: readonly Slice[], fresh: readonly Slice[]): Piece[] {
   const pieces: Piece[] = [];
   let next = 0;

@@ -84,7 +84,7 @@ function changedLines(text: string): string[] {
   return lines.filter((line, at) => /^[-+]/.test(line) && line !== '-- ' && !isHeader(at)).sort();
 }
 
-test('loses no changed line, whichever line is put in, taken out, doubled, or where the patch is cut', () => {
+test('loses no changed line under insertion, removal, doubling and truncation', () => {
   const two = '@@ -1,3 +1,3 @@\n one\n-two\n+2\n three\n@@ -11,3 +11,2 @@\n eins\n-zwei\n drei\n';
   const put = [
     '',

@@ -22,8 +22,9 @@ const PACKED: readonly (readonly [start: string, command: string])[] = [
 /** What a patch changes of a kernel's source. */
 export interface PatchContent {
   /**
-   * The hunks alone, behind headers of our own (`--- a/PATH`), one character a byte: as patch(1) is to see it. What lies between hunks in a file is
-   * for people, but patch would look for further diffs in it, also of kinds that run a program (`ed`) or name other files (`Index:`).
+   * The hunks alone, behind headers of our own (`--- a/PATH`), one character a byte: as patch(1) is to see it. What
+   * lies between hunks in a file is for people, but patch would look for further diffs in it, also of kinds that run a
+   * program (`ed`) or name other files (`Index:`).
    */
   readonly patch: string;
   /** Paths relative to the tree, sorted. */
@@ -34,8 +35,9 @@ export interface PatchContent {
 }
 
 /**
- * Reads a patch file's text: one character a byte (latin1), as all text of sources. `chosen`: files and folders to limit it to. Errors: `fix-garbage` with the
- * line for what is not certain to be read as it is meant, `fix-unsafe-path`, `source-unsupported` for what cannot be patched live, `fix-empty`.
+ * Reads a patch file's text: one character a byte (latin1), as all text of sources. `chosen`: files and folders to
+ * limit it to. Errors: `fix-garbage` with the line for what is not certain to be read as it is meant,
+ * `fix-unsafe-path`, `source-unsupported` for what cannot be patched live, `fix-empty`.
  */
 export function readPatch(id: string, text: string, chosen?: readonly string[]): PatchContent {
   const { lines, notes } = linesOf(id, text);
@@ -166,7 +168,9 @@ function assertPlainPath(id: string, path: string): void {
   });
 }
 
-/** Lines alone that are added, with nothing of the file around them, would go to a place that nothing shows to be right. */
+/**
+ * Lines alone that are added, with nothing of the file around them, would go to a place that nothing shows to be right.
+ */
 function assertContext(id: string, parts: readonly FilePart[]): void {
   for (const { paths, hunks, line } of parts) {
     const bare = hunks.findIndex((text) => text.startsWith('@@ ') && hunkSize(text)?.before === 0);
@@ -178,7 +182,10 @@ function assertContext(id: string, parts: readonly FilePart[]): void {
   }
 }
 
-/** No C file or header of the kernel has the character; where a patch adds it, another program has put it in place of a byte. */
+/**
+ * No C file or header of the kernel has the character; where a patch adds it, another program has put it in place of a
+ * byte.
+ */
 function assertBytesKept(id: string, parts: readonly FilePart[]): void {
   for (const { paths, hunks } of parts) {
     if (!hunks.some((line) => line.startsWith('+') && line.includes(REPLACED))) continue;

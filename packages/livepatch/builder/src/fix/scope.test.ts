@@ -130,7 +130,8 @@ test('a Kconfig change is left out where its hunks show that only help text chan
     assert.deepEqual(leftOut, [{ path: 'drivers/net/Kconfig', why: 'help-text' }], hunk);
   }
   const more = [
-    // Attributes; the help is not in the hunk; the text ends before; a second hunk; the text that goes leaves an attribute in its place.
+    // Attributes; the help is not in the hunk; the text ends before; a second hunk; the text that goes leaves an
+    // attribute in its place.
     '@@ -1,3 +1,3 @@\n config X\n-\tbool "x"\n+\ttristate "x"\n \thelp\n',
     '@@ -1,3 +1,3 @@\n \t  Text\n-\t  Old text.\n+\t  New text.\n \n',
     '@@ -1,4 +1,5 @@\n \thelp\n \t  Text\n \n+\tselect Y\n \n',

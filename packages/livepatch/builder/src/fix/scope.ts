@@ -26,7 +26,9 @@ export function outsideKernel(path: string): LeftOutReason | undefined {
   return folder?.[1] ?? (TEXTS.test(path) ? 'documentation' : undefined);
 }
 
-/** Kconfig files, Makefiles and the like: they decide what a kernel is built from, which the running one cannot follow. */
+/**
+ * Kconfig files, Makefiles and the like: they decide what a kernel is built from, which the running one cannot follow.
+ */
 export function isBuildFile(path: string): boolean {
   return BUILD_FILES.test(path);
 }

@@ -12,7 +12,7 @@ test('tells a change of the function itself from one elsewhere in its file, and 
   assert.equal(ownCause('first', TEXT, TEXT), 'line-numbers');
 });
 
-test('a difference is a reason for a review unless only other parts of the file explain it', () => {
+test('asks for a review of a difference unless other parts of the file explain it', () => {
   const reasons = (['own-function', 'other-files', 'unexplained', 'own-file', 'line-numbers'] as const).map((cause) => {
     const found = { name: 'first', source: 'a/unit.c', version: '6.1.176-1', cause, files: ['a/unit.h'] };
     const [reason] = differenceReason(differenceMessage(found, 'first: code differs at +0x4'));

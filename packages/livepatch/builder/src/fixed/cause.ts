@@ -32,7 +32,10 @@ export interface Cause {
   readonly files: readonly string[];
 }
 
-/** Trials that are left for a build: each compiles a unit once or twice. A header that reaches fifty units must not make hours of it. */
+/**
+ * Trials that are left for a build: each compiles a unit once or twice. A header that reaches fifty units must not make
+ * hours of it.
+ */
 export interface Budget {
   left: number;
 }
@@ -41,8 +44,8 @@ export interface Budget {
 const TRIALS = 30;
 
 /**
- * Compares functions of one state of a unit, compiled as the builder does and, where that leaves a difference and `layouts` says so, with
- * the shipped flags alone.
+ * Compares functions of one state of a unit, compiled as the builder does and, where that leaves a difference and
+ * `layouts` says so, with the shipped flags alone.
  */
 export async function compareState(
   { context, request, compiler, image, stock, scratch }: ComparedUnit,
@@ -62,8 +65,8 @@ export async function compareState(
 }
 
 /**
- * Why functions of a unit are not what the fixed kernel has: which files, as that kernel's version has them, make them equal when the unit
- * is compiled with them. The fewest that do are named.
+ * Why functions of a unit are not what the fixed kernel has: which files, as that kernel's version has them, make them
+ * equal when the unit is compiled with them. The fewest that do are named.
  */
 export class CauseFinder {
   readonly #unit: ComparedUnit;
@@ -130,7 +133,10 @@ export class CauseFinder {
     return { cause: ownCause(stem(name), unmarked(patched.text), unmarked(this.#ownText ?? '')), files };
   }
 
-  /** Files of the version that differ from what the unit was compiled of, its own first; `undefined` where it cannot be compiled. */
+  /**
+   * Files of the version that differ from what the unit was compiled of, its own first; `undefined` where it cannot be
+   * compiled.
+   */
   async #candidates(): Promise<readonly string[] | undefined> {
     const { unit, patched } = this.#unit.request;
     const headers = await this.#upload.headers();

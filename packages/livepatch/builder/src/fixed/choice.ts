@@ -15,8 +15,8 @@ export interface Choice {
 }
 
 /**
- * The version that the newest fix of a unit came from: it holds those of all before it. `undefined` where no fix of the unit names a
- * version. `wanted`: what was asked for instead, a version or a release.
+ * The version that the newest fix of a unit came from: it holds those of all before it. `undefined` where no fix of the
+ * unit names a version. `wanted`: what was asked for instead, a version or a release.
  */
 export function choiceOf(
   kernel: Kernel,

@@ -16,9 +16,9 @@ export interface ExpectedFunction {
 }
 
 /**
- * Compares functions of a finished livepatch, as they are in the file, with the fixed kernel: what extraction and link made of the unit's
- * code. Knows nothing of how the module was made: symbols are taken by the names by which the kernel will resolve them. Returns those that
- * are not equal, with what differs.
+ * Compares functions of a finished livepatch, as they are in the file, with the fixed kernel: what extraction and link
+ * made of the unit's code. Knows nothing of how the module was made: symbols are taken by the names by which the kernel
+ * will resolve them. Returns those that are not equal, with what differs.
  */
 export function compareFinished(
   module: Uint8Array,
@@ -69,7 +69,9 @@ function withLivepatchRelocations(file: ElfFile): ElfFile {
   return file;
 }
 
-/** Finds what the module names as livepatch does; names are settled by `misnamed`, which knows the compiler's numbers. */
+/**
+ * Finds what the module names as livepatch does; names are settled by `misnamed`, which knows the compiler's numbers.
+ */
 function named(image: ShippedImage): ShippedImage {
   return { ...image, complete: false, named: (name) => image.named(plainName(name)) };
 }

@@ -1,7 +1,7 @@
 /**
- * A smallest part of `all` (in the sense that none of it can be left out) for which `holds` is true, where it is true of `all` and not of
- * nothing: QuickXplain (Junker, 2004). Asks about k·log(n/k) times for a part of k. What stands first is preferred. `undefined` where `holds`
- * gives up.
+ * A smallest part of `all` (in the sense that none of it can be left out) for which `holds` is true, where it is true
+ * of `all` and not of nothing: QuickXplain (Junker, 2004). Asks about k·log(n/k) times for a part of k. What stands
+ * first is preferred. `undefined` where `holds` gives up.
  */
 export async function minimalPart<T>(
   all: readonly T[],

@@ -15,7 +15,10 @@ export class FixedKernel {
     this.image = image;
   }
 
-  /** One object of it; `undefined` for a module that it does not have: what was built in may be a module there, and the reverse. */
+  /**
+   * One object of it; `undefined` for a module that it does not have: what was built in may be a module there, and the
+   * reverse.
+   */
   object(name: ObjectName): Promise<ShippedImage | undefined> {
     if (name === 'vmlinux') {
       this.#vmlinux ??= this.#readVmlinux();

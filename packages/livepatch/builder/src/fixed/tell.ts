@@ -22,8 +22,8 @@ function causeText({ cause, files, name, source, version }: Omit<FixedDifference
 }
 
 /**
- * Other changes of the function's file are what the fixes were chosen without. A header of the same upload that changes the code of a
- * function which is replaced may belong to the fix, as a struct that it changes.
+ * Other changes of the function's file are what the fixes were chosen without. A header of the same upload that changes
+ * the code of a function which is replaced may belong to the fix, as a struct that it changes.
  */
 export function differenceReason({ cause, message, source, name }: FixedDifference): VerdictReason[] {
   if (cause === 'own-file' || cause === 'line-numbers') return [];

@@ -12,20 +12,27 @@ export interface FunctionResult {
   readonly equal: boolean;
   /** Where it is not equal: what differs first. */
   readonly why: string;
-  /** What the livepatch has of it, by name: the function, its `.cold` part, new functions that only the livepatch's code calls. */
+  /**
+   * What the livepatch has of it, by name: the function, its `.cold` part, new functions that only the livepatch's code
+   * calls.
+   */
   readonly parts: readonly string[];
 }
 
 export interface UnitResult {
   readonly functions: readonly FunctionResult[];
-  /** Where the fixed kernel has what the unit names: names without the compiler's numbers; those of several places are left out. */
+  /**
+   * Where the fixed kernel has what the unit names: names without the compiler's numbers; those of several places are
+   * left out.
+   */
   readonly places: ReadonlyMap<string, bigint>;
 }
 
 /**
- * Compares replaced functions of a patched unit, after objtool, with the fixed kernel: the byte proof's rules, and what fields lead to by
- * name. What a function has of its own in the livepatch counts with it: its `.cold` part, and functions that are new. `views`: the
- * unit in each layout; equal is what either shows to be equal. `stock`: the original, to tell what is new.
+ * Compares replaced functions of a patched unit, after objtool, with the fixed kernel: the byte proof's rules, and what
+ * fields lead to by name. What a function has of its own in the livepatch counts with it: its `.cold` part, and
+ * functions that are new. `views`: the unit in each layout; equal is what either shows to be equal. `stock`: the
+ * original, to tell what is new.
  */
 export function compareFunctions(
   unit: Unit,

@@ -8,7 +8,9 @@ import type { Phase } from '../author/callbacks.ts';
 import { authorHeader } from '../testing/author.ts';
 import { callbackHelpers, callbackSource, phasesOf } from './callback-source.ts';
 
-/** Runs what is generated for an object whose fixes have these phases; `failing` says whose pre-patch callback refuses. */
+/**
+ * Runs what is generated for an object whose fixes have these phases; `failing` says whose pre-patch callback refuses.
+ */
 async function called(
   fixes: readonly (readonly Phase[])[],
   failing: number,
@@ -68,7 +70,7 @@ test('callbacks are called in order going in, and the other way round going out'
   ]);
 });
 
-test('a failing pre-patch callback is told, and what was called before it is undone', async () => {
+test('reports a failing pre-patch callback, and undoes those before it', async () => {
   assert.deepEqual(await called([ALL, ['post_unpatch'], ALL, ALL], 2, ['pre_patch']), [
     '0 pre_patch',
     '2 pre_patch',

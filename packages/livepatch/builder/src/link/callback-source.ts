@@ -8,9 +8,10 @@ export interface RegisteredCallbacks {
 }
 
 /**
- * An object has one set of callbacks (struct klp_callbacks), the fixes in it may have several: going in they are called in order, going
- * out the other way round. Where a pre-patch callback fails the kernel refuses the livepatch and calls nothing more for this object, so
- * that those which were called already are undone here, as the kernel does with the objects before.
+ * An object has one set of callbacks (struct klp_callbacks), the fixes in it may have several: going in they are called
+ * in order, going out the other way round. Where a pre-patch callback fails the kernel refuses the livepatch and calls
+ * nothing more for this object, so that those which were called already are undone here, as the kernel does with the
+ * objects before.
  */
 export const callbackHelpers = `
 struct kmend_set {

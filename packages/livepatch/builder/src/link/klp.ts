@@ -38,8 +38,9 @@ export function klpSymbolName(resolution: Extract<Resolution, { kind: 'klp' }>):
 }
 
 /**
- * The livepatch name of a symbol behind the object whose code refers to it, as extracted objects carry it until the module is finished: `ld -r`
- * joins sections of one name, and with them code of several objects, such as `.altinstr_aux` of vfat and of vmlinux.
+ * The livepatch name of a symbol behind the object whose code refers to it, as extracted objects carry it until the
+ * module is finished: `ld -r` joins sections of one name, and with them code of several objects, such as
+ * `.altinstr_aux` of vfat and of vmlinux.
  */
 export function heldSymbolName(holder: ObjectName, resolution: Extract<Resolution, { kind: 'klp' }>): string {
   return `${HELD_PREFIX}${holder}${klpSymbolName(resolution)}`;
@@ -61,7 +62,10 @@ function heldNameOf(symbol: ElfSymbol): HeldName | undefined {
   return { holder, owner, name };
 }
 
-/** Gives undefined symbols the names by which livepatch finds them. `holder`: the object that the code of the file belongs to. */
+/**
+ * Gives undefined symbols the names by which livepatch finds them. `holder`: the object that the code of the file
+ * belongs to.
+ */
 export function nameReferences(file: ElfFile, holder: ObjectName, resolutions: ReadonlyMap<string, Resolution>): void {
   for (const symbol of file.symbols) {
     if (symbol.place !== SHN_UNDEF) continue;
@@ -71,13 +75,14 @@ export function nameReferences(file: ElfFile, holder: ObjectName, resolutions: R
 }
 
 /**
- * Turns the linked module into a livepatch: references by livepatch names move into `.klp.rela.<object>.<section>` tables, and the aliases
- * that named new functions and callbacks to the registration are dropped.
+ * Turns the linked module into a livepatch: references by livepatch names move into `.klp.rela.<object>.<section>`
+ * tables, and the aliases that named new functions and callbacks to the registration are dropped.
  *
- * `<object>` says when the kernel fills the references in (kernel/livepatch/core.c, klp_apply_section_relocs): `vmlinux` while the livepatch
- * loads, a module when that module is there. It is the patched object that holds the code, whatever module has the symbol: a call from
- * vfat to `fat_build_inode` of fat is in `.klp.rela.vfat.*` as `.klp.sym.fat.fat_build_inode,0`. What vmlinux has can be filled in at
- * once for code of any object, and must be: a module's table may not name it (klp_resolve_symbols).
+ * `<object>` says when the kernel fills the references in (kernel/livepatch/core.c, klp_apply_section_relocs):
+ * `vmlinux` while the livepatch loads, a module when that module is there. It is the patched object that holds the
+ * code, whatever module has the symbol: a call from vfat to `fat_build_inode` of fat is in `.klp.rela.vfat.*` as
+ * `.klp.sym.fat.fat_build_inode,0`. What vmlinux has can be filled in at once for code of any object, and must be: a
+ * module's table may not name it (klp_resolve_symbols).
  */
 export function convertModule(file: ElfFile, aliasPrefix: string): void {
   const named = new Map<Section, ElfSymbol[]>();

@@ -15,10 +15,10 @@ export const lateStructs: readonly string[] = Object.values(ENTRY_OF);
 const EARLY = new Set(['.altinstructions', '.altinstr_replacement', '.parainstructions', '__ex_table', '__bug_table']);
 
 /**
- * References to modules from sections that the kernel acts on while it loads the livepatch, when the module may not be there yet and they
- * are not filled in (Documentation/livepatch/module-elf-format.rst; kernel/livepatch/core.c). What works without is dropped from the
- * object: a static call then goes through its trampoline, which lies in the module and is always right; the tracepoint of a module stays
- * as compiled, off. Anything else is a reason.
+ * References to modules from sections that the kernel acts on while it loads the livepatch, when the module may not be
+ * there yet and they are not filled in (Documentation/livepatch/module-elf-format.rst; kernel/livepatch/core.c). What
+ * works without is dropped from the object: a static call then goes through its trampoline, which lies in the module
+ * and is always right; the tracepoint of a module stays as compiled, off. Anything else is a reason.
  */
 export function settleLateReferences(
   source: string,

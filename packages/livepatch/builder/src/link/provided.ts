@@ -20,9 +20,9 @@ const MARK = '.kmend_of.';
 export type Requires = (object: ObjectName) => ReadonlySet<ObjectName>;
 
 /**
- * Which object's copy of a new global each object uses: its own; else that of vmlinux; else that of a module that it depends on. Any other would be
- * used before the kernel has filled in what *its* code refers to, which happens when that module comes (klp_module_coming). A file that is
- * linked into two modules brings a copy for each.
+ * Which object's copy of a new global each object uses: its own; else that of vmlinux; else that of a module that it
+ * depends on. Any other would be used before the kernel has filled in what *its* code refers to, which happens when
+ * that module comes (klp_module_coming). A file that is linked into two modules brings a copy for each.
  */
 export function settleProvided(
   units: readonly ProvidingUnit[],

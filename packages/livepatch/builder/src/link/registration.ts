@@ -24,7 +24,8 @@ export interface Registration {
 }
 
 /**
- * The C source that hands the new functions to the kernel (include/linux/livepatch.h). GPL-2.0, as all that is linked into a livepatch.
+ * The C source that hands the new functions to the kernel (include/linux/livepatch.h). GPL-2.0, as all that is linked
+ * into a livepatch.
  */
 export function registrationSource(registration: Registration): string {
   const lines = [

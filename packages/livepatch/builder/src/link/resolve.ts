@@ -20,8 +20,9 @@ export interface ResolveFacts {
 }
 
 /**
- * How one symbol that the livepatch needs is found at load time. What vmlinux exports is an ordinary reference, checked by its CRC.
- * All else livepatch resolves by object, name and position, which must be certain; otherwise the answer is a reason.
+ * How one symbol that the livepatch needs is found at load time. What vmlinux exports is an ordinary reference, checked
+ * by its CRC. All else livepatch resolves by object, name and position, which must be certain; otherwise the answer is
+ * a reason.
  */
 export function resolveNeed(need: Need, facts: ResolveFacts): Resolution | Reason {
   const { unit, proof, exports } = facts;
@@ -87,7 +88,8 @@ function inModule(
   klp: (object: string, symbol: string, sympos: number) => Resolution,
 ): Resolution | Reason {
   const { unit, requires } = facts;
-  // Filled in when the unit's object comes: what has the symbol must be there by then (kernel/livepatch/core.c, klp_module_coming).
+  // Filled in when the unit's object comes: what has the symbol must be there by then (kernel/livepatch/core.c,
+  // klp_module_coming).
   if (object !== unit.object && !requires.has(object)) {
     const message = `${need.name} is in the module ${object}, which ${unit.object} does not depend on: it may be missing when the new code runs`;
     return refuse('symbol-late', message);
@@ -102,8 +104,8 @@ function inModule(
 }
 
 /**
- * A module has several symbols of a name, one of them in a section that is dropped once the module has started: positions then count
- * differently while it loads and afterwards (kernel/module/kallsyms.c).
+ * A module has several symbols of a name, one of them in a section that is dropped once the module has started:
+ * positions then count differently while it loads and afterwards (kernel/module/kallsyms.c).
  */
 export function hasStartingTwin(facts: Pick<ResolveFacts, 'module'>, object: string, name: string): boolean {
   if (object === 'vmlinux') return false;

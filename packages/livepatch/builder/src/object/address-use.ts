@@ -7,7 +7,8 @@ import type { ObjectView, Reference } from './view.ts';
  * What an instruction does with the place that it names:
  *
  * - `branch`: it goes there;
- * - `operand`: it reads or writes there (`mov table(,%rax,8),%rdx`), so that the address itself stays in the instruction;
+ * - `operand`: it reads or writes there (`mov table(,%rax,8),%rdx`), so that the address itself stays in the
+ *   instruction;
  * - `compared`: it compares the address with another one;
  * - `stored`: it writes the address to memory, elsewhere than on the stack (`movq $empty_iops,0x20(%rbx)`);
  * - `taken`: anything else, such as an address in a register.

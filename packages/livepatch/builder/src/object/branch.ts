@@ -1,9 +1,9 @@
 import { isPcRelative, type Section } from '@kmend/elf';
 
 /**
- * Whether a field is the target of a call or jump, and not an address that the code keeps: `e8`/`e9` or `0f 8x` in front of the
- * field. An address taken relative to the instruction has a ModR/M byte there (00xxx101), which is none of these. gas marks only
- * branches to global symbols as such (R_X86_64_PLT32).
+ * Whether a field is the target of a call or jump, and not an address that the code keeps: `e8`/`e9` or `0f 8x` in
+ * front of the field. An address taken relative to the instruction has a ModR/M byte there (00xxx101), which is none of
+ * these. gas marks only branches to global symbols as such (R_X86_64_PLT32).
  */
 export function isBranch(
   section: Section,

@@ -11,7 +11,10 @@ export class CodeIndex {
     this.#entries = entries;
   }
 
-  /** Bytes from the start of a relative field to the end of its instruction; `undefined` where there is no such instruction. */
+  /**
+   * Bytes from the start of a relative field to the end of its instruction; `undefined` where there is no such
+   * instruction.
+   */
   tail(section: Section, field: number): number | undefined {
     const start = this.startOf(section, field);
     const instruction = decodeInstruction(section.data, start);

@@ -21,8 +21,8 @@ const SLOT = 16;
 const NOP = 0x90;
 
 /**
- * The text of single instructions in AT&T syntax, as objdump writes it: for people only. All of them in one run, so that the cost does
- * not depend on the object's size. Bytes that are no instruction are `(bad)`.
+ * The text of single instructions in AT&T syntax, as objdump writes it: for people only. All of them in one run, so
+ * that the cost does not depend on the object's size. Bytes that are no instruction are `(bad)`.
  */
 export async function disassemble(run: Run, instructions: readonly Shown[], signal: AbortSignal): Promise<string[]> {
   const wanted = instructions.slice(0, SHOWN_LIMIT);

@@ -51,7 +51,7 @@ test('lengths of instructions, and their relative fields', () => {
   }
 });
 
-test('bytes that are no instruction, or cut off', () => {
+test('rejects bytes that are no instruction, or truncated', () => {
   for (const hex of [
     '06',
     '60',

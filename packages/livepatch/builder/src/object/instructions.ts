@@ -1,6 +1,7 @@
 /**
- * Lengths of x86-64 instructions, and where in them an address relative to their end lies: what is needed to follow a call that the
- * assembler has resolved by itself, and to know what a relocated field counts from. Encodings: Intel SDM volume 2, chapter 2 and appendix A.
+ * Lengths of x86-64 instructions, and where in them an address relative to their end lies: what is needed to follow a
+ * call that the assembler has resolved by itself, and to know what a relocated field counts from. Encodings: Intel SDM
+ * volume 2, chapter 2 and appendix A.
  */
 
 /** What follows the opcode: nothing, a ModRM byte, an immediate, or both. */

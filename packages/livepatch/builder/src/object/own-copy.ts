@@ -18,11 +18,12 @@ const NOISE = new Set([
 ]);
 
 /**
- * Data of which every copy is as good as another: source-location noise, once-flags, lock classes, conversion tables, texts; and what is
- * meant for the builder. A livepatch carries its own; comparing it with the kernel's would tell nothing.
+ * Data of which every copy is as good as another: source-location noise, once-flags, lock classes, conversion tables,
+ * texts; and what is meant for the builder. A livepatch carries its own; comparing it with the kernel's would tell
+ * nothing.
  *
- * A constant inside a function is none of it: `empty_iops` of inode_init_always() (fs/inode.c) is what every new inode points to, so that a
- * copy of the livepatch's would be pointed to when the livepatch is long gone.
+ * A constant inside a function is none of it: `empty_iops` of inode_init_always() (fs/inode.c) is what every new inode
+ * points to, so that a copy of the livepatch's would be pointed to when the livepatch is long gone.
  */
 export function isOwnCopy(atom: Atom): boolean {
   if (atom.kind !== 'data') return false;
@@ -48,14 +49,17 @@ function variableName(name: string): string {
 }
 
 /**
- * Tables that `switch` becomes and initial values of variables on the stack, which the source cannot name: gcc's `CSWTCH.7` and `C.3.0`,
- * clang's `switch.table.probe` and `__const.probe.limits`.
+ * Tables that `switch` becomes and initial values of variables on the stack, which the source cannot name: gcc's
+ * `CSWTCH.7` and `C.3.0`, clang's `switch.table.probe` and `__const.probe.limits`.
  */
 function isCompilerMade(name: string): boolean {
   return /^(?:CSWTCH|C)\.\d|^switch\.table\.|^__const\./.test(name);
 }
 
-/** `__func__.2`, `__msg.5`: a text like those without a name. Told by what is in it; every address in an object is zeros. */
+/**
+ * `__func__.2`, `__msg.5`: a text like those without a name. Told by what is in it; every address in an object is
+ * zeros.
+ */
 function isText({ section, start, end }: Atom): boolean {
   const bytes = section.data.subarray(start, end);
   return bytes.length > 1 && bytes.at(-1) === 0 && bytes.subarray(0, -1).every(isPrintable);

@@ -13,7 +13,10 @@ import type { Atom } from './atom.ts';
 import { isPadding } from './code.ts';
 import { isPrefixSymbol } from './names.ts';
 
-/** lib/ubsan.h, struct type_descriptor: kind (0, 1 or 0xffff) and information, 2 bytes each, then the name in quotation marks. */
+/**
+ * lib/ubsan.h, struct type_descriptor: kind (0, 1 or 0xffff) and information, 2 bytes each, then the name in quotation
+ * marks.
+ */
 export function isTypeDescriptor({ data, flags }: Section, offset: number): boolean {
   if ((flags & SHF_EXECINSTR) !== 0 || data[offset + 4] !== QUOTE) return false;
   const kind = (data[offset] ?? 0) | ((data[offset + 1] ?? 0) << 8);
@@ -40,8 +43,8 @@ export function isNaming(symbol: ElfSymbol, section: Section): boolean {
 }
 
 /**
- * Cuts a section into its named parts and what lies between them. `symbols`: the naming ones of this section. `marks`: places that
- * something refers to; they separate nameless constants, which have no symbols of their own.
+ * Cuts a section into its named parts and what lies between them. `symbols`: the naming ones of this section. `marks`:
+ * places that something refers to; they separate nameless constants, which have no symbols of their own.
  */
 export function splitSection(
   section: Section,

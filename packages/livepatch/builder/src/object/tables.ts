@@ -9,8 +9,9 @@ import {
 } from '@kmend/elf';
 
 /**
- * Sections that hold one entry for each place in code, of all functions of a unit. An entry belongs to the function that its
- * first relocation points into. How long an entry is depends on the kernel: struct bug_entry has 8, 12 or 16 bytes by version and configuration.
+ * Sections that hold one entry for each place in code, of all functions of a unit. An entry belongs to the function
+ * that its first relocation points into. How long an entry is depends on the kernel: struct bug_entry has 8, 12 or 16
+ * bytes by version and configuration.
  */
 export interface Table {
   readonly entrySize: number;
@@ -48,12 +49,14 @@ interface TableKind {
 const KINDS: Readonly<Record<string, TableKind>> = {
   // include/asm-generic/bug.h: the address, then by version and configuration the format and the file.
   __bug_table: { struct: 'bug_entry', shapes: [{ roles: ['code'], optional: ['other', 'other'] }] },
-  // arch/x86/include/asm/extable.h: instruction and fixup; 4.6 to 5.14 name a handler function, ex_handler_*, in a third field.
+  // arch/x86/include/asm/extable.h: instruction and fixup; 4.6 to 5.14 name a handler function, ex_handler_*, in a
+  // third field.
   __ex_table: {
     struct: 'exception_table_entry',
     shapes: [{ roles: ['code', 'code', 'handler'] }, { roles: ['code', 'code'] }],
   },
-  // arch/x86/include/asm/cpufeature.h up to 5.11: the second entry of a static_cpu_has() has `.long 0` for its replacement.
+  // arch/x86/include/asm/cpufeature.h up to 5.11: the second entry of a static_cpu_has() has `.long 0` for its
+  // replacement.
   '.altinstructions': { struct: 'alt_instr', shapes: [{ roles: ['patched'], optional: ['replacement'] }] },
   __jump_table: { struct: 'jump_entry', shapes: [{ roles: ['code', 'code', 'other'] }] },
   '.parainstructions': { struct: 'paravirt_patch_site', shapes: [{ roles: ['code'] }] },
@@ -75,8 +78,9 @@ const FORMAT: Readonly<Record<string, Table>> = {
 };
 
 /**
- * Whether a field is the replacement of an entry of `.altinstructions` that replaces by nothing, as `ALTERNATIVE(old, "", feature)` does.
- * `replacementlen` is the last byte of 12 and of 14, and in front of `padlen` of 13 (arch/x86/include/asm/alternative.h).
+ * Whether a field is the replacement of an entry of `.altinstructions` that replaces by nothing, as `ALTERNATIVE(old,
+ * "", feature)` does. `replacementlen` is the last byte of 12 and of 14, and in front of `padlen` of 13
+ * (arch/x86/include/asm/alternative.h).
  */
 export function replacesByNothing({ name, data }: Section, entrySize: number | undefined, field: number): boolean {
   if (name !== '.altinstructions' || entrySize === undefined) return false;
@@ -132,8 +136,8 @@ interface Stride {
 }
 
 /**
- * The entry sizes that a table's relocations allow. Each entry begins with an address in code and has the relocations of its struct
- * in their order; entries follow each other at one distance, the last may lack its padding.
+ * The entry sizes that a table's relocations allow. Each entry begins with an address in code and has the relocations
+ * of its struct in their order; entries follow each other at one distance, the last may lack its padding.
  */
 function strides(section: Section, kind: TableKind): Stride[] {
   const relocations = [...section.relocations].sort((a, b) => a.offset - b.offset);
@@ -169,7 +173,8 @@ function plays(relocation: Relocation | undefined, role: Role): boolean {
   const place = sectionOf(relocation.symbol);
   const isCode = place !== undefined && (place.flags & SHF_EXECINSTR) !== 0;
   const isHandler = relocation.symbol.name.startsWith('ex_handler_');
-  // tools/objtool/arch/x86/decode.c of 5.13 to 5.15: an indirect call's replacement is a thunk of the kernel, `__x86_indirect_alt_call_rax`.
+  // tools/objtool/arch/x86/decode.c of 5.13 to 5.15: an indirect call's replacement is a thunk of the kernel,
+  // `__x86_indirect_alt_call_rax`.
   const isReplacement =
     place?.name === '.altinstr_replacement' || relocation.symbol.name.startsWith('__x86_indirect_alt_');
   switch (role) {

@@ -60,7 +60,10 @@ export class ObjectView {
   readonly file: ElfFile;
   /** Table sections by name, with how their entry size is known. */
   readonly tables = new Map<string, Table>();
-  /** Tables whose entries cannot be told apart: they are not compared, and nothing of this object can be trusted to be complete. */
+  /**
+   * Tables whose entries cannot be told apart: they are not compared, and nothing of this object can be trusted to be
+   * complete.
+   */
   readonly unclear: readonly string[];
   readonly atoms: readonly Atom[];
   readonly functions: readonly Atom[];
@@ -75,7 +78,9 @@ export class ObjectView {
   readonly #prefixes = new Map<Section, ElfSymbol[]>();
   #marks: ReadonlyMap<Section, Set<number>> | undefined;
 
-  /** `sizes`: entry sizes of tables by their structs; those that are missing are inferred from the tables themselves. */
+  /**
+   * `sizes`: entry sizes of tables by their structs; those that are missing are inferred from the tables themselves.
+   */
   constructor(file: ElfFile, sizes: StructSizes) {
     this.file = file;
     this.#indexSymbols();
@@ -192,8 +197,8 @@ export class ObjectView {
   /** `undefined`: it depends on an instruction that cannot be decoded. */
   #biasOf(section: Section, { symbol, type, offset }: Relocation, place: Section | undefined): number | undefined {
     if ((section.flags & SHF_EXECINSTR) === 0 || !isPcRelative(type)) return 0;
-    // Only what lies in an instruction behind the field can make it more than its own 4 bytes; only then, and only among several things in
-    // one section, does it matter.
+    // Only what lies in an instruction behind the field can make it more than its own 4 bytes; only then, and only
+    // among several things in one section, does it matter.
     if (place === undefined || symbol.type !== STT_SECTION || !this.#isShared(place)) return 4;
     if ((place.flags & SHF_EXECINSTR) !== 0) return 4;
     return this.#code.tail(section, offset);
@@ -271,7 +276,8 @@ export class ObjectView {
         const bias = isSection ? this.#biasOf(from, relocation, place) : 0;
         if (bias === undefined) continue;
         const offset = Number(symbol.value) + (isSection ? Number(addend) + bias : 0);
-        // What refers to its own section is in the midst of it; but for records of UBSAN, which share the descriptions of types.
+        // What refers to its own section is in the midst of it; but for records of UBSAN, which share the descriptions
+        // of types.
         if (place === from && !isTypeDescriptor(place, offset)) continue;
         const known = marks.get(place);
         if (known === undefined) marks.set(place, new Set([offset]));

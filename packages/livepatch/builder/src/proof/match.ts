@@ -13,9 +13,9 @@ export type Bindings = Map<Binding, bigint>;
 type Difference = Omit<ByteDifference, 'function'>;
 
 /**
- * Compares one function with the shipped bytes at an address. Every byte must be equal; where the linker has put an address, what it
- * points at must be the same thing: the same text, the same constant, a symbol of that name, and one place a symbol throughout
- * the unit. Returns the places it proves, or the first difference.
+ * Compares one function with the shipped bytes at an address. Every byte must be equal; where the linker has put an
+ * address, what it points at must be the same thing: the same text, the same constant, a symbol of that name, and one
+ * place a symbol throughout the unit. Returns the places it proves, or the first difference.
  */
 export function matchFunction(
   view: ObjectView,

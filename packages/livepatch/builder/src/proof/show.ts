@@ -7,7 +7,10 @@ export interface ShowEdges {
   readonly signal: AbortSignal;
 }
 
-/** Why functions that are to be replaced cannot be: they are not what was shipped. With the first differing instruction of both sides. */
+/**
+ * Why functions that are to be replaced cannot be: they are not what was shipped. With the first differing instruction
+ * of both sides.
+ */
 export async function proofReasons(
   edges: ShowEdges,
   unit: Unit,

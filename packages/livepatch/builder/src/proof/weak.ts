@@ -10,9 +10,10 @@ export function weakFunctions(view: ObjectView): Atom[] {
 }
 
 /**
- * Weak functions of which the kernel runs another object's definition: its name leads elsewhere than to where this unit lies. kvm_main.c's
- * `kvm_arch_dy_runnable` is one, x86.c has its own. The bytes do not tell, since both may be the same few. `view`: the unit as it was
- * shipped, in whose sections functions keep their distances; `isWeak`: what the kernel's own symbols say, where no neighbour is proven.
+ * Weak functions of which the kernel runs another object's definition: its name leads elsewhere than to where this unit
+ * lies. kvm_main.c's `kvm_arch_dy_runnable` is one, x86.c has its own. The bytes do not tell, since both may be the
+ * same few. `view`: the unit as it was shipped, in whose sections functions keep their distances; `isWeak`: what the
+ * kernel's own symbols say, where no neighbour is proven.
  */
 export function overriddenWeak(
   view: ObjectView,

@@ -15,7 +15,9 @@ export interface Call {
 const KEYWORD =
   /^(?:if|while|for|switch|return|sizeof|typeof|__typeof__|alignof|_Alignof|_Static_assert|do|else|case)$/;
 
-/** Every call, also those in arguments of others; not those through a pointer, of which only the field's name is known. */
+/**
+ * Every call, also those in arguments of others; not those through a pointer, of which only the field's name is known.
+ */
 export function callsIn(body: readonly Token[]): Call[] {
   const calls: Call[] = [];
   for (const [index, token] of body.entries()) {
@@ -40,7 +42,9 @@ export function isGuard(name: string): boolean {
   return /^(?:guard|scoped_guard|cond_guard|scoped_cond_guard|CLASS)$/.test(name);
 }
 
-/** `struct foo bar(...)`, `int bar(...)`: a word before a name makes it a declaration, but for `return` and its like. */
+/**
+ * `struct foo bar(...)`, `int bar(...)`: a word before a name makes it a declaration, but for `return` and its like.
+ */
 function isDeclaration(before: Token | undefined): boolean {
   return before?.kind === 'word' && !KEYWORD.test(before.text) && before.text !== 'goto';
 }

@@ -19,7 +19,10 @@ export interface ProtocolCall {
   readonly family: Family;
   /** `other`: neither takes nor gives back, such as `list_add_rcu`. */
   readonly direction: Direction;
-  /** The same for a call and its counterpart: `spin` of `spin_lock_irqsave` and `spin_unlock_bh`, `dev` of `dev_hold` and `dev_put`. */
+  /**
+   * The same for a call and its counterpart: `spin` of `spin_lock_irqsave` and `spin_unlock_bh`, `dev` of `dev_hold`
+   * and `dev_put`.
+   */
   readonly kind: string;
   /** The lock or object, as an expression without `&`; empty where the call names none (`rtnl_lock()`). */
   readonly object: string;
@@ -38,8 +41,8 @@ function lockOf(name: string, words: readonly string[]): Settled | undefined {
 }
 
 /**
- * `calls` are the names of all calls of the file: many a `get_x` only reads something, and is a reference exactly where something is
- * put back.
+ * `calls` are the names of all calls of the file: many a `get_x` only reads something, and is a reference exactly where
+ * something is put back.
  */
 function referenceOf(call: Call, words: readonly string[], calls: ReadonlySet<string>): Settled | undefined {
   const { name } = call;

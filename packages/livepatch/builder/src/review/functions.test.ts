@@ -86,7 +86,7 @@ test('a block that only one branch opens, and only the same closes', () => {
   assert.match(found['a'] ?? '', /second.*fourth/);
 });
 
-test('braces that do not match are told', () => {
+test('reports braces that do not match', () => {
   assert.equal(scanFile('int a(void) { return 0; }').isBroken, false);
   assert.equal(scanFile('int a(void) { { return 0; }').isBroken, true);
   assert.equal(scanFile('int a(void) { return 0; } }').isBroken, true);

@@ -13,7 +13,10 @@ export interface ScannedFile {
 /** Stands for the insides of all braces that begin no function: initialisers, and what is not understood. */
 export const OUTSIDE = 'outside functions';
 
-/** Annotations that stand before a function's name or behind its parameters (include/linux/compiler_types.h, compiler_attributes.h). */
+/**
+ * Annotations that stand before a function's name or behind its parameters (include/linux/compiler_types.h,
+ * compiler_attributes.h).
+ */
 const ANNOTATION =
   /^__(?:attribute|acquires?|releases?|must_hold|cond_acquires|acquires_shared|releases_shared|printf|scanf|aligned|section|alloc_size|malloc|assume_aligned|no_sanitize|alias|copy|nonnull)(?:__)?$/;
 
@@ -121,7 +124,9 @@ class Scanner {
   }
 }
 
-/** The name of the function that a header begins; `undefined` where it begins something else: a struct, an initialiser. */
+/**
+ * The name of the function that a header begins; `undefined` where it begins something else: a struct, an initialiser.
+ */
 function functionName(header: readonly Token[]): string | undefined {
   let depth = 0;
   let name: string | undefined;

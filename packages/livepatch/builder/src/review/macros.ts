@@ -2,8 +2,8 @@ import type { Reason } from '../types.ts';
 import type { ScannedFile } from './functions.ts';
 
 /**
- * Macro constants whose value changes: debug information does not show them, and what the running kernel keeps may hold the old value.
- * Texts are left out: nothing is compared with a message.
+ * Macro constants whose value changes: debug information does not show them, and what the running kernel keeps may hold
+ * the old value. Texts are left out: nothing is compared with a message.
  */
 export function macroReasons(path: string, before: ScannedFile, after: ScannedFile): Reason[] {
   const reasons: Reason[] = [];

@@ -41,7 +41,9 @@ export function memoryReasons(path: string, before: Side, after: Side): Reason[]
   const [first] = changed;
   if (first === undefined) return [];
   const list = changed.map(({ text }) => text).join(', ');
-  const message = `the fix changes which allocator memory comes from or goes back to in ${list}; what frees it has to match, also where the livepatch does not change it, and also for memory from before`;
+  const message =
+    `the fix changes which allocator memory comes from or goes back to in ${list}; ` +
+    `what frees it has to match, also where the livepatch does not change it, and also for memory from before`;
   return [{ code: 'memory-protocol', verdict: 'needs-review', message, source: path, symbol: first.name }];
 }
 

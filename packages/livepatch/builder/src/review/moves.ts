@@ -9,7 +9,10 @@ export interface FunctionChange {
 
 export type Changes = Map<string, FunctionChange>;
 
-/** Changes by function. New functions come from nothing and removed ones go to nothing; calls that only moved are gone from it. */
+/**
+ * Changes by function. New functions come from nothing and removed ones go to nothing; calls that only moved are gone
+ * from it.
+ */
 export function changesOf(before: Side, after: Side, family: Family): Changes {
   const changes: Changes = new Map();
   for (const name of new Set([...before.functions, ...after.functions])) {
@@ -42,8 +45,8 @@ export function without<Item>(calls: readonly Item[], others: readonly Item[], k
 }
 
 /**
- * A function that only one side has, whose calls are just those that every function using it has on the other side: it was split out of
- * them, or put into them.
+ * A function that only one side has, whose calls are just those that every function using it has on the other side: it
+ * was split out of them, or put into them.
  */
 function settleSplits(changes: Changes, lacking: Side, having: Side): void {
   const pick = ({ added, dropped }: FunctionChange, own: boolean): readonly ProtocolCall[] =>

@@ -40,7 +40,7 @@ test('where every function equals the fixed kernel’s, or differs over other fi
   assert.deepEqual(verdicts(compared({ cause: 'other-files', files: ['include/linux/device.h'] })), []);
 });
 
-test('without a fixed kernel a person has to look; whole headers need none', () => {
+test('asks for a review without a fixed kernel, not for whole headers', () => {
   assert.deepEqual(verdicts(undefined), ['needs-review']);
   assert.deepEqual(verdicts({ ...compared(), notCompared: ['no image'] }), ['needs-review']);
   const both = { ...compared({ cause: 'unexplained' }), notCompared: ['no image of another version'] };

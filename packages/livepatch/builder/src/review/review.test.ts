@@ -143,7 +143,7 @@ test('another lock of the same kind is a change', () => {
   assert.deepEqual(codes(TWO, patched), ['lock-protocol']);
 });
 
-test('an error path that forgot to give back needs no look; one that gives back what is not taken does', () => {
+test('asks for a review of a release without a take, not of a missing release on an error path', () => {
   const early = (release: string): string =>
     TWO.replace('work(x); spin_unlock', `if (bad(x)) { ${release} return 1; } work(x); spin_unlock`);
   assert.deepEqual(codes(TWO, early('spin_unlock(&x->lock);')), []);
@@ -158,7 +158,7 @@ test('an error path that forgot to give back needs no look; one that gives back 
   assert.deepEqual(codes(same(''), same('folio_put(y);')), ['reference-protocol']);
 });
 
-test('a forgotten release is told where something else of its family changes', () => {
+test('reports a missing release where another call of its family changes', () => {
   const patched = TWO.replace(
     'work(x); spin_unlock',
     'if (bad(x)) { spin_unlock(&x->lock); return 1; } work(x); spin_unlock',
@@ -182,7 +182,7 @@ test('new functions come from nothing', () => {
   assert.deepEqual(codes(TWO, `${TWO} static void gone(struct rcu_head *r) { mutex_lock(&m); }`), ['lock-protocol']);
 });
 
-test('a file that does not come apart is compared as a whole', () => {
+test('compares a file as a whole if it cannot be split', () => {
   const broken = `${TWO}\nint b(void) {\n#if A\n}\n#endif\n#if !A\n}\n#endif\n`;
   assert.deepEqual(codes(broken, broken.replace('work(x); return', 'work(x); mutex_lock(&x->m); return')), [
     'lock-protocol',
@@ -194,7 +194,7 @@ test('a file that does not come apart is compared as a whole', () => {
   assert.deepEqual(codes(broken, broken.replace('more(x)', 'less(x)')), []);
 });
 
-test('a changed value of a macro constant needs a look where functions use it', () => {
+test('asks for a review of a changed macro constant that functions use', () => {
   const file = `#define LIMIT 4\n#define NAME "one"\n#define UNUSED 1\nint f(int a) { say(NAME); return a < LIMIT; } int g(void) { return LIMIT; }`;
   const [reason, ...rest] = review(file, file.replace('LIMIT 4', 'LIMIT (8 << 1)'));
   assert.deepEqual(

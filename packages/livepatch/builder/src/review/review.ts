@@ -68,8 +68,8 @@ function reviewStep(path: string, old: Version, fresh: Version): Reason[] {
 }
 
 /**
- * Only releases come, of what the function takes by itself before and after: an error path that forgot to give back. What it takes of
- * references often shows only as the value of some call.
+ * Only releases come, of what the function takes by itself before and after: an error path that forgot to give back.
+ * What it takes of references often shows only as the value of some call.
  */
 function isForgottenRelease(name: string, { added, dropped }: FunctionChange, before: Side, after: Side): boolean {
   const takes = (side: Side, release: ProtocolCall): boolean =>

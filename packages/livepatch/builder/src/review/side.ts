@@ -64,7 +64,9 @@ export class Side {
     return callsIn(this.#bodies.get(name) ?? []);
   }
 
-  /** A function gets the object in itself: as the value of a call, or filled in by one (`call(&it)`, for `it.x` too). */
+  /**
+   * A function gets the object in itself: as the value of a call, or filled in by one (`call(&it)`, for `it.x` too).
+   */
   obtains(name: string, object: string): boolean {
     const [root = ''] = object.split('.');
     return this.callsOf(name).some(
@@ -83,8 +85,8 @@ export class Side {
 }
 
 /**
- * Both versions of a file. Where the braces of one do not match, each is taken as one function: what is certain then is which calls
- * came and went, not where.
+ * Both versions of a file. Where the braces of one do not match, each is taken as one function: what is certain then is
+ * which calls came and went, not where.
  */
 export function sidesOf(before: Version, after: Version): readonly [before: Side, after: Side] {
   const isBroken = before.file.isBroken || after.file.isBroken;

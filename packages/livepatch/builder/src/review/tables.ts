@@ -28,7 +28,10 @@ export const LOCKS: readonly (readonly [RegExp, Direction])[] = [
   [/^__?(mnt)_drop_write(?:_file)?$|^(mnt)_drop_write(?:_file)?$/, 'release'],
 ];
 
-/** Words beside `lock` with which a name says something about a lock and takes none; and locks on files, which are objects. */
+/**
+ * Words beside `lock` with which a name says something about a lock and takes none; and locks on files, which are
+ * objects.
+ */
 export const NO_LOCK =
   /(?:^|_)(?:init|held|assert|lockdep|might|is|class|key|limit|posix|flock|locks|fcntl|lease|stat|owner|contended|needbreak)(?:_|$)|^vfs_lock_file$|^lock_(?:acquire|release|map_\w+)$/;
 /** Words that a lock's name shares with its counterpart's or that say how it is taken: what is left is the kind. */

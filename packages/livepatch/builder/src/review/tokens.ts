@@ -10,7 +10,9 @@ const TOKEN =
 // Literals first, so that what looks like a comment in them is not one.
 const DIRECTIVE = /#((?:"(?:\\.|[^"\\\n])*"|\\\n|\/\*[\s\S]*?\*\/|[^\n])*)/y;
 
-/** Splits C text into tokens (C11 6.4, 6.10), without comments. Text that is no C still comes apart, if into nonsense. */
+/**
+ * Splits C text into tokens (C11 6.4, 6.10), without comments. Text that is no C still comes apart, if into nonsense.
+ */
 export function tokensOf(text: string): Token[] {
   const tokens: Token[] = [];
   let at = 0;

@@ -33,9 +33,9 @@ export interface ApplyEdges {
 }
 
 /**
- * Applies the fixes in order to copies of the files they touch, in `scratch`. Context must match exactly (no fuzz); it may have
- * moved, to a place that is certain (`checkPlaces`). Errors: `patch-does-not-apply` with the fix and the hunk, `patch-ambiguous`,
- * `patch-changes-nothing`.
+ * Applies the fixes in order to copies of the files they touch, in `scratch`. Context must match exactly (no fuzz); it
+ * may have moved, to a place that is certain (`checkPlaces`). Errors: `patch-does-not-apply` with the fix and the hunk,
+ * `patch-ambiguous`, `patch-changes-nothing`.
  */
 export async function applyFixes(
   edges: ApplyEdges,
@@ -97,7 +97,8 @@ async function applyOne(
   const run = await confined(edges.run, [], [root]);
   const forward = await run('patch', words, options);
   if (forward.exitCode === 0) return forward.stdout.toString('latin1');
-  // GNU patch leaves what it could apply: only from the texts as they were can be told whether the kernel has the fix already.
+  // GNU patch leaves what it could apply: only from the texts as they were can be told whether the kernel has the fix
+  // already.
   for (const path of fix.files) await writeFile(join(root, path), current.get(path) ?? '', 'latin1');
   if (await isThere(run, words, options, fix, root, current)) {
     throw new BuilderError('patch-changes-nothing', `${fix.id} is in this kernel's source already`, {
@@ -118,7 +119,10 @@ async function applyOne(
   );
 }
 
-/** Whether a fix can be taken out of the texts, each hunk at a place that is certain: it could be a sibling's that is found. */
+/**
+ * Whether a fix can be taken out of the texts, each hunk at a place that is certain: it could be a sibling's that is
+ * found.
+ */
 async function isThere(
   run: Run,
   words: readonly string[],

@@ -1,6 +1,6 @@
 /**
- * Top-level declarations of preprocessed C, read as text: enough to tell what depends on what. A reading that is unsure says so
- * (`unclear`), and is then taken for code that changes.
+ * Top-level declarations of preprocessed C, read as text: enough to tell what depends on what. A reading that is unsure
+ * says so (`unclear`), and is then taken for code that changes.
  */
 export type DeclarationKind =
   /** Code or data that the unit's object gets. */
@@ -29,9 +29,11 @@ const MARKS = /"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{}();]/g;
 
 /** Words of C and gcc: what a declaration declares is none of them. */
 export const KEYWORDS: ReadonlySet<string> = new Set(
-  'auto break case char const continue default do double else enum extern float for goto if inline int long register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while _Bool _Alignas _Alignof _Static_assert _Thread_local _Noreturn __inline __inline__ __attribute__ __attribute __extension__ __typeof__ __typeof typeof asm __asm__ __asm __volatile__ __const __restrict __signed__ __signed __int128 __builtin_va_list __auto_type'.split(
-    ' ',
-  ),
+  `auto break case char const continue default do double else enum extern float for goto if inline int long
+  register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while
+  _Bool _Alignas _Alignof _Static_assert _Thread_local _Noreturn __inline __inline__ __attribute__ __attribute
+  __extension__ __typeof__ __typeof typeof asm __asm__ __asm __volatile__ __const __restrict __signed__ __signed
+  __int128 __builtin_va_list __auto_type`.split(/\s+/),
 );
 
 /** Splits preprocessed text into its top-level declarations. White space is one blank each already: see `squeeze`. */
@@ -73,8 +75,9 @@ export function* declarationEnds(text: string, from = 0): Generator<number, void
 }
 
 /**
- * Makes preprocessed text comparable: no line marks, no line ends (literals have none), and none of the numbers that the preprocessor counts
- * up over the whole unit (`__COUNTER__`), so that one more use in a header changes no name below it.
+ * Makes preprocessed text comparable: no line marks, no line ends (literals have none), and none of the numbers that
+ * the preprocessor counts up over the whole unit (`__COUNTER__`), so that one more use in a header changes no name
+ * below it.
  */
 export function squeeze(preprocessed: string): string {
   return (
@@ -211,7 +214,8 @@ function aliased(text: string): Declaration {
   const names = new Set<string>();
   const tag = /\b(?:struct|union|enum)\b(?: ?__attribute__ ?\(\(.*?\)\))? (\w+) ?\{/.exec(text)?.[1];
   if (tag !== undefined) names.add(tag);
-  // `int (*f)(int)`, `int f(int)`, `int a, *b`, `typeof(x) c`: every word in front of parameters, brackets, commas and the end.
+  // `int (*f)(int)`, `int f(int)`, `int a, *b`, `typeof(x) c`: every word in front of parameters, brackets, commas and
+  // the end.
   for (const part of topLevel(tail)) {
     for (const [, name = ''] of part.matchAll(/([A-Za-z_]\w*)(?= ?(?:\)|\(|\[|$))/g))
       if (!KEYWORDS.has(name)) names.add(name);

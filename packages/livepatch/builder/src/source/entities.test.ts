@@ -49,7 +49,7 @@ test('a pointer to a function has its own name, not that of a type', () => {
   assert.deepEqual(changedEntities('__must_check int (*a)(int);\n', '__must_check int (*a)(long);\n'), ['a']);
 });
 
-test('a number is never a name', () => {
+test('never takes a number for a name', () => {
   assert.deepEqual(changedEntities('MAKE_KEY(1, flag) 1;\n', 'MAKE_KEY(2, flag) 2;\n'), ['flag']);
 });
 

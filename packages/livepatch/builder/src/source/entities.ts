@@ -1,8 +1,8 @@
 import { enumerators } from './declarations.ts';
 
 /**
- * What a header defines, by name, so that a change of the header leads to the units it can reach. A textual reading: it need not be exact,
- * but must never miss a name; what it cannot name counts under every identifier in it.
+ * What a header defines, by name, so that a change of the header leads to the units it can reach. A textual reading: it
+ * need not be exact, but must never miss a name; what it cannot name counts under every identifier in it.
  */
 export type Entities = ReadonlyMap<string, string>;
 
@@ -13,12 +13,15 @@ const NOT_A_NAME = /^(?:__attribute__|__\w+|if|while|for|switch|return|sizeof|ty
 
 /** Words of C and names of types that stand everywhere: what a declaration defines is none of them. */
 const COMMON = new Set(
-  'const volatile static extern inline struct union enum typedef unsigned signed void char short int long float double bool size_t ssize_t u8 u16 u32 u64 s8 s16 s32 s64 __u8 __u16 __u32 __u64 __be16 __be32 __le16 __le32 __le64'.split(
-    ' ',
-  ),
+  `const volatile static extern inline struct union enum typedef unsigned signed void char short int long float
+  double bool size_t ssize_t u8 u16 u32 u64 s8 s16 s32 s64 __u8 __u16 __u32 __u64 __be16 __be32 __le16 __le32
+  __le64`.split(/\s+/),
 );
 
-/** Names that a header defined before and defines differently, or not at all, after a change. New ones are not among them: nothing can use them yet. */
+/**
+ * Names that a header defined before and defines differently, or not at all, after a change. New ones are not among
+ * them: nothing can use them yet.
+ */
 export function changedEntities(before: string, after: string): string[] {
   const now = entitiesOf(after);
   return [...entitiesOf(before)].filter(([name, text]) => now.get(name) !== text).map(([name]) => name);
@@ -61,7 +64,10 @@ interface Block {
   readonly macros: readonly { readonly name: string; readonly body: string }[];
 }
 
-/** A text by the conditions its lines stand under. A declaration that a condition splits ends up in parts, each under the names in it. */
+/**
+ * A text by the conditions its lines stand under. A declaration that a condition splits ends up in parts, each under
+ * the names in it.
+ */
 function blocks(text: string): Block[] {
   const found: { condition: string; lines: string[]; macros: { name: string; body: string }[] }[] = [];
   const stack: string[] = [];

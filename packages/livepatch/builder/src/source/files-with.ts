@@ -1,6 +1,9 @@
 import type { PreparedTree, TreeEdges } from '../tree/tree.ts';
 
-/** C files and headers of the tree that have one of these words. Those of other architectures, and of what is not the kernel, are left out. */
+/**
+ * C files and headers of the tree that have one of these words. Those of other architectures, and of what is not the
+ * kernel, are left out.
+ */
 export async function filesWith(edges: TreeEdges, tree: PreparedTree, words: readonly string[]): Promise<string[]> {
   const elsewhere = ['Documentation', 'tools', 'samples', 'scripts'].map((name) => `--exclude-dir=${name}`);
   const args = ['-rlwF', '--include=*.c', '--include=*.h', ...elsewhere, '-f', '-', '.'];

@@ -100,7 +100,7 @@ test('a blank in a string is part of it, and a counted name is not', async () =>
   assert.equal(canChangeCode(squeeze(counted(1)), squeeze(counted(12))), false);
 });
 
-test('what cannot be read for certain is compiled', async () => {
+test('compiles what it cannot parse with certainty', async () => {
   assert.equal(await reaches('#pragma GCC diagnostic push', '#pragma GCC optimize("O1")'), true);
   assert.equal(await reaches('union both {', 'asm(".globl x");\nunion both {'), true);
   assert.equal(await reaches('enum state {', 'enum { EXTRA } extra_variable;\nenum state {'), true);

@@ -24,9 +24,10 @@ interface Fresh {
 const NAME = /\b(?:struct|union) \w+/;
 
 /**
- * Whether the code or data that a unit emits can differ between two preprocessed texts of it, squeezed. Follows from the declarations that
- * differ, through types, inline functions and declared things, to what the unit emits. `true` where it is unsure. `unmoved`: records,
- * by tag, that are known to move nothing: those count where the unit fills one by position.
+ * Whether the code or data that a unit emits can differ between two preprocessed texts of it, squeezed. Follows from
+ * the declarations that differ, through types, inline functions and declared things, to what the unit emits. `true`
+ * where it is unsure. `unmoved`: records, by tag, that are known to move nothing: those count where the unit fills one
+ * by position.
  */
 export function canChangeCode(
   before: string,
@@ -53,8 +54,8 @@ export function canChangeCode(
 }
 
 /**
- * The declarations of both texts between the first and the last difference: two texts of 3 MB each differ in a header's few lines, and
- * a thousand units may be looked at. `ends`: where those of `after` end.
+ * The declarations of both texts between the first and the last difference: two texts of 3 MB each differ in a header's
+ * few lines, and a thousand units may be looked at. `ends`: where those of `after` end.
  */
 function differingParts(before: string, after: string, ends: readonly number[]): [old: string[], now: string[]] {
   const shorter = Math.min(before.length, after.length);
@@ -210,7 +211,10 @@ function outside(text: string, word: string): boolean {
   return false;
 }
 
-/** Whether a name gives a size, a place or a type: in brackets, behind a colon, in an attribute, in `sizeof` or `typeof`. */
+/**
+ * Whether a name gives a size, a place or a type: in brackets, behind a colon, in an attribute, in `sizeof` or
+ * `typeof`.
+ */
 function measures(text: string, word: string): boolean {
   return new RegExp(
     `\\[[^\\]]*\\b${word}\\b|:[^;{}]*\\b${word}\\b|\\b(?:sizeof|__attribute__|_Alignas|(?:__)?typeof(?:__)?) ?\\([^;{}]*\\b${word}\\b`,

@@ -12,9 +12,9 @@ export function headersKey(headers: ChangedHeaders): string {
 }
 
 /**
- * A folder that looks like the tree's source to the compiler, with some headers changed: hard links to all other headers, so that every way
- * of including one (`-I`, beside the includer, by `../`) leads to the changed text. Kept in the cache by the changed texts. Without
- * changes it is the tree itself.
+ * A folder that looks like the tree's source to the compiler, with some headers changed: hard links to all other
+ * headers, so that every way of including one (`-I`, beside the includer, by `../`) leads to the changed text. Kept in
+ * the cache by the changed texts. Without changes it is the tree itself.
  */
 export async function headerTree(edges: TreeEdges, tree: PreparedTree, headers: ChangedHeaders): Promise<string> {
   if (headers.size === 0) return tree.source;

@@ -74,7 +74,7 @@ test('a moved hunk in another function than its header names needs a review', as
   );
 });
 
-test('a fix is not called present because a sibling of the function has its lines', async (t) => {
+test('does not report a fix as present because a sibling function has its lines', async (t) => {
   const [one, two] = [TWINS.slice(0, 9), TWINS.slice(9)];
   const checked = two.flatMap((line) => (line.includes('look') ? [line, '\tif (ret)', '\t\treturn ret;'] : [line]));
   const other = one.map((line) => line.replace('use(a)', 'use_it(a)'));

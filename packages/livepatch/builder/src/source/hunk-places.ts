@@ -1,7 +1,9 @@
 import { BuilderError } from '../error.ts';
 import { hunkSize } from '../fix/parse.ts';
 
-/** A hunk that lies elsewhere than its header says, in one place alone, and in another function than its header names. */
+/**
+ * A hunk that lies elsewhere than its header says, in one place alone, and in another function than its header names.
+ */
 export interface MovedHunk {
   readonly path: string;
   /** Line of the hunk's header, without its end. */
@@ -38,16 +40,16 @@ interface Part {
 const HEADING_LENGTH = 80;
 
 /**
- * Checks where patch(1) put each hunk of a fix. Context may have moved, and the same lines may stand in several functions
- * (error paths, ioctl handlers): patch takes the nearest place, which is a guess. A hunk is accepted where
+ * Checks where patch(1) put each hunk of a fix. Context may have moved, and the same lines may stand in several
+ * functions (error paths, ioctl handlers): patch takes the nearest place, which is a guess. A hunk is accepted where
  * - it lies on the line that its header says, or
  * - no other place has its lines, or
  * - of all places this alone is in the function that its header names, or
  * - it has moved by as many lines as the hunk before or behind it, whose place is certain, or
  * - it is the only one between these.
  *
- * `said`: what patch prints (`LC_ALL=C`, without `-s`). `before` and `after`: texts of the files. Errors: `patch-ambiguous`,
- * also where applying the hunks at these places does not give the text that patch wrote.
+ * `said`: what patch prints (`LC_ALL=C`, without `-s`). `before` and `after`: texts of the files. Errors:
+ * `patch-ambiguous`, also where applying the hunks at these places does not give the text that patch wrote.
  */
 export function checkPlaces(
   { id, patch, back = false }: AppliedPatch,
@@ -123,7 +125,10 @@ function follows(placed: readonly Placed[], isCertain: readonly boolean[], index
   return [index - 1, index + 1].some((other) => isCertain[other] === true && offset(placed[other]) === offset(own));
 }
 
-/** Whether hunks, which stand in their order, leave one place: behind the one before it, in front of the next one whose place is certain. */
+/**
+ * Whether hunks, which stand in their order, leave one place: behind the one before it, in front of the next one whose
+ * place is certain.
+ */
 function isAloneBetween(placed: readonly Placed[], isCertain: readonly boolean[], index: number): boolean {
   const from = isCertain[index - 1] === true ? endOf(placed[index - 1]) : 0;
   const to = isCertain[index + 1] === true ? (placed[index + 1]?.at ?? Infinity) : Infinity;
@@ -185,7 +190,10 @@ function isHeading(line: string, heading: string): boolean {
   return line.slice(0, HEADING_LENGTH).startsWith(heading);
 }
 
-/** What patch(1) says of hunks that are not where their headers say: for each part of the patch, line in the new text by number. */
+/**
+ * What patch(1) says of hunks that are not where their headers say: for each part of the patch, line in the new text by
+ * number.
+ */
 function placesSaid(said: string): Map<number, number>[] {
   const parts: Map<number, number>[] = [];
   for (const line of said.split('\n')) {

@@ -1,6 +1,6 @@
 /**
- * Marks a patched source so that the lines it shares with the original keep their numbers: `__LINE__` ends up in WARN, BUG and
- * might_sleep data, and a fix that adds a line would otherwise change every function below it.
+ * Marks a patched source so that the lines it shares with the original keep their numbers: `__LINE__` ends up in WARN,
+ * BUG and might_sleep data, and a fix that adds a line would otherwise change every function below it.
  */
 
 /** A run of lines that `diff` says differ. Numbers are 1-based and inclusive; an empty side has `to` = `from` - 1. */
@@ -9,7 +9,9 @@ export interface ChangedLines {
   readonly patched: { readonly from: number; readonly to: number };
 }
 
-/** Parses the commands of `diff`'s normal format (POSIX, "Diff Default Output Format"): `12,14c15,16`, `3a4`, `5,6d4`. */
+/**
+ * Parses the commands of `diff`'s normal format (POSIX, "Diff Default Output Format"): `12,14c15,16`, `3a4`, `5,6d4`.
+ */
 export function parseChanges(text: string): ChangedLines[] {
   const changes: ChangedLines[] = [];
   for (const match of text.matchAll(/^(\d+)(?:,(\d+))?([acd])(\d+)(?:,(\d+))?$/gm)) {
@@ -23,8 +25,8 @@ export function parseChanges(text: string): ChangedLines[] {
 }
 
 /**
- * The text to compile: puts the count right behind every change. `name`: what `__FILE__` is to show, for a copy that lies elsewhere; without,
- * the text keeps the name that it is included by.
+ * The text to compile: puts the count right behind every change. `name`: what `__FILE__` is to show, for a copy that
+ * lies elsewhere; without, the text keeps the name that it is included by.
  */
 export function markLines(name: string | undefined, text: string, changes: readonly ChangedLines[]): string {
   const out = name === undefined ? [] : [`#line 1 "${name}"`];
@@ -43,7 +45,8 @@ export function markLines(name: string | undefined, text: string, changes: reado
       shift = change.original.to - change.patched.to;
       pending = true;
     }
-    // A directive may not stand inside a macro's arguments, a continued line or a comment: only behind a whole statement.
+    // A directive may not stand inside a macro's arguments, a continued line or a comment: only behind a whole
+    // statement.
     if (pending && !inComment && !inDirective && isEnded && parentheses <= 0) {
       out.push(`#line ${number + shift}`);
       pending = false;
@@ -60,7 +63,8 @@ export function markLines(name: string | undefined, text: string, changes: reado
     inDirective = inDirective || (!inComment && line.trimStart().startsWith('#'));
     const wasInComment = inComment;
     inComment = endsInComment(line, inComment);
-    // include/trace/events: statements stand inside TP_fast_assign(...), where a directive would be part of a macro's arguments.
+    // include/trace/events: statements stand inside TP_fast_assign(...), where a directive would be part of a macro's
+    // arguments.
     if (!inDirective && !wasInComment) parentheses = (/^\}/.test(line) ? 0 : parentheses) + opened(line);
     // Directives stand between statements, or inside one, and change nothing about that.
     if (!inDirective && line.trim() !== '') isEnded = /(?:[;{}]|\*\/)\s*$/.test(line);

@@ -5,7 +5,10 @@ import { BuilderError } from '../error.ts';
 import type { ApplyEdges } from './apply.ts';
 import { type ChangedLines, markLines, parseChanges } from './lines.ts';
 
-/** The text of a file to compile, such that lines it shares with the stock text keep their numbers and `__FILE__` its value. */
+/**
+ * The text of a file to compile, such that lines it shares with the stock text keep their numbers and `__FILE__` its
+ * value.
+ */
 export async function markedText(edges: ApplyEdges, path: string, stock: string, text: string): Promise<string> {
   return markLines(path, text, await changedLines(edges, path, stock, text));
 }

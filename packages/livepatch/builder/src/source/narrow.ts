@@ -16,10 +16,11 @@ import { Users } from './users.ts';
 const NAMES_LIMIT = 400;
 
 /**
- * Those of many units that mention what changes in texts that all of them may include, or a macro, an inline function or a struct of a
- * header that does, and so on. Where a header gives it to a macro that may make names of it, so that names do not tell, all that can
- * include that header. Throws `header-too-wide` where that leaves more than `limit`. `unmoved`: by state. Of such records only the values count that are
- * filled by position: nothing else of a unit can see that members came to them.
+ * Those of many units that mention what changes in texts that all of them may include, or a macro, an inline function
+ * or a struct of a header that does, and so on. Where a header gives it to a macro that may make names of it, so that
+ * names do not tell, all that can include that header. Throws `header-too-wide` where that leaves more than `limit`.
+ * `unmoved`: by state. Of such records only the values count that are filled by position: nothing else of a unit can
+ * see that members came to them.
  */
 export async function narrowed(
   edges: TreeEdges,

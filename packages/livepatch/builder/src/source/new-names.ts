@@ -5,8 +5,9 @@ import { entitiesOf } from './entities.ts';
 import { filesWith } from './files-with.ts';
 
 /**
- * Files in which new functions, variables and types (no macros) can be meant by a text that is as before. It compiled without them, so that
- * its own uses of the word are members and local variables, unless something declares the name there at file scope or as `extern`.
+ * Files in which new functions, variables and types (no macros) can be meant by a text that is as before. It compiled
+ * without them, so that its own uses of the word are members and local variables, unless something declares the name
+ * there at file scope or as `extern`.
  */
 export async function filesThatDeclare(
   edges: TreeEdges,

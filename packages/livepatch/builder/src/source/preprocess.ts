@@ -10,7 +10,9 @@ import type { KnownUnit } from '../tree/unit.ts';
 const OUTPUT_LIMIT = 128 << 20;
 const LIMIT_MS = 120_000;
 
-/** The preprocessed text of a unit, with the very flags that it is compiled with; `undefined` where it cannot be had. */
+/**
+ * The preprocessed text of a unit, with the very flags that it is compiled with; `undefined` where it cannot be had.
+ */
 export async function preprocess(
   edges: Pick<TreeEdges, 'run' | 'signal'>,
   unit: KnownUnit,

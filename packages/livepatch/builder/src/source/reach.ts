@@ -34,10 +34,15 @@ const FEW_TO_BUILD = 8;
 const WITNESSES = 3;
 /** Units that are preprocessed for a change: some three a second on two processors. */
 const LOOKED_AT_LIMIT = 1500;
-/** Units that are compiled and compared for a change in a header. What changes the code of more is not for a livepatch. */
+/**
+ * Units that are compiled and compared for a change in a header. What changes the code of more is not for a livepatch.
+ */
 const COMPILED_LIMIT = 250;
 const AT_ONCE = 3;
-/** Units that take options of the configuration back (`#undef CONFIG_PARAVIRT`), so that a record may be another one there. */
+/**
+ * Units that take options of the configuration back (`#undef CONFIG_PARAVIRT`), so that a record may be another one
+ * there.
+ */
 const OWN_CONFIGURATION: ReadonlySet<string> = new Set(['arch/x86/mm/mem_encrypt_identity.c']);
 const NO_FLAGS = { compilerArguments: [] };
 const SAVE_EVERY = 100;
@@ -47,13 +52,17 @@ export function isOfOtherImage(path: string): boolean {
   return path.endsWith('.c') && OTHER_IMAGES.test(path);
 }
 
-/** Units of images that run beside the kernel or have run before it: they cannot be patched, but what they go on with must be said. */
+/**
+ * Units of images that run beside the kernel or have run before it: they cannot be patched, but what they go on with
+ * must be said.
+ */
 const OTHER_IMAGES = /^(?:arch\/x86\/(?!um\/)|drivers\/firmware\/efi\/libstub\/)/;
 
 /**
- * Units of this kernel, without `known`, whose code or data changed texts can change: those that can include one, are part of this
- * kernel, and in whose preprocessed text the change leads to something that they emit. `header-too-wide` where they are too many to look
- * at or to build; `holders`: how many units can contain a changed text, `known` ones included.
+ * Units of this kernel, without `known`, whose code or data changed texts can change: those that can include one, are
+ * part of this kernel, and in whose preprocessed text the change leads to something that they emit. `header-too-wide`
+ * where they are too many to look at or to build; `holders`: how many units can contain a changed text, `known` ones
+ * included.
  */
 export async function reachedUnits(
   context: UnitContext,
@@ -89,8 +98,9 @@ export async function reachedUnits(
 }
 
 /**
- * Some of the units that a moving record reaches, where many include it: new code of such a unit would read live objects wrong, so that it
- * is refused, and the rest need not be looked at. None where no record moves, or few units include the changed texts. `moving`: their tags.
+ * Some of the units that a moving record reaches, where many include it: new code of such a unit would read live
+ * objects wrong, so that it is refused, and the rest need not be looked at. None where no record moves, or few units
+ * include the changed texts. `moving`: their tags.
  */
 export async function witnessUnits(
   context: UnitContext,
@@ -212,7 +222,8 @@ async function containersOf(
   const graph = await includeGraph(edges, tree);
   const containers = new Set(paths.flatMap((path) => [...graph.containersOf(path)]));
   const { compilerArguments } = await readRecipe(tree);
-  // Kbuild has every file begin with these (Makefile, `LINUXINCLUDE`; scripts/Makefile.lib, `_c_flags`), and no file names them.
+  // Kbuild has every file begin with these (Makefile, `LINUXINCLUDE`; scripts/Makefile.lib, `_c_flags`), and no file
+  // names them.
   const forced = compilerArguments.flatMap((word, at) =>
     word === '-include' ? [normalize(compilerArguments[at + 1] ?? '')] : [],
   );
@@ -222,8 +233,8 @@ async function containersOf(
 }
 
 /**
- * Assembler cannot be patched live, and sees nothing of a header but its macros: `source-unsupported` where the kernel's own uses one
- * that changes (arch/x86/include/asm/segment.h).
+ * Assembler cannot be patched live, and sees nothing of a header but its macros: `source-unsupported` where the
+ * kernel's own uses one that changes (arch/x86/include/asm/segment.h).
  */
 export async function checkAssembler(
   tree: Pick<PreparedTree, 'source'>,

@@ -18,8 +18,9 @@ export class Users {
   }
 
   /**
-   * Notes what a text defines with a known name: those that are now to be looked for. `unclear`: it gives one to a macro that may define
-   * anything with it (include/linux/page-flags.h, `PAGEFLAG(Dirty, dirty, PF_HEAD)`): whatever includes the text may use that.
+   * Notes what a text defines with a known name: those that are now to be looked for. `unclear`: it gives one to a
+   * macro that may define anything with it (include/linux/page-flags.h, `PAGEFLAG(Dirty, dirty, PF_HEAD)`): whatever
+   * includes the text may use that.
    */
   scan(text: string): string[] | 'unclear' {
     const fresh = new Set<string>();

@@ -1,7 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { AUTHOR_INCLUDE } from '../author/header.ts';
 
-/** The authors' header as text, with what it takes of the kernel's headers replaced, for small sources that include none of them. */
+/**
+ * The authors' header as text, with what it takes of the kernel's headers replaced, for small sources that include none
+ * of them.
+ */
 export const authorHeader = `
 #define __used __attribute__((used))
 #define __aligned(x) __attribute__((aligned(x)))

@@ -32,7 +32,10 @@ async function fixture(before: string, after: string, flags: readonly string[]) 
   return { patched, change: compareUnit(UNIT, original, patched) };
 }
 
-/** What the livepatch gives away of its own: messages, up to what follows from it. `elsewhere`: what other files of it define. */
+/**
+ * What the livepatch gives away of its own: messages, up to what follows from it. `elsewhere`: what other files of it
+ * define.
+ */
 export async function keptOf(
   before: string,
   after: string,
@@ -56,7 +59,10 @@ export function summary(change: Change): [changed: string[], added: string[], co
   return [namesOf(change.changed.keys()), namesOf(change.added), codesOf(change)];
 }
 
-/** Where the relocations of a section lead: names of symbols, or of the section for a section's symbol, and `!` where undefined. */
+/**
+ * Where the relocations of a section lead: names of symbols, or of the section for a section's symbol, and `!` where
+ * undefined.
+ */
 export function targetsOf(section: Section | undefined): string[] {
   return (section?.relocations ?? []).map(({ symbol }) => {
     const { name, place } = symbol;

@@ -13,7 +13,9 @@ const FLAGS =
 const SEPARATE = ['-ffunction-sections', '-fdata-sections'];
 
 export interface CompileOptions {
-  /** `joined`: as Kbuild compiles, all functions in `.text`; default: each in a section of its own, as the builder does. */
+  /**
+   * `joined`: as Kbuild compiles, all functions in `.text`; default: each in a section of its own, as the builder does.
+   */
   readonly layout?: 'separate' | 'joined';
   /** `s`: assembler text. */
   readonly language?: 'c' | 's';

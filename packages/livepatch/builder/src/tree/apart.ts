@@ -1,6 +1,9 @@
 import type { UnitCommand } from './command.ts';
 
-/** Parts of the source tree that Kbuild links into images of their own, or into programs (their Makefiles; arch/x86/Makefile, `bzImage`). */
+/**
+ * Parts of the source tree that Kbuild links into images of their own, or into programs (their Makefiles;
+ * arch/x86/Makefile, `bzImage`).
+ */
 const APART: readonly (readonly [path: string, image: string])[] = [
   ['arch/x86/boot/', 'the boot code in front of the kernel, which has run'],
   ['arch/x86/realmode/rm/', 'the real-mode trampoline'],
@@ -26,8 +29,8 @@ export function isApart(source: string): boolean {
 }
 
 /**
- * What a unit is part of that is neither vmlinux nor a module; `undefined` for those. Beside the known places the code model tells: the
- * kernel's own is nothing that another image could use (arch/x86/Makefile, `-mcmodel=kernel`).
+ * What a unit is part of that is neither vmlinux nor a module; `undefined` for those. Beside the known places the code
+ * model tells: the kernel's own is nothing that another image could use (arch/x86/Makefile, `-mcmodel=kernel`).
  */
 export function imageApart(
   source: string,

@@ -18,7 +18,10 @@ const LIST_LIMIT_MS = 5 * 60_000;
 
 const Built = z.record(z.string(), z.array(z.object({ target: z.string(), object: z.string() })));
 
-/** C files of the tree that are linked into vmlinux or a shipped module of this kernel: path to the objects that hold them. */
+/**
+ * C files of the tree that are linked into vmlinux or a shipped module of this kernel: path to the objects that hold
+ * them.
+ */
 export const builtSources = oncePerTree(async (edges, tree): Promise<ReadonlyMap<string, readonly string[]>> => {
   const names = new Map<string, readonly string[]>();
   for (const [source, linked] of await linkedSources(edges, tree))
@@ -27,8 +30,9 @@ export const builtSources = oncePerTree(async (edges, tree): Promise<ReadonlyMap
 });
 
 /**
- * The same, with what Kbuild calls each object file. That Kbuild has a rule does not mean that the kernel has it: its rule for single
- * files compiles what the configuration leaves out, too (drivers/gpu/drm/vc4/vc4_gem.c on amd64). Found once a tree.
+ * The same, with what Kbuild calls each object file. That Kbuild has a rule does not mean that the kernel has it: its
+ * rule for single files compiles what the configuration leaves out, too (drivers/gpu/drm/vc4/vc4_gem.c on amd64). Found
+ * once a tree.
  */
 export const linkedSources = oncePerTree(async (edges, tree): Promise<ReadonlyMap<string, readonly LinkedObject[]>> => {
   const asking = await Promise.all(['tree.mk', 'lists.mk'].map((name) => readFile(join(KBUILD, name), 'utf8')));

@@ -10,8 +10,8 @@ export interface UnitCommand {
 }
 
 /**
- * The compiler commands in what `make -n V=1` prints, by the object they make. scripts/Kbuild.include, `cmd_and_fixdep`: fixdep gets
- * the whole command as one quoted word, to save it.
+ * The compiler commands in what `make -n V=1` prints, by the object they make. scripts/Kbuild.include,
+ * `cmd_and_fixdep`: fixdep gets the whole command as one quoted word, to save it.
  */
 export function commandsOfDryRun(text: string): ReadonlyMap<string, string> {
   const commands = new Map<string, string>();
@@ -20,7 +20,9 @@ export function commandsOfDryRun(text: string): ReadonlyMap<string, string> {
   return commands;
 }
 
-/** Parses the text of a `.cmd` file (scripts/Kbuild.include, `if_changed_dep`); `undefined` where it is not of a C unit. */
+/**
+ * Parses the text of a `.cmd` file (scripts/Kbuild.include, `if_changed_dep`); `undefined` where it is not of a C unit.
+ */
 export function parseCommand(text: string): UnitCommand | undefined {
   const line = /^(?:savedcmd|cmd)_[^ ]+ := (.*)$/m.exec(text)?.[1];
   if (line === undefined) return undefined;

@@ -1,15 +1,19 @@
 import { isAbsolute, join, normalize, relative } from 'node:path';
 import { type IncludeGraph, isMeant } from './included.ts';
 
-/** What is asked: texts of the tree, and all files that may contain one of them by what they include, whatever the search path. */
+/**
+ * What is asked: texts of the tree, and all files that may contain one of them by what they include, whatever the
+ * search path.
+ */
 export interface Wanted {
   readonly texts: ReadonlySet<string>;
   readonly containers: ReadonlySet<string>;
 }
 
 /**
- * Whether single units can contain texts, each with its own search path: drivers by the dozen have a `core.h`, and what a unit means by it
- * is beside it or in its own `-I`. Like the graph it may know of an include that does not happen, never miss one that does.
+ * Whether single units can contain texts, each with its own search path: drivers by the dozen have a `core.h`, and what
+ * a unit means by it is beside it or in its own `-I`. Like the graph it may know of an include that does not happen,
+ * never miss one that does.
  */
 export class Contained {
   readonly #graph: IncludeGraph;

@@ -13,13 +13,18 @@ const Included = z.record(z.string(), z.array(z.string()));
 const Texts = z.array(z.string());
 
 const LISTING_LIMIT = 256 << 20;
-/** Includes, and macros that name a file for one (`#include GENL_MAGIC_INCLUDE_FILE`, include/linux/genl_magic_struct.h). */
+/**
+ * Includes, and macros that name a file for one (`#include GENL_MAGIC_INCLUDE_FILE`,
+ * include/linux/genl_magic_struct.h).
+ */
 const DIRECTIVES =
   '^[[:space:]]*#[[:space:]]*(include|include_next|import)([^_[:alnum:]]|$)|^[[:space:]]*#[[:space:]]*define[[:space:]]+([A-Z_]*INCLUDE_FILE[[:space:]]|[A-Za-z_0-9]+[[:space:]]+["<][^">]+\\.(h|c|S|inc)[">])';
 /** Nothing of an x86 kernel includes from there. Other architectures' folders are left out as well. */
 const ELSEWHERE = ['Documentation', 'tools', 'samples', 'scripts'];
 
-/** Who can include what, in the whole tree. It may know of an include that does not happen, never miss one that does. */
+/**
+ * Who can include what, in the whole tree. It may know of an include that does not happen, never miss one that does.
+ */
 export class IncludeGraph {
   /** By the last part of an included name: includers, and what they wrote. */
   readonly #byName = new Map<string, { readonly includer: string; readonly target: string }[]>();
@@ -37,12 +42,17 @@ export class IncludeGraph {
     }
   }
 
-  /** What a file includes, as it is named there: with a leading `/` a path of the tree, else a name on the search path. */
+  /**
+   * What a file includes, as it is named there: with a leading `/` a path of the tree, else a name on the search path.
+   */
   targetsOf(path: string): readonly string[] {
     return this.#targets.get(path) ?? [];
   }
 
-  /** Every file that can contain the text of `path`: its includers, theirs, and so on. `path` itself only where it includes itself. */
+  /**
+   * Every file that can contain the text of `path`: its includers, theirs, and so on. `path` itself only where it
+   * includes itself.
+   */
   containersOf(path: string): ReadonlySet<string> {
     const found = new Set<string>();
     const open = [path];
@@ -64,8 +74,8 @@ export const includeGraph = oncePerTree(async (edges, tree): Promise<IncludeGrap
 });
 
 /**
- * Tells which files that are no headers others include all the same (fs/binfmt_elf.c), whether or not they are units of their own. Far
- * less to read than the whole graph.
+ * Tells which files that are no headers others include all the same (fs/binfmt_elf.c), whether or not they are units of
+ * their own. Far less to read than the whole graph.
  */
 export const includedTexts = oncePerTree(async (edges, tree): Promise<(path: string) => boolean> => {
   const read = async () => Texts.safeParse(parseJson(await readFile(textsPath(tree), 'utf8').catch(() => '')));
@@ -81,7 +91,8 @@ export const includedTexts = oncePerTree(async (edges, tree): Promise<(path: str
 /** All files that compiling a unit may read beside its own: headers, and what else some file includes. */
 export const includableFiles = oncePerTree(async (edges, tree): Promise<readonly string[]> => {
   const isIncluded = await includedTexts(edges, tree);
-  // Of what is left out of the graph some is included: tools/lib/bpf/relo_core.h by kernel/bpf/btf.c, scripts/dtc/libfdt by include/linux/libfdt.h.
+  // Of what is left out of the graph some is included: tools/lib/bpf/relo_core.h by kernel/bpf/btf.c,
+  // scripts/dtc/libfdt by include/linux/libfdt.h.
   const files = await sourceFiles(edges, tree, ['Documentation', 'samples']);
   return files.filter((path) => !/\.[cS]$/.test(path) || /^(?:tools|scripts)\//.test(path) || isIncluded(path));
 });
@@ -163,7 +174,10 @@ async function sourceFiles(edges: TreeEdges, tree: PreparedTree, elsewhere: read
     .map((path) => path.slice(2));
 }
 
-/** What a directive includes. `undefined` for one that names no file itself: the macro that it names is defined elsewhere, and counted there. */
+/**
+ * What a directive includes. `undefined` for one that names no file itself: the macro that it names is defined
+ * elsewhere, and counted there.
+ */
 export function targetOf(includer: string, directive: string, present: ReadonlySet<string>): string | undefined {
   // include/trace/define_trace.h: #include TRACE_INCLUDE(TRACE_INCLUDE_FILE), without the `.h`.
   const traced = /#\s*define\s+\w*INCLUDE_FILE\s+([\w./-]+)\s*$/.exec(directive)?.[1];

@@ -90,6 +90,6 @@ test('takes composite objects apart as scripts/Makefile.lib does', async () => {
   ]);
 });
 
-test('an answer that breaks off is none', () => {
+test('rejects a truncated answer', () => {
   assert.equal(parseLists('kmend: libraries lib\nkmend: folder .\nkmend: obj-y init/\n'), undefined);
 });

@@ -2,7 +2,10 @@
 export interface FolderLists {
   /** By variable: `obj-y`, `obj-m`, `lib-y`, `lib-m`, `subdir-y`, `subdir-m`. */
   readonly lists: ReadonlyMap<string, readonly string[]>;
-  /** What each composite object is made of, by suffix of the variable: `objs`, `y`, `m`, and the empty one of what is left out. */
+  /**
+   * What each composite object is made of, by suffix of the variable: `objs`, `y`, `m`, and the empty one of what is
+   * left out.
+   */
   readonly parts: ReadonlyMap<string, ReadonlyMap<string, readonly string[]>>;
 }
 
@@ -46,7 +49,9 @@ export function parseLists(text: string): TreeLists | undefined {
   return isWhole ? { folders, libraries } : undefined;
 }
 
-/** What Kbuild links into vmlinux and the modules, by scripts/Makefile.lib and the descending of scripts/Makefile.build. */
+/**
+ * What Kbuild links into vmlinux and the modules, by scripts/Makefile.lib and the descending of scripts/Makefile.build.
+ */
 export function linkedObjects({ folders, libraries }: TreeLists): LinkedObject[] {
   const found: LinkedObject[] = [];
   const seen = new Set<string>();

@@ -1,8 +1,8 @@
 import type { PreparedTree, TreeEdges } from './tree.ts';
 
 /**
- * What is read of a tree, once for each opened one: a search for companions plans a dozen builds, and the list of what includes what alone
- * has 7 MB. A failure is not kept.
+ * What is read of a tree, once for each opened one: a search for companions plans a dozen builds, and the list of what
+ * includes what alone has 7 MB. A failure is not kept.
  */
 export function oncePerTree<T>(
   read: (edges: TreeEdges, tree: PreparedTree) => Promise<T>,

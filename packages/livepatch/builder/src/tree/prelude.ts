@@ -10,9 +10,9 @@ const FORCED = '-include';
 const COMPILE_LIMIT_MS = 120_000;
 
 /**
- * The headers that the generated sources of every livepatch include, compiled once a tree: reading them is nearly all that compiling
- * such a source costs. A precompiled header is only used where the flags are the same, so that a module's name, which Kbuild gives as a
- * flag, is defined in the source instead.
+ * The headers that the generated sources of every livepatch include, compiled once a tree: reading them is nearly all
+ * that compiling such a source costs. A precompiled header is only used where the flags are the same, so that a
+ * module's name, which Kbuild gives as a flag, is defined in the source instead.
  */
 export class Prelude {
   readonly #path: string;

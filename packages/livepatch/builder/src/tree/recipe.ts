@@ -7,7 +7,9 @@ import { Prelude } from './prelude.ts';
 import { make, type PreparedTree, type TreeEdges } from './tree.ts';
 import { splitCommands, splitWords } from './words.ts';
 
-/** How Kbuild builds an out-of-tree module of this kernel: learnt once from one that it builds, then run without make. */
+/**
+ * How Kbuild builds an out-of-tree module of this kernel: learnt once from one that it builds, then run without make.
+ */
 const Recipe = z.object({
   /** Compiler arguments of a unit whose module is called `kmend_probe`. */
   compilerArguments: z.array(z.string()),

@@ -15,7 +15,9 @@ import { type PreparedTree, type TreeEdges, treeArguments } from './tree.ts';
 
 /** A translation unit of one kernel object, with the command that builds it. */
 export interface KnownUnit extends Unit {
-  /** The path that Kbuild gives the compiler, so that `__FILE__` shows it: `arch/x86/kvm/../../../virt/kvm/kvm_main.c`. */
+  /**
+   * The path that Kbuild gives the compiler, so that `__FILE__` shows it: `arch/x86/kvm/../../../virt/kvm/kvm_main.c`.
+   */
   readonly spelling: string;
   readonly command: UnitCommand;
 }
@@ -31,8 +33,9 @@ const ASK_LIMIT_MS = 5 * 60_000;
 const GOALS_AT_ONCE = 1000;
 
 /**
- * How the tree builds source files, one unit for each object that one is linked into: Kbuild is asked for all unknown ones at once, without
- * running anything (`make -n`), and the answers are remembered. What this kernel does not build is a `BuilderError` in its place.
+ * How the tree builds source files, one unit for each object that one is linked into: Kbuild is asked for all unknown
+ * ones at once, without running anything (`make -n`), and the answers are remembered. What this kernel does not build
+ * is a `BuilderError` in its place.
  */
 export async function findUnits(
   edges: TreeEdges,
@@ -66,7 +69,9 @@ export async function findUnits(
   return units;
 }
 
-/** The unit that a file of another image is; those are in no list of what the kernel and its modules are linked from. */
+/**
+ * The unit that a file of another image is; those are in no list of what the kernel and its modules are linked from.
+ */
 function objectApart(source: string): LinkedObject[] {
   return isApart(source) ? [{ target: source.replace(/\.c$/, '.o'), object: 'vmlinux' }] : [];
 }

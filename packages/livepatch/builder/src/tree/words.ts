@@ -1,4 +1,7 @@
-/** Splits a command line as a POSIX shell would, for the quoting that Kbuild writes: single and double quotes, backslashes. */
+/**
+ * Splits a command line as a POSIX shell would, for the quoting that Kbuild writes: single and double quotes,
+ * backslashes.
+ */
 export function splitWords(line: string): string[] {
   const words: string[] = [];
   let word: string | undefined;

@@ -137,7 +137,7 @@ test('it holds what is needed and no more, the same bytes from a server as from 
   );
 });
 
-test('what any channel chooses is in it; what is withdrawn is not', async (t) => {
+test('bundles what any channel chooses, and nothing withdrawn', async (t) => {
   const { world, out, make, openHost } = await setUp(t);
   for (const n of [3, 4, 5]) await world.publish(n, {}, n === 5 ? 'canary' : 'stable');
   await world.repository.setKernelPolicy(BUILD_ID, (before) => ({
@@ -175,7 +175,7 @@ test('a newer bundle in its place is noticed; an older one is a rollback', async
   await assert.rejects(host.check(signal), withCode('repository-unreachable'));
 });
 
-test('it is not made of what does not verify, nor for a kernel that is not covered', async (t) => {
+test('makes no bundle of what fails verification, or for a kernel that is not covered', async (t) => {
   const { world, out, make } = await setUp(t);
   await make();
   const before = await readFile(out);

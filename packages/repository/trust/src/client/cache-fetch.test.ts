@@ -121,7 +121,7 @@ test('it follows through several updates and new roots', async (t) => {
   assert.deepEqual(roots.sort(), ['2.root.json', '3.root.json', '4.root.json', '5.root.json']);
 });
 
-test('the first client may move on in the midst of a check', async (t) => {
+test('tolerates that the first client changes its cache during a check', async (t) => {
   const { world, first, cache, openSecond } = await setUp(t);
   await world.publish(1);
   await first.check(signal);
@@ -251,7 +251,7 @@ test('a hostile directory: links, pipes, sockets, folders and giants in place of
   await second.fetchLivepatch(BUILD_ID, 1, signal);
 });
 
-test('a device is no file, wherever it lies', async () => {
+test('rejects a device in place of a file', async () => {
   for (const name of ['null', 'zero']) {
     await assert.rejects(foreignDirectory('/dev').openFile([name]), withCode('repository-garbage'));
   }

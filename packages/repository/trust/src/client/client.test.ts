@@ -97,7 +97,7 @@ test('the cache keeps the livepatches used last, and never grows beyond them', a
   await assert.rejects(client.verifyCached(BUILD_ID, 2), withCode('not-cached'));
 });
 
-test('policies are answered from memory while nothing changes', async (t) => {
+test('answers policies from memory while nothing changes', async (t) => {
   const { world, web, open } = await setUp(t);
   await world.publish(1);
   const client = await open();

@@ -80,7 +80,7 @@ async function breakOff(directory: string, response: ServerResponse, etag = '"on
   return true;
 }
 
-test('a download that broke off is gone on with', async (t) => {
+test('resumes an interrupted download', async (t) => {
   const { web, asked, watch, partials, fetch, directory } = await setUp(t);
   watch(async (request, response) => {
     const etag = (await globalThis.fetch(`${web.url}${request.url}?again`)).headers.get('etag') ?? '';
@@ -177,7 +177,7 @@ test('an ETag is not shown to another mirror, nor a weak one to anybody', async 
   assert.deepEqual(asked, ['whole', 'whole', `bytes=${CUT}-`]);
 });
 
-test('a wrong beginning is thrown away, and all of it is fetched once', async (t) => {
+test('discards a wrong partial download and fetches the whole file once', async (t) => {
   const { directory, asked, watch, partials, fetch } = await setUp(t);
   watch((_request, response) => breakOff(directory, response, ''));
   await assert.rejects(fetch(), withCode('repository-unreachable'));
@@ -188,7 +188,7 @@ test('a wrong beginning is thrown away, and all of it is fetched once', async (t
   assert.deepEqual(await partials(), []);
 });
 
-test('where the whole is wrong as well, that is the end of it', async (t) => {
+test('gives up if the whole file is wrong as well', async (t) => {
   const { directory, asked, watch, partials, fetch } = await setUp(t);
   watch((_request, response) => breakOff(directory, response, ''));
   await assert.rejects(fetch(), withCode('repository-unreachable'));
@@ -204,7 +204,7 @@ test('where the whole is wrong as well, that is the end of it', async (t) => {
   assert.deepEqual(await partials(), []);
 });
 
-test('ranges that nobody asked for are not put together', async (t) => {
+test('ignores ranges that were not requested', async (t) => {
   const { directory, breaksOff, asked, watch, fetch } = await setUp(t);
   const wrong = [
     { 'content-range': `bytes 0-${MODULE.length - CUT - 1}/${MODULE.length}` },
@@ -259,7 +259,7 @@ test('a rest that goes beyond the signed length is stopped there, and leaves not
   assert.deepEqual(await partials(), []);
 });
 
-test('what nobody goes on with is swept away', async (t) => {
+test('removes partial downloads that are not resumed', async (t) => {
   const { directory, partials, client, world } = await setUp(t);
   const folder = join(directory, 'partial');
   await mkdir(folder, { recursive: true });

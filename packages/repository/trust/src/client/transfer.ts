@@ -4,7 +4,10 @@ import { TrustError } from '../error.ts';
 /** The part of the global `fetch` that is used: so that a test, or a proxy's dispatcher, can stand in. */
 export type Fetch = (url: string, init: { headers: Record<string, string>; signal: AbortSignal }) => Promise<Response>;
 
-/** When a transfer counts as slow (slow retrieval attack). A whole-transfer limit would punish large files on slow links. */
+/**
+ * When a transfer counts as slow (slow retrieval attack). A whole-transfer limit would punish large files on slow
+ * links.
+ */
 export interface TransferLimits {
   /** Milliseconds to the answer's headers. */
   readonly headersMs: number;

@@ -23,9 +23,10 @@ export interface ProofDemand {
 }
 
 /**
- * The proof that `kmend prove` left beside a livepatch; `undefined` where there is none and `unproven` allows that. Throws `livepatch-unproven`,
- * `livepatch-unreadable` (malformed), `livepatch-proof-mismatch` (of another build), `livepatch-proof-failed`: what is known to be bad is published
- * in no case; and `livepatch-barely-ran` where too few replaced functions ran and no reason is given.
+ * The proof that `kmend prove` left beside a livepatch; `undefined` where there is none and `unproven` allows that.
+ * Throws `livepatch-unproven`, `livepatch-unreadable` (malformed), `livepatch-proof-mismatch` (of another build),
+ * `livepatch-proof-failed`: what is known to be bad is published in no case; and `livepatch-barely-ran` where too few
+ * replaced functions ran and no reason is given.
  */
 export async function readProof(
   directory: string,

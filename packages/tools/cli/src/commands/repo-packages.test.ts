@@ -10,7 +10,7 @@ import { repoCommands } from './repo.ts';
 
 const INIT = ['repo', 'packages', 'init', '--origin', 'Example', '--maintainer', 'Example <p@example.invalid>'];
 
-test('from a built livepatch to a repository that the server hands out to whoever has a key', async (t) => {
+test('publishes a built livepatch in a repository that the server gives to key holders', async (t) => {
   const { home, url: address, api, kmend: run } = await patchServer(t, [repoCommands]);
   const kmend = (...argv: string[]): Promise<Said> => run(...argv, '--json');
   const done = async (...argv: string[]) => {

@@ -56,8 +56,7 @@ export class PackagedHost {
 
   /** Fixes in force for every task, from the bottom of the stack. */
   async fixes(): Promise<string[]> {
-    const { inForce } = await this.status();
-    return inForce.filter(({ phase }) => phase !== 'transition').flatMap((it) => it.fixes.map(({ id }) => id));
+    return fixesIn(await this.status());
   }
 
   /** Enabled livepatches as the kernel shows them. */
@@ -74,4 +73,9 @@ export class PackagedHost {
       'dpkg -l | awk \'/^[a-z]/ && $1 != "ii" && $1 != "rc" && $1 != "hi" { print $1, $2 }\'; dpkg --audit',
     );
   }
+}
+
+/** Fixes in force for every task, from the bottom of the stack: a status takes an emulated host seconds to tell. */
+export function fixesIn({ inForce }: Pick<z.infer<typeof LivepatchStatus>, 'inForce'>): string[] {
+  return inForce.filter(({ phase }) => phase !== 'transition').flatMap((it) => it.fixes.map(({ id }) => id));
 }

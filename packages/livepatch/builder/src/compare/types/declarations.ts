@@ -32,7 +32,9 @@ interface Described {
   readonly kind: Kind;
 }
 
-/** The named functions that other units can call, where they take other parameters or give another result than before. */
+/**
+ * The named functions that other units can call, where they take other parameters or give another result than before.
+ */
 export function comparePrototypes(original: Scope, patched: Scope, names: Iterable<string>): ChangedDeclaration[] {
   return [...names].flatMap((name): ChangedDeclaration[] => {
     const before = prototype(original, name);
@@ -85,7 +87,10 @@ export function compareVariables(original: Scope, patched: Scope, names: Iterabl
   });
 }
 
-/** The static variables inside a function and what is inlined into it; names that it has twice are left out, since which is which is not known. */
+/**
+ * The static variables inside a function and what is inlined into it; names that it has twice are left out, since which
+ * is which is not known.
+ */
 export function compareStaticLocals(original: Scope, patched: Scope, functionName: string): ChangedDeclaration[] {
   const before = staticLocals(original, functionName);
   const after = staticLocals(patched, functionName);

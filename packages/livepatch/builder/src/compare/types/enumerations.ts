@@ -19,7 +19,10 @@ const BOUND = /(?:^|_)(?:MAX|NUM|NR|CNT|COUNT|LAST|END|SIZE|TOTAL)(?:_|$)/i;
 
 type Values = ReadonlyMap<string, bigint>;
 
-/** Enumerations of which an existing constant has another value or is gone. Constants that are only added change nothing for others. */
+/**
+ * Enumerations of which an existing constant has another value or is gone. Constants that are only added change nothing
+ * for others.
+ */
 export function compareEnumerations(original: Scope, patched: Scope): ChangedEnumeration[] {
   const now = new Map<string, { readonly entry: Entry; readonly name: string | undefined; readonly values: Values }>();
   for (const { entry, name } of patched.enumerations.values()) {

@@ -138,7 +138,10 @@ function diffMember(old: Member, member: Member, canStay: CanStay): Difference |
   return { kind: canStay(old, member) ? 'reinterpreted' : 'retyped', text: types };
 }
 
-/** Values of the one type are values of the other, if perhaps with another meaning: integers of one size; pointers that say less or more. */
+/**
+ * Values of the one type are values of the other, if perhaps with another meaning: integers of one size; pointers that
+ * say less or more.
+ */
 export function canReinterpret(old: Kind, now: Kind): boolean {
   if (old === 'integer') return now === 'integer';
   const isPointer = (kind: Kind): boolean => kind === 'pointer' || kind === 'void-pointer';

@@ -30,7 +30,10 @@ export interface Layout {
 /** A type behind its typedefs and qualifiers; no entry is `void`. */
 export interface Resolved {
   readonly entry: Entry | undefined;
-  /** What C calls it, where it has a name: `struct sock`, `enum rw_hint`, or the typedef of a struct without a tag (`pgprot_t`). */
+  /**
+   * What C calls it, where it has a name: `struct sock`, `enum rw_hint`, or the typedef of a struct without a tag
+   * (`pgprot_t`).
+   */
   readonly name: string | undefined;
 }
 

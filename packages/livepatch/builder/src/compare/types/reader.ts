@@ -69,7 +69,10 @@ interface Known {
 
 const VOID: Resolved = { entry: undefined, name: undefined };
 
-/** Describes the types of one object. Descriptions of two objects are equal exactly when the types are, down to the names of structs. */
+/**
+ * Describes the types of one object. Descriptions of two objects are equal exactly when the types are, down to the
+ * names of structs.
+ */
 export class TypeReader implements Types {
   readonly dwarf: Dwarf;
   readonly #known = new Map<number, Known>();
@@ -89,7 +92,10 @@ export class TypeReader implements Types {
     return type === undefined ? VOID : this.#knownOf(type).resolved;
   }
 
-  /** Bytes of a value; 0 where the object does not say (`void`, functions, arrays without bounds, types that are only declared). */
+  /**
+   * Bytes of a value; 0 where the object does not say (`void`, functions, arrays without bounds, types that are only
+   * declared).
+   */
   size(type: TypeOffset): number {
     if (type === undefined) return 0;
     const known = this.#knownOf(type);

@@ -19,8 +19,8 @@ export function sourceName(symbol: string): string {
 export type References = ReadonlyMap<string, ReadonlySet<string>>;
 
 /**
- * For each function, by its name in the source, the functions and variables that its code refers to, by theirs. Debug information
- * does not tell: `conf.limit = 3` leaves only a relocation.
+ * For each function, by its name in the source, the functions and variables that its code refers to, by theirs. Debug
+ * information does not tell: `conf.limit = 3` leaves only a relocation.
  */
 export function references(file: ElfFile): References {
   const symbols = new Map<Section, ElfSymbol[]>();
@@ -61,7 +61,8 @@ function at(sorted: readonly ElfSymbol[], offset: number): ElfSymbol | undefined
 function targets({ symbol, addend, type }: Relocation, symbols: ReadonlyMap<Section, readonly ElfSymbol[]>): string[] {
   if (symbol.type !== STT_SECTION) return [symbol.name];
   const list = symbols.get(sectionOf(symbol) as Section) ?? [];
-  // A relative field counts from the end of its instruction, which is 4 to 8 bytes behind its beginning: both may be meant.
+  // A relative field counts from the end of its instruction, which is 4 to 8 bytes behind its beginning: both may be
+  // meant.
   const places = isPcRelative(type) ? [Number(addend) + 4, Number(addend) + 8] : [Number(addend)];
   return places.flatMap((place) => at(list, place)?.name ?? []);
 }

@@ -37,7 +37,10 @@ export class Scope {
     }
   }
 
-  /** Whether the unit's own file declares an entry, so that no other unit can know of it. `source` is that file's path in the tree. */
+  /**
+   * Whether the unit's own file declares an entry, so that no other unit can know of it. `source` is that file's path
+   * in the tree.
+   */
   isOwn(source: string, entry: Entry): boolean {
     return this.dwarf.declarationFile(entry) === this.name || this.isDeclaredIn([source], entry);
   }

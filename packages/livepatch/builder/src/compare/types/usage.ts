@@ -43,8 +43,9 @@ export interface Users {
 }
 
 /**
- * Who touches which named types in a unit: through parameters, variables (also of blocks and of what was inlined), results, the
- * variables and functions that the code refers to, and from there through pointers, members, arrays and prototypes.
+ * Who touches which named types in a unit: through parameters, variables (also of blocks and of what was inlined),
+ * results, the variables and functions that the code refers to, and from there through pointers, members, arrays and
+ * prototypes.
  */
 export class Usage {
   readonly #scope: Scope;
@@ -92,9 +93,9 @@ export class Usage {
   }
 
   /**
-   * Functions of the livepatch that have a pointer to a type, nearest first, where nothing that is declared gives them one: there is no
-   * variable or part of another type, and none comes out of a function outside the livepatch. Then it was made of an untyped pointer.
-   * `fresh`: the types that the original code did not have.
+   * Functions of the livepatch that have a pointer to a type, nearest first, where nothing that is declared gives them
+   * one: there is no variable or part of another type, and none comes out of a function outside the livepatch. Then it
+   * was made of an untyped pointer. `fresh`: the types that the original code did not have.
    */
   ofUntyped(type: string, fresh: ReadonlySet<string>): Users['functions'] {
     if (this.#isGiven(type, fresh, new Set())) return [];

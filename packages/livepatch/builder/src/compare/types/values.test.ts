@@ -111,7 +111,7 @@ test('a prototype that other units use may not change; a static function may', a
   assert.deepEqual(await compare(inner('int a', 'x'), inner('int a, int b', 'x, 2'), ['use', 'part']), []);
 });
 
-test('a called function that is declared otherwise is refused', async () => {
+test('refuses a called function with a changed declaration', async () => {
   const text = (parameters: string, call: string): string =>
     `int far(${parameters}); int use(int x) { return far(${call}); }`;
   const reasons = await compare(text('int', 'x'), text('int, int', 'x, 2'), ['use']);

@@ -3,7 +3,10 @@ import { pairScopes, type Scope } from '../../compare/types/scope.ts';
 import { readDwarf } from '../../dwarf/index.ts';
 import type { MembersChange } from './members.ts';
 
-/** What is appended to a unit's text, so that its object says how the compiler lays out a record. `record`: `struct sock`. */
+/**
+ * What is appended to a unit's text, so that its object says how the compiler lays out a record. `record`: `struct
+ * sock`.
+ */
 export function probeText(records: readonly string[]): string {
   const lines = records.map(
     (record, at) => `${record} kmend_probe_${at};\nchar ${alignmentName(at)}[_Alignof(${record})];\n`,
@@ -24,12 +27,15 @@ interface LaidOut {
   readonly isBitField: boolean;
 }
 
-/** gcc reads and writes a bit-field in a piece of memory around it, at most this wide (stor-layout.cc, finish_bitfield_representative). */
+/**
+ * gcc reads and writes a bit-field in a piece of memory around it, at most this wide (stor-layout.cc,
+ * finish_bitfield_representative).
+ */
 const BIT_FIELD_REACH = 128;
 
 /**
- * Those of the records that two objects of one unit, compiled with `probeText`, lay out alike: size, alignment, and place and type of all
- * members that both have. By their places in `records`. What is unclear is left out.
+ * Those of the records that two objects of one unit, compiled with `probeText`, lay out alike: size, alignment, and
+ * place and type of all members that both have. By their places in `records`. What is unclear is left out.
  */
 export function laidOutAlike(
   before: Uint8Array,

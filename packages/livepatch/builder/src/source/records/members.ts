@@ -21,8 +21,8 @@ export interface MembersChange {
 const MARKS = /"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{}();]/g;
 
 /**
- * Compares the definitions of one record, preprocessed and squeezed. `undefined` where it is more than members that come, go, or lie in one
- * more union: an attribute, another type of a member, another order.
+ * Compares the definitions of one record, preprocessed and squeezed. `undefined` where it is more than members that
+ * come, go, or lie in one more union: an attribute, another type of a member, another order.
  */
 export function compareMembers(before: string, after: string): MembersChange | undefined {
   const [old, now] = [partsOf(before), partsOf(after)];

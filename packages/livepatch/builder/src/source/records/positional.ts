@@ -1,8 +1,8 @@
 import { declarationEnds, declarationsUpTo, readDeclaration } from '../declarations.ts';
 
 /**
- * Whether a preprocessed, squeezed text may fill a value of a type without naming the members: `struct proto p = { f, true }`. Where a
- * member comes in between, that fills others than before. `true` where it is unsure. `records`: as C
+ * Whether a preprocessed, squeezed text may fill a value of a type without naming the members: `struct proto p = { f,
+ * true }`. Where a member comes in between, that fills others than before. `true` where it is unsure. `records`: as C
  * calls them (`struct proto`).
  */
 export function fillsByPosition(text: string, records: Iterable<string>): boolean {

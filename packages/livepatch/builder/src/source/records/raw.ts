@@ -11,7 +11,10 @@ interface RawRecord {
   readonly text: string;
 }
 
-/** Tags of structs and unions that two states of a header define differently, once each, and under conditions that decide alike in every unit. */
+/**
+ * Tags of structs and unions that two states of a header define differently, once each, and under conditions that
+ * decide alike in every unit.
+ */
 export function changedRecords(before: string, after: string): string[] {
   const [old, now] = [recordsOf(before), recordsOf(after)];
   return [...old].flatMap(([tag, record]) => {

@@ -26,8 +26,9 @@ export interface UnmovedRecord {
 const TRIED = 4;
 
 /**
- * Which records of changed headers nothing moves in, by tag. One unit that has them shows it: it is compiled before and after, and the
- * compiler tells their layouts. What cannot be shown is left out. `users`: files of this kernel that mention one.
+ * Which records of changed headers nothing moves in, by tag. One unit that has them shows it: it is compiled before and
+ * after, and the compiler tells their layouts. What cannot be shown is left out. `users`: files of this kernel that
+ * mention one.
  */
 export async function unmovedRecords(
   context: UnitContext,

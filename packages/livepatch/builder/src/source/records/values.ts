@@ -7,8 +7,9 @@ import { filesWith } from '../files-with.ts';
 import { isValueOf } from './positional.ts';
 
 /**
- * C files that may have a value of one of these records, not only a pointer to one: they mention it, or what a header makes of it (a struct
- * that holds one, a macro, an inline function). `undefined` where that has more names than `limit`.
+ * C files that may have a value of one of these records, not only a pointer to one: they mention it, or what a header
+ * makes of it (a struct that holds one, a macro, an inline function). `undefined` where that has more names than
+ * `limit`.
  */
 export async function filesWithValues(
   edges: TreeEdges,

@@ -1,6 +1,6 @@
 /*
- * For fixtures: table entries as the kernel's macros write them, each in the form of 6.1 on x86-64. Sizes of entries: __bug_table 12,
- * __ex_table 12, .altinstructions 12, .parainstructions 16, .smp_locks 4, __jump_table 16.
+ * For fixtures: table entries as the kernel's macros write them, each in the form of 6.1 on x86-64. Sizes of entries:
+ * __bug_table 12, __ex_table 12, .altinstructions 12, .parainstructions 16, .smp_locks 4, __jump_table 16.
  */
 #define BUG_ENTRY(line, flags)						\
 	asm volatile("1: ud2\n"						\

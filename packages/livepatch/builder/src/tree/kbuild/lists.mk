@@ -1,6 +1,6 @@
-# SPDX-License-Identifier: GPL-2.0
-# Reads the Kbuild files of all folders that the configuration leads to, in one make, and prints the lists of objects that scripts/Makefile.lib
-# would link. Some 1,400 folders; a make for each, as Kbuild has it, takes ten times as long.
+# SPDX-License-Identifier: GPL-2.0 Reads the Kbuild files of all folders that the configuration leads to, in one make,
+# and prints the lists of objects that scripts/Makefile.lib would link. Some 1,400 folders; a make for each, as Kbuild
+# has it, takes ten times as long.
 obj :=
 include include/config/auto.conf
 include $(srctree)/scripts/Kbuild.include
@@ -15,7 +15,8 @@ kmend-file = $(firstword $(wildcard $1/Kbuild $1/Makefile))
 kmend-parts = $(foreach s,objs y m,$(if $(strip $($(1:.o=)-$s)),$(info kmend: part-$s $1 $($(1:.o=)-$s))))\
 	$(if $(strip $($(1:.o=)-)),$(info kmend: part- $1 -))
 
-# The folder's own variables are forgotten behind it: another folder may have a module core.o too, made of nothing but core.c.
+# The folder's own variables are forgotten behind it: another folder may have a module core.o too, made of nothing but
+# core.c.
 define kmend-visit
 $(foreach v,$(kmend-initial),$(eval $v :=))
 $(eval obj := $1)$(eval src := $1)

@@ -1,5 +1,5 @@
-# SPDX-License-Identifier: GPL-2.0
-# Run in the root of a kernel tree, as a Makefile: asks the tree's own Makefiles. The goals never make anything of the kernel.
+# SPDX-License-Identifier: GPL-2.0 Run in the root of a kernel tree, as a Makefile: asks the tree's own Makefiles. The
+# goals never make anything of the kernel.
 kmend-here := $(patsubst %/tree.mk,%,$(lastword $(MAKEFILE_LIST)))
 
 include Makefile
