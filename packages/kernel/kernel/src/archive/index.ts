@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Clock, Run } from '@kmend/base';
+import type { Clock, Edges } from '@kmend/base';
 import { runOk, sha256 } from '@kmend/base/node';
 import { KernelError } from '../error.ts';
 import { download, type HttpEdges } from './http.ts';
@@ -17,9 +17,7 @@ export interface PackageEntry {
   readonly depends: string;
 }
 
-export interface ArchiveEdges extends HttpEdges {
-  readonly run: Run;
-}
+export type ArchiveEdges = HttpEdges & Pick<Edges, 'run'>;
 
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 const RELEASE_LIMIT = 4 << 20;

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { Clock } from '@kmend/base';
+import { type Clock, createQueue } from '@kmend/base';
 import { exists } from '@kmend/base/node';
 import {
   FLEET_POLICY_PATH,
@@ -31,7 +31,6 @@ import { metadataFile, targetFile } from './layout.ts';
 import { type Changes, checkOnlineKeys, commitOnline, prepareOnline, type Versions } from './online.ts';
 import { checkFloor, serialsOf, withoutSerials } from './policy-rules.ts';
 import { parseProof } from './proof.ts';
-import { createQueue } from './queue.ts';
 import { verifyRotation } from './rotation.ts';
 import { beginRotation, finishRotation } from './rotation-log.ts';
 import { directoryReader, loadState, type RepositoryState } from './state.ts';
