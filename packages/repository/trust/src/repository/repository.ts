@@ -185,7 +185,7 @@ class OpenRepository implements Repository {
       checkManifest(request.buildId, livepatch, accepted);
       if (proof !== undefined) checkProof(livepatch, parseProof(await this.#readTarget(proof), proof.path));
       const before = await this.#readKernelPolicy(request.buildId);
-      const policy = settledPolicy(before, request.buildId, request.channel, request.serial, this.#options.clock);
+      const policy = settledPolicy(before, request, this.#options.clock);
       const versions = await this.#commit({
         metadata: request.metadata,
         policies: { [kernelPolicyPath(request.buildId)]: policy },
