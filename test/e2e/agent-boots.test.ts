@@ -21,7 +21,7 @@ before(async () => {
 });
 after(() => operated?.close());
 
-test('a power cut in the soak: that livepatch is quarantined and said, the last good one is in force again', async () => {
+test('after a power cut in the soak, quarantines the livepatch and loads the last good one', async () => {
   assert.equal((await operated.agent('check')).json.serial, 1);
   await operated.untilGood();
   await operated.configure('60-soak', { soakSeconds: 86_400 });

@@ -49,7 +49,7 @@ test('the units are hardened: what talks to the network can load nothing, what l
 });
 
 test('a command of root runs the fetcher in its sandbox, without terminal and environment; root does not trust its files', async () => {
-  // Whoever took the fetcher over tells what is within reach.
+  // An attacker who controls the fetcher tries what is within reach.
   const tells =
     'read -r line; t="$(cut -d" " -f7 /proc/$$/stat) $(id -un)"; e=$(env | grep -c "^SECRET=") || :; printf \'{"note":"%s %s"}\\n{"exit":4}\\n\' "$t" "$e"';
   const unit = '/etc/systemd/system/kmend-agent-command@.service.d';
@@ -118,7 +118,7 @@ test('reports each obstacle of a load by code, loads nothing, and continues when
   assert.equal((await operated.agent('check')).json.serial, 3);
 });
 
-test('air gap: a carried bundle brings the livepatch without a network, and the report comes back as a file', async () => {
+test('air gap: loads from a carried bundle, and writes the report to a file', async () => {
   await operated.publish('four', aead.id, FIXES[0].id, MORE.id);
   const bundle = join(operated.operator.home, 'bundle.tar');
   await operated.operator.kmend('repo', 'bundle', '--kernel', KERNEL, '--out', bundle);

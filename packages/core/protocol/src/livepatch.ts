@@ -54,7 +54,10 @@ export const PatchedObject = z.object({
 });
 export type PatchedObject = z.infer<typeof PatchedObject>;
 
-/** Version of the distribution's kernel whose security fixes are all in a livepatch: its maker's word, and what scanners should go by. */
+/**
+ * Version of the distribution's kernel whose security fixes are all in a livepatch: its maker's statement, which
+ * scanners should use.
+ */
 export const EffectiveVersion = z
   .string()
   .max(64)
@@ -67,8 +70,9 @@ export const FixedDifference = z.object({
   /** Version of the fixed kernel. */
   version: z.string().max(64),
   /**
-   * `own-function`: further changes of its own text in that version; `own-file`: of other parts of its file; `line-numbers`: nothing but `__LINE__`; `other-files`: `files` of the same
-   * upload that the fixes do not hold; `unexplained`: no such files were found.
+   * `own-function`: further changes of its own text in that version; `own-file`: of other parts of its file;
+   * `line-numbers`: nothing but `__LINE__`; `other-files`: `files` of the same upload that the fixes do not hold;
+   * `unexplained`: no such files were found.
    */
   cause: z.enum(['own-function', 'own-file', 'line-numbers', 'other-files', 'unexplained']),
   /** With these as that version has them, the function is equal. */
@@ -92,8 +96,8 @@ export type FixedComparison = z.infer<typeof FixedComparison>;
 export const Livepatch = z.object({
   schema: z.literal('kmend.livepatch/1'),
   /**
-   * First 12 hex digits of the content: of the module's bytes, without name and signature (`moduleIdentity` of @kmend/elf). Where no
-   * module was made, of what the manifest says.
+   * First 12 hex digits of the content: of the module's bytes, without name and signature (`moduleIdentity` of
+   * @kmend/elf). Where no module was made, of what the manifest says.
    */
   id: z.string().regex(/^[0-9a-f]{12}$/),
   /** Name of the kernel module: `kmend_<id>`. */
@@ -109,9 +113,13 @@ export const Livepatch = z.object({
   /** A person accepted the `needs-review` reasons at build time. */
   reviewAccepted: z.boolean(),
   objects: z.array(PatchedObject).max(2000),
-  /** C files of the fixes that this kernel is not built from: nothing of them is in the livepatch, nor in the kernel. */
+  /**
+   * C files of the fixes that this kernel is not built from: nothing of them is in the livepatch, nor in the kernel.
+   */
   leftOut: z.array(z.string().max(300)).max(10_000).optional(),
-  /** Every unit that was compiled with and without the fixes, changed or not; absent in manifests of earlier builders. */
+  /**
+   * Every unit that was compiled with and without the fixes, changed or not; absent in manifests of earlier builders.
+   */
   units: z
     .array(z.object({ source: z.string().max(300), object: ObjectName }))
     .max(20_000)

@@ -54,7 +54,7 @@ for (const [name, shell] of Object.entries(shells)) {
   test(`${name}: a /var that cannot be written`, async (t) => {
     const host = new TestHost(t, shell);
     host.install({ position: 1 });
-    // A file where the directory should be, whoever runs the test.
+    // A file in place of the directory fails for root too.
     host.write(STATE, '');
     const ran = await host.run('sync', '--package');
     assert.deepEqual([ran.code, host.calls()], [0, []], ran.err);
@@ -91,7 +91,7 @@ for (const [name, shell] of Object.entries(shells)) {
       assert.equal((await host.run('sync')).code, 5);
       assert.deepEqual([host.outcome(), host.calls()], ['conflict-agent', []], phase);
     }
-    // What it refused, or did in another boot, is in nobody's way.
+    // What it refused, or did in another boot, conflicts with nothing.
     agentJournal(host, agents, 'good', '11111111-2222-3333-4444-555555555555');
     assert.equal((await host.run('sync')).code, 5);
     assert.deepEqual([host.outcome(), host.calls()], ['conflict-livepatch', []]);
@@ -286,7 +286,7 @@ for (const [name, shell] of Object.entries(shells)) {
   test(`${name}: a run without the lock leaves a note for the retry unit`, async (t) => {
     const host = new TestHost(t, shell);
     host.install({ position: 1 });
-    // Whoever holds it does so for longer than anybody waits.
+    // The lock is held for longer than any run waits.
     host.write('/fake/bin/flock', '#!/bin/dash\nexit 1\n');
     execFileSync('chmod', ['755', host.path('/fake/bin/flock')]);
     const ran = await host.run('sync', '--package');
@@ -387,7 +387,7 @@ test('recovers from a kill while a cumulative livepatch replaces the stack', asy
   }
 });
 
-test('the agent’s journal is read as it is written', () => {
+test('reads the agent’s journal as the agent writes it', () => {
   const source = readFileSync(new URL('../../../host/agent/src/state/journal.ts', import.meta.url), 'utf8');
   assert.match(
     source,

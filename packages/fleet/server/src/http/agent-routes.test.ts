@@ -32,7 +32,7 @@ test('the last seat goes to one host only, however many ask at once', async (t) 
   assert.equal(replies.filter((reply) => reply.status === 201).length, 3);
 });
 
-test('reports: the newest counts, older ones change nothing, events are kept', async (t) => {
+test('reports: keeps the newest and all events, ignores older ones', async (t) => {
   const world = await testServer(t);
   const host = await enrolled(world);
   const report = (body: unknown) => ask(world, 'POST', '/v1/reports', body, host.token);
@@ -40,7 +40,7 @@ test('reports: the newest counts, older ones change nothing, events are kept', a
   const answer = await report(exampleReport(5, { effectiveSerial: 5, events: [event] }));
   assert.deepEqual([answer.status, answer.body], [200, { nextReportSeconds: 86_400, channel: 'stable', newest: 5 }]);
   const older = await report(exampleReport(4, { effectiveSerial: 4 }));
-  // Whoever sent it learns that it was ignored.
+  // The sender learns that it was ignored.
   assert.deepEqual([older.status, older.body['newest']], [200, 5]);
   const shown = await world.api.showHost(host.hostId);
   assert.equal(shown.effectiveSerial, 5);

@@ -22,7 +22,7 @@ export function answerTo(error: unknown): Answer {
   };
 }
 
-/** The same for whoever shows what it gets as it is: package managers, browsers. */
+/** The same for clients that show an answer as it is: package managers, browsers. */
 export function plainText({ error: { code, message, hint } }: ApiError): string {
   return [`${code}: ${message}`, ...(hint === undefined ? [] : [hint]), ''].join('\n');
 }

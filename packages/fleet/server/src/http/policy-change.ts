@@ -2,8 +2,8 @@ import type { ChangeKernelPolicy, KernelPolicy } from '@kmend/protocol';
 import { TrustError } from '@kmend/trust';
 
 /**
- * A kernel's policy with what the operator asked for. Throws `policy-invalid` where that would not do what it says: the person who asks
- * may be in a hurry, and every host obeys.
+ * A kernel's policy with what the operator asked for. Throws `policy-invalid` where that would not do what it says: the
+ * person who asks may be in a hurry, and every host obeys.
  */
 export function changedPolicy(
   before: KernelPolicy,

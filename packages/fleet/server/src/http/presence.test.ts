@@ -49,7 +49,7 @@ test('how long a host may be quiet, and keeps its seat, is the operator’s choi
   time.offset = 11 * DAY;
   assert.equal(await used(), 0);
   assert.equal((await enrol(world, key, 'web-2')).status, 201);
-  // It comes back after all: nobody is turned away who had a seat, and the count says so.
+  // It comes back after all: a host that had a seat is not refused, and the count shows it.
   await ask(world, 'POST', '/v1/reports', exampleReport(2, { effectiveSerial: 2 }), String(body['token']));
   assert.equal(await used(), 2);
 });
@@ -86,7 +86,7 @@ test('counts a machine that enrols again once, and frees its old seat', async (t
   assert.equal((await world.api.listKeys()).find((one) => one.id === id)?.used, 2);
 });
 
-test('a kernel that waits for a reboot, and one that needs no livepatch yet, are counted as that', async (t) => {
+test('counts kernels that wait for a reboot, and those that need no livepatch', async (t) => {
   const world = await testServer(t);
   const [waits, fresh, plain] = [await enrolled(world), await enrolled(world), await enrolled(world)];
   const pendingKernel = { release: '6.1.0-48-amd64', buildId: null, serial: null };

@@ -5,9 +5,9 @@ import { noteRefusal, reportDigest } from '../store/reports.ts';
 import type { AppContext } from './context.ts';
 
 /**
- * Most by which a report's number may be above the one before. A host that cannot reach its server counts on, a try an hour: a hundred thousand
- * are eleven years of that. Without a bound, whoever stole a host's token would send the largest number there is, and nothing that the host says
- * would count any more.
+ * Most by which a report's number may be above the one before. A host that cannot reach its server counts on, a try an
+ * hour: a hundred thousand are eleven years of that. Without a bound, a thief of a host's token could send the largest
+ * number there is, and nothing that the host says would count any more.
  */
 const MAX_STEP = 100_000;
 /** The first number of a host: it may have counted for another server before. */
@@ -23,9 +23,9 @@ export interface Taken {
 }
 
 /**
- * Takes a report; `at`: when the host said so. One that is older than the newest changes nothing. One with an equal number is
- * judged by what it says: a host that was set back to a snapshot, and a clone of it, use numbers that were used already. Throws
- * `sequence-jump`.
+ * Takes a report; `at`: when the host said so. One that is older than the newest changes nothing. One with an equal
+ * number is judged by what it says: a host that was set back to a snapshot, and a clone of it, use numbers that were
+ * used already. Throws `sequence-jump`.
  */
 export async function takeReport(
   context: Pick<AppContext, 'store' | 'seen' | 'writer' | 'clock'>,

@@ -21,7 +21,7 @@ export interface StagedModule {
 }
 
 /**
- * Copies the verified module to a root-only file and checks the hash of that very copy: from here on nobody but root can
+ * Copies the verified module to a root-only file and checks the hash of that very copy: from here on only root can
  * change what the kernel is given.
  */
 export async function stageModule(
@@ -53,8 +53,8 @@ export async function stageModule(
 }
 
 /**
- * What a call failed with for want of memory or by the disk's fault, by the words that end insmod's complaint (strerror(3); kmod sets no
- * locale): it says nothing of the livepatch.
+ * What a call failed with for want of memory or by the disk's fault, by the words that end insmod's complaint
+ * (strerror(3); kmod sets no locale): it says nothing of the livepatch.
  */
 const TROUBLE = [
   [': Cannot allocate memory', 'ENOMEM'],
@@ -64,9 +64,9 @@ const TROUBLE = [
 ] as const;
 
 /**
- * Hands the module to the kernel. Throws `load-refused` with the kernel's own words; where it is the host that cannot (no memory, a
- * failing disk, no process to be had, no loads permitted) `memory-low`, the disk's codes, `tool-failed`, `modules-disabled`,
- * `load-not-permitted` (`isOfHost`).
+ * Hands the module to the kernel. Throws `load-refused` with the kernel's own words; where it is the host that cannot
+ * (no memory, a failing disk, no process to be had, no loads permitted) `memory-low`, the disk's codes, `tool-failed`,
+ * `modules-disabled`, `load-not-permitted` (`isOfHost`).
  */
 export async function insertModule(edges: Edges, staged: StagedModule, module: string): Promise<void> {
   const before = await lastLogTime(edges);
@@ -123,7 +123,10 @@ export async function removeModule(edges: Edges, module: string): Promise<string
   }
 }
 
-/** `undefined` on success, else what the tool said. Throws `tool-failed` and the disk's codes where it could not even be started. */
+/**
+ * `undefined` on success, else what the tool said. Throws `tool-failed` and the disk's codes where it could not even be
+ * started.
+ */
 async function tool(edges: Edges, file: string, args: readonly string[]): Promise<string | undefined> {
   try {
     const result = await edges.run(file, args, { timeoutMs: TOOL_TIMEOUT_MS, maxOutput: 1_000_000 });
@@ -141,8 +144,8 @@ async function tool(edges: Edges, file: string, args: readonly string[]): Promis
 }
 
 /**
- * Asks the kernel to take a livepatch out of force (writes 0 to `enabled`; kernel/livepatch/core.c, enabled_store): that
- * starts a transition back, or turns round the one under way.
+ * Asks the kernel to take a livepatch out of force (writes 0 to `enabled`; kernel/livepatch/core.c, enabled_store):
+ * that starts a transition back, or turns round the one under way.
  */
 export async function disableLivepatch(edges: Edges, module: string): Promise<void> {
   try {

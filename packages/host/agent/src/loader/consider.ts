@@ -18,7 +18,9 @@ import { lookAtPackages, type PackagesSeen } from './packages.ts';
 import { withdraw } from './revert.ts';
 
 export interface Considered {
-  /** What was begun; follow it with `advance`. `fetch`: the livepatch that is wanted is not in the fetcher's cache yet. */
+  /**
+   * What was begun; follow it with `advance`. `fetch`: the livepatch that is wanted is not in the fetcher's cache yet.
+   */
   readonly action: 'none' | 'load' | 'revert' | 'fetch';
   /** Why nothing was begun. */
   readonly reason: Reason | null;

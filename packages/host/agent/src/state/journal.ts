@@ -36,7 +36,10 @@ export const Attempt = z.object({
   sinceUptime: z.number().min(0),
   /** SHA-256 of the verified file whose content was handed to the kernel; `null` where the agent found the module loaded already. */
   sha256: Sha256.nullable(),
-  /** Time of the last kernel log line before it, in seconds of the log's own clock: what complains later may be its doing. */
+  /**
+   * Time of the last kernel log line before it, in seconds of the log's own clock: what complains later may be its
+   * doing.
+   */
   logFrom: z.number().min(0),
   /** The transition was reported as stuck; once each. */
   stuck: z.boolean(),
@@ -84,8 +87,8 @@ export const Hold = z.object({
 export type Hold = z.infer<typeof Hold>;
 
 /**
- * A livepatch whose transition was taken back because it did not end: tried again later in the same boot (what holds a transition up
- * ends with the boot). In seconds since boot: the wall clock may jump by years.
+ * A livepatch whose transition was taken back because it did not end: tried again later in the same boot (what holds a
+ * transition up ends with the boot). In seconds since boot: the wall clock may jump by years.
  */
 export const Deferred = z.object({
   buildId: BuildId,
@@ -97,8 +100,9 @@ export const Deferred = z.object({
 export type Deferred = z.infer<typeof Deferred>;
 
 /**
- * The packages' stack is being replaced by the agent's livepatch. Set before the packages yield (for this boot), taken away when the agent drives
- * the host for good, or they do again: a life of the agent that finds it brings it to one of these ends (loader/settle.ts).
+ * The packages' stack is being replaced by the agent's livepatch. Set before the packages yield (for this boot), taken
+ * away when the agent drives the host for good, or they do again: the next run of the agent that finds it brings it to
+ * one of these ends (loader/settle.ts).
  */
 export const Consolidation = z.object({
   bootId: z.uuid(),
@@ -108,7 +112,7 @@ export const Consolidation = z.object({
 });
 export type Consolidation = z.infer<typeof Consolidation>;
 
-/** `number` counts up for ever, so that whoever reports events knows which were sent. */
+/** `number` counts up without an end, so that a reporter knows which events were sent. */
 export const JournalEvent = HostEvent.extend({ number: z.int().min(1) });
 export type JournalEvent = z.infer<typeof JournalEvent>;
 
@@ -122,7 +126,10 @@ export const Journal = z.object({
   current: Attempt.nullable(),
   /** What was in force when `current` began; still is where `current` fails or is taken back before it replaced it. */
   previous: Attempt.nullable(),
-  /** The last good livepatches of each kernel this host has run, newest last: re-applied at boot, and what to fall back to. */
+  /**
+   * The last good livepatches of each kernel this host has run, newest last: re-applied at boot, and what to fall back
+   * to.
+   */
   good: z.array(Good).max(limits.good),
   quarantined: z.array(Quarantined).max(limits.quarantined),
   hold: Hold.nullable(),
@@ -134,7 +141,9 @@ export const Journal = z.object({
   consolidation: Consolidation.nullable().default(null),
   /** When a person gave this host back to its packages: while they drive it, no policy takes it from them. */
   handedOver: Timestamp.nullable().default(null),
-  /** Whose it is (kernel/machine.ts): that of another machine, in an image or a clone, is none. `null`: nobody noted it. */
+  /**
+   * Whose it is (kernel/machine.ts): that of another machine, in an image or a clone, is none. `null`: not recorded.
+   */
   machine: Sha256.nullable().default(null),
 });
 export type Journal = z.infer<typeof Journal>;

@@ -12,8 +12,8 @@ const LOADER_MODE = 0o750;
 
 /**
  * The journal on disk. Every change is durable (temporary file, fsync, rename, fsync of the directory) before `update`
- * resolves; where that fails the journal in memory stays what the disk says. So a torn write is never seen, and whoever
- * acts after `update` acts on what a crash would find.
+ * resolves; where that fails the journal in memory stays what the disk says. So a torn write is never seen, and what
+ * runs after `update` acts on what a crash would find.
  */
 export interface JournalStore {
   readonly journal: Journal;
@@ -59,8 +59,8 @@ export async function peekJournal(edges: Edges): Promise<Journal> {
 }
 
 /**
- * What another machine wrote is no state: a host made from an image of it loaded nothing, crashed with nothing, and is held by nobody. Its
- * events are not this host's to report either.
+ * What another machine wrote is no state: a host made from an image of it loaded nothing, crashed with nothing, and is
+ * not held. Its events are not this host's to report either.
  */
 async function ofThisMachine(edges: Edges, journal: Journal): Promise<Journal> {
   const machine = await readMachineId(edges);

@@ -41,8 +41,8 @@ export interface Wanted {
 }
 
 /**
- * Downloads to a file whole or not at all; one at a time to the same destination. With `expected`, size and SHA-256 must match.
- * Tries again on network faults, then `archive-unreachable`; a 404 is answered with `undefined`.
+ * Downloads to a file whole or not at all; one at a time to the same destination. With `expected`, size and SHA-256
+ * must match. Tries again on network faults, then `archive-unreachable`; a 404 is answered with `undefined`.
  */
 export async function download(
   edges: HttpEdges,

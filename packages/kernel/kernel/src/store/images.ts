@@ -23,8 +23,8 @@ const ImageRecord = z.object({
 const FILE = 'image.json';
 
 /**
- * Kernels that are only compared with: the code of the distribution's own fixed kernels. Apart from the kernels that livepatches are built
- * for, so that nothing is ever built for one of these.
+ * Kernels that are only compared with: the code of the distribution's own fixed kernels. Apart from the kernels that
+ * livepatches are built for, so that nothing is ever built for one of these.
  */
 export class ImageStore {
   readonly #edges: Pick<Edges, 'run' | 'progress' | 'signal'>;
@@ -53,8 +53,8 @@ export class ImageStore {
   }
 
   /**
-   * The image, of a kernel or of an image, that a build id names, or that a release, or a version of the distribution's package with
-   * the flavour of `like`, names. Throws `kernel-ambiguous` where several builds go by that name.
+   * The image, of a kernel or of an image, that a build id names, or that a release, or a version of the distribution's
+   * package with the flavour of `like`, names. Throws `kernel-ambiguous` where several builds go by that name.
    */
   async find(name: string, like: string): Promise<KernelImage | undefined> {
     const all = [...(await this.#kernels.list()), ...(await this.list())];
@@ -75,8 +75,8 @@ export class ImageStore {
   }
 
   /**
-   * Fetches and unpacks the image of a kernel. `spec`: `<suite>/<release>`, or `<suite>/<version>` for the image of that version; behind
-   * it, with another slash, the flavour if it is not `amd64`: `bookworm/6.1.176-1/cloud-amd64`.
+   * Fetches and unpacks the image of a kernel. `spec`: `<suite>/<release>`, or `<suite>/<version>` for the image of
+   * that version; behind it, with another slash, the flavour if it is not `amd64`: `bookworm/6.1.176-1/cloud-amd64`.
    */
   async add(spec: string): Promise<KernelImage> {
     const [, suite, name, flavour = 'amd64'] = /^([a-z][a-z-]*)\/([^/]+)(?:\/((?:[a-z]+-)?amd64))?$/.exec(spec) ?? [];

@@ -40,7 +40,10 @@ export interface BuildRequest {
   readonly kind: Livepatch['kind'];
   /** For a stacked livepatch: the fixes of the series that hosts have loaded before it. */
   readonly on?: readonly Fix[];
-  /** Version of the distribution's kernel whose security fixes are all in it: your word; the module is the same with and without. */
+  /**
+   * Version of the distribution's kernel whose security fixes are all in it: your word; the module is the same with and
+   * without.
+   */
   readonly effectiveVersion?: string | undefined;
   /** A person has read the reasons for review and accepts them. */
   readonly acceptReview: boolean;
@@ -133,8 +136,9 @@ export class Builder {
   }
 
   /**
-   * Whether a fix compiles by itself, and if not, which further files of the delta that it was taken from make it compile.
-   * `extend`: the same fix with more files. `how`: headers whole, or of each only what the errors are about; the parts that a fix has stay parts.
+   * Whether a fix compiles by itself, and if not, which further files of the delta that it was taken from make it
+   * compile. `extend`: the same fix with more files. `how`: headers whole, or of each only what the errors are about;
+   * the parts that a fix has stay parts.
    */
   async companionsOf(
     fix: Fix,
@@ -328,7 +332,8 @@ export class Builder {
     for (const { outcome } of outcomes) {
       const { object: name, registered, callbacks, resolutions } = outcome;
       const object = objects.get(name) ?? { functions: [], callbacks: [] };
-      // A module's references are filled in for objects of the livepatch alone, though none of its functions be replaced.
+      // A module's references are filled in for objects of the livepatch alone, though none of its functions be
+      // replaced.
       const isLate = resolutions.some((resolution) => resolution.kind === 'klp' && resolution.object !== 'vmlinux');
       if (registered.length + callbacks.length > 0 || isLate) objects.set(name, object);
       object.functions.push(...registered);

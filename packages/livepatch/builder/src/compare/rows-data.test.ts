@@ -3,8 +3,8 @@ import { test } from 'node:test';
 import { changeOf, codesOf, extractOf, sectionNamed, summary, targetsOf } from '../testing/fixture.ts';
 
 /**
- * Strings, constants and variables: what belongs to a function, what is the running kernel's, and what is nobody's in
- * particular.
+ * Strings, constants and variables: what belongs to a function, what is the running kernel's, and what belongs to no
+ * function in particular.
  */
 
 test('strings count by their content, in code, in tables of texts and with a common end', async () => {
@@ -142,7 +142,7 @@ test('a static variable of a function stays that of the running kernel', async (
 
 const PERCPU = '__section(".data..percpu")';
 
-test('per-cpu variables: one that changes is refused, a new one is the loader’s', async () => {
+test('per-cpu variables: refuses a changed one; the loader makes a new one', async () => {
   const before = `${PERCPU} int load = 3; int changed(int a) { return a + load; }`;
   assert.deepEqual(codesOf(await changeOf(before, before.replace('load = 3', 'load = 4'))), ['percpu-changed']);
   for (const suffix of ['', '..shared_aligned', '..read_mostly']) {

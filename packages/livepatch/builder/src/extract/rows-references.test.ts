@@ -4,8 +4,8 @@ import { R_X86_64_64, type Section, SHN_UNDEF, sectionOf } from '@kmend/elf';
 import { codesOf, extractOf, namesOf, sectionNamed, summary, targetsOf } from '../testing/fixture.ts';
 
 /**
- * Where what is extracted leads: calls into the livepatch, addresses that are kept to the running kernel, keys to
- * whoever has them.
+ * Where what is extracted leads: calls into the livepatch, addresses that are kept to the running kernel, keys to their
+ * owners.
  */
 
 const BASE = `
@@ -63,7 +63,7 @@ int run(int); int changed(int a) { STATIC_BRANCH(&here, yes); return run(a); yes
 int second(int a) { STATIC_BRANCH(&outside, yes); return run(a); yes: return run(a + 3); }
 `;
 
-test('static branches: a key of the kernel is referred to, a new one comes along', async () => {
+test('static branches: refers to a key of the kernel, includes a new one', async () => {
   const { file, needs } = await extractOf(KEYS, KEYS.replace('a + 1', 'a + 2').replace('a + 3', 'a + 4'));
   assert.deepEqual(
     targetsOf(sectionNamed(file, '__jump_table'))

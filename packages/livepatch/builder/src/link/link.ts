@@ -27,8 +27,9 @@ export interface LinkRequest {
 }
 
 /**
- * Links extracted objects and the registration into a module as Kbuild does (scripts/Makefile.modpost, Makefile.modfinal), then
- * turns it into a livepatch. Returns the module's bytes, under the name `UNNAMED_MODULE`. Throws `link-failed`.
+ * Links extracted objects and the registration into a module as Kbuild does (scripts/Makefile.modpost,
+ * Makefile.modfinal), then turns it into a livepatch. Returns the module's bytes, under the name `UNNAMED_MODULE`.
+ * Throws `link-failed`.
  */
 export async function linkModule(
   edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
@@ -98,7 +99,10 @@ export async function linkModule(
   return writeElf(file);
 }
 
-/** modpost was told to go on where a symbol is not exported: each must be one that livepatch resolves, or come from modpost itself. */
+/**
+ * modpost was told to go on where a symbol is not exported: each must be one that livepatch resolves, or come from
+ * modpost itself.
+ */
 function checkUndefined(joined: ElfFile, expected: ReadonlySet<string>): void {
   for (const { name, place } of joined.symbols) {
     if (place !== SHN_UNDEF || expected.has(name) || name === '__this_module') continue;

@@ -5,7 +5,7 @@ import type { Fix } from '../fix/model.ts';
  * What a fix that takes only parts of a header's change along has to answer. A function that needs the rest may compile
  * without it, for example where flags move from one member of a struct to another: only the distribution's fixed kernel
  * tells. A function that differs from it over that header, or for no reason that was found, is refused; without a fixed
- * kernel a person has to look.
+ * kernel it needs a review.
  */
 export function partReasons(fixes: readonly Fix[], fixed: FixedComparison | undefined): VerdictReason[] {
   return fixes.flatMap(({ id, origin }): VerdictReason[] => {

@@ -15,8 +15,9 @@ const MAGIC = Buffer.from('~Module signature appended~\n', 'latin1');
 const PKEY_ID_PKCS7 = 2;
 
 /**
- * Signs a finished module as the kernel's scripts/sign-file does: a detached PKCS#7 message over all its bytes, without attributes and
- * certificates, `struct module_signature`, and the magic, behind the module. `sign-failed` with the words of openssl.
+ * Signs a finished module as the kernel's scripts/sign-file does: a detached PKCS#7 message over all its bytes, without
+ * attributes and certificates, `struct module_signature`, and the magic, behind the module. `sign-failed` with the
+ * words of openssl.
  */
 export async function signModule(
   edges: Pick<Edges, 'run' | 'signal'>,

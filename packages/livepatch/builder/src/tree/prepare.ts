@@ -12,8 +12,9 @@ import { make, makeArguments, type PreparedTree, STEP_LIMIT_MS } from './tree.ts
 const MARKER = 'prepared';
 
 /**
- * The prepared tree of a kernel, if the cache has one. Trees lie in folders that are called by the build id. Earlier versions called
- * them by the release: such a tree is used where it is, since its scripts remember their place, if it is of this very build.
+ * The prepared tree of a kernel, if the cache has one. Trees lie in folders that are called by the build id. Earlier
+ * versions called them by the release: such a tree is used where it is, since its scripts remember their place, if it
+ * is of this very build.
  */
 export async function findTree(cacheDirectory: string, kernel: Kernel): Promise<PreparedTree | undefined> {
   for (const name of [kernel.buildId, kernel.release]) {
@@ -25,8 +26,8 @@ export async function findTree(cacheDirectory: string, kernel: Kernel): Promise<
 }
 
 /**
- * Unpacks and prepares the tree of a kernel, once: later calls find it in the cache. The compiler must be the very one that
- * CONFIG_CC_VERSION_TEXT names, and the resulting configuration must equal the shipped one.
+ * Unpacks and prepares the tree of a kernel, once: later calls find it in the cache. The compiler must be the very one
+ * that CONFIG_CC_VERSION_TEXT names, and the resulting configuration must equal the shipped one.
  */
 export async function prepareTree(
   edges: Pick<Edges, 'run' | 'progress' | 'signal'>,

@@ -21,8 +21,8 @@ export function makeArguments(kernel: Kernel): string[] {
 }
 
 /**
- * The same for a prepared tree (`makeArguments`). What Kbuild tries out with the compiler (scripts/Makefile.compiler, `try-run`) goes beside the source: other
- * builds may be looking through that.
+ * The same for a prepared tree (`makeArguments`). What Kbuild tries out with the compiler (scripts/Makefile.compiler,
+ * `try-run`) goes beside the source: other builds may be looking through that.
  */
 export function treeArguments(tree: PreparedTree): string[] {
   return [...makeArguments(tree.kernel), `TMPOUT=${join(tree.directory, '.try-$$$$')}`];

@@ -22,7 +22,8 @@ export interface LivepatchArtifact {
 
 /**
  * Reads a livepatch directory: `livepatch.json` and the module it names. Throws `livepatch-unreadable` (missing or
- * malformed), `livepatch-mismatch` (the module is not the one the manifest names, or its content has another id), `livepatch-not-publishable` (verdict).
+ * malformed), `livepatch-mismatch` (the module is not the one the manifest names, or its content has another id),
+ * `livepatch-not-publishable` (verdict).
  */
 export async function readArtifact(directory: string): Promise<LivepatchArtifact> {
   const manifestPath = join(directory, 'livepatch.json');
@@ -37,7 +38,7 @@ export async function readArtifact(directory: string): Promise<LivepatchArtifact
     throw notPublishable(livepatch, 'the build was refused');
   }
   if (livepatch.verdict === 'needs-review' && !livepatch.reviewAccepted) {
-    throw notPublishable(livepatch, 'nobody has accepted its review reasons');
+    throw notPublishable(livepatch, 'its review reasons are not accepted');
   }
   if (basename(livepatch.file.name) !== livepatch.file.name) {
     throw new TrustError('livepatch-unreadable', `${manifestPath} names a module outside its directory`);

@@ -15,8 +15,9 @@ const MOST_LINES = 1000;
 const LONGEST_LINE = 4000;
 
 /**
- * Proves a livepatch on its kernel, in a fresh host (docs/builder.md, "The proof in the lab"). A livepatch that fails gets a record too, with `passed:
- * false` and the step. Throws `lab-proof-unsuitable`, and the codes of the lab where it is the lab that failed; then there is no record.
+ * Proves a livepatch on its kernel, in a fresh host (docs/builder.md, "The proof in the lab"). A livepatch that fails
+ * gets a record too, with `passed: false` and the step. Throws `lab-proof-unsuitable`, and the codes of the lab where
+ * it is the lab that failed; then there is no record.
  */
 export async function proveLivepatch(
   lab: Lab,
