@@ -30,19 +30,13 @@ export interface Loader {
   identity: Host;
 }
 
-export async function openLoader(
-  edges: Edges,
-  config: Config,
-  identity: Host,
-  repository: RepositoryClient,
-  log: Log,
-): Promise<Loader> {
+/** What a loader is opened with; the rest is read from the host. */
+export type LoaderParts = Pick<Loader, 'edges' | 'config' | 'identity' | 'repository' | 'log'>;
+
+export async function openLoader(parts: LoaderParts): Promise<Loader> {
+  const { edges, config } = parts;
   return {
-    edges,
-    config,
-    identity,
-    repository,
-    log,
+    ...parts,
     store: await openJournal(edges),
     observed: await openObserved(edges),
     buildId: await runningBuildId(edges),
