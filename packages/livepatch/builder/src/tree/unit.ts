@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { confinedMake } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 import type { Unit } from '../types.ts';
-import { isApart } from './apart.ts';
+import { isApart, isProgram } from './apart.ts';
 import { linkedSources } from './built.ts';
 import { commandsOfDryRun, parseCommand, type UnitCommand } from './command.ts';
 import type { LinkedObject } from './lists.ts';
@@ -44,7 +44,7 @@ export async function findUnits(
 ): Promise<ReadonlyMap<string, readonly KnownUnit[] | BuilderError>> {
   const linked = await linkedSources(edges, tree);
   const objects = new Map<string, readonly LinkedObject[]>();
-  for (const source of sources) objects.set(source, linked.get(source) ?? objectApart(source));
+  for (const source of sources) objects.set(source, linked.get(source) ?? (await objectApart(tree, source)));
   const commands = await findCommands(
     edges,
     tree,
@@ -71,9 +71,12 @@ export async function findUnits(
 
 /**
  * The unit that a file of another image is; those are in no list of what the kernel and its modules are linked from.
+ * A program of the build is none.
  */
-function objectApart(source: string): LinkedObject[] {
-  return isApart(source) ? [{ target: source.replace(/\.c$/, '.o'), object: 'vmlinux' }] : [];
+async function objectApart(tree: PreparedTree, source: string): Promise<LinkedObject[]> {
+  if (!isApart(source)) return [];
+  const text = await readFile(join(tree.source, source), 'latin1').catch(() => '');
+  return isProgram(text) ? [] : [{ target: source.replace(/\.c$/, '.o'), object: 'vmlinux' }];
 }
 
 /** By Kbuild's names of the object files. */
