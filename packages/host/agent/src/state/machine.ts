@@ -1,5 +1,5 @@
-import type { JournalCode } from '../codes.ts';
 import { blamedForCrash, mostCuts, retryAfter } from '@kmend/rules';
+import type { JournalCode } from '../codes.ts';
 import { AgentError } from '../error.ts';
 import {
   type Attempt,
