@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Run } from '@kmend/base';
 import { places, run, runOk } from '@kmend/base/node';
-import { FIXES, importFixes, KERNEL, KMEND } from '@kmend/harness';
+import { FIXES, importFixes, KERNEL, KMEND, openWorkshop } from '@kmend/harness';
 import { sandboxed } from '@kmend/toolchain';
 import { BareCompiler, type FixOfOneFile } from './lib/bare-compiler.ts';
 import { hundred } from './lib/hundred.ts';
@@ -64,10 +64,17 @@ try {
 for (const failure of failures) console.log(`NOT MET  ${failure}`);
 if (failures.length > 0) process.exitCode = 1;
 
+async function treeDirectory(): Promise<string> {
+  const workshop = openWorkshop(new AbortController().signal, undefined, { cache });
+  const directory = await workshop.treeDirectory(await workshop.kernels.open(KERNEL));
+  if (directory === undefined) throw new Error(`no tree of ${KERNEL} is prepared`);
+  return directory;
+}
+
 async function bareCompiler(fix: FixOfOneFile): Promise<BareCompiler> {
   // Once, so that the tree is prepared and the flags of the file are known.
   await kmend(cache, 'build', '--kernel', KERNEL, '--fix', fix.id, '--out', join(scratch, 'first'));
-  return await BareCompiler.of(join(cache, 'trees', KERNEL), home, fix, scratch);
+  return await BareCompiler.of(await treeDirectory(), home, fix, scratch);
 }
 
 /** A machine that does other work at the same time slows both of a pair; which one is first changes from pair to pair. */
@@ -148,7 +155,7 @@ async function cumulative(): Promise<void> {
   ];
   const own = await warmCache('cache-cumulative');
   const first = await seconds(() => kmend(own, ...build(ids, 'hundred')));
-  const bare = await BareCompiler.of(join(cache, 'trees', KERNEL), home, last, scratch);
+  const bare = await BareCompiler.of(await treeDirectory(), home, last, scratch);
   const compiles = await seconds(() => bare.sideBySide());
   const before = (await readdir(join(own, 'units'), { recursive: true })).filter((name) => name.endsWith('.json'));
   let memory = 0;

@@ -49,7 +49,7 @@ test('the units are hardened: what talks to the network can load nothing, what l
 });
 
 test('a command of root runs the fetcher in its sandbox, without terminal and environment; root does not trust its files', async () => {
-  // Whoever took the fetcher over tells what is within reach.
+  // An attacker who controls the fetcher tries what is within reach.
   const tells =
     'read -r line; t="$(cut -d" " -f7 /proc/$$/stat) $(id -un)"; e=$(env | grep -c "^SECRET=") || :; printf \'{"note":"%s %s"}\\n{"exit":4}\\n\' "$t" "$e"';
   const unit = '/etc/systemd/system/kmend-agent-command@.service.d';

@@ -19,8 +19,8 @@ import {
 } from '@kmend/harness';
 
 /**
- * Livepatches through the package manager: a real Debian host with apt and unattended-upgrades follows a real server's repository, under one policy
- * after the other. Tests go on where the last one ended.
+ * Livepatches through the package manager: a real Debian host with apt and unattended-upgrades follows a real server's
+ * repository, under one policy after the other. Tests go on where the last one ended.
  */
 const [options, aead] = FIXES;
 const folders = new Map<string, string>();
@@ -66,7 +66,7 @@ async function agent<T>(code: number, ...words: string[]): Promise<T> {
   return JSON.parse(stdout) as T;
 }
 
-/** Nothing is half done, and the kernel has nothing to say against it. */
+/** Nothing is half done, and the kernel log has no complaint. */
 async function inOrder(fixes: readonly string[]): Promise<void> {
   const status = await packaged.status();
   assert.deepEqual(fixesIn(status), fixes, JSON.stringify(status.problems));
@@ -213,7 +213,7 @@ test('consolidation replaces the stack without a gap, and holds over a reboot', 
   await host.check(`until grep -q '"consolidated"' ${journal}; do sleep 1; done`, { timeoutMs: 120_000 });
   await host.reboot();
   assert.deepEqual(await packaged.enabled(), [only]);
-  // In force; whether it is the latest nobody knows since the boot.
+  // In force; whether it is the latest is unknown since the boot.
   const { stack, effectiveSerial } = await agent<StatusDocument>(4, 'status');
   assert.deepEqual([stack?.strategy, effectiveSerial], ['persistent', 1]);
   assert.equal((await packaged.status()).yielded, true);

@@ -18,7 +18,7 @@ test('removes terminal control characters from a text and keeps its lines', () =
   assert.equal(shownText('grün, 東京, עברית, 🙂\n'), 'grün, 東京, עברית, 🙂\n');
 });
 
-test('a line stays one line, whoever wrote it', () => {
+test('keeps a line one line', () => {
   assert.equal(shownLine('a\nserver: ok\r\nb\tc'), 'a\u{fffd}server: ok\u{fffd}\u{fffd}b\u{fffd}c');
   assert.equal(shownLines(['one', 'two\nthree']), 'one\ntwo\u{fffd}three');
 });

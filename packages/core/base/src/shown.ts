@@ -25,7 +25,7 @@ export function shownLines(lines: readonly string[]): string {
 }
 
 /**
- * JSON with the same characters escaped (`\u202e`): whoever parses it gets what was said, a terminal shows it harmless.
+ * JSON with the same characters escaped (`\u202e`): a parser gets the original text, a terminal shows it harmless.
  */
 export function escapedJson(json: string): string {
   return json.replace(UNFIT, (character) => (LAYOUT.has(character) ? character : escaped(character)));

@@ -66,7 +66,7 @@ export type KeyList = z.infer<typeof KeyList>;
 export const CreateKeyResponse = ActivationKey.extend({ key: z.string() });
 export type CreateKeyResponse = z.infer<typeof CreateKeyResponse>;
 
-/** Another machine that reports under the identity of a host: a clone of its image, or whoever took its token. */
+/** Another machine that reports under the identity of a host: a clone of its image, or a thief of its token. */
 export const HostMachine = z.object({
   machineId: Sha256.nullable(),
   bootId: z.uuid(),

@@ -5,7 +5,7 @@ import { ServerError } from './error.ts';
 
 /**
  * Holds a directory for this process until released, by an exclusive transaction on an otherwise empty SQLite file: the
- * kernel lets go of it when the process dies, however it dies, which a file with a process id in it cannot promise.
+ * kernel releases it when the process dies, however it dies, which a file with a process id in it cannot promise.
  * Throws `data-dir-busy`, `data-dir-unusable`, and what the disk says.
  */
 export function lockDirectory(path: string, directory: string): () => void {
@@ -21,7 +21,10 @@ export function lockDirectory(path: string, directory: string): () => void {
   return () => held.close();
 }
 
-/** SQLITE_BUSY (sqlite.org/rescode.html): another process holds the lock. Everything else has nothing to do with another server. */
+/**
+ * SQLITE_BUSY (sqlite.org/rescode.html): another process holds the lock. Everything else has nothing to do with another
+ * server.
+ */
 const BUSY = 5;
 
 function refusal(cause: unknown, path: string, directory: string): ServerError {

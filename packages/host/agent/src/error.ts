@@ -40,6 +40,8 @@ export type AgentErrorCode =
   | 'kernel-tainted'
   | 'memory-low'
   | 'wrong-kernel'
+  | 'content-differs'
+  | 'content-quarantined'
   | 'livepatch-unsupported'
   | 'livepatch-damaged'
   | 'lockdown'

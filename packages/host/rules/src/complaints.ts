@@ -281,7 +281,10 @@ function newReport(heading: Heading, at: number, title: string, ends: number): R
   };
 }
 
-/** Whether a heading belongs to the report before it: `cut here`, then `kernel BUG at`, then `invalid opcode: 0000 [#1]`. */
+/**
+ * Whether a heading belongs to the report before it: `cut here`, then `kernel BUG at`, then `invalid opcode: 0000
+ * [#1]`.
+ */
 function continues({ heading: open, hasDied }: Report, heading: Heading): boolean {
   if (heading.isPending === true) return false;
   if (open.isPending === true) return heading.kind === 'warning' || heading.kind === 'bug';

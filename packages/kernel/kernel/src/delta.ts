@@ -66,7 +66,7 @@ async function compare(
         if (result.exitCode !== 0) {
           await rm(tarball, { force: true });
           throw new KernelError('package-damaged', `${tarball} cannot be unpacked: ${result.stderr.trim()}`, {
-            hint: 'try again: it is made anew',
+            hint: 'run the command again: it is created again',
           });
         }
       }),

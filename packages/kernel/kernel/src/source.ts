@@ -52,7 +52,7 @@ export class SourceStore {
             // Made from a verified package, so damaged since: the next call makes it again.
             await rm(tarball, { force: true });
             throw new KernelError('package-damaged', `${tarball} cannot be unpacked: ${result.stderr.trim()}`, {
-              hint: 'try again: it is made anew',
+              hint: 'run the command again: it is created again',
             });
           }
           for (const path of missing) {

@@ -19,8 +19,8 @@ export class FixedWorlds {
   /** Those that a livepatch.json names and that are here, by their build ids. */
   async of({ kernel, fixedKernel }: Livepatch): Promise<World[]> {
     const found: World[] = [];
-    for (const { release, buildId } of fixedKernel?.kernels ?? []) {
-      const opened = this.#known.get(buildId) ?? this.#open(release, kernel.release, buildId);
+    for (const { buildId } of fixedKernel?.kernels ?? []) {
+      const opened = this.#known.get(buildId) ?? this.#open(buildId, kernel.release);
       this.#known.set(buildId, opened);
       const world = await opened;
       if (world !== undefined) found.push(world);
@@ -28,8 +28,8 @@ export class FixedWorlds {
     return found;
   }
 
-  async #open(release: string, like: string, buildId: string): Promise<World | undefined> {
-    const image = await this.#images.find(release, like);
-    return image?.buildId === buildId ? await World.openImage(image) : undefined;
+  async #open(buildId: string, like: string): Promise<World | undefined> {
+    const image = await this.#images.find(buildId, like);
+    return image === undefined ? undefined : await World.openImage(image);
   }
 }

@@ -1,3 +1,4 @@
+import { moduleIdentity } from '@kmend/elf';
 import type { Livepatch, VerdictReason } from '@kmend/protocol';
 import { audit } from './audit.ts';
 import type { Finding } from './finding.ts';
@@ -23,11 +24,25 @@ export async function audited(
 ): Promise<Finished> {
   const { manifest, module } = finished;
   if (module === undefined) return finished;
-  const { findings } = await audit(await world(), { module, manifest, source, fixed: await fixed?.of(manifest) });
+  const { findings: found } = await audit(await world(), {
+    module,
+    manifest,
+    source,
+    fixed: await fixed?.of(manifest),
+  });
+  const findings = [...identityFindings(module, manifest), ...found];
   if (findings.length === 0) return finished;
   const { file: _file, signature: _signature, ...rest } = manifest;
   const reasons = [...manifest.reasons, ...findings.slice(0, REASONS).map(reasonOf)];
   return { manifest: { ...rest, verdict: 'refused', reasons, reviewAccepted: false } };
+}
+
+/** An id is a promise about the bytes: serials, hosts and packages know a livepatch by it. */
+function identityFindings(module: Uint8Array, { id, module: name, file }: Livepatch): Finding[] {
+  const is = moduleIdentity(module, name)?.id === id && file?.name === `${name}.ko`;
+  return is
+    ? []
+    : [{ code: 'manifest-differs', message: `${id} and ${file?.name} are not named for the module’s content` }];
 }
 
 function reasonOf({ code, message, symbol }: Finding): VerdictReason {

@@ -26,4 +26,4 @@ export { MANIFEST, prepareOutput, writeLivepatch } from './output.ts';
 export { BUILD_TYPE, PROVENANCE, Provenance } from './provenance.ts';
 export { openSigningKey, type SigningKey, type SigningKeyFiles } from './sign/key.ts';
 export { type ModuleSignature, signModule, signResult } from './sign/sign.ts';
-export { treeSource } from './tree/prepare.ts';
+export { findTree } from './tree/prepare.ts';

@@ -1,14 +1,16 @@
+import { sha256 } from '@kmend/base/node';
 import type { Kernel } from '@kmend/kernel';
 import { EffectiveVersion, type Livepatch, type PatchedObject, type VerdictReason } from '@kmend/protocol';
 import type { UnitOutcome } from './assemble/outcome.ts';
 import { BuilderError } from './error.ts';
 import type { Fix } from './fix/model.ts';
 
-/** Part of a livepatch's id: another builder may make other code of the same inputs. */
-export const BUILDER_VERSION = '0.1.0';
+/** Which builder it was. No part of the id: that is of what was built. */
+const BUILDER_VERSION = '0.1.0';
 
 export interface ManifestParts {
-  readonly id: string;
+  /** Of the module; without one, the id is that of what the manifest says. */
+  readonly id?: string;
   readonly kernel: Pick<Kernel, 'buildId' | 'release' | 'version' | 'arch' | 'compiler'>;
   readonly fixes: readonly Fix[];
   readonly kind: Livepatch['kind'];
@@ -35,8 +37,7 @@ export function assertEffectiveVersion(version: string | undefined): void {
 
 /** `livepatch.json` without the module's hash. */
 export function makeManifest(parts: ManifestParts): Livepatch {
-  const { id, kernel, fixes, kind, effectiveVersion, reasons, acceptReview, units, fixedKernel, inputs, leftOut } =
-    parts;
+  const { kernel, fixes, kind, effectiveVersion, reasons, acceptReview, units, fixedKernel, inputs, leftOut } = parts;
   const verdict = reasons.some((reason) => reason.verdict === 'refused')
     ? 'refused'
     : reasons.length > 0
@@ -56,10 +57,7 @@ export function makeManifest(parts: ManifestParts): Livepatch {
   const equal = units.reduce((sum, { proof }) => sum + proof.equal, 0);
   const different = units.flatMap(({ proof }) => proof.different);
   const dependsOn = [...new Set(units.flatMap((unit) => unit.dependsOn))].sort();
-  return {
-    schema: 'kmend.livepatch/1',
-    id,
-    module: `kmend_${id}`,
+  const said: Omit<Livepatch, 'schema' | 'id' | 'module'> = {
     kind,
     ...(kind === 'stacked' ? { dependsOn } : {}),
     kernel: { buildId: kernel.buildId, release: kernel.release, version: kernel.version, arch: kernel.arch },
@@ -77,4 +75,6 @@ export function makeManifest(parts: ManifestParts): Livepatch {
     compiler: kernel.compiler.text,
     builder: { name: 'kmend', version: BUILDER_VERSION },
   };
+  const { id = sha256(JSON.stringify(said)).slice(0, 12) } = parts;
+  return { schema: 'kmend.livepatch/1', id, module: `kmend_${id}`, ...said };
 }

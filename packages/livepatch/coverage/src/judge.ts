@@ -3,14 +3,14 @@ import { errorCode, errorText } from '@kmend/base';
 import { type Builder, type Companions, deltaTexts, type HeaderParts, importFromDebian } from '@kmend/builder';
 import type { DeltaRange, Kernel } from '@kmend/kernel';
 import type { Workshop } from '@kmend/pipeline';
-import type { FixedComparison, VerdictReason } from '@kmend/protocol';
+import type { FixedComparison, ToldReason } from '@kmend/protocol';
 
 /** What happened to one fix. */
 export interface Outcome {
   readonly paths: readonly string[];
   readonly fix: string;
   readonly verdict?: string;
-  readonly reasons?: readonly VerdictReason[];
+  readonly reasons?: readonly ToldReason[];
   readonly equal?: number;
   readonly compared?: number;
   /** The replaced functions beside those of the fixed kernel; absent where there is no livepatch. */

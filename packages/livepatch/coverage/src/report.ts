@@ -18,7 +18,10 @@ export interface Summary {
   readonly share: number;
   /** Share of these that is patchable at once. */
   readonly patchableShare: number;
-  /** Share of all files that this kernel is built from: with what changes only init or exit code, or no code, counted as not patchable. */
+  /**
+   * Share of all files that this kernel is built from: with what changes only init or exit code, or no code, counted as
+   * not patchable.
+   */
   readonly strictShare: number;
 }
 
@@ -68,7 +71,7 @@ export function summarise(outcomes: readonly Outcome[]): Summary {
 
 const MEANING: Readonly<Record<string, string>> = {
   patchable: 'built, nothing to say',
-  'needs-review': 'built; a person has to read the reasons',
+  'needs-review': 'built; read the reasons first',
   refused: 'not built, for the reason given',
   'init-or-exit-only': 'nothing to patch: only code that starting or ending runs, which is gone or not traced',
   'no-code-changed':

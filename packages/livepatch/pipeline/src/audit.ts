@@ -1,8 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { type AuditResult, audit, FixedWorlds, World } from '@kmend/audit';
 import { errorCode } from '@kmend/base';
-import { exists } from '@kmend/base/node';
-import { type FixStore, treeSource } from '@kmend/builder';
+import { type FixStore, findTree } from '@kmend/builder';
 import type { Livepatch } from '@kmend/protocol';
 import { readArtifact } from '@kmend/trust';
 import type { Workshop } from './workshop.ts';
@@ -18,8 +17,8 @@ export async function auditLivepatch(workshop: Workshop, directory: string): Pro
   const { livepatch: manifest, module: file } = await readArtifact(directory);
   const module = await readFile(file.path);
   const kernel = await kernels.open(manifest.kernel.buildId);
-  const tree = treeSource(cache, kernel);
-  const source = { patches: await patchesOf(manifest, fixes), tree: (await exists(tree)) ? tree : undefined };
+  const tree = await findTree(cache, kernel);
+  const source = { patches: await patchesOf(manifest, fixes), tree: tree?.source };
   const fixed = await new FixedWorlds(images).of(manifest);
   return { manifest, result: await audit(await World.open(kernel), { module, manifest, source, fixed }) };
 }

@@ -1,6 +1,6 @@
 import type { Clock, Progress, Run } from '@kmend/base';
 import type { Places } from '@kmend/base/node';
-import { Builder, FixStore } from '@kmend/builder';
+import { Builder, FixStore, findTree } from '@kmend/builder';
 import { Archive, ImageStore, type Kernel, KernelStore, mirrors, SourceStore } from '@kmend/kernel';
 
 /** What work on this machine reaches the world with. */
@@ -45,5 +45,10 @@ export class Workshop {
   /** Prepares the kernel's tree, or finds it in the cache. */
   async builder(kernel: Kernel): Promise<Builder> {
     return await Builder.open(this.edges, this.cache, kernel);
+  }
+
+  /** The folder of the kernel's prepared tree, if it was prepared; the source lies in `source` in it. */
+  async treeDirectory(kernel: Kernel): Promise<string | undefined> {
+    return (await findTree(this.cache, kernel))?.directory;
   }
 }

@@ -49,7 +49,7 @@ for (const [name, shell] of Object.entries(shells)) {
   test(`${name}: a /var that cannot be written`, async (t) => {
     const host = new TestHost(t, shell);
     host.install({ position: 1 });
-    // A file where the directory should be, whoever runs the test.
+    // A file in place of the directory fails for root too.
     host.write(STATE, '');
     const ran = await host.run('sync', '--package');
     assert.deepEqual([ran.code, host.calls()], [0, []], ran.err);
@@ -313,7 +313,7 @@ for (const [name, shell] of Object.entries(shells)) {
   test(`${name}: a run without the lock leaves a note for the retry unit`, async (t) => {
     const host = new TestHost(t, shell);
     host.install({ position: 1 });
-    // Whoever holds it does so for longer than anybody waits.
+    // The lock is held for longer than any run waits.
     host.write('/fake/bin/flock', '#!/bin/dash\nexit 1\n');
     execFileSync('chmod', ['755', host.path('/fake/bin/flock')]);
     const ran = await host.run('sync', '--package');

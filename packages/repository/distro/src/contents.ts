@@ -5,7 +5,7 @@ import type { Follower } from './follower.ts';
 import type { Signer } from './openpgp.ts';
 import type { Offer, Suite } from './suites.ts';
 
-/** What hosts see of whoever publishes; stays as it is once hosts follow the repository. */
+/** How hosts see the publisher; must not change once hosts follow the repository. */
 export const RepositorySettings = z.object({
   /** Who publishes: `Origin` of the suites, and their `Label` (that of `security` is `<origin>-security`). */
   origin: z

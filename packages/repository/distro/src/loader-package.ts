@@ -81,7 +81,7 @@ export async function loaderPackages(
     summary: 'loads the livepatches that the package manager installs',
     description: [
       'Verifies installed livepatches of the running kernel and loads them, in order, when they are installed and at boot.',
-      'It has no network and no service that runs all the time. "kmend-livepatch status" tells what is in force.',
+      'It has no network and no resident service. "kmend-livepatch status" shows what is in force.',
     ],
     needs: NEEDS[format],
     replaces: [],

@@ -102,7 +102,7 @@ export async function withSigner<T>(run: Run, files: SignerOptions, work: (signe
     await sign([...at(new Date(0)), '--detach-sign'], 'trial').catch((cause: Error) => {
       throw new DistroError('key-invalid', `${files.keyFile} cannot sign: ${cause.message}`, {
         cause,
-        hint: 'a key with a passphrase goes with a file whose first line is the passphrase',
+        hint: 'give a file whose first line is the passphrase',
       });
     });
     for (const key of files.earlier ?? []) await gpg(['--import'], key);
@@ -129,7 +129,7 @@ async function withHome<T>(run: Run, work: (gpg: Gpg, home: string) => Promise<T
   const home = await mkdtemp(join(tmpdir(), 'kmend-gpg-'));
   const env = { ...cleanEnvironment(), GNUPGHOME: home };
   try {
-    // Nobody is asked for a passphrase in a window.
+    // No window asks for a passphrase.
     await writeFile(join(home, 'gpg.conf'), 'pinentry-mode loopback\n');
     return await work(
       async (args, stdin = '') =>
@@ -167,7 +167,7 @@ async function readSecret(path: string): Promise<Buffer> {
     const { mode } = await stat(path);
     if ((mode & 0o077) !== 0) {
       throw new DistroError('key-readable', `${path} can be read by others (mode ${(mode & 0o777).toString(8)})`, {
-        hint: `chmod 600 ${path}, and consider whether someone copied it`,
+        hint: `chmod 600 ${path}, and check whether it was copied`,
       });
     }
     return await readFile(path);

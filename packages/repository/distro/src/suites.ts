@@ -39,7 +39,7 @@ function forAll(states: readonly State[]): readonly State[] {
   return states.slice(0, states.findLastIndex(({ phase, withdrawn }) => phase !== 0 && !withdrawn) + 1);
 }
 
-/** Taking something back is for everybody who may have it. */
+/** A withdrawal is for every host that may have the livepatch. */
 function isSecurity(kernel: DepotKernel, { head }: State, before: State | undefined): boolean {
   if (head === undefined || before?.withdrawn) return true;
   return entryOf(kernel, head)?.fixes.some(({ id }) => isCve(id)) ?? false;

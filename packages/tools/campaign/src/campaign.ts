@@ -61,7 +61,7 @@ export async function campaign(rigs: readonly [Rig, ...Rig[]], options: Campaign
 interface Work extends CampaignOptions {
   readonly group: Group;
   readonly results: Results;
-  /** Ids of the rounds that nobody has begun; all workers take from it. */
+  /** Ids of the rounds that no worker has begun; all workers take from it. */
   readonly queue: string[];
   readonly left: number;
 }

@@ -135,8 +135,8 @@ function heldRight({ after, claims }: Observation, kind: 'out' | 'stay', nothing
 }
 
 /**
- * What was answered with success holds from then on, whatever happens to whoever answered: a revert keeps the livepatch
- * out, and a hold that was lifted is lifted.
+ * What was answered with success holds from then on, whatever happens to the process that answered: a revert keeps the
+ * livepatch out, and a hold that was lifted is lifted.
  */
 export function answerKept(order: string, exitCode: number | undefined, last: Observation): Finding[] {
   if (exitCode !== 0 || last.claims === undefined) return [];

@@ -45,7 +45,7 @@ export class Life {
   #known: Observation | undefined;
   /** The moments that the host can go back to, and what the server had been told by then. */
   readonly #saved = new Map<string, Told | undefined>();
-  /** When the host last went back to a moment, and to which: what the server was told in between is of another life. */
+  /** When the host last went back to a moment, and to which: what the server was told in between no longer counts. */
   #back: { readonly at: number; readonly told: Told | undefined } | undefined;
 
   constructor(rig: Rig, guest: Guest) {
@@ -150,7 +150,7 @@ systemctl reset-failed; systemctl start ${layout.resident.join(' ')}; exit $done
     this.#known = undefined;
   }
 
-  /** Does what the phase is about; whatever comes of it. Not for `boot`: that is for whoever holds the switch. */
+  /** Does what the phase is about; whatever comes of it. Not for `boot`: the holder of the power switch does that. */
   order(phase: Exclude<Phase, 'boot'>, way: Way): Promise<GuestResult> {
     return this.ask(phase === 'revert' ? 'revert' : way);
   }

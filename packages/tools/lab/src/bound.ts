@@ -28,7 +28,7 @@ export function spawnBound(
   });
 }
 
-/** A child that does its last act when this process lets go of it, or ends for any reason. */
+/** A child that does its last act when this process releases it, or ends for any reason. */
 export interface Keeper {
   /** Lets go; resolves when the last act is done. */
   release(): Promise<void>;

@@ -23,8 +23,8 @@ export class DataChannel {
   }
 
   /**
-   * Writes `bytes` while `read` has the guest read them; one such transfer at a time. When `read` rejects, nobody knows
-   * how much the guest took, and the channel is not used again.
+   * Writes `bytes` while `read` has the guest read them; one such transfer at a time. When `read` rejects, it is
+   * unknown how much the guest took, and the channel is not used again.
    */
   send<T>(bytes: Uint8Array, read: () => Promise<T>): Promise<T> {
     const turn = this.#turn.then(async () => {

@@ -107,7 +107,7 @@ export class GuestAgent {
   }
 
   #onLine(line: string): void {
-    // What does not parse is the rest of an answer that nobody waits for any more.
+    // What does not parse is the rest of an answer whose caller gave up.
     const answer = parseLine(line, answerSchema);
     if (answer !== undefined) this.#pending?.settle(answer);
   }

@@ -40,7 +40,7 @@ test('reports: the newest counts, older ones change nothing, events are kept', a
   const answer = await report(exampleReport(5, { effectiveSerial: 5, events: [event] }));
   assert.deepEqual([answer.status, answer.body], [200, { nextReportSeconds: 86_400, channel: 'stable', newest: 5 }]);
   const older = await report(exampleReport(4, { effectiveSerial: 4 }));
-  // Whoever sent it learns that it was ignored.
+  // The sender learns that it was ignored.
   assert.deepEqual([older.status, older.body['newest']], [200, 5]);
   const shown = await world.api.showHost(host.hostId);
   assert.equal(shown.effectiveSerial, 5);

@@ -13,7 +13,7 @@ function bearer(request: FastifyRequest): string | undefined {
 }
 
 function refuse(context: AppContext, request: FastifyRequest, who: string, hint: string): ServerError {
-  // Failures alone are counted: whoever has the secret is let through, whatever others at that address send.
+  // Only failures are counted: a valid secret is accepted, whatever others at that address send.
   context.failures.charge(request.ip);
   return new ServerError('unauthorized', `a valid ${who} token is missing`, { hint });
 }

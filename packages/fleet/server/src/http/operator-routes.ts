@@ -112,7 +112,7 @@ function hostRoutes(context: AppContext) {
         schema: {
           ...operator,
           tags: ['hosts'],
-          summary: 'Starts the count of its reports anew, and forgets which other machines reported as it',
+          summary: 'Resets the count of its reports, and forgets which other machines reported as it',
           params,
           response: { 204: z.undefined(), 404: ApiError },
         },

@@ -233,7 +233,7 @@ test('the package gate names a missing, unknown, revoked or expired key in words
   ]) {
     assert.equal((await answer(headers))[0], 401, JSON.stringify(headers));
   }
-  // What is not there is not told to strangers.
+  // Clients without a key do not learn what is missing.
   assert.equal((await fetchFile(world, 'apt/nothing')).status, 401);
   const metrics = await (await fetch(`${world.server.url}/metrics`)).text();
   assert.match(metrics, /kmend_packages_requests_total\{format="apt",result="key-revoked"\} 1/);

@@ -22,7 +22,7 @@ declare module 'fastify' {
 
 const Params = z.object({ format: PackageFormat, '*': z.string() });
 
-/** The files of package repositories, to whoever has an activation key. */
+/** The files of package repositories, for clients with an activation key. */
 export function packageRoutes(context: AppContext) {
   return async (instance: FastifyInstance): Promise<void> => {
     const app = instance.withTypeProvider<ZodTypeProvider>();
@@ -62,7 +62,7 @@ function missing({ packages }: AppContext, format: PackageFormat): ServerError {
   });
 }
 
-/** For figures: nobody makes up new ones. */
+/** Labels of metrics: a fixed set, whatever clients send. */
 export function formatOf(request: FastifyRequest): PackageFormat | 'none' {
   return Params.pick({ format: true }).safeParse(request.params).data?.format ?? 'none';
 }

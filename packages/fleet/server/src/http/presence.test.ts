@@ -49,7 +49,7 @@ test('how long a host may be quiet, and keeps its seat, is the operator’s choi
   time.offset = 11 * DAY;
   assert.equal(await used(), 0);
   assert.equal((await enrol(world, key, 'web-2')).status, 201);
-  // It comes back after all: nobody is turned away who had a seat, and the count says so.
+  // It comes back after all: a host that had a seat is not refused, and the count shows it.
   await ask(world, 'POST', '/v1/reports', exampleReport(2, { effectiveSerial: 2 }), String(body['token']));
   assert.equal(await used(), 2);
 });

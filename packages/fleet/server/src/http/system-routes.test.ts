@@ -35,7 +35,7 @@ test('the repository: revalidated metadata, immutable targets, nothing outside',
   assert.match(target.headers.get('cache-control') ?? '', /immutable/);
   const whole = Buffer.from(await target.arrayBuffer());
   const rest = await get(`targets/kernels/${BUILD_ID}/1/${(await readdir(directory))[0]}`, { range: 'bytes=7-' });
-  assert.equal(rest.status, 206, 'a download that broke off can be gone on with');
+  assert.equal(rest.status, 206, 'an interrupted download can be resumed');
   assert.equal(rest.headers.get('content-range'), `bytes 7-${whole.length - 1}/${whole.length}`);
   assert.deepEqual(Buffer.from(await rest.arrayBuffer()), whole.subarray(7));
   for (const path of ['metadata/2.root.json', '..%2fkeys%2fpolicy.key', '%2e%2e/operator-token', 'metadata/', '']) {

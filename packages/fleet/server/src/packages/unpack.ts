@@ -39,8 +39,9 @@ const EXTENDED = new Set(['path']);
 type Entry = Header & { readonly pax?: Readonly<Record<string, string>> | null };
 
 /**
- * Unpacks a tar stream into an empty folder: plain files only, each once, under names of a repository. Throws the `tar-` codes. A stream that is
- * refused is read to its end all the same, as far as one may be long, so that whoever sends it comes to hear why.
+ * Unpacks a tar stream into an empty folder: plain files only, each once, under names of a repository. Throws the
+ * `tar-` codes. A stream that is refused is read to its end all the same, as far as one may be long, so that the sender
+ * receives the reason.
  */
 export async function unpack(body: Readable, folder: string, options: UnpackOptions): Promise<Unpacked> {
   const archive = extract();

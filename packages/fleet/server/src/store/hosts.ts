@@ -167,7 +167,7 @@ export async function showHost(db: Database, id: string, silentSince = ''): Prom
   });
 }
 
-/** Removals remembered; whoever comes later is told that it is unknown, which has the same way out. */
+/** Removals that are remembered; a later host is told that it is unknown, and has to enrol again just the same. */
 const KEPT_REMOVALS = 10_000;
 
 /** Forgets a host: its seat is free, and its token is good for no more than to be told so. Throws `not-found`. */

@@ -80,7 +80,7 @@ async function storeReport(db: Transaction<Tables>, { hostId, report, at, waitin
   return verdict;
 }
 
-/** Milliseconds between two notes of refused reports: whoever sends them sends many. */
+/** Milliseconds between two events about refused reports: a sender of such reports sends many. */
 const REFUSAL_MS = 3_600_000;
 
 /** Notes for the operator that a report of a host was refused, as an event of the host. */
@@ -129,7 +129,7 @@ async function storeEvents(db: Database, hostId: string, events: readonly HostEv
 
 /**
  * A host tells its events until it knows that they arrived: again when an answer got lost, and in every report file,
- * since nobody tells it what became of those.
+ * because it is not told what became of those.
  */
 async function withoutKnown(db: Database, hostId: string, events: readonly HostEvent[]): Promise<HostEvent[]> {
   const oldest = events.reduce((least, { at }) => (at < least ? at : least), events[0]?.at ?? '');

@@ -38,7 +38,7 @@ export interface StatusDocument {
   readonly status: HostStatus;
   readonly state: State;
   readonly effectiveSerial: number | null;
-  /** Version of the distribution's kernel whose security fixes are all in force; `null`: nobody said so. */
+  /** Version of the distribution's kernel whose security fixes are all in force; `null`: not stated. */
   readonly effectiveVersion: string | null;
   readonly chosenSerial: number | null;
   readonly livepatches: readonly LoadedLivepatch[];

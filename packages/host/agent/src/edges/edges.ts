@@ -2,9 +2,8 @@ import type { Clock, Run } from '@kmend/base';
 
 /**
  * Files as the agent's rules see them. Paths are absolute paths of the host; tests root them in a directory of their
- * own. Reads are bounded: more than `limit` bytes is an error. What lies in the fetcher's directories is read as a
- * stranger's: only regular files, no link followed, nothing waited for; anything else is refused with
- * `repository-garbage`.
+ * own. Reads are bounded: more than `limit` bytes is an error. What is in the fetcher's directories is not trusted:
+ * only regular files, no link followed, nothing waited for; anything else is refused with `repository-garbage`.
  */
 export interface Files {
   /** Content as text; `undefined` where the file is not there (ENOENT, ENOTDIR, or a process gone: ESRCH). */

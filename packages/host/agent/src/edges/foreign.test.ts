@@ -25,7 +25,7 @@ const traps: Record<string, (path: string) => unknown> = {
 };
 
 for (const [what, lay] of Object.entries(traps)) {
-  test(`${what} in place of a file of the fetcher's is refused, and nobody waits for it`, {
+  test(`${what} in place of a file of the fetcher's is refused without waiting for it`, {
     timeout: 20_000,
   }, async (t) => {
     const kernel = await TestKernel.make();

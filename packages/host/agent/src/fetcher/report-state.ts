@@ -47,5 +47,5 @@ const place = { path: paths.reports, schema: ReportState, empty };
 export const openReportState = (edges: Edges): Promise<ReportStateStore> =>
   openStored(edges, { ...place, mode: 0o600 });
 
-/** For whoever only looks. */
+/** For readers only. */
 export const readReportState = (edges: Edges): Promise<ReportState> => readStored<ReportState>(edges, place);

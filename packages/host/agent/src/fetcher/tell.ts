@@ -5,8 +5,8 @@ import { IdleState } from './idle-state.ts';
 import { reportIfDue } from './reporter.ts';
 
 /**
- * Reports what the loader did by itself, without a check: it asks for this when something happened while nobody waited
- * for it.
+ * Reports what the loader did by itself, without a check: the loader asks for this when something happened while no
+ * command waited.
  */
 export async function tellNews(fetcher: Fetcher, signal: AbortSignal): Promise<void> {
   const told = await reportIfDue(fetcher, signal);

@@ -12,7 +12,7 @@ const INSMOD = '/sbin/insmod';
 const RMMOD = '/sbin/rmmod';
 const TOOL_TIMEOUT_MS = timing.insmod * 1000;
 /** Largest module the agent reads into memory. */
-const MAX_MODULE = manifestRule.moduleBytes;
+export const MAX_MODULE = manifestRule.moduleBytes;
 
 /** A copy of a module that only root can reach, whose bytes were compared after they were written. */
 export interface StagedModule {
@@ -22,7 +22,7 @@ export interface StagedModule {
 }
 
 /**
- * Copies the verified module to a root-only file and checks the hash of that very copy: from here on nobody but root can
+ * Copies the verified module to a root-only file and checks the hash of that very copy: from here on only root can
  * change what the kernel is given.
  */
 export async function stageModule(
@@ -133,7 +133,10 @@ export async function removeModule(edges: Edges, module: string): Promise<string
   }
 }
 
-/** `undefined` on success, else what the tool said. Throws `tool-failed` and the disk's codes where it could not even be started. */
+/**
+ * `undefined` on success, else what the tool said. Throws `tool-failed` and the disk's codes where it could not even be
+ * started.
+ */
 async function tool(edges: Edges, file: string, args: readonly string[]): Promise<string | undefined> {
   try {
     const result = await edges.run(file, args, { timeoutMs: TOOL_TIMEOUT_MS, maxOutput: 1_000_000 });
@@ -151,8 +154,8 @@ async function tool(edges: Edges, file: string, args: readonly string[]): Promis
 }
 
 /**
- * Asks the kernel to take a livepatch out of force (writes 0 to `enabled`; kernel/livepatch/core.c, enabled_store): that
- * starts a transition back, or turns round the one under way.
+ * Asks the kernel to take a livepatch out of force (writes 0 to `enabled`; kernel/livepatch/core.c, enabled_store):
+ * that starts a transition back, or turns round the one under way.
  */
 export async function disableLivepatch(edges: Edges, module: string): Promise<void> {
   try {

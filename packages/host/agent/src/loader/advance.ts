@@ -91,7 +91,11 @@ async function act(
     case 'vanished': {
       const text = `${attempt.module} is not in force any more: something other than the agent took it out`;
       await commit(loader, (journal, moment) =>
-        machine.fail(journal, moment, 'load-failed', text, previousInForce(loader, kernel)),
+        machine.fail(journal, moment, {
+          code: 'load-failed',
+          message: text,
+          previousInForce: previousInForce(loader, kernel),
+        }),
       );
       await wakeSoon(loader);
       return true;

@@ -11,10 +11,11 @@ import { lookAtPackages } from './packages.ts';
 import { settleConsolidation } from './settle.ts';
 
 /**
- * Replaces the whole stack of the packages by one livepatch of the agent, without a moment between: the kernel's atomic replace. The order: all that
- * can say no; the journal; the packages yield, for this boot alone; the load. The packages yield over boots only once the livepatch is good
- * (settle.ts), so a host that goes down before comes back with its packages' stack, and a life of the agent that ends before is gone on with.
- * Throws `not-found` where the fetcher has not brought that livepatch.
+ * Replaces the whole stack of the packages by one livepatch of the agent, without a moment between: the kernel's atomic
+ * replace. The order: all that can say no; the journal; the packages yield, for this boot alone; the load. The packages
+ * yield over boots only once the livepatch is good (settle.ts), so a host that goes down before comes back with its
+ * packages' stack, and the next run continues after an agent that died before. Throws `not-found` where the fetcher has
+ * not brought that livepatch.
  */
 export async function consolidate(
   loader: Loader,
@@ -70,7 +71,7 @@ export function stackToReplace(status: LivepatchStatus | undefined): LivepatchSt
   const moving = status.inForce.find(({ phase }) => phase !== 'good' && phase !== 'unknown');
   if (moving !== undefined) {
     const what = moving.phase === 'soak' ? 'is still in its soak' : `is in state ${moving.phase}`;
-    // Should the host go down, nobody could tell whose doing it was.
+    // If the host went down, the cause could not be attributed.
     throw new AgentError('packages-busy', `${moving.module} of the packages ${what}`, {
       hint: 'retry when kmend-livepatch status says "good" for each: 15 to 20 minutes after a load',
     });

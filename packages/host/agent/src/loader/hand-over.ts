@@ -8,8 +8,9 @@ import { commit, type Loader } from './context.ts';
 import { lookAtPackages } from './packages.ts';
 
 /**
- * Gives the host back to its packages (`kmend-agent consolidate --undo`). First the journal says that the livepatch is theirs: a life that ends
- * between finds the packages yielding still and its livepatch in the kernel, and goes on with it. Returns the serial that made way; `null`: none.
+ * Gives the host back to its packages (`kmend-agent consolidate --undo`). First the journal says that the livepatch is
+ * theirs: an agent that dies between finds the packages yielding still and its livepatch in the kernel, and goes on
+ * with it. Returns the serial that made way; `null`: none.
  */
 export async function handOver(loader: Loader, tell: (text: string) => void): Promise<number | null> {
   const { edges, store } = loader;

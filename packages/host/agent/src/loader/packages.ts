@@ -14,8 +14,8 @@ export interface PackagesSeen {
 }
 
 /**
- * What packages do here now, kept where the fetcher sees it. A loader that cannot be understood is no reason to keep a withdrawn livepatch in
- * force: it only bars loads (`assertMine`).
+ * What packages do here now, kept where the fetcher sees it. A loader that cannot be understood is no reason to keep a
+ * withdrawn livepatch in force: it only bars loads (`assertMine`).
  */
 export async function lookAtPackages(loader: Loader): Promise<PackagesSeen> {
   const { edges, observed, store } = loader;
@@ -34,7 +34,10 @@ export async function lookAtPackages(loader: Loader): Promise<PackagesSeen> {
   }
 }
 
-/** Throws `conflict-packages` where the packages drive this host, and `packages-unreadable` where nobody knows. Asked right before a load. */
+/**
+ * Throws `conflict-packages` where the packages drive this host, and `packages-unreadable` where that is unknown. Asked
+ * right before a load.
+ */
 export async function assertMine({ edges, store }: Loader): Promise<void> {
   if (packagesDrive(await readPackages(edges), store.journal)) throw drivenByPackages();
 }

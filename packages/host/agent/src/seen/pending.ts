@@ -22,7 +22,7 @@ const nothing: Ahead = { schema: 'kmend.agent-ahead/1', buildId: null, serial: n
 export const openAhead = (edges: Edges): Promise<Stored<Ahead>> =>
   openStored(edges, { path: paths.ahead, schema: Ahead, empty: nothing, mode: 0o600 });
 
-/** For status and report. Its serial is the fetcher's word: shown, and believed by nobody who loads. */
+/** For status and report. Its serial is the fetcher's statement: shown, and not trusted by the loader. */
 export async function pendingOf(edges: Edges, { pending }: Pick<Observed, 'pending'>): Promise<PendingKernel | null> {
   if (pending === null) return null;
   const { release, buildId } = pending;

@@ -73,7 +73,7 @@ test('carries orders over a socket: progress, result, errors, no listener, other
     askService(path, { ...LOOK, fetched: [1] }, () => {}, never),
     hint,
   );
-  // The fetcher's socket takes no order of a person, whoever sends it.
+  // The fetcher's socket takes no administrator's order, from any sender.
   for (const order of [
     { command: 'revert', to: 'none', untilNewer: false, fetched: [] },
     { command: 'apply', serial: 1, fetched: [] },

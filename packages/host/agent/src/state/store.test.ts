@@ -10,7 +10,7 @@ import { withEvent } from './journal.ts';
 import * as machine from './machine.ts';
 import { openJournal, parseJournal } from './store.ts';
 
-const event = { at: '2026-11-01T00:00:00Z', code: 'x', message: 'y' };
+const event = { at: '2026-11-01T00:00:00Z', code: 'resumed', message: 'y' } as const;
 
 test('keeps a change over a restart, and drops one that throws', async (t) => {
   const kernel = await TestKernel.make();
@@ -94,7 +94,7 @@ test('the packages’ loader is told of a load before the kernel is asked, and o
   await kernel.write(CLAIM, `${await claim()}more\n`);
   await openJournal(kernel.edges());
   assert.equal(await claim(), 'kmend-agent-claim 1\nmodule kmend_0123456789ab\nstate loaded\n');
-  await store.update((journal) => machine.fail(journal, now, 'load-failed', 'no', false));
+  await store.update((journal) => machine.fail(journal, now, { code: 'load-failed', message: 'no' }, false));
   assert.equal(await claim(), undefined);
 });
 

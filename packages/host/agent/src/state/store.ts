@@ -70,8 +70,8 @@ export async function peekJournal(edges: Edges): Promise<Journal> {
 }
 
 /**
- * What another machine wrote is no state: a host made from an image of it loaded nothing, crashed with nothing, and is held by nobody. Its
- * events are not this host's to report either.
+ * What another machine wrote is no state: a host made from an image of it loaded nothing, crashed with nothing, and is
+ * not held. Its events are not this host's to report either.
  */
 async function ofThisMachine(edges: Edges, journal: Journal): Promise<Journal> {
   const machine = await readMachineId(edges);

@@ -7,7 +7,7 @@ import type { Edges } from '../edges/edges.ts';
  */
 const LEFT = /\.[0-9a-f]{12}\.tmp$|^load-[0-9a-f]{16}\.ko$/;
 
-/** Removes what an earlier life left half-written in a directory. Only whoever holds its lock may. */
+/** Removes what a previous run left half-written in a directory. Only the holder of its lock may call it. */
 export async function sweep({ files }: Edges, directory: string): Promise<void> {
   for (const name of (await files.names(directory)) ?? [])
     if (LEFT.test(name)) await files.remove(join(directory, name));

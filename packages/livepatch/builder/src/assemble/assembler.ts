@@ -20,7 +20,7 @@ export async function addedAssembler(
   const files = more(before.assembled, after.assembled);
   const reasons: Reason[] = [];
   if (files.length > 0) {
-    const message = `assembler code of ${unit.source} takes in ${files.slice(0, 3).join(', ')} (.incbin, .include): what a livepatch is made of is its source`;
+    const message = `assembler code of ${unit.source} takes in ${files.slice(0, 3).join(', ')} (.incbin, .include): a livepatch must be built from its source alone`;
     reasons.push({ code: 'assembler-include', verdict: 'refused', message, source: unit.source });
   }
   if (!(await mayDiffer(context, request))) return reasons;

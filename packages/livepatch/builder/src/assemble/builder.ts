@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { sha256 } from '@kmend/base/node';
-import { readElf, writeElf } from '@kmend/elf';
+import { identifyModule, readElf, writeElf } from '@kmend/elf';
 import type { Kernel } from '@kmend/kernel';
 import type { Livepatch, VerdictReason } from '@kmend/protocol';
 import { contentDigest } from '../compile/hashes.ts';
@@ -16,7 +16,7 @@ import { heldSymbolName } from '../link/klp.ts';
 import { linkModule } from '../link/link.ts';
 import { nameProvided, type Requires, settleProvided } from '../link/provided.ts';
 import type { RegisteredObject } from '../link/registration.ts';
-import { assertEffectiveVersion, BUILDER_VERSION, makeManifest } from '../manifest.ts';
+import { assertEffectiveVersion, makeManifest } from '../manifest.ts';
 import { partReasons } from '../review/parts.ts';
 import { reviewSource } from '../review/review.ts';
 import { applyFixes, type ChangedSource } from '../source/apply.ts';
@@ -232,15 +232,9 @@ export class Builder {
       ...(on.length === 0 ? {} : { on: Object.fromEntries(on.map((fix) => [fix.id, fix.sha256])) }),
       ...(await inputsHashed),
     };
-    const order = [...on, ...fixes].map((fix) => fix.id);
-    const id = sha256(JSON.stringify({ inputs, kind, order, compiler: kernel.compiler.text, BUILDER_VERSION })).slice(
-      0,
-      12,
-    );
     const fixedKernel = comparer?.summary();
     const without = [...leftOut].sort();
     const parts = {
-      id,
       kernel,
       fixes,
       kind,
@@ -253,11 +247,11 @@ export class Builder {
     };
     const draft = makeManifest({ ...parts, reasons });
     if (draft.verdict === 'refused' || (draft.verdict === 'needs-review' && !acceptReview)) return { manifest: draft };
-    const module = await this.#link(draft, outcomes, provided.providerOf, scratch);
+    const { module, identity } = identifyModule(await this.#link(draft, outcomes, provided.providerOf, scratch));
     const unequal = (await comparer?.finished(module)) ?? [];
     if (unequal.length > 0) return { manifest: makeManifest({ ...parts, reasons: [...reasons, ...unequal] }) };
-    const file = { name: `${draft.module}.ko`, sha256: sha256(module), size: module.length };
-    return { manifest: { ...draft, file }, module };
+    const file = { name: `${identity.name}.ko`, sha256: sha256(module), size: module.length };
+    return { manifest: { ...makeManifest({ ...parts, reasons, id: identity.id }), file }, module };
   }
 
   /** Builds all units, or the one whose refusal is the answer. */
@@ -317,7 +311,7 @@ export class Builder {
     providerOf: ReturnType<typeof settleProvided>['providerOf'],
     scratch: string,
   ): Promise<Uint8Array> {
-    this.#edges.progress.step(`link ${draft.module}`);
+    this.#edges.progress.step('link the livepatch');
     const objects = new Map<string, RegisteredObject>();
     const expected = new Set<string>();
     const namespaces = new Set<string>();
@@ -337,7 +331,7 @@ export class Builder {
     // The registration itself uses this one, an export of vmlinux.
     expected.add('klp_enable_patch').add('__fentry__').add('__x86_return_thunk');
     const registration = {
-      description: `kmend ${draft.kind} livepatch ${draft.id} for ${draft.kernel.release}`,
+      description: `kmend ${draft.kind} livepatch for ${draft.kernel.release}`,
       replace: draft.kind === 'cumulative',
       objects,
       namespaces: [...namespaces].sort(),
@@ -357,7 +351,13 @@ export class Builder {
       paths.push(path);
     }
     const recipe = await readRecipe(this.#tree);
-    return await linkModule(this.#edges, this.#tree, recipe, draft.module, paths, registration, expected, scratch);
+    return await linkModule(this.#edges, this.#tree, {
+      recipe,
+      objects: paths,
+      registration,
+      expected,
+      scratch,
+    });
   }
 }
 

@@ -47,6 +47,6 @@ async function notBuilt({ tree }: UnitContext, { id }: Fix, paths: readonly stri
   for (const path of paths) if (!(await exists(join(tree.source, path)))) missing.push(path);
   const why = missing.length === paths.length ? 'its source has no such file' : 'its configuration leaves that out';
   return new BuilderError('unit-not-built', `${release} is not built from ${paths.join(', ')}: ${why}`, {
-    hint: `a flaw there is none of this kernel's: leave ${id} out for it, or check the path (fix import --no-check keeps it for other kernels)`,
+    hint: `this kernel does not have the flaw: leave ${id} out for it, or check the path (fix import --no-check keeps it for other kernels)`,
   });
 }

@@ -50,7 +50,7 @@ export async function overridingReasons(unit: Unit, added: readonly Atom[], fact
   return added.flatMap((atom) => {
     const symbol = atom.symbol?.name ?? '';
     if (!isWeak(symbol)) return [];
-    const message = `${symbol} is new in ${unit.source}, in the place of a default of that name (__weak): callers in the kernel would go on with the default`;
+    const message = `${symbol} is new in ${unit.source}, in place of a default of that name (__weak): callers in the kernel would continue with the default`;
     return [{ code: 'weak-overridden', verdict: 'refused' as const, message, source: unit.source, symbol }];
   });
 }

@@ -30,7 +30,7 @@ async function unlinked(text: string, shipped: string, object = 'vmlinux'): Prom
 test('skips a reached unit only if the linker took nothing of it', async () => {
   assert.equal(await unlinked(TEXT, 'int another(int a) { return a; }'), true);
   assert.equal(await unlinked(TEXT, TEXT), false);
-  // The rebuild differs in every function: nobody knows what the change does to the shipped one.
+  // The rebuild differs in every function: what the change does to the shipped one is unknown.
   assert.equal(
     await unlinked(TEXT, TEXT.replace('+ 1', '+ 2').replace('* 7', '* 9').replace('own(a);', 'own(a) - 1;')),
     false,

@@ -4,8 +4,8 @@ import type { ObjectView } from '../object/view.ts';
 import type { Unit, UnitProof } from '../types.ts';
 
 /**
- * Whether the linker took nothing of a unit, so that nothing of it can be patched: a member of an archive that nobody
- * needs (lib/fdt_wip.c, of lib-y). All else that Kbuild's lists name is linked whole, and must be found.
+ * Whether the linker took nothing of a unit, so that nothing of it can be patched: a member of an archive that no
+ * object needs (lib/fdt_wip.c, of lib-y). All else that Kbuild's lists name is linked whole, and must be found.
  */
 export function isUnlinked(unit: Unit, stock: ObjectView, proof: UnitProof): boolean {
   if (unit.object !== 'vmlinux' || proof.equal.length > 0) return false;

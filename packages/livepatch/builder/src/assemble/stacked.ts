@@ -34,7 +34,7 @@ export function stackedChange(unit: Unit, stock: ObjectView, base: ObjectView, p
     for (const { atom: target } of patched.referencesIn(atom).map((reference) => reference.target)) {
       if (target?.kind !== 'data' || !fromStock.added.has(target) || fromBase.added.has(target) || told.has(target))
         continue;
-      // Nobody can change it: each livepatch has its own.
+      // It cannot change: each livepatch has its own.
       if (isPlainConstant(patched, target)) continue;
       told.add(target);
       const name = target.symbol?.name ?? target.key;

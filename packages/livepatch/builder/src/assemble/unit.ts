@@ -176,7 +176,7 @@ function apartReason({ source }: KnownUnit, image: string, reached: boolean): Re
     ? {
         code: 'unit-outside-kernel',
         verdict: 'needs-review',
-        message: `${message}; it goes on with the old header`,
+        message: `${message}; it continues with the old header`,
         source,
       }
     : { code: 'unit-outside-kernel', verdict: 'refused', message, source };

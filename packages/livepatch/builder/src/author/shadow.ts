@@ -1,7 +1,7 @@
 import type { Reason } from '../types.ts';
 
 /**
- * Shadow variables (kernel/livepatch/shadow.c) belong to nobody: what is allocated stays when the livepatch is gone,
+ * Shadow variables (kernel/livepatch/shadow.c) have no owner: what is allocated stays when the livepatch is gone,
  * unless its code frees them all. `names`: symbols that the extracted object of a unit needs.
  */
 export function shadowReasons(source: string, names: readonly string[]): Reason[] {

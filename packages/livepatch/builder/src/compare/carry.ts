@@ -12,7 +12,7 @@ import { isReplaceableCode, isTraced } from './rules.ts';
  *
  * - private constants without addresses in them but of texts, used by functions alone;
  * - private constants with addresses in them, where functions alone use them and only read them at their place
- *   (`table[i]`): no live object can hold on to one, and nobody compares where it lies;
+ *   (`table[i]`): no live object can store its address, and no code compares its address;
  * - private functions that are not traced (`notrace` helpers of headers, say) and are only called: as if they were
  *   inlined.
  *
@@ -49,7 +49,7 @@ export function carriedAlong(
 
 /**
  * Private constants of which a livepatch's own copy is as good as the kernel's: without addresses in them but of texts,
- * and only read at their place, so that no object can hold the address, and nobody compares it. Of some atoms of the
+ * and only read at their place, so that no object can store the address, and no code compares it. Of some atoms of the
  * object.
  */
 export function copyable(view: ObjectView, atoms: Iterable<Atom>): ReadonlySet<Atom> {

@@ -3,8 +3,8 @@ import { test } from 'node:test';
 import { changeOf, codesOf, extractOf, sectionNamed, summary, targetsOf } from '../testing/fixture.ts';
 
 /**
- * Strings, constants and variables: what belongs to a function, what is the running kernel's, and what is nobody's in
- * particular.
+ * Strings, constants and variables: what belongs to a function, what is the running kernel's, and what belongs to no
+ * function in particular.
  */
 
 test('strings count by their content, in code, in tables of texts and with a common end', async () => {

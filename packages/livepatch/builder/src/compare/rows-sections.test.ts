@@ -40,7 +40,7 @@ test('asks for a review of changed init and exit code, which has no effect any m
   assert.deepEqual(await changed(init('+ 2;', 1) + entry('.initcall6.init', 0)), ['init-changed?', 'init-changed?']);
   assert.deepEqual(await changed(init('+ 1;', 2) + entry('.initcall6.init', 0)), ['init-changed?']);
   assert.deepEqual(await changed(init('+ 1;', 1)), ['init-changed?']);
-  // New init code is run by nobody, and is not part of a livepatch.
+  // New init code never runs, and is not part of a livepatch.
   const more = `${before} int __section(".init.text") later(void) { return 3; }`;
   assert.deepEqual(await changed(more), []);
 });

@@ -1,4 +1,5 @@
 import { type Section, SHF_WRITE, STB_LOCAL } from '@kmend/elf';
+import type { CodeOf, VerdictCode } from '@kmend/protocol';
 import type { Atom } from '../object/atom.ts';
 import { isStaticLocalName } from '../object/names.ts';
 import { isPieceSection } from '../object/tables.ts';
@@ -14,15 +15,15 @@ export class Reasons {
     this.#unit = unit;
   }
 
-  refuse(code: string, message: string, symbol?: string): void {
+  refuse(code: CodeOf<'refused'>, message: string, symbol?: string): void {
     this.#add('refused', code, message, symbol);
   }
 
-  review(code: string, message: string, symbol?: string): void {
+  review(code: CodeOf<'needs-review'>, message: string, symbol?: string): void {
     this.#add('needs-review', code, message, symbol);
   }
 
-  #add(verdict: Reason['verdict'], code: string, message: string, symbol: string | undefined): void {
+  #add(verdict: Reason['verdict'], code: VerdictCode, message: string, symbol: string | undefined): void {
     this.all.push({ code, verdict, message, source: this.#unit.source, ...(symbol === undefined ? {} : { symbol }) });
   }
 }
@@ -43,19 +44,24 @@ export function isRegistered(section: Section): boolean {
   );
 }
 
-/** Nameless parts of the section are compared through what refers to them, or are exports, which nobody that runs already needs. */
+/**
+ * Nameless parts of the section are compared through what refers to them, or are exports, which no running code needs.
+ */
 export function isReferred(section: Section): boolean {
   return (
     /^\.(?:text|data|bss|rodata|ref\.\w+)(?:\.|$)/.test(section.name) || isPieceSection(section) || isExport(section)
   );
 }
 
-/** Code that stays, in sections that the tracer covers (scripts/recordmcount.c, is_mcounted_section_name); whether a function is traced is another question. */
+/**
+ * Code that stays, in sections that the tracer covers (scripts/recordmcount.c, is_mcounted_section_name); whether a
+ * function is traced is another question.
+ */
 export function isReplaceableCode(section: Section): boolean {
   return /^\.(?:text|ref\.text|sched\.text|cpuidle\.text|(?:soft)?irqentry\.text)(?:\.|$)/.test(section.name);
 }
 
-/** Exports: a livepatch makes none and takes none away, whoever is linked to one keeps it. */
+/** Exports: a livepatch makes none and removes none; code that is linked to one keeps it. */
 export function isExport(section: Section): boolean {
   return /^(?:__ksymtab|___ksymtab|__kcrctab|___kcrctab|__export_symbol|\.export_symbol)/.test(section.name);
 }
@@ -102,7 +108,7 @@ export function initChanged(atom: Atom, reasons: Reasons): void {
 
 /** Something changed that the livepatch holds its own of, and not all that use it can be replaced. */
 export function keepsOld(part: Atom, user: Atom, reasons: Reasons): void {
-  const message = `${nameOf(part)} changed, and ${nameOf(user)} (${user.section.name}), which cannot be replaced, goes on with the old one: check that this does no harm`;
+  const message = `${nameOf(part)} changed, and ${nameOf(user)} (${user.section.name}), which cannot be replaced, continues with the old one: check that this does no harm`;
   reasons.review('user-not-replaceable', message, nameOf(user));
 }
 
@@ -121,7 +127,10 @@ export function checkReplaceable(original: ObjectView, counterpart: Atom, reason
   }
 }
 
-/** The function begins with the call that ftrace, and through it livepatch, replaces (-mfentry); behind ENDBR64 on IBT kernels. */
+/**
+ * The function begins with the call that ftrace, and through it livepatch, replaces (-mfentry); behind ENDBR64 on IBT
+ * kernels.
+ */
 export function isTraced(view: ObjectView, atom: Atom): boolean {
   return view
     .relocationsIn(atom)
@@ -132,7 +141,7 @@ export function isTraced(view: ObjectView, atom: Atom): boolean {
 export function checkAddable(atom: Atom, reasons: Reasons): void {
   const name = nameOf(atom);
   const section = atom.section.name;
-  // A new function that only starting up would call is never called; a new export is for nobody that runs already.
+  // A new function that only starting up would call is never called; no running code uses a new export.
   if (isInit(atom.section) || isExport(atom.section)) return;
   if (atom.kind === 'function') {
     if (!isReplaceableCode(atom.section))
@@ -142,13 +151,16 @@ export function checkAddable(atom: Atom, reasons: Reasons): void {
   } else if (isStaticLocal(atom) && (atom.section.flags & SHF_WRITE) !== 0) {
     reasons.review(
       'static-local-added',
-      `${name} is a new static variable of a function: it begins anew with every livepatch that holds it`,
+      `${name} is a new static variable of a function: it starts again with every livepatch that holds it`,
       name,
     );
   }
 }
 
-/** gcc numbers the static variables of functions and the literals of the file (`calls.3`), clang names the function (`f.calls`). */
+/**
+ * gcc numbers the static variables of functions and the literals of the file (`calls.3`), clang names the function
+ * (`f.calls`).
+ */
 export function isNumbered({ symbol }: Atom): boolean {
   return symbol !== undefined && isStaticLocalName(symbol.name);
 }
@@ -158,7 +170,9 @@ export function isStaticLocal(atom: Atom): boolean {
   return atom.kind === 'data' && atom.symbol?.bind === STB_LOCAL && isNumbered(atom);
 }
 
-/** State that changed functions no longer use: what it held is lost to them. Other removed things are just left alone. */
+/**
+ * State that changed functions no longer use: what it held is lost to them. Other removed things are just left alone.
+ */
 export function checkRemoved(
   original: ObjectView,
   kept: ReadonlySet<Atom>,

@@ -144,7 +144,7 @@ export class StaticPairs {
       ? 'without debug information it is not certain which is which; compile with -g'
       : why === 'several'
         ? 'its function has several of that name in its blocks, or it is in another block than before: which is which is not certain'
-        : 'one of that name went and another came elsewhere: whether it is to go on with the old state is not certain';
+        : 'one of that name is gone and another appeared elsewhere: it is not certain whether it continues with the old state';
     for (const { atom } of list) this.ambiguous.set(atom, message);
   }
 

@@ -1,4 +1,5 @@
 import type { ElfFile } from '@kmend/elf';
+import type { CodeOf } from '@kmend/protocol';
 import { type Dwarf, missingDwarf, readDwarf } from '../dwarf/index.ts';
 import type { Reason } from '../types.ts';
 import { compareConstants, comparePrototypes, compareStaticLocals, compareVariables } from './types/declarations.ts';
@@ -198,11 +199,11 @@ class UnitTypes {
     return new Set([...this.#livepatch].flatMap((name) => [...(this.#references.get(name) ?? [])]));
   }
 
-  #refusal(code: string, message: string, symbol: string): Reason {
+  #refusal(code: CodeOf<'refused'>, message: string, symbol: string): Reason {
     return { code, verdict: 'refused', message, source: this.#source, symbol };
   }
 
-  #review(code: string, message: string, symbol: string): Reason {
+  #review(code: CodeOf<'needs-review'>, message: string, symbol: string): Reason {
     return { code, verdict: 'needs-review', message, source: this.#source, symbol };
   }
 }

@@ -127,7 +127,7 @@ export async function compileUnit(
       assembled: assembledPaths(await readFile(assembled, 'latin1'), at),
     };
     await writeFile(join(scratch, 'dependencies'), JSON.stringify(dependencies));
-    // Until both are there, nobody takes either.
+    // No reader takes one before both exist.
     await rm(`${object}.json`, { force: true });
     await rename(output, object);
     await rename(join(scratch, 'dependencies'), `${object}.json`);
@@ -158,7 +158,7 @@ function brokenLimit({ source }: KnownUnit, said: string): EdgeError | undefined
     'tool-limit',
     `compiling ${source} took more than a compiler may: ${said.trim().split('\n').at(-1)?.slice(0, 200)}`,
     {
-      hint: 'no file of a kernel needs as much: what the fix has is damaged or made to exhaust this machine',
+      hint: 'no file of a kernel needs this much: the fix is damaged or hostile',
     },
   );
 }

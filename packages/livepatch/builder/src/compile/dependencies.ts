@@ -86,7 +86,7 @@ function outsideTree(source: string, name: string): BuilderError {
     'include-outside-tree',
     `${source} includes ${name.slice(0, 200)}, which is no file of the kernel's source`,
     {
-      hint: 'a fix may include what the kernel tree has; nothing else of this machine is seen by the compiler',
+      hint: 'a fix can include only files of the kernel tree; the compiler sees nothing else of this machine',
     },
   );
 }

@@ -46,7 +46,7 @@ export function addressKeptReasons(
   const reasons = new Map<string, Reason>();
   for (const { from, to, what, where } of keptIn(view, change, selection, elsewhere)) {
     const name = from.symbol?.name ?? from.section.name;
-    const message = `${name} takes the address of ${what} ${to} ${where}: what keeps it still has it when the livepatch is reverted or replaced, and its module is unloaded; check that nothing does`;
+    const message = `${name} takes the address of ${what} ${to} ${where}: an object that stores it still has it when the livepatch is reverted or replaced, and its module is unloaded; check that none stores it`;
     reasons.set(`${name} ${to}`, {
       code: 'address-kept',
       verdict: 'needs-review',
@@ -66,7 +66,7 @@ function* keptIn(
 ): Generator<Kept> {
   for (const from of selection.atoms) {
     const isCode = (from.section.flags & SHF_EXECINSTR) !== 0;
-    // Records of dynamic debugging, once-flags, callbacks: whoever reads them forgets them with the module.
+    // Records of dynamic debugging, once-flags, callbacks: their readers forget them with the module.
     if (!isCode && isOwnCopy(from) && !from.section.name.startsWith('.rodata')) continue;
     for (const reference of view.referencesIn(from)) {
       const what = keepable(view, change, from, reference, elsewhere);
@@ -89,7 +89,7 @@ function* keptIn(
 
 interface Keepable {
   readonly text: string;
-  /** Without functions in it, and nobody writes it: only where it is stored is a matter. */
+  /** Holds no functions and is never written: only where its address is stored matters. */
   readonly isPlain: boolean;
 }
 

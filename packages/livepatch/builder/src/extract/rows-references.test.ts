@@ -4,8 +4,8 @@ import { R_X86_64_64, type Section, SHN_UNDEF, sectionOf } from '@kmend/elf';
 import { codesOf, extractOf, namesOf, sectionNamed, summary, targetsOf } from '../testing/fixture.ts';
 
 /**
- * Where what is extracted leads: calls into the livepatch, addresses that are kept to the running kernel, keys to
- * whoever has them.
+ * Where what is extracted leads: calls into the livepatch, addresses that are kept to the running kernel, keys to their
+ * owners.
  */
 
 const BASE = `

@@ -94,14 +94,14 @@ export class FixedComparer {
     };
   }
 
-  /** What a person has to look at. */
+  /** Reasons for a review. */
   reasons(): VerdictReason[] {
     return this.#compared.flatMap(({ kept }) => kept.different).flatMap((difference) => differenceReason(difference));
   }
 
   /**
-   * The same functions as the finished module has them: reasons where one is not what its unit's code was. Known by the module's hash
-   * afterwards.
+   * The same functions as the finished module has them: reasons where one is not what its unit's code was. Known by the
+   * module's hash afterwards.
    */
   async finished(module: Uint8Array): Promise<VerdictReason[]> {
     const ids = this.#compared.map(({ kernel, object }) => `${kernel.image.buildId} ${object}`);

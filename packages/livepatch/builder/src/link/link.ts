@@ -1,6 +1,6 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type ElfFile, readElf, SHN_UNDEF, writeElf } from '@kmend/elf';
+import { type ElfFile, readElf, SHN_UNDEF, UNNAMED_MODULE, writeElf } from '@kmend/elf';
 import { AUTHOR_INCLUDE } from '../author/header.ts';
 import { runObjtool } from '../compile/objtool.ts';
 import { confined } from '../confine.ts';
@@ -14,20 +14,25 @@ import { type Registration, registrationSource } from './registration.ts';
 /** Global names of new functions until the module is finished. */
 export const ALIAS_PREFIX = 'kmend_new_';
 
+export interface LinkRequest {
+  readonly recipe: Recipe;
+  /** Paths of the extracted objects. */
+  readonly objects: readonly string[];
+  readonly registration: Registration;
+  /** The undefined symbols that exports or livepatch will provide; any other is an error. */
+  readonly expected: ReadonlySet<string>;
+  /** A folder of its own. */
+  readonly scratch: string;
+}
+
 /**
  * Links extracted objects and the registration into a module as Kbuild does (scripts/Makefile.modpost, Makefile.modfinal), then
- * turns it into a livepatch. `expected`: the undefined symbols that exports or livepatch will provide; any other is an error.
- * Returns the module's bytes.
+ * turns it into a livepatch. Returns the module's bytes, under the name `UNNAMED_MODULE`. Throws `link-failed`.
  */
 export async function linkModule(
   edges: TreeEdges,
   tree: PreparedTree,
-  recipe: Recipe,
-  moduleName: string,
-  objects: readonly string[],
-  registration: Registration,
-  expected: ReadonlySet<string>,
-  scratch: string,
+  { recipe, objects, registration, expected, scratch }: LinkRequest,
 ): Promise<Uint8Array> {
   const { run, signal } = edges;
   const directory = join(scratch, 'link');
@@ -55,14 +60,14 @@ export async function linkModule(
   const compile = async (text: string, name: string): Promise<string> => {
     const source = within(`${name}.c`);
     const object = within(`${name}.o`);
-    await writeFile(source, `${Prelude.naming(moduleName)}${text}`);
+    await writeFile(source, `${Prelude.naming(UNNAMED_MODULE)}${text}`);
     const args = [...prelude.arguments, '-I', AUTHOR_INCLUDE, '-c', '-o', object, source];
     await step(`compiling ${name}.c`, tree.kernel.compiler.command, args, [object], prelude.files);
     return object;
   };
   const registered = await compile(registrationSource(registration), 'registration');
   await runObjtool(run, tree, recipe.objtoolArguments, registered, signal);
-  const joined = within(`${moduleName}.o`);
+  const joined = within(`${UNNAMED_MODULE}.o`);
   await step(
     'joining the objects',
     'ld',
@@ -72,20 +77,20 @@ export async function linkModule(
   );
   checkUndefined(readElf(await readFile(joined)), expected);
   // modpost reads which objects the module is of, and their commands for the CRCs of exports: there are none.
-  await writeFile(within(`${moduleName}.mod`), `${joined}\n`);
-  await writeFile(within(`.${moduleName}.o.cmd`), '\n');
+  await writeFile(within(`${UNNAMED_MODULE}.mod`), `${joined}\n`);
+  await writeFile(within(`.${UNNAMED_MODULE}.o.cmd`), '\n');
   const modpost = join(tree.source, 'scripts', 'mod', 'modpost');
   const said = await step(
     'modpost',
     modpost,
     [...recipe.modpostArguments, '-w', '-o', within('Module.symvers')],
-    [within('Module.symvers'), within(`${moduleName}.mod.c`)],
+    [within('Module.symvers'), within(`${UNNAMED_MODULE}.mod.c`)],
     [],
     `${joined}\n`,
   );
   checkModpost(said);
-  const mod = await compile(await readFile(within(`${moduleName}.mod.c`), 'utf8'), `${moduleName}.mod`);
-  const module = within(`${moduleName}.ko`);
+  const mod = await compile(await readFile(within(`${UNNAMED_MODULE}.mod.c`), 'utf8'), `${UNNAMED_MODULE}.mod`);
+  const module = within(`${UNNAMED_MODULE}.ko`);
   await step('linking the module', 'ld', [...recipe.linkArguments, '-o', module, joined, mod], [module]);
   const file = readElf(await readFile(module));
   convertModule(file, ALIAS_PREFIX);

@@ -1,4 +1,5 @@
 import type { Exports, KernelSymbol, SymbolTable } from '@kmend/kernel';
+import type { CodeOf } from '@kmend/protocol';
 import { isInit } from '../compare/rules.ts';
 import type { Need } from '../extract/emit.ts';
 import type { ShippedImage } from '../proof/image.ts';
@@ -30,7 +31,7 @@ export function resolveNeed(need: Need, facts: ResolveFacts): Resolution | Reaso
   if (exported?.object === 'vmlinux' && (!isOwn || unit.object === 'vmlinux')) {
     return { kind: 'export', name: need.name, exportedName: need.name, namespace: exported.namespace };
   }
-  const refuse = (code: string, message: string): Reason => ({
+  const refuse = (code: CodeOf<'refused'>, message: string): Reason => ({
     code,
     verdict: 'refused',
     message,
@@ -83,7 +84,7 @@ function inModule(
   need: Need,
   facts: ResolveFacts,
   object: string,
-  refuse: (code: string, message: string) => Reason,
+  refuse: (code: CodeOf<'refused'>, message: string) => Reason,
   klp: (object: string, symbol: string, sympos: number) => Resolution,
 ): Resolution | Reason {
   const { unit, requires } = facts;

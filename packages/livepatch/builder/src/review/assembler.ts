@@ -1,3 +1,4 @@
+import type { CodeOf } from '@kmend/protocol';
 import type { Reason } from '../types.ts';
 import { type Token, textOf, tokensOf } from './tokens.ts';
 
@@ -34,7 +35,7 @@ const SHOWN_LENGTH = 100;
  */
 export function assemblerReasons(source: string, before: string, after: string): Reason[] {
   const [old, fresh] = [ordersOf(before), ordersOf(after)];
-  const reason = (code: string, what: string, added: readonly string[]): Reason[] => {
+  const reason = (code: CodeOf<'needs-review'>, what: string, added: readonly string[]): Reason[] => {
     if (added.length === 0) return [];
     const shown = added
       .slice(0, 3)

@@ -1,3 +1,4 @@
+import type { CodeOf } from '@kmend/protocol';
 import type { ChangedSource } from '../source/apply.ts';
 import type { MovedHunk } from '../source/hunk-places.ts';
 import type { Reason } from '../types.ts';
@@ -9,7 +10,7 @@ import { memoryReasons } from './memory.ts';
 import { type Changes, changesOf, type FunctionChange } from './moves.ts';
 import { type Side, sidesOf, type Version } from './side.ts';
 
-const CODES: Readonly<Record<Family, readonly [code: string, what: string]>> = {
+const CODES: Readonly<Record<Family, readonly [code: CodeOf<'needs-review'>, what: string]>> = {
   lock: ['lock-protocol', 'locking'],
   rcu: ['rcu-protocol', 'how RCU is used'],
   reference: ['reference-protocol', 'reference counting'],

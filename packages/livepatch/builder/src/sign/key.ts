@@ -28,8 +28,9 @@ const FILE_LIMIT = 1 << 20;
 const CURVES = ['prime256v1', 'secp384r1'];
 
 /**
- * Checks that key and certificate are there, closed to others, of a kind that kernels verify, and of each other. Errors: `sign-key-unreadable`,
- * `sign-key-exposed`, `sign-key-locked`, `sign-key-unsupported`, `sign-cert-unreadable`, `sign-key-mismatch`.
+ * Checks that key and certificate are there, closed to others, of a kind that kernels verify, and of each other.
+ * Errors: `sign-key-unreadable`, `sign-key-exposed`, `sign-key-locked`, `sign-key-unsupported`, `sign-cert-unreadable`,
+ * `sign-key-mismatch`.
  */
 export async function openSigningKey(files: SigningKeyFiles): Promise<SigningKey> {
   const passphrase =
@@ -102,7 +103,7 @@ function parseKey(path: string, pem: Buffer, passphrase: string | undefined): Ke
     }
     throw new BuilderError('sign-key-unreadable', `${path} holds no private key`, {
       cause,
-      hint: 'a PEM file is needed',
+      hint: 'give a PEM file',
     });
   }
 }

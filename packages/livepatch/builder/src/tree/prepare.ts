@@ -8,9 +8,20 @@ import { BuilderError } from '../error.ts';
 import { makeRecipe } from './recipe.ts';
 import { make, makeArguments, type PreparedTree, STEP_LIMIT_MS, type TreeEdges } from './tree.ts';
 
-/** The source of a kernel in the cache, whether or not it was prepared already. */
-export function treeSource(cacheDirectory: string, kernel: Pick<Kernel, 'release'>): string {
-  return join(cacheDirectory, 'trees', kernel.release, 'source');
+/** Written last into the folder of a tree: the build id of the kernel that it is prepared for. */
+const MARKER = 'prepared';
+
+/**
+ * The prepared tree of a kernel, if the cache has one. Trees lie in folders that are called by the build id. Earlier versions called
+ * them by the release: such a tree is used where it is, since its scripts remember their place, if it is of this very build.
+ */
+export async function findTree(cacheDirectory: string, kernel: Kernel): Promise<PreparedTree | undefined> {
+  for (const name of [kernel.buildId, kernel.release]) {
+    const directory = join(cacheDirectory, 'trees', name);
+    const prepared = await readFile(join(directory, MARKER), 'utf8').catch(() => '');
+    if (prepared === `${kernel.buildId}\n`) return { kernel, directory, source: join(directory, 'source') };
+  }
+  return undefined;
 }
 
 /**
@@ -19,38 +30,37 @@ export function treeSource(cacheDirectory: string, kernel: Pick<Kernel, 'release
  */
 export async function prepareTree(edges: TreeEdges, kernel: Kernel, cacheDirectory: string): Promise<PreparedTree> {
   await checkCompiler(edges.run, kernel);
+  const known = await findTree(cacheDirectory, kernel);
+  if (known !== undefined) return known;
   const parent = join(cacheDirectory, 'trees');
-  const directory = join(parent, kernel.release);
-  const tree: PreparedTree = { kernel, directory, source: treeSource(cacheDirectory, kernel) };
-  const marker = join(directory, 'prepared');
-  const want = `${kernel.buildId}\n`;
-  const prepared = async (): Promise<boolean> => (await readFile(marker, 'utf8').catch(() => '')) === want;
-  if (await prepared()) return tree;
   const { signal, progress } = edges;
   const onWait = (holder: number): void => progress.step(`wait for process ${holder}, which is preparing this tree`);
-  await withLock(
-    join(parent, `.${kernel.release}.lock`),
-    async () => {
-      if (await prepared()) return;
-      await mkdir(parent, { recursive: true });
-      const temporary = await mkdtemp(join(parent, '.prepare-'));
-      try {
-        await unpack(edges, kernel, temporary);
-        await configure(edges, kernel, join(temporary, 'source'));
-        // The scripts of a tree remember where they were built: put it in its place before anything else is made.
-        await rm(directory, { recursive: true, force: true });
-        await rename(temporary, directory);
-        await make(edges, tree, ['prepare', 'modules_prepare'], 'prepare the tree');
-        await copyFile(kernel.paths.moduleSymvers, join(tree.source, 'Module.symvers'));
-        await makeRecipe(edges, tree);
-        await writeFile(marker, want);
-      } finally {
-        await rm(temporary, { recursive: true, force: true });
-      }
-    },
-    { signal, onWait },
-  );
-  return tree;
+  // The name that earlier versions lock, too: one of them may be preparing the same tree.
+  const lock = join(parent, `.${kernel.release}.lock`);
+  const prepare = async (): Promise<PreparedTree> =>
+    (await findTree(cacheDirectory, kernel)) ?? (await prepareAnew(edges, kernel, parent));
+  return await withLock(lock, prepare, { signal, onWait });
+}
+
+async function prepareAnew(edges: TreeEdges, kernel: Kernel, parent: string): Promise<PreparedTree> {
+  const directory = join(parent, kernel.buildId);
+  const tree: PreparedTree = { kernel, directory, source: join(directory, 'source') };
+  await mkdir(parent, { recursive: true });
+  const temporary = await mkdtemp(join(parent, '.prepare-'));
+  try {
+    await unpack(edges, kernel, temporary);
+    await configure(edges, kernel, join(temporary, 'source'));
+    // The scripts of a tree remember where they were built: put it in its place before anything else is made.
+    await rm(directory, { recursive: true, force: true });
+    await rename(temporary, directory);
+    await make(edges, tree, ['prepare', 'modules_prepare'], 'prepare the tree');
+    await copyFile(kernel.paths.moduleSymvers, join(tree.source, 'Module.symvers'));
+    await makeRecipe(edges, tree);
+    await writeFile(join(directory, MARKER), `${kernel.buildId}\n`);
+    return tree;
+  } finally {
+    await rm(temporary, { recursive: true, force: true });
+  }
 }
 
 async function checkCompiler(run: Run, kernel: Kernel): Promise<void> {

@@ -147,6 +147,6 @@ function notBuilt(tree: PreparedTree, source: string): BuilderError {
   }
   const message = `${tree.kernel.release} is not built from ${source}: its configuration leaves the file out`;
   return new BuilderError('unit-not-built', message, {
-    hint: 'a flaw in that file is none of this kernel: leave the fix out for it',
+    hint: 'this kernel does not have the flaw: leave the fix out for this kernel',
   });
 }

@@ -55,7 +55,7 @@ export class Depot {
   static async create(folder: string, edges: DepotEdges): Promise<Depot> {
     if (await exists(join(folder, FILE))) {
       throw new DistroError('depot-exists', `there is a depot in ${folder} already`, {
-        hint: 'go on with it (kmend repo packages list), or set KMEND_HOME to another folder',
+        hint: 'continue with it (kmend repo packages list), or set KMEND_HOME to another folder',
       });
     }
     await mkdir(join(folder, 'modules'), { recursive: true });

@@ -101,7 +101,7 @@ async function openTarget(folder: ForeignDirectory, parts: readonly string[]): P
   return undefined;
 }
 
-/** At most a byte beyond the limit: whoever owns the file may be writing to it. */
+/** At most a byte beyond the limit: its owner may be writing to it. */
 async function readBounded(file: FileHandle, limit: number): Promise<Buffer<ArrayBuffer>> {
   return Buffer.concat(await Array.fromAsync(fileChunks(file, 0, limit + 1)));
 }

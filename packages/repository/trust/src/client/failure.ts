@@ -19,7 +19,7 @@ const CHECKS: readonly (readonly [RegExp, TrustErrorCode])[] = [
 const TEXTS: Partial<Record<TrustErrorCode, readonly [string, string]>> = {
   'repository-unsigned': [
     'a signature in the repository is missing or wrong',
-    'someone may have tampered with it: ask its operator; if the repository was made anew, hosts need its new root.json',
+    'it may be tampered with: ask its operator; if it is a new repository, hosts need its new root.json',
   ],
   'repository-expired': [
     'the repository’s signatures have expired',

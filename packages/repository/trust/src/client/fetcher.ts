@@ -75,7 +75,7 @@ export class RepositoryFetcher implements Fetcher {
       }
     };
     const done = (await attempt()) ?? (await attempt());
-    if (done === undefined) throw new TypeError('a download that begins anew is not resumed');
+    if (done === undefined) throw new TypeError('a download that starts again is not resumed');
     return done.result;
   }
 
@@ -84,7 +84,7 @@ export class RepositoryFetcher implements Fetcher {
     try {
       await resumeDownload(this.#edges, { url, length: maxLength, partial, signal: this.signal });
     } catch (error) {
-      // What broke off can be gone on with; what was refused, or did not fit on the disk, cannot.
+      // An interrupted download can resume; a refused one, or one that did not fit on the disk, cannot.
       if (!this.signal.aborted && failureKind(error) !== 'unreachable') await partial.remove();
       throw error;
     }

@@ -17,7 +17,8 @@ export interface ForeignDirectory {
 
 /**
  * Node has no openat(2), but `/proc/self/fd/N/name` is one: each part is opened in the directory that is already held
- * open, so nobody can swap a part already passed for a symbolic link. Only the directory's own parents are trusted.
+ * open, so no part that was already passed can be swapped for a symbolic link. Only the directory's own parents are
+ * trusted.
  */
 export function foreignDirectory(directory: string): ForeignDirectory {
   return {
@@ -79,6 +80,6 @@ async function requireRegular(file: FileHandle, name: string): Promise<FileHandl
 
 function foreign(name: string, what: string): TrustError {
   return new TrustError('repository-garbage', `${name} is ${what}`, {
-    hint: 'someone put something into the cache that its owner never writes: find out who',
+    hint: 'the cache holds a file that its owner never writes: find out who wrote it',
   });
 }

@@ -7,12 +7,13 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { type Clock, errorCode } from '@kmend/base';
 import { systemClock } from '@kmend/base/node';
+import { exampleModule } from '../testing/module.ts';
 import { startWeb, type Tamper } from '../testing/web.ts';
 import { BUILD_ID, makeWorld } from '../testing/world.ts';
 import { openRepositoryClient, type RepositoryClientOptions } from './client.ts';
 
 const { signal } = new AbortController();
-const MODULE = Buffer.alloc(2001, 1);
+const MODULE = exampleModule('livepatch 1').module;
 const CUT = 1200;
 
 /** A client that knows livepatch 1 and has its manifest, but not its module. */
@@ -251,7 +252,7 @@ test('a rest that goes beyond the signed length is stopped there, and leaves not
   await assert.rejects(fetch(), withCode('repository-unreachable'));
   watch((_request, response) => {
     response.writeHead(206, { 'content-range': `bytes ${CUT}-${MODULE.length - 1}/${MODULE.length}` });
-    response.end(Buffer.alloc(MODULE.length - CUT + 1, 1));
+    response.end(Buffer.concat([MODULE.subarray(CUT), Buffer.from('x')]));
     return true;
   });
   await assert.rejects(fetch(), withCode('repository-too-large'));

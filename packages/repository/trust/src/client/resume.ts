@@ -27,7 +27,7 @@ export async function resumeDownload(edges: TransferEdges, download: ResumableDo
       return write(answer, await partial.append(), size, download);
     if (answer.status === 200) return begin(answer, download);
     await answer.discard();
-    // 416, or a range nobody asked for: the beginning at hand is not one of that file.
+    // 416, or a range that was not requested: the partial file is not of this file.
     if (answer.status !== 206 && answer.status !== 416) throw statusFailure(url, answer.status);
   }
   const answer = await get(edges, url, length, signal);

@@ -226,7 +226,7 @@ test('extraneous dependencies: nothing but what was asked for is downloaded', as
   const { world, open, web } = await setUp(t);
   await world.publish(1);
   await world.publish(2);
-  await world.publish(3, { kernel: { ...exampleManifest(3, '').kernel, buildId: OTHER_BUILD_ID } });
+  await world.publish(3, { kernel: { ...exampleManifest(3).kernel, buildId: OTHER_BUILD_ID } });
   const client = await open();
   await client.check(signal);
   web.log = [];
@@ -259,7 +259,7 @@ test('wrong software: a kernel’s role cannot sign for another kernel or for po
 test('wrong software: refuses a livepatch signed under the wrong build id', async (t) => {
   const { world, open, file } = await setUp(t);
   await world.publish(1);
-  await world.publish(2, { kernel: { ...exampleManifest(2, '').kernel, buildId: OTHER_BUILD_ID } });
+  await world.publish(2, { kernel: { ...exampleManifest(2).kernel, buildId: OTHER_BUILD_ID } });
   // As above: the shape is that of the role published two lines before.
   const other = (await world.repository.state.role(kernelRole(OTHER_BUILD_ID)))?.toJSON() as unknown as SignedJson;
   const meta = await signRole(forgeOf(world), kernelRole(BUILD_ID), world.releaseKey, (signed) => {

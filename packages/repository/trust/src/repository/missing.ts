@@ -6,7 +6,7 @@ import type { RepositoryState } from './state.ts';
 
 /**
  * Files that the signed metadata names and that a repository's directory does not hold, or not whole: a restore that
- * left some out, a disk that lost them. Hosts meet that as an error of the repository, so whoever serves it has to know
+ * left some out, a disk that lost them. Hosts would see that as an error of the repository, so the server must know
  * first. Contents are not read.
  */
 export async function missingFiles(directory: string, state: RepositoryState): Promise<string[]> {

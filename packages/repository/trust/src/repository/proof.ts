@@ -53,7 +53,7 @@ export async function readProof(
   if (!proof.passed) {
     const failed = proof.steps.find(({ outcome }) => outcome === 'failed')?.name;
     throw new TrustError('livepatch-proof-failed', `livepatch ${livepatch.id} failed its proof (step ${failed})`, {
-      hint: `${path} says how; mend the fix, build and prove again`,
+      hint: `${path} says how; correct the fix, build and prove again`,
       details: { step: failed },
     });
   }
@@ -81,7 +81,7 @@ function requireRan(proof: Proof, directory: string, demand: ProofDemand): void 
     'livepatch-barely-ran',
     `${share.ran} of ${share.of} replaced functions ran in the proof of livepatch ${proof.livepatch.id}, less than ${wanted} %; not: ${names.join(', ')}${more}`,
     {
-      hint: `give "kmend prove ${directory}" a --reproducer that calls them, or publish with --reason TEXT, which is kept with the publication`,
+      hint: `give "kmend prove ${directory}" a --reproducer that calls them, or publish with --reason TEXT, which is recorded with the publication`,
       details: { ...share, wanted },
     },
   );

@@ -9,7 +9,10 @@ export const kernelCommands: Register = ({ program, action }) => {
   kernel
     .command('add')
     .description("Fetch a kernel (image, headers, source) from Debian's archive; verify signature and hashes.")
-    .argument('<suite/release>', 'e.g. bookworm/6.1.0-47-amd64; with --image-only also <suite/version[/flavour]>')
+    .argument(
+      '<suite/release>',
+      'e.g. bookworm/6.1.0-47-amd64, or =<version> behind it; with --image-only also <suite/version[/flavour]>',
+    )
     .option('--image-only', 'Fetch only the image and its modules, to compare builds with a fixed kernel')
     .action(
       action(async (context, spec: string, options: { readonly imageOnly?: boolean }) => {
