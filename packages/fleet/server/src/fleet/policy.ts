@@ -20,8 +20,8 @@ export function beginsPolicy({ channels }: ChangeKernelPolicy): boolean {
 }
 
 /**
- * A kernel's policy with what the operator asked for. Throws `policy-invalid` where that would not do what it says: the person who asks
- * may be in a hurry, and every host obeys.
+ * A kernel's policy with what the operator asked for. Throws `policy-invalid` where that would not do what it says: the
+ * person who asks may be in a hurry, and every host obeys.
  */
 export function changedPolicy(
   before: KernelPolicy,

@@ -54,9 +54,10 @@ export async function stageModule(
 }
 
 /**
- * Hands the module to the kernel. Throws `load-refused` with the kernel's own words; where it is the host that cannot (no memory, a
- * failing disk, no process to be had, no loads permitted, no trust in the signer) `memory-low`, the disk's codes, `tool-failed`, `conflict-transition`,
- * `conflict-module`, `modules-disabled`, `load-not-permitted`, `signature-untrusted` (`isOfHost`).
+ * Hands the module to the kernel. Throws `load-refused` with the kernel's own words; where it is the host that cannot
+ * (no memory, a failing disk, no process to be had, no loads permitted, no trust in the signer) `memory-low`, the
+ * disk's codes, `tool-failed`, `conflict-transition`, `conflict-module`, `modules-disabled`, `load-not-permitted`,
+ * `signature-untrusted` (`isOfHost`).
  */
 export async function insertModule(edges: Edges, staged: StagedModule, module: string): Promise<void> {
   const before = await lastLogTime(edges);
