@@ -135,7 +135,9 @@ class Zone {
 
   /** Milliseconds by which the wall is ahead of UTC. */
   offset(at: number): number {
-    return Math.round(Temporal.Instant.fromEpochMilliseconds(at).toZonedDateTimeISO(this.#name).offsetNanoseconds / 1e6);
+    return Math.round(
+      Temporal.Instant.fromEpochMilliseconds(at).toZonedDateTimeISO(this.#name).offsetNanoseconds / 1e6,
+    );
   }
 
   /** The first instant at which the clock on the wall shows `wall` or later. */
