@@ -20,7 +20,10 @@ import {
 } from '@kmend/harness';
 import type { Livepatch } from '@kmend/protocol';
 
-/** One stock host from its first enrolment to a power cut, with a real server and real livepatches. Tests go on where the last one ended. */
+/**
+ * One stock host from its first enrolment to a power cut, with a real server and real livepatches. Tests go on where
+ * the last one ended.
+ */
 const signal = new AbortController().signal;
 const operator = await Operator.make(signal);
 const { lab, kernels } = openLab(operator.cache, signal);
@@ -36,7 +39,7 @@ interface AgentAnswer {
 
 /** Runs `kmend-agent ... --json` in the guest. */
 async function agent(...args: string[]): Promise<AgentAnswer> {
-  const result = await patched.host.run(['kmend-agent', ...args, '--json'], { timeoutMs: 180_000 });
+  const result = await patched.host.run(['kmend-agent', ...args, '--json'], { timeoutMs: 600_000 });
   const code = /"code": "([a-z-]+)"/.exec(result.stdout)?.[1];
   return { exitCode: result.exitCode, code, text: `${result.stdout}${result.stderr}` };
 }
@@ -74,7 +77,7 @@ after(async () => {
 });
 
 test('serves only root, and does nothing before enrolment', async () => {
-  const asNobody = await patched.host.run(['kmend-agent', 'status', '--json'], { user: 'nobody', timeoutMs: 60_000 });
+  const asNobody = await patched.host.run(['kmend-agent', 'status', '--json'], { user: 'nobody', timeoutMs: 600_000 });
   assert.equal(asNobody.exitCode, 5);
   assert.match(asNobody.stdout, /not-root/);
   assert.deepEqual([(await agent('check')).code], ['not-enrolled']);

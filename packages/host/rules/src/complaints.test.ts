@@ -210,7 +210,7 @@ test('ends a truncated kernel report where the next begins', () => {
   ]);
 });
 
-test('what comes right behind the end of a report is not its', () => {
+test('does not attribute lines after the end of a report', () => {
   const next = stamped(
     ['sh: page allocation failure: order:5', 'Call Trace:', ' <TASK>', ` ${OURS}`, ' </TASK>'],
     100.1,

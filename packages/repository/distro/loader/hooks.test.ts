@@ -107,7 +107,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal(host.enabled().length, 2);
   });
 
-  test(`${name}: ftrace switched off: nothing is asked of the kernel`, async (t) => {
+  test(`${name}: asks nothing of the kernel while ftrace is off`, async (t) => {
     const host = new TestHost(t, shell);
     host.install({ position: 1 });
     host.write('/proc/sys/kernel/ftrace_enabled', '0\n');

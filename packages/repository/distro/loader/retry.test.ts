@@ -23,7 +23,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual([host.enabled(), isRetried(host)], [[module], false]);
   });
 
-  test(`${name}: a module that cannot be unloaded is asked to go once each time`, async (t) => {
+  test(`${name}: tries once in each run to unload a stuck module`, async (t) => {
     const host = new TestHost(t, shell);
     const { module } = host.install({ position: 1 });
     assert.equal((await host.run('sync')).code, 0);

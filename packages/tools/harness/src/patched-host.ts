@@ -31,8 +31,8 @@ export const AGENT_HOST = {
 } as const satisfies Partial<BootOptions>;
 
 /**
- * For `Lab.boot`: a host with the agent's package installed. An emulated one takes minutes to unpack it, once for each agent:
- * other documents in the package make no other agent.
+ * For `Lab.boot`: a host with the agent's package installed. An emulated one takes minutes to unpack it, once for each
+ * agent: other documents in the package make no other agent.
  */
 export async function agentInstalled(deb: string): Promise<Preparation> {
   return { key: `agent ${await subjectOf(deb)}`, prepare: (host) => installPackage(host, deb) };
@@ -79,7 +79,7 @@ export class PatchedHost {
     const address = ['--server', `http://${OPERATOR_ADDRESS}:${server.port}`, '--allow-plain-http'];
     await this.host.check(
       ['kmend-agent', 'enrol', ...address, '--key-file', '/root/activation-key', '--root', '/root/root.json', ...more],
-      { timeoutMs: 120_000 },
+      { timeoutMs: 600_000 },
     );
   }
 
@@ -121,7 +121,7 @@ export class PatchedHost {
   }
 
   /** Waits until the server was told that a serial is in force for every task. */
-  async untilReported(serial: number | null, timeoutMs = 180_000): Promise<HostDetail> {
+  async untilReported(serial: number | null, timeoutMs = 600_000): Promise<HostDetail> {
     const until = this.#clock.monotonic() + timeoutMs;
     for (;;) {
       const detail = await this.seen();

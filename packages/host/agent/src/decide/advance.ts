@@ -43,14 +43,25 @@ export function pollMs(elapsedMs: number): number {
 /** How often the kernel log is looked at while a livepatch is watched, in milliseconds. */
 export const WATCH_MS = 10_000;
 
-/** Pure: `elapsedMs` is the time since the attempt entered its phase; `complaint`: what the kernel said of it. */
-export function nextStep(
-  attempt: Attempt | null,
-  kernel: KernelView,
-  elapsedMs: number,
-  patience: Patience,
-  complaint?: string,
-): Step {
+/** What is looked at for the next step. */
+export interface Look {
+  readonly attempt: Attempt | null;
+  readonly kernel: KernelView;
+  /** Since the attempt entered its phase. */
+  readonly elapsedMs: number;
+}
+
+/** Pure. `complaint`: what the kernel said of the attempt. */
+export function nextStep({
+  attempt,
+  kernel,
+  elapsedMs,
+  patience,
+  complaint,
+}: Look & {
+  readonly patience: Patience;
+  readonly complaint?: string | undefined;
+}): Step {
   if (attempt === null || attempt.phase === 'failed') return { kind: 'rest' };
   const { phase } = attempt;
   if (complaint !== undefined && (phase === 'transition' || phase === 'replacing' || phase === 'soak'))

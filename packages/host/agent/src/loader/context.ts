@@ -30,19 +30,13 @@ export interface Loader {
   identity: Host;
 }
 
-export async function openLoader(
-  edges: Edges,
-  config: Config,
-  identity: Host,
-  repository: RepositoryClient,
-  log: Log,
-): Promise<Loader> {
+/** What a loader is opened with; the rest is read from the host. */
+export type LoaderParts = Pick<Loader, 'edges' | 'config' | 'identity' | 'repository' | 'log'>;
+
+export async function openLoader(parts: LoaderParts): Promise<Loader> {
+  const { edges, config } = parts;
   return {
-    edges,
-    config,
-    identity,
-    repository,
-    log,
+    ...parts,
     store: await openJournal(edges),
     observed: await openObserved(edges),
     buildId: await runningBuildId(edges),
@@ -79,7 +73,10 @@ export async function commit(loader: Loader, change: (journal: Journal, moment: 
 /** Milliseconds until what has just come to its end is looked at by the policy again. */
 const SOON_MS = 1_000;
 
-/** Has the loader look again although the repository says nothing new: by itself while it is there, else when the fetcher asks. */
+/**
+ * Has the loader look again although the repository says nothing new: by itself while it is there, else when the
+ * fetcher asks.
+ */
 export async function wakeSoon({ edges, observed }: Loader): Promise<void> {
   const wakeAt = new Date(edges.clock.now().getTime() + SOON_MS).toISOString();
   await observed.save({ ...observed.value, wakeAt });

@@ -300,7 +300,7 @@ test('does not reload a livepatch that an administrator disabled', async (t) => 
   assert.equal((await check(host.loader, never)).reason, 'quarantined');
 });
 
-test('a kernel without livepatch support, and one that is not covered, say so', async (t) => {
+test('reports a kernel without livepatch support, and one that is not covered', async (t) => {
   const host = await makeHost(t);
   await check(host.loader, never);
   assert.equal((await view(host)).exitCode, 3);

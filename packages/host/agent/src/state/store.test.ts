@@ -42,7 +42,7 @@ test('the journal of a later agent is not thrown away', () => {
 
 const mayMount = process.getuid?.() === 0;
 
-test('a full file system: disk-full, the old journal stays whole, nothing is left behind', {
+test('on a full file system reports disk-full, keeps the old journal, leaves nothing behind', {
   skip: !mayMount,
 }, async (t) => {
   const kernel = await TestKernel.make();

@@ -33,7 +33,9 @@ import type { Fetch } from './transfer.ts';
 
 const { signal } = new AbortController();
 
-/** A repository, a first client that reads it over HTTP, and a second one that reads nothing but the first one's cache. */
+/**
+ * A repository, a first client that reads it over HTTP, and a second one that reads nothing but the first one's cache.
+ */
 async function setUp(t: TestContext) {
   const world = await makeWorld(t);
   const web = await startWeb(world.created.repository);
@@ -149,7 +151,7 @@ test('tolerates that the first client changes its cache during a check', async (
   assert.equal((await second.check(signal)).version, 6);
 });
 
-test('a first cache that goes back to an older state is a rollback', async (t) => {
+test('reports a rollback of the first cache', async (t) => {
   const { world, first, cache, second, openSecond } = await setUp(t);
   await world.publish(1);
   await first.check(signal);
