@@ -1,3 +1,4 @@
+import { isOverdue, isSoaked } from '@kmend/rules';
 import { isOurs, type KernelView } from '../kernel/livepatch.ts';
 import type { Attempt } from '../state/journal.ts';
 
@@ -27,7 +28,7 @@ export interface Patience {
   readonly soakMs: number;
   /** After this long a transition is reported as stuck. */
   readonly stuckMs: number;
-  /** After this long a transition is taken back, to be tried again later. */
+  /** After this long a transition is taken back, to be tried again later; 0: never. */
   readonly limitMs: number;
   /** How long the kernel may take to let go of replaced modules. */
   readonly unloadMs: number;
@@ -74,7 +75,7 @@ export function nextStep({
     case 'transition':
       if (mine === undefined || !mine.enabled) return { kind: 'vanished' };
       if (!mine.transition) return { kind: 'transitioned' };
-      if (elapsedMs >= patience.limitMs) return { kind: 'time-out' };
+      if (isOverdue(elapsedMs, patience.limitMs)) return { kind: 'time-out' };
       return !attempt.stuck && elapsedMs >= patience.stuckMs ? { kind: 'stuck' } : poll;
     case 'replacing': {
       if (mine === undefined || !mine.enabled) return { kind: 'vanished' };
@@ -86,7 +87,7 @@ export function nextStep({
     }
     case 'soak':
       if (mine === undefined || !mine.enabled) return { kind: 'vanished' };
-      if (elapsedMs >= patience.soakMs) return { kind: 'soaked' };
+      if (isSoaked(elapsedMs, patience.soakMs)) return { kind: 'soaked' };
       return { kind: 'wait', ms: Math.min(patience.soakMs - elapsedMs, WATCH_MS) };
     case 'good':
       return mine?.enabled === true ? { kind: 'wait', ms: 60_000 } : { kind: 'vanished' };

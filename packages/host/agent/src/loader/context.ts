@@ -1,4 +1,5 @@
 import type { Channel } from '@kmend/protocol';
+import { timing } from '@kmend/rules';
 import type { RepositoryClient } from '@kmend/trust';
 import { severityOf } from '../codes.ts';
 import type { Host } from '../config/host.ts';
@@ -13,9 +14,6 @@ import { type ObservedStore, openObserved } from '../seen/observed.ts';
 import type { Journal } from '../state/journal.ts';
 import type { Moment } from '../state/machine.ts';
 import { type JournalStore, openJournal } from '../state/store.ts';
-
-/** How long the kernel may take to let go of replaced modules before the agent says so and goes on. */
-const UNLOAD_MS = 30_000;
 
 /** What every act of the loader works on. One actor at a time (service/lock.ts). */
 export interface Loader {
@@ -46,8 +44,8 @@ export async function openLoader(parts: LoaderParts): Promise<Loader> {
     patience: {
       soakMs: config.soakSeconds * 1000,
       stuckMs: config.stuckAfterSeconds * 1000,
-      limitMs: config.transitionLimitSeconds === 0 ? Number.POSITIVE_INFINITY : config.transitionLimitSeconds * 1000,
-      unloadMs: UNLOAD_MS,
+      limitMs: config.transitionLimitSeconds * 1000,
+      unloadMs: timing.unload * 1000,
     },
   };
 }
