@@ -12,7 +12,7 @@ const INSMOD = '/sbin/insmod';
 const RMMOD = '/sbin/rmmod';
 const TOOL_TIMEOUT_MS = timing.insmod * 1000;
 /** Largest module the agent reads into memory. */
-const MAX_MODULE = manifestRule.moduleBytes;
+export const MAX_MODULE = manifestRule.moduleBytes;
 
 /** A copy of a module that only root can reach, whose bytes were compared after they were written. */
 export interface StagedModule {
