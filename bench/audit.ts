@@ -1,6 +1,7 @@
 /**
- * `script/bench audit [--mutants N] [--seed N] [--only REGEXP] [--without-image]`: makes mutants of real livepatches and counts how many the audit
- * finds (packages/livepatch/coverage). Deterministic for a seed. Prints what it misses, and ends with 1 if it misses any.
+ * `script/bench audit [--mutants N] [--seed N] [--only REGEXP] [--without-image]`: makes mutants of real livepatches
+ * and counts how many the audit finds (packages/livepatch/coverage). Deterministic for a seed. Prints what it misses,
+ * and ends with 1 if it misses any.
  */
 import { parseArgs } from 'node:util';
 import { mutantTable, mutantText } from '@kmend/coverage';

@@ -1,7 +1,9 @@
 /**
- * `script/bench build [--cold | --sandbox]`: what a build costs, against the compiler runs that it cannot do without, each in the same run.
+ * `script/bench build [--cold | --sandbox]`: what a build costs, against the compiler runs that it cannot do without,
+ * each in the same run.
  *
- * - warm: the tree is prepared, nothing of the file is cached; the time is that of the whole command, as a user runs it;
+ * - warm: the tree is prepared, nothing of the file is cached; the time is that of the whole command, as a user runs
+ *   it;
  * - cumulative: one fix more in a livepatch of a hundred, of which the others were built before;
  * - cold: a new kernel from its packages to the first livepatch;
  * - sandbox: the compiler runs of a build in the sandbox, against the same ones outside, in pairs.
@@ -77,7 +79,9 @@ async function bareCompiler(fix: FixOfOneFile): Promise<BareCompiler> {
   return await BareCompiler.of(await treeDirectory(), home, fix, scratch);
 }
 
-/** A machine that does other work at the same time slows both of a pair; which one is first changes from pair to pair. */
+/**
+ * A machine that does other work at the same time slows both of a pair; which one is first changes from pair to pair.
+ */
 async function sandbox(): Promise<void> {
   console.log(`sandbox: medians of ${PAIRS} pairs, of two compiler runs each`);
   const confined = sandboxed(run, { root: '/', system: 'compiler', readOnly: [], writable: [] });

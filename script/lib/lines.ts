@@ -16,8 +16,8 @@ function styleOf(path: string): Style {
 }
 
 /**
- * Lines that are too long: every line of a document, and the comments of code. The formatter breaks code itself. What it
- * leaves is one literal (a pattern, a message, a source for a test) that reads worse in pieces; so do commands of a
+ * Lines that are too long: every line of a document, and the comments of code. The formatter breaks code itself. What
+ * it leaves is one literal (a pattern, a message, a source for a test) that reads worse in pieces; so do commands of a
  * shell.
  */
 export function longLines(path: string, text: string): LongLine[] {

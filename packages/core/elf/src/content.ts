@@ -4,10 +4,10 @@ import { ElfError } from './error.ts';
 /**
  * The identity of a livepatch module: a digest of its bytes.
  *
- * A module carries its own name (`struct module`, `.modinfo`, symbols), and the name holds the digest. So the digest is taken of the
- * module under a placeholder of the same length, with an empty GNU build id; then name and digest are written in. What the kernel's
- * signature tool appends is no part of it. The kernel shows the digest of a loaded module in
- * `/sys/module/NAME/notes/.note.gnu.build-id` (kernel/module/sysfs.c, add_notes_attrs).
+ * A module carries its own name (`struct module`, `.modinfo`, symbols), and the name holds the digest. So the digest is
+ * taken of the module under a placeholder of the same length, with an empty GNU build id; then name and digest are
+ * written in. What the kernel's signature tool appends is no part of it. The kernel shows the digest of a loaded module
+ * in `/sys/module/NAME/notes/.note.gnu.build-id` (kernel/module/sysfs.c, add_notes_attrs).
  */
 export interface ModuleIdentity {
   /** First 20 bytes of the SHA-256, lower-case hex: the module's GNU build id. */
@@ -38,8 +38,8 @@ export function unsignedModule(module: Uint8Array): Uint8Array {
 }
 
 /**
- * Gives a module that was linked as `UNNAMED_MODULE` the name and the build id of its content. Throws `elf-inconsistent` where it
- * has not that name, or not one build id of 20 bytes.
+ * Gives a module that was linked as `UNNAMED_MODULE` the name and the build id of its content. Throws
+ * `elf-inconsistent` where it has not that name, or not one build id of 20 bytes.
  */
 export function identifyModule(unnamed: Uint8Array): {
   readonly module: Uint8Array;
@@ -60,8 +60,8 @@ export function identifyModule(unnamed: Uint8Array): {
 }
 
 /**
- * The identity of a module, signed or not, that is called `name`; `undefined` where its name or its build id is not that of its
- * content.
+ * The identity of a module, signed or not, that is called `name`; `undefined` where its name or its build id is not
+ * that of its content.
  */
 export function moduleIdentity(module: Uint8Array, name: string): ModuleIdentity | undefined {
   const unsigned = Buffer.from(unsignedModule(module));

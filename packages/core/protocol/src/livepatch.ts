@@ -96,8 +96,8 @@ export type FixedComparison = z.infer<typeof FixedComparison>;
 export const Livepatch = z.object({
   schema: z.literal('kmend.livepatch/1'),
   /**
-   * First 12 hex digits of the content: of the module's bytes, without name and signature (`moduleIdentity` of @kmend/elf). Where no
-   * module was made, of what the manifest says.
+   * First 12 hex digits of the content: of the module's bytes, without name and signature (`moduleIdentity` of
+   * @kmend/elf). Where no module was made, of what the manifest says.
    */
   id: z.string().regex(/^[0-9a-f]{12}$/),
   /** Name of the kernel module: `kmend_<id>`. */

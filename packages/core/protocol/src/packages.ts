@@ -5,7 +5,10 @@ import { Timestamp } from './values.ts';
 export const PackageFormat = z.enum(['apt', 'dnf']);
 export type PackageFormat = z.infer<typeof PackageFormat>;
 
-/** `PUT /v1/packages/<format>` (operator) takes a whole repository as one tar stream, and answers once hosts are served it. */
+/**
+ * `PUT /v1/packages/<format>` (operator) takes a whole repository as one tar stream, and answers once hosts are served
+ * it.
+ */
 export const PublishPackagesResponse = z.object({
   format: PackageFormat,
   files: z.int(),

@@ -1,6 +1,6 @@
 /**
- * Every code of a reason why a verdict is not `patchable`, with the verdicts that it may lead to. docs/builder.md says of each what it
- * means and what can be done; a test holds that page to this table.
+ * Every code of a reason why a verdict is not `patchable`, with the verdicts that it may lead to. docs/builder.md says
+ * of each what it means and what can be done; a test holds that page to this table.
  */
 export const verdictCodes = {
   'no-function-changed': ['refused'],

@@ -15,7 +15,9 @@ export function asDiskError(error: unknown, where: string): ServerError | undefi
   return new ServerError(fault.code, `${fault.says} ${where}`, { cause: error, hint: fault.hint });
 }
 
-/** Whether a folder's disk takes anything, tried by writing to it: quotas and read-only file systems show in no figure. */
+/**
+ * Whether a folder's disk takes anything, tried by writing to it: quotas and read-only file systems show in no figure.
+ */
 export class DiskProbe {
   readonly #folder: string;
   readonly #clock: Clock;

@@ -53,7 +53,10 @@ export class Certificate {
     return this.#tls.expires;
   }
 
-  /** Reads the files again: connections from now on get what is in them. Throws `tls-unusable`, and goes on with the one before. */
+  /**
+   * Reads the files again: connections from now on get what is in them. Throws `tls-unusable`, and goes on with the one
+   * before.
+   */
   async reload(): Promise<void> {
     const tls = await loadTls(this.#files);
     this.#put(tls);

@@ -101,7 +101,10 @@ export function findCode(error: unknown, codes: readonly string[]): string | und
   return undefined;
 }
 
-/** The disk's own failure as an error with its code (`disk-full`, `disk-read-only`, `disk-failing`); any other is passed through. */
+/**
+ * The disk's own failure as an error with its code (`disk-full`, `disk-read-only`, `disk-failing`); any other is passed
+ * through.
+ */
 export function diskError(error: unknown, where: string): unknown {
   const fault = diskFault(error);
   if (fault === undefined) return error;

@@ -42,8 +42,8 @@ export interface KernelPaths {
 }
 
 /**
- * A kernel's code without what livepatches are built with (headers, source): enough to compare with. Every `Kernel` is one; the
- * lighter form is fetched by `kmend kernel add --image-only`.
+ * A kernel's code without what livepatches are built with (headers, source): enough to compare with. Every `Kernel` is
+ * one; the lighter form is fetched by `kmend kernel add --image-only`.
  */
 export interface KernelImage extends Pick<Kernel, 'release' | 'buildId' | 'version' | 'suite'> {
   readonly paths: Pick<KernelPaths, 'directory' | 'vmlinux' | 'modules'>;

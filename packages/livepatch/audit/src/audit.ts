@@ -40,8 +40,9 @@ export interface AuditResult {
 }
 
 /**
- * Loads a finished livepatch in simulation and checks what it would do. Shares no code with the builder: what it knows of livepatches is the
- * kernel's (kernel/livepatch/core.c, kernel/module/main.c, arch/x86/kernel/module.c), what it knows of this kernel are its shipped files.
+ * Loads a finished livepatch in simulation and checks what it would do. Shares no code with the builder: what it knows
+ * of livepatches is the kernel's (kernel/livepatch/core.c, kernel/module/main.c, arch/x86/kernel/module.c), what it
+ * knows of this kernel are its shipped files.
  */
 export async function audit(
   world: World,

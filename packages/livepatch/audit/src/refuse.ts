@@ -6,7 +6,10 @@ import type { FixedWorlds } from './fixed-worlds.ts';
 import type { AuditedSource } from './source.ts';
 import type { World } from './world.ts';
 
-/** What a build hands over: the manifest, and the module as it is to lie beside it; none where the verdict lets none be made. */
+/**
+ * What a build hands over: the manifest, and the module as it is to lie beside it; none where the verdict lets none be
+ * made.
+ */
 export interface Finished {
   readonly manifest: Livepatch;
   readonly module?: Uint8Array;
@@ -15,7 +18,9 @@ export interface Finished {
 /** Findings shown as reasons in livepatch.json; the first ones name the cause. */
 const REASONS = 100;
 
-/** Audits what a build made. A livepatch with findings is refused: without its module, with the findings as its reasons. */
+/**
+ * Audits what a build made. A livepatch with findings is refused: without its module, with the findings as its reasons.
+ */
 export async function audited(
   world: () => Promise<World>,
   finished: Finished,

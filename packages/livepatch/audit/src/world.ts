@@ -59,8 +59,8 @@ interface Order {
 }
 
 /**
- * The shipped kernel: vmlinux, and its modules as they are asked for, each at an address of its own. Everything is read from the store's
- * files, nothing from what a builder made of them.
+ * The shipped kernel: vmlinux, and its modules as they are asked for, each at an address of its own. Everything is read
+ * from the store's files, nothing from what a builder made of them.
  */
 export class World {
   readonly kernel: KernelImage;

@@ -36,5 +36,8 @@ export type BuilderErrorCode =
   | 'sign-cert-unreadable'
   | 'sign-failed';
 
-/** Something that ends a build before there is a verdict. What makes a fix unfit for live patching is a `Reason` instead. */
+/**
+ * Something that ends a build before there is a verdict. What makes a fix unfit for live patching is a `Reason`
+ * instead.
+ */
 export class BuilderError extends KmendError<BuilderErrorCode> {}

@@ -35,8 +35,8 @@ export interface BuildOrder {
 }
 
 /**
- * Builds a livepatch, signs it for the kernel where a key is given, audits the finished module, and writes all of it. A refusal is a
- * verdict in the manifest; throws `BuilderError` where there can be none.
+ * Builds a livepatch, signs it for the kernel where a key is given, audits the finished module, and writes all of it. A
+ * refusal is a verdict in the manifest; throws `BuilderError` where there can be none.
  */
 export async function buildLivepatch(workshop: Workshop, order: BuildOrder): Promise<Livepatch> {
   const { edges, images, sources } = workshop;
@@ -65,8 +65,8 @@ export async function buildLivepatch(workshop: Workshop, order: BuildOrder): Pro
 }
 
 /**
- * The error of a build that does not compile, with a hint that names what `fix import` would have: the files of the same delta that make a fix
- * compile, and the command. Other errors are given back as they are.
+ * The error of a build that does not compile, with a hint that names what `fix import` would have: the files of the
+ * same delta that make a fix compile, and the command. Other errors are given back as they are.
  */
 async function withCompanionHint(
   workshop: Workshop,

@@ -18,6 +18,7 @@ for (const [name, shell] of Object.entries(shells)) {
     // A person who asks is told all the same.
     assert.match((await host.run('sync')).err, /kpatch_something/);
     host.remove('/sys/kernel/livepatch/kpatch_something');
+    host.remove('/sys/module/kpatch_something');
     assert.equal((await host.runIn(unit, 'sync')).code, 0);
     assert.deepEqual([host.enabled(), isRetried(host)], [[module], false]);
   });

@@ -32,8 +32,9 @@ export interface BuiltPackage {
 }
 
 /**
- * The package of a spec, built once: hosts compare what they have with what is offered under the same version, so its bytes stay even
- * when the maintainer's name, the key or this program is another one later. Throws `release-taken` where its content is another one now.
+ * The package of a spec, built once: hosts compare what they have with what is offered under the same version, so its
+ * bytes stay even when the maintainer's name, the key or this program is another one later. Throws `release-taken`
+ * where its content is another one now.
  */
 export async function builtPackage(
   run: Run,
@@ -64,8 +65,8 @@ export async function builtPackage(
 }
 
 /**
- * Puts a built package into a repository that is being written. `before`: where the repository that it replaces would have it. Throws
- * `release-taken` where hosts know other bytes by that name (a depot from an old backup).
+ * Puts a built package into a repository that is being written. `before`: where the repository that it replaces would
+ * have it. Throws `release-taken` where hosts know other bytes by that name (a depot from an old backup).
  */
 export async function deliver(built: BuiltPackage, to: string, before: string | undefined): Promise<void> {
   const { path, fileName, sha256: digest } = built;

@@ -40,7 +40,10 @@ export interface PublishedRepository {
   readonly validUntil?: string;
 }
 
-/** Writes the APT repository. Throws `setting-invalid`, `out-occupied`, `release-taken`, `loader-missing`, the codes of the key, EdgeError. */
+/**
+ * Writes the APT repository. Throws `setting-invalid`, `out-occupied`, `release-taken`, `loader-missing`, the codes of
+ * the key, EdgeError.
+ */
 export async function publishApt(options: PublishOptions): Promise<PublishedRepository> {
   return await publish('deb', options, async (contents, folder, previous) => {
     const validUntil = await writeApt(contents, folder, previous);

@@ -57,8 +57,8 @@ const UNTRUSTED: ReadonlySet<TrustErrorCode> = new Set([
 ]);
 
 /**
- * What a client's failure says of the repository: it was not reached, it answered something that may not be believed, or
- * the reason lies on this side (`local`: disk, cache, a livepatch that does not exist).
+ * What a client's failure says of the repository: it was not reached, it answered something that may not be believed,
+ * or the reason lies on this side (`local`: disk, cache, a livepatch that does not exist).
  */
 export function failureKind(error: unknown): 'unreachable' | 'untrusted' | 'local' {
   if (!(error instanceof TrustError)) return 'local';
@@ -66,7 +66,10 @@ export function failureKind(error: unknown): 'unreachable' | 'untrusted' | 'loca
   return UNTRUSTED.has(error.code) ? 'untrusted' : 'local';
 }
 
-/** The disk's own failure as an error with its code (`disk-full`, `disk-read-only`, `disk-failing`); any other is passed through. `after`: what is true all the same. */
+/**
+ * The disk's own failure as an error with its code (`disk-full`, `disk-read-only`, `disk-failing`); any other is passed
+ * through. `after`: what is true all the same.
+ */
 export function diskError(cause: unknown, where: string, after: string): unknown {
   const fault = diskFault(cause);
   if (fault === undefined || (cause instanceof TrustError && cause.code === fault.code)) return cause;

@@ -38,7 +38,10 @@ export interface Published {
 
 const DAY_S = 86_400;
 
-/** The flaw whose reproducer tells whether the livepatch is really in force: a plain call, quick and without side effects. */
+/**
+ * The flaw whose reproducer tells whether the livepatch is really in force: a plain call, quick and without side
+ * effects.
+ */
 const FLAW = FIXES[0].id;
 
 /** One patch server with two published livepatches, for any number of guests. */

@@ -5,7 +5,10 @@ import { type ExitCode, exitCodes } from './error.ts';
 import { type Streams, shownStreams } from './terminal.ts';
 import { VERSION } from './version.ts';
 
-/** Adds one family of commands; `action` wraps what a command does so that context, errors and exit codes are the same for all. */
+/**
+ * Adds one family of commands; `action` wraps what a command does so that context, errors and exit codes are the same
+ * for all.
+ */
 export interface Registrar {
   readonly program: Command;
   action<Arguments extends unknown[]>(

@@ -101,9 +101,9 @@ printf '[Unit]\\nDefaultDependencies=no\\n' >"$units/usr-lib-modules-.mount.d/km
 `;
 
 /**
- * Reads a tar archive of the root, writes one of an ext4 image (mostly holes, which tar keeps): as root of a user namespace where
- * the caller is not root, who could not keep the owners otherwise, and whose files that root could not write. Device nodes are left out: such a root may
- * not make them, and the initramfs brings devtmpfs.
+ * Reads a tar archive of the root, writes one of an ext4 image (mostly holes, which tar keeps): as root of a user
+ * namespace where the caller is not root, who could not keep the owners otherwise, and whose files that root could not
+ * write. Device nodes are left out: such a root may not make them, and the initramfs brings devtmpfs.
  */
 const MAKE_IMAGE = `set -eu
 work=$(mktemp -d)
@@ -115,8 +115,8 @@ tar -C "$work" --sparse -cf - image
 `;
 
 /**
- * Makes the root once; later calls find it. Callers at the same time, in any process, wait for one of them. `more`: Debian packages
- * that it has beside the usual ones; each such set is an image of its own.
+ * Makes the root once; later calls find it. Callers at the same time, in any process, wait for one of them. `more`:
+ * Debian packages that it has beside the usual ones; each such set is an image of its own.
  */
 export async function prepareRoot(edges: LabEdges, more: readonly string[] = []): Promise<Root> {
   const recipe: Recipe = { packages: [...PACKAGES, ...more], mirror: edges.mirror };

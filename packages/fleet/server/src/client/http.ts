@@ -20,8 +20,9 @@ export type ApiFetch = (url: string, init: RequestInit) => Promise<Response>;
 const MAX_ANSWER = 64 * 2 ** 20;
 
 /**
- * One exchange with the API. Throws what the server says as a `KmendError` of the server's own code, `server-unreachable`,
- * `server-slow`, `proxy-refused` where something on the way refuses, or `server-garbage` where the answer is not this API's.
+ * One exchange with the API. Throws what the server says as a `KmendError` of the server's own code,
+ * `server-unreachable`, `server-slow`, `proxy-refused` where something on the way refuses, or `server-garbage` where
+ * the answer is not this API's.
  */
 export async function exchange<T>(fetch: ApiFetch, request: ApiRequest, schema: z.ZodType<T>): Promise<T> {
   const timeout = AbortSignal.timeout(request.timeoutMs);

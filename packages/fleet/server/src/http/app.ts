@@ -91,7 +91,9 @@ function newFastify({ logLevel, logStream, tls, trustsProxy }: AppOptions): Fast
   return secure as unknown as FastifyInstance;
 }
 
-/** Log lines, JSON, in characters that no terminal obeys: a host's name is in them, and people read a log with `tail`. */
+/**
+ * Log lines, JSON, in characters that no terminal obeys: a host's name is in them, and people read a log with `tail`.
+ */
 function shownLog(stream: Pick<DestinationStream, 'write'>): DestinationStream {
   return { write: (line) => void stream.write(escapedJson(line)) };
 }

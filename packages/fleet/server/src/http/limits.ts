@@ -5,8 +5,8 @@ import { ServerError } from '../error.ts';
 const REMEMBERED = 10_000;
 
 /**
- * A bucket for each key that refills with time. In memory only: what it protects from is load and guessing, and a restart
- * forgives both.
+ * A bucket for each key that refills with time. In memory only: what it protects from is load and guessing, and a
+ * restart forgives both.
  */
 export class Limiter {
   readonly #what: string;

@@ -2,20 +2,23 @@ import { BlockList, isIP } from 'node:net';
 import { ServerError } from '../error.ts';
 
 /**
- * Says of an address whether it is one of the operator's proxies; `hop` 0 is the socket's own, 1 the last of X-Forwarded-For, and so
- * on as long as the one before was.
+ * Says of an address whether it is one of the operator's proxies; `hop` 0 is the socket's own, 1 the last of
+ * X-Forwarded-For, and so on as long as the one before was.
  */
 export type TrustsProxy = (address: string, hop: number) => boolean;
 
-/** The proxy of `--behind-proxy` unless told otherwise: on this machine, and one alone. What it says of a local client is no proxy's word. */
+/**
+ * The proxy of `--behind-proxy` unless told otherwise: on this machine, and one alone. What it says of a local client
+ * is no proxy's word.
+ */
 export function localProxy(): TrustsProxy {
   const local = trustedProxies(['127.0.0.0/8', '::1']);
   return (address, hop) => hop === 0 && local(address, hop);
 }
 
 /**
- * Proxies by address or network (`192.0.2.7`, `2001:db8::/32`). What a connection from elsewhere says of itself in X-Forwarded-For is never
- * believed: anyone can write that header. Throws `proxy-invalid`.
+ * Proxies by address or network (`192.0.2.7`, `2001:db8::/32`). What a connection from elsewhere says of itself in
+ * X-Forwarded-For is never believed: anyone can write that header. Throws `proxy-invalid`.
  */
 export function trustedProxies(networks: readonly string[]): TrustsProxy {
   const list = new BlockList();

@@ -118,7 +118,9 @@ function isReadable(body: unknown): body is Readable {
   return typeof body === 'object' && body !== null && Symbol.asyncIterator in body;
 }
 
-/** Writes a body beside its place, bounded and hashed on the way; nothing stays of one that is not what it should be. */
+/**
+ * Writes a body beside its place, bounded and hashed on the way; nothing stays of one that is not what it should be.
+ */
 async function receive(body: Readable, directory: string, sha256: string): Promise<number> {
   const path = join(directory, sha256);
   const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;

@@ -28,7 +28,8 @@ export function openSqlite(path: string): Dialect {
     database: {
       close: () => database.close(),
       prepare(sql) {
-        // A full disk ends a transaction by itself (sqlite.org/lang_transaction.html): to roll it back again would be the error that is told.
+        // A full disk ends a transaction by itself (sqlite.org/lang_transaction.html): to roll it back again would be
+        // the error that is told.
         if (sql === 'rollback' && !database.isTransaction) return NOTHING;
         const statement = prepare(sql);
         return {

@@ -32,9 +32,10 @@ import type { Terminal } from './terminal.ts';
 import { commandText } from './text.ts';
 
 /**
- * `kmend-agent fetcher-once`: one run of the fetcher: a full turn; with `--metadata` signed metadata alone are fetched, with `--serial N` one livepatch; with `--tell` only what
- * is new is reported; with `--bundle FILE` a carried bundle stands for the network; with `--report` the report is printed in place of the
- * result; with `--service` the seconds until the next check are, whatever happened.
+ * `kmend-agent fetcher-once`: one run of the fetcher: a full turn; with `--metadata` signed metadata alone are fetched,
+ * with `--serial N` one livepatch; with `--tell` only what is new is reported; with `--bundle FILE` a carried bundle
+ * stands for the network; with `--report` the report is printed in place of the result; with `--service` the seconds
+ * until the next check are, whatever happened.
  */
 export async function fetcherOnce(context: Context, values: Values): Promise<number> {
   const { edges, env, uid, signal, terminal } = context;
@@ -130,8 +131,8 @@ export async function loader({ edges, env, uid, signal }: Context): Promise<numb
 const BOOT_WAIT_MS = 30_000;
 
 /**
- * Early in a boot, and once more late in it where the state lies on a network file system. What it began is followed by the loader, in rescue mode
- * and in an offline update too.
+ * Early in a boot, and once more late in it where the state lies on a network file system. What it began is followed by
+ * the loader, in rescue mode and in an offline update too.
  */
 export async function bootCommand({ edges, env, uid, signal, terminal }: Context): Promise<number> {
   assertRoot(uid);
@@ -177,8 +178,8 @@ export async function bootCommand({ edges, env, uid, signal, terminal }: Context
 }
 
 /**
- * `undefined` on a clone of an enrolled machine: it has nothing to load and nothing to note. `status` and `doctor` say what it is; a failed unit would make
- * the whole host `degraded` until the next boot.
+ * `undefined` on a clone of an enrolled machine: it has nothing to load and nothing to note. `status` and `doctor` say
+ * what it is; a failed unit would make the whole host `degraded` until the next boot.
  */
 async function ofThisMachine(session: Promise<LoaderSession>): Promise<LoaderSession | undefined> {
   try {

@@ -16,10 +16,10 @@ export interface Outcome {
 }
 
 /**
- * Has systemd run a command of the fetcher, in the sandbox of its service (kmend-agent-command@.service): another user without a right, in a
- * session of its own, with an environment of its own, and nothing of root's in reach but this socket. So a fetcher that was taken over can neither
- * type into root's terminal (TIOCSTI) nor read what root's shell holds. `note` hears what it says on the way. Throws `fetcher-unreachable`,
- * `fetcher-failed`, `interrupted`.
+ * Has systemd run a command of the fetcher, in the sandbox of its service (kmend-agent-command@.service): another user
+ * without a right, in a session of its own, with an environment of its own, and nothing of root's in reach but this
+ * socket. So a fetcher that was taken over can neither type into root's terminal (TIOCSTI) nor read what root's shell
+ * holds. `note` hears what it says on the way. Throws `fetcher-unreachable`, `fetcher-failed`, `interrupted`.
  */
 export async function asFetcher(
   edges: Edges,

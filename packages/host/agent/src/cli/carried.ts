@@ -8,8 +8,8 @@ const MAX_BUNDLE = 2 * 2 ** 30;
 const CHUNK = 1 << 20;
 
 /**
- * Lays a bundle that was carried here where the fetcher may read it (`place`, 0644), for as long as `work` takes. Only a regular file, of a size that
- * is bounded before anything is copied. Throws `bundle-unreadable`.
+ * Lays a bundle that was carried here where the fetcher may read it (`place`, 0644), for as long as `work` takes. Only
+ * a regular file, of a size that is bounded before anything is copied. Throws `bundle-unreadable`.
  */
 export async function withCarried<T>(path: string, place: string, work: () => Promise<T>): Promise<T> {
   const source = await openSource(path);

@@ -32,7 +32,10 @@ export async function check(context: Context, values: Values): Promise<number> {
   return await withCarried(bundle, BUNDLE, () => once(context, report, ['--bundle', BUNDLE]));
 }
 
-/** Tells what is missing before anything is started: root asks, this host is enrolled, and the running kernel is its own. */
+/**
+ * Tells what is missing before anything is started: root asks, this host is enrolled, and the running kernel is its
+ * own.
+ */
 async function assertHost({ edges, uid }: Context): Promise<void> {
   assertRoot(uid);
   await loadHost(edges);
@@ -80,7 +83,10 @@ async function order(context: Context, build: (fetched: number[]) => LoaderOrder
   return refusals.has(result.reason ?? '') ? exitCodes.failed : 0;
 }
 
-/** An order by hand that was not done for one of these was refused; the rest of the reasons mean that nothing had to be done. */
+/**
+ * An order by hand that was not done for one of these was refused; the rest of the reasons mean that nothing had to be
+ * done.
+ */
 const refusals = new Set([
   'withdrawn',
   'halted',
@@ -114,7 +120,10 @@ export const hold = (context: Context, values: Values): Promise<number> => {
   return order(context, () => ({ command: 'hold', until, reason }));
 };
 
-/** Replaces the packages' stack, by the newest word of the repository: where that cannot be had, by what was fetched before. */
+/**
+ * Replaces the packages' stack, by the newest word of the repository: where that cannot be had, by what was fetched
+ * before.
+ */
 export const consolidate = async (context: Context, values: Values): Promise<number> => {
   if (values['undo'] === true) return await order(context, () => ({ command: 'consolidate', undo: true, fetched: [] }));
   await assertHost(context);
@@ -150,7 +159,9 @@ export async function history({ edges, terminal, uid }: Context): Promise<number
   return 0;
 }
 
-/** The acting half, with the repository client in it, is loaded only where it is needed: asking the service is quick. */
+/**
+ * The acting half, with the repository client in it, is loaded only where it is needed: asking the service is quick.
+ */
 const act = (): Promise<typeof import('./act.ts')> => import('./act.ts');
 
 export const fetcherOnce = async (context: Context, values: Values): Promise<number> =>

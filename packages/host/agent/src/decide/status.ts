@@ -36,7 +36,10 @@ export function statusOf(seen: Seen): StatusView {
   return seen.stack?.strategy === 'temporary' ? statusOfStack(own, seen.stack, seen) : own;
 }
 
-/** The packages drive this host: what of their livepatches is in force they know, and the agent's policy says nothing of it. */
+/**
+ * The packages drive this host: what of their livepatches is in force they know, and the agent's policy says nothing of
+ * it.
+ */
 function statusOfStack({ status, livepatches }: StatusView, stack: HostStack, { now, kernel }: Seen): StatusView {
   const at = now.toISOString();
   const axis = { since: null, seen: at, detail: 'the packages drive this host' };

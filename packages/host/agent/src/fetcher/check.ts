@@ -6,8 +6,8 @@ import { see } from '../seen/stored.ts';
 import type { Fetcher } from './context.ts';
 
 /**
- * One full check: a conditional GET, and where something is new all signed metadata and policies that this host needs, verified,
- * into the fetcher's cache. Throws the trust package's errors as they are.
+ * One full check: a conditional GET, and where something is new all signed metadata and policies that this host needs,
+ * verified, into the fetcher's cache. Throws the trust package's errors as they are.
  */
 export async function check(fetcher: Fetcher, signal: AbortSignal): Promise<CheckOutcome> {
   const { repository, contact, buildId, config, edges } = fetcher;

@@ -20,7 +20,8 @@ export interface Request<T> {
 
 /**
  * One JSON POST to the patch server. The whole exchange has a limit on time and the answer one on size. Throws
- * `server-unreachable`, `server-slow`, `server-busy`, `server-garbage`, `server-refused` (with the server's own code in `details.server`).
+ * `server-unreachable`, `server-slow`, `server-busy`, `server-garbage`, `server-refused` (with the server's own code in
+ * `details.server`).
  */
 export async function post<T>(edges: Edges, request: Request<T>): Promise<T> {
   const limit = request.timeoutMs ?? TIMEOUT_MS;
@@ -103,7 +104,9 @@ function understand<T>(request: Request<T>, status: number, text: string): T {
   });
 }
 
-/** What is between this host and the server says by status alone: no answer of kmend's, and no captive portal either. */
+/**
+ * What is between this host and the server says by status alone: no answer of kmend's, and no captive portal either.
+ */
 function foreignRefusal({ url, body }: Request<unknown>, status: number): AgentError | undefined {
   if (status === 429)
     return busy(`too many requests to ${url}, from this host or from others behind the same address (HTTP 429)`);

@@ -89,9 +89,9 @@ export function digestOf(content: ReportContent): string {
 }
 
 /**
- * Sends one report. The sequence number is durable before it is used, so that none is used twice; events count as sent only
- * once the server has them. Where this host's count was set back (a restored backup), the server has newer reports and ignores
- * this one: it is sent again above those. Returns the seconds until the next regular report.
+ * Sends one report. The sequence number is durable before it is used, so that none is used twice; events count as sent
+ * only once the server has them. Where this host's count was set back (a restored backup), the server has newer reports
+ * and ignores this one: it is sent again above those. Returns the seconds until the next regular report.
  */
 export async function sendReport(fetcher: Fetcher, told: Told, signal: AbortSignal): Promise<number> {
   const { edges, reports } = fetcher;

@@ -4,9 +4,9 @@ import { AgentError } from '../error.ts';
 import { buildIdOfNotes } from './notes.ts';
 
 /**
- * Whether the module that is loaded under a name has the content of this file: both carry it as their GNU build id, and the kernel
- * shows that of what it loaded (kernel/module/sysfs.c, add_notes_attrs). A signature behind the file is no part of it. Throws
- * `content-differs`, also where one of them has none to compare.
+ * Whether the module that is loaded under a name has the content of this file: both carry it as their GNU build id, and
+ * the kernel shows that of what it loaded (kernel/module/sysfs.c, add_notes_attrs). A signature behind the file is no
+ * part of it. Throws `content-differs`, also where one of them has none to compare.
  */
 export async function assertSameContent({ files }: Edges, module: string, file: Uint8Array): Promise<void> {
   const notes = await files.bytes(`/sys/module/${module}/notes/.note.gnu.build-id`, 4096);

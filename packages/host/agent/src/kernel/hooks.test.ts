@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Livepatch } from '@kmend/protocol';
-import { ENABLED, KPROBES } from '../testing/hook-listings.ts';
+import { ftraceHooksOf, type Hooks, hookConflicts, kprobesOf } from '@kmend/rules';
+import { ENABLED, KPROBES } from '@kmend/rules/testing';
 import { TestKernel } from '../testing/kernel.ts';
-import { assertNotHooked, ftraceHooksOf, type Hooks, hookConflicts, kprobesOf, readHooks } from './hooks.ts';
+import { assertNotHooked, readHooks } from './hooks.ts';
 import { readKernelView } from './livepatch.ts';
 
 function objects(wanted: Record<string, readonly string[]>): Livepatch['objects'] {

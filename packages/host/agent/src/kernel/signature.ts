@@ -18,7 +18,10 @@ export type ModuleSignature =
   /** What the kernel refuses even where it takes unsigned modules (-EBADMSG). */
   | { readonly kind: 'damaged'; readonly why: string };
 
-/** The signature appended to a module, by the checks of kernel/module/signing.c (mod_verify_sig) and kernel/module_signature.c. */
+/**
+ * The signature appended to a module, by the checks of kernel/module/signing.c (mod_verify_sig) and
+ * kernel/module_signature.c.
+ */
 export function signatureOf(module: Uint8Array): ModuleSignature {
   const bytes = Buffer.from(module.buffer, module.byteOffset, module.byteLength);
   const end = bytes.length - MAGIC.length;
@@ -35,7 +38,9 @@ export function signatureOf(module: Uint8Array): ModuleSignature {
   return isWholeSequence(message) ? { kind: 'pkcs7' } : { kind: 'damaged', why: 'its PKCS#7 message is cut short' };
 }
 
-/** Whether DER of one SEQUENCE is all there (X.690, 8.1.3); the kernel's parser looks at the rest (lib/asn1_decoder.c). */
+/**
+ * Whether DER of one SEQUENCE is all there (X.690, 8.1.3); the kernel's parser looks at the rest (lib/asn1_decoder.c).
+ */
 function isWholeSequence(der: Buffer): boolean {
   const [tag, first] = der;
   if (tag !== DER_SEQUENCE || first === undefined) return false;
@@ -64,10 +69,10 @@ export async function signatureEnforcement(edges: Edges): Promise<AgentError | u
 }
 
 /**
- * Throws where the kernel would refuse this module for its signature: `livepatch-damaged` where the signature is broken (the kernel refuses
- * that even where it takes unsigned modules), `lockdown` or `signature-required` where there is none and one is asked for,
- * `signature-untrusted` where one is asked for and no key that the kernel lists is the signer's. Where the list cannot say, the kernel decides.
- * `named`: what the signed description says of the signature.
+ * Throws where the kernel would refuse this module for its signature: `livepatch-damaged` where the signature is broken
+ * (the kernel refuses that even where it takes unsigned modules), `lockdown` or `signature-required` where there is
+ * none and one is asked for, `signature-untrusted` where one is asked for and no key that the kernel lists is the
+ * signer's. Where the list cannot say, the kernel decides. `named`: what the signed description says of the signature.
  */
 export async function assertMayLoad(edges: Edges, module: Uint8Array, named?: Livepatch['signature']): Promise<void> {
   const signature = signatureOf(module);
@@ -102,8 +107,9 @@ function damaged(message: string): AgentError {
 }
 
 /**
- * The kernel lists a certificate by subject and key identifier, or by serial number where it has no such identifier; a module's signature names
- * issuer and serial number. So a serial that is there settles it, and without one the name must be there.
+ * The kernel lists a certificate by subject and key identifier, or by serial number where it has no such identifier; a
+ * module's signature names issuer and serial number. So a serial that is there settles it, and without one the name
+ * must be there.
  */
 function fits(key: TrustedKey, { signer, keyId }: { signer: string; keyId: string }): boolean {
   if (!key.usable) return false;
@@ -115,7 +121,9 @@ function withoutZeros(hex: string): string {
   return hex.replace(/^0+/, '');
 }
 
-/** A plain common name. Certificates without one, or with one in another encoding, the kernel lists in ways of its own. */
+/**
+ * A plain common name. Certificates without one, or with one in another encoding, the kernel lists in ways of its own.
+ */
 function isTellingName(signer: string): boolean {
   return /^[ -~]{1,199}$/.test(signer) && !/^[A-Za-z0-9.]+=/.test(signer);
 }

@@ -9,7 +9,9 @@ import { commit, type Loader } from './context.ts';
 import { loadCached } from './load.ts';
 import { lookAtPackages } from './packages.ts';
 
-/** Brings the journal in line with this boot. True where a livepatch was quarantined because the host crashed with it. */
+/**
+ * Brings the journal in line with this boot. True where a livepatch was quarantined because the host crashed with it.
+ */
 export async function reconcileBoot(loader: Loader): Promise<boolean> {
   const kernel = await readKernelView(loader.edges);
   const pstore = await pstoreNames(loader.edges);
@@ -31,8 +33,8 @@ export interface Booted {
 }
 
 /**
- * Early in a boot: re-applies the last good livepatch of this exact kernel from the loader's own verified cache. No network.
- * After a crash, or where one cannot be loaded, that is the one before it.
+ * Early in a boot: re-applies the last good livepatch of this exact kernel from the loader's own verified cache. No
+ * network. After a crash, or where one cannot be loaded, that is the one before it.
  */
 export async function boot(loader: Loader): Promise<Booted> {
   const crashed = await reconcileBoot(loader);

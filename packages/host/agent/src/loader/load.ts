@@ -14,8 +14,8 @@ import { commit, type Loader } from './context.ts';
 import { assertMine } from './packages.ts';
 
 /**
- * Takes one livepatch from the fetcher's cache, verifies it and hands it over. When it resolves the kernel has it; `advance` follows
- * the rest. Throws `not-found` where the fetcher has not brought it.
+ * Takes one livepatch from the fetcher's cache, verifies it and hands it over. When it resolves the kernel has it;
+ * `advance` follows the rest. Throws `not-found` where the fetcher has not brought it.
  */
 export async function loadLivepatch(
   loader: Loader,
@@ -68,8 +68,8 @@ export async function loadCached(loader: Loader, serial: number, origin: 'check'
 }
 
 /**
- * What is wanted is in the kernel already: nothing is loaded. An earlier life of the agent loaded it and the journal is lost, or it is
- * there as another serial: a livepatch that was signed for Secure Boot since is the same livepatch.
+ * What is wanted is in the kernel already: nothing is loaded. An earlier life of the agent loaded it and the journal is
+ * lost, or it is there as another serial: a livepatch that was signed for Secure Boot since is the same livepatch.
  */
 async function takeOver(loader: Loader, verified: VerifiedLivepatch, logFrom: number): Promise<void> {
   const { module } = verified.target;

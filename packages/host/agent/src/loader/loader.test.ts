@@ -22,7 +22,7 @@ test('loads a chosen livepatch once and follows it through transition and soak t
   assert.equal(effectiveSerial, 1);
   assert.equal(exitCode, 0);
   assert.equal(status.verified.state, 'verified');
-  assert.deepEqual(await readdir(host.kernel.path('/run/kmend-agent/loader')), ['observed.json']);
+  assert.deepEqual(await readdir(host.kernel.path('/run/kmend-agent/loader')), ['claim', 'observed.json']);
 });
 
 test('the journal is on disk before the kernel is asked', async (t) => {

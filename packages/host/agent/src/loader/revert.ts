@@ -10,7 +10,8 @@ import { lookAtPackages } from './packages.ts';
 
 /**
  * Takes the livepatch out of force on a person's word; `advance` follows it to the end. Nothing is loaded again until
- * `resume`, or with `untilNewer` until a newer serial is chosen. Throws `nothing-loaded` (the hold is set all the same).
+ * `resume`, or with `untilNewer` until a newer serial is chosen. Throws `nothing-loaded` (the hold is set all the
+ * same).
  */
 export async function revert(loader: Loader, untilNewer: boolean): Promise<{ serial: number }> {
   const { current } = loader.store.journal;
@@ -60,7 +61,10 @@ export async function liftOut(loader: Loader): Promise<void> {
   if (loader.store.journal.hold?.kind === 'out') await commit(loader, overrides.lift);
 }
 
-/** The livepatch before the one that runs, to go back to: the newest older one that this host has met and not quarantined. */
+/**
+ * The livepatch before the one that runs, to go back to: the newest older one that this host has met and not
+ * quarantined.
+ */
 export function previousSerial(loader: Loader): number {
   const { journal } = loader.store;
   const { buildId } = loader;

@@ -10,8 +10,9 @@ import { lookAtPackages } from './packages.ts';
 const AGAIN_MS = 30_000;
 
 /**
- * Brings a consolidation to its end where it has come to one: for good once the livepatch came through its soak, back to the packages where it is
- * not there, or went. Returns after how many milliseconds to try again where that did not work; `undefined`: there is nothing to do (now).
+ * Brings a consolidation to its end where it has come to one: for good once the livepatch came through its soak, back
+ * to the packages where it is not there, or went. Returns after how many milliseconds to try again where that did not
+ * work; `undefined`: there is nothing to do (now).
  */
 export async function settleConsolidation(loader: Loader): Promise<number | undefined> {
   const { consolidation, current } = loader.store.journal;
@@ -31,7 +32,10 @@ export async function settleConsolidation(loader: Loader): Promise<number | unde
   }
 }
 
-/** The livepatch is in the journal as a good one, durably, before the packages yield over boots: so one of the two loads at the next. */
+/**
+ * The livepatch is in the journal as a good one, durably, before the packages yield over boots: so one of the two loads
+ * at the next.
+ */
 async function keepForGood(loader: Loader): Promise<void> {
   const { edges, store } = loader;
   // Without their loader nothing loads them, in this boot or another.

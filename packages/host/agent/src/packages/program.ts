@@ -4,7 +4,10 @@ import * as z from 'zod';
 import type { Edges } from '../edges/edges.ts';
 import { AgentError } from '../error.ts';
 
-/** The packages' loader (docs/packages.md): it alone knows what packages did, and it verifies by itself whatever it loads. */
+/**
+ * The packages' loader (docs/packages.md): it alone knows what packages did, and it verifies by itself whatever it
+ * loads.
+ */
 export const PROGRAM = '/usr/sbin/kmend-livepatch';
 
 const MAX_DOCUMENT = 4 * 1024 * 1024;
@@ -54,8 +57,8 @@ export async function yieldHost(edges: Edges, lasts: 'for good' | 'until boot'):
 const YIELD_HINT = 'see kmend-livepatch status; what is in force stays';
 
 /**
- * The packages drive this host, and `over`, the agent's livepatch, makes way. Returns what did not go well, in the loader's words; who drives
- * afterwards is what `readPackages` says: they may drive, and have trouble of their own.
+ * The packages drive this host, and `over`, the agent's livepatch, makes way. Returns what did not go well, in the
+ * loader's words; who drives afterwards is what `readPackages` says: they may drive, and have trouble of their own.
  */
 export async function takeHost(edges: Edges, over: string | undefined): Promise<string | undefined> {
   const words = over === undefined ? ['take'] : ['take', '--over', over];

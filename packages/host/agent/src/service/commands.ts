@@ -121,7 +121,10 @@ function outcome(
   return { action, reason, chosen, state: current?.phase ?? 'idle', serial };
 }
 
-/** Follows what is in flight until it rests. Throws `transition-stuck` (the loader goes on waiting) and what made it fail. */
+/**
+ * Follows what is in flight until it rests. Throws `transition-stuck` (the loader goes on waiting) and what made it
+ * fail.
+ */
 export async function follow(actor: Actor, stop: AbortSignal, tell: Tell): Promise<void> {
   const { loader } = actor;
   let told = '';

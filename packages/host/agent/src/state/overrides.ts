@@ -1,7 +1,10 @@
 import { type Hold, type Journal, withEvent } from './journal.ts';
 import type { Moment } from './machine.ts';
 
-/** What a person or the policy says beside the state machine: it changes what may be loaded, not where a load stands. Pure. */
+/**
+ * What a person or the policy says beside the state machine: it changes what may be loaded, not where a load stands.
+ * Pure.
+ */
 
 /** `resume`: nothing is held back or quarantined any more. */
 export function resume(journal: Journal, now: Moment): Journal {

@@ -10,7 +10,10 @@ interface Installed {
   readonly fixes: readonly string[];
 }
 
-/** `kmend-livepatch` as far as the agent meets it: what it says, and what it makes of the kernel. The real one is packages/repository/distro/loader. */
+/**
+ * `kmend-livepatch` as far as the agent meets it: what it says, and what it makes of the kernel. The real one is
+ * packages/repository/distro/loader.
+ */
 export class TestPackages {
   readonly installed: Installed[] = [];
   hold: 'stay' | 'out' | null = null;

@@ -19,8 +19,9 @@ export interface Found<T> {
 }
 
 /**
- * Reads the folders of a store: one for each build id. Folders of earlier versions are named by the release; their records say which
- * build they hold, so they are read where they are. `read`: `undefined` where a folder holds nothing (an interrupted run).
+ * Reads the folders of a store: one for each build id. Folders of earlier versions are named by the release; their
+ * records say which build they hold, so they are read where they are. `read`: `undefined` where a folder holds nothing
+ * (an interrupted run).
  */
 export async function readFolders<T extends Identity>(
   directory: string,
@@ -43,7 +44,10 @@ export async function readFolders<T extends Identity>(
   return { entries: [...entries.values()].sort((a, b) => (order(a) < order(b) ? -1 : 1)), damaged };
 }
 
-/** The build that another suite has too. Throws `image-unsupported` where it goes by another release: no two releases share one. */
+/**
+ * The build that another suite has too. Throws `image-unsupported` where it goes by another release: no two releases
+ * share one.
+ */
 export function sameBuild<T extends Identity>(entries: readonly T[], { release, buildId }: Identity): T | undefined {
   const known = entries.find((one) => one.buildId === buildId);
   if (known === undefined || known.release === release) return known;

@@ -1,6 +1,6 @@
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseJson } from '@kmend/base';
+import { type Edges, parseJson } from '@kmend/base';
 import { exists, runOk, syncDirectory, withLock } from '@kmend/base/node';
 import { z } from 'zod';
 import type { Packages } from '../archive/archive.ts';
@@ -9,7 +9,7 @@ import type { KernelImage } from '../kernel.ts';
 import { readFolders, sameBuild } from './folders.ts';
 import { findImage, flavourOf, imageParts, RELEASE, releaseOf } from './image-packages.ts';
 import type { KernelStore } from './store.ts';
-import { type UnpackEdges, unpackImage } from './unpack.ts';
+import { unpackImage } from './unpack.ts';
 
 /** What tells an image apart; its folder has the layout of a kernel's, without headers and source. */
 const ImageRecord = z.object({
@@ -23,17 +23,22 @@ const ImageRecord = z.object({
 const FILE = 'image.json';
 
 /**
- * Kernels that are only compared with: the code of the distribution's own fixed kernels. Apart from the kernels that livepatches are built
- * for, so that nothing is ever built for one of these.
+ * Kernels that are only compared with: the code of the distribution's own fixed kernels. Apart from the kernels that
+ * livepatches are built for, so that nothing is ever built for one of these.
  */
 export class ImageStore {
-  readonly #edges: UnpackEdges;
+  readonly #edges: Pick<Edges, 'run' | 'progress' | 'signal'>;
   readonly #archive: Packages;
   readonly #kernels: KernelStore;
   readonly #directory: string;
 
   /** `cacheDirectory`: the folder `images` in it is the store's. `kernels` serve as images too. */
-  constructor(edges: UnpackEdges, archive: Packages, kernels: KernelStore, cacheDirectory: string) {
+  constructor(
+    edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
+    archive: Packages,
+    kernels: KernelStore,
+    cacheDirectory: string,
+  ) {
     this.#edges = edges;
     this.#archive = archive;
     this.#kernels = kernels;
@@ -48,8 +53,8 @@ export class ImageStore {
   }
 
   /**
-   * The image, of a kernel or of an image, that a build id names, or that a release, or a version of the distribution's package with
-   * the flavour of `like`, names. Throws `kernel-ambiguous` where several builds go by that name.
+   * The image, of a kernel or of an image, that a build id names, or that a release, or a version of the distribution's
+   * package with the flavour of `like`, names. Throws `kernel-ambiguous` where several builds go by that name.
    */
   async find(name: string, like: string): Promise<KernelImage | undefined> {
     const all = [...(await this.#kernels.list()), ...(await this.list())];
@@ -70,8 +75,8 @@ export class ImageStore {
   }
 
   /**
-   * Fetches and unpacks the image of a kernel. `spec`: `<suite>/<release>`, or `<suite>/<version>` for the image of that version; behind
-   * it, with another slash, the flavour if it is not `amd64`: `bookworm/6.1.176-1/cloud-amd64`.
+   * Fetches and unpacks the image of a kernel. `spec`: `<suite>/<release>`, or `<suite>/<version>` for the image of
+   * that version; behind it, with another slash, the flavour if it is not `amd64`: `bookworm/6.1.176-1/cloud-amd64`.
    */
   async add(spec: string): Promise<KernelImage> {
     const [, suite, name, flavour = 'amd64'] = /^([a-z][a-z-]*)\/([^/]+)(?:\/((?:[a-z]+-)?amd64))?$/.exec(spec) ?? [];

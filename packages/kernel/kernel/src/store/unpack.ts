@@ -1,6 +1,6 @@
 import { access, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import type { Progress, Run } from '@kmend/base';
+import type { Edges } from '@kmend/base';
 import { runOk } from '@kmend/base/node';
 import { buildId, readElf } from '@kmend/elf';
 import { parseConfig } from '../config.ts';
@@ -21,19 +21,13 @@ export interface KernelPackages {
   readonly source: string;
 }
 
-export interface UnpackEdges {
-  readonly run: Run;
-  readonly progress: Progress;
-  readonly signal: AbortSignal;
-}
-
 /**
- * Lays out a kernel's folder: packages unpacked, vmlinux extracted, symbols decoded, the record last. Returns the build id. `kernel-without-livepatch`,
- * `kernel-compiler`, `image-unsupported`, `kallsyms-not-found` for kernels that cannot be served; `kernel-incomplete` where a
- * package lacks what it should hold.
+ * Lays out a kernel's folder: packages unpacked, vmlinux extracted, symbols decoded, the record last. Returns the build
+ * id. `kernel-without-livepatch`, `kernel-compiler`, `image-unsupported`, `kallsyms-not-found` for kernels that cannot
+ * be served; `kernel-incomplete` where a package lacks what it should hold.
  */
 export async function unpackKernel(
-  edges: UnpackEdges,
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
   packages: KernelPackages,
   about: Pick<Kernel, 'release' | 'version' | 'suite' | 'sourcePackage'>,
   directory: string,
@@ -76,11 +70,11 @@ export async function unpackKernel(
 }
 
 /**
- * Lays out what the image packages of a kernel hold: vmlinuz and modules, vmlinux extracted, symbols decoded. Returns the build id.
- * `image-unsupported`, `kallsyms-not-found` and `kernel-incomplete` as above.
+ * Lays out what the image packages of a kernel hold: vmlinuz and modules, vmlinux extracted, symbols decoded. Returns
+ * the build id. `image-unsupported`, `kallsyms-not-found` and `kernel-incomplete` as above.
  */
 export async function unpackImage(
-  edges: UnpackEdges,
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
   images: readonly string[],
   release: string,
   directory: string,
@@ -111,8 +105,9 @@ async function expectParts(release: string, parts: readonly string[]): Promise<v
 }
 
 /**
- * Packages put vmlinuz and modules in different places: `/boot/vmlinuz-R` and `/lib/modules/R` in Debian 12, `/usr/lib/modules/R` in 13,
- * `/usr/lib/modules/R/vmlinuz` in 7.2. In the store it is always as in Debian 12; the rest of `/usr` is documentation.
+ * Packages put vmlinuz and modules in different places: `/boot/vmlinuz-R` and `/lib/modules/R` in Debian 12,
+ * `/usr/lib/modules/R` in 13, `/usr/lib/modules/R/vmlinuz` in 7.2. In the store it is always as in Debian 12; the rest
+ * of `/usr` is documentation.
  */
 async function layOutImage(image: string, release: string): Promise<void> {
   const modules = join(image, 'lib', 'modules', release);

@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import type { Edges } from '@kmend/base';
 import { sha256 } from '@kmend/base/node';
 import { identifyModule, readElf, writeElf } from '@kmend/elf';
 import type { Kernel } from '@kmend/kernel';
@@ -23,7 +24,7 @@ import { applyFixes, type ChangedSource } from '../source/apply.ts';
 import { type ChangedHeaders, headersKey, headerTree } from '../source/header-tree.ts';
 import { prepareTree } from '../tree/prepare.ts';
 import { readRecipe } from '../tree/recipe.ts';
-import type { PreparedTree, TreeEdges } from '../tree/tree.ts';
+import type { PreparedTree } from '../tree/tree.ts';
 import { hashInputs } from './inputs.ts';
 import { type LeftAlone, type LeftAloneSample, leftAlone } from './left-alone.ts';
 import { findLeftOut } from './left-out.ts';
@@ -39,7 +40,10 @@ export interface BuildRequest {
   readonly kind: Livepatch['kind'];
   /** For a stacked livepatch: the fixes of the series that hosts have loaded before it. */
   readonly on?: readonly Fix[];
-  /** Version of the distribution's kernel whose security fixes are all in it: your word; the module is the same with and without. */
+  /**
+   * Version of the distribution's kernel whose security fixes are all in it: your word; the module is the same with and
+   * without.
+   */
   readonly effectiveVersion?: string | undefined;
   /** A person has read the reasons for review and accepts them. */
   readonly acceptReview: boolean;
@@ -76,11 +80,16 @@ const UNITS_AT_ONCE = 2;
 
 /** Builds livepatches for one kernel; what is known of the kernel is read once. */
 export class Builder {
-  readonly #edges: TreeEdges;
+  readonly #edges: Pick<Edges, 'run' | 'progress' | 'signal'>;
   readonly #tree: PreparedTree;
   readonly #context: UnitContext;
 
-  private constructor(edges: TreeEdges, cacheDirectory: string, tree: PreparedTree, code: string) {
+  private constructor(
+    edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
+    cacheDirectory: string,
+    tree: PreparedTree,
+    code: string,
+  ) {
     this.#edges = edges;
     this.#tree = tree;
     let facts: Promise<BuildFacts> | undefined;
@@ -102,7 +111,11 @@ export class Builder {
   }
 
   /** Prepares the kernel's tree, or finds it in the cache. */
-  static async open(edges: TreeEdges, cacheDirectory: string, kernel: Kernel): Promise<Builder> {
+  static async open(
+    edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
+    cacheDirectory: string,
+    kernel: Kernel,
+  ): Promise<Builder> {
     const [tree, code] = await Promise.all([prepareTree(edges, kernel, cacheDirectory), codeDigest()]);
     return new Builder(edges, cacheDirectory, tree, code);
   }
@@ -123,8 +136,9 @@ export class Builder {
   }
 
   /**
-   * Whether a fix compiles by itself, and if not, which further files of the delta that it was taken from make it compile.
-   * `extend`: the same fix with more files. `how`: headers whole, or of each only what the errors are about; the parts that a fix has stay parts.
+   * Whether a fix compiles by itself, and if not, which further files of the delta that it was taken from make it
+   * compile. `extend`: the same fix with more files. `how`: headers whole, or of each only what the errors are about;
+   * the parts that a fix has stay parts.
    */
   async companionsOf(
     fix: Fix,
@@ -318,7 +332,8 @@ export class Builder {
     for (const { outcome } of outcomes) {
       const { object: name, registered, callbacks, resolutions } = outcome;
       const object = objects.get(name) ?? { functions: [], callbacks: [] };
-      // A module's references are filled in for objects of the livepatch alone, though none of its functions be replaced.
+      // A module's references are filled in for objects of the livepatch alone, though none of its functions be
+      // replaced.
       const isLate = resolutions.some((resolution) => resolution.kind === 'klp' && resolution.object !== 'vmlinux');
       if (registered.length + callbacks.length > 0 || isLate) objects.set(name, object);
       object.functions.push(...registered);

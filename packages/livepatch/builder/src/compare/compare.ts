@@ -42,7 +42,9 @@ export interface Evidence {
   readonly patched: Fingerprints;
 }
 
-/** Whether what two of a name differ in is of no account, as a line number is. A livepatch is made of all differences. */
+/**
+ * Whether what two of a name differ in is of no account, as a line number is. A livepatch is made of all differences.
+ */
 export type Disregards = (
   prints: readonly [original: Fingerprints, patched: Fingerprints],
   atoms: readonly [original: Atom, patched: Atom],

@@ -1,5 +1,6 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Edges } from '@kmend/base';
 import { type ElfFile, readElf, SHN_UNDEF, UNNAMED_MODULE, writeElf } from '@kmend/elf';
 import { AUTHOR_INCLUDE } from '../author/header.ts';
 import { runObjtool } from '../compile/objtool.ts';
@@ -7,7 +8,7 @@ import { confined } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 import { Prelude } from '../tree/prelude.ts';
 import { makePrelude, type Recipe } from '../tree/recipe.ts';
-import type { PreparedTree, TreeEdges } from '../tree/tree.ts';
+import type { PreparedTree } from '../tree/tree.ts';
 import { convertModule } from './klp.ts';
 import { type Registration, registrationSource } from './registration.ts';
 
@@ -26,11 +27,12 @@ export interface LinkRequest {
 }
 
 /**
- * Links extracted objects and the registration into a module as Kbuild does (scripts/Makefile.modpost, Makefile.modfinal), then
- * turns it into a livepatch. Returns the module's bytes, under the name `UNNAMED_MODULE`. Throws `link-failed`.
+ * Links extracted objects and the registration into a module as Kbuild does (scripts/Makefile.modpost,
+ * Makefile.modfinal), then turns it into a livepatch. Returns the module's bytes, under the name `UNNAMED_MODULE`.
+ * Throws `link-failed`.
  */
 export async function linkModule(
-  edges: TreeEdges,
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
   tree: PreparedTree,
   { recipe, objects, registration, expected, scratch }: LinkRequest,
 ): Promise<Uint8Array> {
@@ -97,7 +99,10 @@ export async function linkModule(
   return writeElf(file);
 }
 
-/** modpost was told to go on where a symbol is not exported: each must be one that livepatch resolves, or come from modpost itself. */
+/**
+ * modpost was told to go on where a symbol is not exported: each must be one that livepatch resolves, or come from
+ * modpost itself.
+ */
 function checkUndefined(joined: ElfFile, expected: ReadonlySet<string>): void {
   for (const { name, place } of joined.symbols) {
     if (place !== SHN_UNDEF || expected.has(name) || name === '__this_module') continue;

@@ -7,9 +7,9 @@ import type { ShippedImage } from './image.ts';
 import { type Binding, type Bindings, isDifference, matchFunction } from './match.ts';
 
 /**
- * The byte proof of one unit: its original, compiled as the builder compiles and put through objtool, against what Debian shipped.
- * A function is equal only at a place that is certain: its name is there once, or other equal functions point at it or
- * lie in the same section, or only one of the places named so has these bytes.
+ * The byte proof of one unit: its original, compiled as the builder compiles and put through objtool, against what
+ * Debian shipped. A function is equal only at a place that is certain: its name is there once, or other equal functions
+ * point at it or lie in the same section, or only one of the places named so has these bytes.
  */
 export function proveUnit(unit: Unit, view: ObjectView, image: ShippedImage): UnitProof {
   const bindings: Bindings = new Map();
@@ -63,8 +63,8 @@ export function proveUnit(unit: Unit, view: ObjectView, image: ShippedImage): Un
 }
 
 /**
- * Two proofs of the same source, compiled in two ways: equal is what either shows to be equal. `isSame`: whether a name means the same thing
- * in both objects; the compiler may number static variables otherwise.
+ * Two proofs of the same source, compiled in two ways: equal is what either shows to be equal. `isSame`: whether a name
+ * means the same thing in both objects; the compiler may number static variables otherwise.
  */
 export function mergeProofs(first: UnitProof, second: UnitProof, isSame: (name: string) => boolean): UnitProof {
   const equal = new Set([...first.equal, ...second.equal]);

@@ -49,8 +49,8 @@ export function localPath(targets: string, target: TargetFile): string {
 }
 
 /**
- * Compares a livepatch's files with the signed metadata, and the manifest with the module and the kernel: a livepatch for
- * another build id is turned away here even where it is signed (wrong software installation).
+ * Compares a livepatch's files with the signed metadata, and the manifest with the module and the kernel: a livepatch
+ * for another build id is turned away here even where it is signed (wrong software installation).
  */
 export async function verifyLivepatch(
   buildId: string,
@@ -81,7 +81,9 @@ export async function verifyLivepatch(
 /** Livepatches of one kernel that stay in the cache: the one that runs, the ones before it, and a few more. */
 export const KEPT_LIVEPATCHES = 8;
 
-/** Marks a livepatch as used now and removes the longest unused ones of its kernel, so that a host never fills its disk. */
+/**
+ * Marks a livepatch as used now and removes the longest unused ones of its kernel, so that a host never fills its disk.
+ */
 export async function pruneLivepatches(targets: string, { module }: LivepatchFiles): Promise<void> {
   const used = dirname(localPath(targets, module));
   const now = new Date();

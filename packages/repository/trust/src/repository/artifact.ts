@@ -22,7 +22,8 @@ export interface LivepatchArtifact {
 
 /**
  * Reads a livepatch directory: `livepatch.json` and the module it names. Throws `livepatch-unreadable` (missing or
- * malformed), `livepatch-mismatch` (the module is not the one the manifest names, or its content has another id), `livepatch-not-publishable` (verdict).
+ * malformed), `livepatch-mismatch` (the module is not the one the manifest names, or its content has another id),
+ * `livepatch-not-publishable` (verdict).
  */
 export async function readArtifact(directory: string): Promise<LivepatchArtifact> {
   const manifestPath = join(directory, 'livepatch.json');

@@ -40,8 +40,8 @@ export interface SignedPublication {
 }
 
 /**
- * The operator's half of publishing: signs a livepatch for its kernel with the release key, as the next serial. Nothing is
- * sent here. Throws the codes of `readArtifact` and `readProof`, `key-wrong`, `publication-duplicate`.
+ * The operator's half of publishing: signs a livepatch for its kernel with the release key, as the next serial. Nothing
+ * is sent here. Throws the codes of `readArtifact` and `readProof`, `key-wrong`, `publication-duplicate`.
  */
 export async function signPublication(options: SignOptions): Promise<SignedPublication> {
   const { state, releaseKey, clock, channel } = options;
@@ -64,7 +64,7 @@ export async function signPublication(options: SignOptions): Promise<SignedPubli
     proven: proof !== undefined,
     ...(options.reason === undefined ? {} : { reason: options.reason }),
   };
-  const role = withLivepatch(before, buildId, description, { module, manifest, proof }, clock);
+  const role = withLivepatch(before, { buildId, description, module, manifest, proof }, clock);
   const isNew = state.targets.signed.delegations?.roles?.[name] === undefined;
   const targets = isNew ? withKernel(state.targets, buildId, releaseKey, clock) : undefined;
   const proposed = { kernels: new Map([[name, role]]), ...(targets === undefined ? {} : { targets }) };
@@ -92,8 +92,9 @@ export async function signPublication(options: SignOptions): Promise<SignedPubli
 }
 
 /**
- * Throws `publication-duplicate` where these very files are published already. The same content with another signature, manifest or
- * its first proof is a publication of its own: hosts that run that content take the new serial over without a load.
+ * Throws `publication-duplicate` where these very files are published already. The same content with another signature,
+ * manifest or its first proof is a publication of its own: hosts that run that content take the new serial over without
+ * a load.
  */
 function assertNew(
   before: Metadata<Targets> | undefined,

@@ -19,7 +19,9 @@ export function shiftedClock(offsetMs: number): Clock {
   return { ...systemClock, now: () => new Date(Date.now() + offsetMs) };
 }
 
-/** A livepatch manifest for tests; `n` makes each one different. `module`: other bytes than those of `exampleModule`. */
+/**
+ * A livepatch manifest for tests; `n` makes each one different. `module`: other bytes than those of `exampleModule`.
+ */
 export function exampleManifest(n: number, module?: Uint8Array, overrides: Partial<Livepatch> = {}): Livepatch {
   const example = exampleModule(`livepatch ${n}`);
   const { id } = example.identity;

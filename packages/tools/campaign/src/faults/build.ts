@@ -19,7 +19,10 @@ export interface Edit {
   readonly edit: (text: string) => string;
 }
 
-/** Builds a cumulative livepatch with the operator's `kmend build`, its fixes named after `name`; what wants a review is accepted. */
+/**
+ * Builds a cumulative livepatch with the operator's `kmend build`, its fixes named after `name`; what wants a review is
+ * accepted.
+ */
 export async function buildLivepatch(
   operator: Operator,
   name: string,

@@ -26,7 +26,9 @@ function failAt(life: Life, id: string, place: Place, errno: number, span: Span)
   return strike(life, id, place, { mode: 'error', errno, ...shape }, told);
 }
 
-/** Another file system in place of the agent's state ($1), with everything in it, and with these options for tmpfs(5). */
+/**
+ * Another file system in place of the agent's state ($1), with everything in it, and with these options for tmpfs(5).
+ */
 const moved = (options: string): string =>
   `cp -a "$1" /root/state && mount -t tmpfs -o "mode=755,${options}" tmpfs "$1" && cp -a /root/state/. "$1/" && rm -rf /root/state`;
 

@@ -1,7 +1,10 @@
 import { shownLine, shownLines } from '@kmend/base';
 import type { HostDetail, HostStack, HostSummary, HostTrouble } from '@kmend/protocol';
 
-/** Reasons of the agent's decision (docs/agent.md), as the operator sees them: what holds the host back, and who can change it. */
+/**
+ * Reasons of the agent's decision (docs/agent.md), as the operator sees them: what holds the host back, and who can
+ * change it.
+ */
 const reasons: Readonly<Record<string, string>> = {
   'not-covered': 'the repository has nothing for this exact kernel: build and publish for its build id',
   'nothing-chosen': 'the policy asks for no livepatch on its channel: kmend policy kernel ... --settle',

@@ -25,7 +25,10 @@ while [ "$(cat "$d/transition")" != 0 ]; do late && exit ${EXIT.late}; sleep 0.1
 echo "$begin $(now)"
 `;
 
-/** The same for the way back. The kernel takes the folder away when all is over (kernel/livepatch/core.c, klp_free_patch_async). */
+/**
+ * The same for the way back. The kernel takes the folder away when all is over (kernel/livepatch/core.c,
+ * klp_free_patch_async).
+ */
 const REVERT = `
 ${CLOCK}
 echo 0 >"$d/enabled" || exit ${EXIT.refused}
@@ -33,7 +36,10 @@ while [ -d "$d" ]; do late && exit ${EXIT.late}; sleep 0.1; done
 echo "$begin $(now)"
 `;
 
-/** $1 name. A livepatch that was replaced vanishes a moment after the transition; its module is let go of a moment later. */
+/**
+ * $1 name. A livepatch that was replaced vanishes a moment after the transition; its module is let go of a moment
+ * later.
+ */
 const UNLOAD = `
 i=0; while [ -d "/sys/kernel/livepatch/$1" ]; do i=$((i + 1)); [ $i -gt 100 ] && exit ${EXIT.late}; sleep 0.1; done
 i=0; until said=$(rmmod "$1" 2>&1); do i=$((i + 1)); [ $i -gt 50 ] && { echo "$said" >&2; exit ${EXIT.busy}; }; sleep 0.1; done

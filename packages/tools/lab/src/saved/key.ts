@@ -7,7 +7,10 @@ export interface SavedParts {
   /** The first line of `qemu-system-x86_64 --version`: another QEMU may not read what this one saved. */
   readonly qemu: string;
   readonly kernelBuildId: string;
-  /** Absolute paths of the root, the initramfs and the modules; each is known by size, inode and time of its last change. */
+  /**
+   * Absolute paths of the root, the initramfs and the modules; each is known by size, inode and time of its last
+   * change.
+   */
   readonly files: readonly string[];
   /** The key of what was done behind the boot; absent: nothing. */
   readonly preparation?: string | undefined;
@@ -17,8 +20,8 @@ export interface SavedParts {
 const RECIPE = 'saved machine 1';
 
 /**
- * The key of a saved machine: 32 hex digits. What a restored machine gets anew is not part of it: name, UUID, disk, ports, and
- * what it reaches, which QEMU's network decides and not the guest.
+ * The key of a saved machine: 32 hex digits. What a restored machine gets anew is not part of it: name, UUID, disk,
+ * ports, and what it reaches, which QEMU's network decides and not the guest.
  */
 export async function savedKey(spec: MachineSpec, parts: SavedParts): Promise<string> {
   const files = await Promise.all(

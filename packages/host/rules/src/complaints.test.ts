@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { type Complaint, complaintsOf } from './complaints.ts';
 import {
   atomic,
   bug,
@@ -16,8 +17,7 @@ import {
   softLockup,
   stamped,
   warning,
-} from '../testing/kernel-logs.ts';
-import { type Complaint, complaintsOf } from './complaints.ts';
+} from './testing/kernel-logs.ts';
 
 const patched = (...names: string[]) => [
   { name: 'vmlinux', functions: names.map((name) => ({ name, sympos: 0, source: 'x.c' })) },
