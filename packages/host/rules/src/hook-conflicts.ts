@@ -109,7 +109,7 @@ export function kprobesOf(text: string): readonly Kprobe[] {
  * What on the functions to be patched does not go together with a livepatch. On 6.1:
  * - another hook with flag I: the kernel refuses the second (kernel/trace/ftrace.c, __ftrace_hash_update_ipmodify): `conflict-kprobe`
  *   where kprobes/list shows a probe there (one with a post handler; kernel/kprobes.c, arm_kprobe_ftrace), else `conflict-ftrace`
- * - a kprobe elsewhere in the body, or in its cold part: the kernel says nothing, but nobody runs that body any more, so the probe is
+ * - a kprobe elsewhere in the body, or in its cold part: the kernel reports nothing, but no task runs that body any more, so the probe is
  *   blind from then on without its owner knowing: `conflict-kprobe`. In a function that kmend patches already it is blind already.
  * - a direct call that is not BPF's: refused by the kernel, as nothing can make room for it (prepare_direct_functions_for_ipmodify): `conflict-ftrace`
  * No conflict: a probe on the entry without post handler, the function tracers, and BPF's fentry and fexit, which the kernel rebuilds to
