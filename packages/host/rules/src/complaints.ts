@@ -119,7 +119,7 @@ class LogReader {
   line(raw: string): void {
     const line = logLineOf(raw);
     if (line === undefined) {
-      // Part of a message: kept for people, looked at by nobody.
+      // Part of a message: kept for people, not evaluated.
       for (const report of this.#open.values()) keep(report, raw);
       return;
     }

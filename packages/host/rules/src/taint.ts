@@ -1,6 +1,6 @@
 /**
  * What a taint flag means for a load.
- * - `refuses`: memory, code or a CPU of this kernel may be in a state that nobody can vouch for
+ * - `refuses`: memory, code or a CPU of this kernel may be in an unknown state
  * - `warns`: worth a look (`doctor` tells), no reason to leave the host unpatched
  * - `harmless`: says what runs here, not that something went wrong
  */

@@ -28,7 +28,7 @@ test('every code has its item, and every item its code', () => {
   assert.deepEqual(explained(table).sort(), [...codes].sort());
 });
 
-test('what is tried again says so', () => {
+test('marks each retried code in the page', () => {
   const passing = Object.entries(packageCodes).flatMap(([code, { weight }]) => (weight === 'passing' ? code : []));
   for (const line of table.split('\n').filter((it) => it.startsWith('| `'))) {
     const [word = ''] = explained(line);
