@@ -1,6 +1,7 @@
 /**
- * `script/bench agent [--no-guest]`: what the agent costs a host between checks and at an idle check: memory, processor time, traffic. Processor
- * time is taken on this machine, natively, beside an empty program of the same Node; memory in a guest, from the real units.
+ * `script/bench agent [--no-guest]`: what the agent costs a host between checks and at an idle check: memory, processor
+ * time, traffic. Processor time is taken on this machine, natively, beside an empty program of the same Node; memory in
+ * a guest, from the real units.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Socket } from 'node:net';
@@ -63,7 +64,8 @@ async function idleCheck(): Promise<void> {
       caFile: null,
     };
     const request = join(directory, 'request.mjs');
-    // The very part of the idle check that talks, made as the package's programs are; the rest of it reads three small files.
+    // The very part of the idle check that talks, made as the package's programs are; the rest of it reads three small
+    // files.
     const source = join(import.meta.dirname, '../packages/host/agent/src/fetcher/idle-request.ts');
     const contents = `import { stillCurrent } from '${source}'; process.exitCode = (await stillCurrent(${JSON.stringify(state)})) ? 0 : 1;`;
     const stdin = { contents, resolveDir: directory, loader: 'js' } as const;

@@ -1,6 +1,6 @@
 /**
  * `script/bench audit [--mutants N] [--seed N] [--only REGEXP] [--without-image]`: makes mutants of real livepatches and counts how many the audit
- * finds (packages/build/coverage). Deterministic for a seed. Prints what it misses, and ends with 1 if it misses any.
+ * finds (packages/livepatch/coverage). Deterministic for a seed. Prints what it misses, and ends with 1 if it misses any.
  */
 import { parseArgs } from 'node:util';
 import { mutantTable, mutantText } from '@kmend/coverage';

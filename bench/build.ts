@@ -1,20 +1,25 @@
 /**
- * `script/bench build [--cold]`: what a build costs, against the compiler runs that it cannot do without, each in the same run.
+ * `script/bench build [--cold | --sandbox]`: what a build costs, against the compiler runs that it cannot do without, each in the same run.
  *
  * - warm: the tree is prepared, nothing of the file is cached; the time is that of the whole command, as a user runs it;
  * - cumulative: one fix more in a livepatch of a hundred, of which the others were built before;
- * - cold: a new kernel from its packages to the first livepatch.
+ * - cold: a new kernel from its packages to the first livepatch;
+ * - sandbox: the compiler runs of a build in the sandbox, against the same ones outside, in pairs.
  */
 import { mkdir, mkdtemp, readdir, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Run } from '@kmend/base';
 import { places, run, runOk } from '@kmend/base/node';
-import { FIXES, importFixes, KERNEL, KMEND } from '@kmend/harness';
-import { BareCompiler } from './lib/bare-compiler.ts';
+import { FIXES, importFixes, KERNEL, KMEND, openWorkshop } from '@kmend/harness';
+import { sandboxed } from '@kmend/toolchain';
+import { BareCompiler, type FixOfOneFile } from './lib/bare-compiler.ts';
 import { hundred } from './lib/hundred.ts';
 import { diskUse, median, peakMemory, seconds } from './lib/measure.ts';
 
 const ROUNDS = 5;
+const PAIRS = 7;
+const STARTS = 40;
 const WANTED = { warm: 1.5, cumulativeSeconds: 10, coldSeconds: 60, memoryMib: 1024 } as const;
 
 const { cache } = places();
@@ -48,6 +53,7 @@ try {
   await kmend(cache, 'kernel', 'add', `bookworm/${KERNEL}`);
   await importFixes((...args) => kmend(cache, ...args));
   if (process.argv.includes('--cold')) await cold();
+  else if (process.argv.includes('--sandbox')) await sandbox();
   else {
     await warm();
     await cumulative();
@@ -58,15 +64,56 @@ try {
 for (const failure of failures) console.log(`NOT MET  ${failure}`);
 if (failures.length > 0) process.exitCode = 1;
 
+async function treeDirectory(): Promise<string> {
+  const workshop = openWorkshop(new AbortController().signal, undefined, { cache });
+  const directory = await workshop.treeDirectory(await workshop.kernels.open(KERNEL));
+  if (directory === undefined) throw new Error(`no tree of ${KERNEL} is prepared`);
+  return directory;
+}
+
+async function bareCompiler(fix: FixOfOneFile): Promise<BareCompiler> {
+  // Once, so that the tree is prepared and the flags of the file are known.
+  await kmend(cache, 'build', '--kernel', KERNEL, '--fix', fix.id, '--out', join(scratch, 'first'));
+  return await BareCompiler.of(await treeDirectory(), home, fix, scratch);
+}
+
+/** A machine that does other work at the same time slows both of a pair; which one is first changes from pair to pair. */
+async function sandbox(): Promise<void> {
+  console.log(`sandbox: medians of ${PAIRS} pairs, of two compiler runs each`);
+  const confined = sandboxed(run, { root: '/', system: 'compiler', readOnly: [], writable: [] });
+  const [bare, boxed] = [await startOf(run), await startOf(confined)];
+  console.log(`start of a tool: ${bare.toFixed(0)} ms outside, ${boxed.toFixed(0)} ms inside (the least of ${STARTS})`);
+  console.log('file                      outside, s  inside, s  ratio of a pair: median (least to most)');
+  for (const fix of FIXES) {
+    const bare = await bareCompiler(fix);
+    const pairs: { outside: number; inside: number }[] = [];
+    for (let pair = 0; pair < PAIRS; pair++) {
+      const first = pair % 2 === 0 ? undefined : await seconds(() => bare.confinedInTurn());
+      const outside = await seconds(() => bare.inTurn());
+      pairs.push({ outside, inside: first ?? (await seconds(() => bare.confinedInTurn())) });
+    }
+    const ratios = pairs.map(({ outside, inside }) => inside / outside);
+    const [outside, inside] = (['outside', 'inside'] as const).map((name) => median(pairs.map((pair) => pair[name])));
+    console.log(
+      `${fix.path.padEnd(24)} ${outside?.toFixed(2).padStart(11)} ${inside?.toFixed(2).padStart(10)}  ${median(ratios).toFixed(3)} (${Math.min(...ratios).toFixed(2)} to ${Math.max(...ratios).toFixed(2)})`,
+    );
+  }
+}
+
+/** Milliseconds of a tool that does nothing: the least, as what disturbs it only adds. */
+async function startOf(by: Run): Promise<number> {
+  const times: number[] = [];
+  for (let round = 0; round < STARTS; round++) times.push(await seconds(() => runOk(by, 'true', [])));
+  return Math.min(...times) * 1000;
+}
+
 async function warm(): Promise<void> {
   console.log(`warm: medians of ${ROUNDS} rounds, in seconds; all in turn in each round`);
   console.log('file                      two compiler runs      warm build  ratio');
   console.log('                          in turn  side by side              in turn  side by side  peak memory');
   let worst = 0;
   for (const fix of FIXES) {
-    // Once, so that the tree is prepared and the flags of the file are known.
-    await kmend(cache, 'build', '--kernel', KERNEL, '--fix', fix.id, '--out', join(scratch, 'first'));
-    const bare = await BareCompiler.of(join(cache, 'trees', KERNEL), home, fix, scratch);
+    const bare = await bareCompiler(fix);
     const times: { inTurn: number; sideBySide: number; built: number }[] = [];
     let memory = 0;
     for (let round = 0; round < ROUNDS; round++) {
@@ -108,7 +155,7 @@ async function cumulative(): Promise<void> {
   ];
   const own = await warmCache('cache-cumulative');
   const first = await seconds(() => kmend(own, ...build(ids, 'hundred')));
-  const bare = await BareCompiler.of(join(cache, 'trees', KERNEL), home, last, scratch);
+  const bare = await BareCompiler.of(await treeDirectory(), home, last, scratch);
   const compiles = await seconds(() => bare.sideBySide());
   const before = (await readdir(join(own, 'units'), { recursive: true })).filter((name) => name.endsWith('.json'));
   let memory = 0;

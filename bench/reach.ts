@@ -1,7 +1,7 @@
 /**
- * `script/bench reach [--count N] [--seed S] FIX...`: what the search for the units that changed headers reach has left out, by compiling a
- * sample of it before and after. FIX: ids of imported fixes. N units that mention what changes, and N that do not (10 each). A unit whose
- * objects differ is named, with what differs; the exit code is then 1.
+ * `script/bench reach [--count N] [--seed S] FIX...`: what the search for the units that changed headers reach has left
+ * out, by compiling a sample of it before and after. FIX: ids of imported fixes. N units that mention what changes, and
+ * N that do not (10 each). A unit whose objects differ is named, with what differs; the exit code is then 1.
  */
 import { parseArgs } from 'node:util';
 import type { Builder } from '@kmend/builder';

@@ -1,6 +1,7 @@
 /**
- * `script/bench stack [--depth N]...`: what a stack of livepatches costs a host, beside one cumulative livepatch with the same fixes: memory,
- * time to load at boot, transitions, and a call of a function that each layer patches. On a real kernel, through the packages and their loader.
+ * `script/bench stack [--depth N]...`: what a stack of livepatches costs a host, beside one cumulative livepatch with
+ * the same fixes: memory, time to load at boot, transitions, and a call of a function that each layer patches. On a
+ * real kernel, through the packages and their loader.
  */
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';

@@ -1,10 +1,19 @@
 import { join } from 'node:path';
 import { buildAgentPackage } from '@kmend/agent/package';
 import { type Clock, errorText, type Progress } from '@kmend/base';
-import { run } from '@kmend/base/node';
-import { FIXES, importFixes, KERNEL, MORE, Operator, PatchedHost, type ServerProcess, SUITE } from '@kmend/harness';
-import { Archive, KernelStore, mirrors } from '@kmend/kernel';
-import { Lab, type Workload } from '@kmend/lab';
+import {
+  FIXES,
+  importFixes,
+  KERNEL,
+  MORE,
+  Operator,
+  openLab,
+  PatchedHost,
+  type ServerProcess,
+  SUITE,
+} from '@kmend/harness';
+import type { KernelStore } from '@kmend/kernel';
+import type { Lab, Workload } from '@kmend/lab';
 import type { Livepatch, Proof } from '@kmend/protocol';
 import { lookAround } from './look-around.ts';
 import { Timeline } from './timeline.ts';
@@ -31,11 +40,11 @@ export async function runDemo(options: DemoOptions): Promise<number> {
   const timeline = new Timeline(clock, say);
   const progress: Progress = { step: (text) => say(`      ${text}`), advance() {} };
   const operator = await Operator.make(signal);
-  const lab = new Lab({ run, clock, progress, cache: join(operator.cache, 'lab'), signal });
+  const machines = openLab(operator.cache, signal, progress);
   let server: ServerProcess | undefined;
   let failure: string | undefined;
   try {
-    const demo = new Demo(options, timeline, operator, lab, progress);
+    const demo = new Demo(options, timeline, operator, machines, progress);
     await demo.run((started) => {
       server = started;
     });
@@ -44,7 +53,7 @@ export async function runDemo(options: DemoOptions): Promise<number> {
     failure = signal.aborted ? errorText(signal.reason) : errorText(error);
     say(`\nstopped: ${failure}`);
   } finally {
-    await lab.close();
+    await machines.lab.close();
     await server?.stop();
     await operator.remove();
   }
@@ -63,19 +72,23 @@ export async function runDemo(options: DemoOptions): Promise<number> {
   return holds ? 0 : signal.aborted ? 130 : 1;
 }
 
+type Machines = ReturnType<typeof openLab>;
+
 class Demo {
   readonly #options: DemoOptions;
   readonly #timeline: Timeline;
   readonly #operator: Operator;
   readonly #lab: Lab;
+  readonly #kernels: KernelStore;
   readonly #progress: Progress;
   #patched: PatchedHost | undefined;
 
-  constructor(options: DemoOptions, timeline: Timeline, operator: Operator, lab: Lab, progress: Progress) {
+  constructor(options: DemoOptions, timeline: Timeline, operator: Operator, machines: Machines, progress: Progress) {
     this.#options = options;
     this.#timeline = timeline;
     this.#operator = operator;
-    this.#lab = lab;
+    this.#lab = machines.lab;
+    this.#kernels = machines.kernels;
     this.#progress = progress;
   }
 
@@ -178,10 +191,8 @@ class Demo {
   }
 
   async #boot(): Promise<void> {
-    const { clock, signal } = this.#options;
-    const edges = { run, clock, fetch, progress: this.#progress, signal };
-    const archive = new Archive(edges, mirrors(process.env), this.#operator.cache);
-    const kernel = await new KernelStore(edges, archive, this.#operator.cache).open(KERNEL);
+    const { clock } = this.#options;
+    const kernel = await this.#kernels.open(KERNEL);
     const host = await this.#lab.boot(kernel, { name: 'demo', reachesOperator: true });
     this.#patched = new PatchedHost(host, this.#lab, this.#operator, clock);
     const how = host.restored ? 'restored from a saved boot' : 'up';

@@ -11,7 +11,7 @@ export interface LookAround {
 /** `--keep`: everything goes on running, and what is typed runs in the guest, until the input ends or Ctrl-C. */
 export async function lookAround({ host, operator, say, signal }: LookAround): Promise<void> {
   const { KMEND_HOME, KMEND_CACHE, KMEND_SERVER } = operator.environment;
-  say('\nServer and host go on running. To look around from another terminal:');
+  say('\nServer and host keep running. To look around from another terminal:');
   say(`  export KMEND_HOME=${KMEND_HOME} KMEND_CACHE=${KMEND_CACHE} KMEND_SERVER=${KMEND_SERVER}`);
   say(`  ${KMEND} host list; ${KMEND} host show demo`);
   say('Commands typed here run as root inside the host, e.g.: kmend-agent status. Ctrl-D or Ctrl-C ends everything.\n');

@@ -1,6 +1,7 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { run, runOk } from '@kmend/base/node';
+import { sandboxed } from '@kmend/toolchain';
 import { z } from 'zod';
 
 const Command = z.object({ compiler: z.string(), compilerArguments: z.array(z.string()) });
@@ -32,7 +33,10 @@ export class BareCompiler {
     this.#scratch = scratch;
   }
 
-  /** `tree`: the kernel's folder of prepared trees, in which a build of the fix has asked for the flags; `home` has the fix. */
+  /**
+   * `tree`: the kernel's folder of prepared trees, in which a build of the fix has asked for the flags; `home` has the
+   * fix.
+   */
   static async of(tree: string, home: string, fix: FixOfOneFile, scratch: string): Promise<BareCompiler> {
     const command = Command.parse(JSON.parse(await readFile(join(tree, 'units', `${fix.path}.json`), 'utf8')));
     const original = join(tree, 'source', fix.path);
@@ -45,14 +49,28 @@ export class BareCompiler {
     for (const index of this.#inputs.keys()) await this.#compile(index);
   }
 
+  /** The same in the builder's sandbox. */
+  async confinedInTurn(): Promise<void> {
+    for (const [index, input] of this.#inputs.entries()) {
+      const output = this.#output(index);
+      // What a tool in the sandbox writes has to be there.
+      await writeFile(output, '');
+      const confined = { root: '/', system: 'compiler', readOnly: [this.#source, input], writable: [output] } as const;
+      await this.#compile(index, sandboxed(run, confined));
+    }
+  }
+
   async sideBySide(): Promise<void> {
     await Promise.all(this.#inputs.map((_, index) => this.#compile(index)));
   }
 
-  async #compile(index: number): Promise<void> {
+  #output(index: number): string {
+    return join(this.#scratch, `bare-${index}.o`);
+  }
+
+  async #compile(index: number, by = run): Promise<void> {
     const { compiler, compilerArguments } = this.#command;
-    const output = join(this.#scratch, `bare-${index}.o`);
-    const where = ['-iquote', dirname(this.#fix.path), '-c', '-o', output, this.#inputs[index] ?? ''];
-    await runOk(run, compiler, [...compilerArguments, ...where], { cwd: this.#source });
+    const where = ['-iquote', dirname(this.#fix.path), '-c', '-o', this.#output(index), this.#inputs[index] ?? ''];
+    await runOk(by, compiler, [...compilerArguments, ...where], { cwd: this.#source });
   }
 }

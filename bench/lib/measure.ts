@@ -14,7 +14,10 @@ export function median(values: readonly number[]): number {
   return [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
 }
 
-/** Runs a command to its end and returns its peak resident memory in MiB; children do not count. Throws what it said when it fails. */
+/**
+ * Runs a command to its end and returns its peak resident memory in MiB; children do not count. Throws what it said
+ * when it fails.
+ */
 export async function peakMemory(file: string, args: readonly string[], env: Record<string, string>): Promise<number> {
   const child = spawn(file, args, { env, stdio: ['ignore', 'ignore', 'pipe'] });
   let said = '';

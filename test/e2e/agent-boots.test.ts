@@ -7,8 +7,8 @@ import { OperatedHost } from '../lib/operated-host.ts';
 const [, aead] = FIXES;
 
 /**
- * What boots of all kinds leave of a livepatch: a power cut, an offline update, the switches, a kernel that takes no modules,
- * a state that comes late. Tests go on where the last one ended.
+ * What boots of all kinds leave of a livepatch: a power cut, an offline update, the switches, a kernel that takes no
+ * modules, a state that comes late. Tests go on where the last one ended.
  */
 let operated: OperatedHost;
 let patched: PatchedHost;
@@ -52,7 +52,7 @@ test('a power cut in the soak: that livepatch is quarantined and said, the last 
   assert.equal((await operated.codes()).filter((it) => it === 'went-down').length, 1);
 });
 
-test('an offline update, which never reaches multi-user.target, is no crash', async () => {
+test('does not count an offline update as a crash', async () => {
   const before = (await operated.codes()).filter((it) => it === 'load-started').length;
   const update = `[Unit]
 DefaultDependencies=no
@@ -79,7 +79,7 @@ ExecStart=/bin/sh -c 'rm -f /system-update; exec systemctl --no-block reboot'
   assert.equal(said.filter((it) => it === 'went-down').length, 1, 'only the power cut before');
 });
 
-test('the file switch: nothing is loaded, by whatever way, until it is gone', async () => {
+test('loads nothing while the off file exists', async () => {
   await host.check('rm /etc/kmend-agent/config.d/60-soak.json; touch /etc/kmend-agent/off');
   await host.reboot();
   assert.deepEqual(await patched.loadedModules(), []);
@@ -93,7 +93,7 @@ test('the file switch: nothing is loaded, by whatever way, until it is gone', as
   await operated.untilGood();
 });
 
-test('a kernel that is locked down takes signed modules only, and one may take none at all: said in time, nothing is handed to it', async () => {
+test('detects lockdown and modules_disabled before it passes anything to the kernel', async () => {
   await operated.bootWith('lockdown=integrity');
   await operated.refused('lockdown');
   await host.check('sysctl kernel.modules_disabled=1');
@@ -108,7 +108,7 @@ test('kmend=off on the kernel command line: nothing is loaded in that boot', asy
   assert.match((await operated.agent('doctor')).text, /kmend=off on the kernel command line/);
 });
 
-test('a state that is mounted over the network: no ordering cycle, and the last good one is back, later in the boot', async () => {
+test('re-applies the last good livepatch later in the boot where the state is on the network', async () => {
   const state = '/var/lib/kmend-agent';
   const acting = 'kmend-agent.service kmend-loader.socket kmend-loader-consider.socket kmend-loader.service';
   // As with NFS: the mount waits for a network that takes a moment to come.
@@ -117,8 +117,8 @@ test('a state that is mounted over the network: no ordering cycle, and the last 
     mkdir /srv/state && cp -a ${state}/. /srv/state/ && rm -r ${state}/*
     echo '/srv/state ${state} none bind,_netdev 0 0' >>/etc/fstab && sync`);
   await host.reboot();
-  // Of systemd alone, by its name: before journald runs its lines come through the kernel log, without a process. The guest agent writes there too,
-  // every command that it is given.
+  // Of systemd alone, by its name: before journald runs its lines come through the kernel log, without a process. The
+  // guest agent writes there too, every command that it is given.
   assert.equal(await host.check(`journalctl -b -o cat -t systemd | grep 'ordering cycle' || :`), '');
   const units = 'kmend-agent-boot-late.service kmend-agent-shutdown.service kmend-agent.service';
   assert.equal(await host.check(`findmnt ${state} >/dev/null; systemctl is-active ${units} | sort -u`), 'active');

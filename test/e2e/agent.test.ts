@@ -10,8 +10,8 @@ import { OperatedHost } from '../lib/operated-host.ts';
 const [, aead] = FIXES;
 
 /**
- * What an operator does with a host besides letting it run: hold it, go back, carry updates by hand, upgrade and remove the
- * package. Tests go on where the last one ended.
+ * What an operator does with a host besides letting it run: hold it, go back, carry updates by hand, upgrade and remove
+ * the package. Tests go on where the last one ended.
  */
 let operated: OperatedHost;
 let patched: PatchedHost;
@@ -48,8 +48,8 @@ test('the units are hardened: what talks to the network can load nothing, what l
   assert.equal(await host.check(`stat -c '%a %U' ${identity}`), '600 kmend-agent');
 });
 
-test('a command of root’s runs the fetcher in that sandbox: no terminal, no word of root’s environment; its files are read as a stranger’s', async () => {
-  // Whoever took the fetcher over tells what is within reach.
+test('a command of root runs the fetcher in its sandbox, without terminal and environment; root does not trust its files', async () => {
+  // An attacker who controls the fetcher tries what is within reach.
   const tells =
     'read -r line; t="$(cut -d" " -f7 /proc/$$/stat) $(id -un)"; e=$(env | grep -c "^SECRET=") || :; printf \'{"note":"%s %s"}\\n{"exit":4}\\n\' "$t" "$e"';
   const unit = '/etc/systemd/system/kmend-agent-command@.service.d';
@@ -70,7 +70,7 @@ test('a command of root’s runs the fetcher in that sandbox: no terminal, no wo
   await host.check(`rm ${contact} && systemctl start kmend-agent`);
 });
 
-test('hold keeps what runs, over a newer livepatch and a reboot; resume lets it in; apply --serial goes back and stays', async () => {
+test('hold keeps what runs over a newer livepatch and a reboot; resume loads it; apply --serial goes back and holds', async () => {
   // The service may have been there first.
   assert.equal((await operated.agent('check')).exitCode, 0);
   await patched.untilReported(1);
@@ -92,7 +92,7 @@ test('hold keeps what runs, over a newer livepatch and a reboot; resume lets it 
   assert.match(stdout, new RegExp(`^${KERNEL} .*\\+kmend2\n$`));
 });
 
-test('what is in the way of a load is told by its code, nothing is loaded, and it goes on when that is gone', async () => {
+test('reports each obstacle of a load by code, loads nothing, and continues when it is gone', async () => {
   await operated.publish('three', aead.id, FIXES[0].id);
   await operated.untilGood();
   assert.equal((await operated.agent('revert')).exitCode, 0);

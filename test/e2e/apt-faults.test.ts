@@ -51,7 +51,7 @@ async function upgraded(): Promise<void> {
   assert.equal(await packaged.unconfigured(), '');
 }
 
-test('a repository that somebody changed on its way, and one that is stale: apt refuses it, what runs stays', async () => {
+test('apt refuses a tampered and a stale repository; what runs stays', async () => {
   await begin();
   const release = join(setting.publisher.served, 'dists', 'updates', 'InRelease');
   const text = await readFile(release, 'utf8');
@@ -68,7 +68,7 @@ test('a repository that somebody changed on its way, and one that is stale: apt 
   await untouched();
 });
 
-test("the publisher's key is revoked: apt takes nothing more, nothing is loaded that it signed, what runs stays", async () => {
+test("with a revoked publisher's key, apt installs and the loader loads nothing new; what runs stays", async () => {
   await begin();
   const { host } = packaged;
   const { armoured, binary } = await revoked();
@@ -92,7 +92,7 @@ test("the publisher's key is revoked: apt takes nothing more, nothing is loaded 
   assert.equal(await packaged.unconfigured(), '');
 });
 
-test('another kernel at the next boot: its packages do nothing there, which is said; back again they are loaded', async () => {
+test('packages do nothing on another kernel, and load again on their own', async () => {
   await begin();
   const { host } = packaged;
   await setting.operator.kmend('kernel', 'add', `${SUITE}/${LATER}`);
@@ -110,7 +110,7 @@ test('another kernel at the next boot: its packages do nothing there, which is s
   assert.deepEqual(await packaged.fixes(), [options.id, second]);
 });
 
-test('a kernel that takes no such module: the packages are installed, the host runs, the state is said', async () => {
+test('reports module-refused where the kernel requires signatures; packages install, the host runs', async () => {
   await begin();
   const { host } = packaged;
   await host.powerOffHard();
@@ -123,7 +123,7 @@ test('a kernel that takes no such module: the packages are installed, the host r
   assert.deepEqual(await packaged.fixes(), [options.id, second]);
 });
 
-test('power off in the middle of an upgrade, while the loader works: what was in force comes up again, and apt goes on', async () => {
+test('after a power cut during an upgrade, loads what was in force, and apt continues', async () => {
   await begin();
   const { host } = packaged;
   await cutAt(host, "'processing: trigproc: kmend-livepatch'*", ['apt-get', '--yes', 'install', META]);
@@ -137,7 +137,7 @@ test('power off in the middle of an upgrade, while the loader works: what was in
   assert.equal((await packaged.status()).exitCode, 0);
 });
 
-test('a disk without room: apt fails, what runs stays, and it goes on when there is room again', async () => {
+test('on a full disk apt fails, what runs stays, and the loader continues when there is space', async () => {
   await begin();
   const { host } = packaged;
   await host.check(
@@ -158,7 +158,7 @@ test('a disk without room: apt fails, what runs stays, and it goes on when there
 });
 
 // Last: a key that is revoked stays so.
-test('the activation key is revoked: apt says so, what runs stays', async () => {
+test('apt reports a revoked activation key; what runs stays', async () => {
   await begin();
   await setting.operator.kmend('key', 'revoke', setting.key.id);
   const { stdout, stderr } = await packaged.apt('update');

@@ -19,8 +19,8 @@ import {
 } from '@kmend/harness';
 
 /**
- * Livepatches through the package manager: a real Debian host with apt and unattended-upgrades follows a real server's repository, under one policy
- * after the other. Tests go on where the last one ended.
+ * Livepatches through the package manager: a real Debian host with apt and unattended-upgrades follows a real server's
+ * repository, under one policy after the other. Tests go on where the last one ended.
  */
 const [options, aead] = FIXES;
 const folders = new Map<string, string>();
@@ -66,7 +66,7 @@ async function agent<T>(code: number, ...words: string[]): Promise<T> {
   return JSON.parse(stdout) as T;
 }
 
-/** Nothing is half done, and the kernel has nothing to say against it. */
+/** Nothing is half done, and the kernel log has no complaint. */
 async function inOrder(fixes: readonly string[]): Promise<void> {
   const status = await packaged.status();
   assert.deepEqual(fixesIn(status), fixes, JSON.stringify(status.problems));
@@ -97,7 +97,7 @@ test('one text and one package: the fix is in force, and apt tells what it is', 
   assert.match(await packaged.mustApt('changelog', META), new RegExp(options.id));
 });
 
-test('security alone: what mends no CVE waits until one that does stands on it', async () => {
+test('security only: a livepatch without a CVE waits until one with a CVE depends on it', async () => {
   await configure('/etc/apt/apt.conf.d/52kmend', automatic(`origin=${ORIGIN},label=${ORIGIN}-security`));
   await packaged.follow(await setting.offer(folders.get(NOTE), 'security'));
   await packaged.automaticUpgrade();
@@ -109,14 +109,14 @@ test('security alone: what mends no CVE waits until one that does stands on it',
   assert.equal(await setting.lab.reproduce(packaged.host, aead.id), 'fixed');
 });
 
-test('automatic: everything of the repository, at the next run of unattended-upgrades', async () => {
+test('unattended-upgrades installs everything of the repository at its next run', async () => {
   await configure('/etc/apt/apt.conf.d/52kmend', automatic(`origin=${ORIGIN}`));
   await packaged.follow(await setting.offer(folders.get(MORE.id)));
   await packaged.automaticUpgrade();
   await inOrder([options.id, NOTE, aead.id, MORE.id]);
 });
 
-test('staged, held and pinned: it comes when its turn has come, and a person has let go', async () => {
+test('installs a staged, held or pinned livepatch only when its stage comes and the hold ends', async () => {
   const before = [options.id, NOTE, aead.id, MORE.id];
   await setting.publisher.add(folders.get(AGAIN) ?? '');
   await setting.publisher.phase(0);
@@ -142,7 +142,7 @@ test('staged, held and pinned: it comes when its turn has come, and a person has
   await packaged.host.check('rm /etc/apt/preferences.d/kmend');
 });
 
-test('manual: a person upgrades; the stack is there again after a power cut, in its order', async () => {
+test('after a manual upgrade the stack is loaded again in order after a power cut', async () => {
   await packaged.mustApt('upgrade', '--with-new-pkgs');
   await inOrder([...SERIES]);
   const { functionsCoveredSeveralTimes, depth } = await packaged.measure();
@@ -152,7 +152,7 @@ test('manual: a person upgrades; the stack is there again after a power cut, in 
   await inOrder([...SERIES]);
 });
 
-test('a maintenance window by timer: the cumulative livepatch takes the place of the stack there and then', async () => {
+test('in a timer’s maintenance window the cumulative livepatch replaces the stack', async () => {
   await setting.offer(cumulative);
   await packaged.host.check('systemctl start apt-daily.service', { timeoutMs: 600_000 });
   await configure(
@@ -182,7 +182,7 @@ test('back to the stack, as it was at an earlier state', async () => {
   assert.equal((await packaged.enabled()).length, SERIES.length);
 });
 
-test('the agent on a host that its packages drive: it loads nothing, and says who does', async () => {
+test('the agent loads nothing on a host that packages drive, and says so', async () => {
   await setting.operator.kmend('publish', cumulative, '--unproven');
   const patched = new PatchedHost(packaged.host, setting.lab, setting.operator, systemClock);
   await patched.install((await buildAgentPackage({ out: `${setting.operator.home}/deb` })).path);
@@ -194,7 +194,7 @@ test('the agent on a host that its packages drive: it loads nothing, and says wh
   await inOrder([...SERIES]);
 });
 
-test('consolidation: one livepatch takes the place of the stack, without a moment between, and over a reboot', async () => {
+test('consolidation replaces the stack without a gap, and holds over a reboot', async () => {
   const { host } = packaged;
   // As if a quarter of an hour had passed: what is watched still is not replaced.
   assert.equal((await agent<Refusal>(5, 'consolidate')).error.code, 'packages-busy');
@@ -213,13 +213,13 @@ test('consolidation: one livepatch takes the place of the stack, without a momen
   await host.check(`until grep -q '"consolidated"' ${journal}; do sleep 1; done`, { timeoutMs: 120_000 });
   await host.reboot();
   assert.deepEqual(await packaged.enabled(), [only]);
-  // In force; whether it is the latest nobody knows since the boot.
+  // In force; whether it is the latest is unknown since the boot.
   const { stack, effectiveSerial } = await agent<StatusDocument>(4, 'status');
   assert.deepEqual([stack?.strategy, effectiveSerial], ['persistent', 1]);
   assert.equal((await packaged.status()).yielded, true);
 });
 
-test('and back: the packages drive the host again', async () => {
+test('gives the host back to the packages', async () => {
   await agent(0, 'consolidate', '--undo');
   assert.deepEqual(await packaged.fixes(), [...SERIES]);
   await inOrder([...SERIES]);
@@ -228,7 +228,7 @@ test('and back: the packages drive the host again', async () => {
   await packaged.mustApt('purge', 'kmend-agent');
 });
 
-test('one in the middle is taken out by force: it stays in the kernel, which is said, until its package is back', async () => {
+test('keeps and reports a livepatch whose package was forcibly removed from the middle', async () => {
   await packaged.host.check(['dpkg', '--remove', '--force-depends', packageOf(NOTE)], { timeoutMs: 300_000 });
   const { exitCode, problems, inForce } = await packaged.status();
   assert.deepEqual([exitCode, problems.map(({ code }) => code)], [0, ['removed-but-needed']]);
@@ -237,7 +237,7 @@ test('one in the middle is taken out by force: it stays in the kernel, which is 
   await inOrder([...SERIES]);
 });
 
-test('removal goes from the top; purge leaves nothing of it', async () => {
+test('removal reverts from the top; purge leaves nothing', async () => {
   // Without the metapackage apt would rather have its newest state, with the cumulative livepatch.
   await packaged.mustApt('remove', META, packageOf(MORE.id));
   const status = await packaged.status();

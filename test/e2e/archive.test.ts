@@ -14,7 +14,9 @@ import { Archive, mirrors, type PackageEntry } from '@kmend/kernel';
 const upstream = mirrors(process.env);
 const known = new Map<string, { readonly status: number; readonly body: Buffer }>();
 
-/** What the mirror answers in the place of `body`: other bytes, or a status. Paths begin with `/main` or `/security`. */
+/**
+ * What the mirror answers in the place of `body`: other bytes, or a status. Paths begin with `/main` or `/security`.
+ */
 type Tamper = (path: string, body: Buffer) => Buffer | number;
 const honest: Tamper = (_, body) => body;
 let tamper = honest;
@@ -202,7 +204,7 @@ test('a package with another byte, cut off, or longer: damaged, nothing kept; go
   assert.deepEqual(await cached(), []);
 });
 
-test('an index whose time is over', async (t) => {
+test('rejects an expired index', async (t) => {
   const late = { ...systemClock, now: () => new Date('2100-01-01T00:00:00Z') };
   const { archive } = await world(t, honest, late);
   // The security part of a suite says how long it is valid; a suite itself that was released does not.

@@ -4,27 +4,26 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { type AuditedSource, audit, type Finding, World } from '@kmend/audit';
 import { silentProgress } from '@kmend/base';
-import { limitedRun } from '@kmend/base/node';
-import { Builder, type BuildResult, importFromPatch } from '@kmend/builder';
+import { type BuildResult, importFromPatch } from '@kmend/builder';
 import { type ElfFile, readElf, SHN_LIVEPATCH, writeElf } from '@kmend/elf';
-import { KERNEL, Operator, openLab, patchOf, SUITE } from '@kmend/harness';
+import { KERNEL, Operator, openWorkshop, patchOf, SUITE } from '@kmend/harness';
 
 /** The audit on livepatches of the real kernel: one whose new code calls from the patched module into another. */
 const signal = new AbortController().signal;
 const operator = await Operator.make(signal);
-const { kernels } = openLab(operator.cache, signal);
+const workshop = openWorkshop(signal, silentProgress, { cache: operator.cache });
 let world: World;
 let built: BuildResult;
 let source: AuditedSource;
 
 before(async () => {
   await operator.kmend('kernel', 'add', `${SUITE}/${KERNEL}`);
-  const kernel = await kernels.open(KERNEL);
+  const kernel = await workshop.kernels.open(KERNEL);
   const check = (text: string) =>
     text.replace(/(static int vfat_mkdir\([^{]*\{[^}]*?int err, cluster;\n)/, '$1\n\tif (!dir)\n\t\treturn -EINVAL;\n');
   const path = await patchOf(operator, 'fs/fat/namei_vfat.c', check);
   const fix = await importFromPatch({ id: 'vfat', severity: 'unknown', hardware: false }, path);
-  const builder = await Builder.open({ run: limitedRun, progress: silentProgress, signal }, operator.cache, kernel);
+  const builder = await workshop.builder(kernel);
   built = await builder.build({ fixes: [fix], kind: 'cumulative', acceptReview: true });
   source = { patches: [await readFile(path, 'utf8')], tree: builder.sourceTree };
   world = await World.open(kernel);
@@ -65,7 +64,7 @@ test('calls from a patched module into another are right in the table of the pat
   assert.match(unapplied.join('\n'), /is for fat, which the livepatch does not patch/);
 });
 
-test('a livepatch that refers to something else than the shipped code is found out', async () => {
+test('the audit finds a reference that differs from the shipped code', async () => {
   const inOrder = inTableOf('vfat');
   const edits: readonly (readonly [string, (file: ElfFile) => void])[] = [
     [
@@ -102,7 +101,7 @@ test('a livepatch that refers to something else than the shipped code is found o
   }
 });
 
-test('kmend build never leaves a livepatch that the audit finds fault with', async () => {
+test('kmend build leaves no livepatch with an audit finding', async () => {
   const patch = await patchOf(operator, 'fs/fat/namei_vfat.c', (text) =>
     text.replace(
       '\tmutex_lock(&MSDOS_SB(sb)->s_lock);\n\n\tts = current_time(dir);\n\tcluster',

@@ -7,8 +7,8 @@ import type { Host } from '@kmend/lab';
 import type { Livepatch } from '@kmend/protocol';
 
 /**
- * Fixes adapted by hand, as docs/authoring.md tells: a shadow variable on message queues, and callbacks for vmlinux (of two files) and for
- * a module that is loaded later. Everything says what it does in the kernel's log.
+ * Fixes adapted by hand, as docs/authoring.md tells: a shadow variable on message queues, and callbacks for vmlinux (of
+ * two files) and for a module that is loaded later. Everything says what it does in the kernel's log.
  */
 const signal = new AbortController().signal;
 const operator = await Operator.make(signal);

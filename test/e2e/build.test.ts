@@ -76,7 +76,7 @@ test('a patch that does not apply, or does not compile, or is none', async () =>
   }
 });
 
-test('a fix takes nothing of the operator’s machine along, and new assembler code is for a person to read', async () => {
+test('keeps the operator’s files out of a fix, and asks for a review of new assembler code', async () => {
   const key = join(operator.home, 'release.key');
   await writeFile(key, 'SECRET_OF_THE_OPERATOR');
   const changed = (text: string): string => text.replace('GFP_KERNEL);', 'GFP_KERNEL | __GFP_NOWARN);');
@@ -119,7 +119,7 @@ test('an added line leaves every other function as it was', async () => {
   assert.deepEqual(changed, ['tcp_fin']);
 });
 
-test('constants that every inode points to are the running kernel’s, and what is new there needs a person', async () => {
+test('keeps the running kernel’s constants that inodes point to, and asks for a review of new ones', async () => {
   const patch = await patchOf('fs/inode.c', (text) =>
     text
       .replace(
@@ -159,7 +159,7 @@ test('a file that this kernel is not built from, and files that cannot be patche
   assert.deepEqual([refused.exitCode, codeOf(refused)], [1, 'source-unsupported'], refused.stderr);
 });
 
-test('what would break live objects or never take effect is refused by its reason', async () => {
+test('refuses what would break live objects or have no effect, with the reason', async () => {
   const cases: [string, string, (text: string) => string][] = [
     [
       'type-layout-changed',
@@ -228,7 +228,7 @@ test('a struct of a header that thousands of files include is judged by whether 
   assert.deepEqual(codes(renamed.manifest), ['no-function-changed']);
 });
 
-test('a new struct that the fix puts where the running kernel has a smaller one needs a person', async () => {
+test('asks for a review of a new struct where the running kernel has a smaller one', async () => {
   const versions = ['--from', '6.1.170-3', '--to', '6.1.176-1', '--path', 'net/core/net-procfs.c'];
   await operator.kmend('fix', 'import', '--id', 'ptype', ...versions);
   const result = await build('--fix', 'ptype');
@@ -244,7 +244,7 @@ test('a new struct that the fix puts where the running kernel has a smaller one 
   );
 });
 
-test('a change of locking needs a person, who can accept it', async () => {
+test('asks for a review of a locking change, which --accept-review accepts', async () => {
   const patch = await patchOf(SOURCE, (text) =>
     text.replace('kfree(opt);', 'rcu_read_lock(); rcu_read_unlock(); kfree(opt);'),
   );

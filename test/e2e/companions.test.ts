@@ -19,7 +19,7 @@ after(() => operator.remove());
 const functionsOf = ({ objects }: Livepatch): string[] =>
   objects.flatMap(({ name, functions }) => functions.map((entry) => `${name}: ${entry.name}`)).sort();
 
-test('a fix that needs other files of its delta: they are named, and taken along on demand', async () => {
+test('names the companions that a fix needs, and adds them on demand', async () => {
   const words = ['fix', 'import', '--id', 'SPACE', ...range, '--path', 'fs/btrfs/space-info.c'];
   const alone = await operator.kmend<Imported>(...words);
   assert.deepEqual(alone.files, ['fs/btrfs/space-info.c']);
@@ -51,7 +51,7 @@ test('a fix that needs other files of its delta: they are named, and taken along
   assert.deepEqual(functionsOf(built), ['btrfs: btrfs_sysfs_add_space_info_type', 'btrfs: create_space_info']);
 });
 
-test('a fix that compiles needs none; without a kernel of its version nothing is said', async () => {
+test('names no companions for a fix that compiles, or without a kernel of its version', async () => {
   const words = ['fix', 'import', '--id', 'OPTIONS', ...range, '--path', 'net/ipv4/ip_options.c'];
   const { compiled } = await operator.kmend<Imported>(...words);
   assert.deepEqual([compiled.compiles, compiled.companions], [true, []]);

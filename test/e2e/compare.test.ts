@@ -7,12 +7,13 @@ import { run, runOk } from '@kmend/base/node';
 import { compareObjects, type ObjectComparison } from '@kmend/builder';
 import { compiled, decodeInstruction } from '@kmend/builder/testing';
 import { readElf, SHF_EXECINSTR } from '@kmend/elf';
-import { KERNEL, Operator, preparedTree, SUITE } from '@kmend/harness';
+import { KERNEL, Operator, openLab, preparedTree, SUITE } from '@kmend/harness';
 import { structLayouts } from '@kmend/kernel';
 
 /** `kmend compare` on what kernels were shipped with. */
 const { signal } = new AbortController();
 const operator = await Operator.make(signal);
+const { kernels } = openLab(operator.cache, signal);
 const scratch = await mkdtemp(join(tmpdir(), 'kmend-e2e-compare-'));
 let modules: string[] = [];
 
@@ -26,7 +27,7 @@ after(async () => {
 });
 
 async function modulesOf(release: string): Promise<string[]> {
-  const directory = join(operator.cache, 'kernels', release, 'image', 'lib', 'modules', release);
+  const { modules: directory } = (await kernels.open(release)).paths;
   const order = await readFile(join(directory, 'modules.order'), 'utf8');
   return order
     .trim()
@@ -44,7 +45,7 @@ function sample(paths: readonly string[], count: number, ...named: string[]): st
 }
 
 test('modules against themselves: no change; entry sizes of tables, inferred, are those of the kernel', async () => {
-  const vmlinux = readElf(await readFile(join(operator.cache, 'kernels', KERNEL, 'vmlinux')));
+  const vmlinux = readElf(await readFile((await kernels.open(KERNEL)).paths.vmlinux));
   const structs = { bug_entry: '__bug_table', exception_table_entry: '__ex_table', alt_instr: '.altinstructions' };
   const others = { jump_entry: '__jump_table', paravirt_patch_site: '.parainstructions' };
   const layouts = structLayouts(vmlinux, Object.keys({ ...structs, ...others }));

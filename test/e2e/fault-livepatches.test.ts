@@ -7,7 +7,10 @@ import * as faults from '@kmend/campaign/livepatches';
 import { KERNEL, Operator, openLab, SUITE } from '@kmend/harness';
 import { codeInForce, complaints, type GuestModule, type Host, LivepatchControl, ProofFailure } from '@kmend/lab';
 
-/** The livepatches that misbehave on purpose (test/support/faults), each loaded by hand on the real kernel: they do what they say, and nothing else. */
+/**
+ * The livepatches that misbehave on purpose (packages/tools/campaign), each loaded by hand on the real kernel: they do
+ * what they say, and nothing else.
+ */
 const signal = new AbortController().signal;
 const operator = await Operator.make(signal);
 const { lab, kernels } = openLab(operator.cache, signal);
@@ -78,7 +81,7 @@ test('good ones say which is in force, in vmlinux and in a module that comes and
   assert.deepEqual(await faults.goodInForce(host), { vmlinux: undefined, module: undefined });
 });
 
-test('they are published like any other, and come to a guest through a mirror that lies when it is told to', async () => {
+test('misbehaving livepatches reach a guest through the hostile mirror', async () => {
   const server = await operator.startServer();
   const mirror = await HostileMirror.start(ownerOf(operator.home, systemClock));
   try {
@@ -146,7 +149,7 @@ test('one’s transition waits for a stopped process as long as that stands stil
   await host.check(livepatch.release);
 });
 
-test('one panics some time after it came in force; a host that is told to reboots then', async () => {
+test('a livepatch that panics later makes a host reboot that is set to', async () => {
   const module = await bring(await faults.panicsLater(operator, LATER));
   const load = `cut -d" " -f1 /proc/uptime; insmod ${module.path} && cut -d" " -f1 /proc/uptime`;
   let times: readonly number[] = [];
@@ -166,7 +169,7 @@ test('one panics some time after it came in force; a host that is told to reboot
 });
 
 // After the panic: an oops marks the kernel (taint D), and its panics come without a call trace (kernel/panic.c).
-test('one kills whoever reads a file by an oops that names it, and the host goes on', async () => {
+test('an oopsing livepatch kills the reader of a file, and the host continues', async () => {
   const livepatch = await faults.oopsesInPatched(operator);
   const module = await bring(livepatch);
   await control.load(module);

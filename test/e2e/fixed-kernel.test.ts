@@ -52,7 +52,7 @@ test('a header that the fix left out, and that changes the function’s code, is
   );
 });
 
-test('another change than Debian’s is a question, and a patch is compared only with the version that is named', async () => {
+test('asks for a review of a change that differs from Debian’s; compares a patch only with a named version', async () => {
   const edit = (text: string): string => text.replace('opt->opt.optlen = optlen;', 'opt->opt.optlen = optlen + 4;');
   const patch = await patchOf(operator, 'net/ipv4/ip_options.c', edit);
   const unnamed = await build('--patch', patch);

@@ -2,23 +2,13 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { before, test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
-import { errorCode, silentProgress } from '@kmend/base';
-import { limitedRun, places, systemClock } from '@kmend/base/node';
+import { errorCode } from '@kmend/base';
+import { limitedRun } from '@kmend/base/node';
 import { describeFuzz, fuzz, mutateBytes, mutateField, mutateLength } from '@kmend/base/testing';
 import { type ElfFile, readElf, writeElf } from '@kmend/elf';
 import { mutateElf } from '@kmend/elf/testing';
-import { KERNEL, SUITE } from '@kmend/harness';
-import {
-  Archive,
-  decodeKallsyms,
-  extractVmlinux,
-  type Kernel,
-  KernelStore,
-  mirrors,
-  moduleFiles,
-  moduleSymbols,
-  structLayouts,
-} from '@kmend/kernel';
+import { KERNEL, openWorkshop, SUITE } from '@kmend/harness';
+import { decodeKallsyms, extractVmlinux, type Kernel, moduleFiles, moduleSymbols, structLayouts } from '@kmend/kernel';
 
 /** Real files of a stock kernel, mutated. How many cases fit into the time is in the diagnostics. */
 const BUDGET_MS = 12_000;
@@ -26,12 +16,7 @@ let kernel: Kernel;
 let vmlinux: Buffer;
 
 before(async () => {
-  const { cache } = places();
-  const { signal } = new AbortController();
-  const edges = { run: limitedRun, clock: systemClock, fetch, progress: silentProgress, signal };
-  kernel = await new KernelStore(edges, new Archive(edges, mirrors(process.env), cache), cache).add(
-    `${SUITE}/${KERNEL}`,
-  );
+  kernel = await openWorkshop(new AbortController().signal).kernels.add(`${SUITE}/${KERNEL}`);
   vmlinux = await readFile(kernel.paths.vmlinux);
 });
 

@@ -4,7 +4,10 @@ import { SLEEPER } from '@kmend/campaign';
 import { NEVER_ENDS as EDIT_THAT_NEVER_ENDS, WARNS_IN_PATCHED } from '@kmend/campaign/livepatches';
 import { FIXES, META, NOTE, type PackagedHost, patchOf, Setting } from '@kmend/harness';
 
-/** What guards a host without the agent, each provoked on a real kernel: a stacked livepatch that cannot be, or must not stay, in force. */
+/**
+ * What guards a host without the agent, each provoked on a real kernel: a stacked livepatch that cannot be, or must not
+ * stay, in force.
+ */
 const [options] = FIXES;
 const WARNS = 'warns';
 const NEVER_ENDS = 'never-ends';
@@ -49,7 +52,7 @@ test('a kprobe inside a function to be patched: not loaded while it is there, lo
   await inForce([options.id, NOTE], []);
 });
 
-test('a transition that a stopped process holds up: said with the task, taken back, and done when the process goes on', async () => {
+test('reports a transition that a stopped process blocks, reverts it, and completes it when the process continues', async () => {
   await packaged.host.check(SLEEPER.hold);
   await setting.offer(folders.get(NEVER_ENDS));
   await packaged.mustApt('update');
@@ -65,7 +68,7 @@ test('a transition that a stopped process holds up: said with the task, taken ba
   await inForce([options.id, NOTE, NEVER_ENDS], []);
 });
 
-test('the kernel warns in a patched function: that livepatch goes and is held back, what is under it stays', async () => {
+test('reverts and quarantines a livepatch whose function warns; those below it stay', async () => {
   const under = [options.id, NOTE, NEVER_ENDS];
   await setting.offer(folders.get(WARNS));
   await packaged.mustApt('update');

@@ -73,14 +73,14 @@ after(async () => {
   await operator.remove();
 });
 
-test('nobody but root is served, and nothing works before enrolment', async () => {
+test('serves only root, and does nothing before enrolment', async () => {
   const asNobody = await patched.host.run(['kmend-agent', 'status', '--json'], { user: 'nobody', timeoutMs: 600_000 });
   assert.equal(asNobody.exitCode, 5);
   assert.match(asNobody.stdout, /not-root/);
   assert.deepEqual([(await agent('check')).code], ['not-enrolled']);
 });
 
-test('a wrong key and an expired one enrol nobody', async () => {
+test('refuses to enrol with a wrong or an expired key', async () => {
   const expired = await operator.kmend<{ key: string }>('key', 'create', '--name', 'old', '--expires', '2020-01-01');
   for (const key of ['kmend-aaaaa-aaaaa-aaaaa-aaaaa-aaaaa', expired.key]) {
     await assert.rejects(patched.enrol(server, key), /key-refused/);
@@ -88,7 +88,7 @@ test('a wrong key and an expired one enrol nobody', async () => {
   assert.equal((await agent('check')).code, 'not-enrolled');
 });
 
-test('enrolled, with nothing published: the kernel is not covered, and the status says so', async () => {
+test('reports not-covered after enrolment when nothing is published', async () => {
   const { key } = await operator.kmend<{ key: string }>('key', 'create', '--name', 'lab', '--seats', '1');
   // Regular checks are a day apart here: each test asks for its own. The soak is over at once.
   await patched.enrol(server, key, { soakSeconds: 1 });
@@ -112,7 +112,7 @@ test('the module object is patched although it was loaded before the livepatch',
   assert.deepEqual(await patched.complaints(), []);
 });
 
-test('a revert takes it out, resume puts it back', async () => {
+test('reverts on revert, and loads again on resume', async () => {
   const reverted = await agent('revert');
   assert.equal(reverted.exitCode, 0, reverted.text);
   assert.deepEqual([await patched.loadedModules(), await flaws()], [[], ['vulnerable', 'vulnerable']]);
@@ -149,7 +149,7 @@ test('after a reboot it is back, without the server', async () => {
   assert.deepEqual(await flaws(), ['fixed', 'fixed']);
 });
 
-test('a server that is down, or that answers garbage, changes nothing and is told apart', async () => {
+test('distinguishes a server that is down from one that answers garbage, and changes nothing', async () => {
   const down = await agent('check');
   assert.deepEqual([down.exitCode, down.code], [5, 'repository-unreachable'], down.text);
   const garbage = await listen(server.port, (_request, response) => response.end('<html>log in here</html>'));

@@ -215,7 +215,7 @@ test('what was saved comes back, memory and disk, over changes and a power cut',
   assert.equal(await host.bootId(), boot);
 });
 
-test('a panic is told as one, and a guest that reboots by itself comes back', async () => {
+test('reports a panic, and follows a guest that reboots by itself', async () => {
   const panic = host.run('echo c >/proc/sysrq-trigger');
   await assert.rejects(panic, (error) => {
     assert.ok(error instanceof KmendError);
@@ -230,7 +230,7 @@ test('a panic is told as one, and a guest that reboots by itself comes back', as
   assert.equal(host.isOn, false);
 });
 
-test('a kernel that does not come up is told at once, with what it printed', async () => {
+test('reports a kernel that does not boot at once, with its output', async () => {
   const broken = lab.boot(kernel, { name: 'broken', fresh: true, kernelArguments: ['rdinit=/none', 'root=/none'] });
   await assert.rejects(broken, (error) => {
     assert.ok(error instanceof KmendError);
@@ -239,7 +239,7 @@ test('a kernel that does not come up is told at once, with what it printed', asy
   });
 });
 
-test('a host dies with the process that started it, and its disk goes', async () => {
+test('ends a host with the process that started it, and removes its disk', async () => {
   const runs = join(cache, 'lab', 'runs');
   const earlier = new Set(await readdir(runs));
   const program = `

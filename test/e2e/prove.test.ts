@@ -174,7 +174,7 @@ test('an interrupt leaves no record', async () => {
   );
 });
 
-test('what no proof can come of is told before anything is booted', async () => {
+test('rejects an impossible proof before it boots', async () => {
   await build('vmlinux-only', '--fix', routing.id);
   const directory = out('vmlinux-only');
   for (const [args, exitCode, code] of [

@@ -16,7 +16,10 @@ import {
   SUITE,
 } from '@kmend/harness';
 
-/** Publishing as an operator does it: a real server process, a real livepatch, and what can go wrong between them. Proofs are in prove.test.ts. */
+/**
+ * Publishing as an operator does it: a real server process, a real livepatch, and what can go wrong between them.
+ * Proofs are in prove.test.ts.
+ */
 const operator = await Operator.make(new AbortController().signal);
 const out = join(operator.home, 'out');
 let server: ServerProcess;
@@ -124,6 +127,6 @@ test('after all that, the good one is published, once', async () => {
   assert.equal(policy.channels.stable.settled, 1);
 });
 
-test('a host that nobody knows', async () => {
+test('names an unknown host', async () => {
   assert.deepEqual(refusal(await operator.run('host', 'show', 'nowhere')), [1, 'host-unknown']);
 });

@@ -6,7 +6,10 @@ import { KERNEL, type KmendResult, Operator, openLab, PatchedHost, patchOf, SUIT
 import type { Host } from '@kmend/lab';
 import type { Livepatch } from '@kmend/protocol';
 
-/** One series of fixes as a stack and as a cumulative livepatch, on the real kernel: each fix adds a line to what /proc shows. */
+/**
+ * One series of fixes as a stack and as a cumulative livepatch, on the real kernel: each fix adds a line to what /proc
+ * shows.
+ */
 const signal = new AbortController().signal;
 const operator = await Operator.make(signal);
 const { lab, kernels } = openLab(operator.cache, signal);

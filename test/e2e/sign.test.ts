@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { run, runOk, sha256 } from '@kmend/base/node';
 import { Provenance } from '@kmend/builder';
+import { moduleIdentity } from '@kmend/elf';
 import { FIXES, importFixes, KERNEL, Operator, openLab, SUITE, unload } from '@kmend/harness';
 import { Livepatch } from '@kmend/protocol';
 
@@ -74,6 +75,11 @@ test('the kernel reads the signature: it loads where keys do not matter, and mis
 
   await host.check('insmod /root/signed.ko');
   await host.check(`while [ "$(cat /sys/kernel/livepatch/${name}/transition)" = 1 ]; do sleep 0.2; done`);
+  // What the agent compares: the kernel shows the identity of what it loaded, signed or not.
+  const shown = await host.check(`od -An -v -tx1 /sys/module/${name}/notes/.note.gnu.build-id`);
+  const identity = moduleIdentity(plain.module, name);
+  assert.equal(identity?.id, plain.manifest.id);
+  assert.ok(shown.replaceAll(/\s/g, '').endsWith(identity?.content ?? 'none'), shown);
   await host.check(
     `echo 0 > /sys/kernel/livepatch/${name}/enabled; while [ -e /sys/kernel/livepatch/${name} ]; do sleep 0.2; done`,
   );

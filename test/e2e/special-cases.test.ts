@@ -7,8 +7,9 @@ import type { Host } from '@kmend/lab';
 import type { Livepatch } from '@kmend/protocol';
 
 /**
- * The special cases of the comparison (docs/builder.md) that small fixtures cannot show, on the kernel's own units: one cumulative
- * livepatch with tables that the kernel acts on, keys, per-cpu data and references between units, loaded before the modules it patches.
+ * The special cases of the comparison (docs/builder.md) that small fixtures cannot show, on the kernel's own units: one
+ * cumulative livepatch with tables that the kernel acts on, keys, per-cpu data and references between units, loaded
+ * before the modules it patches.
  */
 const signal = new AbortController().signal;
 const operator = await Operator.make(signal);
@@ -196,7 +197,10 @@ test('what one unit adds, another one and a module use', async () => {
   assert.match(await host.kernelLog(), /kmend-test: bind 176$/m);
 });
 
-/** A FAT12 volume with one FAT of 8 sectors (Microsoft's fatgen103, "Boot Sector and BPB"), as there is no mkfs.vfat in the guest. */
+/**
+ * A FAT12 volume with one FAT of 8 sectors (Microsoft's fatgen103, "Boot Sector and BPB"), as there is no mkfs.vfat in
+ * the guest.
+ */
 const MAKE_FAT = `truncate -s 2M /root/fat && perl -e 'open(F, "+<", "/root/fat") or die;
 print F pack("a3 a8 v C v C v v C v", "\\xeb\\x3c\\x90", "kmend", 512, 4, 1, 1, 64, 4096, 0xf8, 8);
 seek(F, 510, 0); print F "\\x55\\xaa\\xf8\\xff\\xff"'`;
@@ -236,7 +240,10 @@ test('it is reverted with the modules there, and leaves nothing behind', async (
   assert.deepEqual(await patched.complaints(), []);
 });
 
-/** Shifts every number that the compiler gives out, every string and every entry of a table, and changes nothing that was there. */
+/**
+ * Shifts every number that the compiler gives out, every string and every entry of a table, and changes nothing that
+ * was there.
+ */
 const SHIFT = `
 int kmend_shift(int number);
 int kmend_shift(int number)

@@ -7,8 +7,8 @@ import { test } from 'node:test';
 import { cleanEnvironment, run, runOk } from '@kmend/base/node';
 
 /**
- * The reverse proxy examples of docs/server.md, word for word, in front of a real `kmend server`: each with a network, an /etc and processes of its
- * own (unshare(1)), where their ports, paths and names are free.
+ * The reverse proxy examples of docs/server.md, word for word, in front of a real `kmend server`: each with a network,
+ * an /etc and processes of its own (unshare(1)), where their ports, paths and names are free.
  */
 for (const proxy of ['nginx', 'caddy'] as const) {
   const found = await run('sh', ['-c', `command -v ${proxy}`]);

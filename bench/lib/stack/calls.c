@@ -1,4 +1,7 @@
-/* Nanoseconds that a call of getppid(2) takes, least of several rounds: the kernel's function is as short as any, so what is before it shows. */
+/*
+ * Nanoseconds that a call of getppid(2) takes, least of several rounds: the kernel's function is as short as any, so
+ * what is before it shows.
+ */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <sys/syscall.h>

@@ -37,8 +37,8 @@ export async function install({ host }: PackagedHost, debs: readonly string[]): 
 }
 
 /**
- * What the retry timer does within minutes, at once: the package manager's run and the boot unit begin nothing after their time is over, which an
- * emulated host with a deep stack needs more than once.
+ * What the retry timer does within minutes, at once: the package manager's run and the boot unit begin nothing after
+ * their time is over, which an emulated host with a deep stack needs more than once.
  */
 const ALL_OF_IT = 'until kmend-livepatch status >/dev/null; do kmend-livepatch sync >/dev/null || :; done';
 

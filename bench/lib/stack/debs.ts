@@ -9,7 +9,10 @@ export interface Debs {
   readonly cumulative: string;
 }
 
-/** The packages of a depot that has this stack, and then the cumulative livepatch in its place. The depot goes with its operator. */
+/**
+ * The packages of a depot that has this stack, and then the cumulative livepatch in its place. The depot goes with its
+ * operator.
+ */
 export async function packagesOf(operator: Operator, stack: readonly string[], cumulative: string): Promise<Debs> {
   const url = ['--url', 'https://packages.invalid/packages'];
   await operator.kmend(

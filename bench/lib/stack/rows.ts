@@ -1,6 +1,8 @@
 import type { Cost } from './cost.ts';
 
-/** What a depth costs as a stack and as one, as lines of text. `bareNs`: a call of the function without any livepatch. */
+/**
+ * What a depth costs as a stack and as one, as lines of text. `bareNs`: a call of the function without any livepatch.
+ */
 export function rowsOf(depth: number, stack: Cost, one: Cost, bareNs: number): string[] {
   const line = (name: string, of: (cost: Cost) => number, unit: string): string =>
     `  ${name.padEnd(34)} ${figure(of(stack))} ${figure(of(one))} ${unit.padEnd(5)} ${figure(of(stack) / of(one))} times`;

@@ -25,7 +25,7 @@ test('what SQLite says of a disk is known, with what it adds to its codes', () =
   assert.equal(diskFault(sqlite(5)), undefined, 'busy');
 });
 
-test('an error that has such a code already is known again', () => {
+test('recognises an error that already has a disk code', () => {
   assert.equal(diskFault(new KmendError('disk-failing', 'no'))?.code, 'disk-failing');
 });
 

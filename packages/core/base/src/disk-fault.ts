@@ -27,7 +27,10 @@ const FAULTS: readonly (readonly [RegExp, DiskFault])[] = [
     { code: 'disk-failing', says: 'the disk failed under', hint: 'see `dmesg` for what it says; replace the disk' },
   ],
 ];
-/** By SQLite's primary result codes (sqlite.org/rescode.html), which `node:sqlite` gives as `errcode`: SQLite says no errno. */
+/**
+ * By SQLite's primary result codes (sqlite.org/rescode.html), which `node:sqlite` gives as `errcode`: SQLite says no
+ * errno.
+ */
 const SQLITE: ReadonlyMap<number, DiskFaultCode> = new Map([
   [8, 'disk-read-only'],
   [10, 'disk-failing'],
@@ -36,8 +39,8 @@ const SQLITE: ReadonlyMap<number, DiskFaultCode> = new Map([
 const DEPTH = 8;
 
 /**
- * Whether a failure, or anything that caused it, is the disk's. The message counts as well as the code: some libraries flatten
- * what caused an error to text.
+ * Whether a failure, or anything that caused it, is the disk's. The message counts as well as the code: some libraries
+ * flatten what caused an error to text.
  */
 export function diskFault(error: unknown, depth = DEPTH): DiskFault | undefined {
   if (!(error instanceof Error) || depth === 0) return undefined;

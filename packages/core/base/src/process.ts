@@ -20,7 +20,9 @@ export interface RunOptions {
   readonly timeoutMs?: number;
   /** Bytes kept of each of stdout and stderr; more is an error (`output-too-large`). Default 64 MiB. */
   readonly maxOutput?: number;
-  /** Breaking one of processor time or file size is `tool-limit`; without memory a tool fails by itself. Default none. */
+  /**
+   * Breaking one of processor time or file size is `tool-limit`; without memory a tool fails by itself. Default none.
+   */
   readonly limits?: RunLimits;
   readonly signal?: AbortSignal;
   /** Gets the process number of the child as soon as there is one. */

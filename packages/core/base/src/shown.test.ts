@@ -9,7 +9,7 @@ const UNFIT = [
   ...['\u00ad', '\u2060', '\u{e0041}'],
 ];
 
-test('nothing that a terminal obeys is left of a text, and its lines stay', () => {
+test('removes terminal control characters from a text and keeps its lines', () => {
   for (const evil of UNFIT) {
     const text = shownText(`one${evil}\n\ttwo`);
     assert.match(text, /^one\u{fffd}.*\n\ttwo$/u, JSON.stringify(evil));
@@ -18,12 +18,12 @@ test('nothing that a terminal obeys is left of a text, and its lines stay', () =
   assert.equal(shownText('grün, 東京, עברית, 🙂\n'), 'grün, 東京, עברית, 🙂\n');
 });
 
-test('a line stays one line, whoever wrote it', () => {
+test('keeps a line one line', () => {
   assert.equal(shownLine('a\nserver: ok\r\nb\tc'), 'a\u{fffd}server: ok\u{fffd}\u{fffd}b\u{fffd}c');
   assert.equal(shownLines(['one', 'two\nthree']), 'one\ntwo\u{fffd}three');
 });
 
-test('JSON says what was said, in characters that a terminal does not obey', () => {
+test('escapes terminal control characters in JSON without losing them', () => {
   for (const evil of UNFIT) {
     const value = { evil, nested: [`${evil}x`] };
     const json = shownJson(value);

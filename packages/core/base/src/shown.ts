@@ -1,7 +1,8 @@
 /**
- * Text of somebody else (a server's answer, a host's name, a patch's title), fit for a terminal. Escape sequences begin with a control
- * character: of C0, or of C1, which a terminal takes in UTF-8 as well (U+009B is `ESC [`). Bidirectional controls (U+202E) and other
- * format characters show a text in an order, or equal to another, that it does not have: "Trojan Source", CVE-2021-42574.
+ * Text of somebody else (a server's answer, a host's name, a patch's title), fit for a terminal. Escape sequences begin
+ * with a control character: of C0, or of C1, which a terminal takes in UTF-8 as well (U+009B is `ESC [`). Bidirectional
+ * controls (U+202E) and other format characters show a text in an order, or equal to another, that it does not have:
+ * "Trojan Source", CVE-2021-42574.
  */
 const UNFIT = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 /** The two control characters that lay out a text of several lines. */
@@ -23,7 +24,9 @@ export function shownLines(lines: readonly string[]): string {
   return lines.map(shownLine).join('\n');
 }
 
-/** JSON with the same characters escaped (`\u202e`): whoever parses it gets what was said, a terminal shows it harmless. */
+/**
+ * JSON with the same characters escaped (`\u202e`): a parser gets the original text, a terminal shows it harmless.
+ */
 export function escapedJson(json: string): string {
   return json.replace(UNFIT, (character) => (LAYOUT.has(character) ? character : escaped(character)));
 }

@@ -1,4 +1,12 @@
 export * from './constants.ts';
+export {
+  buildIdOf,
+  identifyModule,
+  type ModuleIdentity,
+  moduleIdentity,
+  UNNAMED_MODULE,
+  unsignedModule,
+} from './content.ts';
 export { ElfError, type ElfErrorCode } from './error.ts';
 export {
   type ElfFile,

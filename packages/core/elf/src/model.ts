@@ -5,11 +5,16 @@
 export interface ElfFile {
   /** `ET_REL`, `ET_EXEC` or `ET_DYN`. */
   type: number;
-  /** Without the null section and without the symbol, string and relocation tables of an `ET_REL`: those are in `symbols` and `relocations`. */
+  /**
+   * Without the null section and without the symbol, string and relocation tables of an `ET_REL`: those are in
+   * `symbols` and `relocations`.
+   */
   sections: Section[];
   /** Without the null symbol. */
   symbols: ElfSymbol[];
-  /** Relocations that livepatch applies itself (`SHF_RELA_LIVEPATCH`), each in its own table beside the ordinary ones. */
+  /**
+   * Relocations that livepatch applies itself (`SHF_RELA_LIVEPATCH`), each in its own table beside the ordinary ones.
+   */
   livepatchRelocations: LivepatchRelocations[];
   /** Program headers; empty for `ET_REL`. Read only: the writer writes `ET_REL`. */
   readonly segments: readonly Segment[];

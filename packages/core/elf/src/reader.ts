@@ -38,7 +38,10 @@ const PROGRAM_HEADER_SIZE = 56;
 const SYMBOL_SIZE = 24;
 const RELA_SIZE = 24;
 
-/** No part of a kernel is larger or aligned more widely: 2 GiB is what its code model addresses, 2 MiB its largest page in an object. */
+/**
+ * No part of a kernel is larger or aligned more widely: 2 GiB is what its code model addresses, 2 MiB its largest page
+ * in an object.
+ */
 const LARGEST_SECTION = 2 ** 31;
 const WIDEST_ALIGN = 2 ** 21;
 
@@ -180,8 +183,8 @@ function readSectionHeaders(file: Bytes): RawSection[] {
 }
 
 /**
- * What would let later stages work on, copy or allocate far more than the file has. gABI: sections do not overlap, alignments are powers of
- * two; no flag above the 32nd bit is defined.
+ * What would let later stages work on, copy or allocate far more than the file has. gABI: sections do not overlap,
+ * alignments are powers of two; no flag above the 32nd bit is defined.
  */
 function checkSections(file: Bytes, headers: readonly RawSection[]): void {
   let total = 0;
@@ -203,8 +206,8 @@ function sectionNameIndex(file: Bytes, raw: readonly RawSection[]): number {
 }
 
 /**
- * Look-up in a string table; strings end at a NUL inside the table. Names may share their ends, but not so often that they come to a
- * multiple of the table.
+ * Look-up in a string table; strings end at a NUL inside the table. Names may share their ends, but not so often that
+ * they come to a multiple of the table.
  */
 function stringTable(file: Bytes, header: RawSection): (offset: number) => string {
   const data = Buffer.from(file.slice(header.offset, header.size, 'a string table'));
@@ -336,8 +339,8 @@ function readRelocations(
 }
 
 /**
- * Relocations of a compressed section count in what it unpacks to: `ch_size` of its header (gABI, "Section Compression"), or what
- * stands behind `ZLIB` in the GNU tools' older way.
+ * Relocations of a compressed section count in what it unpacks to: `ch_size` of its header (gABI, "Section
+ * Compression"), or what stands behind `ZLIB` in the GNU tools' older way.
  */
 function unpackedSize(section: Section): number | bigint {
   const { data, flags, name } = section;

@@ -34,8 +34,8 @@ interface OutSection {
 
 /**
  * Writes a relocatable object. The same model gives the same bytes. Layout: sections in the model's order, then the
- * relocation tables in the order of their sections, then .symtab, .strtab, .shstrtab. Symbols keep the model's order within
- * local and non-local ones (gABI: locals first).
+ * relocation tables in the order of their sections, then .symtab, .strtab, .shstrtab. Symbols keep the model's order
+ * within local and non-local ones (gABI: locals first).
  */
 export function writeElf(file: ElfFile): Uint8Array {
   if (file.type !== ET_REL) throw new ElfError('elf-unsupported', 'only relocatable objects are written');

@@ -32,8 +32,9 @@ export const ReportResponse = z.object({
     .max(7 * 86_400),
   channel: Channel,
   /**
-   * Number above which the host counts on. Above the one just sent: that report was not taken, as the server has a newer one or another one
-   * with the same number: the host's own count was set back (a restored backup, a virtual machine that went back to a snapshot).
+   * Number above which the host counts on. Above the one just sent: that report was not taken, as the server has a
+   * newer one or another one with the same number: the host's own count was set back (a restored backup, a virtual
+   * machine that went back to a snapshot).
    */
   newest: z.int().min(0).optional(),
 });
@@ -65,7 +66,7 @@ export type KeyList = z.infer<typeof KeyList>;
 export const CreateKeyResponse = ActivationKey.extend({ key: z.string() });
 export type CreateKeyResponse = z.infer<typeof CreateKeyResponse>;
 
-/** Another machine that reports under the identity of a host: a clone of its image, or whoever took its token. */
+/** Another machine that reports under the identity of a host: a clone of its image, or a thief of its token. */
 export const HostMachine = z.object({
   machineId: Sha256.nullable(),
   bootId: z.uuid(),
@@ -114,7 +115,9 @@ export const HostDetail = HostSummary.extend({
   /** What packages do there; `null` where nothing of them was told. */
   stack: HostStack.nullable(),
   events: z.array(HostEvent),
-  /** When a report was last refused because its number is far above the one before (`kmend host reset`); `null`: never. */
+  /**
+   * When a report was last refused because its number is far above the one before (`kmend host reset`); `null`: never.
+   */
   refused: Timestamp.nullable().optional(),
 });
 export type HostDetail = z.infer<typeof HostDetail>;

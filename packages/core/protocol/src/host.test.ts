@@ -20,14 +20,14 @@ test('the facts of an older agent, and of a host without machine-id, are taken',
   assert.equal(HostFacts.parse({ ...facts, machineId: null, pendingKernel: null }).pendingKernel, null);
 });
 
-test('a pending kernel has a release, and a machine is named by a hash alone', () => {
+test('reports the pending kernel by release and the machine only by a hash', () => {
   const pendingKernel = { release: '6.1.0-48-amd64', buildId: null, serial: null };
   assert.deepEqual(HostFacts.parse({ ...facts, pendingKernel }).pendingKernel, pendingKernel);
   const raw = '0123456789abcdef0123456789abcdef';
   assert.equal(HostFacts.safeParse({ ...facts, machineId: raw }).success, false, 'the id itself is no hash');
 });
 
-test('a name that cannot be shown, or is too long, is made fit; one that is fit stays', () => {
+test('normalises a host name that is unprintable or too long', () => {
   const name = (hostname: string): string => HostFacts.parse({ ...facts, hostname }).hostname;
   assert.equal(name('web-1.example.org'), 'web-1.example.org');
   assert.equal(name('büro-東京'), 'büro-東京');

@@ -6,3 +6,4 @@ export * from './proof.ts';
 export * from './repository.ts';
 export * from './stack.ts';
 export * from './values.ts';
+export * from './verdict-codes.ts';

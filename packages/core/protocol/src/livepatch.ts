@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { BuildId, FixId, Line, ObjectName, Release, Serial, Sha256 } from './values.ts';
+import { VERDICT_CODES } from './verdict-codes.ts';
 
 export const Severity = z.enum(['low', 'medium', 'high', 'critical', 'unknown']);
 export type Severity = z.infer<typeof Severity>;
@@ -17,9 +18,9 @@ export type FixSummary = z.infer<typeof FixSummary>;
 export const Verdict = z.enum(['patchable', 'needs-review', 'refused']);
 export type Verdict = z.infer<typeof Verdict>;
 
-/** Why a verdict is not `patchable`. `code` is stable; docs/builder.md lists them. */
+/** Why a verdict is not `patchable`, as this version says it. docs/builder.md explains the codes. */
 export const VerdictReason = z.object({
-  code: z.string().max(64),
+  code: z.enum(VERDICT_CODES),
   verdict: z.enum(['needs-review', 'refused']),
   message: z.string().max(4000),
   fix: FixId.optional(),
@@ -27,6 +28,10 @@ export const VerdictReason = z.object({
   symbol: z.string().max(512).optional(),
 });
 export type VerdictReason = z.infer<typeof VerdictReason>;
+
+/** The same in a manifest, which a newer builder may have made: it may know more codes. */
+export const ToldReason = VerdictReason.extend({ code: z.string().max(64) });
+export type ToldReason = z.infer<typeof ToldReason>;
 
 export const PatchedFunction = z.object({
   name: z.string().max(511),
@@ -49,7 +54,10 @@ export const PatchedObject = z.object({
 });
 export type PatchedObject = z.infer<typeof PatchedObject>;
 
-/** Version of the distribution's kernel whose security fixes are all in a livepatch: its maker's word, and what scanners should go by. */
+/**
+ * Version of the distribution's kernel whose security fixes are all in a livepatch: its maker's statement, which
+ * scanners should use.
+ */
 export const EffectiveVersion = z
   .string()
   .max(64)
@@ -62,8 +70,9 @@ export const FixedDifference = z.object({
   /** Version of the fixed kernel. */
   version: z.string().max(64),
   /**
-   * `own-function`: further changes of its own text in that version; `own-file`: of other parts of its file; `line-numbers`: nothing but `__LINE__`; `other-files`: `files` of the same
-   * upload that the fixes do not hold; `unexplained`: no such files were found.
+   * `own-function`: further changes of its own text in that version; `own-file`: of other parts of its file;
+   * `line-numbers`: nothing but `__LINE__`; `other-files`: `files` of the same upload that the fixes do not hold;
+   * `unexplained`: no such files were found.
    */
   cause: z.enum(['own-function', 'own-file', 'line-numbers', 'other-files', 'unexplained']),
   /** With these as that version has them, the function is equal. */
@@ -86,7 +95,10 @@ export type FixedComparison = z.infer<typeof FixedComparison>;
 /** `livepatch.json`: what the builder says of one build. Reproducible: holds no time and no machine. */
 export const Livepatch = z.object({
   schema: z.literal('kmend.livepatch/1'),
-  /** First 12 hex digits of the inputs' SHA-256. */
+  /**
+   * First 12 hex digits of the content: of the module's bytes, without name and signature (`moduleIdentity` of @kmend/elf). Where no
+   * module was made, of what the manifest says.
+   */
   id: z.string().regex(/^[0-9a-f]{12}$/),
   /** Name of the kernel module: `kmend_<id>`. */
   module: ObjectName,
@@ -97,13 +109,17 @@ export const Livepatch = z.object({
   fixes: z.array(FixSummary).min(1).max(5000),
   effectiveVersion: EffectiveVersion.optional(),
   verdict: Verdict,
-  reasons: z.array(VerdictReason).max(10_000),
+  reasons: z.array(ToldReason).max(10_000),
   /** A person accepted the `needs-review` reasons at build time. */
   reviewAccepted: z.boolean(),
   objects: z.array(PatchedObject).max(2000),
-  /** C files of the fixes that this kernel is not built from: nothing of them is in the livepatch, nor in the kernel. */
+  /**
+   * C files of the fixes that this kernel is not built from: nothing of them is in the livepatch, nor in the kernel.
+   */
   leftOut: z.array(z.string().max(300)).max(10_000).optional(),
-  /** Every unit that was compiled with and without the fixes, changed or not; absent in manifests of earlier builders. */
+  /**
+   * Every unit that was compiled with and without the fixes, changed or not; absent in manifests of earlier builders.
+   */
   units: z
     .array(z.object({ source: z.string().max(300), object: ObjectName }))
     .max(20_000)

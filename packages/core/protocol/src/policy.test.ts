@@ -66,7 +66,7 @@ test('a channel needs no livepatch where the operator says so and nothing is set
   assert.equal(needsNone(policy(), 'stable'), false);
 });
 
-test('a floor: whatever policy says, hosts of every channel run it or a later livepatch that is published', () => {
+test('a floor makes hosts of every channel run it or a later livepatch, whatever policy says', () => {
   const published = new Set([1, 2, 3, 4, 5]);
   const at = (floor: number, said?: KernelPolicy, channel: 'stable' | 'canary' = 'stable') => {
     const obeyed = aboveFloor(buildId, said, { floor, published });

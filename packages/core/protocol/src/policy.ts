@@ -9,7 +9,10 @@ export const FleetPolicy = z.object({
   checkIntervalSeconds: z.int().min(10).max(86_400),
   /** Kill switch: while true no host loads anything new. */
   halted: z.boolean(),
-  /** Hosts whose packages have livepatches in force replace them by the cumulative one; absent: only where a person asks for it. */
+  /**
+   * Hosts whose packages have livepatches in force replace them by the cumulative one; absent: only where a person asks
+   * for it.
+   */
   consolidate: z.boolean().optional(),
   issued: Timestamp,
 });
@@ -30,8 +33,8 @@ export const ChannelPolicy = z.object({
   settled: Serial.nullable(),
   rollout: Rollout.nullable(),
   /**
-   * Why nothing is settled: this kernel needs no livepatch yet (a fresh upload has every fix). Hosts then count as protected without one.
-   * Absent, or with a serial settled: it says nothing.
+   * Why nothing is settled: this kernel needs no livepatch yet (a fresh upload has every fix). Hosts then count as
+   * protected without one. Absent, or with a serial settled: it says nothing.
    */
   noneNeeded: z.boolean().optional(),
 });
@@ -63,8 +66,8 @@ export function needsNone(policy: KernelPolicy, channel: Channel): boolean {
 }
 
 /**
- * The serial a host should run, by the signed policy alone: the rollout's where the host's position is inside its share,
- * else the settled one; never a withdrawn one. `null`: none (revert what is withdrawn, load nothing).
+ * The serial a host should run, by the signed policy alone: the rollout's where the host's position is inside its
+ * share, else the settled one; never a withdrawn one. `null`: none (revert what is withdrawn, load nothing).
  */
 export function chosenSerial(policy: KernelPolicy, channel: Channel, hostId: string): number | null {
   const entry = policy.channels[channel];
@@ -78,8 +81,8 @@ export function chosenSerial(policy: KernelPolicy, channel: Channel, hostId: str
 }
 
 /**
- * What the release key says of a kernel beside its livepatches: the field `kmend` of the kernel's signed role. Whoever
- * holds the policy key alone cannot change it.
+ * What the release key says of a kernel beside its livepatches: the field `kmend` of the kernel's signed role. The
+ * policy key alone cannot change it.
  */
 export const KernelTerms = z.object({
   /** Policy cannot keep hosts below this serial, nor withdraw it. */

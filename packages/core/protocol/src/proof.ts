@@ -23,7 +23,10 @@ export const ProofStepName = z.enum([
 ]);
 export type ProofStepName = z.infer<typeof ProofStepName>;
 
-/** Steps that nothing excuses. The others need something to be made with: a reproducer, a patched module, an earlier livepatch. */
+/**
+ * Steps that nothing excuses. The others need something to be made with: a reproducer, a patched module, an earlier
+ * livepatch.
+ */
 const NEEDED: readonly ProofStepName[] = ['boot', 'load', 'revert', 'load-again', 'workload', 'rounds', 'kernel-log'];
 
 /** Lines for people: what was seen, why it failed, or why it was not made. */

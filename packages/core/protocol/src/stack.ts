@@ -2,8 +2,8 @@ import * as z from 'zod';
 import { BuildId, Timestamp } from './values.ts';
 
 /**
- * What the packages' loader says: `kmend-livepatch status --json` and `measure --json` (docs/packages.md), and what a host's report makes of it.
- * Bounded: one who reads them does so as root. A later loader may say more.
+ * What the packages' loader says: `kmend-livepatch status --json` and `measure --json` (docs/packages.md), and what a
+ * host's report makes of it. Bounded: one who reads them does so as root. A later loader may say more.
  */
 const Code = z
   .string()
@@ -105,7 +105,10 @@ export const HostStack = z.object({
   memoryBytes: z.int().min(0),
   /** The loader's own code and words, of its last run; `null` before that. */
   outcome: z.object({ code: Code, text: z.string().max(500) }).nullable(),
-  /** As `kmend-livepatch status` ends: 0 everything installed is in force, 1 nothing is, 2 something is not, 3 nothing is installed. */
+  /**
+   * As `kmend-livepatch status` ends: 0 everything installed is in force, 1 nothing is, 2 something is not, 3 nothing
+   * is installed.
+   */
   exitCode: z.int().min(0).max(5),
   /** Why the stack should be consolidated; `null`: it is not deep. */
   warning: z.string().max(500).nullable(),

@@ -51,8 +51,9 @@ export const Line = z
 const MAX_HOSTNAME = 253;
 
 /**
- * A host's name, which its administrator chooses and which may hold any bytes: made fit where it comes in, so that lists, cursors and logs
- * have a name that is bounded, equal where it looks equal, and one line. What cannot be shown is U+FFFD; no name is `(none)`, as Linux says.
+ * A host's name, which its administrator chooses and which may hold any bytes: made fit where it comes in, so that
+ * lists, cursors and logs have a name that is bounded, equal where it looks equal, and one line. What cannot be shown
+ * is U+FFFD; no name is `(none)`, as Linux says.
  */
 export const Hostname = z.string().max(MAX_HOSTNAME).overwrite(hostname);
 

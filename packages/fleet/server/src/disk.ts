@@ -53,7 +53,7 @@ export class DiskProbe {
     }
     const { bavail, bsize } = await statfs(this.#folder);
     if (bavail * bsize >= LEAST) return undefined;
-    return new ServerError('disk-full', `${bavail * bsize} bytes are left for ${this.#folder}`, {
+    return new ServerError('disk-full', `only ${bavail * bsize} bytes are left for ${this.#folder}`, {
       hint: 'free some space on that file system',
     });
   }

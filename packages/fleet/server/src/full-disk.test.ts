@@ -44,7 +44,7 @@ console.log(seen.join(' '));
 process.exit(0);
 `;
 
-test('a full disk is said to be one: to hosts, to load balancers, and to who starts a server on it', async (t) => {
+test('reports a full disk to hosts, load balancers and at the start', async (t) => {
   const directory = await mkdtemp(join(tmpdir(), 'kmend-full-'));
   t.after(() => rm(directory, { recursive: true, force: true }));
   const inside = ['-rm', 'sh', '-c', 'mount -t tmpfs -o size=12m none "$1" && shift && exec "$@"', 'sh', directory];

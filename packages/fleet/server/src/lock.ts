@@ -5,7 +5,7 @@ import { ServerError } from './error.ts';
 
 /**
  * Holds a directory for this process until released, by an exclusive transaction on an otherwise empty SQLite file: the
- * kernel lets go of it when the process dies, however it dies, which a file with a process id in it cannot promise.
+ * kernel releases it when the process dies, however it dies, which a file with a process id in it cannot promise.
  * Throws `data-dir-busy`, `data-dir-unusable`, and what the disk says.
  */
 export function lockDirectory(path: string, directory: string): () => void {
@@ -21,20 +21,23 @@ export function lockDirectory(path: string, directory: string): () => void {
   return () => held.close();
 }
 
-/** SQLITE_BUSY (sqlite.org/rescode.html): another process holds the lock. Everything else has nothing to do with another server. */
+/**
+ * SQLITE_BUSY (sqlite.org/rescode.html): another process holds the lock. Everything else has nothing to do with another
+ * server.
+ */
 const BUSY = 5;
 
 function refusal(cause: unknown, path: string, directory: string): ServerError {
   if (((cause as { errcode?: number }).errcode ?? 0) % 256 === BUSY) {
     return new ServerError('data-dir-busy', `another kmend server uses ${directory}`, {
       cause,
-      hint: 'stop it, or give this one another data directory',
+      hint: 'stop it, or use another data directory',
     });
   }
   const fault = asDiskError(cause, directory);
   if (fault !== undefined) return fault;
   return new ServerError('data-dir-unusable', `${path} cannot be used: ${errorText(cause)}`, {
     cause,
-    hint: `look at who owns ${directory} and what is in it; the lock file holds nothing and may be removed where no server runs`,
+    hint: `check the owner and content of ${directory}; the lock file is empty and may be removed if no server runs`,
   });
 }

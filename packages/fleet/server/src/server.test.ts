@@ -83,7 +83,7 @@ test('with certificate and key the server speaks TLS, and takes later ones witho
   };
   assert.equal((await ask('/healthz')).status, 200);
   assert.ok((await days()) < 2.1);
-  await assert.rejects(again.api.listKeys(), withCode('server-unreachable'), 'a certificate nobody vouches for');
+  await assert.rejects(again.api.listKeys(), withCode('server-unreachable'), 'an untrusted certificate');
 
   await certify(tls, 30);
   await assert.rejects(ask('/healthz'), 'the one before is in force still');
@@ -108,7 +108,7 @@ test('an address of IPv6 may be written as in a URL', async (t) => {
   await assert.rejects(startServer({ ...options, host: '[::]' }), withCode('tls-required'));
 });
 
-test('a data directory that is there keeps its mode; what lies in it is for its owner', async (t) => {
+test('keeps the mode of an existing data directory, and protects its files', async (t) => {
   const world = await testServer(t);
   const dataDir = world.path('mine');
   await mkdir(dataDir);
@@ -121,7 +121,7 @@ test('a data directory that is there keeps its mode; what lies in it is for its 
   }
 });
 
-test('whoever is connected still while the server is stopped is told when to come back', async (t) => {
+test('tells open connections when to return while the server stops', async (t) => {
   const world = await testServer(t);
   const { promise, resolve } = Promise.withResolvers<string>();
   const socket = connect(Number(new URL(world.server.url).port), '127.0.0.1');
@@ -137,7 +137,7 @@ test('whoever is connected still while the server is stopped is told when to com
   assert.match(await promise, /HTTP\/1.1 400 .*HTTP\/1.1 503 .*retry-after: 10.*"server-stopping"/s);
 });
 
-test('a port that is taken is named, and the data directory is free again', async (t) => {
+test('names a port that is in use, and releases the data directory', async (t) => {
   const world = await testServer(t);
   const port = Number(new URL(world.server.url).port);
   const options = { dataDir: world.path('other'), initialize: { offlineKeys: world.path('k') }, host: '127.0.0.1' };
@@ -168,7 +168,7 @@ test('the list of livepatches follows the repository after a crash between the t
   );
 });
 
-test('a store that is gone, or empty, ends the start where a server has run; the operator may say that it is meant', async (t) => {
+test('does not start with a missing or empty store unless --new-store is given', async (t) => {
   const world = await testServer(t);
   await world.server.close();
   const store = world.path('data', 'store.sqlite');
@@ -182,7 +182,7 @@ test('a store that is gone, or empty, ends the start where a server has run; the
   await (await again.restart({})).server.close();
 });
 
-test('a store that is gone is missed, too, where the repository alone says that a server has run', async (t) => {
+test('detects a missing store from the repository alone', async (t) => {
   const world = await testServer(t);
   await publish(world, 1);
   await world.server.close();
@@ -190,7 +190,7 @@ test('a store that is gone is missed, too, where the repository alone says that 
   await assert.rejects(world.restart(), withCode('store-missing'));
 });
 
-test('a lock that cannot be taken for another reason is not another server', async (t) => {
+test('reports a lock error that is not another server', async (t) => {
   const world = await testServer(t);
   await world.server.close();
   await writeFile(world.path('data', 'lock'), 'this is not a database, and long enough to be looked at');

@@ -31,7 +31,9 @@ import { Certificate, loadTls, type Tls, type TlsFiles } from './tls.ts';
 export interface ServerOptions {
   /** Everything the server keeps: store, repository, its three online keys, uploads, packages. */
   readonly dataDir: string;
-  /** Makes keys and repository where the data directory has none; root and release key go here, never under `dataDir`. */
+  /**
+   * Makes keys and repository where the data directory has none; root and release key go here, never under `dataDir`.
+   */
   readonly initialize?: { readonly offlineKeys: string };
   readonly host: string;
   /** 0: any free one. */
@@ -40,9 +42,15 @@ export interface ServerOptions {
   readonly tls?: TlsFiles;
   /** A proxy in front ends TLS. */
   readonly behindProxy?: boolean;
-  /** Addresses and networks of proxies, whose X-Forwarded-For is believed. Default with `behindProxy`: this machine's own. */
+  /**
+   * Addresses and networks of proxies, whose X-Forwarded-For is believed. Default with `behindProxy`: this machine's
+   * own.
+   */
   readonly trustProxy?: readonly string[];
-  /** Starts with an empty store although there was one: hosts enrol again. Without it a store that is gone ends the start. */
+  /**
+   * Starts with an empty store although there was one: hosts enrol again. Without it a store that is gone ends the
+   * start.
+   */
   readonly newStore?: boolean;
   /** Serves packages to anyone; otherwise they ask for an activation key. */
   readonly openPackages?: boolean;
@@ -67,9 +75,12 @@ export interface RunningServer {
   readonly tokenPath: string;
   /** Set where keys and repository were made just now: to be told to the operator, plainly. */
   readonly created: CreatedRepository | undefined;
-  /** Reads certificate and key again (SIGHUP). Never throws: what cannot be used is logged, and the one before stays in force. */
+  /**
+   * Reads certificate and key again (SIGHUP). Never throws: what cannot be used is logged, and the one before stays in
+   * force.
+   */
   reload(): Promise<void>;
-  /** Answers what is under way, writes what waits, lets go of the data directory. */
+  /** Answers open requests, writes what waits, releases the data directory. */
   close(): Promise<void>;
 }
 
@@ -80,9 +91,9 @@ const CLOSE_TIMEOUT_MS = 5000;
 const UPLOAD_LIFE_MS = 86_400_000;
 
 /**
- * Starts a patch server. Throws `tls-required`, `tls-unusable`, `data-dir-busy`, `data-dir-unusable`, `address-unusable`, `store-damaged`,
- * `store-missing`, what the disk says, and
- * what `@kmend/trust` says of keys and repository (`repository-missing` where there is none and `initialize` is absent).
+ * Starts a patch server. Throws `tls-required`, `tls-unusable`, `data-dir-busy`, `data-dir-unusable`,
+ * `address-unusable`, `store-damaged`, `store-missing`, what the disk says, and what `@kmend/trust` says of keys and
+ * repository (`repository-missing` where there is none and `initialize` is absent).
  */
 export async function startServer(given: ServerOptions): Promise<RunningServer> {
   const options = { ...given, host: bareAddress(given.host) };
@@ -111,7 +122,7 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
     const uploads = join(dataDir, 'uploads');
     await sweepUploads(uploads, clock);
     const packages = await openPackages(join(dataDir, 'packages'), clock);
-    const seen = new SeenBatch(store, (error) => app.server.log.error({ err: error }, 'cannot note reports'));
+    const seen = new SeenBatch(store, (error) => app.server.log.error({ err: error }, 'cannot store reports'));
     const context: AppContext = {
       store,
       repository,
@@ -182,7 +193,7 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
           );
         } catch (error) {
           app.metrics.reloadFailures.inc();
-          app.server.log.error({ err: error }, 'the certificate cannot be read again; the one before stays in force');
+          app.server.log.error({ err: error }, 'cannot reload the certificate; the previous one stays in use');
         }
       },
       close() {
@@ -206,12 +217,14 @@ function proxiesOf({ behindProxy, trustProxy }: ServerOptions): TrustsProxy | un
 async function transport({ tls, host, behindProxy }: ServerOptions): Promise<Tls | undefined> {
   if (tls !== undefined) return await loadTls(tls);
   if (behindProxy === true || isLoopback(host)) return undefined;
-  throw new ServerError('tls-required', `plain HTTP on ${host} would show tokens to everyone on the way`, {
-    hint: 'give a certificate and its key, or say that a proxy in front ends TLS, or listen on 127.0.0.1',
+  throw new ServerError('tls-required', `plain HTTP on ${host} would expose tokens`, {
+    hint: 'give --cert and --key, or --behind-proxy if a proxy in front ends TLS, or listen on 127.0.0.1',
   });
 }
 
-/** The data directory: for its owner alone where it is made here; an existing one is the operator's, and stays as it is. */
+/**
+ * The data directory: for its owner alone where it is made here; an existing one is the operator's, and stays as it is.
+ */
 async function makeDataDirectory(dataDir: string): Promise<void> {
   try {
     await mkdir(dataDir, { recursive: true, mode: 0o700 });
@@ -221,7 +234,7 @@ async function makeDataDirectory(dataDir: string): Promise<void> {
 }
 
 function unusable(dataDir: string, cause: unknown): ServerError {
-  return new ServerError('data-dir-unusable', `${dataDir} cannot be made: ${errorText(cause)}`, {
+  return new ServerError('data-dir-unusable', `cannot create ${dataDir}: ${errorText(cause)}`, {
     cause,
     hint: 'give a folder that this user can write with --data-dir',
   });
@@ -243,8 +256,8 @@ async function initialize(
 }
 
 /**
- * A server that ran here had a store. Where it is gone (a restore that left it out, a wrong mount), starting with an empty one would turn every
- * host away for good, and nobody would be told.
+ * A server that ran here had a store. Where it is gone (a restore that left it out, a wrong mount), starting with an
+ * empty one would turn every host away for good, without any message.
  */
 async function requireStore(path: string, tokenPath: string, repository: Repository): Promise<void> {
   if (await hasStore(path)) return;
@@ -254,7 +267,7 @@ async function requireStore(path: string, tokenPath: string, repository: Reposit
     'store-missing',
     `${path} is missing or empty, and a server has run here: it held hosts and activation keys`,
     {
-      hint: 'restore store.sqlite from a backup; without one --new-store starts with an empty store, and every host has to enrol again',
+      hint: 'restore store.sqlite from a backup; without one start with --new-store, and enrol every host again',
     },
   );
 }

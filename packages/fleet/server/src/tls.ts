@@ -26,7 +26,7 @@ export async function loadTls(files: TlsFiles): Promise<Tls> {
   } catch (cause) {
     throw new ServerError('tls-unusable', `certificate and key cannot be used: ${errorText(cause)}`, {
       cause,
-      hint: `look at ${files.cert} and ${files.key}: both in PEM, and the key must belong to the certificate`,
+      hint: `check ${files.cert} and ${files.key}: both in PEM, and the key must belong to the certificate`,
     });
   }
 }

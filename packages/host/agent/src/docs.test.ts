@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { failureKind, TrustError, type TrustErrorCode } from '@kmend/trust';
 import { commands } from './cli/program.ts';
+import { events } from './codes.ts';
 import { Config } from './config/schema.ts';
 import { paths } from './edges/paths.ts';
 import { exitCodes } from './error.ts';
@@ -52,6 +53,10 @@ test('every reason for doing nothing, every state and every transition is explai
   const states = Object.values(transitions).flatMap(({ from }) => [...from]);
   const words = [...new Set([...reasons, ...states, ...Object.keys(transitions)])];
   assert.deepEqual(missing(words, explained(agent)), []);
+});
+
+test('every event of the journal is explained', () => {
+  assert.deepEqual(missing(Object.keys(events), { has: (code) => agent.includes(`\`${code}\``) }), []);
 });
 
 test('every key of the configuration is there with its default', () => {

@@ -40,6 +40,8 @@ export type AgentErrorCode =
   | 'kernel-tainted'
   | 'memory-low'
   | 'wrong-kernel'
+  | 'content-differs'
+  | 'content-quarantined'
   | 'livepatch-unsupported'
   | 'livepatch-damaged'
   | 'lockdown'
@@ -105,6 +107,6 @@ export function diskError(error: unknown, where: string): unknown {
   if (fault === undefined) return error;
   return new AgentError(fault.code, `${fault.says} ${where}: ${errorText(error)}`, {
     cause: error,
-    hint: `${fault.hint}; the agent goes on by itself at its next check`,
+    hint: `${fault.hint}; the agent continues by itself at its next check`,
   });
 }

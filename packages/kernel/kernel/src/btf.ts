@@ -8,7 +8,10 @@ export interface StructLayout {
   readonly members: ReadonlyMap<string, number>;
 }
 
-/** Documentation/bpf/btf.rst, "Type encoding": bytes behind the common header of each kind, fixed and for each of `vlen`. */
+/**
+ * Documentation/bpf/btf.rst, "Type encoding": bytes behind the common header of each kind, fixed and for each of
+ * `vlen`.
+ */
 const EXTRA: readonly (readonly [fixed: number, each: number] | undefined)[] = [
   undefined, // unused
   [4, 0], // INT
@@ -35,7 +38,10 @@ const KIND_STRUCT = 4;
 /** Bytes of a name with its zero that are read: kernel/bpf/btf.c accepts 512 (KSYM_NAME_LEN). */
 const NAME_LIMIT = 512;
 
-/** Layouts of those of the named structs that the kernel has, from the kernel's own type information (the `.BTF` section of vmlinux). `btf-missing` without, or when damaged. */
+/**
+ * Layouts of those of the named structs that the kernel has, from the kernel's own type information (the `.BTF` section
+ * of vmlinux). `btf-missing` without, or when damaged.
+ */
 export function structLayouts(vmlinux: ElfFile, names: readonly string[]): ReadonlyMap<string, StructLayout> {
   const section = vmlinux.sections.find(({ name }) => name === '.BTF');
   if (section === undefined) {

@@ -11,7 +11,10 @@ export function parseConfig(text: string): KernelConfig {
   return options;
 }
 
-/** Kconfig writes strings in double quotes, with a backslash in front of each `"` and backslash (scripts/kconfig/util.c). */
+/**
+ * Kconfig writes strings in double quotes, with a backslash in front of each `"` and backslash
+ * (scripts/kconfig/util.c).
+ */
 function unquote(value: string): string {
   const quoted = /^"(.*)"$/.exec(value)?.[1];
   return quoted === undefined ? value : quoted.replaceAll(/\\(["\\])/g, '$1');

@@ -26,8 +26,8 @@ const Kept = z.object({ changed: z.array(z.string()), added: z.array(z.string())
 const STEP_LIMIT_MS = 15 * 60_000;
 
 /**
- * What changed between two versions: both sources are unpacked once, what differs is kept, and `SourceStore.files` then has it without
- * unpacking again.
+ * What changed between two versions: both sources are unpacked once, what differs is kept, and `SourceStore.files` then
+ * has it without unpacking again.
  */
 export async function sourceDelta(
   edges: UnpackEdges,
@@ -66,7 +66,7 @@ async function compare(
         if (result.exitCode !== 0) {
           await rm(tarball, { force: true });
           throw new KernelError('package-damaged', `${tarball} cannot be unpacked: ${result.stderr.trim()}`, {
-            hint: 'try again: it is made anew',
+            hint: 'run the command again: it is created again',
           });
         }
       }),

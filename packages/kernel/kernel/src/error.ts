@@ -12,6 +12,7 @@ export type KernelErrorCode =
   | 'kernel-spec'
   | 'kernel-without-livepatch'
   | 'kernel-not-added'
+  | 'kernel-ambiguous'
   | 'kernel-record'
   | 'kernel-compiler'
   | 'module-unreadable'

@@ -57,7 +57,10 @@ function unreadable(path: string, why: string): KernelError {
   });
 }
 
-/** Modules that must be there before a module: what modpost wrote into its `.modinfo` (scripts/mod/modpost.c, add_depends), as `/proc/modules` spells them. */
+/**
+ * Modules that must be there before a module: what modpost wrote into its `.modinfo` (scripts/mod/modpost.c,
+ * add_depends), as `/proc/modules` spells them.
+ */
 export function moduleDepends(module: ElfFile): string[] {
   const words = module.sections.find(({ name }) => name === '.modinfo')?.data;
   const entries = Buffer.from(words ?? [])
@@ -72,8 +75,9 @@ export function moduleDepends(module: ElfFile): string[] {
 
 /**
  * Symbols of a module as kallsyms counts them for `sympos`: those in loaded sections, in the order of its symbol table
- * (kernel/module/kallsyms.c keeps that order; kernel/livepatch/core.c walks it). Addresses are offsets in their section. The type letter is
- * upper case for global; `i` for what is there only while the module starts, `t` for the rest.
+ * (kernel/module/kallsyms.c keeps that order; kernel/livepatch/core.c walks it). Addresses are offsets in their
+ * section. The type letter is upper case for global; `i` for what is there only while the module starts, `t` for the
+ * rest.
  */
 export function moduleSymbols(module: ElfFile): KernelSymbol[] {
   return module.symbols

@@ -11,7 +11,9 @@ const TREE_LIMIT_MS = 15 * 60_000;
 /** Bytes of an unpacked source: that of 6.1 has 1.3 billion. */
 const SOURCE_LIMIT = 2 ** 32;
 
-/** Kernel sources as Debian's `linux-source-*` packages carry them: upstream's release with Debian's patches applied. */
+/**
+ * Kernel sources as Debian's `linux-source-*` packages carry them: upstream's release with Debian's patches applied.
+ */
 export class SourceStore {
   readonly #edges: UnpackEdges;
   readonly #archive: Packages;
@@ -25,8 +27,8 @@ export class SourceStore {
   }
 
   /**
-   * A folder that holds at least the files `paths` of one version's source tree, unpacked. A file that the version does not have
-   * is missing in it. `source-path` for a path that leads out of the tree.
+   * A folder that holds at least the files `paths` of one version's source tree, unpacked. A file that the version does
+   * not have is missing in it. `source-path` for a path that leads out of the tree.
    */
   async files(suite: string, version: string, paths: readonly string[]): Promise<string> {
     const name = sourcePackageOf(version);
@@ -50,7 +52,7 @@ export class SourceStore {
             // Made from a verified package, so damaged since: the next call makes it again.
             await rm(tarball, { force: true });
             throw new KernelError('package-damaged', `${tarball} cannot be unpacked: ${result.stderr.trim()}`, {
-              hint: 'try again: it is made anew',
+              hint: 'run the command again: it is created again',
             });
           }
           for (const path of missing) {
@@ -157,7 +159,10 @@ function checkPath(path: string): void {
   }
 }
 
-/** tar ends with 2 when a name is not in the archive, and unpacks the others all the same; any other complaint is a fault. */
+/**
+ * tar ends with 2 when a name is not in the archive, and unpacks the others all the same; any other complaint is a
+ * fault.
+ */
 function saysOnlyMissing(stderr: string): boolean {
   const lines = stderr.trim().split('\n');
   return lines.every((line) =>

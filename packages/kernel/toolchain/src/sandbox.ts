@@ -122,7 +122,7 @@ const NO_PROCESS = /^.*(?:Cannot fork|fork: (?:retry: )?Resource temporarily una
 function tooMany(file: string, cause?: unknown): EdgeError {
   return new EdgeError('tool-limit', `${file} started more processes than it may`, {
     cause,
-    hint: 'no file of a kernel needs as many: what the fix has is damaged or made to exhaust this machine',
+    hint: 'no file of a kernel needs this many: the fix is damaged or hostile',
   });
 }
 

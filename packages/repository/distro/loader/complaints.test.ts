@@ -98,7 +98,7 @@ function mixed(one: string, two: string): string {
 }
 
 for (const [name, shell] of Object.entries(allShells)) {
-  test(`${name}: the loader blames a livepatch where the agent does`, () => {
+  test(`${name}: attributes the same complaints as the agent`, () => {
     const suspect = {
       module: MODULE,
       objects: [{ name: 'vmlinux', functions: [{ name: 'tcp_ack', sympos: 0, source: 'x.c' }] }],
@@ -172,7 +172,7 @@ for (const [name, shell] of Object.entries(allShells)) {
     assert.deepEqual(look(shell, 'no time stamps here\n'), []);
   });
 
-  test(`${name}: a log of hostile lines is read in no time`, () => {
+  test(`${name}: reads a hostile log in linear time`, () => {
     const began = performance.now();
     look(shell, stamped([...Array(2000)].map(() => `BUG: ${'['.repeat(500)}${'+0x1'.repeat(100)}`)));
     assert.ok(performance.now() - began < 10_000);

@@ -7,7 +7,7 @@ const isRetried = (host: TestHost): boolean => existsSync(host.path('/run/kmend-
 const MINUTE = 60;
 
 for (const [name, shell] of Object.entries(shells)) {
-  test(`${name}: a transition that does not end is taken back after its time, and tried again after growing pauses`, async (t) => {
+  test(`${name}: reverts a transition at its limit, and retries after growing pauses`, async (t) => {
     const host = new TestHost(t, shell);
     const [first, second] = host.installStack(2);
     assert.ok(first && second);
@@ -73,7 +73,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal((await host.run('sync')).code, 0);
   });
 
-  test(`${name}: resume does not wait for the pause; what arrives begins anew`, async (t) => {
+  test(`${name}: resume retries at once; a new revision starts without a delay`, async (t) => {
     const host = new TestHost(t, shell);
     const { module } = host.install({ position: 1 });
     host.write('/fake/blocked', '');
@@ -86,7 +86,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual([host.enabled(), host.state('deferred')], [[module], []]);
   });
 
-  test(`${name}: where the way back is quick the rest goes on in the same run`, async (t) => {
+  test(`${name}: continues in the same run after a quick revert`, async (t) => {
     const host = new TestHost(t, shell);
     const { module } = host.install({ position: 1 });
     host.write('/fake/blocked-in', '');
@@ -99,7 +99,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual(host.problems(), [`deferred ${module}`, `transition-stuck ${beside.module}`]);
   });
 
-  test(`${name}: 0 takes nothing back`, async (t) => {
+  test(`${name}: never reverts with take-back 0`, async (t) => {
     const host = new TestHost(t, shell);
     const { module } = host.install({ position: 1 });
     host.write('/fake/blocked', '');
@@ -110,7 +110,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual([host.outcome(), host.enabled()], ['transition-stuck', [module]]);
   });
 
-  test(`${name}: what it was to replace stays in force`, async (t) => {
+  test(`${name}: keeps in force what it was to replace`, async (t) => {
     const host = new TestHost(t, shell);
     const stack = host.installStack(2);
     assert.equal((await host.run('sync')).code, 0);
@@ -132,7 +132,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual(host.enabled(), [cumulative.module]);
   });
 
-  test(`${name}: a life that ends before the kernel was asked to turn it round: the next one does`, async (t) => {
+  test(`${name}: the next run reverses a transition if the last one died before it did`, async (t) => {
     const host = new TestHost(t, shell);
     const { module } = host.install({ position: 1 });
     host.write('/fake/blocked', '');

@@ -32,7 +32,7 @@ test('every code has its item, and every item its code', () => {
   assert.deepEqual(explained(table).sort(), [...codes].sort());
 });
 
-test('what is tried again says so', () => {
+test('marks each retried code in the page', () => {
   const passing = cases('is_passing', part('codes'));
   assert.ok(passing.length > 5);
   for (const item of table.split(/^(?=- `)/m).slice(1)) {
@@ -41,7 +41,7 @@ test('what is tried again says so', () => {
   }
 });
 
-test('no code is said that is not in the list', () => {
+test('uses no code that is not in the list', () => {
   const said = [...scripts.matchAll(/(?:problem|die|quarantine "\$\w+"|code=)\s?'?([a-z]+-[a-z-]+)/g)].map(
     ([, code = '']) => code,
   );

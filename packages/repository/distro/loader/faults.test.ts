@@ -16,7 +16,7 @@ function agentJournal(host: TestHost, module: string, phase: string, bootId: str
 }
 
 for (const [name, shell] of Object.entries(shells)) {
-  test(`${name}: a full /var: the kernel is not asked, the outcome is in /run, and it is tried again`, {
+  test(`${name}: with a full /var asks nothing of the kernel, reports in /run, and retries`, {
     skip: !isRoot,
   }, async (t) => {
     const host = new TestHost(t, shell);
@@ -54,14 +54,14 @@ for (const [name, shell] of Object.entries(shells)) {
   test(`${name}: a /var that cannot be written`, async (t) => {
     const host = new TestHost(t, shell);
     host.install({ position: 1 });
-    // A file where the directory should be, whoever runs the test.
+    // A file in place of the directory fails for root too.
     host.write(STATE, '');
     const ran = await host.run('sync', '--package');
     assert.deepEqual([ran.code, host.calls()], [0, []], ran.err);
     assert.match(host.read('/run/kmend-livepatch/state'), /^outcome \S+ disk-full /m);
   });
 
-  test(`${name}: a state that is damaged is set aside and said; one of a later version is left alone`, async (t) => {
+  test(`${name}: moves a damaged state aside and reports it; keeps one of a later version`, async (t) => {
     const host = new TestHost(t, shell);
     const only = host.install({ position: 1 });
     assert.equal((await host.run('sync')).code, 0);
@@ -80,7 +80,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal(host.read(`${STATE}/state`), 'kmend-livepatch-state 2\nall new\n');
   });
 
-  test(`${name}: the agent has one in force: nothing is done`, async (t) => {
+  test(`${name}: does nothing while the agent has a livepatch in force`, async (t) => {
     const host = new TestHost(t, shell);
     host.install({ position: 1 });
     const boot = host.read('/proc/sys/kernel/random/boot_id').trim();
@@ -91,7 +91,7 @@ for (const [name, shell] of Object.entries(shells)) {
       assert.equal((await host.run('sync')).code, 5);
       assert.deepEqual([host.outcome(), host.calls()], ['conflict-agent', []], phase);
     }
-    // What it refused, or did in another boot, is in nobody's way.
+    // What it refused, or did in another boot, conflicts with nothing.
     agentJournal(host, agents, 'good', '11111111-2222-3333-4444-555555555555');
     assert.equal((await host.run('sync')).code, 5);
     assert.deepEqual([host.outcome(), host.calls()], ['conflict-livepatch', []]);
@@ -103,7 +103,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal((await host.run('sync')).code, 0);
   });
 
-  test(`${name}: a livepatch of somebody else: nothing is done, nothing of it is touched`, async (t) => {
+  test(`${name}: does nothing beside a foreign livepatch, and does not touch it`, async (t) => {
     const host = new TestHost(t, shell);
     host.stranger('kpatch_something');
     host.install({ position: 1, kind: 'cumulative' });
@@ -114,7 +114,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual(host.enabled(), ['kpatch_something']);
   });
 
-  test(`${name}: a person’s revert takes out what is ours, whoever else is there`, async (t) => {
+  test(`${name}: revert reverts our livepatches beside foreign ones`, async (t) => {
     const host = new TestHost(t, shell);
     const stack = host.installStack(2);
     assert.equal((await host.run('sync')).code, 0);
@@ -130,7 +130,7 @@ for (const [name, shell] of Object.entries(shells)) {
     );
   });
 
-  test(`${name}: what the kernel refuses is held back, with the kernel’s words`, async (t) => {
+  test(`${name}: quarantines what the kernel refuses, with the kernel’s words`, async (t) => {
     const host = new TestHost(t, shell);
     const stack = host.installStack(3);
     const second = stack[1];
@@ -155,7 +155,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual([host.enabled().length, host.state('kernel-log')], [3, []]);
   });
 
-  test(`${name}: what the host lacks is not held against a livepatch`, async (t) => {
+  test(`${name}: does not blame a livepatch for what the host lacks`, async (t) => {
     const troubles: Record<string, [code: string, again: boolean]> = {
       'Cannot allocate memory': ['memory-low', true],
       'Input/output error': ['disk-failing', true],
@@ -176,7 +176,7 @@ for (const [name, shell] of Object.entries(shells)) {
     }
   });
 
-  test(`${name}: a kernel or a host in no state for a load`, async (t) => {
+  test(`${name}: refuses to load on an unfit kernel or host`, async (t) => {
     const states: Record<string, (host: TestHost) => void> = {
       'kernel-tainted': (host) => host.write('/proc/sys/kernel/tainted', '128\n'),
       'kernel-without-livepatch': (host) => host.remove('/sys/kernel/livepatch'),
@@ -199,7 +199,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal((await host.run('sync')).code, 0);
   });
 
-  test(`${name}: too little memory for a newer revision leaves the older one where it is`, async (t) => {
+  test(`${name}: keeps the older revision if memory is too low for the newer one`, async (t) => {
     const host = new TestHost(t, shell);
     const older = host.install({ position: 1 });
     assert.equal((await host.run('sync')).code, 0);
@@ -209,7 +209,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual([host.outcome(), host.enabled()], ['memory-low', [older.module]]);
   });
 
-  test(`${name}: reports a transition that does not end, and goes on later`, async (t) => {
+  test(`${name}: reports a transition that does not end, and continues later`, async (t) => {
     const host = new TestHost(t, shell);
     const stack = host.installStack(3);
     host.write('/fake/blocked', '');
@@ -231,7 +231,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.ok(!existsSync(host.path('/run/kmend-livepatch/retry')));
   });
 
-  test(`${name}: a task cannot draw on the terminal by its name`, async (t) => {
+  test(`${name}: cleans the names of tasks`, async (t) => {
     const host = new TestHost(t, shell);
     host.install({ position: 1 });
     host.write('/fake/blocked', '');
@@ -243,7 +243,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.doesNotMatch((ran.err + shown.out + shown.err).replaceAll('\n', ''), /[\p{Cc}\p{Cf}]/u);
   });
 
-  test(`${name}: a livepatch on its way in is turned round where it is to go`, async (t) => {
+  test(`${name}: reverses the transition of a livepatch that must go`, async (t) => {
     const host = new TestHost(t, shell);
     host.install({ position: 1 });
     host.write('/fake/blocked', '');
@@ -256,7 +256,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual([host.outcome(), host.modules(), host.state('livepatch')], ['held', [], []]);
   });
 
-  test(`${name}: a module that cannot be unloaded bars its own way back`, async (t) => {
+  test(`${name}: does not reload a module that could not be unloaded`, async (t) => {
     const host = new TestHost(t, shell);
     const { module } = host.install({ position: 1 });
     assert.equal((await host.run('sync')).code, 0);
@@ -269,7 +269,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal((await host.run('sync')).code, 0);
   });
 
-  test(`${name}: two at once: the second one waits, and each livepatch is loaded once`, async (t) => {
+  test(`${name}: a second run waits, and each livepatch is loaded once`, async (t) => {
     const host = new TestHost(t, shell);
     const stack = host.installStack(3);
     const runs = await Promise.all([host.run('sync'), host.run('sync', '--package'), host.run('sync')]);
@@ -283,10 +283,10 @@ for (const [name, shell] of Object.entries(shells)) {
     );
   });
 
-  test(`${name}: one that cannot get the lock leaves word that there is something to do`, async (t) => {
+  test(`${name}: a run without the lock leaves a note for the retry unit`, async (t) => {
     const host = new TestHost(t, shell);
     host.install({ position: 1 });
-    // Whoever holds it does so for longer than anybody waits.
+    // The lock is held for longer than any run waits.
     host.write('/fake/bin/flock', '#!/bin/dash\nexit 1\n');
     execFileSync('chmod', ['755', host.path('/fake/bin/flock')]);
     const ran = await host.run('sync', '--package');
@@ -296,7 +296,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal((await host.run('sync')).code, 5);
   });
 
-  test(`${name}: a line of the configuration that is not understood is said, and does not bar anything`, async (t) => {
+  test(`${name}: reports an invalid line of the configuration and continues`, async (t) => {
     const host = new TestHost(t, shell);
     host.install({ position: 1 });
     for (const line of ['wait forever', 'wait 1 2', 'patience 3', 'soak 1234567', 'wait', 'take-back -1', 'depth x']) {
@@ -307,7 +307,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal(host.enabled().length, 1);
   });
 
-  test(`${name}: wrong usage, and what needs nothing`, async (t) => {
+  test(`${name}: rejects wrong usage, and answers help without root`, async (t) => {
     const host = new TestHost(t, shell);
     for (const args of [
       [],
@@ -329,7 +329,7 @@ for (const [name, shell] of Object.entries(shells)) {
 /** Each life takes seconds: some of the steps are tried, evenly over all. */
 const STRIDE = 4;
 
-test('a life that ends anywhere leaves what the next one finishes', async (t) => {
+test('finishes in the next run what a killed run left', async (t) => {
   const [shell = []] = Object.values(shells);
   let lives = 0;
   for (let at = 1; ; at += STRIDE) {
@@ -366,7 +366,7 @@ test('a life that ends anywhere leaves what the next one finishes', async (t) =>
   assert.ok(lives > 30 / STRIDE, `${lives}`);
 });
 
-test('a life that ends while a cumulative livepatch replaces the stack', async (t) => {
+test('recovers from a kill while a cumulative livepatch replaces the stack', async (t) => {
   const [shell = []] = Object.values(shells);
   for (let at = 1; ; at += STRIDE) {
     const host = new TestHost(t, shell);

@@ -9,7 +9,7 @@ async function statusOf(host: TestHost): Promise<LivepatchStatus> {
 }
 
 for (const [name, shell] of Object.entries(allShells)) {
-  test(`${name}: a fresh kernel whose publisher says that it needs none yet is in order`, async (t) => {
+  test(`${name}: accepts a signed statement that a fresh kernel needs none`, async (t) => {
     const host = new TestHost(t, shell);
     const directory = host.installStatement();
     // Nothing is believed before it was verified.
@@ -27,7 +27,7 @@ for (const [name, shell] of Object.entries(allShells)) {
     assert.deepEqual(host.state('not-needed'), []);
   });
 
-  test(`${name}: a statement that cannot be believed is none`, async (t) => {
+  test(`${name}: ignores a statement that fails verification`, async (t) => {
     const other = new TestKey('somebody');
     t.after(() => other.remove());
     const host = new TestHost(t, shell);
@@ -97,7 +97,7 @@ for (const [name, shell] of Object.entries(allShells)) {
   });
 }
 
-test('a host that takes no livepatches of packages is not told of the next kernel', async (t) => {
+test('does not mention the next kernel on a host without package livepatches', async (t) => {
   const host = new TestHost(t, allShells['dash'] ?? []);
   host.installKernel('6.1.0-100-amd64');
   assert.deepEqual((await statusOf(host)).warnings, []);

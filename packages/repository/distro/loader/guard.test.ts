@@ -32,7 +32,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal(host.enabled().length, 4);
   });
 
-  test(`${name}: a crash while one goes in is held against that one alone, and what stands on it`, async (t) => {
+  test(`${name}: blames a crash during a load on that livepatch and its dependants`, async (t) => {
     const host = new TestHost(t, shell);
     const [first, second, third] = host.installStack(3);
     assert.ok(first && second && third);
@@ -54,7 +54,7 @@ for (const [name, shell] of Object.entries(shells)) {
     ]);
   });
 
-  test(`${name}: livepatches that were good are kept over two power cuts, and halved by the third, not thrown away`, async (t) => {
+  test(`${name}: keeps good livepatches over two power cuts, and quarantines the upper half at the third`, async (t) => {
     const host = new TestHost(t, shell);
     const stack = host.installStack(4);
     assert.equal((await host.run('sync')).code, 0);
@@ -99,7 +99,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal(host.enabled().length, 1);
   });
 
-  test(`${name}: kmend=off and the off file keep everything out, at boot and later`, async (t) => {
+  test(`${name}: loads nothing with kmend=off or the off file`, async (t) => {
     const host = new TestHost(t, shell);
     const [first, second] = host.installStack(2);
     assert.ok(first && second);
@@ -122,7 +122,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.match((await host.run('status')).out, /^switched off: \/etc\/kmend-livepatch\/off is there$/m);
   });
 
-  test(`${name}: hold keeps what runs, over a boot; resume catches up`, async (t) => {
+  test(`${name}: hold keeps what runs over a boot; resume loads the rest`, async (t) => {
     const host = new TestHost(t, shell);
     const [first, second] = host.installStack(2);
     assert.ok(first && second);
@@ -141,7 +141,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual([host.outcome(), host.enabled().length], ['in-force', 2]);
   });
 
-  test(`${name}: revert takes all of it out, from the top, and keeps it out until resume`, async (t) => {
+  test(`${name}: reverts everything from the top, and holds until resume`, async (t) => {
     const host = new TestHost(t, shell);
     const stack = host.installStack(3);
     assert.equal((await host.run('sync')).code, 0);
@@ -162,7 +162,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal(host.enabled().length, 3);
   });
 
-  test(`${name}: what somebody takes out by hand is not put back behind their back`, async (t) => {
+  test(`${name}: does not reload what an administrator reverted`, async (t) => {
     const host = new TestHost(t, shell);
     const [first, second] = host.installStack(2);
     assert.ok(first && second);
@@ -175,7 +175,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal(host.enabled().length, 2);
   });
 
-  test(`${name}: yield leaves the host to the agent, take brings it back over the agent's livepatch`, async (t) => {
+  test(`${name}: yield lets the agent drive, take --over replaces the agent's livepatch`, async (t) => {
     const host = new TestHost(t, shell);
     const stack = host.installStack(2);
     assert.equal((await host.run('sync')).code, 0);
@@ -196,7 +196,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal(host.calls()[0], `rmmod ${agents}`);
   });
 
-  test(`${name}: what is yielded until the next boot is the packages' again after it`, async (t) => {
+  test(`${name}: yield --until-boot ends at the next boot`, async (t) => {
     const host = new TestHost(t, shell);
     const stack = host.installStack(2);
     assert.equal((await host.run('sync')).code, 0);
@@ -213,7 +213,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual([host.outcome(), host.enabled().length, host.state('yielded')], ['in-force', 3, []]);
   });
 
-  test(`${name}: an agent whose livepatch went again gives back the whole stack, and nothing is held against it`, async (t) => {
+  test(`${name}: loads the whole stack again when the agent’s livepatch is gone`, async (t) => {
     const host = new TestHost(t, shell);
     const stack = host.installStack(2);
     assert.equal((await host.run('sync')).code, 0);
@@ -252,7 +252,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal((await host.run('take', '--over', 'kmend_zzz')).code, 6);
   });
 
-  test(`${name}: one of them that is new is blamed alone, and a power cut in the transition of the others is none`, async (t) => {
+  test(`${name}: blames only the new livepatch for a power cut`, async (t) => {
     const host = new TestHost(t, shell);
     const stack = host.installStack(2);
     assert.equal((await host.run('sync')).code, 0);

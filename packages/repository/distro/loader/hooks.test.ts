@@ -24,7 +24,7 @@ const all = [...names, 'ip_rcv.part.0', 'show', 'init_thing', 'nobody'].map((it)
 const places = [...all, 'ext4 ext4_readdir', 'ext4 ext4_lookup', 'xfs ext4_lookup', 'gone init_thing'];
 
 for (const [name, shell] of Object.entries(allShells)) {
-  test(`${name}: the loader finds a hook in the way where the agent does`, () => {
+  test(`${name}: finds the same hook conflicts as the agent`, () => {
     const hooks = { ftrace: ftraceHooksOf(ENABLED), kprobes: kprobesOf(KPROBES), ftraceEnabled: true };
     const [file = '', ...before] = shell;
     const listings = `${ENABLED.replaceAll(/^/gm, 'f ')}\n${KPROBES.replaceAll(/^/gm, 'k ')}`;
@@ -54,7 +54,7 @@ for (const [name, shell] of Object.entries(allShells)) {
 }
 
 for (const [name, shell] of Object.entries(shells)) {
-  test(`${name}: a kprobe in what is to be patched: not loaded, nothing is taken out for it, what is beside it comes`, async (t) => {
+  test(`${name}: does not load what a kprobe conflicts with, reverts nothing for it, and loads the rest`, async (t) => {
     const host = new TestHost(t, shell);
     const older = host.install({ position: 1 });
     assert.equal((await host.run('sync')).code, 0);
@@ -78,7 +78,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual(host.enabled(), [probed.module, beside.module].sort());
   });
 
-  test(`${name}: a tracer that redirects a function bars what patches it, and what stands on that`, async (t) => {
+  test(`${name}: does not load what conflicts with a tracer, nor its dependants`, async (t) => {
     for (const directory of ['/sys/kernel/tracing', '/sys/kernel/debug/tracing']) {
       const host = new TestHost(t, shell);
       const [first, second] = host.installStack(2);
@@ -94,7 +94,7 @@ for (const [name, shell] of Object.entries(shells)) {
     }
   });
 
-  test(`${name}: what the packages patch themselves is in nobody’s way`, async (t) => {
+  test(`${name}: ignores the packages’ own hooks`, async (t) => {
     const host = new TestHost(t, shell);
     const { module } = host.install({ position: 1 });
     assert.equal((await host.run('sync')).code, 0);
@@ -117,7 +117,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal((await host.run('sync')).code, 0);
   });
 
-  test(`${name}: listings that the kernel keeps to itself say nothing`, async (t) => {
+  test(`${name}: ignores listings that the kernel does not show`, async (t) => {
     const host = new TestHost(t, shell);
     host.install({ position: 1 });
     // Reading a directory fails, as reading these does in a locked-down kernel.

@@ -25,7 +25,7 @@ function unhang(host: TestHost): void {
 const isRetried = (host: TestHost): boolean => existsSync(host.path('/run/kmend-livepatch/retry'));
 
 for (const [name, shell] of Object.entries(shells)) {
-  test(`${name}: an insmod that does not come back is ended; nothing is held against the livepatch`, async (t) => {
+  test(`${name}: ends a hanging insmod without quarantining the livepatch`, async (t) => {
     const host = new TestHost(t, shell);
     const { module } = host.install({ position: 1 });
     hang(host);
@@ -49,7 +49,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual(host.enabled(), stack.map((it) => it.module).sort());
   });
 
-  test(`${name}: one that cannot even be ended leaves the lock; the kernel is asked nothing until it is gone`, async (t) => {
+  test(`${name}: frees the lock beside an insmod that cannot be killed, and waits until it is gone`, async (t) => {
     const host = new TestHost(t, shell);
     const [first, second] = host.installStack(2);
     assert.ok(first && second);

@@ -39,7 +39,7 @@ for (const [name, shell] of Object.entries(shells)) {
     }
   });
 
-  test(`${name}: a host is told from all of them`, async (t) => {
+  test(`${name}: recognises an ordinary host`, async (t) => {
     const host = new TestHost(t, shell);
     host.install({ position: 1 });
     host.write('/proc/self/uid_map', '         0          0 4294967295\n');
@@ -51,7 +51,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal(host.enabled().length, 1);
   });
 
-  test(`${name}: the state of another machine is none: a host made from an image holds nothing back`, async (t) => {
+  test(`${name}: ignores the state of another machine`, async (t) => {
     const host = new TestHost(t, shell);
     host.write('/etc/machine-id', `${'a'.repeat(32)}\n`);
     host.install({ position: 1 });
@@ -73,7 +73,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal(host.state('livepatch').length, 1);
   });
 
-  test(`${name}: early in a boot whose /var comes over the network nothing is done`, async (t) => {
+  test(`${name}: does nothing early in a boot with /var on the network`, async (t) => {
     for (const [unit, mounted] of [
       ['/run/systemd/generator/var.mount', '31 1 0:30 / /var rw - nfs4 server:/var rw\n'],
       ['/etc/systemd/system/var-lib.mount', '31 1 0:30 / /var/lib rw - nfs4 server:/lib rw\n'],
@@ -96,7 +96,7 @@ for (const [name, shell] of Object.entries(shells)) {
     }
   });
 
-  test(`${name}: a kernel that takes no module any more: nothing is held back, and the next boot loads`, async (t) => {
+  test(`${name}: quarantines nothing while modules_disabled is set; the next boot loads`, async (t) => {
     const host = new TestHost(t, shell);
     host.install({ position: 1 });
     host.write('/proc/sys/kernel/modules_disabled', '1\n');

@@ -134,7 +134,7 @@ for (const [name, shell] of Object.entries(shells)) {
     });
   }
 
-  test(`${name}: signed garbage is garbage`, async (t) => {
+  test(`${name}: rejects a signed manifest that is malformed`, async (t) => {
     for (const [what, change] of Object.entries(garbage)) {
       const host = new TestHost(t, shell);
       const fine = host.install({ position: 1 });
@@ -149,7 +149,7 @@ for (const [name, shell] of Object.entries(shells)) {
     }
   });
 
-  test(`${name}: a key that expired since takes no protection away`, async (t) => {
+  test(`${name}: keeps what runs when the key has expired`, async (t) => {
     const host = new TestHost(t, shell);
     const expired = new TestKey('expired', '20200101T000000!', '1y');
     t.after(() => expired.remove());

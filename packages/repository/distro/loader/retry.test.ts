@@ -6,7 +6,7 @@ import { shells, TestHost } from './testing/host.ts';
 const isRetried = (host: TestHost): boolean => existsSync(host.path('/run/kmend-livepatch/retry'));
 
 for (const [name, shell] of Object.entries(shells)) {
-  test(`${name}: somebody else’s livepatch: tried again until it is gone, and said once in the journal`, async (t) => {
+  test(`${name}: retries until a foreign livepatch is gone, and logs it once`, async (t) => {
     const host = new TestHost(t, shell);
     const { module } = host.install({ position: 1 });
     host.stranger('kpatch_something');

@@ -124,7 +124,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal((await host.run('status')).code, 2);
   });
 
-  test(`${name}: what stands on nothing that is there is not loaded`, async (t) => {
+  test(`${name}: does not load a livepatch without its dependency`, async (t) => {
     const host = new TestHost(t, shell);
     const [first, second, third] = host.installStack(3);
     assert.ok(first && second && third);
@@ -133,7 +133,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual([host.enabled(), host.problems()], [[first.module], [`below-missing ${third.name}`]]);
   });
 
-  test(`${name}: packages for another kernel are said, and left alone`, async (t) => {
+  test(`${name}: reports packages for another kernel, and ignores them`, async (t) => {
     const host = new TestHost(t, shell);
     host.install({ position: 1, buildId: 'cd'.repeat(20) });
     host.install({ position: 2, release: '6.1.0-50-amd64', buildId: 'ef'.repeat(20) });
@@ -146,7 +146,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual(host.enabled(), [fits.module]);
   });
 
-  test(`${name}: a damaged successor takes no protection away`, async (t) => {
+  test(`${name}: keeps what runs if its successor is damaged`, async (t) => {
     const host = new TestHost(t, shell);
     const stack = host.installStack(2);
     assert.equal((await host.run('sync')).code, 0);

@@ -37,7 +37,7 @@ for (const [name, shell] of Object.entries(allShells)) {
     );
   });
 
-  test(`${name}: a boot is not held up for long: the rest comes later`, async (t) => {
+  test(`${name}: does not delay the boot for long, and loads the rest later`, async (t) => {
     const host = new TestHost(t, shell);
     const stack = host.installStack(3);
     host.write('/fake/slow', '');

@@ -12,7 +12,7 @@ function says(host: TestHost, lines: readonly string[], seconds: number): void {
 const within = (it: Installed): string => `function_1+0x16/0x20 [${it.module}]`;
 
 for (const [name, shell] of Object.entries(shells)) {
-  test(`${name}: the kernel complains of one: it goes, with what stands on it, from the top; what is beside it stays`, async (t) => {
+  test(`${name}: reverts what the kernel complains of with its dependants, and keeps the rest`, async (t) => {
     const host = new TestHost(t, shell);
     const [first, second, third] = host.installStack(3);
     assert.ok(first && second && third);
@@ -42,7 +42,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual([host.state('quarantined'), host.state('kernel-log')], [[], []]);
   });
 
-  test(`${name}: what was in the log before the load is not held against it, nor what is no part of it`, async (t) => {
+  test(`${name}: ignores log lines from before the load, and foreign ones`, async (t) => {
     const host = new TestHost(t, shell);
     const only = host.install({ position: 1 });
     // Just before, and by a clock that is far ahead of the uptime.
@@ -90,7 +90,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal(host.enabled().length, 2);
   });
 
-  test(`${name}: where a cumulative one has to go the stack comes back`, async (t) => {
+  test(`${name}: loads the stack again after a cumulative livepatch is reverted`, async (t) => {
     const host = new TestHost(t, shell);
     const stack = host.installStack(2);
     assert.equal((await host.run('sync')).code, 0);
@@ -102,7 +102,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual(host.enabled(), stack.map((it) => it.module).sort());
   });
 
-  test(`${name}: whoever else is there, and whoever holds the host: what harms goes`, async (t) => {
+  test(`${name}: reverts a harmful livepatch beside foreign ones and under a hold`, async (t) => {
     for (const word of ['stranger', 'hold', 'yield']) {
       const host = new TestHost(t, shell);
       const only = host.install({ position: 1 });
@@ -120,7 +120,7 @@ for (const [name, shell] of Object.entries(shells)) {
     }
   });
 
-  test(`${name}: one that is on its way in is turned round`, async (t) => {
+  test(`${name}: reverses the transition of a livepatch that is being loaded`, async (t) => {
     const host = new TestHost(t, shell);
     const only = host.install({ position: 1 });
     host.write('/fake/blocked', '');
@@ -134,7 +134,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual([host.outcome(), host.modules()], ['quarantined', []]);
   });
 
-  test(`${name}: one that cannot be taken out is tried again`, async (t) => {
+  test(`${name}: retries a revert that failed`, async (t) => {
     const host = new TestHost(t, shell);
     const only = host.install({ position: 1 });
     assert.equal((await host.run('sync')).code, 0);
@@ -148,7 +148,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual([host.enabled(), host.modules(), host.state('livepatch')], [[], [], []]);
   });
 
-  test(`${name}: one that has to wait for somebody’s transition is not trusted meanwhile`, async (t) => {
+  test(`${name}: does not start a soak while another transition delays a livepatch`, async (t) => {
     const host = new TestHost(t, shell);
     const only = host.install({ position: 1 });
     assert.equal((await host.run('sync')).code, 0);
@@ -168,7 +168,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.ok(!host.enabled().includes(only.module));
   });
 
-  test(`${name}: a complaint just before an orderly shutdown keeps it out of the next boot`, async (t) => {
+  test(`${name}: quarantines a livepatch after a complaint just before an orderly shutdown`, async (t) => {
     const host = new TestHost(t, shell);
     host.install({ position: 1 });
     assert.equal((await host.run('sync')).code, 0);
@@ -180,7 +180,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual([host.enabled(), host.outcome()], [[], 'quarantined']);
   });
 
-  test(`${name}: a log that cannot be read is said, and bars nothing`, async (t) => {
+  test(`${name}: reports an unreadable log and continues`, async (t) => {
     const host = new TestHost(t, shell);
     host.install({ position: 1 });
     const log = host.read('/fake/log');

@@ -117,7 +117,7 @@ test('an upgrade adds to the stack; the cumulative livepatch comes without a rem
   ]);
 });
 
-test('a cumulative livepatch may take a deep stack out in the same run', async (t) => {
+test('removes a deep stack in the run that installs the cumulative package', async (t) => {
   const { folder, clock, depot, take, apt, options } = await publisher(t);
   clock.set(new Date());
   const fixes = Array.from({ length: 6 }, (_, n) => `CVE-2026-20${String(n).padStart(2, '0')}`);
@@ -167,7 +167,7 @@ test('phased updates hold the newest state back', async (t) => {
   assert.deepEqual(planOf(await host.get(...upgrade)), [`Inst ${META}-speed-up`, `Inst ${META}`]);
 });
 
-test('the suite early has the newest states first, the others when they are let go, or something newer is', async (t) => {
+test('publishes the newest states in early first, in the other suites when they get a share', async (t) => {
   const { folder, clock, depot, take, apt, options } = await publisher(t);
   clock.set(new Date());
   await take(A);
@@ -292,7 +292,7 @@ test('the same depot gives the same repository', async (t) => {
   assert.equal((await run('diff', ['-r', join(folder, 'one/'), join(folder, 'three/')])).exitCode, 0);
 });
 
-test('a depot that was brought back too old is not published over what hosts know', async (t) => {
+test('refuses to publish a depot that is older than what hosts know', async (t) => {
   const { folder, clock, take, apt } = await publisher(t);
   await take(A);
   await apt();

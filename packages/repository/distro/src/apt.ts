@@ -3,10 +3,10 @@ import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { cleanEnvironment, runOk, sha256 } from '@kmend/base/node';
 import { deliver, linkOrCopy } from './build.ts';
+import type { Contents, SuiteContents } from './contents.ts';
 import { debChangelog } from './deb.ts';
 import { metapackageName } from './names.ts';
 import { type PackageSpec, versionText } from './package.ts';
-import type { Contents, SuiteContents } from './repository.ts';
 import type { Suite } from './suites.ts';
 import { mailDate } from './text.ts';
 
@@ -94,7 +94,8 @@ function indexText(stanzas: readonly Stanza[], { files, offers, followers }: Sui
     if (newest.head !== undefined) phases.set(`${newest.head.package} ${newest.head.version}`, newest.phase);
   }
   for (const { name, version, releases } of followers) {
-    // A package that is new to a host comes whatever its share: a kernel's first state brings what follows it to its share.
+    // A package that is new to a host comes whatever its share: a kernel's first state brings what follows it to its
+    // share.
     const first = offers
       .filter(({ kernel, states }) => releases.includes(kernel.release) && states.length === 1)
       .flatMap(({ states: [state] }) => state?.phase ?? []);

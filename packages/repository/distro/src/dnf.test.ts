@@ -107,7 +107,7 @@ test('rpm believes a package that is signed with the key, and no other', async (
   assert.match(
     list,
     new RegExp(
-      `^/usr/lib/kmend-livepatch/${RELEASE}/${META}-cve-2026-1001/livepatch.ko 5600 \\d+ [0-9a-f]{64} 0100644 root root`,
+      `^/usr/lib/kmend-livepatch/${RELEASE}/${META}-cve-2026-1001/livepatch.ko 2001 \\d+ [0-9a-f]{64} 0100644 root root`,
       'm',
     ),
   );

@@ -2,7 +2,7 @@ import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path';
 import { cleanEnvironment, runOk } from '@kmend/base/node';
 import { deliver, linkOrCopy } from './build.ts';
-import type { Contents } from './repository.ts';
+import type { Contents } from './contents.ts';
 import { epochSeconds } from './text.ts';
 import { updateinfo } from './updateinfo.ts';
 

@@ -66,7 +66,7 @@ test('a release says its flavour', () => {
   );
 });
 
-test('apt: who installed the package of a flavour gets the livepatches of each kernel that comes, and keeps what runs', async (t) => {
+test('apt: the package of a flavour brings the livepatches of each new kernel and keeps those of the running one', async (t) => {
   const publishing = await publisher(t);
   const { clock, depot } = publishing;
   clock.set(new Date());
@@ -101,7 +101,7 @@ test('apt: who installed the package of a flavour gets the livepatches of each k
   assert.ok(planOf(await host.get(...upgrade)).includes('Inst livepatch-6.1.0-40-amd64-cve-2026-1002'));
 });
 
-test('apt: livepatches of a kernel that is kept are not unused, though the flavour has gone on', async (t) => {
+test('apt keeps livepatches of a kept kernel when the flavour moves on', async (t) => {
   const publishing = await publisher(t);
   const { clock, depot, folder } = publishing;
   clock.set(new Date());

@@ -6,9 +6,9 @@ import type { Need, PackageSpec } from './package.ts';
 import { canBeConditional } from './rpm.ts';
 
 /**
- * Kernels of a flavour and series (6.1, 6.12) that a host gets livepatches of whether or not it has them: Debian's packages cannot ask for one
- * only beside another. Some months of uploads. A kernel that runs keeps its livepatches beyond that, as apt keeps the kernel
- * (docs/decisions/083-packages-follow-a-flavour.md).
+ * Kernels of a flavour and series (6.1, 6.12) that a host gets livepatches of whether or not it has them: Debian's
+ * packages cannot ask for one only beside another. Some months of uploads. A kernel that runs keeps its livepatches
+ * beyond that, as apt keeps the kernel (docs/decisions/083-packages-follow-a-flavour.md).
  */
 const WINDOW = 6;
 

@@ -5,8 +5,9 @@ import { syncDirectory, withLock } from '@kmend/base/node';
 import { DistroError } from './error.ts';
 
 /**
- * Writes a folder whole or not at all: into a new one beside, then `out`, a symbolic link, is turned to it in one step. A reader sees
- * the old one or the new one; the one before is kept until the next time, for who is in the middle of it. Throws `out-occupied`.
+ * Writes a folder whole or not at all: into a new one beside, then `out`, a symbolic link, is turned to it in one step.
+ * A reader sees the old one or the new one; the one before is kept until the next time, for who is in the middle of it.
+ * Throws `out-occupied`.
  */
 export async function writeGeneration<T>(
   out: string,

@@ -1,3 +1,4 @@
+export { RepositorySettings } from './contents.ts';
 export { Depot, type Taken, type TakeOptions } from './depot/depot.ts';
 export type { DepotKernel, Entry, State } from './depot/schema.ts';
 export { measure, type Stack, type StackMeasure, stackOf } from './depot/stack.ts';
@@ -7,12 +8,6 @@ export { LOADER_FOLDER, loaderPackages, type PackageFormat } from './loader-pack
 export { manifestText } from './manifest.ts';
 export { cumulativeName, flavourOf, followerName, LOADER_PACKAGE, metapackageName, stackedName } from './names.ts';
 export { createKey, type KeyFiles, type NewKey, type Signer, withSigner } from './openpgp.ts';
-export {
-  type PublishedRepository,
-  type PublishOptions,
-  publishApt,
-  publishDnf,
-  RepositorySettings,
-} from './repository.ts';
+export { type PublishedRepository, type PublishOptions, publishApt, publishDnf } from './repository.ts';
 export { aptSetup, dnfSetup, type Setup, type SetupOptions } from './setup.ts';
 export { SUITES, type Suite } from './suites.ts';

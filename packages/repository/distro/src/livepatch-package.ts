@@ -11,7 +11,7 @@ const NAMED_FUNCTIONS = 20;
 
 const COPYRIGHT = `livepatch.ko is made from the source of the Linux kernel and of the fixes named in the
 package's description, and is licensed under the GNU General Public License, version 2
-(/usr/share/common-licenses/GPL-2 on Debian). The source of the fixes is with whoever
+(/usr/share/common-licenses/GPL-2 on Debian). The source of the fixes is with the party that
 published this package.
 `;
 

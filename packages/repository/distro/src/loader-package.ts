@@ -29,8 +29,8 @@ const NEEDS: Readonly<Record<PackageFormat, readonly Need[]>> = {
 };
 
 /**
- * `livepatch-<release>` counts as a part of that kernel: what was installed for one that runs, or that a reboot may bring, is never an unused package,
- * and goes with the kernel (apt.conf(5), APT::VersionedKernelPackages).
+ * `livepatch-<release>` counts as a part of that kernel: what was installed for one that runs, or that a reboot may
+ * bring, is never an unused package, and goes with the kernel (apt.conf(5), APT::VersionedKernelPackages).
  */
 const APT_SETTINGS = `// Livepatches of a kernel stay as long as apt keeps the kernel.
 APT::VersionedKernelPackages { "livepatch"; };
@@ -58,8 +58,8 @@ interface LoaderFiles {
 }
 
 /**
- * The loader's package in both formats, with the keyring it verifies manifests against. A change of its files without a new version
- * is a new revision, which the depot remembers. Throws `loader-missing`.
+ * The loader's package in both formats, with the keyring it verifies manifests against. A change of its files without a
+ * new version is a new revision, which the depot remembers. Throws `loader-missing`.
  */
 export async function loaderPackages(
   depot: Depot,
@@ -81,7 +81,7 @@ export async function loaderPackages(
     summary: 'loads the livepatches that the package manager installs',
     description: [
       'Verifies installed livepatches of the running kernel and loads them, in order, when they are installed and at boot.',
-      'It has no network and no service that runs all the time. "kmend-livepatch status" tells what is in force.',
+      'It has no network and no resident service. "kmend-livepatch status" shows what is in force.',
     ],
     needs: NEEDS[format],
     replaces: [],

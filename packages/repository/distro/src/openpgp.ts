@@ -48,7 +48,10 @@ export interface NewKey {
   readonly time: Date;
 }
 
-/** Makes a key without a passphrase and writes it with mode 0600. Throws `key-exists`, `key-invalid` (the name). Returns the fingerprint. */
+/**
+ * Makes a key without a passphrase and writes it with mode 0600. Throws `key-exists`, `key-invalid` (the name). Returns
+ * the fingerprint.
+ */
 export async function createKey(
   run: Run,
   { keyFile, name, email, algorithm = 'rsa4096', time }: NewKey,
@@ -79,8 +82,8 @@ export async function createKey(
 }
 
 /**
- * Does `work` with the operator's key in a throw-away GNUPGHOME. Throws `key-missing`, `key-readable` (by others), `key-invalid` (no
- * secret key in it, several, or a passphrase that does not open it).
+ * Does `work` with the operator's key in a throw-away GNUPGHOME. Throws `key-missing`, `key-readable` (by others),
+ * `key-invalid` (no secret key in it, several, or a passphrase that does not open it).
  */
 export async function withSigner<T>(run: Run, files: SignerOptions, work: (signer: Signer) => Promise<T>): Promise<T> {
   const secret = await readSecret(files.keyFile);
@@ -99,7 +102,7 @@ export async function withSigner<T>(run: Run, files: SignerOptions, work: (signe
     await sign([...at(new Date(0)), '--detach-sign'], 'trial').catch((cause: Error) => {
       throw new DistroError('key-invalid', `${files.keyFile} cannot sign: ${cause.message}`, {
         cause,
-        hint: 'a key with a passphrase goes with a file whose first line is the passphrase',
+        hint: 'give a file whose first line is the passphrase',
       });
     });
     for (const key of files.earlier ?? []) await gpg(['--import'], key);
@@ -126,7 +129,7 @@ async function withHome<T>(run: Run, work: (gpg: Gpg, home: string) => Promise<T
   const home = await mkdtemp(join(tmpdir(), 'kmend-gpg-'));
   const env = { ...cleanEnvironment(), GNUPGHOME: home };
   try {
-    // Nobody is asked for a passphrase in a window.
+    // No window asks for a passphrase.
     await writeFile(join(home, 'gpg.conf'), 'pinentry-mode loopback\n');
     return await work(
       async (args, stdin = '') =>
@@ -164,7 +167,7 @@ async function readSecret(path: string): Promise<Buffer> {
     const { mode } = await stat(path);
     if ((mode & 0o077) !== 0) {
       throw new DistroError('key-readable', `${path} can be read by others (mode ${(mode & 0o777).toString(8)})`, {
-        hint: `chmod 600 ${path}, and consider whether someone copied it`,
+        hint: `chmod 600 ${path}, and check whether it was copied`,
       });
     }
     return await readFile(path);

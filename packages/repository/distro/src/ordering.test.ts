@@ -7,8 +7,8 @@ import { test } from 'node:test';
 import { promisify } from 'node:util';
 
 /**
- * The units of both packages beside those of a host whose /var, /var/lib or the state itself comes over the network, before systemd's own judge. A
- * cycle makes systemd drop a unit of it: networking, or the mount.
+ * The units of both packages beside those of a host whose /var, /var/lib or the state itself comes over the network,
+ * before systemd's own judge. A cycle makes systemd drop a unit of it: networking, or the mount.
  */
 const run = promisify(execFile);
 const FOLDERS = ['../loader/units/', '../../../host/agent/src/package/files/'].map(
@@ -16,7 +16,10 @@ const FOLDERS = ['../loader/units/', '../../../host/agent/src/package/files/'].m
 );
 const UNIT = /\.(service|socket|timer)$/;
 
-/** As a distribution has them (ifupdown's networking.service, NetworkManager's and systemd-networkd's are ordered the same way). */
+/**
+ * As a distribution has them (ifupdown's networking.service, NetworkManager's and systemd-networkd's are ordered the
+ * same way).
+ */
 const NETWORK = {
   'networking.service': `[Unit]
 DefaultDependencies=no

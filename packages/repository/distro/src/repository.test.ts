@@ -85,7 +85,7 @@ test('a module that is not what the depot says is not packed', async (t) => {
   await assert.rejects(apt(), hasCode('depot-damaged'));
 });
 
-test('settings that hosts could not read back are refused', async (t) => {
+test('refuses settings that hosts could not parse', async (t) => {
   const { folder, take, apt, options } = await publisher(t);
   await take(A);
   for (const wrong of [

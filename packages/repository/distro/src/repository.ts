@@ -1,9 +1,10 @@
 import { join } from 'node:path';
 import { type Clock, type Progress, type Run, silentProgress } from '@kmend/base';
 import { withLock } from '@kmend/base/node';
-import * as z from 'zod';
+import type * as z from 'zod';
 import { writeApt } from './apt.ts';
 import { type BuiltPackage, builtPackage } from './build.ts';
+import { type Contents, RepositorySettings, type SuiteContents } from './contents.ts';
 import type { Depot } from './depot/depot.ts';
 import { writeDnf } from './dnf.ts';
 import { DistroError } from './error.ts';
@@ -13,26 +14,7 @@ import { livepatchPackage, metapackage } from './livepatch-package.ts';
 import { LOADER_FOLDER, loaderPackages, type PackageFormat } from './loader-package.ts';
 import { type KeyFiles, type Signer, withSigner } from './openpgp.ts';
 import type { PackageSpec } from './package.ts';
-import { type Offer, offerOf, SUITES, type Suite } from './suites.ts';
-
-/** What hosts see of whoever publishes; stays as it is once hosts follow the repository. */
-export const RepositorySettings = z.object({
-  /** Who publishes: `Origin` of the suites, and their `Label` (that of `security` is `<origin>-security`). */
-  origin: z
-    .string()
-    .max(64)
-    .regex(/^[A-Za-z0-9][A-Za-z0-9 ._-]*$/, 'letters, digits, blanks, ".", "_" and "-" only'),
-  /** `Name <address>` */
-  maintainer: z
-    .string()
-    .max(200)
-    .regex(/^[^\s<>,%][^<>,%\p{Cc}]* <[^\s<>@%]+@[^\s<>@%]+>$/u, 'not "Name <address>"'),
-  /** Where hosts find the repository. */
-  url: z.url({ protocol: /^(https?|file)$/ }).regex(/^[!-~]+$/, 'not an address'),
-  /** Days after which APT does not believe the repository any more, unless it is published again. */
-  validDays: z.int().min(1).max(365).default(14),
-});
-export type RepositorySettings = z.infer<typeof RepositorySettings>;
+import { offerOf, SUITES, type Suite } from './suites.ts';
 
 export interface PublishOptions {
   readonly depot: Depot;
@@ -56,24 +38,6 @@ export interface PublishedRepository {
   readonly packages: readonly string[];
   /** APT alone: until when hosts believe it. */
   readonly validUntil?: string;
-}
-
-/** What a format's writer gets: every package built, and which of them each suite has. */
-export interface Contents {
-  readonly run: Run;
-  readonly signer: Signer;
-  readonly settings: RepositorySettings;
-  readonly now: Date;
-  readonly packages: readonly BuiltPackage[];
-  readonly suites: ReadonlyMap<Suite, SuiteContents>;
-}
-
-export interface SuiteContents {
-  /** Names of package files. */
-  readonly files: ReadonlySet<string>;
-  readonly offers: readonly Offer[];
-  /** What follows each flavour, at the version of this suite. */
-  readonly followers: readonly (Follower & { readonly version: string })[];
 }
 
 /** Writes the APT repository. Throws `setting-invalid`, `out-occupied`, `release-taken`, `loader-missing`, the codes of the key, EdgeError. */

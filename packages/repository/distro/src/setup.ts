@@ -44,8 +44,8 @@ const KEY_PLACE = 'ACTIVATION-KEY';
 /** Whose seat of the key it is (docs/decisions/052-package-seats.md); the host puts its own name in. */
 const LOGIN = 'kmend-THIS-MACHINE';
 /**
- * The machine's id is confidential (machine-id(5)): its hash tells machines apart as well. A machine without one (an image's file is empty, or
- * says `uninitialized`) is given a name by chance: all of them would share one otherwise.
+ * The machine's id is confidential (machine-id(5)): its hash tells machines apart as well. A machine without one (an
+ * image's file is empty, or says `uninitialized`) is given a name by chance: all of them would share one otherwise.
  */
 const MACHINE =
   '$({ grep -vx uninitialized /etc/machine-id | grep . || cat /proc/sys/kernel/random/uuid; } | sha256sum | cut -c1-16)';

@@ -2,8 +2,8 @@ import type { DepotKernel, Entry, State } from './depot/schema.ts';
 import { entryOf } from './livepatch-package.ts';
 
 /**
- * `early` has everything at once, `updates` what is for more than the hosts that follow `early`, `security` of that what mends a CVE (and what that
- * lies on).
+ * `early` has everything at once, `updates` what is for more than the hosts that follow `early`, `security` of that
+ * what mends a CVE (and what that lies on).
  */
 export const SUITES = ['early', 'updates', 'security'] as const;
 export type Suite = (typeof SUITES)[number];
@@ -39,7 +39,7 @@ function forAll(states: readonly State[]): readonly State[] {
   return states.slice(0, states.findLastIndex(({ phase, withdrawn }) => phase !== 0 && !withdrawn) + 1);
 }
 
-/** Taking something back is for everybody who may have it. */
+/** A withdrawal is for every host that may have the livepatch. */
 function isSecurity(kernel: DepotKernel, { head }: State, before: State | undefined): boolean {
   if (head === undefined || before?.withdrawn) return true;
   return entryOf(kernel, head)?.fixes.some(({ id }) => isCve(id)) ?? false;

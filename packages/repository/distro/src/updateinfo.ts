@@ -15,7 +15,10 @@ const SEVERITIES: Readonly<Record<Severity, string>> = {
 };
 const WORST_FIRST: readonly Severity[] = ['critical', 'high', 'medium', 'low'];
 
-/** `updateinfo.xml`: one advisory a state, so that `dnf updateinfo` and `dnf upgrade --security` know what a package mends. */
+/**
+ * `updateinfo.xml`: one advisory a state, so that `dnf updateinfo` and `dnf upgrade --security` know what a package
+ * mends.
+ */
 export function updateinfo(offers: readonly Offer[], specs: readonly PackageSpec[], from: string): string {
   const updates = offers.flatMap((offer) => offer.states.map((state) => advisory(offer, state, specs, from)));
   return `<?xml version="1.0" encoding="UTF-8"?>\n<updates>\n${updates.join('')}</updates>\n`;

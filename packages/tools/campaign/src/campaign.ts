@@ -31,8 +31,8 @@ interface Worker {
 }
 
 /**
- * Runs the groups one after the other, the rounds of each shared out among the guests (one for each rig, all of the same agent). What
- * went well before, with the same agent, is not run again.
+ * Runs the groups one after the other, the rounds of each shared out among the guests (one for each rig, all of the
+ * same agent). What went well before, with the same agent, is not run again.
  */
 export async function campaign(rigs: readonly [Rig, ...Rig[]], options: CampaignOptions): Promise<Row[]> {
   const { groups, directory, say } = options;
@@ -61,7 +61,7 @@ export async function campaign(rigs: readonly [Rig, ...Rig[]], options: Campaign
 interface Work extends CampaignOptions {
   readonly group: Group;
   readonly results: Results;
-  /** Ids of the rounds that nobody has begun; all workers take from it. */
+  /** Ids of the rounds that no worker has begun; all workers take from it. */
   readonly queue: string[];
   readonly left: number;
 }

@@ -46,7 +46,10 @@ const RUNNING = ['load', 'replace', 'revert'] as const;
 const KEPT_SHARE = 0.1;
 const POWER_CUTS = 100;
 
-/** Steps that the agent has for certain: enough for the short form, which does without a traced life. All of one phase, led to once. */
+/**
+ * Steps that the agent has for certain: enough for the short form, which does without a traced life. All of one phase,
+ * led to once.
+ */
 export const SHORT_STEPS: Steps = {
   load: { journalled: 0, repository: 0, fetched: 0, seen: 0 },
   replace: { journalled: 34, repository: 0, fetched: 0, seen: 0 },

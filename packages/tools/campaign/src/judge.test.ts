@@ -47,19 +47,19 @@ const sound: Observation = {
 const harms = (change: Partial<Observation>): string[] =>
   alwaysHolds({ ...sound, ...change }, published).map(({ harm }) => harm);
 
-test('a sound host is blamed for nothing', () => {
+test('reports no finding for a sound host', () => {
   assert.deepEqual(harms({}), []);
   assert.equal(standing(sound, emptyJournal, ONE).kind, 'right');
 });
 
-test('a module that nobody published, in the kernel or handed to it, is seen', () => {
+test('detects an unpublished module, in the kernel or passed to it', () => {
   assert.deepEqual(harms({ foreign: [ONE.module, 'kmend_cccccccccccc'] }), ['unverified']);
   assert.deepEqual(harms({ enabled: ['kmend_cccccccccccc'] }), ['unverified']);
   assert.deepEqual(harms({ handed: ['ff'.repeat(32)] }), ['unverified']);
   assert.deepEqual(harms({ buildIds: { [ONE.module]: TWO.buildId } }), ['unverified']);
 });
 
-test('a claim that the kernel does not bear out is false', () => {
+test('reports a claim that the kernel contradicts', () => {
   assert.deepEqual(harms({ before: [], after: [] }), ['false-protected']);
   assert.deepEqual(harms({ before: moving, after: moving }), ['false-protected']);
   assert.deepEqual(harms({ effect: 'vulnerable' }), ['false-protected']);
@@ -75,13 +75,13 @@ test('no claim, no false claim', () => {
   assert.deepEqual(harms({ before: moving, after: moving, claims, effect: 'vulnerable' }), []);
 });
 
-test('a journal that is damaged, or was, is lost', () => {
+test('counts a damaged journal as lost', () => {
   assert.deepEqual(harms({ journalProblem: 'not JSON' }), ['journal-lost']);
   assert.deepEqual(harms({ remains: ['/var/lib/kmend-agent/journal.json.damaged'] }), ['journal-lost']);
   assert.deepEqual(harms({ remains: ['/var/lib/kmend-agent/journal.json.ab.tmp'] }), []);
 });
 
-test('the right state is what the policy wants, a kept hold, or a quarantine that is said', () => {
+test('accepts as final state the policy’s livepatch, a hold, or a reported quarantine', () => {
   const none: Partial<Observation> = { before: [], after: [], effect: 'vulnerable' };
   const at = '2026-11-24T12:00:00.000Z';
   const buildId = 'cd'.repeat(20);
@@ -107,7 +107,7 @@ test('the right state is what the policy wants, a kept hold, or a quarantine tha
   assert.equal(standing(sound, emptyJournal, TWO).kind, 'wrong');
 });
 
-test('the server must not believe more than there is', () => {
+test('reports a server state that exceeds the host’s', () => {
   const told = { loaded: 'loaded', transition: 'complete', effectiveSerial: 1 };
   const nothing = { ...sound, before: [], after: [] };
   assert.deepEqual(toldTooMuch(told, sound, published), []);

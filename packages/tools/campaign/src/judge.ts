@@ -10,7 +10,10 @@ export interface Finding {
   readonly text: string;
 }
 
-/** Nothing unverified in the kernel, no false "protected", no lost journal: holds at every moment, in the middle of a fault too. */
+/**
+ * Nothing unverified in the kernel, no false "protected", no lost journal: holds at every moment, in the middle of a
+ * fault too.
+ */
 export function alwaysHolds(seen: Observation, published: readonly Published[]): Finding[] {
   return [...unverified(seen, published), ...falselyProtected(seen, published), ...journalLost(seen)];
 }
@@ -89,7 +92,9 @@ export type Standing =
   | { readonly kind: 'person'; readonly text: string }
   | { readonly kind: 'wrong'; readonly text: string };
 
-/** Whether the host has reached its right state, by what the kernel shows, the journal remembers, and the policy wants. */
+/**
+ * Whether the host has reached its right state, by what the kernel shows, the journal remembers, and the policy wants.
+ */
 export function standing(seen: Observation, journal: Journal | undefined, wanted: Published): Standing {
   const { claims } = seen;
   if (claims === undefined) return { kind: 'wrong', text: `no status: ${seen.said}` };
@@ -129,7 +134,10 @@ function heldRight({ after, claims }: Observation, kind: 'out' | 'stay', nothing
   return name !== undefined && inForce(after, name) && claims !== undefined && claimed(claims) !== null;
 }
 
-/** What was answered with success holds from then on, whatever happens to whoever answered: a revert keeps the livepatch out, and a hold that was lifted is lifted. */
+/**
+ * What was answered with success holds from then on, whatever happens to the process that answered: a revert keeps the
+ * livepatch out, and a hold that was lifted is lifted.
+ */
 export function answerKept(order: string, exitCode: number | undefined, last: Observation): Finding[] {
   if (exitCode !== 0 || last.claims === undefined) return [];
   const held = last.claims.hold !== null;

@@ -45,7 +45,7 @@ export class Life {
   #known: Observation | undefined;
   /** The moments that the host can go back to, and what the server had been told by then. */
   readonly #saved = new Map<string, Told | undefined>();
-  /** When the host last went back to a moment, and to which: what the server was told in between is of another life. */
+  /** When the host last went back to a moment, and to which: what the server was told in between no longer counts. */
   #back: { readonly at: number; readonly told: Told | undefined } | undefined;
 
   constructor(rig: Rig, guest: Guest) {
@@ -70,8 +70,8 @@ export class Life {
   }
 
   /**
-   * Brings the host to where the phase begins. It is led there by the agent's own commands once; from then on it goes back to that very
-   * moment, memory and disk. `repository`: a mirror to take everything from.
+   * Brings the host to where the phase begins. It is led there by the agent's own commands once; from then on it goes
+   * back to that very moment, memory and disk. `repository`: a mirror to take everything from.
    */
   async bring(phase: Phase, way: Way, repository?: string): Promise<void> {
     const name = `${phase === 'boot' || phase === 'revert' ? SETTLED : `${phase}-${way}`}${repository === undefined ? '' : '-mirrored'}`;
@@ -87,7 +87,8 @@ export class Life {
   async #lead(phase: Phase, way: Way, repository: string | undefined): Promise<void> {
     if (repository !== undefined) await this.configure({ repository });
     const fetches = way === 'check' && (phase === 'load' || phase === 'replace');
-    // What is asked for by number is held. One that is to be fetched anew leaves another in the cache, to be re-applied at boot.
+    // What is asked for by number is held. One that is to be fetched anew leaves another in the cache, to be re-applied
+    // at boot.
     if (phase === 'replace' || fetches) await this.must('apply', '--serial', '1');
     if (phase === 'load') await this.must('revert');
     if (fetches) {
@@ -149,14 +150,15 @@ systemctl reset-failed; systemctl start ${layout.resident.join(' ')}; exit $done
     this.#known = undefined;
   }
 
-  /** Does what the phase is about; whatever comes of it. Not for `boot`: that is for whoever holds the switch. */
+  /** Does what the phase is about; whatever comes of it. Not for `boot`: the holder of the power switch does that. */
   order(phase: Exclude<Phase, 'boot'>, way: Way): Promise<GuestResult> {
     return this.ask(phase === 'revert' ? 'revert' : way);
   }
 
   /**
-   * Lets the host come to its right state: by what its units do of themselves, and where that is not enough by the next check, as
-   * the fetcher would make it. What it came to. `changed`: something else than an order was done since it was looked at.
+   * Lets the host come to its right state: by what its units do of themselves, and where that is not enough by the next
+   * check, as the fetcher would make it. What it came to. `changed`: something else than an order was done since it was
+   * looked at.
    */
   async heal(changed = false): Promise<Observation> {
     await this.untilActive();
@@ -199,7 +201,9 @@ systemctl reset-failed; systemctl start ${layout.resident.join(' ')}; exit $done
     return { loaded: status.loaded.state, transition: status.transition.state, effectiveSerial };
   }
 
-  /** The same once reports have had time to come through, and the server, which does so in batches, to write them down. */
+  /**
+   * The same once reports have had time to come through, and the server, which does so in batches, to write them down.
+   */
   async toldInTime(seen: Observation): Promise<Told | undefined> {
     for (const until = performance.now() + REPORT_MS; ; ) {
       const told = await this.#told(seen);

@@ -46,7 +46,9 @@ export interface Observation {
   readonly journalProblem: string | undefined;
   /** Files in the agent's folders that speak of a lost or half-written journal. */
   readonly remains: readonly string[];
-  /** Modules that the kernel took since boot and that are not the distribution's (the tracepoint module:module_load). */
+  /**
+   * Modules that the kernel took since boot and that are not the distribution's (the tracepoint module:module_load).
+   */
   readonly foreign: readonly string[];
   /** SHA-256 of every file that the agent handed to the kernel since the last observation. */
   readonly handed: readonly string[];
@@ -59,7 +61,10 @@ export interface Observation {
   readonly enabled: readonly string[];
 }
 
-/** Prints one part after the other, each behind a line `== name`. Few programs: each is dear where every instruction is emulated. */
+/**
+ * Prints one part after the other, each behind a line `== name`. Few programs: each is dear where every instruction is
+ * emulated.
+ */
 const SCRIPT = `
 shown() { for d in /sys/kernel/livepatch/*/; do
   [ -d "$d" ] || continue; n=\${d%/}; e=; t=; read -r e <"$d/enabled"; read -r t <"$d/transition"; echo "\${n##*/} $e $t"
@@ -79,7 +84,9 @@ echo "== failedUnits"; systemctl list-units --failed --plain --no-legend
 echo "== enabled"; dmesg | sed -n "s/.*livepatch: enabling patch '\\([^']*\\)'.*/\\1/p"
 `;
 
-/** Looks at a host from outside and from inside, in one call. `reproducer`: the path of the flaw's program in the guest. */
+/**
+ * Looks at a host from outside and from inside, in one call. `reproducer`: the path of the flaw's program in the guest.
+ */
 export async function observe(host: Host, reproducer: string): Promise<Observation> {
   const result = await host.run(['/bin/sh', '-c', SCRIPT, 'sh', reproducer], { timeoutMs: 120_000 });
   return parseObservation(result.stdout);

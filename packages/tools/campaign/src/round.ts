@@ -35,7 +35,10 @@ export interface Struck {
   readonly mayNeedPerson: boolean;
 }
 
-/** Runs one round, and judges it. An error of the campaign's own hands is thrown; one that says that the host is down is a finding. */
+/**
+ * Runs one round, and judges it. An error of the campaign's own hands is thrown; one that says that the host is down is
+ * a finding.
+ */
 export async function judged(life: Life, id: string, strike: () => Promise<Struck>): Promise<RoundResult> {
   const begin = performance.now();
   const done = (rest: Omit<RoundResult, 'id' | 'seconds'>): RoundResult => ({

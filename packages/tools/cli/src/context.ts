@@ -2,13 +2,13 @@ import { type Places, places } from '@kmend/base/node';
 import type { ExitCode } from './error.ts';
 import { createTerminal, type Streams, type Terminal } from './terminal.ts';
 
-/** Where a command hears of SIGHUP; as long as nobody listens the signal ends the process, as ever. */
+/** Where a command hears of SIGHUP; without a listener the signal ends the process, as by default. */
 export interface Hangups {
   /** Calls back at each one, until what is returned is called. */
   listen(heard: () => void): () => void;
 }
 
-/** For whoever runs a command in its own process. */
+/** For a command that runs in its own process. */
 export const noHangups: Hangups = { listen: () => () => undefined };
 
 /** What every command gets. */

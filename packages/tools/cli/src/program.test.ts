@@ -44,13 +44,13 @@ async function kmend(...argv: string[]): Promise<{ exitCode: number; out: string
   return { exitCode, out, err };
 }
 
-test('a result is text for people and one JSON document under --json', async () => {
+test('prints a result as text, and as one JSON document under --json', async () => {
   assert.deepEqual(await kmend('thing', 'show', 'a'), { exitCode: 0, out: 'the thing a\n', err: '' });
   const json = await kmend('thing', 'show', 'a', '--json');
   assert.deepEqual(JSON.parse(json.out), { name: 'a' });
 });
 
-test('an error names its code and the way out, and exits with 1', async () => {
+test('prints an error with its code and hint, and exits with 1', async () => {
   const { exitCode, out, err } = await kmend('thing', 'break');
   assert.equal(exitCode, 1);
   assert.equal(out, '');
@@ -59,7 +59,7 @@ test('an error names its code and the way out, and exits with 1', async () => {
   assert.equal(JSON.parse(json.out).error.code, 'not-configured');
 });
 
-test('wrong usage exits with 2, also as JSON', async () => {
+test('exits with 2 on wrong usage, also as JSON', async () => {
   for (const argv of [['thing', 'show'], ['nothing'], ['thing', 'show', 'a', '--wrong'], ['thing', 'show', 'a', 'b']]) {
     const plain = await kmend(...argv);
     assert.equal(plain.exitCode, 2, argv.join(' '));
@@ -70,13 +70,13 @@ test('wrong usage exits with 2, also as JSON', async () => {
   }
 });
 
-test('help exits with 0 and lists the exit codes', async () => {
+test('exits with 0 on help, which lists the exit codes', async () => {
   const { exitCode, out } = await kmend('--help');
   assert.equal(exitCode, 0);
   assert.match(out, /3 refused, 4 needs review/);
   assert.equal((await kmend('thing', 'show', '--help')).exitCode, 0);
 });
 
-test('a command can choose its exit code', async () => {
+test('exits with the code that a command chooses', async () => {
   assert.equal((await kmend('thing', 'refuse')).exitCode, 3);
 });

@@ -35,9 +35,9 @@ export async function runProgram(
     exitCode = code;
   });
   const program = new Command('kmend')
-    .description('Keeps running Linux kernels patched without reboots.')
-    .version(VERSION)
-    .addOption(new Option('--json', 'print one JSON document on stdout'))
+    .description('Keep running Linux kernels patched without reboots.')
+    .version(VERSION, '-V, --version', 'Print the version')
+    .addOption(new Option('--json', 'Print one JSON document on stdout'))
     .addHelpText(
       'after',
       '\nExit codes: 0 done, 1 failed, 2 usage, 3 refused, 4 needs review, 130 interrupted.\nEvery command takes --json and --help.',
@@ -72,14 +72,16 @@ function usageExit(error: CommanderError, context: Context): number {
   return exitCodes.usage;
 }
 
-/** Every command, however deep: --json accepted, our streams, no process.exit. */
+/** Every command, however deep: --json accepted, our streams, no process.exit, our words for commander's own help. */
 function harden(command: Command, streams: Streams, json: boolean): void {
+  command.helpOption('-h, --help', 'Show this help');
+  if (command.commands.length > 0) command.helpCommand('help [command]', 'Show the help of a command.');
   command.exitOverride().configureOutput({
     writeOut: (text) => streams.out.write(text),
     writeErr: (text) => streams.err.write(json ? '' : text),
   });
   for (const child of command.commands) {
-    if (child.commands.length === 0) child.addOption(new Option('--json', 'print one JSON document on stdout'));
+    if (child.commands.length === 0) child.addOption(new Option('--json', 'Print one JSON document on stdout'));
     harden(child, streams, json);
   }
 }

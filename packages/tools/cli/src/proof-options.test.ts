@@ -10,11 +10,11 @@ const asked = (...argv: string[]) => {
   return proofDemand(command.opts<ProofOptions>());
 };
 
-test('without options most of the replaced functions have to have run', () => {
+test('without options requires that most of the replaced functions ran', () => {
   assert.deepEqual(asked(), { unproven: false, minRanPercent: 60 });
 });
 
-test('threshold and reason are the operator’s', () => {
+test('takes threshold and reason from the options', () => {
   assert.deepEqual(asked('--min-ran', '100', '--reason', 'no hardware'), {
     unproven: false,
     minRanPercent: 100,
@@ -22,7 +22,7 @@ test('threshold and reason are the operator’s', () => {
   });
 });
 
-test('a share that is none, and a reason that says nothing, are usage errors', () => {
+test('rejects an invalid share and an empty reason as wrong usage', () => {
   for (const argv of [
     ['--min-ran', '101'],
     ['--min-ran', '-1'],

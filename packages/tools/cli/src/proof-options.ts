@@ -13,18 +13,18 @@ export interface ProofOptions {
 /** Adds the options of what a proof has to show before a livepatch is published. */
 export function withProofDemand(command: Command): Command {
   return command
-    .option('--unproven', 'publish without a proof (kmend prove); a failed proof is still refused')
+    .option('--unproven', 'Publish without a proof (kmend prove); a failed proof is still refused')
     .addOption(
       new Option(
         '--min-ran <percent>',
-        'required share of replaced functions that ran in the proof; 0 disables the check',
+        'Required share of replaced functions that ran in the proof; 0 disables the check',
       )
         .env('KMEND_MIN_RAN')
         .default(String(MIN_RAN_PERCENT)),
     )
     .option(
       '--reason <text>',
-      'reason for publishing with fewer functions run, or unproven; recorded with the publication',
+      'Reason to publish with fewer functions run, or unproven; recorded with the publication',
     );
 }
 

@@ -14,10 +14,10 @@ export const DEFAULT_PORT = 8470;
 /** Options of every command that talks to the server; the environment serves as well. */
 export function withServer(command: Command): Command {
   return command
-    .option('--server <url>', `address of the patch server (KMEND_SERVER; default http://127.0.0.1:${DEFAULT_PORT})`)
+    .option('--server <url>', `URL of the patch server (KMEND_SERVER; default http://127.0.0.1:${DEFAULT_PORT})`)
     .option(
       '--token-file <file>',
-      "file with the operator's token (or KMEND_TOKEN; default: where the server on this machine keeps it)",
+      "File with the operator's token (or KMEND_TOKEN; default: that of the server on this machine)",
     );
 }
 

@@ -24,7 +24,7 @@ const evil: Register = ({ program, action }) => {
   );
 };
 
-test('no command writes anything that a terminal obeys, in any of its ways to write', async () => {
+test('cleans terminal control characters from every kind of output', async () => {
   for (const argv of [
     ['result'],
     ['result', '--json'],
@@ -38,21 +38,21 @@ test('no command writes anything that a terminal obeys, in any of its ways to wr
   }
 });
 
-test('under --json what was said is there as it was said', async () => {
+test('under --json keeps texts as they were, escaped', async () => {
   const { out } = await runKmend([evil], {}, 'result', '--json');
   assert.deepEqual(JSON.parse(out), { name: EVIL });
   const failed = JSON.parse((await runKmend([evil], {}, 'fail', '--json')).out);
   assert.deepEqual(failed.error.details, { of: EVIL });
 });
 
-test('a cell of a table, and a foreign message, cannot look like a line of ours', async () => {
+test('keeps table cells and foreign messages from looking like lines of the command', async () => {
   const { out } = await runKmend([evil], {}, 'result');
   assert.equal(out.trimEnd().split('\n').length, 3);
   const { err } = await runKmend([evil], {}, 'fail');
   assert.doesNotMatch(err, /^kmend: all is well/m);
 });
 
-test('the progress line is redrawn on a terminal, and shows nothing but its text', () => {
+test('redraws the progress line on a terminal, and shows only its text', () => {
   let err = '';
   const streams = { out: { write: () => {} }, err: { isTTY: true, write: (text: string) => (err += text) } };
   const { progress, note } = createTerminal(streams, false);

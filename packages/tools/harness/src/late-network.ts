@@ -1,4 +1,7 @@
-/** A systemd unit: a network that takes a moment, ordered as Debian's networking.service. A mount with `_netdev` waits for it once it is enabled. */
+/**
+ * A systemd unit: a network that takes a moment, ordered as Debian's networking.service. A mount with `_netdev` waits
+ * for it once it is enabled.
+ */
 export const LATE_NETWORK = `[Unit]
 DefaultDependencies=no
 After=local-fs.target network-pre.target

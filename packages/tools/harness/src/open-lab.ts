@@ -14,7 +14,10 @@ export function openWorkshop(
   return new Workshop({ run, clock: systemClock, fetch, progress, signal }, { ...places(), ...where }, process.env);
 }
 
-/** The lab and the kernels that its guests run, on this machine's own edges; both keep what they make in `cache`. The caller closes the lab. */
+/**
+ * The lab and the kernels that its guests run, on this machine's own edges; both keep what they make in `cache`. The
+ * caller closes the lab.
+ */
 export function openLab(
   cache: string,
   signal: AbortSignal,

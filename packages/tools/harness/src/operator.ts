@@ -28,7 +28,10 @@ export interface ServerProcess {
   stop(): Promise<void>;
 }
 
-/** An operator with a home of their own, working with `bin/kmend` alone. The cache is the machine's, so that nothing is fetched twice. */
+/**
+ * An operator with a home of their own, working with `bin/kmend` alone. The cache is the machine's, so that nothing is
+ * fetched twice.
+ */
 export class Operator {
   readonly home: string;
   readonly cache: string;

@@ -6,7 +6,8 @@ import type { Operator } from './operator.ts';
 import { preparedTree } from './tree.ts';
 
 /**
- * A patch of one file of the kernel's tree, made here and now: `edit` gets the file's text, as `onto` has left it. Returns the patch's path.
+ * A patch of one file of the kernel's tree, made here and now: `edit` gets the file's text, as `onto` has left it.
+ * Returns the patch's path.
  */
 export async function patchOf(
   operator: Operator,

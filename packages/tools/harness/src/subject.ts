@@ -7,7 +7,9 @@ import { run, runOk, sha256File } from '@kmend/base/node';
 /** What comes with the agent and is never run. */
 const DOCUMENTS = 'usr/share/doc/';
 
-/** Names what is tried: a hash over everything of a package that runs on a host. Other documents make no other agent. */
+/**
+ * Names what is tried: a hash over everything of a package that runs on a host. Other documents make no other agent.
+ */
 export async function subjectOf(deb: string): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'kmend-subject-'));
   try {

@@ -1,15 +1,18 @@
 import { join } from 'node:path';
-import { exists } from '@kmend/base/node';
 import { FIXES, FROM, KERNEL, SUITE, TO } from './fixes.ts';
+import { openWorkshop } from './open-lab.ts';
 import type { Operator } from './operator.ts';
 
 /** The kernel's prepared source, which the first fix that is compiled makes. */
 export async function preparedTree(operator: Operator): Promise<string> {
-  const directory = join(operator.cache, 'trees', KERNEL);
-  if (!(await exists(join(directory, 'prepared')))) {
-    await operator.kmend('kernel', 'add', `${SUITE}/${KERNEL}`);
+  const workshop = openWorkshop(new AbortController().signal, undefined, { cache: operator.cache });
+  await operator.kmend('kernel', 'add', `${SUITE}/${KERNEL}`);
+  const kernel = await workshop.kernels.open(KERNEL);
+  if ((await workshop.treeDirectory(kernel)) === undefined) {
     const range = ['--from', FROM, '--to', TO, '--suite', SUITE, '--path', FIXES[0].path];
     await operator.kmend('fix', 'import', '--id', 'prepares-the-tree', '--replace', ...range);
   }
+  const directory = await workshop.treeDirectory(kernel);
+  if (directory === undefined) throw new Error(`the import prepared no tree of ${KERNEL}`);
   return join(directory, 'source');
 }

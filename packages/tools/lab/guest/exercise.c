@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Uses many parts of a kernel for a time and checks what comes back: `exercise SECONDS`, as root. A process an area, all side by side. Prints
- * one JSON object, an area a key; ends with 1 if anything went wrong.
+ * Uses many parts of a kernel for a time and checks what comes back: `exercise SECONDS`, as root. A process an area,
+ * all side by side. Prints one JSON object, an area a key; ends with 1 if anything went wrong.
  */
 #define _GNU_SOURCE
 #include <time.h>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The lab's TCP workload, guest side: waits for one connection, sends numbered records on it and checks that each comes back, whole
- * and in order. Runs until SIGTERM, then waits for what is still on its way, and writes one line of JSON to a file:
- *   {"sent":N,"echoed":N,"damaged":N,"longestGapMs":N,"seconds":N,"error":""}
- * A gap is the time between two echoes; `damaged` counts records that came back, but not the one that was due.
+ * The lab's TCP workload, guest side: waits for one connection, sends numbered records on it and checks that each comes
+ * back, whole and in order. Runs until SIGTERM, then waits for what is still on its way, and writes one line of JSON to
+ * a file: {"sent":N,"echoed":N,"damaged":N,"longestGapMs":N,"seconds":N,"error":""} A gap is the time between two
+ * echoes; `damaged` counts records that came back, but not the one that was due.
  *
  * usage: workload PORT REPORT
  */
@@ -45,7 +45,10 @@ static double now_ms(void)
 	return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
 }
 
-/* The number, big-endian, then bytes that depend on it, so that a shifted or mixed record cannot pass for the right one. */
+/*
+ * The number, big-endian, then bytes that depend on it, so that a shifted or mixed record cannot pass for the right
+ * one.
+ */
 static void fill(unsigned char *record, uint64_t number)
 {
 	for (int i = 0; i < 8; i++)

@@ -89,7 +89,8 @@ export async function prepareBootFiles(edges: LabEdges, kernel: LabKernel): Prom
 
 async function make(edges: LabEdges, kernel: LabKernel, work: string): Promise<void> {
   const { run, signal } = edges;
-  // A copy (hard links where the file system allows), because the indexes come into the same tree and the store's is not ours.
+  // A copy (hard links where the file system allows), because the indexes come into the same tree and the store's is
+  // not ours.
   const base = join(work, 'base');
   const tree = join(base, 'lib', 'modules', kernel.release);
   await mkdir(dirname(tree), { recursive: true });

@@ -2,8 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { cleanEnvironment } from '@kmend/base/node';
 
 /**
- * Set the death signal, then make sure the parent is still the one that asked: had it died in between, the signal would never
- * come.
+ * Set the death signal, then make sure the parent is still the one that asked: had it died in between, the signal would
+ * never come.
  */
 const GUARD = '[ "$PPID" = "$1" ] || exit 1; shift; exec "$@"';
 
@@ -28,7 +28,7 @@ export function spawnBound(
   });
 }
 
-/** A child that does its last act when this process lets go of it, or ends for any reason. */
+/** A child that does its last act when this process releases it, or ends for any reason. */
 export interface Keeper {
   /** Lets go; resolves when the last act is done. */
   release(): Promise<void>;
@@ -36,7 +36,8 @@ export interface Keeper {
 
 /**
  * Runs `script` in a shell that must print `held` and then wait for the end of its standard input, which comes by
- * `release()` or by the death of this process; what it does afterwards is its last act. Rejects when it never said `held`.
+ * `release()` or by the death of this process; what it does afterwards is its last act. Rejects when it never said
+ * `held`.
  */
 export async function keep(script: string, args: readonly string[], signal?: AbortSignal): Promise<Keeper> {
   const child = spawn('sh', ['-c', script, 'sh', ...args], {

@@ -30,9 +30,9 @@ awk -v name="$1" '$1 == name { print "ftrace " $0 }' $tracing/enabled_functions
 `;
 
 /**
- * Looks up which code is in force for a function, for fixes whose effect cannot be seen from outside. It takes both sides:
- * the livepatch that claims the function (Documentation/ABI/testing/sysfs-kernel-livepatch) and the redirection that ftrace
- * really has in place (kernel/livepatch/patch.c, `klp_ftrace_handler`).
+ * Looks up which code is in force for a function, for fixes whose effect cannot be seen from outside. It takes both
+ * sides: the livepatch that claims the function (Documentation/ABI/testing/sysfs-kernel-livepatch) and the redirection
+ * that ftrace really has in place (kernel/livepatch/patch.c, `klp_ftrace_handler`).
  */
 export async function codeInForce(host: Host, functionName: string): Promise<CodeInForce> {
   if (!/^[A-Za-z_][A-Za-z0-9_.]*$/.test(functionName)) {
@@ -61,7 +61,10 @@ export function judge(collected: string): CodeInForce {
   return { source: 'livepatch', livepatch: latest, transition, evidence };
 }
 
-/** Whether a line of `enabled_functions` says that calls are led elsewhere: livepatch's handler, or the flag that one may (I). */
+/**
+ * Whether a line of `enabled_functions` says that calls are led elsewhere: livepatch's handler, or the flag that one
+ * may (I).
+ */
 export function isRedirected(line: string): boolean {
   return line.includes('klp_ftrace_handler') || /\(\d+\)\s+(?:[A-Z]\s+)*I(?:\s|$)/.test(line);
 }

@@ -1,8 +1,9 @@
 import type { Duplex } from 'node:stream';
 
 /**
- * Raw bytes into the guest, many times faster than through the guest agent, which takes a message byte by byte. The reader
- * in the guest must take exactly what was written; where that is in doubt the channel is spoilt until the next boot.
+ * Raw bytes into the guest, many times faster than through the guest agent, which takes a message byte by byte. The
+ * reader in the guest must take exactly what was written; where that is in doubt the channel is spoilt until the next
+ * boot.
  */
 export class DataChannel {
   readonly #channel: Duplex;
@@ -22,8 +23,8 @@ export class DataChannel {
   }
 
   /**
-   * Writes `bytes` while `read` has the guest read them; one such transfer at a time. When `read` rejects, nobody knows how
-   * much the guest took, and the channel is not used again.
+   * Writes `bytes` while `read` has the guest read them; one such transfer at a time. When `read` rejects, it is
+   * unknown how much the guest took, and the channel is not used again.
    */
   send<T>(bytes: Uint8Array, read: () => Promise<T>): Promise<T> {
     const turn = this.#turn.then(async () => {

@@ -36,6 +36,6 @@ test('a failure, a death, a standstill and idleness without a reason are failure
   ]);
 });
 
-test('what is no report', () => {
+test('rejects a file that is no report', () => {
   for (const text of ['', '{', '[]', '{"keys":{"rounds":1}}']) assert.equal(parseExercise(text), undefined, text);
 });

@@ -41,7 +41,7 @@ test('the channel is synchronised once, commands go one after the other', async 
   assert.deepEqual(commands, ['guest-sync-delimited', 'a', 'b']);
 });
 
-test('a refusal and a wrong answer are told apart', async () => {
+test('distinguishes a refusal from a wrong answer', async () => {
   const { channel } = guest((command) =>
     command === 'refused' ? '{"error":{"class":"GenericError","desc":"no such file"}}' : '{"return":7}',
   );
@@ -51,7 +51,7 @@ test('a refusal and a wrong answer are told apart', async () => {
   assert.equal(await agent.execute('right', z.number()), 7);
 });
 
-test('after a silence the late answer is not taken for the next one', async () => {
+test('does not take a late answer for the next one', async () => {
   let held: string | undefined;
   const { channel, commands } = guest((command) => {
     if (command === 'slow') {

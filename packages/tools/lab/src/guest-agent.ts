@@ -21,8 +21,8 @@ interface Pending {
 export class GuestAgentRefusal extends Error {}
 
 /**
- * Speaks with qemu-guest-agent in the guest over a virtio-serial channel, one command at a time. After a silence (a command
- * timed out, the guest rebooted) the channel is synchronised again before the next command.
+ * Speaks with qemu-guest-agent in the guest over a virtio-serial channel, one command at a time. After a silence (a
+ * command timed out, the guest rebooted) the channel is synchronised again before the next command.
  */
 export class GuestAgent {
   readonly #channel: Duplex;
@@ -55,7 +55,9 @@ export class GuestAgent {
     return turn;
   }
 
-  /** The guest closed its end (a reboot, the agent restarting): what is running is lost, later commands start afresh. */
+  /**
+   * The guest closed its end (a reboot, the agent restarting): what is running is lost, later commands start afresh.
+   */
   interrupt(error: Error): void {
     this.#synced = false;
     this.#pending?.fail(error);
@@ -105,7 +107,7 @@ export class GuestAgent {
   }
 
   #onLine(line: string): void {
-    // What does not parse is the rest of an answer that nobody waits for any more.
+    // What does not parse is the rest of an answer whose caller gave up.
     const answer = parseLine(line, answerSchema);
     if (answer !== undefined) this.#pending?.settle(answer);
   }

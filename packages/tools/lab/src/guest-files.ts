@@ -13,10 +13,15 @@ const CHUNK = 256 * 1024;
 const BULK = 512 * 1024;
 const TRANSFER_TIMEOUT_MS = 5 * 60_000;
 
-/** Takes exactly $2 bytes off the port, also when the disk is full, so that the next transfer starts at its beginning. */
+/**
+ * Takes exactly $2 bytes off the port, also when the disk is full, so that the next transfer starts at its beginning.
+ */
 const RECEIVE = `head -c "$2" <"/dev/virtio-ports/${DATA_PORT}" | { cat >"$1" || { cat >/dev/null; exit 1; }; } && sha256sum <"$1"`;
 
-/** Writes a file into the guest: under another name beside it, then mode and rename, so that it is there whole or not at all. */
+/**
+ * Writes a file into the guest: under another name beside it, then mode and rename, so that it is there whole or not at
+ * all.
+ */
 export async function writeGuestFile(
   machine: Machine,
   clock: Clock,

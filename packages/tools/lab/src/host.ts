@@ -24,8 +24,9 @@ export interface StartOptions {
 }
 
 /**
- * One throw-away Debian machine. It keeps its disk over reboots and power cuts, until the lab is closed. All methods that
- * talk to the guest reject with `lab-guest-gone` when it is off or goes down meanwhile, `lab-guest-panic` after a panic.
+ * One throw-away Debian machine. It keeps its disk over reboots and power cuts, until the lab is closed. All methods
+ * that talk to the guest reject with `lab-guest-gone` when it is off or goes down meanwhile, `lab-guest-panic` after a
+ * panic.
  */
 export class Host {
   readonly name: string;
@@ -53,7 +54,10 @@ export class Host {
     this.#log = log;
   }
 
-  /** Seconds the last boot took, from power on (or the order to reboot) until systemd was done; or it took to restore it. */
+  /**
+   * Seconds the last boot took, from power on (or the order to reboot) until systemd was done; or it took to restore
+   * it.
+   */
   get bootSeconds(): number {
     return this.#bootSeconds;
   }
@@ -86,7 +90,7 @@ export class Host {
   #powerOn(options: StartOptions, saved?: string): Promise<void> {
     const boot = this.#bootOnce(options, saved);
     this.#boot = boot;
-    // A reboot that nobody waits for must not end this process; whoever talks to the host next is told.
+    // A reboot without a waiting caller must not end this process; the next call to the host reports it.
     boot.catch(() => {});
     return boot;
   }
@@ -123,7 +127,10 @@ export class Host {
     this.#restored = saved !== undefined;
   }
 
-  /** Whether a guest that went away in its boot did so to reboot, as an offline update does; its next boot is under way then. */
+  /**
+   * Whether a guest that went away in its boot did so to reboot, as an offline update does; its next boot is under way
+   * then.
+   */
   async #comesAgain(machine: Machine, error: unknown): Promise<boolean> {
     if (errorCode(error) !== 'lab-guest-gone' || this.#stayOff || this.#restarts >= MOST_RESTARTS) return false;
     this.#restarts++;
@@ -131,9 +138,9 @@ export class Host {
   }
 
   /**
-   * Runs a command and waits for its end, whatever its exit code: an array is a program with its arguments, a string a line for
-   * the shell. Output that a background process keeps open is waited for. `lab-command-timeout` when it does not end in time
-   * (it is killed).
+   * Runs a command and waits for its end, whatever its exit code: an array is a program with its arguments, a string a
+   * line for the shell. Output that a background process keeps open is waited for. `lab-command-timeout` when it does
+   * not end in time (it is killed).
    */
   async run(command: string | readonly string[], options: GuestRunOptions = {}): Promise<GuestResult> {
     const result = await this.#explain((machine) => runInGuest(machine.agent, this.#clock, command, options));
@@ -191,9 +198,9 @@ export class Host {
   }
 
   /**
-   * Does something that makes the guest reboot by itself (a panic with `kernel.panic` set, a program that reboots), and waits until
-   * the host is up again. That `trigger` loses the guest under its hands is no error. `lab-boot-timeout` when no reboot
-   * comes.
+   * Does something that makes the guest reboot by itself (a panic with `kernel.panic` set, a program that reboots), and
+   * waits until the host is up again. That `trigger` loses the guest under its hands is no error. `lab-boot-timeout`
+   * when no reboot comes.
    */
   async rebootBy(trigger: () => Promise<unknown>): Promise<void> {
     const machine = this.#on();
@@ -210,14 +217,16 @@ export class Host {
   }
 
   /**
-   * Keeps the running host as it is just now, memory and disk, under a name (letters, digits, `-`): `restore` brings it back as often as
-   * wanted, as long as the lab lasts.
+   * Keeps the running host as it is just now, memory and disk, under a name (letters, digits, `-`): `restore` brings it
+   * back as often as wanted, as long as the lab lasts.
    */
   async save(name: string): Promise<void> {
     await this.#on().qmp.save(name);
   }
 
-  /** Makes the host what it was when it was saved, whatever has become of it since; only its clock says the time of day. */
+  /**
+   * Makes the host what it was when it was saved, whatever has become of it since; only its clock says the time of day.
+   */
   async restore(name: string): Promise<void> {
     if (this.#machine?.running === true && this.#machine.failure === undefined) {
       await this.#machine.qmp.load(name);

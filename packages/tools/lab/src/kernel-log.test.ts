@@ -33,7 +33,7 @@ test('what a livepatch prints as it comes and goes is no complaint', () => {
   assert.deepEqual(complaints(log.join('\n')), []);
 });
 
-test('a warning taints, a livepatch does so in its own way', () => {
+test('distinguishes the taint of a warning from that of a livepatch', () => {
   const livepatch = (1 << 12) | (1 << 13) | (1 << 15);
   assert.deepEqual(newTaints(0, livepatch), []);
   assert.deepEqual(newTaints(0, livepatch | (1 << 9)), [9]);

@@ -37,9 +37,13 @@ export interface BootOptions {
   readonly kernelArguments?: readonly string[];
   /** Debian packages that the host has beside the lab's; each such set is one more root in the cache. */
   readonly packages?: readonly string[];
-  /** Boot in truth, whatever was saved: for what is about booting, for what is measured, and for arguments used once. */
+  /**
+   * Boot in truth, whatever was saved: for what is about booting, for what is measured, and for arguments used once.
+   */
   readonly fresh?: boolean;
-  /** What is done to the host behind its boot, before anything else. Saved with the machine, so that it is done once. */
+  /**
+   * What is done to the host behind its boot, before anything else. Saved with the machine, so that it is done once.
+   */
   readonly preparation?: Preparation;
 }
 
@@ -47,7 +51,10 @@ export interface BootOptions {
 export interface Preparation {
   /** Differs where the outcome differs, e.g. the hash of the package. */
   readonly key: string;
-  /** Leaves nothing in the host that is a particular host's: the name, the machine id and the time are another host's later. */
+  /**
+   * Leaves nothing in the host that is a particular host's: the name, the machine id and the time are another host's
+   * later.
+   */
   prepare(host: Host): Promise<void>;
 }
 
@@ -110,11 +117,11 @@ export class Lab {
   }
 
   /**
-   * Makes a new host with a disk of its own and waits until it is up. An emulated kernel takes as much as a minute of processor
-   * time to boot: so its memory and disk are saved behind the first boot, and later hosts of the same kind, of any process, are
-   * restored from there (`Host.restored`). They have a name, a machine id, random numbers and the time of day of their own. Of
-   * that one boot they keep, until they boot themselves: the boot id, the uptime, the log, the addresses of kernel and modules,
-   * the UUID of the hardware, and `systemd.hostname=saved` in `/proc/cmdline`.
+   * Makes a new host with a disk of its own and waits until it is up. An emulated kernel takes as much as a minute of
+   * processor time to boot: so its memory and disk are saved behind the first boot, and later hosts of the same kind,
+   * of any process, are restored from there (`Host.restored`). They have a name, a machine id, random numbers and the
+   * time of day of their own. Of that one boot they keep, until they boot themselves: the boot id, the uptime, the log,
+   * the addresses of kernel and modules, the UUID of the hardware, and `systemd.hostname=saved` in `/proc/cmdline`.
    */
   async boot(kernel: LabKernel, options: BootOptions): Promise<Host> {
     this.#mustBeOpen();
@@ -250,7 +257,8 @@ export class Lab {
   }
 
   /**
-   * The program that tells whether the flaw `id` is there: compiled, static, ready to be copied into a host. `source`: a C file that is not the lab's own.
+   * The program that tells whether the flaw `id` is there: compiled, static, ready to be copied into a host. `source`:
+   * a C file that is not the lab's own.
    */
   reproducer(id: string, source?: string): Promise<string> {
     if (!/^[A-Za-z0-9._-]+$/.test(id)) throw new LabError('lab-program-unknown', `there is no reproducer ${id}`);
@@ -295,7 +303,10 @@ export class Lab {
     return workload;
   }
 
-  /** Uses many parts of a host's kernel for a time, side by side, and checks what comes back: network, files, io_uring, IPC, keys, memory. */
+  /**
+   * Uses many parts of a host's kernel for a time, side by side, and checks what comes back: network, files, io_uring,
+   * IPC, keys, memory.
+   */
   async exercise(host: Host, seconds: number): Promise<Exercise> {
     return await exercise(host, await compileProgram(this.#edges, 'exercise', EXERCISE), seconds);
   }

@@ -7,8 +7,8 @@ const MAX_LINE = 48 * 1024 * 1024;
 const DELIMITER = 0xff;
 
 /**
- * Cuts a byte stream into lines. A delimiter byte (0xff) drops what came before it in the same line: it marks the start of
- * an answer after an unknown rest. A line over the limit is dropped as a whole.
+ * Cuts a byte stream into lines. A delimiter byte (0xff) drops what came before it in the same line: it marks the start
+ * of an answer after an unknown rest. A line over the limit is dropped as a whole.
  */
 export function createLineReader(onLine: (line: string) => void, limit: number = MAX_LINE): (chunk: Buffer) => void {
   let parts: Buffer[] = [];

@@ -7,7 +7,7 @@ import { errorCode, silentProgress } from '@kmend/base';
 import { run, systemClock } from '@kmend/base/node';
 import { compileProgram } from './programs.ts';
 
-test('a program is compiled with what lies beside it, and takes nothing else of this machine along', async (t) => {
+test('compiles a program with the files beside it and nothing else of the machine', async (t) => {
   const directory = await mkdtemp(join(tmpdir(), 'kmend-programs-'));
   t.after(() => rm(directory, { recursive: true }));
   const cache = join(directory, 'cache');

@@ -73,7 +73,7 @@ test('modules are taken in the order of loading, built-in ones left out', () => 
   assert.deepEqual(insmodPaths(text), ['/m/kernel/fs/jbd2/jbd2.ko', '/m/kernel/fs/ext4/ext4.ko.xz']);
 });
 
-test('a host may be switched on with another time of day', () => {
+test('boots a host with another time of day', () => {
   const list = machineArguments({ ...spec, clock: new Date('2036-11-24T12:00:00.5Z') });
   assert.equal(list[list.indexOf('-rtc') + 1], 'base=2036-11-24T12:00:00');
   assert.ok(!machineArguments(spec).includes('-rtc'));

@@ -46,8 +46,8 @@ export const DATA_PORT = 'org.kmend.data';
 const BARE = ['-nodefaults', '-no-user-config', '-display', 'none', '-machine', 'q35', '-serial', 'stdio'];
 
 export function acceleratorArguments(accelerator: Accelerator): string[] {
-  // Five-level page tables only make every emulated page walk longer; a guest in the guest is not for the lab. With ERMS
-  // the kernel copies and clears by `rep movsb`, which is emulated byte by byte.
+  // Five-level page tables only make every emulated page walk longer; a guest in the guest is not for the lab. With
+  // ERMS the kernel copies and clears by `rep movsb`, which is emulated byte by byte.
   if (accelerator === 'tcg') return ['-accel', 'tcg,thread=multi', '-cpu', 'max,la57=off,svm=off,erms=off'];
   return ['-accel', 'kvm', '-cpu', 'host'];
 }
@@ -122,13 +122,13 @@ export function machineArguments(spec: MachineSpec): string[] {
 
 /** What the kernel of an emulated guest is told. */
 const EMULATED = [
-  // An emulated processor shared with other work stalls for seconds without any fault of the kernel's, also while the kernel looks whether its
-  // timer ticks: it would panic.
+  // An emulated processor shared with other work stalls for seconds without any fault of the kernel's, also while the
+  // kernel looks whether its timer ticks: it would panic.
   'rcupdate.rcu_cpu_stall_timeout=180',
   'watchdog_thresh=60',
   'no_timer_check',
-  // QEMU keeps what it translated by the address it ran at: where each process has other addresses, all is translated for each process anew,
-  // and starting one takes five times as long.
+  // QEMU keeps what it translated by the address it ran at: where each process has other addresses, all is translated
+  // for each process anew, and starting one takes five times as long.
   'norandmaps',
 ];
 

@@ -47,7 +47,10 @@ export class Qmp {
     return parseUsernet(await this.#monitor('info usernet'));
   }
 
-  /** Address of the instruction that each virtual processor is at, also of a guest that does not answer any more; it stands still meanwhile. */
+  /**
+   * Address of the instruction that each virtual processor is at, also of a guest that does not answer any more; it
+   * stands still meanwhile.
+   */
   async processors(): Promise<bigint[]> {
     await this.#execute('stop', {});
     try {
@@ -110,7 +113,9 @@ export function parseUsernet(text: string): ReadonlyMap<number, number> {
   return ports;
 }
 
-/** The instruction pointers out of `info registers -a`, processor by processor: `RIP=ffffffff8116fb71 RFL=00000202 ...`. */
+/**
+ * The instruction pointers out of `info registers -a`, processor by processor: `RIP=ffffffff8116fb71 RFL=00000202 ...`.
+ */
 export function parseRegisters(text: string): bigint[] {
   return [...text.matchAll(/^RIP=([0-9a-f]{16}) /gm)].map(([, hex]) => BigInt(`0x${hex}`));
 }

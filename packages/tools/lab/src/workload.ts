@@ -99,7 +99,7 @@ export class Workload {
     try {
       while (!isLate) {
         const echo = new Echo(port);
-        // A connection to a port that nobody waits at yet is taken by QEMU and closed.
+        // QEMU accepts and closes a connection to a port without a listener.
         if (await Promise.race([echo.first, echo.closed, late.then(() => false)]))
           return new Workload(host, echo, pid, report);
         echo.close();

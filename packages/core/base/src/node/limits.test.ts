@@ -24,7 +24,7 @@ test('a tool within its limits runs as without them', async () => {
   assert.ok(!usual.toString().includes('unlimited'), usual.toString());
 });
 
-test('a file that grows beyond its limit ends the tool, also one in a pipeline', async (t) => {
+test('ends a tool whose file grows beyond its limit, also in a pipeline', async (t) => {
   const directory = await mkdtemp(join(tmpdir(), 'kmend-limits-'));
   t.after(() => rm(directory, { recursive: true }));
   const path = join(directory, 'bomb');

@@ -15,7 +15,7 @@ export function limitedCommand(
 ): readonly [program: string, words: readonly string[]] {
   if (limits === undefined) return [file, args];
   const { memory, fileSize, cpuSeconds, processes } = limits;
-  // Whoever ignores the signal at the limit is killed five seconds later.
+  // A process that ignores the signal at the limit is killed five seconds later.
   const cpu = cpuSeconds === undefined ? [] : [`--cpu=${cpuSeconds}:${cpuSeconds + 5}`];
   const words = [
     '--core=0',

@@ -27,7 +27,7 @@ test('one at a time; the lock is gone afterwards, also after a failure', async (
   await assert.rejects(access(path));
 });
 
-test('a dead holder is taken over, a living one is named', async (t) => {
+test('takes a lock over from a dead holder, and names a living one', async (t) => {
   const directory = await mkdtemp(join(tmpdir(), 'kmend-lock-'));
   t.after(() => rm(directory, { recursive: true }));
   const path = join(directory, 'lock');
@@ -40,7 +40,7 @@ test('a dead holder is taken over, a living one is named', async (t) => {
   );
 });
 
-test('a lock from before a reboot does not name the process that has its id now', async (t) => {
+test('does not name a new process as the holder of a lock from before a reboot', async (t) => {
   const directory = await mkdtemp(join(tmpdir(), 'kmend-lock-'));
   t.after(() => rm(directory, { recursive: true }));
   const path = join(directory, 'lock');

@@ -39,7 +39,7 @@ export async function withLock<T>(path: string, work: () => Promise<T>, options:
   }
 }
 
-/** The lock appears with its content in one step, so that nobody ever reads half of it. */
+/** The lock appears with its content in one step, so that no reader sees half of it. */
 async function tryTake(path: string): Promise<boolean> {
   const own = `${path}.${randomBytes(6).toString('hex')}.new`;
   try {
@@ -72,7 +72,7 @@ async function holderOf(path: string): Promise<number | undefined> {
 
 /**
  * Tells a process from a later one of the same id: this boot, and its start time (proc_pid_stat(5), field 22). A lock
- * that a power cut left behind must not name whoever has that id now.
+ * that a power cut left behind must not name the process that has that id now.
  */
 async function identityOf(pid: number): Promise<string> {
   const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => '');

@@ -19,8 +19,8 @@ export function cleanEnvironment(): Record<string, string> {
 }
 
 /**
- * Arguments that have `bash` run a script, with `words` as $1 and on. Started by `run` it has a socket at its stdin, takes itself for a remote login
- * (bash(1), INVOCATION), and would read the caller's ~/.bashrc.
+ * Arguments that have `bash` run a script, with `words` as $1 and on. Started by `run` it has a socket at its stdin,
+ * takes itself for a remote login (bash(1), INVOCATION), and would read the caller's ~/.bashrc.
  */
 export function bashArguments(script: string, ...words: string[]): string[] {
   return ['--norc', '-c', script, 'bash', ...words];

@@ -37,7 +37,7 @@ test('another failure, a slow case and a large one name the seed that makes them
   );
 });
 
-test('a case that never ends is named, and ends the process', async () => {
+test('names a case that never ends, and ends the process', async () => {
   const module = new URL('./fuzz.ts', import.meta.url).href;
   const script = `import { fuzz } from '${module}';
     await fuzz({ name: 'endless', cases: 3, caseMs: 100, make: () => 0, attempt() { for (;;); } });`;

@@ -26,8 +26,9 @@ export interface FuzzOutcome {
 }
 
 /**
- * Tries mutated inputs, one a seed, from 1 on: the same in every run. `KMEND_FUZZ_SEED` tries one seed alone, `KMEND_FUZZ_FROM` others than usual. Any outcome but success and a `KmendError`, a case that takes too long or too much memory, and one that never ends
- * fail with the seed that makes it again.
+ * Tries mutated inputs, one a seed, from 1 on: the same in every run. `KMEND_FUZZ_SEED` tries one seed alone,
+ * `KMEND_FUZZ_FROM` others than usual. Any outcome but success and a `KmendError`, a case that takes too long or too
+ * much memory, and one that never ends fail with the seed that makes it again.
  */
 export async function fuzz<T>(options: FuzzOptions<T>): Promise<FuzzOutcome> {
   const { name, budgetMs = 10_000, caseMs = 5000, caseBytes = 64 << 20 } = options;

@@ -6,7 +6,10 @@ export interface Field {
   readonly width: 1 | 2 | 4 | 8;
 }
 
-/** Writes a value that counts, offsets and indexes go wrong with: 0, 1, the greatest, ones near the size, another field's. */
+/**
+ * Writes a value that counts, offsets and indexes go wrong with: 0, 1, the greatest, ones near the size, another
+ * field's.
+ */
 export function mutateField(random: Random, bytes: Buffer, { at, width }: Field): void {
   if (at < 0 || at + width > bytes.length) return;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

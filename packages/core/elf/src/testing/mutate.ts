@@ -50,7 +50,9 @@ interface Table {
   readonly size: number;
 }
 
-/** A sound ELF64 file with a few of its structures broken: headers, symbols, relocations, strings, links, or just bytes. */
+/**
+ * A sound ELF64 file with a few of its structures broken: headers, symbols, relocations, strings, links, or just bytes.
+ */
 export function mutateElf(random: Random, sound: Uint8Array): Buffer {
   const bytes = Buffer.from(sound);
   const headersAt = Number(bytes.readBigUInt64LE(40));

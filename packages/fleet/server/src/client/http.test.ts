@@ -19,7 +19,7 @@ async function answered(status: number, body: string, headers: Record<string, st
   );
 }
 
-test('what stands between client and server is told from the server', async () => {
+test('distinguishes a proxy’s answer from the server’s', async () => {
   const page = '<html>nginx</html>';
   assert.match(await answered(407, page), /^proxy-refused: .*asks for a name and a password \(status 407\)$/);
   assert.match(await answered(413, page), /^proxy-refused: .*no body as large/);

@@ -83,16 +83,16 @@ function refusal(url: string, status: number, text: string, retryAfter: string |
 const ON_THE_WAY: Readonly<
   Record<number, readonly [code: 'proxy-refused' | 'server-unreachable', what: string, hint: string]>
 > = {
-  407: ['proxy-refused', 'the proxy on the way asks for a name and a password', 'give them in HTTPS_PROXY'],
+  407: ['proxy-refused', 'a proxy requires a user name and a password', 'set them in HTTPS_PROXY'],
   413: [
     'proxy-refused',
-    'a proxy on the way takes no body as large as this one',
+    'a proxy rejects a body of this size',
     'allow 64 MiB in front of the server (nginx: client_max_body_size; docs/server.md, "Behind a reverse proxy")',
   ],
-  429: ['proxy-refused', 'a proxy on the way asks for fewer requests', 'try again later'],
-  502: ['server-unreachable', 'the proxy before the server does not reach it', 'look at the server and at the proxy'],
-  503: ['server-unreachable', 'the server is not served now', 'look at the server and at the proxy before it'],
-  504: ['server-unreachable', 'the proxy before the server waited too long for it', 'look at the server’s load'],
+  429: ['proxy-refused', 'a proxy limits the rate of requests', 'retry later'],
+  502: ['server-unreachable', 'the proxy in front of the server does not reach it', 'check the server and the proxy'],
+  503: ['server-unreachable', 'the server is unavailable', 'check the server and the proxy in front of it'],
+  504: ['server-unreachable', 'the proxy in front of the server timed out', 'check the server’s load'],
 };
 
 function onTheWay(url: string, status: number, retryAfter: string | null): ServerError | undefined {
@@ -104,8 +104,8 @@ function onTheWay(url: string, status: number, retryAfter: string | null): Serve
 }
 
 function garbage(url: string, status: number, cause: unknown): ServerError {
-  return new ServerError('server-garbage', `${url} answers (status ${status}) something that is not the kmend API`, {
+  return new ServerError('server-garbage', `the answer of ${url} (status ${status}) is not the kmend API's`, {
     cause,
-    hint: 'check the server’s address and version, and that no proxy or login page answers for it',
+    hint: 'check the server’s address and version, and that no proxy or login page answers',
   });
 }

@@ -12,7 +12,10 @@ export interface TarStream {
   readonly size: number;
 }
 
-/** A folder's files as a tar stream that is made while it is read. Where the folder is a link, it is followed once, at the start. */
+/**
+ * A folder's files as a tar stream that is made while it is read. Where the folder is a link, it is followed once, at
+ * the start.
+ */
 export async function packFolder(folder: string): Promise<TarStream> {
   const root = await realpath(folder);
   const entries = await readdir(root, { recursive: true, withFileTypes: true });

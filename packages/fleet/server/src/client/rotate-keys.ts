@@ -124,7 +124,7 @@ async function freshKeys(
   const lacking = theirs.find((role) => made[role] === undefined);
   if (lacking !== undefined)
     throw new ServerError('server-garbage', `the server made no new ${lacking} key`, {
-      hint: 'its log says why; is it as new as this kmend?',
+      hint: 'see its log, and check that its version is that of this kmend',
     });
   return {
     ...(roles.includes('root') ? { root: await offline('root') } : {}),
@@ -182,7 +182,7 @@ async function seeTaken(
       'rotation-unseen',
       `the server took the rotation, but shows no root that names the new ${missing} key`,
       {
-        hint: 'old and new key are both kept; give the same order again',
+        hint: 'both keys are kept; repeat the command',
       },
     );
   }

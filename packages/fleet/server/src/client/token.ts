@@ -17,7 +17,7 @@ export async function readOperatorToken({ env, file }: TokenSource): Promise<str
   const text = await readFile(file, 'utf8').catch((cause: unknown) => {
     throw new ServerError('token-unreadable', `cannot read the operator's token: ${errorText(cause)}`, {
       cause,
-      hint: 'set KMEND_TOKEN, or name the file: the server wrote it to operator-token in its data directory',
+      hint: 'set KMEND_TOKEN, or --token-file: the server wrote operator-token in its data directory',
     });
   });
   return checked(text.trim(), file);

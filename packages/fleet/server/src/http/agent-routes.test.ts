@@ -40,7 +40,7 @@ test('reports: the newest counts, older ones change nothing, events are kept', a
   const answer = await report(exampleReport(5, { effectiveSerial: 5, events: [event] }));
   assert.deepEqual([answer.status, answer.body], [200, { nextReportSeconds: 86_400, channel: 'stable', newest: 5 }]);
   const older = await report(exampleReport(4, { effectiveSerial: 4 }));
-  // Whoever sent it learns that it was ignored.
+  // The sender learns that it was ignored.
   assert.deepEqual([older.status, older.body['newest']], [200, 5]);
   const shown = await world.api.showHost(host.hostId);
   assert.equal(shown.effectiveSerial, 5);
@@ -48,7 +48,7 @@ test('reports: the newest counts, older ones change nothing, events are kept', a
   assert.equal(shown.status.loaded.state, 'loaded');
 });
 
-test('a report that says nothing new is noted together with others, and still counts', async (t) => {
+test('batches reports that say nothing new, and still counts them', async (t) => {
   const world = await testServer(t);
   const host = await enrolled(world);
   await ask(world, 'POST', '/v1/reports', exampleReport(1), host.token);
@@ -63,7 +63,7 @@ test('a report that says nothing new is noted together with others, and still co
   assert.equal(after.effectiveSerial, 1);
 });
 
-test('what stands in a host’s way is kept as it said last, and a change of it alone is news', async (t) => {
+test('stores a host’s last obstacles, and records a change of them as news', async (t) => {
   const world = await testServer(t);
   const host = await enrolled(world);
   const trouble = async (sequence: number, more: Parameters<typeof exampleReport>[1]) => {
@@ -110,7 +110,7 @@ test('tokens: each kind opens its own doors only', async (t) => {
   assert.equal(asOperator.status, 401);
 });
 
-test('guessing tokens is slowed down', async (t) => {
+test('rate-limits wrong tokens', async (t) => {
   const world = await testServer(t);
   let limited: Reply | undefined;
   for (let n = 0; n < 60 && limited === undefined; n++) {

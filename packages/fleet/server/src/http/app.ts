@@ -14,6 +14,7 @@ import type { TrustsProxy } from './proxies.ts';
 import { repositoryRoutes } from './repository-routes.ts';
 import { LONGEST_REQUEST_MS, limitRequestTime } from './request-time.ts';
 import { systemRoutes } from './system-routes.ts';
+import { readOnAfterRefusal } from './unread.ts';
 
 export interface AppOptions {
   readonly logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug';
@@ -43,6 +44,7 @@ export async function createApp(context: AppContext, options: AppOptions): Promi
   registerGauges(metrics, context);
   observe(server, metrics);
   refuseOnClosing(server);
+  readOnAfterRefusal(server);
   limitRequestTime(server, REQUEST_TIMEOUT_MS);
 
   await server.register(swagger, {
@@ -105,7 +107,7 @@ function refuseOnClosing(server: FastifyInstance): void {
   });
   server.addHook('onRequest', async () => {
     if (!closing) return;
-    throw new ServerError('server-stopping', `the server is being stopped; try again in ${RESTART_SECONDS} s`, {
+    throw new ServerError('server-stopping', `the server is stopping; retry in ${RESTART_SECONDS} s`, {
       details: { seconds: RESTART_SECONDS },
     });
   });
@@ -123,8 +125,6 @@ function observe(server: FastifyInstance, metrics: Metrics): void {
     const { headers } = error as { headers?: Readonly<Record<string, string>> };
     if (status === 416) reply.header('content-range', headers?.['Content-Range']);
     reply.header('cache-control', 'no-store');
-    // A body that is not wanted is not waited for.
-    if (!request.raw.complete) reply.header('connection', 'close');
     if (request.routeOptions.config.plainErrors === true) {
       return reply.code(status).type('text/plain; charset=utf-8').send(plainText(body));
     }

@@ -13,9 +13,9 @@ function bearer(request: FastifyRequest): string | undefined {
 }
 
 function refuse(context: AppContext, request: FastifyRequest, who: string, hint: string): ServerError {
-  // Failures alone are counted: whoever has the secret is let through, whatever others at that address send.
+  // Only failures are counted: a valid secret is accepted, whatever others at that address send.
   context.failures.charge(request.ip);
-  return new ServerError('unauthorized', `this needs a valid ${who} token`, { hint });
+  return new ServerError('unauthorized', `a valid ${who} token is missing`, { hint });
 }
 
 /** Lets the operator through. Throws `unauthorized`, and `rate-limited` after many failures from one address. */
@@ -38,6 +38,6 @@ export async function requireHost(context: AppContext, request: FastifyRequest):
 /** What a host is told whom the operator removed at that time. */
 export function forgotten(removed: string): ServerError {
   return new ServerError('host-removed', `the operator removed this host at ${removed}`, {
-    hint: 'enrol it again, or remove the agent: kmend-agent enrol --again',
+    hint: 'enrol it again (kmend-agent enrol --again), or remove the agent',
   });
 }

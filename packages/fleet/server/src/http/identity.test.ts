@@ -19,7 +19,7 @@ function reporter(world: TestServer, token: string) {
   };
 }
 
-test('a host that was set back to a snapshot is heard: by another boot at once, in the same boot with another number', async (t) => {
+test('accepts reports of a host that went back to a snapshot', async (t) => {
   const world = await testServer(t);
   const { hostId, token } = await enrolled(world);
   const report = reporter(world, token);
@@ -36,7 +36,7 @@ test('a host that was set back to a snapshot is heard: by another boot at once, 
   assert.equal(await serial(), 6);
 });
 
-test('a thief of a token cannot mute its host with the largest number; the operator sees it and starts the count anew', async (t) => {
+test('refuses the largest report number from a stolen token; the operator resets the count', async (t) => {
   const world = await testServer(t);
   const { hostId, token } = await enrolled(world);
   const report = reporter(world, token);
@@ -63,7 +63,7 @@ test('a thief of a token cannot mute its host with the largest number; the opera
   await assert.rejects(world.api.resetHost('00000000-0000-4000-8000-000000000000'), withCode('not-found'));
 });
 
-test('a host that an older server let be muted is heard again after a reset', async (t) => {
+test('accepts reports of a muted host again after a reset', async (t) => {
   const world = await testServer(t);
   const { hostId, token } = await enrolled(world);
   await world.server.close();
@@ -79,7 +79,7 @@ test('a host that an older server let be muted is heard again after a reset', as
   assert.equal((await again.api.showHost(hostId)).effectiveSerial, 5);
 });
 
-test('clones of one image are both seen: by machine-id at once, without one when they report in turns', async (t) => {
+test('shows clones: at once by machine-id, without one when they report in turns', async (t) => {
   const time = { offset: 0 };
   const clock = { ...systemClock, now: () => new Date(Date.now() + time.offset) };
   const world = await testServer(t, { clock });

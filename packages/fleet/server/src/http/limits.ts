@@ -31,7 +31,7 @@ export class Limiter {
       return;
     }
     const seconds = Math.ceil((1 - bucket.level) / this.#perSecond);
-    throw new ServerError('rate-limited', `${this.#what}; try again in ${seconds} s`, { details: { seconds } });
+    throw new ServerError('rate-limited', `${this.#what}; retry in ${seconds} s`, { details: { seconds } });
   }
 
   #bucket(key: string): { level: number; at: number } {

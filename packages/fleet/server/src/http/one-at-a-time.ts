@@ -22,7 +22,7 @@ export class OneAtATime {
     };
     if (before !== undefined && !(await inTime(before, this.#waitMs))) {
       end();
-      throw new ServerError('rate-limited', 'another report of this host is under way; try again in 5 s', {
+      throw new ServerError('rate-limited', 'another report of this host is under way; retry in 5 s', {
         details: { seconds: 5 },
       });
     }

@@ -3,7 +3,7 @@ import { readdir } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { test } from 'node:test';
 import type { KmendError } from '@kmend/base';
-import { sha256 } from '@kmend/base/node';
+import { sha256, systemClock } from '@kmend/base/node';
 import { openRepositoryClient, prepareRotation } from '@kmend/trust';
 import { createApiClient } from '../client/api-client.ts';
 import { ask, enrol, enrolled, withCode } from '../testing/ask.ts';
@@ -48,24 +48,22 @@ test('uploads: damaged, endless and broken-off ones leave nothing behind', async
       controller.enqueue(Buffer.alloc(2 ** 20));
     },
   });
-  await put(sha256('endless'), endless).then(
-    (response) => assert.equal(response.status, 413),
-    () => undefined,
-  );
+  assert.equal((await put(sha256('endless'), endless)).status, 413);
   const { hostname, port } = new URL(world.server.url);
   const socket = connect(Number(port), hostname);
   socket.write(
     `PUT /v1/uploads/${sha256('cut')} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${world.token}\r\ncontent-type: application/octet-stream\r\ncontent-length: 100\r\n\r\nhalf`,
   );
-  await new Promise((resolve) => setTimeout(resolve, 200));
+  const uploads = () => readdir(world.path('data', 'uploads'));
+  // However long the server takes: an upload under way is a file.
+  while ((await uploads()).length === 0) await systemClock.sleep(5);
   socket.destroy();
-  await new Promise((resolve) => setTimeout(resolve, 200));
-  assert.deepEqual(await readdir(world.path('data', 'uploads')), []);
+  while ((await uploads()).length > 0) await systemClock.sleep(5);
   assert.equal((await put(sha256('good'), 'good')).status, 200);
-  assert.deepEqual(await readdir(world.path('data', 'uploads')), [sha256('good')]);
+  assert.deepEqual(await uploads(), [sha256('good')]);
 });
 
-test('publishing: twice, without uploads, with a stranger’s key', async (t) => {
+test('refuses to publish twice, without uploads, or with another key', async (t) => {
   const world = await testServer(t);
   const { publication } = await publish(world, 1);
   await assert.rejects(publish(world, 1), withCode('publication-duplicate'));
@@ -95,7 +93,7 @@ test('a renewal goes through the API, and hosts follow it', async (t) => {
   assert.equal((await client.fetchLivepatch(BUILD_ID, 1, signal)).target.serial, 1);
 });
 
-test('policy: fleet and kernel, as asked for and no further', async (t) => {
+test('changes only the requested parts of fleet and kernel policy', async (t) => {
   const world = await testServer(t);
   await publish(world, 1);
   const { api } = world;
@@ -117,7 +115,7 @@ test('policy: fleet and kernel, as asked for and no further', async (t) => {
   await assert.rejects(api.kernelPolicy('cd'.repeat(20)), withCode('not-found'));
 });
 
-test('policy: an order that would do something else than it says is refused, and changes nothing', async (t) => {
+test('rejects a contradictory policy change, and changes nothing', async (t) => {
   const world = await testServer(t);
   for (const n of [1, 2]) await publish(world, n);
   const { api } = world;
@@ -160,7 +158,7 @@ test('hosts come in pages by name, can be searched, and removed', async (t) => {
   await assert.rejects(world.api.showHost('00000000-0000-4000-8000-000000000000'), withCode('not-found'));
 });
 
-test('a report carried by hand counts as one that the host sent, from when it was written', async (t) => {
+test('stores a carried report as if the host had sent it when it was written', async (t) => {
   const world = await testServer(t);
   const { hostId, token } = await enrolled(world);
   const event = { at: '2026-11-02T00:00:00Z', code: 'load-failed', message: 'no memory', serial: 5 };
@@ -195,7 +193,7 @@ test('a report carried by hand counts as one that the host sent, from when it wa
   assert.equal((await world.api.showHost(hostId)).effectiveSerial, 5, 'nor by wire');
 });
 
-test('a carried report of a host that is not enrolled here, garbage, and a host’s own token are refused', async (t) => {
+test('refuses a carried report of an unknown host, garbage, and a host’s own token', async (t) => {
   const world = await testServer(t);
   const { hostId, token } = await enrolled(world);
   const file = { schema: 'kmend.report-file/1' as const, hostId, report: exampleReport(1) };
@@ -253,7 +251,7 @@ test('hosts with long names of any characters are listed to the end, page by pag
   assert.equal(new Set(found).size, names.length);
 });
 
-test('a name that an older server took as it came breaks no list', async (t) => {
+test('lists a host name that an older server stored unchanged', async (t) => {
   const world = await testServer(t);
   for (let n = 0; n < 2; n++) await enrolled(world);
   await world.server.close();

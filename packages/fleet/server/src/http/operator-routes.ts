@@ -111,7 +111,7 @@ function hostRoutes(context: AppContext) {
         schema: {
           ...operator,
           tags: ['hosts'],
-          summary: 'Starts the count of its reports anew, and forgets which other machines reported as it',
+          summary: 'Resets the count of its reports, and forgets which other machines reported as it',
           params,
           response: { 204: z.undefined(), 404: ApiError },
         },
@@ -133,10 +133,11 @@ async function importReport(context: AppContext, { hostId, report }: ReportFile)
   const host = await hostById(context.store, hostId);
   if (host === undefined) {
     throw new ServerError('not-found', `no host ${hostId} (${report.facts.hostname}) is enrolled here`, {
-      hint: 'it was removed, or belongs to another server: import the file there, or enrol the host here and take a new report',
+      hint: 'it was removed, or belongs to another server: import the file there, or enrol the host here and make a new report',
     });
   }
-  // When the host said so, not when somebody brought it; a clock that runs ahead there must not make it news for ever.
+  // When the host wrote it, not when it was carried; a host clock that is ahead must not make it the newest
+  // permanently.
   const at = new Date(Math.min(Date.parse(report.at), context.clock.now().getTime())).toISOString();
   const { stored, newest } = await takeReport(context, host, report, at);
   return { stored, newest };

@@ -46,7 +46,7 @@ test('a real apt: with an activation key in auth.conf it updates and downloads, 
   await truncate(partial, 100);
   const old = await host.apt('install', '--yes', '--download-only', 'livepatch-demo');
   assert.equal(old.exitCode, 0, old.said);
-  assert.deepEqual(await readFile(archive), whole, 'gone on with, from the repository before');
+  assert.deepEqual(await readFile(archive), whole, 'resumed, from the previous repository');
   assert.equal((await host.apt('update')).exitCode, 0);
   assert.match((await host.apt('install', '--simulate', 'livepatch-demo')).said, /Inst livepatch-demo \(2 kmend/);
 

@@ -10,7 +10,9 @@ const MAX_CREDENTIALS = 400;
 /** A machine's name follows what the setup of every host says. */
 const USER = /^kmend-([A-Za-z0-9._-]{1,64})$/;
 
-/** What earlier setups called every machine whose /etc/machine-id was empty or not written yet: no name of one machine. */
+/**
+ * What earlier setups called every machine whose /etc/machine-id was empty or not written yet: no name of one machine.
+ */
 const NO_MACHINE = new Set(['', '\n', 'uninitialized\n'].map((id) => sha256(id).slice(0, 16)));
 
 /** In place of the status's usual phrase: it is all that apt shows of an answer; dnf shows the status alone. */
@@ -24,16 +26,16 @@ const PHRASES: Partial<Record<ServerErrorCode, string>> = {
 };
 
 /**
- * Lets whoever brings an activation key through. Throws `unauthorized` (no key, or an unknown one), `key-revoked`, `key-expired`,
- * `key-no-seats`, `host-unnamed`, and `rate-limited` after many unknown keys from one address.
+ * Admits clients with an activation key. Throws `unauthorized` (no key, or an unknown one), `key-revoked`,
+ * `key-expired`, `key-no-seats`, `host-unnamed`, and `rate-limited` after many unknown keys from one address.
  */
 export async function packageGate(context: AppContext, request: FastifyRequest, reply: FastifyReply): Promise<void> {
   if (context.openPackages) return;
   try {
     const visitor = visitorOf(request);
     if (visitor === undefined) {
-      throw new ServerError('unauthorized', 'this needs an activation key as the password of HTTP Basic', {
-        hint: 'the operator has a setup for hosts: kmend repo apt, kmend repo dnf',
+      throw new ServerError('unauthorized', 'an activation key as the password of HTTP Basic is missing', {
+        hint: 'ask the operator for the setup that kmend repo apt or kmend repo dnf prints',
       });
     }
     await admitPackageHost(context.store, visitor, context.clock, context.times.seatMs);
@@ -42,7 +44,10 @@ export async function packageGate(context: AppContext, request: FastifyRequest, 
   }
 }
 
-/** What an unknown key is answered with: after many from one address, `rate-limited`. A known key is never kept waiting for others. */
+/**
+ * What an unknown key is answered with: after many from one address, `rate-limited`. A known key is never kept waiting
+ * for others.
+ */
 function limited(context: AppContext, request: FastifyRequest, error: unknown): unknown {
   if (errorCode(error) !== 'key-unknown') return error;
   try {

@@ -34,7 +34,7 @@ export function packagePublishRoutes({ packages, store, clock }: AppContext) {
       },
       async (request) => {
         const { body, log } = request;
-        if (!isReadable(body)) throw new ServerError('bad-request', 'this needs content-type application/x-tar');
+        if (!isReadable(body)) throw new ServerError('bad-request', 'the upload needs content-type application/x-tar');
         const published = await packages[request.params.format].replace(body);
         log.info(published, 'packages published');
         return published;

@@ -27,7 +27,7 @@ const fetchFile = ({ server }: TestServer, path: string, headers: Record<string,
 const newKey = ({ api }: TestServer, seats: number | null = null, expires: string | null = null) =>
   api.createKey({ name: 'k', channel: 'stable', seats, expires });
 
-test('a folder goes up and is served: the same bytes, as what they are, cached as they may be', async (t) => {
+test('serves an uploaded folder byte for byte, with content types and cache headers', async (t) => {
   const world = await testServer(t, { openPackages: true });
   const folder = world.path('written');
   for (const { name, data = '' } of aptEntries('one', [
@@ -165,7 +165,7 @@ test('uploads: the operator’s alone; what is refused has its code at the clien
   assert.deepEqual(await readdir(world.path('data', 'packages', 'apt')), []);
 });
 
-test('an upload that breaks off leaves nothing, and the next one is taken', async (t) => {
+test('drops an interrupted upload and accepts the next', async (t) => {
   const world = await testServer(t);
   const archive = await tarOf(aptEntries('one', [{ name: 'pool/big', data: Buffer.alloc(100_000) }]));
   const { hostname, port } = new URL(world.server.url);
@@ -188,7 +188,7 @@ test('an upload that breaks off leaves nothing, and the next one is taken', asyn
   assert.equal(await (await fetchFile(again, INDEX)).text(), 'Package: two\n');
 });
 
-test('the gate: who brings no key, an unknown, a revoked or an expired one is told so in words that apt shows', async (t) => {
+test('the package gate names a missing, unknown, revoked or expired key in words that apt shows', async (t) => {
   const world = await testServer(t);
   await put(world, 'apt', aptEntries('one'));
   const { key } = await newKey(world);
@@ -233,7 +233,7 @@ test('the gate: who brings no key, an unknown, a revoked or an expired one is to
   ]) {
     assert.equal((await answer(headers))[0], 401, JSON.stringify(headers));
   }
-  // What is not there is not told to strangers.
+  // Clients without a key do not learn what is missing.
   assert.equal((await fetchFile(world, 'apt/nothing')).status, 401);
   const metrics = await (await fetch(`${world.server.url}/metrics`)).text();
   assert.match(metrics, /kmend_packages_requests_total\{format="apt",result="key-revoked"\} 1/);
@@ -251,7 +251,7 @@ test('the gate: who brings no key, an unknown, a revoked or an expired one is to
   }
 });
 
-test('guessing keys is slowed down; to bring none is no guess', async (t) => {
+test('rate-limits wrong keys, and does not count missing ones', async (t) => {
   const world = await testServer(t);
   await put(world, 'apt', aptEntries('one'));
   for (let n = 0; n < 60; n++) assert.equal((await fetchFile(world, INDEX)).status, 401);
@@ -308,7 +308,7 @@ test('the last seat goes to one machine only, however many ask at once', async (
   assert.equal(replies.filter(({ status }) => status === 403).length, 9);
 });
 
-test('a key without a limit counts who says a name, and asks nobody for one', async (t) => {
+test('counts named machines under a key without a limit, and requires no name', async (t) => {
   const world = await testServer(t);
   await put(world, 'apt', aptEntries('one'));
   const { key } = await newKey(world);

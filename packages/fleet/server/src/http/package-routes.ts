@@ -22,7 +22,7 @@ declare module 'fastify' {
 
 const Params = z.object({ format: PackageFormat, '*': z.string() });
 
-/** The files of package repositories, to whoever has an activation key. */
+/** The files of package repositories, for clients with an activation key. */
 export function packageRoutes(context: AppContext) {
   return async (instance: FastifyInstance): Promise<void> => {
     const app = instance.withTypeProvider<ZodTypeProvider>();
@@ -58,11 +58,11 @@ export function packageRoutes(context: AppContext) {
 function missing({ packages }: AppContext, format: PackageFormat): ServerError {
   if (packages[format].published) return new ServerError('not-found', `the ${format} repository has no such file`);
   return new ServerError('not-found', `no ${format} repository has been published here`, {
-    hint: `the operator's kmend repo ${format} writes one`,
+    hint: `ask the operator to publish one with kmend repo ${format}`,
   });
 }
 
-/** For figures: nobody makes up new ones. */
+/** Labels of metrics: a fixed set, whatever clients send. */
 export function formatOf(request: FastifyRequest): PackageFormat | 'none' {
   return Params.pick({ format: true }).safeParse(request.params).data?.format ?? 'none';
 }

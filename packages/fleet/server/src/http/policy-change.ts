@@ -30,7 +30,7 @@ export function changedPolicy(
       if (reason === undefined) continue;
       throw invalid(
         `serial ${serial} is withdrawn (${reason}): no host of ${name} would load it`,
-        'restore it in the same order, or choose another',
+        'restore it in the same command, or choose another',
       );
     }
   }

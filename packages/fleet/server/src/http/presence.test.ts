@@ -11,7 +11,7 @@ function movableClock() {
   return { time, clock: { ...systemClock, now: () => new Date(Date.now() + time.offset) } };
 }
 
-test('a host that is not heard of any more is silent in lists and metrics, on every axis', async (t) => {
+test('shows a host that does not report as silent on every axis', async (t) => {
   const { time, clock } = movableClock();
   const world = await testServer(t, { clock });
   const { hostId, token } = await enrolled(world);
@@ -49,12 +49,12 @@ test('how long a host may be quiet, and keeps its seat, is the operator’s choi
   time.offset = 11 * DAY;
   assert.equal(await used(), 0);
   assert.equal((await enrol(world, key, 'web-2')).status, 201);
-  // It comes back after all: nobody is turned away who had a seat, and the count says so.
+  // It comes back after all: a host that had a seat is not refused, and the count shows it.
   await ask(world, 'POST', '/v1/reports', exampleReport(2, { effectiveSerial: 2 }), String(body['token']));
   assert.equal(await used(), 2);
 });
 
-test('a host that was removed is told so, and its seat is free', async (t) => {
+test('tells a removed host so, and frees its seat', async (t) => {
   const world = await testServer(t);
   const { key } = await world.api.createKey({ name: 'k', channel: 'stable', seats: 1, expires: null });
   const { body } = await enrol(world, key);
@@ -68,7 +68,7 @@ test('a host that was removed is told so, and its seat is free', async (t) => {
   assert.equal((await enrol(again, key)).status, 201);
 });
 
-test('a machine that enrols again counts once, and its old seat is free', async (t) => {
+test('counts a machine that enrols again once, and frees its old seat', async (t) => {
   const world = await testServer(t);
   const { key, id } = await world.api.createKey({ name: 'k', channel: 'stable', seats: 1, expires: null });
   const facts = { ...exampleFacts(), machineId: 'a'.repeat(64) };

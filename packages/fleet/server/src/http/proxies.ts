@@ -33,8 +33,8 @@ function add(list: BlockList, network: string): void {
   const length = bits === undefined ? most : Number(bits);
   // A length of 0 would believe everyone.
   if (family === 0 || length < 1 || length > most) {
-    throw new ServerError('proxy-invalid', `${network} is no address or network of a proxy`, {
-      hint: 'for example 192.0.2.7 or 2001:db8::/32',
+    throw new ServerError('proxy-invalid', `${network} is not an address or network`, {
+      hint: 'e.g. 192.0.2.7 or 2001:db8::/32',
     });
   }
   list.addSubnet(address, length, family === 4 ? 'ipv4' : 'ipv6');

@@ -127,9 +127,10 @@ async function receive(body: Readable, directory: string, sha256: string): Promi
   try {
     const handle = await open(temporary, 'wx', 0o600);
     try {
-      for await (const chunk of body) {
+      // Ended early, it must not take the connection with it: the answer goes there.
+      for await (const chunk of body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
         size += chunk.length;
-        if (size > MAX_UPLOAD) throw new ServerError('too-large', `an upload may have ${MAX_UPLOAD} bytes`);
+        if (size > MAX_UPLOAD) throw new ServerError('too-large', `the upload is larger than ${MAX_UPLOAD} bytes`);
         hash.update(chunk);
         await handle.writeFile(chunk);
       }
@@ -140,7 +141,7 @@ async function receive(body: Readable, directory: string, sha256: string): Promi
     const actual = hash.digest('hex');
     if (actual !== sha256) {
       throw new ServerError('upload-mismatch', `the upload has SHA-256 ${actual}, not ${sha256}`, {
-        hint: 'it was damaged on the way: upload it again',
+        hint: 'it was damaged in transit: upload it again',
       });
     }
     await rename(temporary, path);

@@ -5,8 +5,8 @@ import type { Database } from '../store/store.ts';
 export const MAX_REPORT_FILE = 4 * 2 ** 20;
 
 /**
- * Writes reports durably, all that came while the last write was under way in one transaction: after a fleet-wide change
- * thousands come at once, and each commit waits for the disk.
+ * Writes reports durably, all that came while the last write was under way in one transaction: after a fleet-wide
+ * change thousands come at once, and each commit waits for the disk.
  */
 export class ReportWriter {
   readonly #store: Database;

@@ -23,7 +23,7 @@ async function waited(t: TestContext, path: string): Promise<number> {
   return performance.now() - begun;
 }
 
-test('a body that does not come ends its connection, unless the route has time', async (t) => {
+test('closes the connection of a body that does not arrive, unless the route allows more time', async (t) => {
   assert.ok((await waited(t, '/usual')) < 1900);
   assert.ok((await waited(t, '/long')) >= 1900);
 });

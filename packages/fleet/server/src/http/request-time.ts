@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify';
+import { hasBody } from './unread.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -13,8 +14,7 @@ export const LONGEST_REQUEST_MS = 2 * 3_600_000;
 /** A body that does not come in time ends its connection, as Node does it where the time is the same for all. */
 export function limitRequestTime(server: FastifyInstance, usualMs: number): void {
   server.addHook('onRequest', async (request) => {
-    const { 'content-length': length = '0', 'transfer-encoding': encoding } = request.headers;
-    if (encoding === undefined && Number(length) === 0) return;
+    if (!hasBody(request.headers)) return;
     const ms = request.routeOptions.config.requestTimeMs ?? usualMs;
     const timer = setTimeout(() => request.raw.destroy(), ms).unref();
     request.raw.once('end', () => clearTimeout(timer)).once('close', () => clearTimeout(timer));

@@ -4,7 +4,9 @@ import type { Database } from '../store/store.ts';
 /** Milliseconds that "still alive, nothing new" may wait to be written. */
 const FLUSH_MS = 2000;
 
-/** Collects reports that said nothing new and writes them together. A crash loses two seconds of "last seen", no more. */
+/**
+ * Collects reports that said nothing new and writes them together. A crash loses two seconds of "last seen", no more.
+ */
 export class SeenBatch {
   readonly #store: Database;
   readonly #onError: (error: unknown) => void;

@@ -35,7 +35,7 @@ test('the repository: revalidated metadata, immutable targets, nothing outside',
   assert.match(target.headers.get('cache-control') ?? '', /immutable/);
   const whole = Buffer.from(await target.arrayBuffer());
   const rest = await get(`targets/kernels/${BUILD_ID}/1/${(await readdir(directory))[0]}`, { range: 'bytes=7-' });
-  assert.equal(rest.status, 206, 'a download that broke off can be gone on with');
+  assert.equal(rest.status, 206, 'an interrupted download can be resumed');
   assert.equal(rest.headers.get('content-range'), `bytes 7-${whole.length - 1}/${whole.length}`);
   assert.deepEqual(Buffer.from(await rest.arrayBuffer()), whole.subarray(7));
   for (const path of ['metadata/2.root.json', '..%2fkeys%2fpolicy.key', '%2e%2e/operator-token', 'metadata/', '']) {
@@ -84,7 +84,7 @@ test('an expired repository is unhealthy until the server has signed it again', 
   assert.equal((await ask(again, 'GET', '/healthz')).status, 200);
 });
 
-test('files that the repository lost are missed before a host misses them', async (t) => {
+test('reports repository files that are missing before a host needs them', async (t) => {
   const world = await testServer(t);
   await publish(world, 1);
   const health = async () => {
@@ -126,7 +126,7 @@ test('a running server signs again by itself', async (t) => {
   assert.equal((await ask(world, 'GET', '/healthz')).status, 200);
 });
 
-test('no secret is in the log', async (t) => {
+test('writes no secret to the log', async (t) => {
   const world = await testServer(t, { logLevel: 'debug' });
   const { key } = await world.api.createKey({ name: 'k', channel: 'stable', seats: null, expires: null });
   const { body } = await enrol(world, key);
@@ -143,7 +143,7 @@ test('no secret is in the log', async (t) => {
   }
 });
 
-test('the log shows no character that a terminal obeys, whatever a host calls itself', async (t) => {
+test('escapes control characters of host names in the log', async (t) => {
   const world = await testServer(t);
   const { key } = await world.api.createKey({ name: 'k', channel: 'stable', seats: null, expires: null });
   const hostname = 'web\x1b[2J\u009b31m\u202e-1';
@@ -156,7 +156,7 @@ test('the log shows no character that a terminal obeys, whatever a host calls it
   assert.match(JSON.parse(line ?? '{}').hostname, /^web.*-1$/);
 });
 
-test('behind a proxy nobody becomes local by saying so', async (t) => {
+test('does not treat a client as local because its header says so', async (t) => {
   const world = await testServer(t, { behindProxy: true });
   const metrics = (headers: Record<string, string>) => fetch(`${world.server.url}/metrics`, { headers });
   assert.equal((await metrics({ 'x-forwarded-for': '127.0.0.1' })).status, 401);
@@ -171,7 +171,7 @@ test('behind a proxy nobody becomes local by saying so', async (t) => {
   assert.equal(JSON.parse(line ?? '{}').ip, '198.51.100.7');
 });
 
-test('one start with a clock that is ahead leaves nothing that holds for longer than it may', async (t) => {
+test('re-signs what a start with a wrong clock signed for too long', async (t) => {
   const DAY = 86_400_000;
   const ahead = { ...systemClock, now: () => new Date(Date.now() + 300 * DAY) };
   const world = await testServer(t);

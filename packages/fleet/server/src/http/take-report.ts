@@ -5,9 +5,9 @@ import { noteRefusal, reportDigest } from '../store/reports.ts';
 import type { AppContext } from './context.ts';
 
 /**
- * Most by which a report's number may be above the one before. A host that cannot reach its server counts on, a try an hour: a hundred thousand
- * are eleven years of that. Without a bound, whoever stole a host's token would send the largest number there is, and nothing that the host says
- * would count any more.
+ * Most by which a report's number may be above the one before. A host that cannot reach its server counts on, a try an
+ * hour: a hundred thousand are eleven years of that. Without a bound, a thief of a host's token could send the largest
+ * number there is, and nothing that the host says would count any more.
  */
 const MAX_STEP = 100_000;
 /** The first number of a host: it may have counted for another server before. */
@@ -23,9 +23,9 @@ export interface Taken {
 }
 
 /**
- * Takes a report; `at`: when the host said so. One that is older than the newest changes nothing. One with an equal number is
- * judged by what it says: a host that was set back to a snapshot, and a clone of it, use numbers that were used already. Throws
- * `sequence-jump`.
+ * Takes a report; `at`: when the host said so. One that is older than the newest changes nothing. One with an equal
+ * number is judged by what it says: a host that was set back to a snapshot, and a clone of it, use numbers that were
+ * used already. Throws `sequence-jump`.
  */
 export async function takeReport(
   context: Pick<AppContext, 'store' | 'seen' | 'writer' | 'clock'>,
@@ -44,9 +44,13 @@ export async function takeReport(
       context.clock.now(),
       `report ${sequence} was refused: the newest is ${newest}`,
     );
-    throw new ServerError('sequence-jump', `the report's number, ${sequence}, is far above the newest one, ${newest}`, {
-      hint: 'another machine may report with this host’s token, or the host’s state is damaged: the operator sees it in kmend host show, and kmend host reset starts the count anew',
-    });
+    throw new ServerError(
+      'sequence-jump',
+      `the report's number, ${sequence}, is too far above the newest one, ${newest}`,
+      {
+        hint: 'another machine may use this host’s token, or the host’s state is damaged: ask the operator for kmend host show and kmend host reset',
+      },
+    );
   }
   const digest = reportDigest(report);
   if (sequence === newest && report.facts.bootId === host.bootId) {

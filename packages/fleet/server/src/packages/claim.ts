@@ -31,14 +31,18 @@ async function begins(
   if (head === undefined) throw incomplete(path);
   if (head === text) return;
   throw new ServerError(otherwise, `${path} does not begin with ${text}`, {
-    hint: 'write the repository anew with kmend repo, where its key lies',
+    hint: 'write the repository again with kmend repo, on the machine with its key',
   });
 }
 
 function incomplete(path: string): ServerError {
-  return new ServerError('packages-incomplete', `there is no ${path}: this is no such repository, or not all of it`, {
-    hint: 'upload the folder that kmend repo wrote, as the format that it is',
-  });
+  return new ServerError(
+    'packages-incomplete',
+    `there is no ${path}: the repository is incomplete or of another format`,
+    {
+      hint: 'upload the folder that kmend repo wrote, as its own format',
+    },
+  );
 }
 
 async function headOf(path: string, length: number): Promise<string | undefined> {

@@ -21,8 +21,8 @@ export function packagePath(name: string): string {
     throw new ServerError('tar-path-too-long', `${said} has more than ${MAX_PATH} bytes or ${MAX_DEPTH} folders`);
   }
   if (!segments.every((segment) => SEGMENT.test(segment))) {
-    throw new ServerError('tar-path-unusable', `${said} is no name for a file of a repository`, {
-      hint: 'letters, digits and ._+~^:=@%,- only, and no hidden files',
+    throw new ServerError('tar-path-unusable', `${said} is not a valid file name of a repository`, {
+      hint: 'use only letters, digits and ._+~^:=@%,- and no hidden files',
     });
   }
   return path;

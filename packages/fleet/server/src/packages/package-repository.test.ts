@@ -26,7 +26,7 @@ async function world(t: TestContext) {
 const INDEX = 'dists/updates/main/binary-amd64/Packages';
 const pool = (name: string): string => `pool/main/${name}_1_amd64.deb`;
 
-test('a repository takes the place of the one before, whose packages stay for an hour', async (t) => {
+test('replaces the repository and keeps the old packages for an hour', async (t) => {
   const { folder, time, repository, replace, text } = await world(t);
   assert.equal(repository.published, false);
   assert.equal(await text(INDEX), undefined);

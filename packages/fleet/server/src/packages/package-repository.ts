@@ -24,8 +24,8 @@ export interface FoundFile {
 }
 
 /**
- * The repository of one package format: folders that never change once they are served, named by the second they came, and a link that is turned
- * from one to the next. The one before stays for a while for who is in the middle of it.
+ * The repository of one package format: folders that never change once they are served, named by the second they came,
+ * and a link that is turned from one to the next. The one before stays for a while for who is in the middle of it.
  */
 export class PackageRepository {
   readonly format: PackageFormat;
@@ -63,13 +63,13 @@ export class PackageRepository {
   }
 
   /**
-   * Puts the repository in a tar stream in place of the one before: readers get one or the other. Throws the `tar-` codes, `packages-incomplete`,
-   * `packages-unsigned`, `packages-busy`; nothing changes then and nothing stays.
+   * Puts the repository in a tar stream in place of the one before: readers get one or the other. Throws the `tar-`
+   * codes, `packages-incomplete`, `packages-unsigned`, `packages-busy`; nothing changes then and nothing stays.
    */
   async replace(body: Readable): Promise<PublishPackagesResponse> {
     if (this.#busy) {
       throw new ServerError('packages-busy', `another ${this.format} repository is being uploaded`, {
-        hint: 'wait until it is done',
+        hint: 'wait until that upload ends',
       });
     }
     this.#busy = true;
@@ -113,7 +113,8 @@ export class PackageRepository {
   }
 
   /**
-   * Where a file lies. What never changes is also found in the repository before: whoever read that one's index asks for what it names.
+   * Where a file lies. What never changes is also found in the repository before: a client that read that one's index
+   * asks for what it names.
    */
   async find(path: string): Promise<FoundFile | undefined> {
     const immutable = isImmutable(this.format, path);
@@ -130,7 +131,7 @@ export class PackageRepository {
     return this.#previous !== undefined && this.#clock.monotonic() - this.#previous.since < GRACE_MS;
   }
 
-  /** Removes what nobody is given files of any more. Where that fails the next time may do. */
+  /** Removes repositories that are no longer served. If that fails, the next call retries. */
   async sweep(): Promise<void> {
     if (this.#busy) return;
     this.#sweeping = this.#sweep().catch(() => undefined);

@@ -39,8 +39,9 @@ const EXTENDED = new Set(['path']);
 type Entry = Header & { readonly pax?: Readonly<Record<string, string>> | null };
 
 /**
- * Unpacks a tar stream into an empty folder: plain files only, each once, under names of a repository. Throws the `tar-` codes. A stream that is
- * refused is read to its end all the same, as far as one may be long, so that whoever sends it comes to hear why.
+ * Unpacks a tar stream into an empty folder: plain files only, each once, under names of a repository. Throws the
+ * `tar-` codes. A stream that is refused is read to its end all the same, as far as one may be long, so that the sender
+ * receives the reason.
  */
 export async function unpack(body: Readable, folder: string, options: UnpackOptions): Promise<Unpacked> {
   const archive = extract();
@@ -70,7 +71,7 @@ async function send(body: Readable, archive: Extract, limit: number): Promise<vo
     // Ended early, it must not take the connection with it.
     for await (const chunk of body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
       size += chunk.length;
-      if (size > limit) throw new ServerError('tar-too-large', `a repository may have ${limit} bytes`);
+      if (size > limit) throw new ServerError('tar-too-large', `the repository is larger than ${limit} bytes`);
       tail = (chunk.length < TRAILER ? Buffer.concat([tail, chunk]) : chunk).subarray(-TRAILER);
       if (!archive.destroying && !archive.write(chunk)) await drained(archive);
     }
@@ -101,7 +102,7 @@ async function receive(archive: Extract, folder: string, options: UnpackOptions)
     const header = entry.header as Entry;
     entries += 1;
     if (entries > options.limits.files) {
-      throw new ServerError('tar-too-many-files', `a repository may have ${options.limits.files} files`);
+      throw new ServerError('tar-too-many-files', `the repository has more than ${options.limits.files} files`);
     }
     const path = acceptable(header, options.limits);
     if (path !== undefined) {
@@ -125,12 +126,12 @@ function acceptable({ name, type, size, pax }: Entry, limits: Limits): string | 
     return undefined;
   }
   if (type === 'link' || type === 'symlink') {
-    throw new ServerError('tar-link', `${said} is a link`, { hint: 'tar has --dereference and --hard-dereference' });
+    throw new ServerError('tar-link', `${said} is a link`, { hint: 'pack with tar --dereference --hard-dereference' });
   }
   if (type !== 'file') throw new ServerError('tar-special', `${said} is neither a file nor a folder`);
   if (!Object.keys(pax ?? {}).every((key) => EXTENDED.has(key))) {
     throw new ServerError('tar-extended', `${said} is described by an extended header`, {
-      hint: 'tar has --format=gnu and --format=ustar',
+      hint: 'pack with tar --format=gnu or --format=ustar',
     });
   }
   if (size > limits.file) throw new ServerError('tar-file-too-large', `${said} has more than ${limits.file} bytes`);
@@ -147,7 +148,10 @@ class Taken {
     const folders: string[] = [];
     for (let above = dirname(path); above !== '.'; above = dirname(above)) folders.push(above);
     if (this.#files.has(path) || this.#folders.has(path) || folders.some((above) => this.#files.has(above))) {
-      throw new ServerError('tar-duplicate', `${JSON.stringify(path)} is in it twice, or a file and a folder`);
+      throw new ServerError(
+        'tar-duplicate',
+        `${JSON.stringify(path)} is in the archive twice, or as a file and a folder`,
+      );
     }
     this.#files.add(path);
     for (const above of folders) this.#folders.add(above);
@@ -190,7 +194,7 @@ function isSystemError(error: unknown): boolean {
 }
 
 function damaged(reason: string, cause?: unknown): ServerError {
-  return new ServerError('tar-damaged', `not a whole tar archive: ${reason}`, {
+  return new ServerError('tar-damaged', `the tar archive is damaged: ${reason}`, {
     ...(cause === undefined ? {} : { cause }),
     hint: 'upload it again',
   });

@@ -179,7 +179,7 @@ export async function showHost(db: Database, id: string, silentSince = ''): Prom
   });
 }
 
-/** Removals remembered; whoever comes later is told that it is unknown, which has the same way out. */
+/** Removals that are remembered; a later host is told that it is unknown, and has to enrol again just the same. */
 const KEPT_REMOVALS = 10_000;
 
 /** Forgets a host: its seat is free, and its token is good for no more than to be told so. Throws `not-found`. */
@@ -248,8 +248,8 @@ export interface AxisCount {
 const PROTECTION: ReadonlySet<string> = new Set(['coverage', 'loaded']);
 
 /**
- * Hosts by state, for each axis, and by whether a newer kernel waits for a reboot. A host that was not heard of since then is `silent` on every axis: what it said last is no longer known to
- * be so. One that enrolled again counts once.
+ * Hosts by state, for each axis, and by whether a newer kernel waits for a reboot. A host that was not heard of since
+ * then is `silent` on every axis: what it said last is no longer known to be so. One that enrolled again counts once.
  */
 export async function countByAxis(db: Database, silentSince: string): Promise<AxisCount[]> {
   const silent = sql<number>`coalesce(last_report, enrolled) < ${silentSince}`;

@@ -169,8 +169,8 @@ export async function validKey(db: Database | Transaction<Tables>, activationKey
     .where('hash', '=', hashSecret(activationKey.trim()))
     .executeTakeFirst();
   if (key === undefined) {
-    throw new ServerError('key-unknown', 'the activation key is not one of this server’s', {
-      hint: 'check for a typing mistake, and that the host asks the right server',
+    throw new ServerError('key-unknown', 'this server does not know the activation key', {
+      hint: 'check for a typing error, and that the host uses the right server',
     });
   }
   const details = { id: key.id, name: key.name };

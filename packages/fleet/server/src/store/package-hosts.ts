@@ -31,7 +31,7 @@ export async function admitPackageHost(
   if (label === undefined) {
     if (key.seats === null) return;
     throw new ServerError('host-unnamed', `the activation key "${key.name}" has seats, and the machine has no name`, {
-      hint: 'log in as kmend-<name of the machine>: run the setup that the operator gives again, on the machine itself',
+      hint: 'the user must be kmend-<name of the machine>: run the operator’s setup again, on the machine itself',
       details: { id: key.id, name: key.name },
     });
   }

@@ -24,8 +24,8 @@ export interface NewReport {
 }
 
 /**
- * Stores reports in one transaction. Older sequences than the stored one change nothing; an equal one does: whoever restores a snapshot of a
- * host makes it count some numbers twice.
+ * Stores reports in one transaction. Older sequences than the stored one change nothing; an equal one does: whoever
+ * restores a snapshot of a host makes it count some numbers twice.
  */
 export async function storeReports(db: Database, reports: readonly NewReport[]): Promise<void> {
   await db.transaction().execute(async (transaction) => {
@@ -75,7 +75,7 @@ async function storeReport(db: Database, { hostId, report, digest, at }: NewRepo
   if (report.events.length > 0) await storeEvents(db, hostId, report.events);
 }
 
-/** Milliseconds between two notes of refused reports: whoever sends them sends many. */
+/** Milliseconds between two events about refused reports: a sender of such reports sends many. */
 const REFUSAL_MS = 3_600_000;
 
 /** Notes for the operator that a report of a host was refused, as an event of the host. */
@@ -123,8 +123,8 @@ async function storeEvents(db: Database, hostId: string, events: readonly HostEv
 }
 
 /**
- * A host tells its events until it knows that they arrived: again when an answer got lost, and in every report file, since nobody tells it
- * what became of those.
+ * A host tells its events until it knows that they arrived: again when an answer got lost, and in every report file,
+ * because it is not told what became of those.
  */
 async function withoutKnown(db: Database, hostId: string, events: readonly HostEvent[]): Promise<HostEvent[]> {
   const oldest = events.reduce((least, { at }) => (at < least ? at : least), events[0]?.at ?? '');

@@ -55,7 +55,10 @@ interface HostTable {
   readonly refused: string | null;
   /** Host under which the same machine enrolled again; `null` as long as this one reports. */
   readonly replaced_by: string | null;
-  /** `trouble.reason` again, and the release that a reboot brings: '' where it brings none, `null` where the agent does not tell. */
+  /**
+   * `trouble.reason` again, and the release that a reboot brings: '' where it brings none, `null` where the agent does
+   * not tell.
+   */
   readonly reason: string | null;
   readonly next_kernel: string | null;
   /** The five axes again, for counting. */
@@ -108,7 +111,7 @@ interface HostBootTable {
   readonly returned: number;
 }
 
-/** Tokens of removed hosts: whoever still sends one is told what became of it. */
+/** Tokens of removed hosts: a host that still sends one is told that it was removed. */
 interface RemovedHostTable {
   readonly token_hash: string;
   readonly host_id: string;

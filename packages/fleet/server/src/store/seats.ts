@@ -6,7 +6,10 @@ export function seatsSince(now: Date): string {
   return new Date(now.getTime() - SEAT_MS).toISOString();
 }
 
-/** An enrolled host without a word for so long has left its seat, unless the operator sets another time. It may come back, and holds it again. */
+/**
+ * An enrolled host without a word for so long has left its seat, unless the operator sets another time. It may come
+ * back, and holds it again.
+ */
 export const HOST_SEAT_MS = 90 * 86_400_000;
 
 /** Enrolled hosts heard of since then hold a seat. */

@@ -62,7 +62,7 @@ function openDatabase(path: string): DatabaseSync {
     if (fault !== undefined) throw fault;
     throw new ServerError('store-damaged', `cannot open the store ${path}: ${(cause as Error).message}`, {
       cause,
-      hint: 'restore it from a backup; hosts keep running meanwhile, and enrol again if there is none',
+      hint: 'restore it from a backup; without one, enrol every host again; hosts keep running meanwhile',
     });
   }
 }

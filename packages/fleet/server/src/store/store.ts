@@ -23,7 +23,7 @@ export async function openStore(path: string): Promise<Database> {
     `the store ${path} cannot be brought up to date: ${(error as Error).message}`,
     {
       cause: error,
-      hint: 'it may come from a newer version of kmend, or be damaged: upgrade, or restore a backup',
+      hint: 'it is from a newer version of kmend, or damaged: upgrade, or restore a backup',
     },
   );
 }

@@ -20,7 +20,7 @@ export function streamOf(bytes: Buffer): TarStream {
 
 const SIGNED = '-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n';
 
-/** What passes for an APT repository: nobody verifies it here. */
+/** Looks like an APT repository; it is not verified here. */
 export function aptEntries(text: string, more: readonly TarEntry[] = []): TarEntry[] {
   return [
     { name: 'dists/updates/InRelease', data: `${SIGNED}${text}` },

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { sha256 } from '@kmend/base/node';
 import type { HostFacts, HostStack, HostTrouble, Livepatch, Report } from '@kmend/protocol';
+import { exampleModule } from '@kmend/trust/testing';
 import { type ApiClient, createApiClient } from '../client/api-client.ts';
 import { type RunningServer, type ServerOptions, startServer } from '../server.ts';
 
@@ -119,8 +120,8 @@ export const exampleTrouble: HostTrouble = {
 
 /** Writes what `kmend build --out` would. */
 export async function writeArtifact(directory: string, n: number): Promise<string> {
-  const module = Buffer.alloc(2000 + n, n);
-  const id = sha256(`livepatch ${n}`).slice(0, 12);
+  const { module, identity } = exampleModule(`livepatch ${n}`);
+  const { id } = identity;
   const manifest: Livepatch = {
     schema: 'kmend.livepatch/1',
     id,

@@ -24,7 +24,7 @@ import { runLoader } from '../service/run.ts';
 import { sleep } from '../service/sleep.ts';
 import * as machine from '../state/machine.ts';
 import { trustCertificates } from './certificates.ts';
-import type { Context, Values } from './commands.ts';
+import type { Context, Values } from './context.ts';
 import { inheritedPlaces } from './listen.ts';
 import { assertRoot } from './root.ts';
 import { type LoaderSession, type Logging, openFetcherSession, openLoaderSession } from './session.ts';
@@ -217,6 +217,6 @@ function logging(env: Context['env']): Logging {
 function assertNotRoot(uid: number | undefined): void {
   if (uid !== 0) return;
   throw new AgentError('is-root', 'this part of the agent talks to the network and never runs as root', {
-    hint: 'it is for kmend-agent.service (user kmend-agent); kmend-agent check has it run now',
+    hint: 'it is for kmend-agent.service (user kmend-agent); use kmend-agent check',
   });
 }

@@ -8,7 +8,7 @@ import { code } from '../testing/errors.ts';
 import { never } from '../testing/host.ts';
 import { TestKernel } from '../testing/kernel.ts';
 import { asFetcher } from './as-fetcher.ts';
-import type { Context } from './commands.ts';
+import type { Context } from './context.ts';
 import { serveCommand } from './served.ts';
 
 interface Far {
@@ -41,7 +41,7 @@ function served(kernel: () => TestKernel, program: Program): (socket: Socket) =>
   return (socket) => void serveCommand(socket, program, { ...base, edges: kernel().edges() });
 }
 
-test('a command of root runs at the other end: its input, output and exit code cross, and of the environment proxies alone', async (t) => {
+test('runs a command of root in the fetcher’s unit, with input, output, exit code and only the proxies of its environment', async (t) => {
   let seen: Omit<Context, 'terminal'> | undefined;
   let input = '';
   const far: Far = await farEnd(
@@ -64,7 +64,7 @@ test('a command of root runs at the other end: its input, output and exit code c
   assert.deepEqual(seen?.env, { HTTPS_PROXY: 'http://p:1', NO_PROXY: 'a' });
 });
 
-test('whoever asked and left has it stopped', async (t) => {
+test('stops a command whose caller left', async (t) => {
   const asked = new AbortController();
   let stopped: () => void = () => {};
   const done = new Promise<void>((resolve) => {
@@ -86,7 +86,7 @@ test('whoever asked and left has it stopped', async (t) => {
   await done;
 });
 
-test('a fetcher that is not the one it should be is refused, and read no further than a bound', async (t) => {
+test('refuses a wrong fetcher, and reads a bounded amount from it', async (t) => {
   const answers: Record<string, (socket: Socket) => void> = {
     'ends at once': (socket) => socket.end(),
     'says something else': (socket) => socket.end('{"exit":"0"}\n'),
@@ -106,7 +106,7 @@ test('a fetcher that is not the one it should be is refused, and read no further
   }
 });
 
-test('another request than those of root is not run', async (t) => {
+test('runs only the requests of root', async (t) => {
   const far: Far = await farEnd(
     t,
     served(
@@ -121,7 +121,7 @@ test('another request than those of root is not run', async (t) => {
   assert.match(far.notes.join(), /not a command of root/);
 });
 
-test('where systemd does not listen nothing of it is run', async (t) => {
+test('runs no command where systemd does not listen', async (t) => {
   const kernel = await TestKernel.make();
   t.after(() => kernel.remove());
   const given = { env: {}, signal: never, note: () => {} };

@@ -53,7 +53,7 @@ export async function asFetcher(
     throw failed('it ended before it answered');
   } catch (error) {
     if (options.signal.aborted) {
-      throw new AgentError('interrupted', 'interrupted before the fetcher was done', { cause: error });
+      throw new AgentError('interrupted', 'interrupted before the fetcher ended', { cause: error });
     }
     throw error instanceof AgentError ? error : failed(String(error));
   } finally {
@@ -63,7 +63,7 @@ export async function asFetcher(
 }
 
 function failed(why: string): AgentError {
-  return new AgentError('fetcher-failed', `the fetcher did not do it: ${why}`, {
-    hint: "journalctl -u 'kmend-agent-command@*' says why; install the package again where its user is missing",
+  return new AgentError('fetcher-failed', `the fetcher failed: ${why}`, {
+    hint: "see journalctl -u 'kmend-agent-command@*'; install the package again if the user kmend-agent is missing",
   });
 }

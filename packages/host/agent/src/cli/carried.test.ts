@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { code } from '../testing/errors.ts';
 import { withCarried } from './carried.ts';
 
-test('a bundle is a regular file of a bounded size, there for everyone as long as it is worked on', async (t) => {
+test('accepts a bundle only as a regular file of a bounded size, and keeps it readable while it is used', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'kmend-carried-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const [path, place] = [join(folder, 'bundle.tar'), join(folder, 'place')];

@@ -56,6 +56,6 @@ async function copy(source: FileHandle, path: string, place: string): Promise<vo
 function unreadable(message: string, cause?: unknown): AgentError {
   return new AgentError('bundle-unreadable', message, {
     ...(cause === undefined ? {} : { cause }),
-    hint: 'a file that `kmend repo bundle` made',
+    hint: 'give a file that `kmend repo bundle` made',
   });
 }

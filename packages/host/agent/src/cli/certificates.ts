@@ -3,8 +3,8 @@ import { errorText } from '@kmend/base';
 import { AgentError } from '../error.ts';
 
 /**
- * Trusts what the distribution trusts, what Node brings, and the owner's own authority, for every connection. Reading all
- * of them takes as long as the rest of the start, so only where one of the URLs needs them.
+ * Trusts what the distribution trusts, what Node brings, and the owner's own authority, for every connection. Reading
+ * all of them takes as long as the rest of the start, so only where one of the URLs needs them.
  */
 export async function trustCertificates(urls: readonly string[], caFile: string | undefined): Promise<void> {
   if (!urls.some((url) => url.startsWith('https:'))) return;

@@ -15,21 +15,10 @@ import type { CommandResult, LoaderOrder } from '../service/orders.ts';
 import { peekJournal } from '../state/store.ts';
 import { asFetcher, type Outcome } from './as-fetcher.ts';
 import { withCarried } from './carried.ts';
+import type { Context, Values } from './context.ts';
 import { diagnose } from './doctor.ts';
 import { assertRoot } from './root.ts';
-import type { Terminal } from './terminal.ts';
 import { commandText, diagnosisText, historyText, statusText, unameText } from './text.ts';
-
-export interface Context {
-  readonly edges: Edges;
-  readonly terminal: Terminal;
-  readonly env: Readonly<Record<string, string | undefined>>;
-  readonly uid: number | undefined;
-  readonly stdin: NodeJS.ReadableStream;
-  readonly signal: AbortSignal;
-}
-
-export type Values = Readonly<Record<string, string | boolean | undefined>>;
 
 /** Where a carried bundle lies while the fetcher reads it: root made it, everybody may read it. */
 const BUNDLE = '/run/kmend-agent/bundle';
@@ -130,7 +119,7 @@ export const consolidate = async (context: Context, values: Values): Promise<num
   if (values['undo'] === true) return await order(context, () => ({ command: 'consolidate', undo: true, fetched: [] }));
   await assertHost(context);
   const { exitCode } = await fetcher(context, 'fetcher-once', ['--metadata']);
-  if (exitCode !== 0) context.terminal.note('the repository was not reached: going by what was fetched before');
+  if (exitCode !== 0) context.terminal.note('cannot reach the repository: using what was fetched before');
   return await order(context, (fetched) => ({ command: 'consolidate', undo: false, fetched }));
 };
 
@@ -179,8 +168,8 @@ export async function enrolCommand(context: Context, values: Values): Promise<nu
   const key = keyFile === '-' ? await text(context.stdin) : await readGiven(keyFile, 'key-unreadable');
   const activationKey = key.trim();
   if (!/^[\x21-\x7e]{8,200}$/.test(activationKey)) {
-    throw new AgentError('key-unreadable', 'there is no activation key in what was given', {
-      hint: 'a file (or stdin) with the key alone, as `kmend key create` printed it',
+    throw new AgentError('key-unreadable', 'the given file holds no activation key', {
+      hint: 'give a file (or stdin) with only the key, as `kmend key create` printed it',
     });
   }
   const caFile = optional(values, 'ca');
@@ -228,7 +217,7 @@ function optional(values: Values, name: string): string | undefined {
 function required(values: Values, name: string): string {
   const value = optional(values, name);
   if (value === undefined || value === '')
-    throw new AgentError('usage', `--${name} is needed`, { hint: 'kmend-agent --help' });
+    throw new AgentError('usage', `--${name} is missing`, { hint: 'kmend-agent --help' });
   return value;
 }
 
@@ -257,7 +246,7 @@ async function readGiven(path: string, code: 'root-invalid' | 'key-unreadable'):
   } catch (error) {
     throw new AgentError(code, `${path} cannot be read: ${String(error)}`, {
       cause: error,
-      hint: 'look at the path and its mode',
+      hint: 'check the path and its mode',
     });
   }
 }

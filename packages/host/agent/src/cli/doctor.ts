@@ -15,8 +15,8 @@ export interface Diagnosis {
 }
 
 /**
- * Why this host is, or is not, protected. Besides the status it tries now what a load would ask of the kernel, so that the answer does not
- * wait for the next check. A host that is not enrolled or configured wrongly is a finding too.
+ * Why this host is, or is not, protected. Besides the status it tries now what a load would ask of the kernel, so that
+ * the answer does not wait for the next check. A host that is not enrolled or configured wrongly is a finding too.
  */
 export async function diagnose(edges: Edges): Promise<Diagnosis> {
   try {

@@ -9,7 +9,10 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 
-/** Connections as a host makes them: over IPv6, with an authority of the owner's own, through a proxy. Each client is a process, since these settings are a process's. */
+/**
+ * Connections as a host makes them: over IPv6, with an authority of the owner's own, through a proxy. Each client is a
+ * process, since these settings are a process's.
+ */
 const run = promisify(execFile);
 const source = (path: string): string => JSON.stringify(new URL(path, import.meta.url).href);
 

@@ -58,7 +58,7 @@ test('not root, then not enrolled: code, hint, exit code 5, also as JSON', async
   assert.equal((await call(kernel, 0, 'apply', '--serial', '0')).exitCode, 6);
 });
 
-test('on a clone of an enrolled machine the units of boot and shutdown end well; a person is told what it is', async (t) => {
+test('boot and shutdown units succeed on a clone; commands report other-machine', async (t) => {
   const kernel = await TestKernel.make();
   t.after(() => kernel.remove());
   await enrolOther(kernel);

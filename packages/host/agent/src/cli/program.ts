@@ -5,7 +5,6 @@ import { AGENT_VERSION } from '../version.ts';
 import {
   apply,
   bootCommand,
-  type Context,
   check,
   consolidate,
   doctor,
@@ -20,8 +19,8 @@ import {
   shutdown,
   status,
   uname,
-  type Values,
 } from './commands.ts';
+import type { Context, Values } from './context.ts';
 import { createTerminal, type Streams } from './terminal.ts';
 import { help } from './text.ts';
 

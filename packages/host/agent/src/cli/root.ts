@@ -2,5 +2,5 @@ import { AgentError } from '../error.ts';
 
 export function assertRoot(uid: number | undefined): void {
   if (uid === 0) return;
-  throw new AgentError('not-root', 'only root may ask the agent', { hint: 'run it with sudo' });
+  throw new AgentError('not-root', 'kmend-agent needs root', { hint: 'run it with sudo' });
 }

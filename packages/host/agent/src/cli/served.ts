@@ -4,7 +4,7 @@ import { parseJson } from '@kmend/base';
 import * as z from 'zod';
 import { exitCodes } from '../error.ts';
 import { boundedLines } from '../service/lines.ts';
-import type { Context } from './commands.ts';
+import type { Context } from './context.ts';
 import { FetcherEnvironment } from './environment.ts';
 import type { Streams } from './terminal.ts';
 
@@ -30,8 +30,8 @@ export const MAX_REQUEST = 65_536;
 type Program = (argv: readonly string[], streams: Streams, context: Omit<Context, 'terminal'>) => Promise<number>;
 
 /**
- * The far end of root's command (kmend-agent-command@.service): runs one command of the fetcher in the unit's sandbox, as its user, and tells over
- * the socket what comes of it. Whoever asked may leave: then it stops.
+ * The far end of root's command (kmend-agent-command@.service): runs one command of the fetcher in the unit's sandbox,
+ * as its user, and tells over the outcome over the socket. If the caller leaves, the command stops.
  */
 export async function serveCommand(
   socket: Duplex,
@@ -51,7 +51,7 @@ export async function serveCommand(
   };
   const lines = boundedLines(socket, MAX_REQUEST);
   const first = await lines.next();
-  // What comes after it is nothing; its end is that of whoever asked.
+  // Nothing follows it; its end means that the caller left.
   void (async () => {
     for await (const _ of lines);
     left.abort();

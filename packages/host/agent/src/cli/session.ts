@@ -28,7 +28,10 @@ export interface LoaderSession {
   readonly lock: Lock;
 }
 
-/** Makes this process the one that acts on this host. Close by releasing the lock. `patient`: wait a little for another one to end. */
+/**
+ * Makes this process the one that acts on this host. Close by releasing the lock. `patient`: wait a little for another
+ * one to end.
+ */
 export async function openLoaderSession(
   edges: Edges,
   { patient, journal, write }: Logging & { readonly patient: boolean },

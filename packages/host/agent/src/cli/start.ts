@@ -10,9 +10,9 @@ const OF_THE_BUILDER = {
 } as const;
 
 /**
- * Runs `main`; or, while Node makes a startup snapshot (`node --build-snapshot`), does `prepare` and leaves `main` to the
- * processes that start from it. The snapshot then holds nothing of the process that made it: the same program gives the same
- * bytes.
+ * Runs `main`; or, while Node makes a startup snapshot (`node --build-snapshot`), does `prepare` and leaves `main` to
+ * the processes that start from it. The snapshot then holds nothing of the process that made it: the same program gives
+ * the same bytes.
  */
 export function startProgram(main: () => Promise<void>, prepare: () => Promise<unknown>): void {
   if (!startupSnapshot.isBuildingSnapshot()) {

@@ -17,7 +17,7 @@ function screen(json: boolean) {
   return { terminal: createTerminal(streams, json), said };
 }
 
-test('nothing that a terminal obeys is written: results, remarks, errors, the words of the fetcher', () => {
+test('writes no terminal control characters: results, notes, errors, words of the fetcher', () => {
   for (const json of [false, true]) {
     const { terminal, said } = screen(json);
     terminal.result({ name: EVIL }, ({ name }) => name);

@@ -17,8 +17,8 @@ export interface Streams {
 }
 
 /**
- * Everything that the agent's commands write passes here, and nothing that a terminal obeys gets through: the words come from servers, from
- * tasks' names, and from the fetcher, whom root does not trust either.
+ * Everything that the agent's commands write passes here, and nothing that a terminal obeys gets through: the words
+ * come from servers, from tasks' names, and from the fetcher, whom root does not trust either.
  */
 export function createTerminal(streams: Streams, json: boolean): Terminal {
   const out = { write: (text: string) => streams.out.write(shownText(text)) };

@@ -12,13 +12,13 @@ const reasons: Record<string, string> = {
   'nothing-chosen': 'the signed policy asks for no livepatch here',
   'none-needed': 'the signed policy says that this kernel needs no livepatch yet',
   'up-to-date': 'what the signed policy asks for is loaded',
-  'newer-loaded': 'something newer than what the policy asks for is loaded, and not withdrawn',
-  busy: 'another livepatch is on its way in or out',
+  'newer-loaded': 'a newer livepatch than the policy asks for is loaded, and not withdrawn',
+  busy: 'another livepatch is being loaded or reverted',
   halted: 'the fleet is halted: nothing new is loaded',
-  held: 'held by a person; kmend-agent resume lifts it',
+  held: 'an administrator holds this host; kmend-agent resume lifts the hold',
   withdrawn: 'that livepatch was withdrawn',
   window: 'the maintenance window is closed; kmend-agent apply loads it now',
-  deferred: 'the transition did not end the last time; it is tried again later',
+  deferred: 'the last transition did not end; the agent retries it later',
   'switched-off': 'the agent is switched off in this boot',
   'not-found': 'the repository has no such livepatch',
   quarantined: 'quarantined on this host; kmend-agent resume lifts it',
@@ -48,22 +48,22 @@ export function statusText(document: StatusDocument): string {
   const { pendingKernel: next } = document;
   if (next !== null)
     lines.push(
-      `reboot      brings ${next.release}${next.serial === null ? '' : `, serial ${next.serial} is held ready for it`}`,
+      `reboot      brings ${next.release}${next.serial === null ? '' : `, serial ${next.serial} is ready for it`}`,
     );
   if (document.stack !== null) lines.push(...stackLines(document.stack));
   if (document.switchedOff !== null) lines.push(`off         ${document.switchedOff}`);
   for (const it of document.blockers)
-    lines.push(`in the way  ${it.name} (pid ${it.pid}, task ${it.tid}): ${it.stack.slice(0, 6).join(' < ')}`);
+    lines.push(`blocked by  ${it.name} (pid ${it.pid}, task ${it.tid}): ${it.stack.slice(0, 6).join(' < ')}`);
   if (problem !== null)
     lines.push(`problem     ${problem.message} [${problem.code}]`, `            ${problem.hint ?? ''}`);
-  if (document.refusal !== null) lines.push(`reports     not taken: ${document.refusal.message}`);
+  if (document.refusal !== null) lines.push(`reports     rejected: ${document.refusal.message}`);
   if (hold !== null)
     lines.push(`held        since ${hold.at}${hold.until === null ? '' : ` until ${hold.until}`}: ${hold.reason}`);
   for (const it of document.quarantined) lines.push(`quarantined serial ${it.serial} [${it.code}]: ${it.reason}`);
   for (const flaw of document.hardware.flaws.filter(({ state }) => state !== 'not-affected'))
     lines.push(`hardware    ${flaw.name}: ${flaw.words}: ${mitigationText(flaw)}`);
   if (document.hardware.otherFixes.length > 0)
-    lines.push(`hardware    fixes in force besides: ${document.hardware.otherFixes.join(', ')}`);
+    lines.push(`hardware    other fixes in force: ${document.hardware.otherFixes.join(', ')}`);
   if (document.microcode !== null) lines.push(`microcode   ${document.microcode}`);
   lines.push(`host        ${document.hostId}, channel ${document.channel}, server ${document.server}`);
   return shownLines(lines);
@@ -119,15 +119,15 @@ export function commandText(result: CommandResult): string {
     case 'revert':
       return `reverted${serial}: now ${result.state}`;
     case 'consolidate':
-      return `consolidated:${serial} replaced the stack (${result.state}); it is the host's own over boots once it came through its soak`;
+      return `consolidated:${serial} replaced the stack (${result.state}); it is re-applied at boot after its soak`;
     case 'hand-over':
-      return `the packages drive this host${result.serial === null ? '' : `,${serial} made way`}; kmend-agent consolidate takes it back`;
+      return `the packages drive this host${result.serial === null ? '' : `,${serial} unloaded`}; kmend-agent consolidate undoes this`;
     case 'hold':
       return `held: ${result.serial === null ? 'nothing is loaded' : `serial ${result.serial} stays`}; kmend-agent resume lifts it`;
     case 'fetch':
       return `serial ${result.serial ?? '?'} is not in the repository`;
     case 'resume':
-      return 'resumed: nothing is held back or quarantined';
+      return 'resumed: lifted hold, delay and quarantine';
     case 'none':
       return `nothing to do: ${reasonText(result.reason ?? 'up-to-date')}`;
   }
@@ -139,7 +139,7 @@ export function unameText(document: StatusDocument): string {
 }
 
 export function historyText({ events }: { readonly events: readonly JournalEvent[] }): string {
-  if (events.length === 0) return 'nothing happened yet';
+  if (events.length === 0) return 'no events yet';
   return shownLines(
     events.map(
       ({ at, code, serial, message }) =>
@@ -158,30 +158,31 @@ export function diagnosisText({ findings }: Diagnosis): string {
     .join('\n');
 }
 
-export const help = `kmend-agent keeps this host's running kernel patched.
+export const help = `Keep this host's running kernel patched.
 
 Usage: kmend-agent COMMAND [--json]
 
   enrol --server URL --key-file FILE --root FILE
         [--repository URL] [--ca FILE] [--allow-plain-http] [--again] [--no-start]
-                 buys a seat with the activation key in FILE ("-": stdin), trusts the repository root, starts the service
-  status         what is in force, what was seen and when; the exit code is for monitoring
-  doctor         why this host is not protected, in plain words, and what to do
+                 Enrol this host with the activation key in FILE ("-": stdin), trust the repository root, start the service.
+  status         Show what is in force, what was seen and when. The exit code is for monitoring.
+  doctor         Say why this host is not protected, and what to do.
   check [--bundle FILE] [--report FILE]
-                 checks now and waits for the outcome; --bundle: takes a carried bundle in place of the network;
-                 --report: writes the report to a file in place of sending it
+                 Check now and wait for the outcome. --bundle: use a carried bundle instead of the network.
+                 --report: write the report to a file instead of sending it.
   apply [--serial N]
-                 loads what the policy wants now, windows and delays or not; --serial: that one, and stays with it
+                 Load what the policy wants now, ignoring maintenance windows and delays.
+                 --serial: load that serial, and hold the host there.
   revert [--until-newer | --previous]
-                 takes the livepatch out of the kernel; nothing is loaded until "resume", or until a newer serial;
-                 --previous: goes back to the livepatch before it, and stays with it
+                 Revert the livepatch; load nothing until "resume", or until a newer serial (--until-newer).
+                 --previous: go back to the livepatch before it, and hold the host there.
   consolidate [--undo]
-                 replaces the stack of the packages by one livepatch, at once; --undo: the packages drive this host again
+                 Replace the stack of the packages by one livepatch, at once. --undo: let the packages drive again.
   hold [--until TIME] [--reason TEXT]
-                 what runs now stays until "resume", or until TIME (2026-12-24T18:00, 8h, 3d)
-  resume         lifts what revert, hold and quarantine hold back
-  history        what happened on this host, newest last
-  uname          the kernel's release and the version whose fixes are in force
+                 Keep what runs now until "resume", or until TIME (2026-12-24T18:00, 8h, 3d).
+  resume         Lift what revert, hold and quarantine hold back.
+  history        Show what happened on this host, newest last.
+  uname          Show the kernel's release and the version whose fixes are in force.
 
 For the units: fetcher-once, fetcher-enrol, loader, boot, shutdown.
 Exit codes of status and doctor: 0 latest, 1 nothing in force, 2 newer available, 3 kernel not covered, 4 unknown.

@@ -17,7 +17,7 @@ export async function assertThisMachine(edges: Edges, machine: string | null): P
     'other-machine',
     'another machine was enrolled with this identity (/etc/machine-id differs): this is a clone of it',
     {
-      hint: 'kmend-agent enrol --again makes it a host of its own; images enrol at the first boot of each host (docs/agent.md, "Images")',
+      hint: 'kmend-agent enrol --again makes it a host of its own; enrol images at the first boot of each host (docs/agent.md, "Images")',
     },
   );
 }

@@ -12,12 +12,18 @@ export const Identity = z.object({
   hostId: HostId,
   token: z.string().min(1).max(500),
   channel: Channel,
-  /** The machine that was enrolled (kernel/machine.ts); `null`: it had no machine-id, or an earlier agent did not note it. */
+  /**
+   * The machine that was enrolled (kernel/machine.ts); `null`: it had no machine-id, or an earlier agent did not note
+   * it.
+   */
   machine: Sha256.nullable().default(null),
 });
 export type Identity = z.infer<typeof Identity>;
 
-/** Throws `not-enrolled` where there is none or it cannot be read, `other-machine` in a clone of the machine that was enrolled. */
+/**
+ * Throws `not-enrolled` where there is none or it cannot be read, `other-machine` in a clone of the machine that was
+ * enrolled.
+ */
 export async function loadIdentity(edges: Edges): Promise<Identity> {
   const text = await edges.files.text(paths.identity);
   const identity = text === undefined ? undefined : Identity.safeParse(parseJson(text)).data;

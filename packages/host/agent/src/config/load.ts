@@ -53,7 +53,7 @@ export function mergeConfig(fragments: readonly Fragment[]): Config {
 
 export function assertPrivate(server: string, allowPlainHttp: boolean): void {
   if (isPrivate(server) || allowPlainHttp) return;
-  throw new AgentError('config-invalid', `${server} is plain HTTP: the host's token would travel in the clear`, {
+  throw new AgentError('config-invalid', `${server} is plain HTTP: the host's token would travel unencrypted`, {
     hint: 'use https, or state that you accept it: --allow-plain-http, "allowPlainHttp": true',
   });
 }

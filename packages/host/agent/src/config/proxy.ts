@@ -5,8 +5,9 @@ type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
  * The proxy that every connection goes through: the configuration's own, else what the environment says (`HTTPS_PROXY`,
- * `HTTP_PROXY`, `NO_PROXY`; the unit takes them from /etc/environment and /etc/default/kmend-agent). Names in lower case as
- * curl has them; empty: no proxy. Throws `config-invalid` where a proxy is named in another way than as an http(s) URL.
+ * `HTTP_PROXY`, `NO_PROXY`; the unit takes them from /etc/environment and /etc/default/kmend-agent). Names in lower
+ * case as curl has them; empty: no proxy. Throws `config-invalid` where a proxy is named in another way than as an
+ * http(s) URL.
  */
 export function proxySettings(
   { proxy, noProxy }: Pick<Config, 'proxy' | 'noProxy'>,

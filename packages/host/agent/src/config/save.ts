@@ -1,7 +1,9 @@
 import type { Edges } from '../edges/edges.ts';
 import { diskError } from '../error.ts';
 
-/** Writes a JSON document into a directory, which is made; whole or not at all. Throws the disk's codes of `diskError`. */
+/**
+ * Writes a JSON document into a directory, which is made; whole or not at all. Throws the disk's codes of `diskError`.
+ */
 export async function saveDocument(
   edges: Edges,
   { directory, mode }: { readonly directory: string; readonly mode: number },

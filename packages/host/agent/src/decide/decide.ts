@@ -17,9 +17,14 @@ export interface Situation {
   readonly window: { readonly open: boolean; readonly opens: Date | null };
   /** Nothing may be loaded in this boot: `kmend=off` or the file switch. */
   readonly switchedOff: boolean;
-  /** What packages do here: nothing; they drive this host; they do, and what they have in force is to be replaced by what the policy wants. */
+  /**
+   * What packages do here: nothing; they drive this host; they do, and what they have in force is to be replaced by
+   * what the policy wants.
+   */
   readonly packages: 'none' | 'drive' | 'consolidate';
-  /** A person's order: this serial, or (`null`) what the policy wants, now. It stands above windows, delays and holds. */
+  /**
+   * A person's order: this serial, or (`null`) what the policy wants, now. It stands above windows, delays and holds.
+   */
   readonly order?: { readonly serial: number | null } | undefined;
 }
 

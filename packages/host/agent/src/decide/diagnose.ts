@@ -16,30 +16,30 @@ export interface Finding {
 
 const reasons: Readonly<Record<string, readonly [string, string]>> = {
   'not-covered': [
-    'the repository has nothing for this very kernel',
-    'ask the operator for this kernel (kmend-agent status shows its build id), or boot a kernel that is covered',
+    'the repository has nothing for this exact kernel',
+    'ask the operator to publish for this kernel (kmend-agent status shows its build id), or boot a covered kernel',
   ],
   'nothing-chosen': [
     'the signed policy asks for no livepatch on this channel',
-    'the operator has not settled one yet, or withdrew it: nothing to do here',
+    'nothing to do here: the operator has not settled one yet, or withdrew it',
   ],
   'none-needed': ['the operator says that this kernel needs no livepatch yet', 'nothing to do here'],
-  busy: ['another livepatch is on its way in or out', 'wait; kmend-agent status shows how it goes'],
+  busy: ['another livepatch is being loaded or reverted', 'wait; kmend-agent status shows the progress'],
   halted: ['the operator halted the fleet: nothing new is loaded anywhere', 'nothing to do here; ask the operator'],
-  held: ['a person holds this host', 'kmend-agent resume lifts it'],
+  held: ['an administrator holds this host', 'kmend-agent resume lifts the hold'],
   quarantined: [
-    'what the policy asks for is quarantined here: this host had trouble with it',
-    'read the reason below; kmend-agent resume tries it again',
+    'the livepatch that the policy asks for is quarantined on this host',
+    'read the reason below; kmend-agent resume retries it',
   ],
   withdrawn: ['that livepatch was withdrawn by the operator', 'choose another serial'],
   window: ['the maintenance window is closed', 'wait for it, or kmend-agent apply loads it now'],
   deferred: [
-    'the transition did not end the last time; it is tried again later',
-    'end or restart the tasks that were in the way (kmend-agent history names them), then kmend-agent apply',
+    'the last transition did not end; the agent retries it later',
+    'end or restart the tasks that blocked it (kmend-agent history names them), then run kmend-agent apply',
   ],
   'conflict-packages': [
     'the packages drive this host: the agent loads nothing',
-    'nothing has to be done; kmend-agent consolidate replaces their stack by one livepatch of the agent',
+    'nothing to do; kmend-agent consolidate replaces their stack by one livepatch of the agent',
   ],
   'switched-off': ['the agent is switched off in this boot', 'remove /etc/kmend-agent/off, or boot without kmend=off'],
 };
@@ -62,8 +62,8 @@ export function findingsOf(document: StatusDocument): Finding[] {
     bad.push({
       level: 'bad',
       code: 'server-refused',
-      text: `reports are not taken since ${document.refusal.at}: ${document.refusal.message}`,
-      advice: 'a server that does not know this host: kmend-agent enrol --again …; what is loaded stays in force',
+      text: `the server rejects reports since ${document.refusal.at}: ${document.refusal.message}`,
+      advice: 'if the server does not know this host, run kmend-agent enrol --again …; what is loaded stays in force',
     });
   stackFindings(document, bad, notes);
   if (status.transition.state === 'in-transition') {
@@ -71,9 +71,9 @@ export function findingsOf(document: StatusDocument): Finding[] {
     bad.push({
       level: 'bad',
       code: 'in-transition',
-      text: `a transition is under way: not every task runs the new code yet${names === '' ? '' : `; in the way: ${names}`}`,
+      text: `a transition is under way: not every task runs the new code yet${names === '' ? '' : `; blocked by: ${names}`}`,
       advice:
-        names === '' ? 'wait' : 'wait, or restart those tasks; after its limit it is taken back and tried again later',
+        names === '' ? 'wait' : 'wait, or restart those tasks; after its limit the agent reverts it and retries later',
     });
   }
   const { reason } = document;
@@ -98,7 +98,7 @@ export function findingsOf(document: StatusDocument): Finding[] {
       level: 'note',
       code: it.code,
       text: `serial ${it.serial} is quarantined since ${it.at}: ${it.reason}`,
-      advice: 'a newer serial is loaded all the same; kmend-agent resume tries this one again',
+      advice: 'a newer serial is still loaded; kmend-agent resume retries this one',
     });
   if (document.pendingKernel !== null) notes.push(pendingFinding(document.pendingKernel));
   for (const flaw of document.hardware.flaws) {
@@ -127,36 +127,36 @@ function stackFindings({ stack, stackProblem, reason }: StatusDocument, bad: Fin
       level: 'bad',
       code: stack.outcome.code,
       text: `the packages: ${stack.outcome.text}`,
-      advice: 'kmend-livepatch status says why, and the way out',
+      advice: 'kmend-livepatch status says why, and what to do',
     });
 }
 
 function contactFindings({ status, metadataExpires }: StatusDocument, bad: Finding[], notes: Finding[]): void {
   const { contact } = status;
   if (contact.state === 'ok') return;
-  const expiry = metadataExpires === null ? '' : `; what is known is signed until ${metadataExpires}`;
-  const text = `${contact.detail ?? 'the repository was not asked yet in this boot'}${expiry}`;
+  const expiry = metadataExpires === null ? '' : `; the cached metadata is signed until ${metadataExpires}`;
+  const text = `${contact.detail ?? 'no check yet in this boot'}${expiry}`;
   if (contact.state === 'untrusted')
     bad.push({
       level: 'bad',
       code: 'untrusted',
       text,
       advice:
-        'nothing of it was used; tell the operator of the repository: a mirror is broken, or somebody tampers with it',
+        'nothing of it was used; tell the operator of the repository: a mirror is broken, or its data was tampered with',
     });
   else if (contact.state === 'unreachable')
     bad.push({
       level: 'bad',
       code: 'unreachable',
       text,
-      advice: 'look at the network, the proxy, the address and the certificate; what is loaded stays in force',
+      advice: 'check network, proxy, address and certificate; what is loaded stays in force',
     });
   else
     notes.push({
       level: 'note',
       code: 'contact-unknown',
       text,
-      advice: 'systemctl status kmend-agent; kmend-agent check asks now',
+      advice: 'see systemctl status kmend-agent; kmend-agent check asks now',
     });
 }
 
@@ -182,9 +182,9 @@ export function mitigationText({ mitigation, fixes }: FlawSummary): string {
 
 /** A kernel that apt brought, and that only a reboot starts. */
 function pendingFinding({ release, serial }: PendingKernel): Finding {
-  const ready = serial === null ? 'no livepatch is held ready for it' : `serial ${serial} is held ready for it`;
+  const ready = serial === null ? 'no livepatch is ready for it' : `serial ${serial} is ready for it`;
   const text = `a reboot brings another kernel, ${release}; ${ready}`;
-  return { level: 'note', code: 'kernel-pending', text, advice: 'nothing has to be done: what runs stays patched' };
+  return { level: 'note', code: 'kernel-pending', text, advice: 'nothing to do: the running kernel stays patched' };
 }
 
 function headline({
@@ -208,7 +208,7 @@ function headline({
     return { level: 'bad', code: 'behind', text: `${what}, but not all that are installed`, advice: 'see below' };
   }
   if (effectiveSerial === null && exitCode === exitCodes.latest) {
-    const text = 'this host is protected: its kernel needs no livepatch yet, says the signed policy';
+    const text = 'this host is protected: the signed policy says that its kernel needs no livepatch yet';
     return { level: 'good', code: 'protected', text, advice: '' };
   }
   if (effectiveSerial === null) {
@@ -220,13 +220,13 @@ function headline({
     return {
       level: 'good',
       code: 'protected',
-      text: `this host is protected: ${what} is in force, and nothing newer is asked for`,
+      text: `this host is protected: ${what} is in force, and the policy asks for nothing newer`,
       advice: '',
     };
   if (status.coverage.state === 'behind') {
     const text = `${what} is in force, but the policy asks for serial ${chosenSerial ?? 'another'}`;
     return { level: 'bad', code: 'behind', text, advice: 'see below' };
   }
-  const text = `${what} is in force; whether there is something newer is not known`;
+  const text = `${what} is in force; whether there is a newer one is unknown`;
   return { level: 'note', code: 'coverage-unknown', text, advice: 'see below' };
 }

@@ -38,7 +38,7 @@ export interface StatusDocument {
   readonly status: HostStatus;
   readonly state: State;
   readonly effectiveSerial: number | null;
-  /** Version of the distribution's kernel whose security fixes are all in force; `null`: nobody said so. */
+  /** Version of the distribution's kernel whose security fixes are all in force; `null`: not stated. */
   readonly effectiveVersion: string | null;
   readonly chosenSerial: number | null;
   readonly livepatches: readonly LoadedLivepatch[];
@@ -54,7 +54,9 @@ export interface StatusDocument {
   /** When that is looked at again, where it ends by itself. */
   readonly wakeAt: string | null;
   readonly problem: Observed['problem'];
-  /** What packages do on this host; `null`: their loader is not installed, or `stackProblem` says why it is not known. */
+  /**
+   * What packages do on this host; `null`: their loader is not installed, or `stackProblem` says why it is not known.
+   */
   readonly stack: HostStack | null;
   readonly stackProblem: Observed['problem'];
   /** Tasks that hold the transition up. */

@@ -56,13 +56,13 @@ function look(livepatches: KernelLivepatch[], current: Attempt | null, seen: Obs
   });
 }
 
-test('nothing looked at yet is unknown, not well', () => {
+test('an axis without an observation is unknown', () => {
   const { status, exitCode } = look([], null, nothingObserved);
   assert.deepEqual([status.contact.state, status.coverage.state, status.loaded.state], ['unknown', 'unknown', 'none']);
   assert.equal(exitCode, 1);
 });
 
-test('an old look is unknown and says what it was', () => {
+test('an axis with an old observation is unknown and shows the old state', () => {
   const { status, exitCode } = look([livepatch(names[0])], attempt(1), observed(60));
   assert.equal(status.contact.state, 'unknown');
   assert.match(status.contact.detail ?? '', /last seen ok/);
@@ -93,7 +93,7 @@ test('verified only where this boot compared the bytes', () => {
   assert.equal(look(loaded, before, observed(1)).status.verified.state, 'unverified');
 });
 
-test('a foreign livepatch is shown without a serial and is no protection of ours', () => {
+test('shows a foreign livepatch without a serial, and not as protection', () => {
   const { livepatches, status, exitCode } = look([livepatch('foreign')], null, observed(1));
   assert.equal(livepatches[0]?.serial, null);
   assert.equal(status.loaded.state, 'none');
@@ -107,7 +107,7 @@ test('coverage follows what was loaded or reverted since the check', () => {
   assert.equal(look([], null, observed(1)).status.coverage.state, 'behind');
 });
 
-test('a later contact that found the same signed metadata confirms what the loader made of it; another one does not', () => {
+test('confirms coverage by a later contact only if it found the same metadata', () => {
   const old = observed(60);
   const fresh = { ...contact(observed(1)), version: 7 };
   const loaded = [livepatch(names[0])];

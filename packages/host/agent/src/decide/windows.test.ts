@@ -12,7 +12,7 @@ function state(windows: MaintenanceWindow[], now: string, zone = 'Europe/Berlin'
 
 const night: MaintenanceWindow[] = [{ from: '02:00', to: '05:00' }];
 
-test('no window at all: always open', () => {
+test('without windows it is always open', () => {
   assert.deepEqual(windowAt([], at('2026-11-01T00:00:00Z'), 'UTC'), { open: true, until: null, opens: null });
 });
 

@@ -11,8 +11,8 @@ const TimeZone = z
   .refine((name) => canUse(name), 'not a time zone, e.g. Europe/Berlin');
 
 /**
- * When the agent may load. `to` before `from`: over midnight; the same: a whole day. `days` name the day on which it begins (default: every day).
- * `timeZone`: the host's where it is left out.
+ * When the agent may load. `to` before `from`: over midnight; the same: a whole day. `days` name the day on which it
+ * begins (default: every day). `timeZone`: the host's where it is left out.
  */
 export const MaintenanceWindow = z.strictObject({
   days: z
@@ -50,9 +50,10 @@ const HORIZON = 8 * DAY;
 const LONGEST_WAIT_DAYS = 15;
 
 /**
- * Whether the agent may load now. A window begins when the clock on the wall first reaches `from` (or jumps over it) on one of its days, and ends
- * when that clock first reaches or jumps over `to`: an hour that is left out shortens it, one that comes twice makes it longer, and a
- * window that lies wholly in the hour left out does not come that day. `hostZone`: `Intl.DateTimeFormat().resolvedOptions().timeZone`. Pure.
+ * Whether the agent may load now. A window begins when the clock on the wall first reaches `from` (or jumps over it) on
+ * one of its days, and ends when that clock first reaches or jumps over `to`: an hour that is left out shortens it, one
+ * that comes twice makes it longer, and a window that lies wholly in the hour left out does not come that day.
+ * `hostZone`: `Intl.DateTimeFormat().resolvedOptions().timeZone`. Pure.
  */
 export function windowAt(windows: MaintenanceWindows, now: Date, hostZone: string): WindowState {
   if (windows.length === 0) return { open: true, until: null, opens: null };
@@ -74,7 +75,9 @@ interface Rule {
   readonly zone: Zone;
 }
 
-/** The instant at which no window is open any more, through all that touch each other; `at` itself where none is open. */
+/**
+ * The instant at which no window is open any more, through all that touch each other; `at` itself where none is open.
+ */
 function closing(rules: readonly Rule[], at: number): number {
   let closes = at;
   for (;;) {
@@ -151,7 +154,10 @@ class Zone {
     return wall - (at - modulo(at, SECOND));
   }
 
-  /** The first instant at which the clock on the wall shows `wall` or later. Zones change their offset at most once in 32 hours. */
+  /**
+   * The first instant at which the clock on the wall shows `wall` or later. Zones change their offset at most once in
+   * 32 hours.
+   */
   reaches(wall: number): number {
     const before = this.offset(wall - FARTHEST);
     const after = this.offset(wall + FARTHEST);

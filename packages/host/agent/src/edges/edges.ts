@@ -1,9 +1,9 @@
 import type { Clock, Run } from '@kmend/base';
 
 /**
- * Files as the agent's rules see them. Paths are absolute paths of the host; tests root them in a directory of their own.
- * Reads are bounded: more than `limit` bytes is an error. What lies in the fetcher's directories is read as a stranger's: only regular files, no link
- * followed, nothing waited for; anything else is refused with `repository-garbage`.
+ * Files as the agent's rules see them. Paths are absolute paths of the host; tests root them in a directory of their
+ * own. Reads are bounded: more than `limit` bytes is an error. What is in the fetcher's directories is not trusted:
+ * only regular files, no link followed, nothing waited for; anything else is refused with `repository-garbage`.
  */
 export interface Files {
   /** Content as text; `undefined` where the file is not there (ENOENT, ENOTDIR, or a process gone: ESRCH). */
@@ -16,7 +16,10 @@ export interface Files {
   exists(path: string): Promise<boolean>;
   /** Where a symbolic link leads; `undefined` where there is none, or it may not be read. */
   link(path: string): Promise<string | undefined>;
-  /** Two paths with the same identity are one file or directory; `undefined` where it is not there, or may not be looked at. */
+  /**
+   * Two paths with the same identity are one file or directory; `undefined` where it is not there, or may not be looked
+   * at.
+   */
   identity(path: string): Promise<string | undefined>;
   /** Size and time of a file, as a word; `undefined` where it is not there. */
   stamp(path: string): Promise<string | undefined>;
@@ -28,7 +31,10 @@ export interface Files {
   writeAtomic(path: string, data: string | Uint8Array, mode: number): Promise<void>;
   /** Creates a new file that only its owner may read; fails where the path exists. */
   writePrivate(path: string, data: Uint8Array): Promise<void>;
-  /** Creates a directory with its parents and this mode; one that is there is left as it is (the package makes those of a host). */
+  /**
+   * Creates a directory with its parents and this mode; one that is there is left as it is (the package makes those of
+   * a host).
+   */
   directory(path: string, mode: number): Promise<void>;
   rename(from: string, to: string): Promise<void>;
   remove(path: string): Promise<void>;
@@ -36,7 +42,12 @@ export interface Files {
   real(path: string): string;
 }
 
-/** Everything the agent does to the world. The only part that knows the runtime it runs on. */
+/**
+ * Everything that the agent's rules do to the world: `config`, `decide`, `fetcher`, `kernel`, `loader`, `seen` and
+ * `state`. A lint rule holds them to it. Beside it only these know the runtime: `service` (its sockets and locks),
+ * `cli` (files that a person names), the small program of the idle check (`fetcher/idle.ts`: it starts at every check),
+ * and the stream of a kernel image through its decompressor (`kernel/image.ts`).
+ */
 export interface Edges {
   readonly clock: Clock;
   /** Even in [0, 1). */

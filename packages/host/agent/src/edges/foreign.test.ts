@@ -25,7 +25,7 @@ const traps: Record<string, (path: string) => unknown> = {
 };
 
 for (const [what, lay] of Object.entries(traps)) {
-  test(`${what} in place of a file of the fetcher's is refused, and nobody waits for it`, {
+  test(`${what} in place of a file of the fetcher's is refused without waiting for it`, {
     timeout: 20_000,
   }, async (t) => {
     const kernel = await TestKernel.make();
@@ -44,7 +44,7 @@ for (const [what, lay] of Object.entries(traps)) {
   });
 }
 
-test('who a host is lies on root’s side: what the fetcher writes there changes nothing', async (t) => {
+test('keeps the host’s identity on root’s side', async (t) => {
   const kernel = await TestKernel.make();
   t.after(() => kernel.remove());
   const host = { schema: 'kmend.agent-host/1', channel: 'stable', machine: null };
@@ -61,7 +61,7 @@ test('who a host is lies on root’s side: what the fetcher writes there changes
   assert.deepEqual([found.hostId, found.channel], [mine, 'stable']);
 });
 
-test('a clone of an enrolled machine is told so', async (t) => {
+test('recognises a clone of an enrolled machine', async (t) => {
   const kernel = await TestKernel.make();
   t.after(() => kernel.remove());
   await enrolOther(kernel);

@@ -88,7 +88,8 @@ async function orAbsent<T>(read: () => Promise<T>): Promise<T | undefined> {
   try {
     return await read();
   } catch (error) {
-    // ESRCH: a /proc file of a task that ended while it was read. ENODEV: a sysfs attribute of an object that just went.
+    // ESRCH: a /proc file of a task that ended while it was read. ENODEV: a sysfs attribute of an object that just
+    // went.
     if (findCode(error, ['ENOENT', 'ENOTDIR', 'ESRCH', 'ENODEV']) !== undefined) return undefined;
     throw error;
   }

@@ -6,7 +6,7 @@ import { makeFetcher, makeHost, never } from '../testing/host.ts';
 import { fetchAhead } from './ahead.ts';
 import { whatToTell } from './report.ts';
 
-test('what the policy asks for on the kernel that a reboot brings is fetched ahead, once, and told', async (t) => {
+test('fetches the livepatch of the pending kernel once, and reports it', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(1);
   const fetcher = await makeFetcher(host);

@@ -5,8 +5,8 @@ import { fetchLivepatch } from './check.ts';
 import { channelOf, type Fetcher } from './context.ts';
 
 /**
- * Fetches, after a check, what the policy asks for on the kernel that a reboot would bring: that boot then needs no network to be protected. Where the
- * repository does not cover that kernel (yet) nothing is held.
+ * Fetches, after a check, what the policy asks for on the kernel that a reboot would bring: that boot then needs no
+ * network to be protected. Where the repository does not cover that kernel (yet) nothing is held.
  */
 export async function fetchAhead(fetcher: Fetcher, signal: AbortSignal): Promise<void> {
   const { edges, repository, identity } = fetcher;

@@ -26,7 +26,7 @@ export async function check(fetcher: Fetcher, signal: AbortSignal): Promise<Chec
       intervalSeconds: config.checkIntervalSeconds ?? fleet?.checkIntervalSeconds ?? DEFAULT_INTERVAL_SECONDS,
     });
     for (const { url, code, message } of outcome.passedOver ?? [])
-      fetcher.log('warn', 'a mirror was passed over', { url, code, error: message });
+      fetcher.log('warn', 'skipped a mirror', { url, code, error: message });
     if (outcome.overlong !== undefined) {
       const [says, counts] = [outcome.overlong, outcome.expires].map((date) => date.toISOString());
       fetcher.log(

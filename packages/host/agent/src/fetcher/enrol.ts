@@ -45,7 +45,7 @@ export async function prepareEnrolment(edges: Edges, enrolment: Enrolment): Prom
   const enrolled = known !== undefined && (await edges.files.text(paths.config)) !== undefined;
   if (!enrolment.again && enrolled) {
     throw new AgentError('already-enrolled', 'this host is enrolled already', {
-      hint: 'kmend-agent status shows as what; --again makes it a new host, with a new seat',
+      hint: 'kmend-agent status shows its id; --again enrols it as a new host, with a new seat',
     });
   }
   const config = configOf(enrolment);
@@ -88,7 +88,7 @@ function configOf(enrolment: Enrolment): z.input<typeof Config> {
   };
   const parsed = Config.safeParse(config);
   if (!parsed.success) {
-    throw new AgentError('config-invalid', `this cannot be configured: ${z.prettifyError(parsed.error)}`, {
+    throw new AgentError('config-invalid', `the configuration is not valid: ${z.prettifyError(parsed.error)}`, {
       hint: '--server and --repository are http or https URLs, --ca is an absolute path',
     });
   }
@@ -102,7 +102,7 @@ function assertRoot(root: string): void {
   } catch (error) {
     throw new AgentError('root-invalid', 'the file given with --root is not a TUF root.json', {
       cause: error,
-      hint: 'take it from the operator by a way you trust: it decides whose livepatches this host loads',
+      hint: 'get it from the operator by a way that you trust: it decides whose livepatches this host loads',
     });
   }
 }

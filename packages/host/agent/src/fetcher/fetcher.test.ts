@@ -14,7 +14,7 @@ import { digestOf, sendReport, whatToTell } from './report.ts';
 import { reportIfDue, retryMs } from './reporter.ts';
 import { jittered, waitSeconds } from './wait.ts';
 
-test('a check keeps what the contact was like: reached, unreachable, untrusted; its own full disk says nothing of that', async (t) => {
+test('records the contact of a check (ok, unreachable, untrusted), and ignores its own full disk', async (t) => {
   const host = await makeHost(t);
   const fetcher = await makeFetcher(host);
   host.repository.choose(1);
@@ -54,7 +54,7 @@ async function reporting(
   return { ...made, config: { ...made.config, server: url }, edges: { ...made.edges, fetch } };
 }
 
-test('a host whose count of reports was set back is heard again at once', async (t) => {
+test('continues from the server’s number after the report count was set back', async (t) => {
   const host = await makeHost(t);
   const taken: number[] = [];
   let newest = 40;
@@ -70,7 +70,7 @@ test('a host whose count of reports was set back is heard again at once', async 
   assert.deepEqual(taken, [41, 42]);
 });
 
-test('a host that enrolled again reports at once, though its last report was a moment ago', async (t) => {
+test('reports at once after enrolling again', async (t) => {
   const host = await makeHost(t);
   let heard = 0;
   const fetcher = await reporting(t, host, () => {
@@ -119,7 +119,7 @@ test('a report carries the events once, counts up, and takes the channel the ser
   assert.equal(digestOf((await whatToTell(fetcher)).content), digestOf(after.content));
 });
 
-test('a good livepatch that is gone from the kernel is told to the loader', async (t) => {
+test('tells the loader of a good livepatch that is gone from the kernel', async (t) => {
   const host = await makeHost(t, { soakSeconds: 0 });
   const fetcher = await makeFetcher(host);
   host.repository.choose(1);
@@ -153,7 +153,7 @@ const glance: Glance = {
   now: 2_000,
 };
 
-test('an idle check asks for a full turn wherever something may be due, and only there', () => {
+test('an idle check asks for a full turn only where something may be due', () => {
   assert.equal(isDue(glance), false);
   const due: Partial<Glance>[] = [
     { idle: undefined },

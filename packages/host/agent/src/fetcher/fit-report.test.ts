@@ -12,7 +12,7 @@ const event = (n: number): HostEvent => ({
   message: `${n} ${'\u6771'.repeat(1990)}`,
 });
 
-test('a report that the server would refuse is cut to what it takes, the events in their order', async (t) => {
+test('cuts a report to the server’s limits and keeps the order of events', async (t) => {
   const { content } = await whatToTell(await makeFetcher(await makeHost(t)));
   assert.equal(fitReport(content), content, 'as it is where it fits');
   const events = Array.from({ length: 200 }, (_, n) => event(n));

@@ -1,5 +1,7 @@
-import { type HostEvent, MAX_REPORT } from '@kmend/protocol';
-import type { ReportContent } from './report.ts';
+import { type HostEvent, MAX_REPORT, type Report } from '@kmend/protocol';
+
+/** A report without what changes at every look: time stamps of observations and the sequence number. */
+export type ReportContent = Omit<Report, 'at' | 'sequence'>;
 
 /** Bytes left for what is added to the content: time, sequence, the frame of a report that is carried by hand. */
 const FRAME = 16 * 1024;

@@ -78,7 +78,7 @@ test('a refusal keeps the server’s own code and hint; a gateway that is down i
   );
 });
 
-test('what a proxy or a limit says by status alone is told as that', async (t) => {
+test('names a proxy’s or a limit’s refusal by status', async (t) => {
   const status = async (code: number): Promise<string> =>
     serve(t, (_, response) => response.writeHead(code).end('<html>no</html>'));
   await assert.rejects(ask(await status(429)), code('server-busy'));

@@ -50,12 +50,12 @@ export async function post<T>(edges: Edges, request: Request<T>): Promise<T> {
     if (timeout.aborted) {
       throw new AgentError('server-slow', `${request.url} did not answer within ${limit / 1000} s`, {
         cause: error,
-        hint: 'the agent tries again by itself; look at the network and at the load of the server',
+        hint: 'the agent retries by itself; check the network and the load of the server',
       });
     }
     throw new AgentError('server-unreachable', `${request.url} cannot be reached: ${reason(error)}`, {
       cause: error,
-      hint: 'look at the address, the name service, the proxy and the certificate; the agent tries again by itself',
+      hint: 'check address, name service, proxy and certificate; the agent retries by itself',
     });
   }
   return understand(request, status, text);
@@ -83,7 +83,7 @@ function understand<T>(request: Request<T>, status: number, text: string): T {
     if (foreign !== undefined) throw foreign;
     if (status === 502 || status === 503 || status === 504) {
       throw new AgentError('server-unreachable', `${request.url} is not served now (HTTP ${status})`, {
-        hint: 'the agent tries again by itself; look at the server and at the proxy before it',
+        hint: 'the agent retries by itself; check the server and the proxy in front of it',
       });
     }
     throw garbage(request.url, `HTTP ${status}, not JSON`);
@@ -106,12 +106,12 @@ function understand<T>(request: Request<T>, status: number, text: string): T {
 /** What is between this host and the server says by status alone: no answer of kmend's, and no captive portal either. */
 function foreignRefusal({ url, body }: Request<unknown>, status: number): AgentError | undefined {
   if (status === 429)
-    return busy(`${url} is asked too often, by this host or by others behind the same address (HTTP 429)`);
+    return busy(`too many requests to ${url}, from this host or from others behind the same address (HTTP 429)`);
   if (status === 413) {
     const size = JSON.stringify(body).length;
     return new AgentError(
       'server-refused',
-      `a proxy before ${url} does not take a request of ${size} bytes (HTTP 413)`,
+      `a proxy in front of ${url} rejects a request of ${size} bytes (HTTP 413)`,
       {
         details: { status, size },
         hint: 'raise its limit on bodies (nginx: client_max_body_size 4m)',
@@ -123,13 +123,13 @@ function foreignRefusal({ url, body }: Request<unknown>, status: number): AgentE
 
 function busy(message: string): AgentError {
   return new AgentError('server-busy', message, {
-    hint: 'the agent waits as long as it is told to (Retry-After), and tries again by itself; look at the limits of server and proxy',
+    hint: 'the agent waits as Retry-After says and retries by itself; check the limits of server and proxy',
   });
 }
 
 function garbage(url: string, what: string): AgentError {
-  return new AgentError('server-garbage', `${url} answered something else than kmend does: ${what}`, {
-    hint: 'is this the address of a kmend server, with no captive portal or proxy page in between?',
+  return new AgentError('server-garbage', `${url} gave an answer that is not kmend's: ${what}`, {
+    hint: 'check that this is the address of a kmend server, without a captive portal or proxy page in between',
   });
 }
 

@@ -18,8 +18,8 @@ export async function stillCurrent(state: IdleState): Promise<boolean> {
 }
 
 /**
- * One conditional GET of timestamp.json. Anything but 304 or a pause, an error too, is for the full turn to look at. Node's own client, which starts
- * in half the time of `fetch`.
+ * One conditional GET of timestamp.json. Anything but 304 or a pause, an error too, is for the full turn to look at.
+ * Node's own client, which starts in half the time of `fetch`.
  */
 export async function askRepository({ url, etag, proxy, caFile }: IdleState): Promise<IdleAnswer> {
   const secure = url.startsWith('https:');
@@ -40,7 +40,10 @@ export async function askRepository({ url, etag, proxy, caFile }: IdleState): Pr
   });
 }
 
-/** What Node brings, and the owner's own authority. A host that trusts only through its system's store asks in the full turn. */
+/**
+ * What Node brings, and the owner's own authority. A host that trusts only through its system's store asks in the full
+ * turn.
+ */
 async function authorities(caFile: string | null): Promise<string[] | undefined> {
   const tls = process.getBuiltinModule('node:tls');
   const bundled = tls.getCACertificates('bundled');

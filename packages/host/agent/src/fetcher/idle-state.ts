@@ -1,8 +1,9 @@
 import * as z from 'zod/mini';
 
 /**
- * What an idle check has to know, left behind by the last full turn of the fetcher (fetcher/turn.ts), so that asking whether
- * anything is new takes one conditional GET and no verification. `zod/mini`: it is read in every idle check, which has to be cheap.
+ * What an idle check has to know, left behind by the last full turn of the fetcher (fetcher/turn.ts), so that asking
+ * whether anything is new takes one conditional GET and no verification. `zod/mini`: it is read in every idle check,
+ * which has to be cheap.
  */
 export const IdleState = z.object({
   schema: z.literal('kmend.agent-idle/1'),
@@ -12,7 +13,9 @@ export const IdleState = z.object({
   /** Proxy and certificate authority of the configuration, so that it need not be read. */
   proxy: z.record(z.string(), z.string()),
   caFile: z.nullable(z.string()),
-  /** When it was written: a clock that was set back since makes it worthless. Milliseconds since 1970, like the others. */
+  /**
+   * When it was written: a clock that was set back since makes it worthless. Milliseconds since 1970, like the others.
+   */
   writtenAt: z.number(),
   /** Until then an unchanged timestamp.json is enough. */
   freshUntil: z.number(),

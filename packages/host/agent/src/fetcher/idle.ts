@@ -5,9 +5,9 @@ import { IdleState, JournalGlance, ObservedGlance } from './idle-state.ts';
 import { waitSeconds } from './wait.ts';
 
 /**
- * The idle check, a program of its own: whether a full turn of the fetcher is needed. Between checks no process of Node stays in memory, so this one
- * has to be small and quick to start; it verifies nothing and decides nothing but that. Prints the seconds until the next one.
- * Exit code 0: nothing is new, which was noted; 3: a full turn is needed.
+ * The idle check, a program of its own: whether a full turn of the fetcher is needed. Between checks no process of Node
+ * stays in memory, so this one has to be small and quick to start; it verifies nothing and decides nothing but that.
+ * Prints the seconds until the next one. Exit code 0: nothing is new, which was noted; 3: a full turn is needed.
  */
 const NEEDED = 3;
 const DEFAULT_SECONDS = 300;

@@ -6,7 +6,7 @@ import { reportIfDue } from './reporter.ts';
 import { retryAfterMs } from './retry-after.ts';
 import { waitSeconds } from './wait.ts';
 
-test('Retry-After is seconds or a date, and obeyed for an hour at most', () => {
+test('reads Retry-After as seconds or a date, and obeys it for an hour at most', () => {
   const now = Date.parse('2026-11-01T00:00:00Z');
   assert.equal(retryAfterMs('120', now), 120_000);
   assert.equal(retryAfterMs('Sun, 01 Nov 2026 00:05:00 GMT', now), 300_000);
@@ -16,7 +16,7 @@ test('Retry-After is seconds or a date, and obeyed for an hour at most', () => {
     assert.equal(retryAfterMs(value, now) ?? 0, 0, String(value));
 });
 
-test('whoever answers 429 or 503 with a pause is asked no sooner; another server is', async (t) => {
+test('obeys the pause of a 429 or 503 for that server only', async (t) => {
   const host = await makeHost(t);
   const { clock } = host.kernel;
   const answers = [429, 503, 500, 200].map(
@@ -32,7 +32,7 @@ test('whoever answers 429 or 503 with a pause is asked no sooner; another server
   assert.equal(pauseMs('https://a.example.org/'), 1_000);
 });
 
-test('a check waits for the pause, and a report that was put off too', async (t) => {
+test('waits for the Retry-After pause with checks and reports', async (t) => {
   const wait = { intervalSeconds: 60, wakeAt: undefined, now: 0 };
   assert.ok(waitSeconds({ ...wait, pauseMs: 600_000 }, 0) >= 600);
   assert.ok(waitSeconds(wait, 1) <= 72);
@@ -46,7 +46,7 @@ test('a check waits for the pause, and a report that was put off too', async (t)
   assert.ok(made.reports.value.dueAt - host.kernel.clock.ms >= 900_000);
 });
 
-test('a proxy that wants a password is told as that, in whatever words Node puts it', async (t) => {
+test('names a proxy that requires a password, whatever words Node uses', async (t) => {
   const { clock } = (await makeHost(t)).kernel;
   for (const cause of [
     new Error('Proxy Authentication Required (407)'),

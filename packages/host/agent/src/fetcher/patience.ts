@@ -31,8 +31,8 @@ export function attentive(inner: typeof fetch, clock: Clock): Attentive {
 }
 
 /**
- * Node says it in words alone: `Proxy Authentication Required (407)`, `Proxy response (407) !== 200 when HTTP Tunneling`; or in none, where an answer
- * has that status (Fetch standard, HTTP-network-or-cache fetch, step 15).
+ * Node says it in words alone: `Proxy Authentication Required (407)`, `Proxy response (407) !== 200 when HTTP
+ * Tunneling`; or in none, where an answer has that status (Fetch standard, HTTP-network-or-cache fetch, step 15).
  */
 function proxyRefusal(error: unknown): Error | undefined {
   for (const cause of causes(error)) {

@@ -13,7 +13,10 @@ export const ReportState = z.object({
   sent: z.int().min(0),
   /** Digest of what the last report said without its events; `null` before the first. */
   digest: z.string().max(64).nullable(),
-  /** The server's own refusal of the last report (it forgot this host, revoked its token, …); `null`: it took it, or was not reached. */
+  /**
+   * The server's own refusal of the last report (it forgot this host, revoked its token, …); `null`: it took it, or was
+   * not reached.
+   */
   refusal: z
     .object({ code: z.string().max(64), message: z.string().max(1000), at: Timestamp })
     .nullable()
@@ -44,5 +47,5 @@ const place = { path: paths.reports, schema: ReportState, empty };
 export const openReportState = (edges: Edges): Promise<ReportStateStore> =>
   openStored(edges, { ...place, mode: 0o600 });
 
-/** For whoever only looks. */
+/** For readers only. */
 export const readReportState = (edges: Edges): Promise<ReportState> => readStored<ReportState>(edges, place);

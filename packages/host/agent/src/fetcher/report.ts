@@ -9,11 +9,8 @@ import { pendingOf } from '../seen/pending.ts';
 import { holdInForce, type Journal } from '../state/journal.ts';
 import { peekJournal } from '../state/store.ts';
 import { channelOf, type Fetcher } from './context.ts';
-import { fitReport } from './fit-report.ts';
+import { fitReport, type ReportContent } from './fit-report.ts';
 import { post } from './http.ts';
-
-/** A report without what changes at every look: time stamps of observations and the sequence number. */
-export type ReportContent = Omit<Report, 'at' | 'sequence'>;
 
 export interface Told {
   readonly content: ReportContent;
@@ -101,7 +98,10 @@ export async function sendReport(fetcher: Fetcher, told: Told, signal: AbortSign
   let answer = await postReport(fetcher, told, signal);
   const { newest = 0 } = answer;
   if (newest > reports.value.sequence) {
-    fetcher.log('warn', 'the count of reports was set back', { sequence: reports.value.sequence, newest });
+    fetcher.log('warn', 'the report count was behind the server’s; continued from the newest', {
+      sequence: reports.value.sequence,
+      newest,
+    });
     await reports.save({ ...reports.value, sequence: newest });
     answer = await postReport(fetcher, told, signal);
   }

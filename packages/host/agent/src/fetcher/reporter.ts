@@ -16,8 +16,8 @@ export function retryMs(failures: number, random: number): number {
 }
 
 /**
- * Reports where something changed or the regular report is due. While the server is away a change is no reason to ask it
- * sooner. Returns the number of the newest event told; never throws for what the server does.
+ * Reports where something changed or the regular report is due. While the server is away a change is no reason to ask
+ * it sooner. Returns the number of the newest event told; never throws for what the server does.
  */
 export async function reportIfDue(fetcher: Fetcher, signal: AbortSignal): Promise<number> {
   const { edges, reports, identity } = fetcher;

@@ -1,4 +1,4 @@
-/** Longer than that nobody is obeyed: a broken proxy must not silence a host. Milliseconds. */
+/** A longer pause is not obeyed: a broken proxy must not silence a host. Milliseconds. */
 const MOST_MS = 3_600_000;
 
 /** RFC 9110, 10.2.3: seconds, or a date. `undefined` where it is neither. Milliseconds, bounded. */

@@ -4,7 +4,10 @@ import type { Fetcher } from './context.ts';
 import { IdleState } from './idle-state.ts';
 import { reportIfDue } from './reporter.ts';
 
-/** Reports what the loader did by itself, without a check: it asks for this when something happened while nobody waited for it. */
+/**
+ * Reports what the loader did by itself, without a check: the loader asks for this when something happened while no
+ * command waited.
+ */
 export async function tellNews(fetcher: Fetcher, signal: AbortSignal): Promise<void> {
   const told = await reportIfDue(fetcher, signal);
   const { files } = fetcher.edges;

@@ -24,9 +24,9 @@ export interface TurnOptions {
 }
 
 /**
- * One full turn: a check with all verification, the loader's look where there is something for it, followed to its outcome, and a report
- * where there is something to tell. Each part is tried although the one before failed; the first failure is thrown at the end. What an idle check
- * needs to know is left behind where everything is well.
+ * One full turn: a check with all verification, the loader's look where there is something for it, followed to its
+ * outcome, and a report where there is something to tell. Each part is tried although the one before failed; the first
+ * failure is thrown at the end. What an idle check needs to know is left behind where everything is well.
  */
 export async function turn(
   fetcher: Fetcher,

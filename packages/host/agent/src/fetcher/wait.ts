@@ -6,8 +6,8 @@ export function jittered(seconds: number, random: number): number {
 const LEAST_SECONDS = 5;
 
 /**
- * Seconds until the next idle check: the interval, or sooner where the loader wants to look again (`wakeAt`, milliseconds since 1970); never sooner
- * than the repository asked for (`pauseMs`), and not all hosts at once then.
+ * Seconds until the next idle check: the interval, or sooner where the loader wants to look again (`wakeAt`,
+ * milliseconds since 1970); never sooner than the repository asked for (`pauseMs`), and not all hosts at once then.
  */
 export function waitSeconds(
   {

@@ -4,8 +4,8 @@ import type { Edges } from '../edges/edges.ts';
 const MAX_BLOCKERS = 20;
 
 /**
- * Tasks that hold a transition up: `/proc/<pid>/task/<tid>/patch_state` differs from the target, 1 while a livepatch comes into force and
- * 0 while one goes (Documentation/livepatch/livepatch.rst, "Consistency model").
+ * Tasks that hold a transition up: `/proc/<pid>/task/<tid>/patch_state` differs from the target, 1 while a livepatch
+ * comes into force and 0 while one goes (Documentation/livepatch/livepatch.rst, "Consistency model").
  */
 export async function blockingTasks(edges: Edges, target: 0 | 1): Promise<Blocker[]> {
   const blockers: Blocker[] = [];

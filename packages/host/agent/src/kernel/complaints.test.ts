@@ -90,7 +90,7 @@ test('a build id behind the module’s name does not hide it', () => {
   assert.deepEqual(short(stamped(warning('mutex_lock+0x1/0x20', frame))), ['warning ours tcp_ack']);
 });
 
-test('who was merely interrupted is not to blame, unless it is what hangs', () => {
+test('does not blame an interrupted function unless it hangs', () => {
   assert.deepEqual(short(stamped(interrupted(OURS, OURS))), ['warning not ours call_timer_fn']);
   const inSoftirq = interrupted(OTHER).map((it) => (it.startsWith(' run_timer') ? ` ${OURS}` : it));
   assert.deepEqual(short(stamped(inSoftirq)), ['warning ours tcp_ack']);
@@ -171,7 +171,7 @@ test('one after the other: the registers of the first oops do not go to the seco
   assert.deepEqual(short(log), ['oops not ours e1000_clean', 'oops ours tcp_ack', 'warning not ours e1000_clean']);
 });
 
-test('CPUs that print at the same time are told apart by the caller column', () => {
+test('separates CPUs that print at the same time by the caller column', () => {
   const one = stamped(warning(OURS), 100, 'T313').trimEnd().split('\n');
   const two = stamped(warning(OTHER), 100, 'C1').trimEnd().split('\n');
   const mixed = one.flatMap((it, index) => [it, two[index] ?? '']).join('\n');
@@ -186,7 +186,7 @@ test('CPUs that print at the same time are told apart by the caller column', () 
   assert.deepEqual(found[1]?.lines, warning(OTHER).slice(0, found[1]?.lines.length));
 });
 
-test('without the column nothing of ours is lost, whoever begins and ends first', () => {
+test('keeps our complaints without the caller column', () => {
   const ours = warning('mutex_lock+0x1/0x20', OURS);
   const others = warning(OTHER);
   for (const [a, b] of [
@@ -202,7 +202,7 @@ test('without the column nothing of ours is lost, whoever begins and ends first'
   }
 });
 
-test('a report that lost its end is over where the next begins', () => {
+test('ends a truncated kernel report where the next begins', () => {
   const lost = stamped(nullPointer(OTHER).slice(0, 8));
   assert.deepEqual(short(lost + stamped(protectionFault(OURS), 101)), [
     'oops not ours e1000_clean',
@@ -225,7 +225,7 @@ test('what comes right behind the end of a report is not its', () => {
   }
 });
 
-test('a second stack of one report is looked at anew', () => {
+test('evaluates a second stack of one report separately', () => {
   const report = kasan(OTHER, 'asm_common_interrupt+0x22/0x40');
   const two = [...report.slice(0, -1), 'Call Trace:', ' <TASK>', ` ${OURS}`, ' </TASK>', ...report.slice(-1)];
   assert.deepEqual(short(stamped(two)), ['memory ours tcp_ack']);
@@ -237,7 +237,7 @@ test('prefixes of levels and consoles do not matter', () => {
   assert.deepEqual(short(lines.map((it) => `kern  :warn  : ${it}`).join('\n')), ['warning ours tcp_ack']);
 });
 
-test('a log that was overwritten in the middle of a report still tells whose it was', () => {
+test('attributes a report whose log was partly overwritten', () => {
   const whole = stamped(warning(OURS), 100).split('\n');
   const cut = whole.slice(5).join('\n');
   assert.deepEqual(short(cut, 60), ['cut ours tcp_ack']);
@@ -245,7 +245,7 @@ test('a log that was overwritten in the middle of a report still tells whose it 
   assert.deepEqual(short(stamped(['Linux version 6.1'], 0) + cut, 60), []);
 });
 
-test('a line break inside a message forges nothing', () => {
+test('does not let a line break in a message forge a log line', () => {
   const forged = `[  100.000000] usb 1-1: Product: x\nBUG: KASAN: x in ${OURS}\n${warning(OURS).join('\n')}\n`;
   assert.deepEqual(read(forged), []);
   const inside = stamped(warning(OTHER)).replace('Call Trace:\n', `Call Trace:\n ${OURS}\nRIP: 0010:${OURS}\n`);
@@ -259,7 +259,7 @@ test('a report without an end is over after a silence, and takes nothing of what
   assert.deepEqual(short(lost + later), ['warning not ours e1000_clean']);
 });
 
-test('a flood of others does not push out ours; what is left out is counted', () => {
+test('keeps our complaint in a flood of others, and counts what it leaves out', () => {
   const flood = Array.from({ length: 300 }, (_, index) => stamped(warning(OTHER), 100 + index)).join('');
   const { complaints, dropped } = complaintsOf(flood + stamped(bug(OURS), 500), 0, suspect);
   assert.deepEqual([complaints.length, dropped], [11, 290]);

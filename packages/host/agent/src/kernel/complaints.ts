@@ -56,10 +56,10 @@ const MAX_OPEN = 64;
 const MAX_CUT = 200;
 
 /**
- * Complaints in a kernel log (lines as dmesg prints them: `[   12.345678] text`, with or without level and caller) from `since` seconds after boot on.
- * Linear in the log's length; bounded output. Only lines with a time stamp of their own count: a line break inside a message may hold what
- * a user chose. Reports that CPUs print at the same time are told apart where the kernel prints the caller (CONFIG_PRINTK_CALLER); elsewhere the later one
- * gets the lines of both.
+ * Complaints in a kernel log (lines as dmesg prints them: `[ 12.345678] text`, with or without level and caller) from
+ * `since` seconds after boot on. Linear in the log's length; bounded output. Only lines with a time stamp of their own
+ * count: a line break inside a message may hold what a user chose. Reports that CPUs print at the same time are told
+ * apart where the kernel prints the caller (CONFIG_PRINTK_CALLER); elsewhere the later one gets the lines of both.
  */
 export function complaintsOf(log: string, since: number, suspect: Suspect): Complaints {
   const reader = new LogReader(since, suspect);
@@ -125,7 +125,7 @@ class LogReader {
   line(raw: string): void {
     const [, stamp, caller = '', text = ''] = STAMP.exec(raw) ?? [];
     if (stamp === undefined) {
-      // Part of a message: kept for people, looked at by nobody.
+      // Part of a message: kept for people, not evaluated.
       for (const report of this.#open.values()) keep(report, raw);
       return;
     }
@@ -297,7 +297,10 @@ function newReport(heading: Heading, at: number, title: string, ends: number): R
   };
 }
 
-/** Whether a heading belongs to the report before it: `cut here`, then `kernel BUG at`, then `invalid opcode: 0000 [#1]`. */
+/**
+ * Whether a heading belongs to the report before it: `cut here`, then `kernel BUG at`, then `invalid opcode: 0000
+ * [#1]`.
+ */
 function continues({ heading: open, hasDied }: Report, heading: Heading): boolean {
   if (heading.isPending === true) return false;
   if (open.isPending === true) return heading.kind === 'warning' || heading.kind === 'bug';

@@ -41,8 +41,8 @@ export interface HardwareSummary {
 }
 
 /**
- * Which fixes are for which flaw: by CVE (Documentation/admin-guide/hw-vuln, Debian's changelogs), else by the words that titles of the kernel's
- * own changes use.
+ * Which fixes are for which flaw: by CVE (Documentation/admin-guide/hw-vuln, Debian's changelogs), else by the words
+ * that titles of the kernel's own changes use.
  */
 const known: Readonly<Record<string, { cves: readonly string[]; title: RegExp }>> = {
   gather_data_sampling: { cves: ['CVE-2022-40982'], title: /gather data sampling|\bGDS\b/ },
@@ -74,8 +74,8 @@ const known: Readonly<Record<string, { cves: readonly string[]; title: RegExp }>
 };
 
 /**
- * What protects this host from each hardware flaw. `fixes`: those of the livepatch that is in force for every task; none while one is in transition.
- * Only fixes that their author tagged count. Pure.
+ * What protects this host from each hardware flaw. `fixes`: those of the livepatch that is in force for every task;
+ * none while one is in transition. Only fixes that their author tagged count. Pure.
  */
 export function hardwareSummary(
   flaws: HostFacts['hardwareFlaws'],
@@ -107,8 +107,9 @@ function summaryOf(name: string, words: string, fixes: readonly string[]): FlawS
 }
 
 /**
- * The forms of arch/x86/kernel/cpu/bugs.c: `Not affected`, `Mitigation: …`, `Vulnerable…`, `Unknown…`, the first two of them also behind `KVM: `
- * (itlb_multihit), `Processor vulnerable` (the same without KVM), and `Mitigation: Vulnerable, KVM: Not affected` (indirect_target_selection=vmexit).
+ * The forms of arch/x86/kernel/cpu/bugs.c: `Not affected`, `Mitigation: …`, `Vulnerable…`, `Unknown…`, the first two of
+ * them also behind `KVM: ` (itlb_multihit), `Processor vulnerable` (the same without KVM), and `Mitigation: Vulnerable,
+ * KVM: Not affected` (indirect_target_selection=vmexit).
  */
 export function flawState(words: string): FlawState {
   const text = words.trim().replace(/^KVM: /, '');

@@ -53,14 +53,14 @@ test('kprobes/list is read with module, offset and states', () => {
   );
 });
 
-test('who redirects a function already is in the way; with a kprobe there, it is the kprobe', () => {
+test('conflicts with a tracer that redirects a function, or with its kprobe', () => {
   assert.deepEqual(conflictsOf({ vmlinux: ['tcp_ack', 'vfs_open'] }).slice(0, 2), [
     'conflict-ftrace vmlinux tcp_ack',
     'conflict-kprobe vmlinux vfs_open',
   ]);
 });
 
-test('what kmend patches itself is in nobody’s way, but only as often as it does', () => {
+test('ignores kmend’s own hooks, up to their number', () => {
   assert.deepEqual(conflictsOf({ ext4: ['ext4_readdir'] }, new Map([['ext4 ext4_readdir', 1]])), []);
   assert.deepEqual(conflictsOf({ ext4: ['ext4_readdir'] }, new Map([['vmlinux ext4_readdir', 1]])), [
     'conflict-ftrace ext4 ext4_readdir',
@@ -71,7 +71,7 @@ test('what kmend patches itself is in nobody’s way, but only as often as it do
   assert.equal(hookConflicts(twice, wanted, new Map([['vmlinux show', 2]])).length, 0);
 });
 
-test('a kprobe in the body or the cold part would go blind; in a function that is patched already it is', () => {
+test('conflicts with a kprobe in the body or cold part of a function', () => {
   assert.deepEqual(conflictsOf({ vmlinux: ['vfs_read'], ext4: ['ext4_lookup'] }), [
     'conflict-kprobe vmlinux vfs_read',
     'conflict-kprobe ext4 ext4_lookup',
@@ -84,7 +84,7 @@ test('a kprobe in the body or the cold part would go blind; in a function that i
   assert.deepEqual(conflictsOf({ vmlinux: ['tcp_ack'] }, patched), []);
 });
 
-test('a probe on the entry, the function tracer and BPF go together with a livepatch; another direct call does not', () => {
+test('allows entry probes, the function tracer and BPF; refuses another direct call', () => {
   assert.deepEqual(conflictsOf({ vmlinux: ['vfs_write', 'ip_rcv.part.0', 'do_unlinkat'] }), []);
   assert.deepEqual(conflictsOf({ vmlinux: ['wake_up_process'] }), ['conflict-ftrace vmlinux wake_up_process']);
 });
@@ -103,7 +103,7 @@ test('a probe that is off or gone, and a function of the same name elsewhere, ar
   );
 });
 
-test('a listing of a hundred thousand hostile lines is read in no time', () => {
+test('reads a hundred thousand hostile lines in linear time', () => {
   const began = performance.now();
   ftraceHooksOf(`${'a'.repeat(400)} (1)${'  '.repeat(200)}x\n`.repeat(10_000));
   kprobesOf(`ffff  k  ${'+0x'.repeat(300)}\n`.repeat(10_000));
@@ -140,7 +140,7 @@ test('on a host: the conflict is thrown with all there are; one’s own livepatc
   await assertNotHooked(edges, manifest({ vmlinux: ['tcp_ack'] }), await readKernelView(edges));
 });
 
-test('a function that somebody else’s livepatch holds is in the way', async (context) => {
+test('conflicts with a function that a foreign livepatch holds', async (context) => {
   const kernel = await host(context);
   await kernel.write('/sys/kernel/tracing/enabled_functions', ENABLED);
   await kernel.load('other_patch');
@@ -158,7 +158,7 @@ test('ftrace switched off is told before anything is loaded', async (context) =>
   await assert.rejects(assertNotHooked(edges, manifest({}), await readKernelView(edges)), { code: 'conflict-ftrace' });
 });
 
-test('listings that a kernel does not have, or keeps to itself, say nothing', async (context) => {
+test('ignores listings that the kernel does not have or does not show', async (context) => {
   const kernel = await host(context);
   const edges = kernel.edges();
   assert.deepEqual(await readHooks(edges), { ftrace: undefined, kprobes: undefined, ftraceEnabled: true });

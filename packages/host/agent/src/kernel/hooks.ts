@@ -11,7 +11,9 @@ export interface FtraceHook {
   readonly function: string;
   /** Changes the instruction pointer (flag I): a livepatch, or a kprobe with a post handler. */
   readonly modifiesIp: boolean;
-  /** Called without ftrace between (flag D): the symbol called, `''` where it is not told; `null` for any other hook. */
+  /**
+   * Called without ftrace between (flag D): the symbol called, `''` where it is not told; `null` for any other hook.
+   */
   readonly direct: string | null;
 }
 
@@ -72,7 +74,10 @@ async function allowed(text: Promise<string | undefined>): Promise<string | unde
   }
 }
 
-/** `name [module] (count) R I D<tab>tramp: …`, and on a line of its own `<tab>direct-->symbol`; later kernels have more flags. */
+/**
+ * `name [module] (count) R I D<tab>tramp: …`, and on a line of its own `<tab>direct-->symbol`; later kernels have more
+ * flags.
+ */
 export function ftraceHooksOf(text: string): readonly FtraceHook[] {
   const hooks: FtraceHook[] = [];
   for (const line of text.split('\n')) {
@@ -119,7 +124,10 @@ export function kprobesOf(text: string): readonly Kprobe[] {
 /** Functions that kmend's own livepatches patch now, once for each place of that name: `object name`. */
 export type PatchedNow = ReadonlyMap<string, number>;
 
-/** From sysfs: `/sys/kernel/livepatch/<name>/<object>/<function,sympos>` (Documentation/ABI/testing/sysfs-kernel-livepatch). */
+/**
+ * From sysfs: `/sys/kernel/livepatch/<name>/<object>/<function,sympos>`
+ * (Documentation/ABI/testing/sysfs-kernel-livepatch).
+ */
 export async function readPatchedNow(edges: Edges, kernel: KernelView): Promise<PatchedNow> {
   const places = new Set<string>();
   for (const livepatch of kernel.livepatches.filter((it) => isOurs(it.name))) {
@@ -138,14 +146,17 @@ export async function readPatchedNow(edges: Edges, kernel: KernelView): Promise<
 
 /**
  * What on the functions to be patched does not go together with a livepatch. On 6.1:
- * - another hook with flag I: the kernel refuses the second (kernel/trace/ftrace.c, __ftrace_hash_update_ipmodify): `conflict-kprobe`
- *   where kprobes/list shows a probe there (one with a post handler; kernel/kprobes.c, arm_kprobe_ftrace), else `conflict-ftrace`
- * - a kprobe elsewhere in the body, or in its cold part: the kernel says nothing, but nobody runs that body any more, so the probe is
- *   blind from then on without its owner knowing: `conflict-kprobe`. In a function that kmend patches already it is blind already.
- * - a direct call that is not BPF's: refused by the kernel, as nothing can make room for it (prepare_direct_functions_for_ipmodify): `conflict-ftrace`
- * No conflict: a probe on the entry without post handler, the function tracers, and BPF's fentry and fexit, which the kernel rebuilds to
- * share the function (kernel/bpf/trampoline.c, BPF_TRAMP_F_SHARE_IPMODIFY). They all go on firing at the old entry, before the new body.
- * Same-named functions of one object cannot be told apart here: a hook on one counts for each.
+ * - another hook with flag I: the kernel refuses the second (kernel/trace/ftrace.c, __ftrace_hash_update_ipmodify):
+ *   `conflict-kprobe` where kprobes/list shows a probe there (one with a post handler; kernel/kprobes.c,
+ *   arm_kprobe_ftrace), else `conflict-ftrace`
+ * - a kprobe elsewhere in the body, or in its cold part: the kernel reports nothing, but no task runs that body any
+ *   more, so the probe is blind from then on without its owner knowing: `conflict-kprobe`. In a function that kmend
+ *   patches already it is blind already.
+ * - a direct call that is not BPF's: refused by the kernel, as nothing can make room for it
+ *   (prepare_direct_functions_for_ipmodify): `conflict-ftrace` No conflict: a probe on the entry without post handler,
+ *   the function tracers, and BPF's fentry and fexit, which the kernel rebuilds to share the function
+ *   (kernel/bpf/trampoline.c, BPF_TRAMP_F_SHARE_IPMODIFY). They all go on firing at the old entry, before the new body.
+ *   Same-named functions of one object cannot be told apart here: a hook on one counts for each.
  */
 export function hookConflicts(
   hooks: Hooks,
@@ -186,8 +197,9 @@ function conflict(code: HookConflict['code'], at: { object: string; function: st
 }
 
 /**
- * Throws `conflict-ftrace` or `conflict-kprobe` where a function to be patched is hooked in a way that does not go together with a livepatch, and
- * where ftrace is switched off. Where the kernel does not let us see, its own refusal has to do.
+ * Throws `conflict-ftrace` or `conflict-kprobe` where a function to be patched is hooked in a way that does not go
+ * together with a livepatch, and where ftrace is switched off. Where the kernel does not let us see, its own refusal
+ * has to do.
  */
 export async function assertNotHooked(edges: Edges, manifest: Livepatch, kernel: KernelView): Promise<void> {
   const hooks = await readHooks(edges);
@@ -205,7 +217,7 @@ export async function assertNotHooked(edges: Edges, manifest: Livepatch, kernel:
     details: { function: first.function, object: first.object, conflicts: conflicts.slice(0, 50) },
     hint:
       first.code === 'conflict-kprobe'
-        ? `see ${KPROBES}; remove that probe, then check again (and set it anew afterwards, on the new function)`
+        ? `see ${KPROBES}; remove that probe, then check again (and set it again afterwards, on the new function)`
         : 'see /sys/kernel/tracing/enabled_functions; stop that tracer, then check again',
   });
 }

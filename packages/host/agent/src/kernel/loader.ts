@@ -21,7 +21,7 @@ export interface StagedModule {
 }
 
 /**
- * Copies the verified module to a root-only file and checks the hash of that very copy: from here on nobody but root can
+ * Copies the verified module to a root-only file and checks the hash of that very copy: from here on only root can
  * change what the kernel is given.
  */
 export async function stageModule(
@@ -39,7 +39,7 @@ export async function stageModule(
     if (bytes === undefined || found !== verified.sha256) {
       throw new AgentError(
         'livepatch-damaged',
-        `the copy to be loaded has SHA-256 ${found}, signed is ${verified.sha256}`,
+        `the copy to load has SHA-256 ${found}, but ${verified.sha256} is signed`,
         {
           hint: 'nothing was loaded; the agent fetches it again at its next check',
         },
@@ -53,8 +53,8 @@ export async function stageModule(
 }
 
 /**
- * What a call failed with for want of memory or by the disk's fault, by the words that end insmod's complaint (strerror(3); kmod sets no
- * locale): it says nothing of the livepatch.
+ * What a call failed with for want of memory or by the disk's fault, by the words that end insmod's complaint
+ * (strerror(3); kmod sets no locale): it says nothing of the livepatch.
  */
 const TROUBLE = [
   [': Cannot allocate memory', 'ENOMEM'],
@@ -64,9 +64,9 @@ const TROUBLE = [
 ] as const;
 
 /**
- * Hands the module to the kernel. Throws `load-refused` with the kernel's own words; where it is the host that cannot (no memory, a
- * failing disk, no process to be had, no loads permitted) `memory-low`, the disk's codes, `tool-failed`, `modules-disabled`,
- * `load-not-permitted` (`isOfHost`).
+ * Hands the module to the kernel. Throws `load-refused` with the kernel's own words; where it is the host that cannot
+ * (no memory, a failing disk, no process to be had, no loads permitted) `memory-low`, the disk's codes, `tool-failed`,
+ * `modules-disabled`, `load-not-permitted` (`isOfHost`).
  */
 export async function insertModule(edges: Edges, staged: StagedModule, module: string): Promise<void> {
   const before = await lastLogTime(edges);
@@ -75,12 +75,12 @@ export async function insertModule(edges: Edges, staged: StagedModule, module: s
   const trouble = TROUBLE.find(([words]) => result.endsWith(words))?.[1];
   if (trouble === 'ENOMEM') {
     throw new AgentError('memory-low', `the kernel had no memory for ${module}: ${result}`, {
-      hint: 'free some memory (MemAvailable in /proc/meminfo); the agent tries again at its next check',
+      hint: 'free some memory (MemAvailable in /proc/meminfo); the agent retries at its next check',
     });
   }
   if (result.endsWith(': Device or resource busy')) {
     throw new AgentError('conflict-transition', `the kernel was busy with another transition: ${result}`, {
-      hint: 'the kernel does one transition at a time; the agent tries again at its next check',
+      hint: 'the kernel does one transition at a time; the agent retries at its next check',
     });
   }
   if (trouble !== undefined) throw diskError(Object.assign(new Error(result), { code: trouble }), staged.path);
@@ -97,7 +97,7 @@ export async function insertModule(edges: Edges, staged: StagedModule, module: s
 /** EPERM comes before the kernel has looked at the module (may_init_module, security_kernel_read_file). */
 function notPermitted(module: string, said: string): AgentError {
   return new AgentError('load-not-permitted', `the kernel permits no load of ${module}: ${said}`, {
-    hint: 'lockdown, a security module, or a container? dmesg; the agent tries again at its next check',
+    hint: 'check for lockdown, a security module or a container (dmesg); the agent retries at its next check',
   });
 }
 
@@ -123,7 +123,10 @@ export async function removeModule(edges: Edges, module: string): Promise<string
   }
 }
 
-/** `undefined` on success, else what the tool said. Throws `tool-failed` and the disk's codes where it could not even be started. */
+/**
+ * `undefined` on success, else what the tool said. Throws `tool-failed` and the disk's codes where it could not even be
+ * started.
+ */
 async function tool(edges: Edges, file: string, args: readonly string[]): Promise<string | undefined> {
   try {
     const result = await edges.run(file, args, { timeoutMs: TOOL_TIMEOUT_MS, maxOutput: 1_000_000 });
@@ -135,20 +138,20 @@ async function tool(edges: Edges, file: string, args: readonly string[]): Promis
     if (diskFault(error) !== undefined) throw diskError(error, file);
     throw new AgentError('tool-failed', errorText(error), {
       cause: error,
-      hint: 'nothing was loaded; the agent tries again at its next check',
+      hint: 'nothing was loaded; the agent retries at its next check',
     });
   }
 }
 
 /**
- * Asks the kernel to take a livepatch out of force (writes 0 to `enabled`; kernel/livepatch/core.c, enabled_store): that
- * starts a transition back, or turns round the one under way.
+ * Asks the kernel to take a livepatch out of force (writes 0 to `enabled`; kernel/livepatch/core.c, enabled_store):
+ * that starts a transition back, or turns round the one under way.
  */
 export async function disableLivepatch(edges: Edges, module: string): Promise<void> {
   try {
     await edges.files.poke(`${LIVEPATCH_DIRECTORY}/${module}/enabled`, '0');
   } catch (error) {
-    throw new AgentError('revert-failed', `the kernel would not take ${module} out of force: ${String(error)}`, {
+    throw new AgentError('revert-failed', `the kernel did not revert ${module}: ${String(error)}`, {
       cause: error,
       hint: 'the kernel log says why; the livepatch stays in force meanwhile',
     });

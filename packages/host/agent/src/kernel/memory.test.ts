@@ -21,7 +21,7 @@ test('the need grows with the module and with what it patches, and never falls u
   assert.equal(neededMemory({ moduleSize: 5 * MIB, functions: 1000 }), 20 * MIB + 8000 * KIB + 32 * MIB);
 });
 
-test('one kilobyte decides', async (context) => {
+test('refuses a load that lacks one kilobyte', async (context) => {
   const need = { moduleSize: MIB, functions: 128 };
   const wanted = neededMemory(need) / KIB;
   const enough = await hostWith(`MemAvailable:   ${wanted} kB\n`);
@@ -39,7 +39,7 @@ test('one kilobyte decides', async (context) => {
   );
 });
 
-test('a kernel that does not say is left to refuse by itself', async (context) => {
+test('leaves the decision to the kernel where it does not show its state', async (context) => {
   for (const line of ['', 'MemAvailable: many kB\n', `MemAvailable: ${'9'.repeat(30)} kB\n`]) {
     const kernel = await hostWith(line);
     context.after(() => kernel.remove());

@@ -43,7 +43,7 @@ export async function assertMemory(edges: Edges, need: MemoryNeed): Promise<void
     `${tenths(available, Math.floor)} MiB of memory are available, ${tenths(needed, Math.ceil)} MiB are needed`,
     {
       details: { available, needed, moduleSize: need.moduleSize, functions: need.functions },
-      hint: 'free some memory (MemAvailable in /proc/meminfo); the agent tries again at its next check',
+      hint: 'free some memory (MemAvailable in /proc/meminfo); the agent retries at its next check',
     },
   );
 }

@@ -8,7 +8,7 @@ test('the build id is found behind notes of other owners', () => {
   assert.equal(buildIdOfNotes(notes(BUILD_ID)), BUILD_ID);
 });
 
-test('notes that are cut short, empty or without a build id give none', () => {
+test('reads no build id from truncated, empty or other notes', () => {
   const whole = notes(BUILD_ID);
   for (let length = 0; length < whole.length; length += 1) {
     assert.equal(buildIdOfNotes(whole.subarray(0, length)), undefined, `${length} bytes`);

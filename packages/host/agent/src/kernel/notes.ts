@@ -35,7 +35,7 @@ export async function runningBuildId(edges: Edges): Promise<BuildId> {
   const parsed = BuildId.safeParse(notes === undefined ? undefined : buildIdOfNotes(notes));
   if (!parsed.success) {
     throw new AgentError('kernel-unknown', 'the running kernel does not say its build id in /sys/kernel/notes', {
-      hint: 'kernels built with `ld --build-id=sha1` do; kmend needs it to know exactly which kernel this is',
+      hint: 'kmend needs the build id to identify the kernel; boot a kernel built with `ld --build-id=sha1`',
     });
   }
   return parsed.data;

@@ -10,8 +10,8 @@ export interface Pending extends Omit<PendingKernel, 'serial'> {
 }
 
 /**
- * The newest kernel on this host's disk, where it is not the one that runs: another release, or another build of the same. `before`: what the last
- * look found, so that an image is unpacked once. `null`: a reboot brings nothing new.
+ * The newest kernel on this host's disk, where it is not the one that runs: another release, or another build of the
+ * same. `before`: what the last look found, so that an image is unpacked once. `null`: a reboot brings nothing new.
  */
 export async function findPending(
   edges: Edges,
@@ -42,7 +42,10 @@ async function readBuildId(edges: Edges, path: string): Promise<BuildId | null> 
   return BuildId.safeParse(found).data ?? null;
 }
 
-/** As a boot loader sorts: numbers by value, the rest by letter; of two flavours of one version the one that runs comes last. */
+/**
+ * As a boot loader sorts: numbers by value, the rest by letter; of two flavours of one version the one that runs comes
+ * last.
+ */
 export function byVersion(a: string, b: string, running: string): number {
   const [left, right] = [parts(a), parts(b)];
   for (let index = 0; index < Math.max(left.length, right.length); index++) {

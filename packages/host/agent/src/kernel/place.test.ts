@@ -36,7 +36,7 @@ for (const [what, [code, change]] of Object.entries(cases)) {
   });
 }
 
-test('a host is told from all of them', async (t) => {
+test('recognises an ordinary host', async (t) => {
   const kernel = await TestKernel.make();
   t.after(() => kernel.remove());
   await kernel.write('/proc/self/uid_map', '         0          0 4294967295\n');

@@ -17,16 +17,16 @@ export async function foreignKernel(edges: Edges): Promise<AgentError | undefine
   if (await files.exists('/proc/vmcore')) {
     return new AgentError(
       'capture-kernel',
-      'this kernel runs to write the dump of one that crashed (/proc/vmcore is there)',
+      'this is a capture kernel, which only writes a crash dump (/proc/vmcore exists)',
       {
-        hint: 'nothing to do: the agent goes on with the next boot',
+        hint: 'nothing to do: the agent continues at the next boot',
       },
     );
   }
   const why = (await container(edges)) ?? (await chroot(edges));
   if (why === undefined) return undefined;
-  return new AgentError('foreign-kernel', `the running kernel is not this system's: ${why}`, {
-    hint: 'livepatches are loaded by the host itself; an image enrols at the first boot of each host (docs/agent.md, "Images")',
+  return new AgentError('foreign-kernel', `the running kernel belongs to another system: ${why}`, {
+    hint: 'run the agent on the host itself; enrol images at the first boot of each host (docs/agent.md, "Images")',
   });
 }
 

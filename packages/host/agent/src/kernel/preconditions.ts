@@ -19,7 +19,7 @@ export async function modulesDisabled(edges: Edges): Promise<AgentError | undefi
   const value = await edges.files.text('/proc/sys/kernel/modules_disabled');
   if (value?.trim() !== '1') return undefined;
   return new AgentError('modules-disabled', 'the kernel takes no module any more (kernel.modules_disabled = 1)', {
-    hint: 'it is loaded at the next boot, unless the sysctl is set before kmend-agent-boot.service: set it later in the boot',
+    hint: 'the next boot loads it, if the sysctl is set after kmend-agent-boot.service',
   });
 }
 
@@ -69,7 +69,7 @@ export function assertNoConflict(kernel: KernelView): void {
   const moving = kernel.livepatches.find((it) => it.transition);
   if (moving !== undefined) {
     throw new AgentError('conflict-transition', `${moving.name} is still in transition`, {
-      hint: 'the kernel does one transition at a time; the agent tries again at its next check',
+      hint: 'the kernel does one transition at a time; the agent retries at its next check',
     });
   }
 }

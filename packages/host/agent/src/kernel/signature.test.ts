@@ -114,7 +114,7 @@ test('a signer that is listed, by serial number, by name, or by name behind its 
   });
 });
 
-test('where the list cannot say, the kernel decides', async (context) => {
+test('leaves the decision to the kernel where the key list is incomplete', async (context) => {
   const debian = certificate('Debian', 'aa');
   await assertMayLoad(await host(context), signed(), NAMED);
   await assertMayLoad(await host(context, debian), signed(), NAMED);

@@ -51,18 +51,14 @@ export async function signatureEnforcement(edges: Edges): Promise<AgentError | u
   const lockdown = await edges.files.text('/sys/kernel/security/lockdown');
   const mode = lockdown === undefined ? undefined : /\[(\w+)\]/.exec(lockdown)?.[1];
   if (mode !== undefined && mode !== 'none') {
-    return new AgentError(
-      'lockdown',
-      `the kernel is locked down (${mode}) and the livepatch carries no module signature`,
-      {
-        details: { mode },
-        hint: 'sign livepatches with a key that this kernel trusts, or boot without Secure Boot lockdown',
-      },
-    );
+    return new AgentError('lockdown', `the kernel is locked down (${mode}) and the livepatch has no module signature`, {
+      details: { mode },
+      hint: 'sign livepatches with a key that this kernel trusts, or boot without Secure Boot lockdown',
+    });
   }
   const enforced = await edges.files.text('/sys/module/module/parameters/sig_enforce');
   if (enforced?.trim() !== 'Y') return undefined;
-  return new AgentError('signature-required', 'the kernel takes signed modules only (module.sig_enforce)', {
+  return new AgentError('signature-required', 'the kernel loads only signed modules (module.sig_enforce)', {
     hint: 'sign livepatches with a key that this kernel trusts, or boot without module.sig_enforce=1',
   });
 }
@@ -87,7 +83,7 @@ export async function assertMayLoad(edges: Edges, module: Uint8Array, named?: Li
   if (keys === undefined || !isTellingName(named.signer) || keys.some((key) => fits(key, named))) return;
   throw new AgentError(
     'signature-untrusted',
-    `the kernel takes only modules signed with a key it trusts, and none of its ${keys.length} keys is that of ${named.signer} ` +
+    `the kernel loads only modules signed with a key it trusts, and none of its ${keys.length} keys is that of ${named.signer} ` +
       `(certificate ${named.keyId})`,
     {
       details: {

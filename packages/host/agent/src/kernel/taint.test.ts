@@ -27,7 +27,7 @@ test('bits have the letters of kernel/panic.c, in its order', () => {
   assert.equal(lettersOf(32768n + 4096n + 8192n), 'OEK');
 });
 
-test('a bit that is not known yet warns, also the highest', () => {
+test('warns about an unknown taint bit, the highest included', () => {
   assert.deepEqual(
     flagsOf((1n << 63n) | (1n << 19n)).map((it) => [it.bit, it.letter, it.weight]),
     [
@@ -50,13 +50,13 @@ test('exactly these flags refuse a load', async (context) => {
   assert.deepEqual(refusing, ['F', 'R', 'M', 'B', 'D', 'L']);
 });
 
-test('a kernel that live patches and unsigned modules taint is sound; so is one that warned', async (context) => {
+test('treats a kernel tainted by livepatches, unsigned modules or warnings as sound', async (context) => {
   const kernel = await hostWith(`${512 + 4096 + 8192 + 32768}\n`);
   context.after(() => kernel.remove());
   await assertSound(kernel.edges());
 });
 
-test('what the owner accepted does not refuse; what stands beside it does; a crash cannot be accepted', async (context) => {
+test('ignores accepted taint flags, refuses others, and never accepts a crash', async (context) => {
   const kernel = await hostWith(`${16384 + 32}\n`);
   context.after(() => kernel.remove());
   await assertSound(kernel.edges(), ['L', 'B']);
@@ -67,7 +67,7 @@ test('what the owner accepted does not refuse; what stands beside it does; a cra
   assert.equal(AcceptedTaint.safeParse(['D']).success, false);
 });
 
-test('a crashed kernel is named as such, with its count, and only a reboot is offered', async (context) => {
+test('names a crashed kernel with its oops count, and advises only a reboot', async (context) => {
   const kernel = await hostWith('128\n', '3\n');
   context.after(() => kernel.remove());
   await assert.rejects(assertSound(kernel.edges()), (error: { message: string; hint?: string; details?: object }) => {
@@ -79,7 +79,7 @@ test('a crashed kernel is named as such, with its count, and only a reboot is of
   });
 });
 
-test('a kernel that does not say is unknown, never sound', async (context) => {
+test('treats a kernel without a taint value as unknown, never as sound', async (context) => {
   for (const tainted of [undefined, '', 'x\n', '-1\n', `${'9'.repeat(40)}\n`]) {
     const kernel = await hostWith(tainted);
     context.after(() => kernel.remove());

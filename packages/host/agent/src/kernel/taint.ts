@@ -4,7 +4,7 @@ import { AgentError } from '../error.ts';
 
 /**
  * What a taint flag means for a load.
- * - `refuses`: memory, code or a CPU of this kernel may be in a state that nobody can vouch for
+ * - `refuses`: memory, code or a CPU of this kernel may be in an unknown state
  * - `warns`: worth a look (`doctor` tells), no reason to leave the host unpatched
  * - `harmless`: says what runs here, not that something went wrong
  */
@@ -20,13 +20,16 @@ export interface TaintFlag {
 }
 
 /**
- * The flags of kernel/panic.c (taint_flags), explained in Documentation/admin-guide/tainted-kernels.rst. Why some refuse:
- * - D: an oops kills its task with its locks held and its data half-changed; a transition may never end, and what the kernel holds is in doubt
+ * The flags of kernel/panic.c (taint_flags), explained in Documentation/admin-guide/tainted-kernels.rst. Why some
+ * refuse:
+ * - D: an oops kills its task with its locks held and its data half-changed; a transition may never end, and what the
+ *   kernel holds is in doubt
  * - B: set for bad page state and for slab corruption alike (mm/page_alloc.c, mm/slub.c): memory was overwritten
  * - M: set by machine check exceptions, not by corrected errors (arch/x86/kernel/cpu/mce/core.c): the hardware fails
  * - F, R: modules put in or taken out by force may have left wrong types or pointers to freed code behind
- * - L: the flag does not say whether the CPU is still stuck, and a load waits for every CPU (RCU, text poking) without an end
- * A (ACPI table overridden) is the owner's own choice at boot and says nothing of the kernel's memory, so it does not refuse.
+ * - L: the flag does not say whether the CPU is still stuck, and a load waits for every CPU (RCU, text poking) without
+ *   an end A (ACPI table overridden) is the owner's own choice at boot and says nothing of the kernel's memory, so it
+ *   does not refuse.
  */
 export const taintFlags: readonly TaintFlag[] = [
   flag(0, 'P', 'a proprietary module was loaded', 'harmless'),

@@ -56,7 +56,7 @@ async function act(
     }
     case 'time-out': {
       const seconds = Math.round(elapsedMs / 1000);
-      const text = `not every task had gone over after ${seconds} s; in the way: ${describeBlockers(loader.observed.value.blockers)}`;
+      const text = `not every task had moved after ${seconds} s; blocked by: ${describeBlockers(loader.observed.value.blockers)}`;
       await commit(loader, (journal, moment) => machine.timeOut(journal, moment, text));
       await disableLivepatch(loader.edges, attempt.module);
       return true;
@@ -91,7 +91,11 @@ async function act(
     case 'vanished': {
       const text = `${attempt.module} is not in force any more: something other than the agent took it out`;
       await commit(loader, (journal, moment) =>
-        machine.fail(journal, moment, 'load-failed', text, previousInForce(loader, kernel)),
+        machine.fail(journal, moment, {
+          code: 'load-failed',
+          message: text,
+          previousInForce: previousInForce(loader, kernel),
+        }),
       );
       await wakeSoon(loader);
       return true;

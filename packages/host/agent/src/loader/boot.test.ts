@@ -11,7 +11,7 @@ import { commit } from './context.ts';
 
 const insmods = (host: TestHost): number => host.kernel.commands.filter((it) => it.startsWith('insmod')).length;
 
-test('a crash in the soak: quarantined and said at the next boot, with what pstore holds; nothing is loaded', async (t) => {
+test('quarantines a livepatch at the boot after a crash in its soak, and names what pstore holds', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(1);
   await check(host.loader, never);
@@ -26,7 +26,7 @@ test('a crash in the soak: quarantined and said at the next boot, with what psto
   assert.equal((await check(host.loader, never)).reason, 'quarantined');
 });
 
-test('a clean reboot in the soak is no crash: the livepatch is back, and its soak begins again', async (t) => {
+test('re-applies the livepatch with a new soak after an orderly reboot in its soak', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(1);
   await check(host.loader, never);
@@ -56,7 +56,7 @@ test('a reboot with a good livepatch: it is back from the cache, without the net
   await assert.rejects(check(host.loader, never), code('repository-unreachable'));
 });
 
-test('a power cut in a later soak takes nothing away; the third in a row does, and an orderly shutdown begins anew', async (t) => {
+test('re-applies after power cuts in a later soak until the third in a row', async (t) => {
   const host = await makeHost(t, { soakSeconds: 10 });
   host.repository.choose(1);
   await check(host.loader, never);
@@ -85,7 +85,7 @@ test('a power cut in a later soak takes nothing away; the third in a row does, a
   assert.equal(host.loader.store.journal.quarantined[0]?.code, 'crashed');
 });
 
-test('a kernel that takes no module any more: nothing is quarantined, and the next boot tries again', async (t) => {
+test('quarantines nothing while modules_disabled is set, and retries at the next boot', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(1);
   const disabled = '/proc/sys/kernel/modules_disabled';
@@ -106,7 +106,7 @@ test('a kernel that takes no module any more: nothing is quarantined, and the ne
   assert.equal((await check(host.loader, never)).action, 'load');
 });
 
-test('the journal of another machine is none: a host made from an image quarantines nothing', async (t) => {
+test('ignores the journal of another machine', async (t) => {
   const host = await makeHost(t);
   const machineIs = (digit: string): Promise<void> => host.kernel.write('/etc/machine-id', `${digit.repeat(32)}\n`);
   await machineIs('a');
@@ -137,7 +137,7 @@ test('a good livepatch of another kernel is not loaded at boot', async (t) => {
   assert.notEqual(loader.buildId, BUILD_ID);
 });
 
-test('an agent that died between journal and kernel goes on by what the kernel shows', async (t) => {
+test('continues from the kernel’s state after the agent died between journal and kernel', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(1);
   const { repository } = host;
@@ -163,7 +163,7 @@ test('an agent that died between journal and kernel goes on by what the kernel s
   assert.equal(machine.stateOf(host.loader.store.journal), 'transition');
 });
 
-test('a lost journal: what is loaded is adopted, unverified, not loaded twice', async (t) => {
+test('adopts a loaded livepatch as unverified when the journal is lost', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(1);
   await check(host.loader, never);

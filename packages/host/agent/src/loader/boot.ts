@@ -1,4 +1,5 @@
-import { errorCode, errorText } from '@kmend/base';
+import { errorText } from '@kmend/base';
+import { journalCode } from '../codes.ts';
 import { pstoreNames } from '../kernel/facts.ts';
 import { readKernelView } from '../kernel/livepatch.ts';
 import { switchedOff } from '../kernel/switch.ts';
@@ -66,7 +67,7 @@ export async function boot(loader: Loader): Promise<Booted> {
 }
 
 async function noteFailure(loader: Loader, error: unknown, serial: number): Promise<void> {
-  const code = errorCode(error) ?? 'internal';
+  const code = journalCode(error);
   loader.log('warn', 'not re-applied at boot', { code, serial, error: errorText(error) });
   await commit(loader, (journal, now) => withEvent(journal, { at: now.at, code, message: errorText(error), serial }));
 }

@@ -1,5 +1,6 @@
 import { diskFault, errorCode, errorText, KmendError } from '@kmend/base';
 import type { FleetPolicy } from '@kmend/protocol';
+import { journalCode } from '../codes.ts';
 import { type Decision, decide, type Reason, type Verdict } from '../decide/decide.ts';
 import { windowAt } from '../decide/windows.ts';
 import { AgentError } from '../error.ts';
@@ -9,7 +10,7 @@ import { readPackages } from '../packages/program.ts';
 import type { Problem } from '../seen/observed.ts';
 import { see } from '../seen/stored.ts';
 import { withEvent } from '../state/journal.ts';
-import * as machine from '../state/machine.ts';
+import * as overrides from '../state/overrides.ts';
 import { consolidate, stackToReplace } from './consolidate.ts';
 import { channelOf, commit, type Loader, now, wakeSoon } from './context.ts';
 import { loadLivepatch } from './load.ts';
@@ -98,7 +99,7 @@ async function ask(
   const clock = edges.clock.now();
   if (policy !== undefined) {
     const withdrawn = new Set(policy.withdrawn.map((it) => it.serial));
-    await commit(loader, (journal) => machine.forget(journal, buildId, withdrawn));
+    await commit(loader, (journal) => overrides.forget(journal, buildId, withdrawn));
   }
   const consolidates = packages.drive && (order?.consolidate === true || replacesByPolicy(loader, fleet, packages));
   const verdict = decide({
@@ -162,7 +163,7 @@ function wakeAtOf(decision: Decision, now: number, consolidate: boolean): string
 async function settleProblem(loader: Loader, error: unknown, serial: number | null): Promise<void> {
   const { observed } = loader;
   const before = observed.value.problem;
-  const code = errorCode(error) ?? 'internal';
+  const code = journalCode(error);
   if (error === undefined || code === 'interrupted') {
     if (error === undefined && before !== null) await observed.save({ ...observed.value, problem: null });
     return;
@@ -179,5 +180,5 @@ async function settleProblem(loader: Loader, error: unknown, serial: number | nu
 export function problemOf(error: unknown, at: string): Problem {
   const hint = error instanceof KmendError ? error.hint?.slice(0, 500) : undefined;
   const message = errorText(error).slice(0, 2000);
-  return { code: errorCode(error) ?? 'internal', message, at, ...(hint === undefined ? {} : { hint }) };
+  return { code: journalCode(error), message, at, ...(hint === undefined ? {} : { hint }) };
 }

@@ -52,7 +52,7 @@ async function reboot(host: StackedHost): Promise<string> {
   return outcome;
 }
 
-test('where packages have livepatches in force a check, an order and a boot load nothing, and say who drives', async (t) => {
+test('loads nothing by check, command or boot while the packages drive, and says so', async (t) => {
   const host = await makeStacked(t);
   for (const order of [undefined, { serial: null }, { serial: 5 }]) {
     const what = { fetched: [], ...(order === undefined ? {} : { order }) };
@@ -83,7 +83,7 @@ test('what is installed and not yet in force is the packages’ to load, and whe
   assert.equal((await check(host.loader, never)).action, 'load');
 });
 
-test('packages that come between the look and the load are not overrun', async (t) => {
+test('does not load over packages that appear after the preflight', async (t) => {
   const host = await makeHost(t);
   const packages = await TestPackages.make(host.kernel);
   host.repository.choose(5);
@@ -97,7 +97,7 @@ test('packages that come between the look and the load are not overrun', async (
   assert.deepEqual([insmods(host), await inForce(host)], [0, [stacked]]);
 });
 
-test('a loader of packages that cannot be understood bars a load, and keeps no withdrawn livepatch in force', async (t) => {
+test('does not load while the packages’ loader gives an invalid answer, but follows a withdrawal', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(5);
   await check(host.loader, never);
@@ -113,7 +113,7 @@ test('a loader of packages that cannot be understood bars a load, and keeps no w
   assert.equal((await check(host.loader, never)).action, 'revert');
 });
 
-test('what the packages do is kept for the report, which asks for a new look where the kernel shows something else', async (t) => {
+test('keeps the packages’ state for the report, and asks for a new look if the kernel differs', async (t) => {
   const host = await makeStacked(t);
   const fetcher = await makeFetcher(host);
   const told = await whatToTell(fetcher);
@@ -130,7 +130,7 @@ test('what the packages do is kept for the report, which asks for a new look whe
   assert.deepEqual([after.content.stack?.depth, after.astray], [3, false]);
 });
 
-test('an order to consolidate that cannot ask the packages says so', async (t) => {
+test('reports a consolidation that cannot ask the packages', async (t) => {
   const host = await makeStacked(t);
   host.packages.trouble = { command: 'status', exitCode: 5, says: 'the state cannot be read (state-damaged)' };
   await assert.rejects(byHand(host), code('packages-unreadable'));
@@ -221,7 +221,7 @@ test('where the kernel refuses it, the packages drive again and their stack stay
   assert.equal((await view(host)).exitCode, 0);
 });
 
-test('a kernel that is busy with a transition of the packages is nothing against the livepatch', async (t) => {
+test('does not blame a livepatch for a transition of the packages', async (t) => {
   const host = await makeStacked(t);
   host.kernel.refusal = 'Device or resource busy';
   await assert.rejects(byHand(host), code('conflict-transition'));
@@ -229,7 +229,7 @@ test('a kernel that is busy with a transition of the packages is nothing against
   assert.equal(host.packages.yielded, null);
 });
 
-test('what is taken out in its soak gives the host back: the stack is loaded again', async (t) => {
+test('gives the host back to the packages when the livepatch is reverted in its soak', async (t) => {
   const host = await makeStacked(t);
   await byHand(host);
   assert.equal(await host.advance(5_000), 'soak');
@@ -240,7 +240,7 @@ test('what is taken out in its soak gives the host back: the stack is loaded aga
   assert.deepEqual([host.packages.yielded, host.loader.store.journal.consolidation], [null, null]);
 });
 
-test('packages that cannot take the host back are asked again', async (t) => {
+test('asks the packages again if they cannot take over', async (t) => {
   const host = await makeStacked(t);
   host.kernel.refusal = 'Invalid argument';
   host.packages.trouble = { command: 'take', exitCode: 5, says: 'another one is at work (busy)' };
@@ -253,7 +253,7 @@ test('packages that cannot take the host back are asked again', async (t) => {
   assert.equal(host.packages.yielded, null);
 });
 
-test('a crash in its soak: the packages load their stack at the next boot, and the livepatch is quarantined', async (t) => {
+test('after a crash in the soak, quarantines the livepatch and lets the packages load their stack', async (t) => {
   const host = await makeStacked(t);
   await byHand(host);
   assert.equal(await host.advance(5_000), 'soak');
@@ -263,7 +263,7 @@ test('a crash in its soak: the packages load their stack at the next boot, and t
   assert.equal(host.loader.store.journal.consolidation, null);
 });
 
-test('an orderly reboot in its soak gives the host back too, and says so', async (t) => {
+test('gives the host back to the packages after an orderly reboot in the soak', async (t) => {
   const host = await makeStacked(t);
   await byHand(host);
   await host.advance(5_000);
@@ -273,7 +273,10 @@ test('an orderly reboot in its soak gives the host back too, and says so', async
   assert.ok(host.loader.store.journal.events.some((it) => it.code === 'consolidation-ended'));
 });
 
-/** Dies at the given step: a journal about to be written, a program about to run, or one that has just run. Nothing happens afterwards. */
+/**
+ * Dies at the given step: a journal about to be written, a program about to run, or one that has just run. Nothing
+ * happens afterwards.
+ */
 function dieAt({ kernel }: TestHost, step: number): { readonly dead: boolean } {
   const state = { dead: false };
   let count = 0;
@@ -383,7 +386,7 @@ test('undo: the packages drive again, nothing is quarantined, and at the next bo
   assert.equal((await byHand(host)).action, 'load');
 });
 
-test('undo is refused where no package could take over, and where they do not the agent goes on', async (t) => {
+test('refuses --undo where no package can take over, and keeps driving where they fail', async (t) => {
   const host = await makeStacked(t, { soakSeconds: 60 });
   await byHand(host);
   for (let i = 0; i < 3; i += 1) await host.advance(100_000);
@@ -403,7 +406,7 @@ test('undo is refused where no package could take over, and where they do not th
   assert.equal((await check(host.loader, never)).reason, 'up-to-date');
 });
 
-test('the fleet’s policy has a check consolidate by itself, once the stack is ready for it', async (t) => {
+test('a check consolidates by fleet policy once the stack is ready', async (t) => {
   const host = await makeStacked(t);
   host.packages.phases.set(host.stack[0] ?? '', 'soak');
   host.repository.fleet = { ...host.repository.fleet, consolidate: true };

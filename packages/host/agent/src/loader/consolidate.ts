@@ -11,10 +11,11 @@ import { lookAtPackages } from './packages.ts';
 import { settleConsolidation } from './settle.ts';
 
 /**
- * Replaces the whole stack of the packages by one livepatch of the agent, without a moment between: the kernel's atomic replace. The order: all that
- * can say no; the journal; the packages yield, for this boot alone; the load. The packages yield over boots only once the livepatch is good
- * (settle.ts), so a host that goes down before comes back with its packages' stack, and a life of the agent that ends before is gone on with.
- * Throws `not-found` where the fetcher has not brought that livepatch.
+ * Replaces the whole stack of the packages by one livepatch of the agent, without a moment between: the kernel's atomic
+ * replace. The order: all that can say no; the journal; the packages yield, for this boot alone; the load. The packages
+ * yield over boots only once the livepatch is good (settle.ts), so a host that goes down before comes back with its
+ * packages' stack, and the next run continues after an agent that died before. Throws `not-found` where the fetcher has
+ * not brought that livepatch.
  */
 export async function consolidate(
   loader: Loader,
@@ -49,7 +50,7 @@ export async function consolidate(
 function assertAnother({ inForce }: LivepatchStatus, { module }: Livepatch): void {
   if (!inForce.some((it) => it.module === module)) return;
   throw new AgentError('no-stack', `the packages have ${module} in force, which is what the policy wants`, {
-    hint: 'there is nothing to replace; to have the agent drive: kmend-livepatch yield, then kmend-agent check',
+    hint: 'nothing to replace; to let the agent drive: kmend-livepatch yield, then kmend-agent check',
   });
 }
 
@@ -70,9 +71,9 @@ export function stackToReplace(status: LivepatchStatus | undefined): LivepatchSt
   const moving = status.inForce.find(({ phase }) => phase !== 'good' && phase !== 'unknown');
   if (moving !== undefined) {
     const what = moving.phase === 'soak' ? 'is still in its soak' : `is in state ${moving.phase}`;
-    // Should the host go down, nobody could tell whose doing it was.
+    // If the host went down, the cause could not be attributed.
     throw new AgentError('packages-busy', `${moving.module} of the packages ${what}`, {
-      hint: 'try again when kmend-livepatch status says "good" of each: 15 to 20 minutes after a load',
+      hint: 'retry when kmend-livepatch status says "good" for each: 15 to 20 minutes after a load',
     });
   }
   return status;
@@ -81,7 +82,7 @@ export function stackToReplace(status: LivepatchStatus | undefined): LivepatchSt
 export function held({ hold, switchedOff }: LivepatchStatus): AgentError {
   const why = switchedOff ?? (hold === 'out' ? 'they were reverted by hand' : 'they are held by hand');
   return new AgentError('packages-held', `the packages of this host are held back: ${why}`, {
-    hint: 'kmend-livepatch resume lifts a hold; /etc/kmend-livepatch/off and kmend=off are lifted by whoever set them',
+    hint: 'kmend-livepatch resume lifts a hold; remove /etc/kmend-livepatch/off, or boot without kmend=off',
   });
 }
 
@@ -92,7 +93,7 @@ async function assertNobodyElse({ edges }: Loader, { inForce }: LivepatchStatus)
   if (stranger === undefined) return;
   throw new AgentError('conflict-livepatch', `${stranger.name} is in the kernel, and no package brought it`, {
     details: { livepatch: stranger.name },
-    hint: 'a cumulative livepatch would replace it: remove it (and what loads it) first, then try again',
+    hint: 'a cumulative livepatch would replace it: remove it (and what loads it) first, then run the command again',
   });
 }
 
@@ -100,7 +101,7 @@ async function assertNobodyElse({ edges }: Loader, { inForce }: LivepatchStatus)
 function assertNothingLost({ inForce }: LivepatchStatus, { module, fixes }: Livepatch): void {
   const nameless = inForce.find((it) => it.fixes.length === 0);
   if (nameless !== undefined) {
-    throw new AgentError('fixes-missing', `nobody knows any more which fixes ${nameless.module} brought`, {
+    throw new AgentError('fixes-missing', `the fixes of ${nameless.module} are unknown`, {
       hint: 'install its package again, then kmend-livepatch sync',
     });
   }
@@ -110,7 +111,7 @@ function assertNothingLost({ inForce }: LivepatchStatus, { module, fixes }: Live
   const names = `${missing.slice(0, 50).join(', ')}${missing.length > 50 ? ` and ${missing.length - 50} more` : ''}`;
   throw new AgentError('fixes-missing', `${module} lacks fixes that the stack has in force: ${names}`, {
     details: { missing },
-    hint: 'nothing was changed; the operator publishes a cumulative livepatch that has them',
+    hint: 'nothing was changed; ask the operator for a cumulative livepatch that has them',
   });
 }
 
@@ -118,5 +119,5 @@ function assertNothingLost({ inForce }: LivepatchStatus, { module, fixes }: Live
 async function assertUnchanged({ edges }: Loader, modules: readonly string[]): Promise<void> {
   const now = (await readKernelView(edges)).livepatches.map(({ name }) => name);
   if (now.length === modules.length && modules.every((it) => now.includes(it))) return;
-  throw new AgentError('packages-busy', 'the stack changed while it was looked at', { hint: 'try again' });
+  throw new AgentError('packages-busy', 'the stack changed during the check', { hint: 'run the command again' });
 }

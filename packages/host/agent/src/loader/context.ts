@@ -1,5 +1,6 @@
 import type { Channel } from '@kmend/protocol';
 import type { RepositoryClient } from '@kmend/trust';
+import { severityOf } from '../codes.ts';
 import type { Host } from '../config/host.ts';
 import type { Config } from '../config/schema.ts';
 import type { Patience } from '../decide/advance.ts';
@@ -72,10 +73,7 @@ export async function commit(loader: Loader, change: (journal: Journal, moment: 
   const after = await loader.store.update((journal) => change(journal, moment));
   const event = after.events.at(-1);
   if (event !== undefined && event !== before.events.at(-1)) {
-    const level = /fail|refused|quarantined|stuck|timeout|complaint|damaged|conflict/.test(event.code)
-      ? 'warn'
-      : 'info';
-    loader.log(level, event.message, { code: event.code, serial: event.serial });
+    loader.log(severityOf(event.code), event.message, { code: event.code, serial: event.serial });
   }
   return after;
 }

@@ -8,8 +8,9 @@ import { commit, type Loader } from './context.ts';
 import { lookAtPackages } from './packages.ts';
 
 /**
- * Gives the host back to its packages (`kmend-agent consolidate --undo`). First the journal says that the livepatch is theirs: a life that ends
- * between finds the packages yielding still and its livepatch in the kernel, and goes on with it. Returns the serial that made way; `null`: none.
+ * Gives the host back to its packages (`kmend-agent consolidate --undo`). First the journal says that the livepatch is
+ * theirs: an agent that dies between finds the packages yielding still and its livepatch in the kernel, and goes on
+ * with it. Returns the serial that made way; `null`: none.
  */
 export async function handOver(loader: Loader, tell: (text: string) => void): Promise<number | null> {
   const { edges, store } = loader;
@@ -33,15 +34,15 @@ export async function handOver(loader: Loader, tell: (text: string) => void): Pr
 }
 
 function failed(message: string): AgentError {
-  return new AgentError('packages-failed', message, { hint: 'kmend-livepatch status says why, and the way out' });
+  return new AgentError('packages-failed', message, { hint: 'kmend-livepatch status says why, and what to do' });
 }
 
 /** Throws where the packages have nothing that could take over, or are kept from it. */
 function packagesToDrive(status: LivepatchStatus | undefined): LivepatchStatus {
   if (status === undefined || status.installed.length === 0) {
     const why = status === undefined ? 'kmend-livepatch is not installed' : 'no package is installed for this kernel';
-    throw new AgentError('no-stack', `the packages have nothing that could take over: ${why}`, {
-      hint: 'install livepatch-$(uname -r), then try again; what is in force stays',
+    throw new AgentError('no-stack', `the packages have nothing to take over with: ${why}`, {
+      hint: 'install livepatch-$(uname -r), then run the command again; what is in force stays',
     });
   }
   if (status.hold !== null || status.switchedOff !== null) throw held(status);
@@ -52,6 +53,6 @@ function inForce(current: Attempt | null): Attempt | null {
   if (current === null || current.phase === 'failed') return null;
   if (current.phase === 'soak' || current.phase === 'good') return current;
   throw new AgentError('busy', `${current.module} is in state ${current.phase}`, {
-    hint: 'wait until kmend-agent status shows it settled, then try again',
+    hint: 'wait until kmend-agent status shows that it ended, then run the command again',
   });
 }

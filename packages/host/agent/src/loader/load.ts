@@ -1,12 +1,14 @@
-import { errorCode, errorText } from '@kmend/base';
+import { errorText } from '@kmend/base';
 import type { VerifiedLivepatch } from '@kmend/trust';
+import { journalCode } from '../codes.ts';
 import { AgentError } from '../error.ts';
+import { assertSameContent } from '../kernel/content.ts';
 import { type KernelView, readKernelView } from '../kernel/livepatch.ts';
-import { insertModule, isOfHost, removeModule, stageModule } from '../kernel/loader.ts';
+import { insertModule, isOfHost, MAX_MODULE, removeModule, stageModule } from '../kernel/loader.ts';
 import { lastLogTime } from '../kernel/log.ts';
 import { assertFits, assertLivepatchSupport } from '../kernel/preconditions.ts';
 import { assertPreflight } from '../kernel/preflight.ts';
-import type { Attempt } from '../state/journal.ts';
+import { type Attempt, condemnation } from '../state/journal.ts';
 import * as machine from '../state/machine.ts';
 import { commit, type Loader } from './context.ts';
 import { assertMine } from './packages.ts';
@@ -39,14 +41,13 @@ export async function loadCached(loader: Loader, serial: number, origin: 'check'
   assertSame(verified, serial);
   const { manifest } = verified;
   assertFits(manifest, buildId);
+  await assertNotCondemned(loader, verified);
   await assertMine(loader);
   const kernel = await readKernelView(edges);
   const { module } = manifest;
   const logFrom = await lastLogTime(edges);
   if (kernel.livepatches.some((it) => it.name === module && it.enabled)) {
-    await commit(loader, (journal, now) =>
-      machine.adopt(journal, candidate(loader, verified, 'adopted', logFrom), now),
-    );
+    await takeOver(loader, verified, logFrom);
     return;
   }
   await dropLeftover(loader, kernel, module);
@@ -66,6 +67,37 @@ export async function loadCached(loader: Loader, serial: number, origin: 'check'
   await commit(loader, machine.loaded);
 }
 
+/**
+ * What is wanted is in the kernel already: nothing is loaded. An earlier life of the agent loaded it and the journal is lost, or it is
+ * there as another serial: a livepatch that was signed for Secure Boot since is the same livepatch.
+ */
+async function takeOver(loader: Loader, verified: VerifiedLivepatch, logFrom: number): Promise<void> {
+  const { module } = verified.target;
+  const file = await loader.edges.files.bytes(verified.modulePath, MAX_MODULE);
+  await assertSameContent(loader.edges, module, file ?? new Uint8Array());
+  await commit(loader, (journal, now) =>
+    journal.current?.module === module && journal.current.phase !== 'failed'
+      ? machine.renumber(journal, verified.target.serial, verified.sha256, now)
+      : machine.adopt(journal, candidate(loader, verified, 'adopted', logFrom), now),
+  );
+}
+
+/** What this kernel complained of under one serial it does not get under another. */
+async function assertNotCondemned(loader: Loader, { target }: VerifiedLivepatch): Promise<void> {
+  const { serial, id } = target;
+  const before = condemnation(loader.store.journal, loader.buildId, id);
+  if (before === undefined || before.serial === serial) return;
+  await commit(loader, (journal, now) => machine.condemn(journal, { ...before, serial }, now));
+  throw new AgentError(
+    'content-quarantined',
+    `serial ${serial} has the content of serial ${before.serial}, which is quarantined: ${before.reason}`.slice(
+      0,
+      2000,
+    ),
+    { hint: 'publish a livepatch that was built anew; kmend-agent resume lifts the quarantine' },
+  );
+}
+
 /** The signed target, the signed description and what was asked for must speak of one livepatch. */
 function assertSame({ target, manifest, sha256 }: VerifiedLivepatch, serial: number): void {
   const same =
@@ -76,7 +108,7 @@ function assertSame({ target, manifest, sha256 }: VerifiedLivepatch, serial: num
     manifest.module === `kmend_${manifest.id}` &&
     manifest.file?.sha256 === sha256;
   if (same) return;
-  throw new AgentError('livepatch-damaged', `serial ${serial} is not described the same everywhere`, {
+  throw new AgentError('livepatch-damaged', `the descriptions of serial ${serial} disagree`, {
     details: { target, id: manifest.id, module: manifest.module },
     hint: 'nothing was loaded; publish the livepatch again',
   });
@@ -99,7 +131,7 @@ async function dropLeftover(loader: Loader, kernel: KernelView, module: string):
   const problem = await removeModule(loader.edges, module);
   if (problem === undefined) return;
   throw new AgentError('conflict-module', `${module} is in memory, disabled, and cannot be unloaded: ${problem}`, {
-    hint: 'the agent tries again at its next check; a reboot clears it',
+    hint: 'the agent retries at its next check; a reboot clears it',
   });
 }
 
@@ -109,6 +141,10 @@ async function giveUp(loader: Loader, error: unknown): Promise<void> {
     if (isOfHost(error)) return machine.neverLoaded(journal, now, errorText(error));
     const previous = journal.previous?.module;
     const inForce = livepatches.some((it) => it.name === previous && it.enabled);
-    return machine.fail(journal, now, errorCode(error) ?? 'load-failed', errorText(error), inForce);
+    return machine.fail(journal, now, {
+      code: journalCode(error),
+      message: errorText(error),
+      previousInForce: inForce,
+    });
   });
 }

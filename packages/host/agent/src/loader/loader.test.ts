@@ -9,7 +9,7 @@ import { resume, revert } from './revert.ts';
 
 const insmods = (host: TestHost): number => host.kernel.commands.filter((it) => it.startsWith('insmod')).length;
 
-test('a chosen livepatch is loaded once, followed through transition and soak, and good afterwards', async (t) => {
+test('loads a chosen livepatch once and follows it through transition and soak to good', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(1);
   assert.deepEqual(await check(host.loader, never), { action: 'load', reason: null, chosen: 1, serial: 1 });
@@ -129,7 +129,7 @@ for (const [name, obstacle, wanted] of [
   });
 }
 
-test('a full disk before the load: nothing is loaded; afterwards it goes on by itself', async (t) => {
+test('loads nothing while the disk is full, and continues by itself afterwards', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(1);
   host.kernel.beforeWrite = (path) => {
@@ -141,7 +141,7 @@ test('a full disk before the load: nothing is loaded; afterwards it goes on by i
   assert.equal((await check(host.loader, never)).action, 'load');
 });
 
-test('a disk that fills up during the load is caught up with once there is space', async (t) => {
+test('catches up after the disk filled up during a load', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(1);
   let writes = 0;
@@ -178,7 +178,7 @@ for (const [words, wanted] of [
   });
 }
 
-test('a load whose failure could not be written down either is tried again once there is space', async (t) => {
+test('retries a load whose failure could not be journalled once there is space', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(1);
   host.kernel.refusal = 'Input/output error';
@@ -195,7 +195,7 @@ test('a load whose failure could not be written down either is tried again once 
   assert.equal((await check(host.loader, never)).action, 'load');
 });
 
-test('a tool that cannot be started is no refusal of the kernel', async (t) => {
+test('distinguishes a tool that cannot start from a refusal of the kernel', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(1);
   const { edges } = host.loader;
@@ -227,7 +227,7 @@ test('a long transition is reported once with the tasks that hold it up, and nev
   assert.equal(await host.advance(10_000), 'soak');
 });
 
-test('revert takes it out and holds it back until resume', async (t) => {
+test('revert reverts the livepatch and holds until resume', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(1);
   await check(host.loader, never);
@@ -241,7 +241,7 @@ test('revert takes it out and holds it back until resume', async (t) => {
   assert.equal((await check(host.loader, never)).action, 'load');
 });
 
-test('revert --until-newer lets a newer serial in', async (t) => {
+test('revert --until-newer allows a newer serial', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(1);
   await check(host.loader, never);
@@ -253,7 +253,7 @@ test('revert --until-newer lets a newer serial in', async (t) => {
   assert.equal((await check(host.loader, never)).action, 'load');
 });
 
-test('revert in mid-transition turns it round: the one before stays', async (t) => {
+test('revert during a transition reverses it; the previous livepatch stays', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(1);
   await check(host.loader, never);
@@ -267,7 +267,7 @@ test('revert in mid-transition turns it round: the one before stays', async (t) 
   assert.equal((await view(host)).effectiveSerial, 1);
 });
 
-test('a withdrawn livepatch is replaced by the one chosen, or taken out where the fleet is halted', async (t) => {
+test('replaces a withdrawn livepatch, or reverts it while the fleet is halted', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(2);
   await check(host.loader, never);
@@ -290,7 +290,7 @@ test('halted: nothing new is loaded', async (t) => {
   assert.equal(insmods(host), 0);
 });
 
-test('a livepatch disabled by hand is not loaded again behind that hand', async (t) => {
+test('does not reload a livepatch that an administrator disabled', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(1);
   await check(host.loader, never);
@@ -314,7 +314,7 @@ test('a kernel without livepatch support, and one that is not covered, say so', 
   assert.equal(insmods(host), 0);
 });
 
-test('a check that is interrupted while it fetches loads nothing and leaves no problem behind', async (t) => {
+test('loads nothing and records no problem when a check is interrupted while it fetches', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(1);
   const stop = new AbortController();

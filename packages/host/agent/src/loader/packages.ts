@@ -14,8 +14,8 @@ export interface PackagesSeen {
 }
 
 /**
- * What packages do here now, kept where the fetcher sees it. A loader that cannot be understood is no reason to keep a withdrawn livepatch in
- * force: it only bars loads (`assertMine`).
+ * What packages do here now, kept where the fetcher sees it. A loader that cannot be understood is no reason to keep a
+ * withdrawn livepatch in force: it only bars loads (`assertMine`).
  */
 export async function lookAtPackages(loader: Loader): Promise<PackagesSeen> {
   const { edges, observed, store } = loader;
@@ -28,13 +28,16 @@ export async function lookAtPackages(loader: Loader): Promise<PackagesSeen> {
     return { status, drive: packagesDrive(status, store.journal) };
   } catch (error) {
     if (errorCode(error) !== 'packages-unreadable') throw error;
-    loader.log('warn', 'what packages do is not known', errorData(error));
+    loader.log('warn', 'cannot read the state of the packages', errorData(error));
     if (observed.value.stack !== null) await observed.save({ ...observed.value, stack: null, shown: [] });
     return { status: undefined, drive: false };
   }
 }
 
-/** Throws `conflict-packages` where the packages drive this host, and `packages-unreadable` where nobody knows. Asked right before a load. */
+/**
+ * Throws `conflict-packages` where the packages drive this host, and `packages-unreadable` where that is unknown. Asked
+ * right before a load.
+ */
 export async function assertMine({ edges, store }: Loader): Promise<void> {
   if (packagesDrive(await readPackages(edges), store.journal)) throw drivenByPackages();
 }

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { systemClock } from '@kmend/base/node';
+import { sha256, systemClock } from '@kmend/base/node';
 import {
   createRepository,
   loadReleaseKey,
@@ -14,11 +14,14 @@ import {
   type RepositoryClient,
   signPublication,
 } from '@kmend/trust';
+import { exampleModule } from '@kmend/trust/testing';
 import { code } from '../testing/errors.ts';
 import { check, makeHost, never } from '../testing/host.ts';
 import { BUILD_ID } from '../testing/kernel.ts';
-import { moduleOf, TestRepository } from '../testing/repository.ts';
+import { TestRepository } from '../testing/repository.ts';
 import type { Loader } from './context.ts';
+
+const MODULE = exampleModule('of the repository');
 
 /** A signed repository on a real web server, with one livepatch in it, and an agent that trusts its root. */
 async function makeSigned(t: TestContext) {
@@ -38,8 +41,10 @@ async function makeSigned(t: TestContext) {
   await mkdir(livepatch);
   const example = new TestRepository(livepatch);
   const { manifest } = await example.fetchLivepatch(BUILD_ID, 1);
-  await writeFile(join(livepatch, 'livepatch.ko'), moduleOf(1));
-  await writeFile(join(livepatch, 'livepatch.json'), JSON.stringify(manifest));
+  const file = { name: 'livepatch.ko', sha256: sha256(MODULE.module), size: MODULE.module.length };
+  const own = { id: MODULE.identity.id, module: MODULE.identity.name, file };
+  await writeFile(join(livepatch, 'livepatch.ko'), MODULE.module);
+  await writeFile(join(livepatch, 'livepatch.json'), JSON.stringify({ ...manifest, ...own }));
   const signed = await signPublication({
     state: repository.state,
     releaseKey,
@@ -87,11 +92,11 @@ async function makeSigned(t: TestContext) {
 }
 
 /** Every file below a directory that holds these bytes gets other ones of the same length. */
-async function tamper(directory: string, bytes: string): Promise<number> {
+async function tamper(directory: string, bytes: Buffer): Promise<number> {
   let count = 0;
   for (const entry of await readdir(directory, { recursive: true, withFileTypes: true })) {
     const path = join(entry.parentPath, entry.name);
-    if (!entry.isFile() || (await readFile(path, 'utf8')) !== bytes) continue;
+    if (!entry.isFile() || !(await readFile(path)).equals(bytes)) continue;
     await writeFile(path, 'x'.repeat(bytes.length));
     count += 1;
   }
@@ -102,7 +107,7 @@ test('from a signed repository on a web server into the kernel', async (t) => {
   const { host, loader, stop } = await makeSigned(t);
   assert.equal((await check(loader, never)).action, 'load');
   assert.equal(await host.advance(1_000), 'soak');
-  assert.ok((await host.kernel.modules()).includes(moduleOf(1)));
+  assert.ok((await host.kernel.modules()).includes(MODULE.identity.name));
   stop();
   await assert.rejects(check(loader, never), code('repository-unreachable'));
 });
@@ -112,7 +117,7 @@ test('a module that changed in the cache between fetch and load is not loaded', 
   const { repository } = loader;
   const fetchLivepatch: RepositoryClient['fetchLivepatch'] = async (buildId, serial, signal) => {
     const fetched = await repository.fetchLivepatch(buildId, serial, signal);
-    assert.equal(await tamper(cache, moduleOf(1)), 1);
+    assert.equal(await tamper(cache, MODULE.module), 1);
     return fetched;
   };
   await assert.rejects(
@@ -130,7 +135,7 @@ test('a module that changes after its verification does not reach the kernel eit
   const { repository } = loader;
   const verifyCached: RepositoryClient['verifyCached'] = async (buildId, serial) => {
     const verified = await repository.verifyCached(buildId, serial);
-    await tamper(cache, moduleOf(1));
+    await tamper(cache, MODULE.module);
     return verified;
   };
   await assert.rejects(

@@ -4,6 +4,7 @@ import { isOurs, readKernelView } from '../kernel/livepatch.ts';
 import { disableLivepatch } from '../kernel/loader.ts';
 import { type Hold, isQuarantined } from '../state/journal.ts';
 import * as machine from '../state/machine.ts';
+import * as overrides from '../state/overrides.ts';
 import { commit, type Loader, wakeSoon } from './context.ts';
 import { lookAtPackages } from './packages.ts';
 
@@ -20,19 +21,19 @@ export async function revert(loader: Loader, untilNewer: boolean): Promise<{ ser
   });
   if (current === null || current.phase === 'failed') {
     const newest = untilNewer ? (current?.serial ?? loader.observed.value.chosen) : null;
-    await commit(loader, (journal) => machine.hold(journal, out(newest)));
+    await commit(loader, (journal) => overrides.hold(journal, out(newest)));
     const stranger = (await readKernelView(loader.edges)).livepatches.find((it) => isOurs(it.name) && it.enabled);
     const { drive } = await lookAtPackages(loader);
-    throw new AgentError('nothing-loaded', 'no livepatch of this agent is loaded; it is held back from now on', {
+    throw new AgentError('nothing-loaded', 'no livepatch of this agent is loaded; the hold is set', {
       hint: drive
-        ? 'the packages drive this host: kmend-livepatch revert takes theirs out'
+        ? 'the packages drive this host: kmend-livepatch revert reverts theirs'
         : stranger === undefined
           ? 'kmend-agent resume lets it load again'
           : `${stranger.name} is in force but not in the journal: kmend-agent resume, check, then revert`,
     });
   }
   // A revert that is under way already needs the person's hold, no second beginning.
-  if (current.phase === 'reverting') await commit(loader, (journal) => machine.hold(journal, out(current.serial)));
+  if (current.phase === 'reverting') await commit(loader, (journal) => overrides.hold(journal, out(current.serial)));
   else {
     await commit(loader, (journal, now) =>
       machine.beginRevert(journal, now, out(current.serial), 'asked for on this host'),
@@ -50,13 +51,13 @@ export async function withdraw(loader: Loader, reason: string): Promise<void> {
 
 /** What runs now goes on running, whatever the policy asks for, except that what is withdrawn still goes. */
 export async function hold(loader: Loader, until: string | null, reason: string): Promise<void> {
-  await commit(loader, (journal) => machine.hold(journal, holdOf(loader, 'stay', until, reason)));
+  await commit(loader, (journal) => overrides.hold(journal, holdOf(loader, 'stay', until, reason)));
   await remark(loader, 'held', until);
 }
 
 /** A person who has something loaded does not hold everything back any more. */
 export async function liftOut(loader: Loader): Promise<void> {
-  if (loader.store.journal.hold?.kind === 'out') await commit(loader, machine.lift);
+  if (loader.store.journal.hold?.kind === 'out') await commit(loader, overrides.lift);
 }
 
 /** The livepatch before the one that runs, to go back to: the newest older one that this host has met and not quarantined. */
@@ -69,7 +70,7 @@ export function previousSerial(loader: Loader): number {
     .map((it) => it.serial);
   if (older.length > 0) return Math.max(...older);
   throw new AgentError('nothing-older', 'this host knows no older livepatch of this kernel', {
-    hint: 'kmend-agent apply --serial N loads a certain one; kmend-agent revert takes the present one out',
+    hint: 'kmend-agent apply --serial N loads a certain one; kmend-agent revert reverts the present one',
   });
 }
 
@@ -79,7 +80,7 @@ function holdOf(loader: Loader, kind: Hold['kind'], until: string | null, reason
 }
 
 export async function resume(loader: Loader): Promise<void> {
-  await commit(loader, machine.resume);
+  await commit(loader, overrides.resume);
   await remark(loader, null);
   await wakeSoon(loader);
 }

@@ -23,7 +23,7 @@ export async function settleConsolidation(loader: Loader): Promise<number | unde
     await lookAtPackages(loader);
     return undefined;
   } catch (error) {
-    loader.log('warn', 'the consolidation cannot be ended yet', errorData(error));
+    loader.log('warn', 'cannot end the consolidation yet', errorData(error));
     // Should this life leave before: the fetcher has the next one look.
     const wakeAt = new Date(loader.edges.clock.now().getTime() + AGAIN_MS).toISOString();
     await loader.observed.save({ ...loader.observed.value, wakeAt });

@@ -16,8 +16,8 @@ const PLACES = {
 } as const;
 
 /**
- * A mount that this host's state lies on and that is not there yet: early in a boot, where it comes over the network. What lies under it is no
- * state. `undefined`: everything is mounted.
+ * A mount that this host's state lies on and that is not there yet: early in a boot, where it comes over the network.
+ * What lies under it is no state. `undefined`: everything is mounted.
  */
 export async function missingMount(edges: Edges): Promise<string | undefined> {
   const mounts = (await edges.files.text('/proc/self/mountinfo', 16_000_000)) ?? '';

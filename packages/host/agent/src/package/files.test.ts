@@ -67,7 +67,7 @@ function sandbox(name: string): string[] {
     .sort();
 }
 
-test('the fetcher is in the same sandbox, whoever has it run', () => {
+test('runs the fetcher in the same sandbox from every unit', () => {
   const service = sandbox('kmend-agent.service');
   assert.ok(service.length > 30);
   for (const name of ['kmend-agent-report.service', 'kmend-agent-command@.service'])
@@ -81,7 +81,7 @@ test('no unit runs in a capture kernel or a container', () => {
   }
 });
 
-test('whatever loads has its orderly shutdown noted', () => {
+test('every unit that loads starts the shutdown unit', () => {
   for (const name of ['kmend-agent-boot.service', 'kmend-agent-boot-late.service', 'kmend-loader.service'])
     assert.match(file(name), /^Requires=.*\bkmend-agent-shutdown\.service/m, name);
 });

@@ -6,10 +6,10 @@ import { runOk } from '@kmend/base/node';
 export const SNAPSHOT = 'agent.snapshot';
 
 /**
- * Makes Node's startup snapshot of a program (a CommonJS file that calls `startupSnapshot.setDeserializeMainFunction`), in the
- * same directory: the heap behind the program's start, so that a start reads it instead of compiling and running 600 kB of
- * source. Only the very Node that made it takes it. Not every processor feature has to be there again: it holds no machine
- * code. The same program gives the same bytes, wherever the directory is. Throws EdgeError.
+ * Makes Node's startup snapshot of a program (a CommonJS file that calls `startupSnapshot.setDeserializeMainFunction`),
+ * in the same directory: the heap behind the program's start, so that a start reads it instead of compiling and running
+ * 600 kB of source. Only the very Node that made it takes it. Not every processor feature has to be there again: it
+ * holds no machine code. The same program gives the same bytes, wherever the directory is. Throws EdgeError.
  */
 export async function makeSnapshot(run: Run, node: string, directory: string, program: string): Promise<void> {
   const args = [

@@ -15,7 +15,7 @@ const YIELD_MS = 90_000;
 const TAKE_MS = 10 * 60_000;
 
 const UNREADABLE_HINT =
-  'kmend-livepatch status says what is wrong; on a host that only the agent drives remove the package kmend-livepatch';
+  'see kmend-livepatch status; if only the agent should drive this host, remove the package kmend-livepatch';
 
 /** What packages do on this host; `undefined` where their loader is not installed. Throws `packages-unreadable`. */
 export async function readPackages(edges: Edges): Promise<LivepatchStatus | undefined> {
@@ -33,10 +33,14 @@ async function read<T>(edges: Edges, command: string, schema: z.ZodType<T>): Pro
   const { stdout, said } = await ask(edges, [command, '--json'], READ_MS, 'packages-unreadable', UNREADABLE_HINT);
   const parsed = schema.safeParse(parseJson(stdout));
   if (parsed.success) return parsed.data;
-  const why = stdout.trim() === '' ? said || 'it says nothing' : z.prettifyError(parsed.error);
-  throw new AgentError('packages-unreadable', `kmend-livepatch ${command} is not understood: ${why}`.slice(0, 2000), {
-    hint: UNREADABLE_HINT,
-  });
+  const why = stdout.trim() === '' ? said || 'it printed nothing' : z.prettifyError(parsed.error);
+  throw new AgentError(
+    'packages-unreadable',
+    `the answer of kmend-livepatch ${command} is not understood: ${why}`.slice(0, 2000),
+    {
+      hint: UNREADABLE_HINT,
+    },
+  );
 }
 
 /** The agent drives this host: for good, or in this boot alone. Throws `packages-failed`. */
@@ -47,7 +51,7 @@ export async function yieldHost(edges: Edges, lasts: 'for good' | 'until boot'):
   throw new AgentError('packages-failed', `the packages did not yield: ${said}`, { hint: YIELD_HINT });
 }
 
-const YIELD_HINT = 'kmend-livepatch status says why; what is in force stays';
+const YIELD_HINT = 'see kmend-livepatch status; what is in force stays';
 
 /**
  * The packages drive this host, and `over`, the agent's livepatch, makes way. Returns what did not go well, in the loader's words; who drives

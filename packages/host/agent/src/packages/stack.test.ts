@@ -62,7 +62,7 @@ const attempt: Attempt = {
   failure: null,
 };
 
-test('who drives a host follows from what the packages say, and from what the agent has in force', () => {
+test('derives who drives from the packages’ state and the agent’s livepatch', () => {
   const agents = { ...emptyJournal, current: attempt };
   const given = { ...emptyJournal, handedOver: '2026-11-01T00:00:00Z' };
   const has = { inForce: [livepatch], installed: [installed] };
@@ -90,7 +90,7 @@ test('who drives a host follows from what the packages say, and from what the ag
   );
 });
 
-test('a stack that its loader calls deep is warned of, with the way out', () => {
+test('warns of a deep stack, with the command to use', () => {
   const warning = (code: string): string | null =>
     stackOf(
       statusWith({ inForce: [livepatch], warnings: [{ code, text: '21 are stacked', hint: '' }] }),
@@ -101,7 +101,7 @@ test('a stack that its loader calls deep is warned of, with the way out', () => 
   assert.equal(warning('stack-deep'), '21 are stacked: kmend-agent consolidate makes it one livepatch');
 });
 
-test('documents that are garbage, too large or late are an error of the packages, with their words', async (t) => {
+test('reports invalid, oversized or late documents of the packages', async (t) => {
   const kernel = await TestKernel.make();
   t.after(() => kernel.remove());
   const edges = kernel.edges();
@@ -110,7 +110,7 @@ test('documents that are garbage, too large or late are an error of the packages
   const answers: Record<string, readonly [number, string, string?]> = {
     'state-damaged': [5, '', 'kmend-livepatch: the state cannot be read (state-damaged)\n'],
     schema: [0, '{"schema":"kmend.livepatch-status/2"}'],
-    'it says nothing': [0, ''],
+    'it printed nothing': [0, ''],
   };
   for (const [words, answer] of Object.entries(answers)) {
     kernel.programs.set(PROGRAM, async () => answer);

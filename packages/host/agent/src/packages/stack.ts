@@ -2,8 +2,9 @@ import type { HostStack, LivepatchMeasure, LivepatchStatus } from '@kmend/protoc
 import type { Journal } from '../state/journal.ts';
 
 /**
- * Whether the packages drive this host, so that the agent loads nothing: their loader has not yielded, and has something in force, or something
- * to load where nothing of the agent is in force, or a person gave the host to them. Pure.
+ * Whether the packages drive this host, so that the agent loads nothing: their loader has not yielded, and has
+ * something in force, or something to load where nothing of the agent is in force, or a person gave the host to them.
+ * Pure.
  */
 export function packagesDrive(status: LivepatchStatus | undefined, { current, handedOver }: Journal): boolean {
   if (status === undefined || status.yielded) return false;

@@ -39,8 +39,8 @@ const file = { path: paths.contact, schema: Contact, empty: noContact };
 
 export const openContact = (edges: Edges): Promise<ContactStore> => openStored(edges, { ...file, mode: 0o600 });
 /**
- * With what idle checks confirmed since: they leave no more than the time of a file. Where something else than a file of the fetcher's is there
- * (a link, a pipe), that is said.
+ * With what idle checks confirmed since: they leave no more than the time of a file. Where something else than a file
+ * of the fetcher's is there (a link, a pipe), that is said.
  */
 export async function readContact(edges: Edges): Promise<Contact> {
   try {

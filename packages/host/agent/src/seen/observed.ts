@@ -17,7 +17,9 @@ export type Problem = z.infer<typeof Problem>;
 export const Observed = z.object({
   schema: z.literal('kmend.agent-observed/1'),
   coverage: Seen(['current', 'behind', 'not-covered']).nullable(),
-  /** Version of the signed timestamp role that this was decided by; a later contact with the same version confirms it. */
+  /**
+   * Version of the signed timestamp role that this was decided by; a later contact with the same version confirms it.
+   */
   version: z.int().min(1).nullable(),
   /** Serial the signed policy wants here. */
   chosen: Serial.nullable(),

@@ -6,7 +6,10 @@ import { paths } from '../edges/paths.ts';
 import type { Observed } from './observed.ts';
 import { openStored, type Stored } from './stored.ts';
 
-/** What the fetcher brought ahead for the kernel that a reboot would bring. The loader verifies it when that kernel runs. */
+/**
+ * What the fetcher brought ahead for the kernel that a reboot would bring. The loader verifies it when that kernel
+ * runs.
+ */
 export const Ahead = z.object({
   schema: z.literal('kmend.agent-ahead/1'),
   buildId: z.string().max(64).nullable(),
@@ -19,7 +22,7 @@ const nothing: Ahead = { schema: 'kmend.agent-ahead/1', buildId: null, serial: n
 export const openAhead = (edges: Edges): Promise<Stored<Ahead>> =>
   openStored(edges, { path: paths.ahead, schema: Ahead, empty: nothing, mode: 0o600 });
 
-/** For status and report. Its serial is the fetcher's word: shown, and believed by nobody who loads. */
+/** For status and report. Its serial is the fetcher's statement: shown, and not trusted by the loader. */
 export async function pendingOf(edges: Edges, { pending }: Pick<Observed, 'pending'>): Promise<PendingKernel | null> {
   if (pending === null) return null;
   const { release, buildId } = pending;

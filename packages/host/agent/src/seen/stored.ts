@@ -4,7 +4,10 @@ import * as z from 'zod';
 import type { Edges } from '../edges/edges.ts';
 import { diskError } from '../error.ts';
 
-/** A small document in /run that one process writes and others read: what was seen, which never survives the boot that saw it. */
+/**
+ * A small document in /run that one process writes and others read: what was seen, which never survives the boot that
+ * saw it.
+ */
 export interface Stored<T> {
   readonly value: T;
   save(value: T): Promise<void>;

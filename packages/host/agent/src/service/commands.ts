@@ -133,17 +133,22 @@ export async function follow(actor: Actor, stop: AbortSignal, tell: Tell): Promi
     if (current.phase === 'failed') {
       const { code, message } = current.failure ?? { code: 'load-failed', message: 'it failed' };
       const known = code === 'load-refused' ? code : 'load-failed';
-      throw new AgentError(known, message, { hint: 'it is quarantined on this host; kmend-agent resume lifts that' });
+      throw new AgentError(known, message, {
+        hint: 'it is quarantined on this host; kmend-agent resume lifts the quarantine',
+      });
     }
     if (current.stuck) {
       const message = events.findLast((it) => it.code === 'transition-stuck')?.message;
-      throw new AgentError('transition-stuck', message ?? `the transition of ${current.module} takes long`, {
-        hint: 'the agent goes on waiting and never forces it; end or restart the tasks named, or kmend-agent revert',
+      throw new AgentError('transition-stuck', message ?? `the transition of ${current.module} is slow`, {
+        hint: 'the agent waits and never forces it; end or restart the named tasks, or run kmend-agent revert',
       });
     }
     if (told !== current.phase) tell(`${current.module}: ${current.phase}`);
     told = current.phase;
     await sleep(loader.edges.clock, wait ?? 0, stop);
   }
-  throw new AgentError('interrupted', 'interrupted before the outcome was known; the next command goes on from there');
+  throw new AgentError(
+    'interrupted',
+    'interrupted before the outcome was known; the next command continues from there',
+  );
 }

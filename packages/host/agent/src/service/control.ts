@@ -22,15 +22,15 @@ export type Handler<Order> = (order: Order, tell: (text: string) => void) => Pro
 export type Place = { readonly path: string } | { readonly fd: number };
 
 /**
- * Takes orders of one kind on a unix socket. Who may reach it is the socket's mode: that is all the authority an order has, so each
- * socket takes only the orders that its users may give.
+ * Takes orders of one kind on a unix socket. Who may reach it is the socket's mode: that is all the authority an order
+ * has, so each socket takes only the orders that its users may give.
  */
 export async function serveControl<Order>(
   schema: z.ZodType<Order>,
   handler: Handler<Order>,
   place: Place,
 ): Promise<Server> {
-  // Whoever serves holds a lock, so a socket that is there already belongs to nobody.
+  // The serving process holds a lock, so an existing socket has no owner.
   if ('path' in place) await rm(place.path, { force: true });
   const server = createServer((socket) => void converse(socket, schema, handler));
   server.maxConnections = 16;
@@ -104,12 +104,12 @@ export async function askService(
     signal.removeEventListener('abort', leave);
     socket.destroy();
   }
-  throw new AgentError('interrupted', 'the service went away before it answered', {
-    hint: 'journalctl -u kmend-agent -u kmend-loader says why',
+  throw new AgentError('interrupted', 'the service ended before it answered', {
+    hint: 'see journalctl -u kmend-agent -u kmend-loader',
   });
 }
 
-/** `undefined` where nobody listens. */
+/** `undefined` without a listener. */
 export function connectTo(path: string): Promise<Socket | undefined> {
   return new Promise((resolve, reject) => {
     const socket = createConnection(path);

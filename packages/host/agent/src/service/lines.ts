@@ -1,6 +1,9 @@
 import type { Readable } from 'node:stream';
 
-/** Lines of a stream that is not trusted, without their ends; the last one needs none. Throws beyond `limit` bytes in all. */
+/**
+ * Lines of a stream that is not trusted, without their ends; the last one needs none. Throws beyond `limit` bytes in
+ * all.
+ */
 export async function* boundedLines(stream: Readable, limit: number): AsyncGenerator<string, void> {
   let size = 0;
   let rest = Buffer.alloc(0);

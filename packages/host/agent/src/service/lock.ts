@@ -7,9 +7,9 @@ export interface Lock {
 }
 
 /**
- * The right to act on this host (or, with another path, to be the one fetcher): whoever holds it may load, revert and write the journal. Node has no flock(2), so a
- * small child of util-linux's flock(1) holds it for as long as its input is open; when this process dies, however it
- * dies, the kernel closes the pipe and the lock is free. Throws `busy`.
+ * The right to act on this host (or, with another path, to be the one fetcher): its holder may load, revert and write
+ * the journal. Node has no flock(2), so a small child of util-linux's flock(1) holds it for as long as its input is
+ * open; when this process dies, however it dies, the kernel closes the pipe and the lock is free. Throws `busy`.
  */
 export function takeLock(path: string = paths.lock): Promise<Lock> {
   return new Promise((resolve, reject) => {

@@ -6,7 +6,10 @@ export const ConsiderOrder = z.strictObject({
   command: z.literal('consider'),
   /** Serials that were just fetched, or could not be. */
   fetched: z.array(Serial).max(8).readonly(),
-  /** The channel that the server put this host on; absent: the one it is on. Every livepatch of every channel is signed for this kernel. */
+  /**
+   * The channel that the server put this host on; absent: the one it is on. Every livepatch of every channel is signed
+   * for this kernel.
+   */
   channel: Channel.optional(),
   /** Wait for the outcome of what is begun. */
   follow: z.boolean(),

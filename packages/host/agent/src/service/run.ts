@@ -12,7 +12,7 @@ import { createTeller } from './teller.ts';
 
 /** How often to look at what is in flight while an attempt to go on with it fails. */
 const TROUBLE_MS = 10_000;
-/** How long the loader stays although nothing is in flight and nobody asks. */
+/** How long the loader stays although it is idle. */
 const LINGER_MS = 5_000;
 
 export interface Places {
@@ -23,7 +23,7 @@ export interface Places {
 }
 
 /**
- * The loader's service: takes orders and follows what is in flight. Ends when nothing is and nobody asks any more (systemd
+ * The loader's service: takes orders and follows what is in flight. Ends when it is idle (systemd
  * holds the sockets and starts it again), or with `stop`. The caller holds the lock.
  */
 export async function runLoader(loader: Loader, places: Places, stop: AbortSignal): Promise<void> {
@@ -88,7 +88,7 @@ async function advanceUntilRest({ loader, queue }: Actor, stop: AbortSignal, bel
     try {
       wait = await queue(() => advance(loader));
     } catch (error) {
-      loader.log('warn', 'cannot go on with what is in flight', errorData(error));
+      loader.log('warn', 'cannot continue what is in flight', errorData(error));
       wait = TROUBLE_MS;
     }
     if (busy.idle) teller.tell();

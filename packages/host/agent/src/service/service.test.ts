@@ -24,7 +24,7 @@ async function directory(t: { after(work: () => Promise<void>): void }): Promise
   return path;
 }
 
-test('one actor at a time; a lock dies with its holder', async (t) => {
+test('allows one actor at a time, and frees a lock with its holder', async (t) => {
   const path = join(await directory(t), 'lock');
   const lock = await takeLock(path);
   await assert.rejects(takeLock(path), code('busy'));
@@ -53,7 +53,7 @@ test('one actor at a time; a lock dies with its holder', async (t) => {
 
 const LOOK = { command: 'consider', fetched: [], follow: true } as const;
 
-test('orders over a socket: progress, result, errors with code and hint, nobody there, orders of another kind', async (t) => {
+test('carries orders over a socket: progress, result, errors, no listener, other orders', async (t) => {
   const path = join(await directory(t), 'control.sock');
   assert.equal(await askService(path, LOOK, () => {}, never), undefined);
   const result: CommandResult = { action: 'load', reason: null, chosen: 1, state: 'soak', serial: 1 };
@@ -73,7 +73,7 @@ test('orders over a socket: progress, result, errors with code and hint, nobody 
     askService(path, { ...LOOK, fetched: [1] }, () => {}, never),
     hint,
   );
-  // The fetcher's socket takes no order of a person, whoever sends it.
+  // The fetcher's socket takes no administrator's order, from any sender.
   for (const order of [
     { command: 'revert', to: 'none', untilNewer: false, fetched: [] },
     { command: 'apply', serial: 1, fetched: [] },
@@ -89,7 +89,7 @@ function actorOf(host: TestHost): Actor {
   return { loader: host.loader, queue: createQueue(), changed: () => {} };
 }
 
-test('a look follows a load to its outcome; a stuck one is an error that forces nothing', async (t) => {
+test('follows a load to its outcome, and reports a stuck one without forcing it', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(1);
   const actor = actorOf(host);
@@ -114,7 +114,7 @@ test('a look follows a load to its outcome; a stuck one is an error that forces 
   assert.equal(back.action, 'revert');
 });
 
-test('a livepatch that the fetcher has not brought is asked for, once', async (t) => {
+test('asks for a missing livepatch once', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(1);
   host.repository.missing.add(1);
@@ -129,7 +129,7 @@ test('a livepatch that the fetcher has not brought is asked for, once', async (t
   assert.equal((await perform(actor, { ...LOOK, fetched: [1] }, never, () => {})).action, 'load');
 });
 
-test('apply --serial loads that one and stays with it; revert --previous goes back; resume lets the policy in again', async (t) => {
+test('apply --serial holds a serial, revert --previous goes back, resume follows the policy again', async (t) => {
   const host = await makeHost(t);
   const actor = actorOf(host);
   const say = (): void => {};
@@ -147,7 +147,7 @@ test('apply --serial loads that one and stays with it; revert --previous goes ba
   assert.equal((await perform(actor, LOOK, never, say)).serial, 2);
 });
 
-test('the loader leaves when nothing is in flight and nobody asks, and its sockets take only their own orders', async (t) => {
+test('the loader exits when idle, and each socket takes only its own orders', async (t) => {
   const host = await makeHost(t, { soakSeconds: 0 });
   host.repository.choose(1);
   const place = await directory(t);
@@ -164,7 +164,7 @@ test('the loader leaves when nothing is in flight and nobody asks, and its socke
   assert.equal(await askService(places.orders.path, LOOK, () => {}, never), undefined);
 });
 
-test('a look of its own that breaks off after the kernel took the livepatch is followed at once', async (t) => {
+test('continues at once after an interrupted look that had loaded a livepatch', async (t) => {
   const host = await makeHost(t, { soakSeconds: 0 });
   host.repository.choose(1);
   await perform(actorOf(host), LOOK, never, () => {});
@@ -201,7 +201,7 @@ test('a look of its own that breaks off after the kernel took the livepatch is f
   assert.deepEqual([failures, settled()], [1, true]);
 });
 
-test('an order to consolidate is followed to its outcome, and the one to undo it tells of the gap', async (t) => {
+test('follows a consolidation to its outcome; --undo announces the gap', async (t) => {
   const host = await makeHost(t);
   const packages = await TestPackages.make(host.kernel);
   const module = await packages.install(1, ['CVE-2026-1']);

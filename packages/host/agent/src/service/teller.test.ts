@@ -54,7 +54,7 @@ async function makeWorld(t: TestContext, states: string[] = []): Promise<World> 
   };
 }
 
-test('what was never told is told at once, one report at a time; news that came meanwhile by the next', async (t) => {
+test('reports unreported news at once, one report at a time', async (t) => {
   const { teller, started, happen, finish } = await makeWorld(t);
   teller.tell();
   assert.equal(teller.isBusy, true);
@@ -68,7 +68,7 @@ test('what was never told is told at once, one report at a time; news that came 
   assert.deepEqual([started.length, teller.isBusy], [2, false]);
 });
 
-test('a report that somebody else began may have looked before the news: another one follows it', async (t) => {
+test('sends another report after one that was started before the news', async (t) => {
   const { teller, started, finish } = await makeWorld(t, ['activating']);
   teller.tell();
   await finish();

@@ -6,7 +6,7 @@ const UNIT = 'kmend-agent-report.service';
 /** Longer than the unit may take (its TimeoutStartSec). */
 const REPORT_MS = 130_000;
 
-/** Has what happened while nobody waited reported by the fetcher: this process has no network. */
+/** Has the fetcher report what happened while no command waited: this process has no network. */
 export interface Teller {
   /** Looks for news, and has it told in the background. */
   tell(): void;
@@ -15,8 +15,8 @@ export interface Teller {
 }
 
 /**
- * `done` is called after each report: what happened meanwhile is told by another one. What a killed loader has left untold is news for
- * the next one.
+ * `done` is called after each report: what happened meanwhile is told by another one. What a killed loader has left
+ * untold is news for the next one.
  */
 export async function createTeller(
   { edges, store, log }: Loader,

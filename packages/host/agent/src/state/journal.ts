@@ -1,5 +1,6 @@
 import { BuildId, HostEvent, ObjectName, Serial, Sha256, Timestamp } from '@kmend/protocol';
 import * as z from 'zod';
+import type { JournalCode } from '../codes.ts';
 
 /**
  * Where one load stands. `idle` is the absence of an attempt.
@@ -33,9 +34,12 @@ export const Attempt = z.object({
   since: Timestamp,
   /** The same in seconds since boot, for durations: the wall clock may jump, early in a boot above all. */
   sinceUptime: z.number().min(0),
-  /** SHA-256 of the very file handed to the kernel; `null` where the agent found the module loaded already. */
+  /** SHA-256 of the verified file whose content was handed to the kernel; `null` where the agent found the module loaded already. */
   sha256: Sha256.nullable(),
-  /** Time of the last kernel log line before it, in seconds of the log's own clock: what complains later may be its doing. */
+  /**
+   * Time of the last kernel log line before it, in seconds of the log's own clock: what complains later may be its
+   * doing.
+   */
   logFrom: z.number().min(0),
   /** The transition was reported as stuck; once each. */
   stuck: z.boolean(),
@@ -83,8 +87,8 @@ export const Hold = z.object({
 export type Hold = z.infer<typeof Hold>;
 
 /**
- * A livepatch whose transition was taken back because it did not end: tried again later in the same boot (what holds a transition up
- * ends with the boot). In seconds since boot: the wall clock may jump by years.
+ * A livepatch whose transition was taken back because it did not end: tried again later in the same boot (what holds a
+ * transition up ends with the boot). In seconds since boot: the wall clock may jump by years.
  */
 export const Deferred = z.object({
   buildId: BuildId,
@@ -96,8 +100,9 @@ export const Deferred = z.object({
 export type Deferred = z.infer<typeof Deferred>;
 
 /**
- * The packages' stack is being replaced by the agent's livepatch. Set before the packages yield (for this boot), taken away when the agent drives
- * the host for good, or they do again: a life of the agent that finds it brings it to one of these ends (loader/settle.ts).
+ * The packages' stack is being replaced by the agent's livepatch. Set before the packages yield (for this boot), taken
+ * away when the agent drives the host for good, or they do again: the next run of the agent that finds it brings it to
+ * one of these ends (loader/settle.ts).
  */
 export const Consolidation = z.object({
   bootId: z.uuid(),
@@ -107,7 +112,7 @@ export const Consolidation = z.object({
 });
 export type Consolidation = z.infer<typeof Consolidation>;
 
-/** `number` counts up for ever, so that whoever reports events knows which were sent. */
+/** `number` counts up without an end, so that a reporter knows which events were sent. */
 export const JournalEvent = HostEvent.extend({ number: z.int().min(1) });
 export type JournalEvent = z.infer<typeof JournalEvent>;
 
@@ -121,7 +126,10 @@ export const Journal = z.object({
   current: Attempt.nullable(),
   /** What was in force when `current` began; still is where `current` fails or is taken back before it replaced it. */
   previous: Attempt.nullable(),
-  /** The last good livepatches of each kernel this host has run, newest last: re-applied at boot, and what to fall back to. */
+  /**
+   * The last good livepatches of each kernel this host has run, newest last: re-applied at boot, and what to fall back
+   * to.
+   */
   good: z.array(Good).max(limits.good),
   quarantined: z.array(Quarantined).max(limits.quarantined),
   hold: Hold.nullable(),
@@ -133,7 +141,9 @@ export const Journal = z.object({
   consolidation: Consolidation.nullable().default(null),
   /** When a person gave this host back to its packages: while they drive it, no policy takes it from them. */
   handedOver: Timestamp.nullable().default(null),
-  /** Whose it is (kernel/machine.ts): that of another machine, in an image or a clone, is none. `null`: nobody noted it. */
+  /**
+   * Whose it is (kernel/machine.ts): that of another machine, in an image or a clone, is none. `null`: not recorded.
+   */
   machine: Sha256.nullable().default(null),
 });
 export type Journal = z.infer<typeof Journal>;
@@ -153,8 +163,13 @@ export const emptyJournal: Journal = {
   machine: null,
 };
 
+/** An event as this version makes it. */
+export interface NewEvent extends HostEvent {
+  readonly code: JournalCode;
+}
+
 /** Adds an event; the oldest fall off, so that the journal never fills a disk. */
-export function withEvent(journal: Journal, event: HostEvent): Journal {
+export function withEvent(journal: Journal, event: NewEvent): Journal {
   const number = (journal.events.at(-1)?.number ?? 0) + 1;
   const message = event.message.slice(0, 2000);
   return { ...journal, events: [...journal.events, { ...event, message, number }].slice(-limits.events) };
@@ -166,6 +181,14 @@ export function serialOf(journal: Journal, buildId: string): (module: string) =>
 
 export function isQuarantined(journal: Journal, buildId: string, serial: number): boolean {
   return journal.quarantined.some((it) => it.buildId === buildId && it.serial === serial);
+}
+
+/** Codes of a quarantine that speaks of what the livepatch did, whatever its serial and signature. */
+const OF_CONTENT: readonly string[] = ['crashed', 'kernel-complaint'] satisfies JournalCode[];
+
+/** Why the content with this id is loaded under no serial. */
+export function condemnation(journal: Journal, buildId: string, id: string): Quarantined | undefined {
+  return journal.quarantined.find((it) => it.buildId === buildId && it.id === id && OF_CONTENT.includes(it.code));
 }
 
 /** What this host remembers of a livepatch that was good here. */

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AgentError } from '../error.ts';
-import { type Attempt, emptyJournal, Journal, limits, Phase } from './journal.ts';
+import { type Attempt, emptyJournal, type Good, Journal, limits, Phase } from './journal.ts';
 import * as machine from './machine.ts';
+import * as overrides from './overrides.ts';
 
 const now = { at: '2026-11-01T00:00:00.000Z', uptime: 100 };
 const bootId = 'd94b1c6a-6d9f-4b0e-8c39-0b8b1a2f6f11';
@@ -29,13 +30,14 @@ function inState(state: machine.State): Journal {
 const transitions: Record<machine.TransitionName, (journal: Journal) => Journal> = {
   beginLoad: (journal) => machine.beginLoad(journal, candidate, now),
   adopt: (journal) => machine.adopt(journal, { ...candidate, sha256: null }, now),
+  renumber: (journal) => machine.renumber(journal, 4, candidate.sha256, now),
   loaded: (journal) => machine.loaded(journal, now),
   neverLoaded: (journal) => machine.neverLoaded(journal, now, 'no memory'),
   transitioned: (journal) => machine.transitioned(journal, now, 0.4),
   replaced: (journal) => machine.replaced(journal, now, []),
   soaked: (journal) => machine.soaked(journal, now),
   reportStuck: (journal) => machine.reportStuck(journal, now, 'waiting for x'),
-  fail: (journal) => machine.fail(journal, now, 'load-failed', 'gone', false),
+  fail: (journal) => machine.fail(journal, now, { code: 'load-failed', message: 'gone', previousInForce: false }),
   timeOut: (journal) => machine.timeOut(journal, now, 'too long'),
   indict: (journal) => machine.indict(journal, now, 'oops in f'),
   beginRevert: (journal) => machine.beginRevert(journal, now, null, 'asked for'),
@@ -51,6 +53,7 @@ const transitions: Record<machine.TransitionName, (journal: Journal) => Journal>
 const targets: Record<machine.TransitionName, machine.State | 'same'> = {
   beginLoad: 'loading',
   adopt: 'transition',
+  renumber: 'same',
   loaded: 'transition',
   neverLoaded: 'idle',
   transitioned: 'replacing',
@@ -96,7 +99,10 @@ test('what was in force comes back where its replacement fails before it took ov
   const inForce = { ...emptyJournal, current: attempt('good', 2) };
   const loading = machine.beginLoad(inForce, candidate, now);
   assert.equal(loading.previous?.serial, 2);
-  assert.equal(machine.fail(loading, now, 'load-refused', 'no', true).current?.serial, 2);
+  assert.equal(
+    machine.fail(loading, now, { code: 'load-refused', message: 'no', previousInForce: true }).current?.serial,
+    2,
+  );
   assert.equal(machine.neverLoaded(loading, now, 'no memory').current?.serial, 2);
   const moving = machine.loaded(loading, now);
   assert.equal(machine.reverted(machine.beginRevert(moving, now, null, 'x'), now, true).current?.serial, 2);
@@ -110,7 +116,7 @@ test('failure and crash quarantine, and take the livepatch off the list of good 
     [3],
   );
   for (const bad of [
-    machine.fail(good, now, 'load-failed', 'gone', false),
+    machine.fail(good, now, { code: 'load-failed', message: 'gone', previousInForce: false }),
     machine.crashed(inState('soak'), now, []),
   ]) {
     assert.deepEqual(bad.good, []);
@@ -121,32 +127,51 @@ test('failure and crash quarantine, and take the livepatch off the list of good 
   }
 });
 
+test('what crashed a host is no fall-back under another serial; what was refused for its signature is', () => {
+  const good = (serial: number, id: string): Good => ({
+    ...{ buildId: candidate.buildId, serial, id, module: `kmend_${id}` },
+    ...{ sha256: 'ab'.repeat(32), since: now.at, soaked: true, cuts: 0 },
+  });
+  const { id } = candidate;
+  const journal = { ...inState('soak'), good: [good(1, 'fedcba987654'), good(2, id), good(3, id)] };
+  const serials = ({ good: left }: Journal): number[] => left.map(({ serial }) => serial);
+  assert.deepEqual(serials(machine.crashed(journal, now, [])), [1]);
+  assert.deepEqual(serials(machine.indict(journal, now, 'oops in f')), [1]);
+  assert.deepEqual(
+    serials(machine.fail(journal, now, { code: 'load-refused', message: 'no key', previousInForce: true })),
+    [1, 2],
+  );
+});
+
 test('an adopted livepatch never counts as good: its bytes were not compared', () => {
   const adopted = { ...inState('soak'), current: { ...attempt('soak'), sha256: null } };
   assert.deepEqual(machine.soaked(adopted, now).good, []);
 });
 
-test('resume lifts hold and quarantine, and leaves what is loaded alone', () => {
-  const held = machine.hold(machine.fail(inState('loading'), now, 'load-refused', 'no', false), {
-    kind: 'out',
-    buildId: candidate.buildId,
-    untilNewerThan: null,
-    until: null,
-    reason: 'x',
-    at: now.at,
-  });
-  const resumed = machine.resume(held, now);
+test('resume lifts hold and quarantine, and does not touch what is loaded', () => {
+  const held = overrides.hold(
+    machine.fail(inState('loading'), now, { code: 'load-refused', message: 'no', previousInForce: false }),
+    {
+      kind: 'out',
+      buildId: candidate.buildId,
+      untilNewerThan: null,
+      until: null,
+      reason: 'x',
+      at: now.at,
+    },
+  );
+  const resumed = overrides.resume(held, now);
   assert.equal(resumed.hold, null);
   assert.equal(resumed.current, null);
   assert.deepEqual(resumed.quarantined, []);
-  assert.equal(machine.resume(inState('soak'), now).current?.phase, 'soak');
+  assert.equal(overrides.resume(inState('soak'), now).current?.phase, 'soak');
 });
 
 test('lists are bounded however long the host lives', () => {
   let journal = emptyJournal;
   for (let serial = 1; serial <= 300; serial += 1) {
     journal = machine.beginLoad(journal, { ...candidate, serial }, now);
-    journal = machine.fail(journal, now, 'load-refused', 'x'.repeat(5000), false);
+    journal = machine.fail(journal, now, { code: 'load-refused', message: 'x'.repeat(5000), previousInForce: false });
   }
   assert.equal(journal.events.length, limits.events);
   assert.equal(journal.quarantined.length, limits.quarantined);
@@ -154,7 +179,7 @@ test('lists are bounded however long the host lives', () => {
   Journal.parse(journal);
 });
 
-test('a transition that did not end is put off, longer each time, in this boot only', () => {
+test('defers a transition that did not end, longer each time, in this boot only', () => {
   let journal = inState('transition');
   const waits: number[] = [];
   for (let tries = 1; tries <= 7; tries += 1) {
@@ -176,17 +201,17 @@ test('a few good livepatches of each kernel are kept to fall back to, never a wi
     journal.good.map((it) => it.serial),
     [3, 4, 5],
   );
-  const left = machine.forget(journal, candidate.buildId, new Set([5]));
+  const left = overrides.forget(journal, candidate.buildId, new Set([5]));
   assert.deepEqual(
     left.good.map((it) => it.serial),
     [3, 4],
   );
-  assert.equal(machine.forget(left, candidate.buildId, new Set([5])), left);
+  assert.equal(overrides.forget(left, candidate.buildId, new Set([5])), left);
 });
 
-test('events are numbered for ever, so that whoever reports them knows which were sent', () => {
+test('numbers events continuously, so that sent ones are known', () => {
   let journal = emptyJournal;
-  for (let count = 0; count < limits.events + 5; count += 1) journal = machine.resume(journal, now);
+  for (let count = 0; count < limits.events + 5; count += 1) journal = overrides.resume(journal, now);
   assert.equal(journal.events.length, limits.events);
   assert.equal(journal.events.at(-1)?.number, limits.events + 5);
 });

@@ -1,6 +1,8 @@
+import type { JournalCode } from '../codes.ts';
 import { AgentError } from '../error.ts';
 import {
   type Attempt,
+  condemnation,
   type Deferred,
   type Good,
   goodOf,
@@ -9,6 +11,7 @@ import {
   limits,
   MOST_CUTS,
   type Phase,
+  type Quarantined,
   withEvent,
 } from './journal.ts';
 
@@ -30,6 +33,7 @@ export function stateOf(journal: Journal): State {
 export const transitions = {
   beginLoad: { from: ['idle', 'soak', 'good', 'failed'], to: ['loading'] },
   adopt: { from: ['idle', 'failed'], to: ['transition'] },
+  renumber: { from: ['soak', 'good'], to: ['same'] },
   loaded: { from: ['loading'], to: ['transition'] },
   neverLoaded: { from: ['loading'], to: ['before'] },
   transitioned: { from: ['transition'], to: ['replacing'] },
@@ -61,7 +65,7 @@ function assertSource(name: TransitionName, journal: Journal): void {
   if (!(transitions[name].from as readonly State[]).includes(state)) {
     throw new AgentError('illegal-transition', `"${name}" is not possible in state ${state}`, {
       details: { transition: name, state },
-      hint: 'this is a defect of the agent: nothing was changed; please report it with the journal',
+      hint: 'this is a defect of the agent; nothing was changed; report it with the journal',
     });
   }
 }
@@ -84,7 +88,6 @@ export type Candidate = Pick<
 
 function begin(journal: Journal, candidate: Candidate, phase: Phase, now: Moment): Journal {
   const { buildId, serial, id, module } = candidate;
-  const others = journal.known.filter((it) => it.buildId !== buildId || it.serial !== serial);
   const inForce = journal.current?.phase === 'soak' || journal.current?.phase === 'good';
   return {
     ...journal,
@@ -99,7 +102,7 @@ function begin(journal: Journal, candidate: Candidate, phase: Phase, now: Moment
       cleanShutdown: false,
       failure: null,
     },
-    known: [...others, { buildId, serial, id, module }].slice(-limits.known),
+    known: withKnown(journal, { buildId, serial, id, module }),
   };
 }
 
@@ -120,19 +123,50 @@ export function adopt(journal: Journal, candidate: Candidate, now: Moment): Jour
   return withEvent(begin(journal, candidate, 'transition', now), {
     at: now.at,
     code: 'adopted',
-    message: `${candidate.module} was loaded already, by an earlier life of the agent`,
+    message: `${candidate.module} was already loaded by a previous run of the agent`,
     serial: candidate.serial,
   });
 }
 
-function enter(journal: Journal, attempt: Attempt, phase: Phase, now: Moment, code: string, message: string): Journal {
+/** What runs is another serial too, signed otherwise: it is that one from now on, where it stands. `sha256`: of the other's file. */
+export function renumber(journal: Journal, serial: number, sha256: string, now: Moment): Journal {
+  const attempt = attemptIn('renumber', journal);
+  const { buildId, id, module } = attempt;
+  const current = { ...attempt, serial, sha256: attempt.sha256 === null ? null : sha256 };
+  const next = {
+    ...journal,
+    current,
+    known: withKnown(journal, { buildId, serial, id, module }),
+    good: attempt.phase === 'good' ? goodWith(journal, current, now, true) : journal.good,
+  };
+  const message = `${module}, loaded as serial ${attempt.serial}, has the content of serial ${serial}: nothing was loaded`;
+  return withEvent(next, { at: now.at, code: 'renumbered', message, serial });
+}
+
+function withKnown(journal: Journal, it: Journal['known'][number]): Journal['known'] {
+  const others = journal.known.filter((other) => other.buildId !== it.buildId || other.serial !== it.serial);
+  return [...others, it].slice(-limits.known);
+}
+
+interface Entry {
+  readonly phase: Phase;
+  /** The event that it leaves. */
+  readonly code: JournalCode;
+  readonly message: string;
+}
+
+function enter(journal: Journal, attempt: Attempt, now: Moment, { phase, code, message }: Entry): Journal {
   const next = { ...journal, current: { ...attempt, phase, since: now.at, sinceUptime: now.uptime, stuck: false } };
   return withEvent(next, { at: now.at, code, message, serial: attempt.serial });
 }
 
 export function loaded(journal: Journal, now: Moment): Journal {
   const attempt = attemptIn('loaded', journal);
-  return enter(journal, attempt, 'transition', now, 'loaded', `the kernel took ${attempt.module}`);
+  return enter(journal, attempt, now, {
+    phase: 'transition',
+    code: 'loaded',
+    message: `the kernel took ${attempt.module}`,
+  });
 }
 
 /** The kernel was not asked, or was and the host could not do it, in this same boot: nothing is held against the livepatch. */
@@ -149,7 +183,7 @@ export function neverLoaded(journal: Journal, now: Moment, reason: string): Jour
 export function transitioned(journal: Journal, now: Moment, seconds: number): Journal {
   const attempt = attemptIn('transitioned', journal);
   const message = `every task runs ${attempt.module}, after ${seconds.toFixed(1)} s`;
-  return enter(journal, attempt, 'replacing', now, 'transition-complete', message);
+  return enter(journal, attempt, now, { phase: 'replacing', code: 'transition-complete', message });
 }
 
 /** `left` names replaced modules that the kernel would not give up: harmless (disabled), but worth knowing. */
@@ -157,19 +191,13 @@ export function replaced(journal: Journal, now: Moment, left: readonly string[])
   const attempt = attemptIn('replaced', journal);
   const message =
     left.length === 0 ? `${attempt.module} alone is loaded` : `in memory still, disabled: ${left.join(', ')}`;
-  return enter({ ...journal, previous: null }, attempt, 'soak', now, 'replaced', message);
+  return enter({ ...journal, previous: null }, attempt, now, { phase: 'soak', code: 'replaced', message });
 }
 
 export function soaked(journal: Journal, now: Moment): Journal {
   const attempt = attemptIn('soaked', journal);
-  const next = enter(
-    { ...journal, deferred: null },
-    attempt,
-    'good',
-    now,
-    'good',
-    `${attempt.module} came through its soak`,
-  );
+  const message = `${attempt.module} came through its soak`;
+  const next = enter({ ...journal, deferred: null }, attempt, now, { phase: 'good', code: 'good', message });
   return { ...next, good: goodWith(journal, attempt, now, true) };
 }
 
@@ -195,25 +223,45 @@ export function reportStuck(journal: Journal, now: Moment, message: string): Jou
   });
 }
 
-function quarantine(journal: Journal, attempt: Attempt, now: Moment, code: string, reason: string): Journal {
+type Cause = Pick<Quarantined, 'code' | 'reason'>;
+type CauseNow = Cause & { readonly code: JournalCode };
+
+function quarantine(
+  journal: Journal,
+  attempt: Pick<Attempt, 'buildId' | 'serial' | 'id'>,
+  now: Moment,
+  { code, reason }: Cause,
+): Journal {
   const { buildId, serial, id } = attempt;
   const same = (it: { buildId: string; serial: number }): boolean => it.buildId === buildId && it.serial === serial;
   const entry = { buildId, serial, id, code, reason: reason.slice(0, 2000), at: now.at };
-  return {
-    ...journal,
-    good: journal.good.filter((it) => !same(it)),
-    quarantined: [...journal.quarantined.filter((it) => !same(it)), entry].slice(-limits.quarantined),
-  };
+  const quarantined = [...journal.quarantined.filter((it) => !same(it)), entry].slice(-limits.quarantined);
+  const next = { ...journal, quarantined };
+  const good = journal.good.filter((it) => !same(it) && condemnation(next, it.buildId, it.id) === undefined);
+  return { ...next, good };
+}
+
+/** A serial with the content of one that is quarantined for what it did is quarantined too, before it is loaded. */
+export function condemn(journal: Journal, as: Quarantined, now: Moment): Journal {
+  const next = quarantine(journal, as, now, as);
+  const message = `serial ${as.serial} has the content ${as.id}, which is quarantined: ${as.reason}`.slice(0, 2000);
+  return withEvent(next, { at: now.at, code: 'quarantined', message, serial: as.serial });
+}
+
+export interface Failure {
+  readonly code: JournalCode;
+  readonly message: string;
+  readonly previousInForce: boolean;
 }
 
 /**
  * It is quarantined: not loaded again on this host until `resume`. `previousInForce`: the kernel still runs what this
  * attempt was to replace, so that is the host's livepatch again.
  */
-export function fail(journal: Journal, now: Moment, code: string, message: string, previousInForce: boolean): Journal {
+export function fail(journal: Journal, now: Moment, { code, message, previousInForce }: Failure): Journal {
   const attempt = attemptIn('fail', journal);
   const text = message.slice(0, 2000);
-  const next = quarantine(journal, attempt, now, code, text);
+  const next = quarantine(journal, attempt, now, { code, reason: text });
   const failed: Attempt = { ...attempt, phase: 'failed', since: now.at, failure: { code, message: text } };
   const current = previousInForce && journal.previous !== null ? journal.previous : failed;
   return withEvent({ ...next, current, previous: null }, { at: now.at, code, message: text, serial: attempt.serial });
@@ -232,21 +280,29 @@ export function timeOut(journal: Journal, now: Moment, message: string): Journal
   const again = before?.buildId === buildId && before.serial === serial && before.bootId === bootId;
   const tries = again ? before.tries + 1 : 1;
   const deferred: Deferred = { buildId, serial, bootId, tries, untilUptime: now.uptime + retryAfter(tries) };
-  const text = `${message}; taken back, tried again in ${Math.round(retryAfter(tries) / 60)} minutes`;
-  return enter({ ...journal, deferred }, attempt, 'reverting', now, 'transition-timeout', text);
+  const text = `${message}; reverted, retried in ${Math.round(retryAfter(tries) / 60)} minutes`;
+  return enter({ ...journal, deferred }, attempt, now, {
+    phase: 'reverting',
+    code: 'transition-timeout',
+    message: text,
+  });
 }
 
 /** The kernel complained of it while it was watched: it is taken out and quarantined. */
 export function indict(journal: Journal, now: Moment, complaint: string): Journal {
   const attempt = attemptIn('indict', journal);
-  const next = quarantine(journal, attempt, now, 'kernel-complaint', complaint);
-  return enter(next, attempt, 'reverting', now, 'kernel-complaint', `${attempt.module} is taken out: ${complaint}`);
+  const next = quarantine(journal, attempt, now, { code: 'kernel-complaint', reason: complaint } satisfies CauseNow);
+  return enter(next, attempt, now, {
+    phase: 'reverting',
+    code: 'kernel-complaint',
+    message: `${attempt.module} is reverted: ${complaint}`,
+  });
 }
 
 /** `hold` stands from now on; `null` leaves the one there is. */
 export function beginRevert(journal: Journal, now: Moment, hold: Hold | null, reason: string): Journal {
   const attempt = attemptIn('beginRevert', journal);
-  const next = enter(journal, attempt, 'reverting', now, 'revert-started', reason);
+  const next = enter(journal, attempt, now, { phase: 'reverting', code: 'revert-started', message: reason });
   return hold === null ? next : { ...next, hold };
 }
 
@@ -270,7 +326,10 @@ export function crashed(journal: Journal, now: Moment, pstore: readonly string[]
   const reason =
     `the host went down without an orderly shutdown while ${attempt.module} was in state ` +
     `${attempt.phase} (since ${attempt.since}); ${traces}`;
-  const next = quarantine({ ...journal, current: null, previous: null }, attempt, now, 'crashed', reason);
+  const next = quarantine({ ...journal, current: null, previous: null }, attempt, now, {
+    code: 'crashed',
+    reason,
+  } satisfies CauseNow);
   return withEvent(next, { at: now.at, code: 'quarantined', message: reason.slice(0, 2000), serial: attempt.serial });
 }
 
@@ -291,7 +350,7 @@ export function cutOff(journal: Journal, now: Moment): Journal {
   const good = journal.good.map((it) => (it.buildId === buildId && it.serial === serial ? { ...it, cuts } : it));
   const message =
     `the host went down without an orderly shutdown while ${module}, which came through its soak before, was in state ${phase}: ` +
-    `not held against it (${cuts} of ${MOST_CUTS} in a row)`;
+    `not quarantined (${cuts} of ${MOST_CUTS} in a row)`;
   return withEvent(
     { ...journal, current: null, previous: null, good },
     { at: now.at, code: 'went-down', message, serial },
@@ -315,7 +374,7 @@ export function rebooted(journal: Journal, now: Moment): Journal {
 export function handOver(journal: Journal, now: Moment): Journal {
   assertSource('handOver', journal);
   const { current } = journal;
-  const message = `the packages drive this host${current === null ? '' : `, and take the place of ${current.module}`}`;
+  const message = `the packages drive this host${current === null ? '' : `, and replace ${current.module}`}`;
   return withEvent(
     { ...journal, current: null, previous: null, consolidation: null, handedOver: now.at },
     { at: now.at, code: 'handed-over', message, ...(current === null ? {} : { serial: current.serial }) },
@@ -325,42 +384,9 @@ export function handOver(journal: Journal, now: Moment): Journal {
 /** The packages could not be asked: what ran before is followed as before. */
 export function keep(journal: Journal, attempt: Attempt, now: Moment, reason: string): Journal {
   assertSource('keep', journal);
-  const message = `the packages did not take this host over: ${reason}`;
+  const message = `the packages did not take over this host: ${reason}`;
   return withEvent(
     { ...journal, current: attempt, handedOver: null },
     { at: now.at, code: 'hand-over-failed', message, serial: attempt.serial },
   );
-}
-
-/** `resume`: nothing is held back or quarantined any more. */
-export function resume(journal: Journal, now: Moment): Journal {
-  const count = journal.quarantined.length;
-  const message = `hold ${journal.hold === null ? 'not set' : 'lifted'}, ${count} quarantined livepatches released`;
-  const current = journal.current?.phase === 'failed' ? null : journal.current;
-  return withEvent(
-    { ...journal, current, hold: null, deferred: null, quarantined: [] },
-    { at: now.at, code: 'resumed', message },
-  );
-}
-
-/** What was held back by `revert` is let in again by an order to load. */
-export function lift(journal: Journal, now: Moment): Journal {
-  return withEvent(
-    { ...journal, hold: null },
-    { at: now.at, code: 'hold-lifted', message: 'an order to load lifted the hold' },
-  );
-}
-
-/** Withdrawn livepatches are not re-applied at boot, and nothing falls back to them. */
-export function forget(journal: Journal, buildId: string, serials: ReadonlySet<number>): Journal {
-  const good = journal.good.filter((it) => it.buildId !== buildId || !serials.has(it.serial));
-  return good.length === journal.good.length ? journal : { ...journal, good };
-}
-
-/** A person's word alone: `hold`, or `revert` while nothing is loaded. */
-export function hold(journal: Journal, value: Hold): Journal {
-  const ends = value.until === null ? 'until kmend-agent resume' : `until ${value.until}`;
-  const what = value.kind === 'out' ? 'nothing is loaded' : 'what runs now stays';
-  const next = { ...journal, hold: value };
-  return withEvent(next, { at: value.at, code: 'held', message: `${what} ${ends}: ${value.reason}` });
 }

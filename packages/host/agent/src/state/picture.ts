@@ -1,6 +1,9 @@
 import { transitions } from './machine.ts';
 
-/** The state machine as a Mermaid state diagram, from the very table that the transitions assert. docs/agent.md shows it. */
+/**
+ * The state machine as a Mermaid state diagram, from the very table that the transitions assert. docs/agent.md shows
+ * it.
+ */
 export function picture(): string {
   const arrows = new Map<string, string[]>();
   for (const [name, { from, to }] of Object.entries(transitions)) {

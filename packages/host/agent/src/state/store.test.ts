@@ -7,9 +7,9 @@ import { TestKernel } from '../testing/kernel.ts';
 import { withEvent } from './journal.ts';
 import { openJournal, parseJournal } from './store.ts';
 
-const event = { at: '2026-11-01T00:00:00Z', code: 'x', message: 'y' };
+const event = { at: '2026-11-01T00:00:00Z', code: 'resumed', message: 'y' } as const;
 
-test('a change survives a new life; one that throws changes nothing', async (t) => {
+test('keeps a change over a restart, and drops one that throws', async (t) => {
   const kernel = await TestKernel.make();
   t.after(() => kernel.remove());
   const store = await openJournal(kernel.edges());
@@ -22,7 +22,7 @@ test('a change survives a new life; one that throws changes nothing', async (t) 
   assert.equal((await openJournal(kernel.edges())).journal.events.length, 3);
 });
 
-test('a damaged journal is moved aside and said, whatever is left of it', async (t) => {
+test('moves a damaged journal aside and reports it', async (t) => {
   const kernel = await TestKernel.make();
   t.after(() => kernel.remove());
   for (const text of ['', '{', '{"schema":"kmend.agent-journal/1"}', 'null', '\0\0\0']) {

@@ -12,8 +12,8 @@ const LOADER_MODE = 0o750;
 
 /**
  * The journal on disk. Every change is durable (temporary file, fsync, rename, fsync of the directory) before `update`
- * resolves; where that fails the journal in memory stays what the disk says. So a torn write is never seen, and whoever
- * acts after `update` acts on what a crash would find.
+ * resolves; where that fails the journal in memory stays what the disk says. So a torn write is never seen, and what
+ * runs after `update` acts on what a crash would find.
  */
 export interface JournalStore {
   readonly journal: Journal;
@@ -59,15 +59,15 @@ export async function peekJournal(edges: Edges): Promise<Journal> {
 }
 
 /**
- * What another machine wrote is no state: a host made from an image of it loaded nothing, crashed with nothing, and is held by nobody. Its
- * events are not this host's to report either.
+ * What another machine wrote is no state: a host made from an image of it loaded nothing, crashed with nothing, and is
+ * not held. Its events are not this host's to report either.
  */
 async function ofThisMachine(edges: Edges, journal: Journal): Promise<Journal> {
   const machine = await readMachineId(edges);
   if (machine === null || journal.machine === machine) return journal;
   if (journal.machine === null) return { ...journal, machine };
   const at = edges.clock.now().toISOString();
-  const message = 'the journal is of another machine (/etc/machine-id differs): nothing of it holds here';
+  const message = 'the journal belongs to another machine (/etc/machine-id differs): it is ignored';
   return withEvent({ ...emptyJournal, machine }, { at, code: 'other-machine', message });
 }
 
@@ -100,7 +100,7 @@ export function parseJournal(text: string): { ok: true; journal: Journal } | { o
   const schema = z.object({ schema: z.string().regex(/^kmend\.agent-journal\/\d+$/) }).safeParse(data);
   if (schema.success && schema.data.schema !== emptyJournal.schema) {
     throw new AgentError('journal-newer', `the journal was written by a later agent (${schema.data.schema})`, {
-      hint: `install that agent version again, or remove ${paths.journal} to start afresh`,
+      hint: `install that agent version again, or remove ${paths.journal} to start with an empty journal`,
     });
   }
   return { ok: false, problem: z.prettifyError(parsed.error) };

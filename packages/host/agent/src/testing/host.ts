@@ -18,7 +18,7 @@ export interface TestHost {
   readonly repository: TestRepository;
   readonly logged: string[];
   loader: Loader;
-  /** A new life of the agent on the same disk. */
+  /** A restarted agent on the same disk. */
   restart(): Promise<Loader>;
   /** Advances until nothing moves any more or `ms` have passed; returns the state. */
   advance(ms?: number): Promise<string>;

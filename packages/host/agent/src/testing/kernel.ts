@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Clock, RunResult } from '@kmend/base';
+import { buildIdOf } from '@kmend/elf';
 import type { Edges, Files } from '../edges/edges.ts';
 import { nodeFiles } from '../edges/node.ts';
 import { createQueue } from '../service/sleep.ts';
@@ -91,7 +92,9 @@ export class TestKernel {
     return join(this.root, path);
   }
 
-  async load(name: string): Promise<void> {
+  /** `content`: the build id of the module; else one of its name. */
+  async load(name: string, content = sha256Text(name).slice(0, 40)): Promise<void> {
+    await this.write(`/sys/module/${name}/notes/.note.gnu.build-id`, notes(content));
     await this.write(`/sys/kernel/livepatch/${name}/enabled`, '1\n');
     await this.write(`/sys/kernel/livepatch/${name}/transition`, '1\n');
     await this.write(`/sys/kernel/livepatch/${name}/vmlinux/patched`, '1\n');
@@ -125,6 +128,7 @@ export class TestKernel {
   }
 
   async drop(name: string): Promise<void> {
+    await rm(this.path(`/sys/module/${name}`), { recursive: true, force: true });
     await rm(this.path(`/sys/kernel/livepatch/${name}`), { recursive: true, force: true });
   }
 
@@ -204,7 +208,8 @@ export class TestKernel {
     if (file.endsWith('/insmod')) {
       if (this.refusal !== undefined) this.say('livepatch: failed to find it');
       if (this.refusal !== undefined) return result(1, '', `insmod: ERROR: could not insert module: ${this.refusal}\n`);
-      await this.load(await readFile(argument, 'utf8'));
+      const file = await readFile(argument);
+      await this.load(/kmend_[0-9a-f]{12}/.exec(file.toString('latin1'))?.[0] ?? 'nameless', buildIdOf(file));
       return result(0);
     }
     if (file.endsWith('/rmmod')) {
@@ -239,6 +244,6 @@ export function notes(buildId: string): Buffer {
   return Buffer.concat([note('Linux', 257, Buffer.from([1])), note('GNU', 3, Buffer.from(buildId, 'hex'))]);
 }
 
-export function sha256Text(text: string): string {
+export function sha256Text(text: string | Uint8Array): string {
   return createHash('sha256').update(text).digest('hex');
 }

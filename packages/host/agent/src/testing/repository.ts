@@ -2,13 +2,18 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FleetPolicy, KernelPolicy, Livepatch } from '@kmend/protocol';
 import { type RepositoryClient, TrustError, type VerifiedLivepatch } from '@kmend/trust';
-import { BUILD_ID, sha256Text } from './kernel.ts';
+import { BUILD_ID, notes, sha256Text } from './kernel.ts';
 
 const LATER = new Date('2027-01-01T00:00:00Z');
 
-/** Name of the module of a serial; its bytes are its name. */
+/** Name of the module of a serial. */
 export function moduleOf(serial: number): string {
   return `kmend_${serial.toString(16).padStart(12, '0')}`;
+}
+
+/** A module's file: its name, and its build id as the kernel shows it. */
+export function bytesOf(module: string): Buffer {
+  return Buffer.concat([Buffer.from(`${module}\n`), notes(sha256Text(module).slice(0, 40))]);
 }
 
 /** A repository whose signatures are taken as checked: for the rules that follow from its content. */
@@ -29,6 +34,8 @@ export class TestRepository implements RepositoryClient {
   readonly cached = new Set<number>();
   /** Serials that the policy may name although the fetcher has not brought them. */
   readonly missing = new Set<number>();
+  /** Serials that have the content of another one, which somebody signed for the kernel. */
+  readonly signed = new Map<number, number>();
   readonly #directory: string;
 
   constructor(directory: string) {
@@ -66,9 +73,11 @@ export class TestRepository implements RepositoryClient {
 
   async verifyCached(_buildId: string, serial: number): Promise<VerifiedLivepatch> {
     if (!this.cached.has(serial)) throw new TrustError('not-cached', `serial ${serial} is not cached`);
-    const module = moduleOf(serial);
+    const of = this.signed.get(serial);
+    const module = moduleOf(of ?? serial);
+    const bytes = Buffer.concat([bytesOf(module), Buffer.from(of === undefined ? '' : `signature ${serial}`)]);
     const modulePath = join(this.#directory, `${serial}.ko`);
-    await writeFile(modulePath, module);
+    await writeFile(modulePath, bytes);
     const id = module.slice('kmend_'.length);
     const manifest: Livepatch = {
       schema: 'kmend.livepatch/1',
@@ -84,7 +93,7 @@ export class TestRepository implements RepositoryClient {
         { name: 'vmlinux', functions: [{ name: 'ip_options_compile', sympos: 0, source: 'net/ipv4/ip_options.c' }] },
       ],
       byteProof: { compared: 1, equal: 1, different: [] },
-      file: { name: 'livepatch.ko', sha256: sha256Text(module), size: module.length },
+      file: { name: 'livepatch.ko', sha256: sha256Text(bytes), size: bytes.length },
       inputs: {
         fixes: {},
         config: sha256Text(''),
@@ -99,8 +108,8 @@ export class TestRepository implements RepositoryClient {
       target: { serial, id, module, kind: 'cumulative', fixes: [...this.fixes], proven: false },
       manifest,
       modulePath,
-      sha256: sha256Text(module),
-      size: module.length,
+      sha256: sha256Text(bytes),
+      size: bytes.length,
     };
   }
 }

@@ -67,7 +67,7 @@ test('another content: at once the error of the caller, nothing left', async (t)
   }
 });
 
-test('what is not there', async (t) => {
+test('reports a missing file', async (t) => {
   const it = await world(t, (_, response) => void response.writeHead(404).end('not found'));
   assert.equal(await download(it.edges, it.url, it.destination, { limit: 100 }), undefined);
   assert.equal(it.asked(), 1);
@@ -118,7 +118,7 @@ for (const [what, answer] of Object.entries(faults)) {
   });
 }
 
-test('one fault is no failure', async (t) => {
+test('tolerates a single failed attempt', async (t) => {
   let faulty = true;
   const it = await world(t, (_, response) => {
     if (faulty) response.writeHead(503).end();
@@ -128,14 +128,14 @@ test('one fault is no failure', async (t) => {
   assert.equal(await download(it.edges, it.url, it.destination, { limit: 100, expected }), it.destination);
 });
 
-test('nobody there, and no address', async (t) => {
+test('reports a refused connection, and an unknown address', async (t) => {
   const it = await world(t, () => {});
   for (const url of ['http://127.0.0.1:1/file', 'not an address']) {
     await assert.rejects(download(it.edges, url, it.destination, { limit: 100 }), hasCode('archive-unreachable'));
   }
 });
 
-test('a full disk, or no folder to write in: said at once, not blamed on the mirror', async (t) => {
+test('reports a full disk or a missing folder at once, and does not blame the mirror', async (t) => {
   const it = await world(t, (_, response) => void response.end(CONTENT));
   await mkdir(join(it.directory, 'down'));
   await symlink('/dev/full', `${it.destination}.part`);

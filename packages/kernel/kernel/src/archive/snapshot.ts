@@ -6,7 +6,9 @@ import { KernelError } from '../error.ts';
 import { download } from './http.ts';
 import { type ArchiveEdges, type PackageEntry, readIndex } from './index.ts';
 
-/** `/mr/binary/<name>/<version>/binfiles?fileinfo=1` of snapshot.debian.org (its documented machine-usable interface). */
+/**
+ * `/mr/binary/<name>/<version>/binfiles?fileinfo=1` of snapshot.debian.org (its documented machine-usable interface).
+ */
 const BinFiles = z.object({
   fileinfo: z.record(
     z.string(),
@@ -23,7 +25,10 @@ const BinFiles = z.object({
 /** `/mr/binary/<name>/`: every version of a package there has been, newest first. */
 const Versions = z.object({ result: z.array(z.object({ binary_version: z.string().regex(/^[0-9][\w.+~:-]*$/) })) });
 
-/** The newest version the snapshot archive knows of a package; `undefined` where it knows none. Unsigned: only to ask further with. */
+/**
+ * The newest version the snapshot archive knows of a package; `undefined` where it knows none. Unsigned: only to ask
+ * further with.
+ */
 export async function newestInSnapshot(
   edges: ArchiveEdges,
   snapshot: string,
@@ -37,8 +42,8 @@ export async function newestInSnapshot(
 const PLACES = 8;
 
 /**
- * A package that the suites have dropped. The interface only tells when the file was first seen; name, hash and size are then taken
- * from the signed index of the archive as it stood at that moment, so that nothing unsigned is trusted.
+ * A package that the suites have dropped. The interface only tells when the file was first seen; name, hash and size
+ * are then taken from the signed index of the archive as it stood at that moment, so that nothing unsigned is trusted.
  */
 export async function findInSnapshot(
   edges: ArchiveEdges,

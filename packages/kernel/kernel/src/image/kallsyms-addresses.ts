@@ -8,9 +8,11 @@ const PT_LOAD = 1;
 const LOWEST_TEXT = 0xffff_ffff_8000_0000n;
 
 /**
- * Addresses by kallsyms_offsets. Of the layouts that kernels have had, the one that gives ascending addresses with code in its place:
+ * Addresses by kallsyms_offsets. Of the layouts that kernels have had, the one that gives ascending addresses with code
+ * in its place:
  * - up to 6.3 offsets and kallsyms_relative_base in front of the count; since 6.4 both behind the token index. With
- *   KALLSYMS_ABSOLUTE_PERCPU (up to 6.14) a negative offset counts down from the base and others are absolute; later all count up.
+ *   KALLSYMS_ABSOLUTE_PERCPU (up to 6.14) a negative offset counts down from the base and others are absolute; later
+ *   all count up.
  * - 7.2 has no base: each offset counts from where it lies itself.
  */
 export function findAddresses(

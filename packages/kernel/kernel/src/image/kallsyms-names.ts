@@ -15,7 +15,10 @@ const MAX_TABLE_BYTES = 64 << 20;
 /** Longest name that is believed, with its type letter: twice the kernel's limit (KSYM_NAME_LEN of 6.1). */
 const MAX_NAME = 1024;
 
-/** Places and names that may be looked at in one search, candidates that turn out wrong included: bounds the time on a damaged image. */
+/**
+ * Places and names that may be looked at in one search, candidates that turn out wrong included: bounds the time on a
+ * damaged image.
+ */
 export const WALK_BUDGET = 50_000_000;
 
 /**
@@ -38,7 +41,10 @@ export function findNames(bytes: Buffer, tokens: Tokens, align: number, budget: 
   return undefined;
 }
 
-/** Walks over the lengths alone, so that wrong candidates fail cheaply, then compares kallsyms_markers: each 256th name's offset. */
+/**
+ * Walks over the lengths alone, so that wrong candidates fail cheaply, then compares kallsyms_markers: each 256th
+ * name's offset.
+ */
 function reproducesMarkers(
   bytes: Buffer,
   start: number,

@@ -17,7 +17,9 @@ const TOKEN_LIMIT = 128;
 const MAX_CANDIDATES = 10_000;
 const DIGITS = Buffer.from('0\x001\x002\x003\x004\x005\x006\x007\x008\x009\x00', 'latin1');
 
-/** Token tables, by the tokens of the digits (each digit stands for itself), confirmed by the token_index behind them. */
+/**
+ * Token tables, by the tokens of the digits (each digit stands for itself), confirmed by the token_index behind them.
+ */
 export function* findTokens(bytes: Buffer, align: number): Generator<Tokens> {
   let candidates = 0;
   for (let at = bytes.indexOf(DIGITS); at !== -1; at = bytes.indexOf(DIGITS, at + 1)) {

@@ -47,7 +47,7 @@ for (const encoding of encodings) {
   });
 }
 
-test('addresses that do not ascend are not believed', () => {
+test('rejects addresses that do not ascend', () => {
   const symbols = sampleSymbols(false);
   const swapped = [...symbols.slice(0, 10), ...symbols.slice(10, 20).reverse(), ...symbols.slice(20)];
   for (const encoding of encodings) {
@@ -57,7 +57,8 @@ test('addresses that do not ascend are not believed', () => {
 });
 
 test('an image full of counts that almost fit ends in bounded time', () => {
-  // Each eight bytes are a count of 204,807 names and, from the next eight on, names of 7 bytes: quadratic without a budget.
+  // Each eight bytes are a count of 204,807 names and, from the next eight on, names of 7 bytes: quadratic without a
+  // budget.
   const tables = encodeKallsyms(sampleSymbols(false), { layout: '6.12' });
   const tokens = tables.subarray(tables.indexOf('x0_\x00', 0, 'latin1'));
   const rodata = Buffer.concat([Buffer.alloc(8 << 20, Buffer.from([7, 0x20, 0x03, 0, 0, 0, 0, 0])), tokens]);

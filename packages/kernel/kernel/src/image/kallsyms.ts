@@ -9,9 +9,10 @@ import { findTokens } from './kallsyms-tokens.ts';
 const ALIGNMENTS = [8, 4] as const;
 
 /**
- * Decodes the symbol table that the kernel itself uses (scripts/kallsyms.c writes it, kernel/kallsyms.c reads it) from the bytes of a
- * vmlinux. The tables have no headers and no fixed order, so each is found by its structure and accepted only when another
- * one confirms it. In kallsyms order: by address, as `sympos` counts. `kallsyms-not-found` after a bounded search.
+ * Decodes the symbol table that the kernel itself uses (scripts/kallsyms.c writes it, kernel/kallsyms.c reads it) from
+ * the bytes of a vmlinux. The tables have no headers and no fixed order, so each is found by its structure and accepted
+ * only when another one confirms it. In kallsyms order: by address, as `sympos` counts. `kallsyms-not-found` after a
+ * bounded search.
  */
 export function decodeKallsyms(vmlinux: Uint8Array): KernelSymbol[] {
   const bytes = Buffer.from(vmlinux.buffer, vmlinux.byteOffset, vmlinux.byteLength);

@@ -22,8 +22,8 @@ const compressions: readonly Compression[] = [
 ];
 
 /**
- * The ELF `vmlinux` inside a bzImage (`/boot/vmlinuz-*`). Offsets are those of the x86 boot protocol: setup_sects at 0x1f1,
- * payload_offset at 0x248, payload_length at 0x24c. `image-unsupported` for anything else or damaged.
+ * The ELF `vmlinux` inside a bzImage (`/boot/vmlinuz-*`). Offsets are those of the x86 boot protocol: setup_sects at
+ * 0x1f1, payload_offset at 0x248, payload_length at 0x24c. `image-unsupported` for anything else or damaged.
  */
 export async function extractVmlinux(run: Run, image: Uint8Array, signal?: AbortSignal): Promise<Uint8Array> {
   const view = new DataView(image.buffer, image.byteOffset, image.byteLength);
@@ -35,7 +35,8 @@ export async function extractVmlinux(run: Run, image: Uint8Array, signal?: Abort
   const start = ((image[0x1f1] || 4) + 1) * 512 + view.getUint32(0x248, true);
   const length = view.getUint32(0x24c, true);
   if (start + length > image.length) throw new KernelError('image-unsupported', 'the kernel image is truncated');
-  // The last four bytes are the unpacked size, which the build appends for every format but gzip (gzip has its own there).
+  // The last four bytes are the unpacked size, which the build appends for every format but gzip (gzip has its own
+  // there).
   const payload = image.subarray(start, start + length);
   const kind = compressions.find(({ magic }) => magic.every((byte, index) => payload[index] === byte));
   if (kind === undefined) throw new KernelError('image-unsupported', 'the kernel image is packed in an unknown format');

@@ -11,7 +11,10 @@ export function flavourOf(release: string): string {
   return /-((?:[a-z]+-)?amd64)$/.exec(release)?.[1] ?? '';
 }
 
-/** The release that a suite's image of one version and flavour has: 6.1.176-1 is 6.1.0-50-amd64. `kernel-unknown` where it has none. */
+/**
+ * The release that a suite's image of one version and flavour has: 6.1.176-1 is 6.1.0-50-amd64. `kernel-unknown` where
+ * it has none.
+ */
 export async function releaseOf(archive: Packages, suite: string, version: string, flavour: string): Promise<string> {
   const releases = (await archive.packages(suite))
     .filter((entry) => entry.version === version)
@@ -63,7 +66,10 @@ async function newestOfThePast(
   }
 }
 
-/** Since 7.x the image package is empty and depends on `linux-base-R`, `linux-binary-R` and `linux-modules-R` of its own version. */
+/**
+ * Since 7.x the image package is empty and depends on `linux-base-R`, `linux-binary-R` and `linux-modules-R` of its own
+ * version.
+ */
 export function imageParts({ depends }: PackageEntry, release: string): string[] {
   return ['base', 'binary', 'modules']
     .map((part) => `linux-${part}-${release}`)

@@ -7,14 +7,19 @@ import { run } from '@kmend/base/node';
 import { moduleFiles } from '../modules.ts';
 import { hasCode } from '../testing/errors.ts';
 import { folder } from '../testing/folder.ts';
-import { BUILD_ID, type MadeUpKernel, PackageFolder } from '../testing/packages.ts';
+import { BUILD_ID, type MadeUpKernel, PackageFolder, soundVmlinuz } from '../testing/packages.ts';
 import { ImageStore } from './images.ts';
 import { KernelStore } from './store.ts';
 import { readSymbols } from './symbols.ts';
 
 const edges = { run, progress: silentProgress, signal: new AbortController().signal };
 const FIXED: MadeUpKernel = { release: '6.1.0-99-amd64', version: '6.1.199-1' };
-const CLOUD: MadeUpKernel = { release: '6.1.0-99-cloud-amd64', version: '6.1.199-1' };
+const CLOUD_ID = 'fedcba9876543210fedcba9876543210fedcba98';
+const CLOUD: MadeUpKernel = {
+  release: '6.1.0-99-cloud-amd64',
+  version: '6.1.199-1',
+  vmlinuz: soundVmlinuz(CLOUD_ID),
+};
 
 async function world(t: TestContext, ...made: readonly MadeUpKernel[]) {
   const directory = await folder(t);
@@ -62,7 +67,7 @@ test('an image is found by version or release, only of the flavour that is asked
   assert.equal(await images.find('6.1.200-1', '6.1.0-47-amd64'), undefined);
 });
 
-test('a kernel of the store serves as an image, but an image is no kernel that livepatches are built for', async (t) => {
+test('uses a kernel of the store as an image, but not an image as a kernel to build for', async (t) => {
   const { archive, kernels, images, cache } = await world(t, FIXED, CLOUD);
   await archive.addSource(FIXED.version, { Makefile: 'VERSION = 6\n' });
   await kernels.add(`some-suite/${FIXED.release}`);
@@ -76,6 +81,6 @@ test('a kernel of the store serves as an image, but an image is no kernel that l
   await assert.rejects(kernels.open(CLOUD.release), hasCode('kernel-not-added'));
   assert.deepEqual(
     (await readdir(join(cache, 'images'))).filter((name) => !name.endsWith('.lock')),
-    [CLOUD.release],
+    [CLOUD_ID],
   );
 });

@@ -1,11 +1,12 @@
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseJson } from '@kmend/base';
-import { runOk, syncDirectory, withLock } from '@kmend/base/node';
+import { exists, runOk, syncDirectory, withLock } from '@kmend/base/node';
 import { z } from 'zod';
 import type { Packages } from '../archive/archive.ts';
 import { KernelError } from '../error.ts';
 import type { KernelImage } from '../kernel.ts';
+import { readFolders, sameBuild } from './folders.ts';
 import { findImage, flavourOf, imageParts, RELEASE, releaseOf } from './image-packages.ts';
 import type { KernelStore } from './store.ts';
 import { type UnpackEdges, unpackImage } from './unpack.ts';
@@ -40,21 +41,32 @@ export class ImageStore {
   }
 
   /** Every image of the store, by release; not the kernels. */
-  async list(): Promise<KernelImage[]> {
-    const names = await readdir(this.#directory).catch(() => [] as string[]);
-    const images: KernelImage[] = [];
-    for (const name of names.sort()) {
-      const image = RELEASE.test(name) ? await readImage(join(this.#directory, name)) : undefined;
-      if (image !== undefined) images.push(image);
-    }
-    return images;
+  async list(): Promise<readonly KernelImage[]> {
+    const { entries, damaged } = await readFolders(this.#directory, readImage);
+    for (const error of damaged.values()) throw error;
+    return entries;
   }
 
-  /** The image with the flavour of `like` that a version of the distribution's package, or a release, names: of a kernel or of an image. */
+  /**
+   * The image, of a kernel or of an image, that a build id names, or that a release, or a version of the distribution's package with
+   * the flavour of `like`, names. Throws `kernel-ambiguous` where several builds go by that name.
+   */
   async find(name: string, like: string): Promise<KernelImage | undefined> {
     const all = [...(await this.#kernels.list()), ...(await this.list())];
     const flavour = flavourOf(like);
-    return all.find(({ release, version }) => release === name || (version === name && flavourOf(release) === flavour));
+    const found = all.filter(
+      ({ release, version, buildId }) =>
+        [release, buildId].includes(name) || (version === name && flavourOf(release) === flavour),
+    );
+    const builds = [...new Set(found.map(({ buildId }) => buildId))];
+    if (builds.length < 2) return found[0];
+    throw new KernelError(
+      'kernel-ambiguous',
+      `the store has ${builds.length} builds of ${name}: ${builds.join(', ')}`,
+      {
+        hint: 'remove the folder of the one that is not the distribution’s (kmend kernel list names the folders)',
+      },
+    );
   }
 
   /**
@@ -69,15 +81,15 @@ export class ImageStore {
       });
     }
     const release = name.endsWith('amd64') ? name : await releaseOf(this.#archive, suite, name, flavour);
-    const directory = join(this.#directory, release);
     const { signal, progress } = this.#edges;
     const onWait = (holder: number): void => progress.step(`wait for process ${holder}, which is adding an image`);
-    const add = (): Promise<KernelImage> => this.#add(suite, release, directory);
+    const add = (): Promise<KernelImage> => this.#add(suite, release);
     return await withLock(join(this.#directory, `.${release}.lock`), add, { signal, onWait });
   }
 
-  async #add(suite: string, release: string, directory: string): Promise<KernelImage> {
-    const present = await readImage(directory);
+  async #add(suite: string, release: string): Promise<KernelImage> {
+    const { entries } = await readFolders(this.#directory, readImage);
+    const present = entries.find((one) => one.release === release && one.suite === suite);
     if (present !== undefined) return present;
     const image = await findImage(this.#archive, await this.#archive.packages(suite), suite, release);
     const { version } = image;
@@ -89,19 +101,24 @@ export class ImageStore {
     await mkdir(temporary, { recursive: true });
     try {
       const buildId = await unpackImage(this.#edges, debs, release, temporary);
+      const known = sameBuild(entries, { release, buildId });
+      if (known !== undefined) return known;
       // All of it is on the disk before the record says so.
       await runOk(this.#edges.run, 'sync', ['--file-system', temporary], { signal: this.#edges.signal });
       const record: z.infer<typeof ImageRecord> = { schema: 'kmend.image/1', release, buildId, version, suite };
       await writeFile(join(temporary, FILE), `${JSON.stringify(record, null, 2)}\n`);
-      await rm(directory, { recursive: true, force: true });
+      const directory = join(this.#directory, buildId);
+      // Folders without a record are what interrupted runs of older versions left.
+      for (const left of [directory, join(this.#directory, release)])
+        if (!(await exists(join(left, FILE)))) await rm(left, { recursive: true, force: true });
       await rename(temporary, directory);
       await syncDirectory(this.#directory);
+      const added = await readImage(directory);
+      if (added !== undefined) return added;
+      throw new KernelError('kernel-record', `${directory} vanished while it was being added`);
     } finally {
       await rm(temporary, { recursive: true, force: true });
     }
-    const added = await readImage(directory);
-    if (added === undefined) throw new KernelError('kernel-record', `${directory} vanished while it was being added`);
-    return added;
   }
 }
 

@@ -131,7 +131,7 @@ test('nothing is written outside: names that go up, absolute ones, through a lin
   assert.equal(await secretsTouched(), false);
 });
 
-test('pipes and devices, which would stop or feed whoever reads them, are refused', async (t) => {
+test('refuses pipes and devices, which would block or feed a reader', async (t) => {
   const { into, unpack } = await world(t);
   await assert.rejects(unpack(member('./boot/vmlinuz', PIPE)), hasCode('package-damaged'));
   assert.ok((await lstat(join(into, 'boot', 'vmlinuz'))).isFIFO(), 'tar makes them: it is the check that refuses');

@@ -4,15 +4,18 @@ import { errorText, type Run } from '@kmend/base';
 import { bashArguments, runOk } from '@kmend/base/node';
 import { isDamage, KernelError } from '../error.ts';
 
-/** Bytes that a package may unpack to: the modules of Debian 12's kernel have 0.4 billion, its source, still packed, 0.14 billion. */
+/**
+ * Bytes that a package may unpack to: the modules of Debian 12's kernel have 0.4 billion, its source, still packed,
+ * 0.14 billion.
+ */
 const UNPACKED_LIMIT = 2 ** 31;
 /** Files and folders of a package: those of the headers have the most, 16,000. */
 const ENTRY_LIMIT = 200_000;
 
 /**
- * Unpacks a `.deb` into a folder, without its owners and set-user-id bits, and leaves nothing there that leads out of it: links that do are
- * dropped (such as `build` in a module folder), devices and pipes are refused. So one package can be unpacked over another, and
- * all found there be read. `package-damaged` otherwise.
+ * Unpacks a `.deb` into a folder, without its owners and set-user-id bits, and leaves nothing there that leads out of
+ * it: links that do are dropped (such as `build` in a module folder), devices and pipes are refused. So one package can
+ * be unpacked over another, and all found there be read. `package-damaged` otherwise.
  */
 export async function unpackPackage(
   edges: { readonly run: Run; readonly signal: AbortSignal },
@@ -48,8 +51,8 @@ async function confine(deb: string, root: string): Promise<void> {
 }
 
 /**
- * Whether a link in a folder may lead above the root. It may go up only at its beginning, where all is folders: behind the name of another
- * link, going up would lead from wherever that one goes.
+ * Whether a link in a folder may lead above the root. It may go up only at its beginning, where all is folders: behind
+ * the name of another link, going up would lead from wherever that one goes.
  */
 function leadsOut(folder: string, target: string): boolean {
   const steps = target.split('/').filter((step) => step !== '' && step !== '.');

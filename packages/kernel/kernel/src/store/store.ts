@@ -1,17 +1,26 @@
-import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { syncDirectory, withLock } from '@kmend/base/node';
+import { exists, syncDirectory, withLock } from '@kmend/base/node';
 import type { Packages } from '../archive/archive.ts';
 import type { PackageEntry } from '../archive/index.ts';
 import { KernelError } from '../error.ts';
 import type { Kernel } from '../kernel.ts';
 import { sourcePackageOf } from '../source.ts';
+import { type Found, readFolders, sameBuild } from './folders.ts';
 import { findImage, imageParts, RELEASE } from './image-packages.ts';
 import { nearest } from './near.ts';
-import { commonHeadersPackage, readRecord } from './record.ts';
+import { commonHeadersPackage, readRecord, recordPath } from './record.ts';
 import { type UnpackEdges, unpackKernel } from './unpack.ts';
 
-/** Kernels on this machine: one folder a release, added whole or not at all. */
+/** What `kmend kernel add` is given, in parts. */
+interface Spec {
+  readonly suite: string;
+  readonly release: string;
+  /** Of the package; absent: the suite's newest. */
+  readonly version: string | undefined;
+}
+
+/** Kernels on this machine: one folder for each build id, added whole or not at all. A release may have several builds. */
 export class KernelStore {
   readonly #edges: UnpackEdges;
   readonly #archive: Packages;
@@ -24,31 +33,32 @@ export class KernelStore {
     this.#directory = join(cacheDirectory, 'kernels');
   }
 
-  /** Every kernel of the store, by release. */
-  async list(): Promise<Kernel[]> {
-    const names = await readdir(this.#directory).catch(() => [] as string[]);
-    const kernels: Kernel[] = [];
-    for (const name of names.sort()) {
-      if (!RELEASE.test(name)) continue;
-      const kernel = await readRecord(join(this.#directory, name));
-      if (kernel !== undefined) kernels.push(kernel);
-    }
-    return kernels;
+  /** Every kernel of the store, by release. Throws `kernel-record` where one cannot be read. */
+  async list(): Promise<readonly Kernel[]> {
+    const { entries, damaged } = await this.#read();
+    for (const error of damaged.values()) throw error;
+    return entries;
   }
 
-  /** A kernel by its release or by its build id (whole, or at least 8 digits of it). */
+  /**
+   * A kernel by its release or by its build id (whole, or at least 8 digits of it). Throws `kernel-not-added`, and `kernel-ambiguous`
+   * where several builds go by that name.
+   */
   async open(name: string): Promise<Kernel> {
-    // By itself first: the damaged record of another kernel is no reason not to open this one.
-    const direct = RELEASE.test(name) ? await readRecord(join(this.#directory, name)) : undefined;
-    if (direct !== undefined) return direct;
-    const kernels = await this.list();
-    const byId = /^[0-9a-f]{8,40}$/.test(name) ? (kernel: Kernel) => kernel.buildId.startsWith(name) : () => false;
-    const found = kernels.filter(byId);
-    if (found[0] !== undefined && found.length === 1) return found[0];
-    const near = nearest(
-      name,
-      kernels.map((kernel) => kernel.release),
-    );
+    const { entries, damaged } = await this.#read();
+    const byId = /^[0-9a-f]{8,40}$/.test(name);
+    const found = entries.filter(({ release, buildId }) => release === name || (byId && buildId.startsWith(name)));
+    const [first, second] = found;
+    if (first !== undefined && second === undefined) return first;
+    if (first !== undefined) {
+      const builds = found.map(({ buildId, version, suite }) => `${buildId.slice(0, 12)} (${suite}, ${version})`);
+      throw new KernelError('kernel-ambiguous', `the store has ${found.length} kernels called ${name}`, {
+        hint: `name one by its build id: ${builds.join(', ')}`,
+      });
+    }
+    // It may be the one that is wanted: the record of another kernel is no reason not to open this one.
+    for (const error of damaged.values()) throw error;
+    const near = nearest(name, [...new Set(entries.map((kernel) => kernel.release))]);
     throw new KernelError('kernel-not-added', `the kernel ${name} is not in the store`, {
       hint:
         near.length > 0
@@ -59,33 +69,43 @@ export class KernelStore {
     });
   }
 
-  /** Fetches and unpacks a kernel. `spec`: `<suite>/<release>`, e.g. `bookworm/6.1.0-47-amd64`. One already there is returned. */
+  /**
+   * Fetches and unpacks a kernel. `spec`: `<suite>/<release>`, e.g. `bookworm/6.1.0-47-amd64`, with `=<version>` for another version of
+   * the package than the suite's newest. One already there is returned.
+   */
   async add(spec: string): Promise<Kernel> {
-    const [, suite, release] = /^([a-z][a-z-]*)\/(.+)$/.exec(spec) ?? [];
+    const [, suite, release, version] = /^([a-z][a-z-]*)\/([^=]+)(?:=([A-Za-z0-9.+~:-]+))?$/.exec(spec) ?? [];
     if (suite === undefined || release === undefined || !RELEASE.test(release)) {
-      throw new KernelError('kernel-spec', `${spec} is not of the form <suite>/<release>`, {
-        hint: 'e.g. bookworm/6.1.0-47-amd64',
-      });
+      throw new KernelError(
+        'kernel-spec',
+        `${spec} is not of the form <suite>/<release> or <suite>/<release>=<version>`,
+        {
+          hint: 'e.g. bookworm/6.1.0-47-amd64',
+        },
+      );
     }
-    const directory = join(this.#directory, release);
     const { signal, progress } = this.#edges;
     const onWait = (holder: number): void => progress.step(`wait for process ${holder}, which is adding a kernel`);
-    return await withLock(join(this.#directory, `.${release}.lock`), () => this.#add(suite, release, directory), {
+    return await withLock(join(this.#directory, `.${release}.lock`), () => this.#add({ suite, release, version }), {
       signal,
       onWait,
     });
   }
 
-  async #add(suite: string, release: string, directory: string): Promise<Kernel> {
-    const present = await readRecord(directory);
-    if (present !== undefined) {
-      if (present.suite === suite) return present;
-      throw new KernelError('kernel-spec', `${release} is in the store already, from ${present.suite}, not ${suite}`, {
-        hint: `add it as ${present.suite}/${release}`,
-      });
-    }
-    const entries = await this.#archive.packages(suite);
-    const image = await findImage(this.#archive, entries, suite, release);
+  #read(): Promise<Found<Kernel>> {
+    return readFolders(this.#directory, readRecord);
+  }
+
+  async #add({ suite, release, version: wanted }: Spec): Promise<Kernel> {
+    const { entries } = await this.#read();
+    const present = entries.find(
+      (one) => one.suite === suite && one.release === release && (wanted === undefined || one.version === wanted),
+    );
+    if (present !== undefined) return present;
+    const image =
+      wanted === undefined
+        ? await findImage(this.#archive, await this.#archive.packages(suite), suite, release)
+        : await this.#archive.find(suite, `linux-image-${release}`, wanted);
     const { version } = image;
     const sourcePackage = sourcePackageOf(version);
     const find = async (name: string): Promise<PackageEntry> => await this.#archive.find(suite, name, version);
@@ -109,16 +129,21 @@ export class KernelStore {
     await rm(temporary, { recursive: true, force: true });
     await mkdir(temporary, { recursive: true });
     try {
-      await unpackKernel(this.#edges, packages, { release, version, suite, sourcePackage }, temporary);
-      // A folder without a record is what an interrupted run of an older version left.
-      await rm(directory, { recursive: true, force: true });
+      const buildId = await unpackKernel(this.#edges, packages, { release, version, suite, sourcePackage }, temporary);
+      // Another suite may have the very same build.
+      const known = sameBuild(entries, { release, buildId });
+      if (known !== undefined) return known;
+      const directory = join(this.#directory, buildId);
+      // Folders without a record are what interrupted runs of older versions left.
+      for (const left of [directory, join(this.#directory, release)])
+        if (!(await exists(recordPath(left)))) await rm(left, { recursive: true, force: true });
       await rename(temporary, directory);
       await syncDirectory(this.#directory);
+      const kernel = await readRecord(directory);
+      if (kernel !== undefined) return kernel;
+      throw new KernelError('kernel-record', `${directory} vanished while it was being added`);
     } finally {
       await rm(temporary, { recursive: true, force: true });
     }
-    const kernel = await readRecord(directory);
-    if (kernel === undefined) throw new KernelError('kernel-record', `${directory} vanished while it was being added`);
-    return kernel;
   }
 }

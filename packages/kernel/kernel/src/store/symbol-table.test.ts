@@ -31,7 +31,7 @@ test('a kernel that lists its symbols in another order keeps it for names', () =
   assert.deepEqual(table.namesAt(0xffff_ffff_8100_0080n), ['twice']);
 });
 
-test('a line that is none is named', () => {
+test('names a line that is not valid', () => {
   for (const line of ['t  name', 't xyz name', 'nonsense', 't ffffffff810000000 name'])
     assert.throws(() => new SymbolTable(`${line}\n`, (found) => new Error(`bad: ${found}`)), /bad: /, line);
 });

@@ -3,8 +3,8 @@ import type { KernelSymbol } from '../kernel.ts';
 const NOT_A_LINE = /[^0-9a-f]/;
 
 /**
- * A kernel's symbols by name and by address, over the text that `symbolsText` made: a build asks for a few hundred of a hundred
- * thousand, so that a symbol is only made of its line when it is asked for.
+ * A kernel's symbols by name and by address, over the text that `symbolsText` made: a build asks for a few hundred of a
+ * hundred thousand, so that a symbol is only made of its line when it is asked for.
  */
 export class SymbolTable {
   readonly #lines: readonly string[];
@@ -74,7 +74,9 @@ export class SymbolTable {
     return BigInt(`0x${line.slice(2, line.indexOf(' ', 2))}`);
   }
 
-  /** Kernels list their symbols by address; where one does not, they are sorted, those of one address in their order. */
+  /**
+   * Kernels list their symbols by address; where one does not, they are sorted, those of one address in their order.
+   */
   #sorted(): Uint32Array {
     const order = Uint32Array.from(this.#lines.keys());
     const key = (index: number): string =>

@@ -28,7 +28,7 @@ export interface UnpackEdges {
 }
 
 /**
- * Lays out a kernel's folder: packages unpacked, vmlinux extracted, symbols decoded, the record last. `kernel-without-livepatch`,
+ * Lays out a kernel's folder: packages unpacked, vmlinux extracted, symbols decoded, the record last. Returns the build id. `kernel-without-livepatch`,
  * `kernel-compiler`, `image-unsupported`, `kallsyms-not-found` for kernels that cannot be served; `kernel-incomplete` where a
  * package lacks what it should hold.
  */
@@ -37,7 +37,7 @@ export async function unpackKernel(
   packages: KernelPackages,
   about: Pick<Kernel, 'release' | 'version' | 'suite' | 'sourcePackage'>,
   directory: string,
-): Promise<void> {
+): Promise<string> {
   const { run, progress, signal } = edges;
   const unpack = async (deb: string, into: string): Promise<void> => {
     await unpackPackage(edges, deb, join(directory, into));
@@ -72,6 +72,7 @@ export async function unpackKernel(
   await runOk(run, 'sync', ['--file-system', directory], { signal });
   const record = recordText({ ...about, buildId: id, arch: 'x86_64', compiler: { text: compiler, command } });
   await writeFile(recordPath(directory), record);
+  return id;
 }
 
 /**

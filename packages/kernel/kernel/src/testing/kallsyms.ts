@@ -9,7 +9,9 @@ export const TEXT = 0xffff_ffff_8100_0000n;
 
 export interface Encoding {
   readonly layout: Layout;
-  /** KALLSYMS_ABSOLUTE_PERCPU: addresses below the base are written as they are, others count down from it. Not in 7.2. */
+  /**
+   * KALLSYMS_ABSOLUTE_PERCPU: addresses below the base are written as they are, others count down from it. Not in 7.2.
+   */
   readonly absolutePercpu?: boolean;
 }
 
@@ -89,7 +91,10 @@ function encodeNames(symbols: readonly KernelSymbol[], tokens: readonly string[]
   return { names: Buffer.concat(names), markers };
 }
 
-/** Symbols as a kernel has them: per-cpu ones at 0 when `percpu`, then text and data, some of one name, one of a very long name. */
+/**
+ * Symbols as a kernel has them: per-cpu ones at 0 when `percpu`, then text and data, some of one name, one of a very
+ * long name.
+ */
 export function sampleSymbols(percpu: boolean): KernelSymbol[] {
   const low = percpu
     ? [

@@ -57,8 +57,8 @@ version_of() {
   printf '%s\n' "$1" | sed 's/-[A-Za-z].*//'
 }
 
-# The kernel that the next boot brings, as far as the disk says: the newest one, of the flavour that runs where there are several. Fails where it is
-# the one that runs.
+# The kernel that the next boot brings, as far as the disk says: the newest one, of the flavour that runs where there
+# are several. Fails where it is the one that runs.
 next_release() {
   local image name all running newest
   running=$(version_of "$release")

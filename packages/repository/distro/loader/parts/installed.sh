@@ -1,7 +1,8 @@
 # shellcheck shell=dash
 # The packages on this host, each looked at once.
 
-# Those for this kernel that may be had: "POSITION KIND MODULE PACKAGE VERSION ON DIRECTORY SIZE SHA256 FUNCTIONS" a line.
+# Those for this kernel that may be had: "POSITION KIND MODULE PACKAGE VERSION ON DIRECTORY SIZE SHA256 FUNCTIONS" a
+# line.
 installed=
 # Those that may not: "PACKAGE CODE" a line.
 unusable=
@@ -48,7 +49,8 @@ read_manifest() {
   fi
 }
 
-# Every package: its manifest copied to where only root may write, then verified and read from there, then its livepatch.
+# Every package: its manifest copied to where only root may write, then verified and read from there, then its
+# livepatch.
 installed_read() {
   local directory name copy=$private_dir/check-manifest position kind module package version for_release for_build size sha256 on functions
   installed='' unusable='' others=0

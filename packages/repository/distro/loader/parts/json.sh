@@ -1,6 +1,6 @@
 # shellcheck shell=dash
-# JSON from lines: `object KEY`, `array KEY`, `end`, `text KEY VALUE`, `number KEY VALUE`, `bare KEY true|false|null`. KEY is - inside an array
-# and for the document. What is written is ASCII, and valid whatever the values hold.
+# JSON from lines: `object KEY`, `array KEY`, `end`, `text KEY VALUE`, `number KEY VALUE`, `bare KEY true|false|null`.
+# KEY is - inside an array and for the document. What is written is ASCII, and valid whatever the values hold.
 # shellcheck disable=SC2016
 json() {
   awk '

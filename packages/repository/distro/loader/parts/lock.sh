@@ -1,5 +1,6 @@
 # shellcheck shell=dash
-# One at a time. The lock is held by an open file, so it ends with the process and with whatever it started (an insmod that is still at it).
+# One at a time. The lock is held by an open file, so it ends with the process and with whatever it started (an insmod
+# that is still at it).
 
 locked=no
 

@@ -6,9 +6,10 @@
 # gives, in the order in which they are to be done
 #   revert MODULE, load MODULE, problem CODE SUBJECT TEXT
 #
-# The newest cumulative livepatch is the ground, stacked ones above it are put on it in the order of their positions. A cumulative one that is
-# not there yet replaces everything at once, so nothing is reverted for it. Stacked ones come and go from the top.
-# What runs stays in force where what should follow it cannot be had: a damaged package takes no protection away.
+# The newest cumulative livepatch is the ground, stacked ones above it are put on it in the order of their positions. A
+# cumulative one that is not there yet replaces everything at once, so nothing is reverted for it. Stacked ones come and
+# go from the top. What runs stays in force where what should follow it cannot be had: a damaged package takes no
+# protection away.
 # shellcheck disable=SC2016
 plan() {
   awk '

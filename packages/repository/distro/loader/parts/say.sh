@@ -7,8 +7,8 @@ kernel_log=
 newline='
 '
 
-# One line of printable text, bounded. In ASCII alone: a task may call itself U+009B, which a terminal takes for an escape sequence, or
-# U+202E, which turns the order of a line round.
+# One line of printable text, bounded. In ASCII alone: a task may call itself U+009B, which a terminal takes for an
+# escape sequence, or U+202E, which turns the order of a line round.
 clean() {
   printf '%s' "$1" | tr '\n\t' '  ' | tr -d '\000-\037\177' | LC_ALL=C tr '\200-\377' '?' | cut -c "1-${2:-500}"
 }

@@ -1,8 +1,8 @@
 # shellcheck shell=dash
 # Whose manifest it is, and whether the livepatch is the one it names.
 
-# signed MANIFEST SIGNATURE: fails with "code text". A key that has expired since still counts: apt looks at that when it fetches, and a host keeps
-# its protection over the day. A revoked one does not.
+# signed MANIFEST SIGNATURE: fails with "code text". A key that has expired since still counts: apt looks at that when
+# it fetches, and a host keeps its protection over the day. A revoked one does not.
 # shellcheck disable=SC2016
 unsigned() {
   local said

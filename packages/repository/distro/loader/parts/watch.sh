@@ -4,7 +4,8 @@
 # When the log was looked at last, in this run: who came through the soak by then is trusted.
 watched_at=0
 
-# From where on the log counts for a load that is about to be made: its last time stamp. By the log's own clock, which drifts against the uptime.
+# From where on the log counts for a load that is about to be made: its last time stamp. By the log's own clock, which
+# drifts against the uptime.
 log_mark_for() {
   local last=
   state_drop log-from "$1"

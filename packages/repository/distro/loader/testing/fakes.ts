@@ -1,6 +1,6 @@
 /**
- * Programs that act on the fake sysfs under $KMEND_LIVEPATCH_ROOT as the kernel would on the real one. A livepatch.ko is text there: the
- * module's name, then `replace` for a cumulative one. `fake/` holds what a test wants to happen:
+ * Programs that act on the fake sysfs under $KMEND_LIVEPATCH_ROOT as the kernel would on the real one. A livepatch.ko
+ * is text there: the module's name, then `replace` for a cumulative one. `fake/` holds what a test wants to happen:
  * - refuse.MODULE: what insmod ends with; says: what the kernel log then says
  * - says-loaded: what the kernel log says when one is loaded
  * - slow: an insmod takes a hundred seconds

@@ -53,7 +53,7 @@ test('one built on what is not below it is refused', async (t) => {
   await take({ ...C, on: { 'CVE-2026-1001': patchOf('CVE-2026-1001') } });
 });
 
-test('one that would take an earlier fix out of force is refused', async (t) => {
+test('refuses a livepatch that would revert an earlier fix', async (t) => {
   const { take } = await world(t);
   await take(A);
   await assert.rejects(take({ ...C, dependsOn: [] }), hasCode('stack-undoes'));
@@ -76,7 +76,7 @@ test('the top of the stack can be built anew, what is below it cannot', async (t
   await assert.rejects(take({ ...A, build: 2 }), hasCode('fix-present'));
 });
 
-test('a cumulative livepatch needs all fixes, then the stack goes on from it', async (t) => {
+test('requires all fixes in a cumulative livepatch, then stacks on it', async (t) => {
   const { take } = await world(t);
   await take(A);
   await take(B);
@@ -144,7 +144,7 @@ test('what is not one fix, has no proof or no manifest is refused', async (t) =>
   assert.deepEqual(await depot.kernels(), []);
 });
 
-test('a depot that is missing, damaged or there already is said', async (t) => {
+test('reports a missing, damaged or existing depot', async (t) => {
   const { folder, clock } = await world(t);
   await assert.rejects(Depot.create(join(folder, 'depot'), { clock }), hasCode('depot-exists'));
   await assert.rejects(Depot.open(join(folder, 'none'), { clock }), hasCode('depot-missing'));
@@ -160,7 +160,7 @@ test('a share of hosts is a whole percentage', async (t) => {
   for (const wrong of [-1, 101, 0.5]) await assert.rejects(depot.phase(RELEASE, wrong), hasCode('setting-invalid'));
 });
 
-test('a fresh kernel needs none until it has one; the word can be taken back', async (t) => {
+test('marks a fresh kernel as needing none until its first livepatch, or withdrawal', async (t) => {
   const { depot, take } = await world(t);
   const fresh = { buildId: BUILD_ID, release: RELEASE, version: '6.1.170-3' };
   const said = await depot.needsNone(fresh);

@@ -23,8 +23,9 @@ export interface DepotEdges {
 
 export interface TakeOptions extends ProofDemand {
   /**
-   * Of a cumulative livepatch: APT removes the packages of the stack in the same run, instead of later, as unused. `apt upgrade` and
-   * unattended-upgrades remove nothing in an upgrade, so hosts that follow these stay where they are, with all that comes after.
+   * Of a cumulative livepatch: APT removes the packages of the stack in the same run, instead of later, as unused. `apt
+   * upgrade` and unattended-upgrades remove nothing in an upgrade, so hosts that follow these stay where they are, with
+   * all that comes after.
    */
   readonly takeOut?: boolean;
 }
@@ -54,7 +55,7 @@ export class Depot {
   static async create(folder: string, edges: DepotEdges): Promise<Depot> {
     if (await exists(join(folder, FILE))) {
       throw new DistroError('depot-exists', `there is a depot in ${folder} already`, {
-        hint: 'go on with it (kmend repo packages list), or set KMEND_HOME to another folder',
+        hint: 'continue with it (kmend repo packages list), or set KMEND_HOME to another folder',
       });
     }
     await mkdir(join(folder, 'modules'), { recursive: true });
@@ -87,7 +88,10 @@ export class Depot {
     return find(await read(this.#folder), name);
   }
 
-  /** Takes in what `kmend build --out` wrote. Throws the codes of the rules and those of reading a livepatch and its proof. */
+  /**
+   * Takes in what `kmend build --out` wrote. Throws the codes of the rules and those of reading a livepatch and its
+   * proof.
+   */
   async take(directory: string, options: TakeOptions = {}): Promise<Taken> {
     const artifact = await readArtifact(directory);
     await readProof(directory, artifact, options);
@@ -117,8 +121,8 @@ export class Depot {
   }
 
   /**
-   * Says of a kernel that it needs no livepatch yet: its package is published, and its hosts know that they lack nothing. The first livepatch
-   * that is taken in ends that. Throws `livepatch-published`.
+   * Says of a kernel that it needs no livepatch yet: its package is published, and its hosts know that they lack
+   * nothing. The first livepatch that is taken in ends that. Throws `livepatch-published`.
    */
   async needsNone(of: {
     readonly buildId: string;
@@ -143,8 +147,9 @@ export class Depot {
   }
 
   /**
-   * Takes the newest livepatch of a kernel back: it is published no more, and the metapackage says again what was below it. Hosts
-   * that have it lose it when their package manager removes what is not needed any more. Without an entry: it was the word that none is needed.
+   * Takes the newest livepatch of a kernel back: it is published no more, and the metapackage says again what was below
+   * it. Hosts that have it lose it when their package manager removes what is not needed any more. Without an entry: it
+   * was the word that none is needed.
    */
   async withdraw(name: string): Promise<{ readonly entry: Entry | undefined; readonly serial: number }> {
     return await this.#change(async (file) => {
@@ -167,7 +172,10 @@ export class Depot {
     });
   }
 
-  /** The share of hosts that take a kernel's newest state by themselves; 100: all, 0: those alone that follow the suite `early`. */
+  /**
+   * The share of hosts that take a kernel's newest state by themselves; 100: all, 0: those alone that follow the suite
+   * `early`.
+   */
   async phase(name: string, percentage: number): Promise<State> {
     if (!Number.isInteger(percentage) || percentage < 0 || percentage > 100) {
       throw new DistroError('setting-invalid', `${percentage} is not a percentage from 0 to 100`);
@@ -269,7 +277,8 @@ async function read(folder: string): Promise<DepotFile> {
 }
 
 async function write(folder: string, file: DepotFile): Promise<void> {
-  // Through the schema: what could not be read again is not written, and the order of keys does not depend on who added what.
+  // Through the schema: what could not be read again is not written, and the order of keys does not depend on who added
+  // what.
   await writeFileAtomic(join(folder, FILE), `${JSON.stringify(DepotFile.parse(file), null, 1)}\n`);
 }
 
@@ -281,7 +290,9 @@ function find({ kernels }: DepotFile, name: string): DepotKernel {
   });
 }
 
-/** The kernel of a livepatch, added where it is new. Packages are named by the release alone, so it must mean one build. */
+/**
+ * The kernel of a livepatch, added where it is new. Packages are named by the release alone, so it must mean one build.
+ */
 function kernelOf(file: DepotFile, of: { buildId: string; release: string; version: string }): DepotKernel {
   const known = file.kernels.find(({ release }) => metapackageName(release) === metapackageName(of.release));
   if (known?.buildId === of.buildId) return known;

@@ -16,8 +16,8 @@ export interface Candidate {
 }
 
 /**
- * The entry that a livepatch becomes on top of what the kernel has; the entry that is there already where it is the same livepatch.
- * Throws the codes of the rules (docs/repositories.md). Pure.
+ * The entry that a livepatch becomes on top of what the kernel has; the entry that is there already where it is the
+ * same livepatch. Throws the codes of the rules (docs/repositories.md). Pure.
  */
 export function place(kernel: DepotKernel, candidate: Candidate): Entry {
   const known = kernel.entries.find(({ sha256, withdrawn }) => sha256 === candidate.file.sha256 && !withdrawn);
@@ -60,13 +60,13 @@ function under(kernel: DepotKernel, { id }: FixSummary): Stack {
   const holder = layersOf({ base, stacked }).find(({ fixes }) => fixes.some((fix) => fix.id === id));
   if (holder === undefined) return { base, stacked };
   throw new DistroError('fix-present', `${id} is in ${holder.package} ${holder.version} already`, {
-    hint: 'only the top of the stack can be built anew; below it, publish a cumulative livepatch',
+    hint: 'only the top of the stack can be built again; below it, publish a cumulative livepatch',
   });
 }
 
 /**
- * What a stacked livepatch holds again must lie below it, built from the same patches, and it must hold again whatever it covers:
- * else it would take an earlier fix out of force. Returns the layers it needs.
+ * What a stacked livepatch holds again must lie below it, built from the same patches, and it must hold again whatever
+ * it covers: else it would take an earlier fix out of force. Returns the layers it needs.
  */
 function assertFits(
   { id, dependsOn = [], inputs }: Livepatch,

@@ -2,6 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sha256 } from '@kmend/base/node';
 import type { Livepatch } from '@kmend/protocol';
+import { exampleModule } from '@kmend/trust/testing';
 
 export const BUILD_ID = 'ab'.repeat(20);
 export const RELEASE = '6.1.0-47-amd64';
@@ -28,8 +29,8 @@ export function patchOf(fix: string): string {
 export function exampleLivepatch(example: Example): { readonly manifest: Livepatch; readonly module: Buffer } {
   const { kind = 'stacked', fixes, functions = [`${fixes[0]}_function`], dependsOn = [], build = 1 } = example;
   const kernel = example.kernel ?? { buildId: BUILD_ID, release: RELEASE };
-  const id = sha256(JSON.stringify([kind, fixes, kernel, build])).slice(0, 12);
-  const module = Buffer.from(`made-up module ${id}\n`.repeat(200));
+  const { module, identity } = exampleModule(JSON.stringify([kind, fixes, kernel, build]));
+  const { id } = identity;
   const manifest: Livepatch = {
     schema: 'kmend.livepatch/1',
     id,

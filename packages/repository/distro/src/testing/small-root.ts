@@ -1,7 +1,10 @@
 import { chmod, copyFile, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-/** A root folder with a shell and little else: where a package manager runs maintainer scripts for real. Needs busybox-static and root. */
+/**
+ * A root folder with a shell and little else: where a package manager runs maintainer scripts for real. Needs
+ * busybox-static and root.
+ */
 export async function smallRoot(root: string): Promise<string> {
   for (const folder of [
     'bin',

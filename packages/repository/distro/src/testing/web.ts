@@ -8,7 +8,7 @@ export interface Web {
   readonly url: string;
   /** Paths that were asked for. */
   readonly asked: string[];
-  /** Answers 401 to whoever does not bring this. */
+  /** Answers 401 to clients without it. */
   authorization: string | undefined;
   /** In place of a file, by the end of its path; returning `undefined` gives the file. */
   tamper: ((path: string, data: Buffer) => Buffer | undefined) | undefined;

@@ -11,6 +11,7 @@ import { openRepositoryClient } from '../client/client.ts';
 import { loadRootKey } from '../keys/store.ts';
 import { signedText } from '../metadata/signing.ts';
 import { metadataFile } from '../repository/layout.ts';
+import { exampleModule } from '../testing/module.ts';
 import { startWeb } from '../testing/web.ts';
 import { BUILD_ID, exampleManifest, makeWorld, OTHER_BUILD_ID, type World } from '../testing/world.ts';
 import { bundleFetch } from './bundle-fetch.ts';
@@ -27,7 +28,7 @@ interface Entry {
 async function setUp(t: TestContext) {
   const world = await makeWorld(t);
   await world.publish(1);
-  await world.publish(2, { kernel: { ...exampleManifest(2, '').kernel, buildId: OTHER_BUILD_ID } });
+  await world.publish(2, { kernel: { ...exampleManifest(2).kernel, buildId: OTHER_BUILD_ID } });
   const out = world.path('bundle.tar');
   const make = (more: Partial<BundleOptions> = {}) =>
     createBundle({
@@ -94,7 +95,7 @@ test('a host without a network goes by a bundle, and verifies all of it', async 
   assert.equal((await host.fleetPolicy(signal))?.halted, false);
   assert.equal((await host.kernelPolicy(BUILD_ID, signal))?.channels.stable?.settled, 1);
   const { modulePath } = await host.fetchLivepatch(BUILD_ID, 1, signal);
-  assert.deepEqual(await readFile(modulePath), Buffer.alloc(2001, 1));
+  assert.deepEqual(await readFile(modulePath), exampleModule('livepatch 1').module);
   assert.equal((await (await openHost()).verifyCached(BUILD_ID, 1)).target.serial, 1);
   await assert.rejects(host.kernelPolicy(OTHER_BUILD_ID, signal), withCode('not-found'), 'not in this bundle');
 });
@@ -136,7 +137,7 @@ test('it holds what is needed and no more, the same bytes from a server as from 
   );
 });
 
-test('what any channel chooses is in it; what is withdrawn is not', async (t) => {
+test('bundles what any channel chooses, and nothing withdrawn', async (t) => {
   const { world, out, make, openHost } = await setUp(t);
   for (const n of [3, 4, 5]) await world.publish(n, {}, n === 5 ? 'canary' : 'stable');
   await world.repository.setKernelPolicy(BUILD_ID, (before) => ({
@@ -174,7 +175,7 @@ test('a newer bundle in its place is noticed; an older one is a rollback', async
   await assert.rejects(host.check(signal), withCode('repository-unreachable'));
 });
 
-test('it is not made of what does not verify, nor for a kernel that is not covered', async (t) => {
+test('makes no bundle of what fails verification, or for a kernel that is not covered', async (t) => {
   const { world, out, make } = await setUp(t);
   await make();
   const before = await readFile(out);

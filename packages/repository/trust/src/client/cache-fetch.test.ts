@@ -23,6 +23,7 @@ import { Metadata, MetadataKind } from '@tufjs/models';
 import { loadRootKey } from '../keys/store.ts';
 import { signedText } from '../metadata/signing.ts';
 import { metadataFile } from '../repository/layout.ts';
+import { exampleModule } from '../testing/module.ts';
 import { startWeb } from '../testing/web.ts';
 import { BUILD_ID, makeWorld, OTHER_BUILD_ID, type World } from '../testing/world.ts';
 import { cacheFetch } from './cache-fetch.ts';
@@ -78,7 +79,7 @@ test('a second client verifies all that the first one downloaded, and nothing el
   assert.equal((await second.kernelPolicy(BUILD_ID, signal))?.channels.stable?.settled, 1);
   assert.equal(await second.kernelPolicy(OTHER_BUILD_ID, signal), undefined);
   const fetched = await second.fetchLivepatch(BUILD_ID, 1, signal);
-  assert.deepEqual(await readFile(fetched.modulePath), Buffer.alloc(2001, 1));
+  assert.deepEqual(await readFile(fetched.modulePath), exampleModule('livepatch 1').module);
   assert.ok(fetched.modulePath.startsWith(world.path('second')));
   await rm(world.path('first'), { recursive: true });
   assert.deepEqual(await (await openSecond()).verifyCached(BUILD_ID, 1), fetched);
@@ -120,7 +121,7 @@ test('it follows through several updates and new roots', async (t) => {
   assert.deepEqual(roots.sort(), ['2.root.json', '3.root.json', '4.root.json', '5.root.json']);
 });
 
-test('the first client may move on in the midst of a check', async (t) => {
+test('tolerates that the first client changes its cache during a check', async (t) => {
   const { world, first, cache, openSecond } = await setUp(t);
   await world.publish(1);
   await first.check(signal);
@@ -201,7 +202,7 @@ test('torn and changed files are never taken over', async (t) => {
   await writeFile(role, signed);
   await writeFile(modulePath, Buffer.alloc(2001, 2));
   await assert.rejects(second.fetchLivepatch(BUILD_ID, 1, signal), withCode('not-found'));
-  await writeFile(modulePath, Buffer.alloc(2001, 1));
+  await writeFile(modulePath, exampleModule('livepatch 1').module);
   await second.fetchLivepatch(BUILD_ID, 1, signal);
 });
 
@@ -250,7 +251,7 @@ test('a hostile directory: links, pipes, sockets, folders and giants in place of
   await second.fetchLivepatch(BUILD_ID, 1, signal);
 });
 
-test('a device is no file, wherever it lies', async () => {
+test('rejects a device in place of a file', async () => {
   for (const name of ['null', 'zero']) {
     await assert.rejects(foreignDirectory('/dev').openFile([name]), withCode('repository-garbage'));
   }

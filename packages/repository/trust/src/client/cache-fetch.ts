@@ -19,8 +19,8 @@ const Versioned = z.object({ signed: z.object({ version: z.number() }) });
 
 /**
  * Answers a `RepositoryClient`'s requests from another client's directory (client/cache.ts has its layout), so that a
- * second process runs the whole TUF workflow again over what a first, less trusted one downloaded. Give that client a `url`
- * such as `cache:///`.
+ * second process runs the whole TUF workflow again over what a first, less trusted one downloaded. Give that client a
+ * `url` such as `cache:///`.
  *
  * A cache holds one version of each file. What is not there in the version, or with the hash, that is asked for is not
  * there (404), as when the first client moves on meanwhile; whether it is genuine is for the second client to say. The
@@ -101,7 +101,7 @@ async function openTarget(folder: ForeignDirectory, parts: readonly string[]): P
   return undefined;
 }
 
-/** At most a byte beyond the limit: whoever owns the file may be writing to it. */
+/** At most a byte beyond the limit: its owner may be writing to it. */
 async function readBounded(file: FileHandle, limit: number): Promise<Buffer<ArrayBuffer>> {
   return Buffer.concat(await Array.fromAsync(fileChunks(file, 0, limit + 1)));
 }

@@ -23,8 +23,8 @@ const CHECK_FILE = 'check.json';
 /**
  * The client's directory:
  * - `metadata/g-<random>/`: a generation: verified metadata, written once, never changed
- * - `current`: symbolic link to the generation in force; replaced by rename, so that a reader (or a power cut) meets the
- *   old or the new one, whole
+ * - `current`: symbolic link to the generation in force; replaced by rename, so that a reader (or a power cut) meets
+ *   the old or the new one, whole
  * - `metadata/w-<random>/`: where tuf-js works (it writes in place), while `lock` is held
  * - `targets/`: downloaded files by their target path
  * - `partial/`: downloads that broke off (client/partial.ts)

@@ -54,8 +54,8 @@ export async function followRoots(anchor: TrustedRoot, read: CacheReader): Promi
 }
 
 /**
- * What the cached, signed metadata says of a kernel's targets: signatures along root, targets, kernel role; no expiry, no
- * snapshot, no network. Throws `not-cached` and `repository-unsigned`.
+ * What the cached, signed metadata says of a kernel's targets: signatures along root, targets, kernel role; no expiry,
+ * no snapshot, no network. Throws `not-cached` and `repository-unsigned`.
  */
 export async function cachedKernelTargets(anchor: TrustedRoot, read: CacheReader, buildId: string) {
   const root = await followRoots(anchor, read);

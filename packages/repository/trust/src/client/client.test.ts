@@ -3,6 +3,7 @@ import { mkdir, readdir, readFile, readlink, rm, truncate, writeFile } from 'nod
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { errorCode } from '@kmend/base';
+import { exampleModule } from '../testing/module.ts';
 import { startWeb } from '../testing/web.ts';
 import { BUILD_ID, makeWorld, OTHER_BUILD_ID } from '../testing/world.ts';
 import { openRepositoryClient } from './client.ts';
@@ -67,7 +68,7 @@ test('a published livepatch is found, verified, and verified again without any n
   assert.equal(policy?.channels.stable?.settled, 1);
   assert.equal(await client.kernelPolicy(OTHER_BUILD_ID, signal), undefined);
   const fetched = await client.fetchLivepatch(BUILD_ID, 1, signal);
-  assert.deepEqual(await readFile(fetched.modulePath), Buffer.alloc(2001, 1));
+  assert.deepEqual(await readFile(fetched.modulePath), exampleModule('livepatch 1').module);
   assert.equal(fetched.target.serial, 1);
   web.log = [];
   await client.fetchLivepatch(BUILD_ID, 1, signal);
@@ -96,7 +97,7 @@ test('the cache keeps the livepatches used last, and never grows beyond them', a
   await assert.rejects(client.verifyCached(BUILD_ID, 2), withCode('not-cached'));
 });
 
-test('policies are answered from memory while nothing changes', async (t) => {
+test('answers policies from memory while nothing changes', async (t) => {
   const { world, web, open } = await setUp(t);
   await world.publish(1);
   const client = await open();

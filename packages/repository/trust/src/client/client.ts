@@ -64,8 +64,8 @@ interface Held {
 }
 
 /**
- * Opens the client's side of a repository. Reads the anchor only (`root-unusable`); the network is first used by `check`.
- * Several processes may share a directory.
+ * Opens the client's side of a repository. Reads the anchor only (`root-unusable`); the network is first used by
+ * `check`. Several processes may share a directory.
  */
 export async function openRepositoryClient(options: RepositoryClientOptions): Promise<RepositoryClient> {
   return new Client(options, await readAnchor(options.root));
@@ -202,7 +202,9 @@ class Client implements RepositoryClient {
     return verifyLivepatch(buildId, serial, files, this.#cache.targets);
   }
 
-  /** The generation in force, once its signatures and expiry were checked by this process; `undefined`: needs a refresh. */
+  /**
+   * The generation in force, once its signatures and expiry were checked by this process; `undefined`: needs a refresh.
+   */
   async #current(signal: AbortSignal): Promise<Held | undefined> {
     const generation = await this.#cache.current();
     if (generation === undefined || this.#held?.generation === generation) return this.#held;

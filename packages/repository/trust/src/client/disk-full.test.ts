@@ -28,7 +28,7 @@ seen.push(await code(client.fetchLivepatch(buildId, 1, signal)), await code(clie
 console.log(seen.join(' '));
 `;
 
-test('a full disk has its code, breaks nothing, and is over once there is space', async (t) => {
+test('reports a full disk by code, and continues once there is space', async (t) => {
   const inside = ['-rm', 'sh', '-c', 'mount -t tmpfs -o size=256k none "$1" && shift && exec "$@"', 'sh'];
   const world = await makeWorld(t);
   const probe = await run('unshare', [...inside, world.directory, 'true']).catch((error: Error) => error);

@@ -2,8 +2,9 @@ import { diskFault, errorText } from '@kmend/base';
 import { diskError, TrustError, type TrustErrorCode } from '../error.ts';
 
 /**
- * tuf-js 6.0.2 wraps what its checks throw into plain text ("Unable to load targets error Error: ..."), so the check that
- * failed is known only by its message. The version is pinned; client/threats.test.ts meets each line here by a real attack.
+ * tuf-js 6.0.2 wraps what its checks throw into plain text ("Unable to load targets error Error: ..."), so the check
+ * that failed is known only by its message. The version is pinned; client/threats.test.ts meets each line here by a
+ * real attack.
  */
 const CHECKS: readonly (readonly [RegExp, TrustErrorCode])[] = [
   [/was signed by \d+\/\d+ keys|multiple signatures found|no delegation found/i, 'repository-unsigned'],
@@ -18,7 +19,7 @@ const CHECKS: readonly (readonly [RegExp, TrustErrorCode])[] = [
 const TEXTS: Partial<Record<TrustErrorCode, readonly [string, string]>> = {
   'repository-unsigned': [
     'a signature in the repository is missing or wrong',
-    'someone may have tampered with it: ask its operator; if the repository was made anew, hosts need its new root.json',
+    'it may be tampered with: ask its operator; if it is a new repository, hosts need its new root.json',
   ],
   'repository-expired': [
     'the repository’s signatures have expired',

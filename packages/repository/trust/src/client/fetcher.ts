@@ -9,7 +9,9 @@ import { type Answer, get, type TransferEdges } from './transfer.ts';
 
 const ROOT_FILE = /\/(\d+)\.root\.json$/;
 
-/** What tuf-js downloads through: bounded, cancellable, and it remembers why a transfer failed, which tuf-js does not. */
+/**
+ * What tuf-js downloads through: bounded, cancellable, and it remembers why a transfer failed, which tuf-js does not.
+ */
 export class RepositoryFetcher implements Fetcher {
   readonly #edges: TransferEdges;
   readonly #partials: PartialDownloads;
@@ -55,8 +57,8 @@ export class RepositoryFetcher implements Fetcher {
   }
 
   /**
-   * Downloads a target's file, going on where an earlier attempt broke off, and hands it over to be verified. A file that
-   * was put together of two attempts and turns out wrong is thrown away and fetched from its start, once.
+   * Downloads a target's file, going on where an earlier attempt broke off, and hands it over to be verified. A file
+   * that was put together of two attempts and turns out wrong is thrown away and fetched from its start, once.
    */
   async downloadFile<T>(url: string, maxLength: number, handler: (file: string) => Promise<T>): Promise<T> {
     const partial = await this.#partials.of(this.#nameOf(url));
@@ -73,7 +75,7 @@ export class RepositoryFetcher implements Fetcher {
       }
     };
     const done = (await attempt()) ?? (await attempt());
-    if (done === undefined) throw new TypeError('a download that begins anew is not resumed');
+    if (done === undefined) throw new TypeError('a download that starts again is not resumed');
     return done.result;
   }
 
@@ -82,7 +84,7 @@ export class RepositoryFetcher implements Fetcher {
     try {
       await resumeDownload(this.#edges, { url, length: maxLength, partial, signal: this.signal });
     } catch (error) {
-      // What broke off can be gone on with; what was refused, or did not fit on the disk, cannot.
+      // An interrupted download can resume; a refused one, or one that did not fit on the disk, cannot.
       if (!this.signal.aborted && failureKind(error) !== 'unreachable') await partial.remove();
       throw error;
     }
@@ -107,7 +109,8 @@ export class RepositoryFetcher implements Fetcher {
     try {
       return await work();
     } catch (error) {
-      // How a client learns that it has the newest root (specification 1.0.34, section 5.3.3); tuf-js wants its own class.
+      // How a client learns that it has the newest root (specification 1.0.34, section 5.3.3); tuf-js wants its own
+      // class.
       if (error instanceof TrustError && error.code === 'not-found' && isRoot(error.details)) {
         throw new DownloadHTTPError('no newer root', 404);
       }

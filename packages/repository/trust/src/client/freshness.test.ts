@@ -78,7 +78,7 @@ test('a root that changes alone is followed within a day, although timestamp.jso
   assert.deepEqual(web.log, ['304 /metadata/timestamp.json'], 'and not asked for again');
 });
 
-test('what loads modules follows such a root as soon as it looks', async (t) => {
+test('the loader follows such a root at its next look', async (t) => {
   const { world, open, pass, rootVersion } = await setUp(t);
   const openLoader = () =>
     openRepositoryClient({

@@ -47,7 +47,7 @@ export function seeState(before: Seen | undefined, state: DatedState, clock: Clo
 /**
  * Until when a role that is signed anew all the time counts: what it says, but no longer than its role may live,
  * counted from when this client first held it. A timestamp that was signed by a clock in the wrong year says that it
- * holds for years, and whoever serves it could hold news back as long (indefinite freeze).
+ * holds for years, and a mirror could withhold news as long (indefinite freeze).
  */
 export function countsUntil(role: (typeof CAPPED)[number], { version, expires }: Dated, seen: Seen | undefined): Date {
   const known = seen?.[role];
@@ -76,7 +76,7 @@ export function refuseOverlong(state: DatedState, seen: Seen, clock: Clock): voi
       'repository-expired',
       `${role} ${version} has been served since ${since}, longer than any may hold, although it says ${until}`,
       {
-        hint: 'a clock that was ahead signed it, or someone holds newer ones back: is the patch server running?',
+        hint: 'a clock that was ahead signed it, or newer ones are withheld: check that the patch server runs',
         details: { role, version, since, expires: until },
       },
     );

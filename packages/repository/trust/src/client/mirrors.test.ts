@@ -60,7 +60,7 @@ test('while the first mirror answers no other one is asked, and an idle check is
   assert.deepEqual(log(), { first: [`304 /${TIMESTAMP_FILE}`], second: [] });
 });
 
-test('a mirror that fails in any way is passed over, and the one that worked is asked first from then on', async (t) => {
+test('skips a failing mirror, and asks the one that worked first from then on', async (t) => {
   const html = '<html>please log in</html>';
   const answers: Readonly<Record<string, Tamper>> = {
     'repository-unreachable': (_request, response) => {
@@ -190,7 +190,7 @@ test('a livepatch that one mirror lacks or has wrong comes from the other', asyn
   assert.equal((await third.fleetPolicy(signal))?.halted, false);
 });
 
-test('where all fail, all are told, the worst first', async (t) => {
+test('reports every failing mirror, the worst first', async (t) => {
   const { first, second, open } = await setUp(t);
   const third = await startWeb('/nonexistent');
   t.after(() => third.close());
@@ -220,7 +220,7 @@ test('where all fail, all are told, the worst first', async (t) => {
   );
 });
 
-test('what no mirror can mend is asked of one only', async (t) => {
+test('asks only one mirror for what no mirror can correct', async (t) => {
   const { open, log, first } = await setUp(t);
   const client = await open();
   await client.check(signal);

@@ -63,7 +63,7 @@ export class PartialDownloads {
     return new PartialDownload(join(this.#directory, createHash('sha256').update(name).digest('hex')));
   }
 
-  /** Removes what nobody went on with for days, and all but the newest. */
+  /** Removes partial files that were not resumed for days, and all but the newest. */
   async sweep(now: Date): Promise<void> {
     const names = (await readdir(this.#directory).catch(() => [])).map((name) => name.replace(/\.json$/, ''));
     const found: { download: PartialDownload; mtimeMs: number }[] = [];

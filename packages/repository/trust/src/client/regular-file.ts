@@ -6,15 +6,19 @@ const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK } = constants;
 
 /** A directory that another, less trusted user owns: nothing in it leads out of it, blocks, or is more than a file. */
 export interface ForeignDirectory {
-  /** A regular file; `undefined` where there is none. The caller closes it. Throws `repository-garbage` for anything else. */
+  /**
+   * A regular file; `undefined` where there is none. The caller closes it. Throws `repository-garbage` for anything
+   * else.
+   */
   openFile(parts: readonly string[]): Promise<FileHandle | undefined>;
   /** Where a symbolic link in the directory itself points, unfollowed; `undefined` where there is none. */
   readLink(name: string): Promise<string | undefined>;
 }
 
 /**
- * Node has no openat(2), but `/proc/self/fd/N/name` is one: each part is opened in the directory that is already held open,
- * so nobody can swap a part already passed for a symbolic link. Only the directory's own parents are trusted.
+ * Node has no openat(2), but `/proc/self/fd/N/name` is one: each part is opened in the directory that is already held
+ * open, so no part that was already passed can be swapped for a symbolic link. Only the directory's own parents are
+ * trusted.
  */
 export function foreignDirectory(directory: string): ForeignDirectory {
   return {
@@ -76,6 +80,6 @@ async function requireRegular(file: FileHandle, name: string): Promise<FileHandl
 
 function foreign(name: string, what: string): TrustError {
   return new TrustError('repository-garbage', `${name} is ${what}`, {
-    hint: 'someone put something into the cache that its owner never writes: find out who',
+    hint: 'the cache holds a file that its owner never writes: find out who wrote it',
   });
 }

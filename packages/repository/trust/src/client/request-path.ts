@@ -8,8 +8,8 @@ const PART = /^[\w%+@~-][\w.%+@~-]{0,254}$/;
 
 /**
  * The path inside a repository that a URL of the client asks for, part by part: `x://host/metadata/1.root.json` (or
- * `x:/metadata/…`, or `x:///metadata/…`) gives `['metadata', '1.root.json']`. For edges that answer from a directory or a
- * file in place of a web server: no part is empty, begins with a dot, or holds a slash, encoded or not.
+ * `x:/metadata/…`, or `x:///metadata/…`) gives `['metadata', '1.root.json']`. For edges that answer from a directory or
+ * a file in place of a web server: no part is empty, begins with a dot, or holds a slash, encoded or not.
  */
 export function requestPath(url: string): readonly string[] {
   const path = /^[a-z][a-z0-9+.-]*:(?:\/\/[^/]*)?\/(.*)$/s.exec(url)?.[1] ?? '';

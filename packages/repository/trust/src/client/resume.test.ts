@@ -1,17 +1,19 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readdir, readFile, stat, truncate, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { errorCode } from '@kmend/base';
+import { type Clock, errorCode } from '@kmend/base';
+import { systemClock } from '@kmend/base/node';
+import { exampleModule } from '../testing/module.ts';
 import { startWeb, type Tamper } from '../testing/web.ts';
 import { BUILD_ID, makeWorld } from '../testing/world.ts';
 import { openRepositoryClient, type RepositoryClientOptions } from './client.ts';
 
 const { signal } = new AbortController();
-const MODULE = Buffer.alloc(2001, 1);
+const MODULE = exampleModule('livepatch 1').module;
 const CUT = 1200;
 
 /** A client that knows livepatch 1 and has its manifest, but not its module. */
@@ -35,9 +37,10 @@ async function setUp(t: TestContext) {
     };
   };
   watch();
+  const breaksOff: Tamper = (_request, response) => breakOff(directory, response);
   const partials = () => readdir(join(directory, 'partial'));
   const fetch = async (from = client) => (await from.fetchLivepatch(BUILD_ID, 1, signal)).modulePath;
-  return { world, web, directory, open, client, asked, watch, partials, fetch };
+  return { world, web, directory, open, client, asked, watch, breaksOff, partials, fetch };
 }
 
 function isModule(request: IncomingMessage): boolean {
@@ -51,15 +54,6 @@ function withCode(code: string): (error: unknown) => boolean {
   };
 }
 
-/** Sends the beginning of the module and goes away. */
-async function breakOff(_request: IncomingMessage, response: ServerResponse, etag = '"one"'): Promise<boolean> {
-  response.writeHead(200, { etag, 'content-length': MODULE.length });
-  response.write(MODULE.subarray(0, CUT));
-  await new Promise((resolve) => setTimeout(resolve, 50));
-  response.destroy();
-  return true;
-}
-
 /** The path of the one partial download there is. */
 async function partialPath(directory: string): Promise<string> {
   const names = (await readdir(join(directory, 'partial'))).filter((name) => !name.endsWith('.json'));
@@ -67,11 +61,30 @@ async function partialPath(directory: string): Promise<string> {
   return join(directory, 'partial', names[0] ?? '');
 }
 
-test('a download that broke off is gone on with', async (t) => {
+/** Waits until the client has the module's beginning on its disk: what broke off before that would leave as much as the machine was quick. */
+async function beginningKept(directory: string, until?: AbortSignal): Promise<void> {
+  const size = async (): Promise<number> => (await stat(await partialPath(directory))).size;
+  while (until?.aborted !== true && (await size().catch(() => 0)) < CUT) await systemClock.sleep(5);
+  until?.throwIfAborted();
+}
+
+/** Sends the beginning of the module and goes away once the client with this cache has it. */
+async function breakOff(directory: string, response: ServerResponse, etag = '"one"'): Promise<true> {
+  // That of a download before would be taken for this one's.
+  await rm(join(directory, 'partial'), { recursive: true, force: true });
+  await mkdir(join(directory, 'partial'));
+  response.writeHead(200, { etag, 'content-length': MODULE.length });
+  response.write(MODULE.subarray(0, CUT));
+  await beginningKept(directory);
+  response.destroy();
+  return true;
+}
+
+test('resumes an interrupted download', async (t) => {
   const { web, asked, watch, partials, fetch, directory } = await setUp(t);
   watch(async (request, response) => {
     const etag = (await globalThis.fetch(`${web.url}${request.url}?again`)).headers.get('etag') ?? '';
-    return breakOff(request, response, etag);
+    return breakOff(directory, response, etag);
   });
   await assert.rejects(fetch(), withCode('repository-unreachable'));
   assert.deepEqual(await readFile(await partialPath(directory)), MODULE.subarray(0, CUT));
@@ -87,13 +100,18 @@ test('a download that broke off is gone on with', async (t) => {
 });
 
 test('and after a stall, with a client of another process', async (t) => {
-  const { open, asked, watch, fetch } = await setUp(t);
-  const limits = { headersMs: 1000, stallMs: 200, graceMs: 1000, minBytesPerSecond: 1 };
+  const { open, directory, asked, watch, fetch } = await setUp(t);
+  const limits = { headersMs: 60_000, stallMs: 200, graceMs: 60_000, minBytesPerSecond: 1 };
+  // The time without a byte is over once the beginning has come.
+  const clock: Clock = {
+    ...systemClock,
+    sleep: (ms, until) => (ms === limits.stallMs ? beginningKept(directory, until) : systemClock.sleep(ms, until)),
+  };
   watch((_request, response) => {
     response.writeHead(200, { 'content-length': MODULE.length }).write(MODULE.subarray(0, CUT));
     return true;
   });
-  await assert.rejects(fetch(await open({ limits })), withCode('repository-slow'));
+  await assert.rejects(fetch(await open({ limits, clock })), withCode('repository-slow'));
   watch();
   assert.deepEqual(await readFile(await fetch(await open())), MODULE);
   assert.deepEqual(asked, ['whole', `bytes=${CUT}-`], 'without an ETag there is no condition');
@@ -119,8 +137,7 @@ test('and after the process was killed in the midst of it', async (t) => {
   const args = ['--input-type=module', '--eval', CLIENT, '--', world.created.root, web.url, directory, BUILD_ID];
   const child = spawn(process.execPath, args, { stdio: 'inherit' });
   await sent;
-  const length = async () => (await stat(await partialPath(directory))).size;
-  while ((await length().catch(() => 0)) < CUT) await new Promise((resolve) => setTimeout(resolve, 20));
+  await beginningKept(directory);
   child.kill('SIGKILL');
   await once(child, 'exit');
   watch();
@@ -129,8 +146,8 @@ test('and after the process was killed in the midst of it', async (t) => {
 });
 
 test('a server that knows no ranges, or has another file by now, starts it anew', async (t) => {
-  const { asked, watch, fetch } = await setUp(t);
-  watch(breakOff);
+  const { breaksOff, asked, watch, fetch } = await setUp(t);
+  watch(breaksOff);
   await assert.rejects(fetch(), withCode('repository-unreachable'));
   // The real server's ETag is another one than breakOff's: the condition fails and all of it comes.
   watch();
@@ -139,8 +156,8 @@ test('a server that knows no ranges, or has another file by now, starts it anew'
 });
 
 test('an ETag is not shown to another mirror, nor a weak one to anybody', async (t) => {
-  const { web, world, open, asked, watch, fetch } = await setUp(t);
-  watch(breakOff);
+  const { breaksOff, web, world, open, asked, watch, fetch } = await setUp(t);
+  watch(breaksOff);
   await assert.rejects(fetch(), withCode('repository-unreachable'));
   const mirror = await startWeb(world.created.repository);
   t.after(() => mirror.close());
@@ -153,16 +170,16 @@ test('an ETag is not shown to another mirror, nor a weak one to anybody', async 
   assert.deepEqual(ranges, [`bytes=${CUT}-`, undefined]);
   const other = await open({ directory: world.path('other'), url: web.url });
   await other.check(signal);
-  watch((request, response) => breakOff(request, response, 'W/"weak"'));
+  watch((_request, response) => breakOff(world.path('other'), response, 'W/"weak"'));
   await assert.rejects(fetch(other), withCode('repository-unreachable'));
   watch();
   await fetch(other);
   assert.deepEqual(asked, ['whole', 'whole', `bytes=${CUT}-`]);
 });
 
-test('a wrong beginning is thrown away, and all of it is fetched once', async (t) => {
+test('discards a wrong partial download and fetches the whole file once', async (t) => {
   const { directory, asked, watch, partials, fetch } = await setUp(t);
-  watch((request, response) => breakOff(request, response, ''));
+  watch((_request, response) => breakOff(directory, response, ''));
   await assert.rejects(fetch(), withCode('repository-unreachable'));
   await writeFile(await partialPath(directory), Buffer.alloc(CUT, 7));
   watch();
@@ -171,9 +188,9 @@ test('a wrong beginning is thrown away, and all of it is fetched once', async (t
   assert.deepEqual(await partials(), []);
 });
 
-test('where the whole is wrong as well, that is the end of it', async (t) => {
+test('gives up if the whole file is wrong as well', async (t) => {
   const { directory, asked, watch, partials, fetch } = await setUp(t);
-  watch((request, response) => breakOff(request, response, ''));
+  watch((_request, response) => breakOff(directory, response, ''));
   await assert.rejects(fetch(), withCode('repository-unreachable'));
   await writeFile(await partialPath(directory), Buffer.alloc(CUT, 7));
   asked.length = 0;
@@ -187,8 +204,8 @@ test('where the whole is wrong as well, that is the end of it', async (t) => {
   assert.deepEqual(await partials(), []);
 });
 
-test('ranges that nobody asked for are not put together', async (t) => {
-  const { asked, watch, fetch } = await setUp(t);
+test('ignores ranges that were not requested', async (t) => {
+  const { directory, breaksOff, asked, watch, fetch } = await setUp(t);
   const wrong = [
     { 'content-range': `bytes 0-${MODULE.length - CUT - 1}/${MODULE.length}` },
     { 'content-range': `bytes ${CUT}-${MODULE.length - 1}/9999` },
@@ -196,14 +213,14 @@ test('ranges that nobody asked for are not put together', async (t) => {
     { 'content-type': 'multipart/byteranges; boundary=x' },
   ];
   for (const headers of wrong) {
-    watch(breakOff);
+    watch(breaksOff);
     await assert.rejects(fetch(), withCode('repository-unreachable'));
     asked.length = 0;
     let whole = 0;
     watch((request, response) => {
       if (request.headers.range === undefined) {
         whole++;
-        return breakOff(request, response);
+        return breakOff(directory, response);
       }
       response.writeHead(206, headers).end(MODULE.subarray(CUT));
       return true;
@@ -215,7 +232,7 @@ test('ranges that nobody asked for are not put together', async (t) => {
 
 test('a beginning as long as the file is verified without a request; a longer one is none', async (t) => {
   const { directory, asked, watch, fetch, client, world } = await setUp(t);
-  watch((request, response) => breakOff(request, response, ''));
+  watch((_request, response) => breakOff(directory, response, ''));
   await assert.rejects(fetch(), withCode('repository-unreachable'));
   const path = await partialPath(directory);
   await writeFile(path, MODULE);
@@ -230,19 +247,19 @@ test('a beginning as long as the file is verified without a request; a longer on
 });
 
 test('a rest that goes beyond the signed length is stopped there, and leaves nothing', async (t) => {
-  const { watch, partials, fetch } = await setUp(t);
-  watch(breakOff);
+  const { breaksOff, watch, partials, fetch } = await setUp(t);
+  watch(breaksOff);
   await assert.rejects(fetch(), withCode('repository-unreachable'));
   watch((_request, response) => {
     response.writeHead(206, { 'content-range': `bytes ${CUT}-${MODULE.length - 1}/${MODULE.length}` });
-    response.end(Buffer.alloc(MODULE.length - CUT + 1, 1));
+    response.end(Buffer.concat([MODULE.subarray(CUT), Buffer.from('x')]));
     return true;
   });
   await assert.rejects(fetch(), withCode('repository-too-large'));
   assert.deepEqual(await partials(), []);
 });
 
-test('what nobody goes on with is swept away', async (t) => {
+test('removes partial downloads that are not resumed', async (t) => {
   const { directory, partials, client, world } = await setUp(t);
   const folder = join(directory, 'partial');
   await mkdir(folder, { recursive: true });

@@ -12,9 +12,9 @@ export interface ResumableDownload {
 }
 
 /**
- * Brings a partial download to its signed length: asks for the rest where there is a beginning (RFC 9110, section 14), with
- * `If-Range` where the same address gave a strong ETag. A server that sends the whole file, or any other range, starts it
- * anew. The bytes are not verified here.
+ * Brings a partial download to its signed length: asks for the rest where there is a beginning (RFC 9110, section 14),
+ * with `If-Range` where the same address gave a strong ETag. A server that sends the whole file, or any other range,
+ * starts it anew. The bytes are not verified here.
  */
 export async function resumeDownload(edges: TransferEdges, download: ResumableDownload): Promise<void> {
   const { url, length, partial, signal } = download;
@@ -27,7 +27,7 @@ export async function resumeDownload(edges: TransferEdges, download: ResumableDo
       return write(answer, await partial.append(), size, download);
     if (answer.status === 200) return begin(answer, download);
     await answer.discard();
-    // 416, or a range nobody asked for: the beginning at hand is not one of that file.
+    // 416, or a range that was not requested: the partial file is not of this file.
     if (answer.status !== 206 && answer.status !== 416) throw statusFailure(url, answer.status);
   }
   const answer = await get(edges, url, length, signal);
@@ -38,8 +38,8 @@ export async function resumeDownload(edges: TransferEdges, download: ResumableDo
 
 async function rangeHeaders({ url, partial }: ResumableDownload, size: number): Promise<Record<string, string>> {
   const source = await partial.source();
-  // A weak ETag may not be used here (RFC 9110, section 13.1.5), and one of another mirror means nothing; the hash of the
-  // whole decides in the end.
+  // A weak ETag may not be used here (RFC 9110, section 13.1.5), and one of another mirror means nothing; the hash of
+  // the whole decides in the end.
   const strong = source?.url === url && source.etag?.startsWith('"') === true ? source.etag : undefined;
   return { range: `bytes=${size}-`, ...(strong === undefined ? {} : { 'if-range': strong }) };
 }

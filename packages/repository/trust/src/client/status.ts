@@ -9,7 +9,7 @@ export function statusFailure(url: string, status: number): TrustError {
     });
   }
   return new TrustError('repository-unreachable', `${url} answers with HTTP status ${status}`, {
-    hint: 'look at the patch server’s log, and at proxies on the way',
+    hint: 'check the patch server’s log, and proxies in front of it',
     details: { url, status },
   });
 }

@@ -143,7 +143,7 @@ test('rollback: the online keys sign an older kernel role', async (t) => {
   await assert.rejects(client.check(signal), withCode('repository-rollback'));
 });
 
-test('fast-forward: stolen online keys jump ahead, and a new root lets hosts recover', async (t) => {
+test('fast-forward: hosts recover by a new root after stolen online keys jumped ahead', async (t) => {
   const { world, open, file } = await setUp(t);
   await world.publish(1);
   const client = await open();
@@ -226,7 +226,7 @@ test('extraneous dependencies: nothing but what was asked for is downloaded', as
   const { world, open, web } = await setUp(t);
   await world.publish(1);
   await world.publish(2);
-  await world.publish(3, { kernel: { ...exampleManifest(3, '').kernel, buildId: OTHER_BUILD_ID } });
+  await world.publish(3, { kernel: { ...exampleManifest(3).kernel, buildId: OTHER_BUILD_ID } });
   const client = await open();
   await client.check(signal);
   web.log = [];
@@ -256,10 +256,10 @@ test('wrong software: a kernel’s role cannot sign for another kernel or for po
   assert.equal(await client.kernelPolicy(OTHER_BUILD_ID, signal), undefined);
 });
 
-test('wrong software: a livepatch signed under the wrong build id is turned away', async (t) => {
+test('wrong software: refuses a livepatch signed under the wrong build id', async (t) => {
   const { world, open, file } = await setUp(t);
   await world.publish(1);
-  await world.publish(2, { kernel: { ...exampleManifest(2, '').kernel, buildId: OTHER_BUILD_ID } });
+  await world.publish(2, { kernel: { ...exampleManifest(2).kernel, buildId: OTHER_BUILD_ID } });
   // As above: the shape is that of the role published two lines before.
   const other = (await world.repository.state.role(kernelRole(OTHER_BUILD_ID)))?.toJSON() as unknown as SignedJson;
   const meta = await signRole(forgeOf(world), kernelRole(BUILD_ID), world.releaseKey, (signed) => {
@@ -274,7 +274,7 @@ test('wrong software: a livepatch signed under the wrong build id is turned away
   await assert.rejects(client.verifyCached(BUILD_ID, 1), withCode('not-cached'));
 });
 
-test('slow retrieval: no answer, a stall, and a trickle are all given up', async (t) => {
+test('slow retrieval: gives up on no answer, a stall, and a trickle', async (t) => {
   const { world, open, web } = await setUp(t);
   const limits = { headersMs: 200, stallMs: 200, graceMs: 400, minBytesPerSecond: 10_000 };
   const hang: Record<string, typeof web.tamper> = {

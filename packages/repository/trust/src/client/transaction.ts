@@ -55,7 +55,9 @@ export interface Session {
 }
 
 export interface TransactionOptions {
-  /** `cache`: cached metadata counts while it is valid; `network`: begin with root and timestamp from the repository. */
+  /**
+   * `cache`: cached metadata counts while it is valid; `network`: begin with root and timestamp from the repository.
+   */
   readonly from: 'cache' | 'network';
   readonly offline?: boolean;
   readonly signal: AbortSignal;
@@ -70,9 +72,9 @@ export interface Committed<T> {
 const LOCK_TIMEOUT_MS = 120_000;
 
 /**
- * Runs work on a copy of the cached metadata, under the lock, and swaps the copy in where it changed. tuf-js persists only
- * what it has verified, so also after a failure the copy is kept (specification 1.0.34, sections 5.3.8, 5.4.5: a newer
- * root or timestamp, once seen, stays seen), except after a full disk, which may have torn a file.
+ * Runs work on a copy of the cached metadata, under the lock, and swaps the copy in where it changed. tuf-js persists
+ * only what it has verified, so also after a failure the copy is kept (specification 1.0.34, sections 5.3.8, 5.4.5: a
+ * newer root or timestamp, once seen, stays seen), except after a full disk, which may have torn a file.
  */
 export async function transaction<T>(
   environment: TransactionEnvironment,

@@ -4,7 +4,10 @@ import { TrustError } from '../error.ts';
 /** The part of the global `fetch` that is used: so that a test, or a proxy's dispatcher, can stand in. */
 export type Fetch = (url: string, init: { headers: Record<string, string>; signal: AbortSignal }) => Promise<Response>;
 
-/** When a transfer counts as slow (slow retrieval attack). A whole-transfer limit would punish large files on slow links. */
+/**
+ * When a transfer counts as slow (slow retrieval attack). A whole-transfer limit would punish large files on slow
+ * links.
+ */
 export interface TransferLimits {
   /** Milliseconds to the answer's headers. */
   readonly headersMs: number;
@@ -129,13 +132,13 @@ async function within<T>(clock: Clock, work: Promise<T>, ms: number, onTimeout: 
 
 export function tooLarge(url: string, maxLength: number): TrustError {
   return new TrustError('repository-too-large', `${url} is larger than the ${maxLength} bytes allowed`, {
-    hint: 'the repository or something before it is broken or hostile; nothing of it was kept',
+    hint: 'the repository or a proxy in front of it is broken or hostile; nothing of it was kept',
   });
 }
 
 function slow(url: string, what: string): TrustError {
   return new TrustError('repository-slow', `${url} is too slow: ${what}`, {
-    hint: 'check the network path to the patch server; the next check tries again',
+    hint: 'check the network path to the patch server; the next check retries',
   });
 }
 

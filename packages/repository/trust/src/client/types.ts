@@ -10,7 +10,10 @@ export interface MirrorFailure {
 
 /** Outcome of one check of the repository. */
 export interface CheckOutcome {
-  /** False where the conditional GET of timestamp.json said that nothing is new (and the cached metadata has not expired). */
+  /**
+   * False where the conditional GET of timestamp.json said that nothing is new (and the cached metadata has not
+   * expired).
+   */
   readonly changed: boolean;
   /** Version of the timestamp role now held. */
   readonly version: number;
@@ -25,7 +28,9 @@ export interface CheckOutcome {
    * What the timestamp says of its own end, where that is beyond what any may hold: `expires` is the end that counts.
    */
   readonly overlong?: Date;
-  /** Where timestamp.json came from, with the ETag that asks whether it is still the same; absent where there was none. */
+  /**
+   * Where timestamp.json came from, with the ETag that asks whether it is still the same; absent where there was none.
+   */
   readonly validator?: { readonly url: string; readonly etag: string };
   /** Mirrors that were tried before the one that answered; absent where the first one did. */
   readonly passedOver?: readonly MirrorFailure[];
@@ -45,7 +50,9 @@ export interface VerifiedLivepatch {
 
 /** The client's side of the signed repository: everything the agent learns from the network goes through here. */
 export interface RepositoryClient {
-  /** One conditional GET of timestamp.json; the whole TUF workflow (specification 1.0.34, section 5) where it changed. */
+  /**
+   * One conditional GET of timestamp.json; the whole TUF workflow (specification 1.0.34, section 5) where it changed.
+   */
   check(signal: AbortSignal): Promise<CheckOutcome>;
   /** The signed fleet policy; `undefined` where the repository has none yet. */
   fleetPolicy(signal: AbortSignal): Promise<FleetPolicy | undefined>;

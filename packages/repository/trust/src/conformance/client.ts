@@ -14,7 +14,7 @@ const ANCHOR = 'anchor.json';
 /** Files of a generation that are not the newest metadata of a role. */
 const NO_ROLE = /^(\d+\.root|check)\.json$/;
 
-/** Takes a root as the trust anchor of a metadata directory; asks nobody. */
+/** Takes a root as the trust anchor of a metadata directory, without any request. */
 export async function initialise(metadataDirectory: string, rootPath: string): Promise<void> {
   const root = await readFile(rootPath);
   parseAnchor(root, rootPath);

@@ -2,8 +2,8 @@ import { parseArgs } from 'node:util';
 import { errorText, shownText } from '@kmend/base';
 import { download, initialise, refresh } from './client.ts';
 
-// The client-under-test of https://github.com/theupdateframework/tuf-conformance (its CLIENT-CLI.md): exit code 0 where a
-// command succeeded in full, 1 where anything failed.
+// The client-under-test of https://github.com/theupdateframework/tuf-conformance (its CLIENT-CLI.md): exit code 0 where
+// a command succeeded in full, 1 where anything failed.
 
 const OPTIONS = {
   'metadata-dir': { type: 'string' },

@@ -38,8 +38,8 @@ export async function findAnchor(directory: string): Promise<TrustedRoot | undef
 export async function loadAnchor(directory: string): Promise<TrustedRoot> {
   const anchor = await findAnchor(directory);
   if (anchor !== undefined) return anchor;
-  throw new TrustError('anchor-missing', `${anchorPath(directory)} is missing: the root that signing starts from`, {
-    hint: 'put the 1.root.json there that your hosts were enrolled with: from a host or a backup, not from the server',
+  throw new TrustError('anchor-missing', `${anchorPath(directory)} is missing: signing starts from this pinned root`, {
+    hint: 'copy the 1.root.json there that your hosts were enrolled with: from a host or a backup, not from the server',
   });
 }
 

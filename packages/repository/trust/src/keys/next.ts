@@ -73,7 +73,7 @@ export async function loadNamedKey(
   const current = await loadKey(directory, role);
   if (named?.includes(current.id) === true) return current;
   throw new TrustError('key-wrong', `${keyPath(directory, role)} is not the ${role} key that this repository names`, {
-    hint: 'use the key that was made with this repository; "kmend keys status" says which one counts, by its id',
+    hint: 'use the key that was made with this repository; "kmend keys status" shows the id of the valid one',
     details: { role, actual: current.id, named },
   });
 }

@@ -84,7 +84,7 @@ export async function loadKey(directory: string, role: string): Promise<SigningK
     const { mode } = await stat(path);
     if ((mode & 0o077) !== 0) {
       throw new TrustError('key-damaged', `${path} can be read by others (mode ${(mode & 0o777).toString(8)})`, {
-        hint: `chmod 600 ${path}, and consider whether someone copied it`,
+        hint: `chmod 600 ${path}, and check whether it was copied`,
       });
     }
     text = await readFile(path, 'utf8');
@@ -92,7 +92,7 @@ export async function loadKey(directory: string, role: string): Promise<SigningK
     if (cause instanceof TrustError) throw cause;
     throw new TrustError('keys-missing', `no ${role} key at ${path}: ${(cause as Error).message}`, {
       cause,
-      hint: 'bring the key (docs/trust.md, "Where the keys lie"), or make a new repository with "kmend repo init"',
+      hint: 'bring the key (docs/trust.md, "Where the keys are"), or make a new repository with "kmend repo init"',
     });
   }
   return parseKey(text, role, path);

@@ -66,7 +66,7 @@ async function withKey(world: World, key: SigningKey): Promise<SignedJson> {
   return json;
 }
 
-test('a first root that a thief serves is not looked at: the pinned one counts', async (t) => {
+test('ignores a forged first root: the pinned one counts', async (t) => {
   const { world, web, open } = await setUp(t);
   const thief = await thiefs(world);
   web.root = thief.repository;
@@ -81,7 +81,7 @@ test('a first root that a thief serves is not looked at: the pinned one counts',
   assert.ok(root !== undefined && !root.includes(thief.rootKey.id), 'what is signed has none of his keys');
 });
 
-test('a next root that names a thief’s key is refused unless the owner’s root key signed it', async (t) => {
+test('refuses a next root with a foreign key unless the owner’s root key signed it', async (t) => {
   const { world, web, open } = await setUp(t);
   const stranger = generateKey('root').key;
   const next = await withKey(world, stranger);
@@ -170,7 +170,7 @@ test('a server that shows an older state than this machine signed is refused, so
   await (await open()).state.role(kernelRole('ab'.repeat(20)));
 });
 
-test('without its pinned root a key signs nothing', async (t) => {
+test('refuses to sign without the pinned root', async (t) => {
   const { world, open } = await setUp(t);
   const path = anchorPath(world.path('offline'));
   const root = await readFile(path);

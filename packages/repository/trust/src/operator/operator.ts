@@ -117,7 +117,7 @@ function notTheirs(url: string, cause: TrustError): TrustError {
     `the repository at ${url} is not the one these keys were made with: ${cause.message}`,
     {
       cause,
-      hint: 'nothing was signed; check the server’s address and the folder of the keys, or who serves this in its place',
+      hint: 'nothing was signed; check the server’s address, the folder of the keys, and whether another server answers',
     },
   );
 }
@@ -134,7 +134,7 @@ export function requireOwn(key: SigningKey, name: string, metadata: Metadata<Tar
   } catch (cause) {
     throw new TrustError('key-wrong', `${name} ${metadata.signed.version} is not signed with the key at hand`, {
       cause,
-      hint: 'another key signed it: rotate to one that you hold (docs/trust.md), and look at what was published',
+      hint: 'another key signed it: rotate to one that you hold (docs/trust.md), and check what was published',
     });
   }
 }

@@ -39,9 +39,9 @@ export async function loadRecord(directory: string): Promise<OperatorRecord> {
   }
   const parsed = OperatorRecord.safeParse(parseJson(text));
   if (parsed.success) return parsed.data;
-  throw new TrustError('record-damaged', `${path} is damaged: what was signed here last is not known`, {
+  throw new TrustError('record-damaged', `${path} is damaged: what this machine signed last is unknown`, {
     cause: parsed.error,
-    hint: 'restore it from its backup; without one, move it away: then what the server shows counts',
+    hint: 'restore it from a backup; without one, move it away; kmend then accepts what the server shows',
   });
 }
 
@@ -49,7 +49,7 @@ export function saveRecord(directory: string, record: OperatorRecord): Promise<v
   return writeFileAtomic(recordPath(directory), `${JSON.stringify(record, undefined, 2)}\n`, 0o600);
 }
 
-/** Identifies what a role says, whoever signed it. */
+/** Identifies the content of a role, whatever key signed it. */
 function digestOf(metadata: Metadata<Root> | Metadata<Targets>): string {
   return sha256(canonicalize(metadata.signed.toJSON()));
 }
@@ -65,7 +65,7 @@ export function noteRole(record: OperatorRecord, name: string, metadata: Metadat
   if (known !== undefined && (known.version > version || (known.version === version && known.sha256 !== seen.sha256))) {
     const what = known.version > version ? `an older ${name}, version ${version}` : `another ${name} ${version}`;
     throw new TrustError('repository-rollback', `the server shows ${what}; this machine has seen ${known.version}`, {
-      hint: 'restore its newest backup; if that is lost for good, move record.json away from beside the keys',
+      hint: 'restore the server’s newest backup; without one, move record.json away from the keys',
       details: { role: name, shown: seen, known },
     });
   }

@@ -113,7 +113,7 @@ async function releaseKeys(operator: Operator, fresh: SigningKey | undefined): P
 }
 
 /**
- * Whoever stole a release key may have published with it. Every livepatch that was not signed on this machine is to be
+ * A thief of the release key may have published with it. Every livepatch that was not signed on this machine is to be
  * kept or dropped by name; what is named must be there.
  */
 async function dropped(
@@ -127,7 +127,7 @@ async function dropped(
   const unknown = [...drop, ...(keep === 'all' ? [] : keep)].find((it) => !all.some(same(it)));
   if (unknown !== undefined) {
     throw new TrustError('not-found', `kernel ${unknown.buildId} has no livepatch with serial ${unknown.serial}`, {
-      hint: 'kmend keys status lists those that have to be decided',
+      hint: 'kmend keys status lists the livepatches to decide on',
     });
   }
   const kept = (it: LivepatchName): boolean => keep === 'all' || keep.some(same(it));
@@ -135,7 +135,7 @@ async function dropped(
   if (open.length === 0) return drop;
   const names = open.map(({ buildId, serial, id }) => `${buildId}/${serial} (${id})`);
   throw new TrustError('livepatch-foreign', `not signed on this machine: ${names.join(', ')}`, {
-    hint: 'say of each: --keep BUILD-ID/SERIAL where you know it (another operator’s), else --drop BUILD-ID/SERIAL',
+    hint: 'decide for each: --keep BUILD-ID/SERIAL for one of another operator, --drop BUILD-ID/SERIAL otherwise',
     details: { livepatches: open.map(({ buildId, serial, id }) => ({ buildId, serial, id })) },
   });
 }

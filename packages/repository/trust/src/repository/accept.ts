@@ -188,6 +188,6 @@ function checkKept(role: string, before: Metadata<Targets> | undefined, after: M
 
 function outdated(message: string): TrustError {
   return new TrustError('publication-outdated', message, {
-    hint: 'someone else published meanwhile, or the publication was made from an old state: publish again',
+    hint: 'another publication came first, or this one was made from an old state: publish again',
   });
 }

@@ -1,7 +1,8 @@
-import { readFile, stat } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { parseJson } from '@kmend/base';
-import { sha256, sha256File } from '@kmend/base/node';
+import { sha256 } from '@kmend/base/node';
+import { moduleIdentity } from '@kmend/elf';
 import { Livepatch } from '@kmend/protocol';
 import { TrustError } from '../error.ts';
 
@@ -21,7 +22,7 @@ export interface LivepatchArtifact {
 
 /**
  * Reads a livepatch directory: `livepatch.json` and the module it names. Throws `livepatch-unreadable` (missing or
- * malformed), `livepatch-mismatch` (module is not the one the manifest names), `livepatch-not-publishable` (verdict).
+ * malformed), `livepatch-mismatch` (the module is not the one the manifest names, or its content has another id), `livepatch-not-publishable` (verdict).
  */
 export async function readArtifact(directory: string): Promise<LivepatchArtifact> {
   const manifestPath = join(directory, 'livepatch.json');
@@ -36,17 +37,25 @@ export async function readArtifact(directory: string): Promise<LivepatchArtifact
     throw notPublishable(livepatch, 'the build was refused');
   }
   if (livepatch.verdict === 'needs-review' && !livepatch.reviewAccepted) {
-    throw notPublishable(livepatch, 'nobody has accepted its review reasons');
+    throw notPublishable(livepatch, 'its review reasons are not accepted');
   }
   if (basename(livepatch.file.name) !== livepatch.file.name) {
     throw new TrustError('livepatch-unreadable', `${manifestPath} names a module outside its directory`);
   }
   const path = join(directory, livepatch.file.name);
-  const module = await describe(path);
+  const bytes = await readFile(path).catch((cause: Error) => {
+    throw new TrustError('livepatch-unreadable', `cannot read ${path}: ${cause.message}`, { cause });
+  });
+  const module = { path, size: bytes.length, sha256: sha256(bytes) };
   if (module.sha256 !== livepatch.file.sha256 || module.size !== livepatch.file.size) {
     throw new TrustError('livepatch-mismatch', `${path} is not the module that livepatch.json names`, {
       hint: 'the artifact is damaged or mixed from two builds: build it again',
       details: { expected: livepatch.file.sha256, actual: module.sha256 },
+    });
+  }
+  if (moduleIdentity(bytes, livepatch.module)?.id !== livepatch.id) {
+    throw new TrustError('livepatch-mismatch', `${livepatch.id} is not the id of the content of ${path}`, {
+      hint: 'an earlier version of kmend built it, or it was changed after the build: build it again',
     });
   }
   return { livepatch, manifest: { path: manifestPath, sha256: sha256(text), size: text.length }, module };
@@ -63,14 +72,6 @@ export function parseManifest(text: Buffer, name: string): Livepatch {
     cause: parsed.error,
     hint: 'build the livepatch again with this version of kmend',
   });
-}
-
-async function describe(path: string): Promise<LocalFile> {
-  try {
-    return { path, size: (await stat(path)).size, sha256: await sha256File(path) };
-  } catch (cause) {
-    throw new TrustError('livepatch-unreadable', `cannot read ${path}: ${(cause as Error).message}`, { cause });
-  }
 }
 
 function notPublishable(livepatch: Livepatch, why: string): TrustError {

@@ -5,8 +5,9 @@ import { metadataFile, TIMESTAMP_FILE, targetFile } from './layout.ts';
 import type { RepositoryState } from './state.ts';
 
 /**
- * Files that the signed metadata names and that a repository's directory does not hold, or not whole: a restore that left some out, a disk
- * that lost them. Hosts meet that as an error of the repository, so whoever serves it has to know first. Contents are not read.
+ * Files that the signed metadata names and that a repository's directory does not hold, or not whole: a restore that
+ * left some out, a disk that lost them. Hosts would see that as an error of the repository, so the server must know
+ * first. Contents are not read.
  */
 export async function missingFiles(directory: string, state: RepositoryState): Promise<string[]> {
   const missing: string[] = [];

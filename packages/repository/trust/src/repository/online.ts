@@ -36,9 +36,9 @@ export interface Versions {
 }
 
 /**
- * Makes changes visible, all at once: writes what nobody refers to yet (policy files, versioned metadata, the new
- * snapshot) and last replaces timestamp.json, atomically. Whatever fails before that leaves the old state in force, and
- * the files written so far are overwritten by the next attempt.
+ * Makes changes visible, all at once: writes files that no metadata refers to yet (policy files, versioned metadata,
+ * the new snapshot) and last replaces timestamp.json, atomically. Whatever fails before that leaves the old state in
+ * force, and the files written so far are overwritten by the next attempt.
  */
 export async function commitOnline(input: CommitInput): Promise<Versions> {
   try {
@@ -55,7 +55,8 @@ async function commit(input: CommitInput): Promise<Versions> {
 }
 
 /**
- * Writes all that nobody refers to yet, and gives the timestamp that will: to be put in the place of timestamp.json.
+ * Writes all files that no metadata refers to yet, and returns the timestamp that will: to be put in the place of
+ * timestamp.json.
  */
 export async function prepareOnline({
   repository,
@@ -133,7 +134,7 @@ function nextVersions(repository: string, replaced: Partial<OnlineKeys>): Versio
     if (version < MAX_USUAL_VERSION || replaced[role] === undefined) {
       if (Number.isSafeInteger(version + 1)) return version + 1;
       throw new TrustError('repository-damaged', `no version follows ${version} of ${role}`, {
-        hint: 'someone with its key signed that, to lock hosts out: kmend keys rotate online (docs/trust.md)',
+        hint: 'its key was used to lock hosts out: run kmend keys rotate online (docs/trust.md)',
       });
     }
     const names = await readdir(join(repository, 'metadata'));

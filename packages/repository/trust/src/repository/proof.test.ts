@@ -77,7 +77,7 @@ function barely(manifest: Livepatch, ran: number): Proof {
   return { ...exampleProof(manifest), ran: functions };
 }
 
-test('a livepatch of which too little ran in its proof is signed with a reason alone, which is signed with it', async (t) => {
+test('requires a reason, which is signed too, for a livepatch of which too little ran', async (t) => {
   const world = await makeWorld(t);
   const directory = await artifact(world, 1, (manifest) => barely(manifest, 5));
   const refused = async (demand?: ProofDemand): Promise<string> => {

@@ -23,9 +23,10 @@ export interface ProofDemand {
 }
 
 /**
- * The proof that `kmend prove` left beside a livepatch; `undefined` where there is none and `unproven` allows that. Throws `livepatch-unproven`,
- * `livepatch-unreadable` (malformed), `livepatch-proof-mismatch` (of another build), `livepatch-proof-failed`: what is known to be bad is published
- * in no case; and `livepatch-barely-ran` where too few replaced functions ran and no reason is given.
+ * The proof that `kmend prove` left beside a livepatch; `undefined` where there is none and `unproven` allows that.
+ * Throws `livepatch-unproven`, `livepatch-unreadable` (malformed), `livepatch-proof-mismatch` (of another build),
+ * `livepatch-proof-failed`: what is known to be bad is published in no case; and `livepatch-barely-ran` where too few
+ * replaced functions ran and no reason is given.
  */
 export async function readProof(
   directory: string,
@@ -52,7 +53,7 @@ export async function readProof(
   if (!proof.passed) {
     const failed = proof.steps.find(({ outcome }) => outcome === 'failed')?.name;
     throw new TrustError('livepatch-proof-failed', `livepatch ${livepatch.id} failed its proof (step ${failed})`, {
-      hint: `${path} says how; mend the fix, build and prove again`,
+      hint: `${path} says how; correct the fix, build and prove again`,
       details: { step: failed },
     });
   }
@@ -80,7 +81,7 @@ function requireRan(proof: Proof, directory: string, demand: ProofDemand): void 
     'livepatch-barely-ran',
     `${share.ran} of ${share.of} replaced functions ran in the proof of livepatch ${proof.livepatch.id}, less than ${wanted} %; not: ${names.join(', ')}${more}`,
     {
-      hint: `give "kmend prove ${directory}" a --reproducer that calls them, or publish with --reason TEXT, which is kept with the publication`,
+      hint: `give "kmend prove ${directory}" a --reproducer that calls them, or publish with --reason TEXT, which is recorded with the publication`,
       details: { ...share, wanted },
     },
   );

@@ -67,7 +67,7 @@ test('a new repository says where each key lies, and keys are for their owner on
   assert.ok(!served.some((name) => name.endsWith('.key')));
 });
 
-test('neither keys nor a repository are ever overwritten', async (t) => {
+test('never overwrites keys or a repository', async (t) => {
   const world = await makeWorld(t);
   const again = (more: object) =>
     createRepository({
@@ -318,7 +318,7 @@ test('online roles are signed again at half of their life, and not before', asyn
   assert.ok(ages.every((age) => age.expires.getTime() > Date.now() + 4 * DAY));
 });
 
-test('what a clock that was ahead has signed is signed again at once, and the ages say so until then', async (t) => {
+test('re-signs at once what a wrong clock signed for too long', async (t) => {
   const world = await makeWorld(t, shiftedClock(400 * DAY));
   const keyDirectory = world.path('online');
   const repository = await openRepository({ repository: world.created.repository, keyDirectory, clock: systemClock });

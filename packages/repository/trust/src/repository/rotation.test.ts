@@ -92,7 +92,7 @@ test('a renewal extends root, targets and kernel roles, and changes no key', asy
   await assert.rejects(repository.acceptRotation(await far.sign()), withCode('publication-invalid'), 'a clock ahead');
 });
 
-test('what is no rotation by the owner is refused, and changes nothing', async (t) => {
+test('refuses a rotation that is not the owner’s, and changes nothing', async (t) => {
   const { repository, signed, path, releaseKey } = await setUp(t);
   const rootKey = await loadRootKey(path('offline'));
   const stranger = generateKey('root').key;
@@ -199,7 +199,7 @@ test('what is no rotation by the owner is refused, and changes nothing', async (
   assert.equal(repository.timestampText, timestampText);
 });
 
-test('a floor that nothing stands on is refused', async (t) => {
+test('refuses a floor without a published livepatch', async (t) => {
   const { repository, signed, operator, releaseKey } = await setUp(t);
   const kernel = kernelRole(BUILD_ID);
   const request = await signed({ fresh: { online: {} } });
@@ -273,7 +273,7 @@ test('a rotation that is interrupted anywhere holds for hosts as it is, and is f
   }
 });
 
-test('keys that were made for a rotation that never came are forgotten at the next start', async (t) => {
+test('drops keys of a rotation that never came at the next start', async (t) => {
   const { repository, reopen, signed, keyDirectory } = await setUp(t);
   const online = await repository.prepareKeys(['timestamp']);
   const request = await signed({ fresh: { online } });
@@ -283,7 +283,7 @@ test('keys that were made for a rotation that never came are forgotten at the ne
   await assert.rejects(again.acceptRotation(request), withCode('key-wrong'));
 });
 
-test('a first root that somebody puts into the server’s folder changes nothing: its own is pinned', async (t) => {
+test('ignores a foreign first root in the server’s folder', async (t) => {
   const { created, reopen } = await setUp(t);
   const thief = await makeWorld(t);
   await writeFile(created.root, await readFile(thief.created.root));
@@ -296,7 +296,7 @@ test('a first root that somebody puts into the server’s folder changes nothing
   await assert.rejects(again.refreshOnline(), withCode('repository-damaged'));
 });
 
-test('a rotation that a full disk stopped is finished by the next change of a server that goes on', async (t) => {
+test('the next change finishes a rotation that a full disk stopped', async (t) => {
   const { repository, host, keyDirectory } = await begun(t);
   await repository.setFleetPolicy((it) => ({ ...it, checkIntervalSeconds: 77 }));
   const client = await host();

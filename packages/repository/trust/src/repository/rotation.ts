@@ -123,7 +123,7 @@ function nextKernel(before: Metadata<Targets>, name: string, text: string, clock
   }
   const highest = Math.max(0, ...signedLivepatches(before, buildId).keys(), signedTerms(before).lastSerial ?? 0);
   if (Math.max(0, ...left.keys(), lastSerial ?? 0) < highest) {
-    throw new TrustError('publication-invalid', `${name} forgets that serial ${highest} was given away`);
+    throw new TrustError('publication-invalid', `${name} does not record that serial ${highest} was used`);
   }
   return after;
 }
@@ -144,7 +144,7 @@ function chosenKeys(
     const key = [current[role], next[role]].find((it) => it !== undefined && named[role][0] === it.id);
     if (key === undefined || named[role].length !== 1) {
       throw new TrustError('key-wrong', `the ${role} key that would count is none that this server has`, {
-        hint: 'someone else rotates keys at the same time, or the server was restored meanwhile: rotate again',
+        hint: 'another rotation runs at the same time, or the server was restored meanwhile: rotate again',
         details: { role, named: named[role] },
       });
     }

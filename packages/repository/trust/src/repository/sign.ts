@@ -8,6 +8,7 @@ import {
   type PublishRequest,
   proofPath,
 } from '@kmend/protocol';
+import type { Metadata, Targets } from '@tufjs/models';
 import { TrustError } from '../error.ts';
 import type { SigningKey } from '../keys/key.ts';
 import { signedText } from '../metadata/signing.ts';
@@ -52,17 +53,7 @@ export async function signPublication(options: SignOptions): Promise<SignedPubli
   const name = kernelRole(buildId);
   const before = await state.role(name);
   if (before !== undefined) requireOwn(releaseKey, name, before);
-  for (const [serial, published] of signedLivepatches(before, buildId)) {
-    if (published.id !== livepatch.id) continue;
-    throw new TrustError(
-      'publication-duplicate',
-      `livepatch ${livepatch.id} is published already, as serial ${serial}`,
-      {
-        hint: 'to give it to another channel, change the kernel’s policy',
-        details: { serial, buildId },
-      },
-    );
-  }
+  assertNew(before, artifact, proof !== undefined);
   const serial = nextSerial(before, buildId);
   const description: LivepatchTarget = {
     serial,
@@ -98,6 +89,33 @@ export async function signPublication(options: SignOptions): Promise<SignedPubli
       channel,
     },
   };
+}
+
+/**
+ * Throws `publication-duplicate` where these very files are published already. The same content with another signature, manifest or
+ * its first proof is a publication of its own: hosts that run that content take the new serial over without a load.
+ */
+function assertNew(
+  before: Metadata<Targets> | undefined,
+  { livepatch, module, manifest }: LivepatchArtifact,
+  proven: boolean,
+): void {
+  const { buildId } = livepatch.kernel;
+  const hashAt = (path: string): string | undefined => before?.signed.targets[path]?.hashes['sha256'];
+  for (const [serial, published] of signedLivepatches(before, buildId)) {
+    const same =
+      hashAt(modulePath(buildId, serial)) === module.sha256 &&
+      hashAt(manifestPath(buildId, serial)) === manifest.sha256;
+    if (!same || (proven && !published.proven)) continue;
+    throw new TrustError(
+      'publication-duplicate',
+      `livepatch ${livepatch.id} is published already, with these very files, as serial ${serial}`,
+      {
+        hint: `to give it to another channel, change the kernel’s policy: kmend policy kernel ${buildId} --channel <name> --settle ${serial}`,
+        details: { serial, buildId },
+      },
+    );
+  }
 }
 
 function checkReleaseKey(state: RepositoryState, key: SigningKey): void {

@@ -34,7 +34,7 @@ export function directoryReader(repository: string): RepositoryReader {
 }
 
 /**
- * Loads and verifies a repository from its own side, from a root that whoever signs keeps beside the keys: what the
+ * Loads and verifies a repository from its own side, from the root that is pinned beside the signing keys: what the
  * repository offers as its first one is not looked at. No cache, no expiry (an expired repository can still be
  * renewed). `code` is what anything wrong counts as, `unsigned` a signature that is missing: `repository-damaged` on
  * the server, which reads its own files.

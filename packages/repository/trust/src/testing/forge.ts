@@ -110,7 +110,10 @@ function metaOf(text: string, version: number): { version: number } {
   return metaFileOf(text, version).toJSON() as unknown as { version: number };
 }
 
-/** Signs a targets role, a version above what it says now and otherwise as `change` leaves it; what a snapshot has to say of it. */
+/**
+ * Signs a targets role, a version above what it says now and otherwise as `change` leaves it; what a snapshot has to
+ * say of it.
+ */
 export async function signRole(
   forge: Forge,
   role: string,

@@ -13,5 +13,6 @@ export {
   signRoot,
   signTimestamp,
 } from './forge.ts';
+export { exampleModule, signedModule } from './module.ts';
 export { startWeb, type Tamper, type TestWeb } from './web.ts';
 export { BUILD_ID, exampleManifest, makeWorld, OTHER_BUILD_ID, type World, writeArtifact } from './world.ts';

@@ -9,6 +9,7 @@ import { loadReleaseKey } from '../keys/store.ts';
 import { type CreatedRepository, createRepository } from '../repository/create.ts';
 import { openRepository, type Published, type Repository } from '../repository/repository.ts';
 import { signPublication } from '../repository/sign.ts';
+import { exampleModule } from './module.ts';
 
 export const BUILD_ID = 'ab'.repeat(20);
 export const OTHER_BUILD_ID = 'cd'.repeat(20);
@@ -18,9 +19,11 @@ export function shiftedClock(offsetMs: number): Clock {
   return { ...systemClock, now: () => new Date(Date.now() + offsetMs) };
 }
 
-/** A livepatch manifest for tests; `n` makes each one different. */
-export function exampleManifest(n: number, module: string | Uint8Array, overrides: Partial<Livepatch> = {}): Livepatch {
-  const id = sha256(`livepatch ${n}`).slice(0, 12);
+/** A livepatch manifest for tests; `n` makes each one different. `module`: other bytes than those of `exampleModule`. */
+export function exampleManifest(n: number, module?: Uint8Array, overrides: Partial<Livepatch> = {}): Livepatch {
+  const example = exampleModule(`livepatch ${n}`);
+  const { id } = example.identity;
+  const bytes = module ?? example.module;
   return {
     schema: 'kmend.livepatch/1',
     id,
@@ -33,7 +36,7 @@ export function exampleManifest(n: number, module: string | Uint8Array, override
     reviewAccepted: false,
     objects: [{ name: 'vmlinux', functions: [{ name: 'f', sympos: 0, source: 'net/f.c' }] }],
     byteProof: { compared: 1, equal: 1, different: [] },
-    file: { name: 'livepatch.ko', sha256: sha256(module), size: module.length },
+    file: { name: 'livepatch.ko', sha256: sha256(bytes), size: bytes.length },
     inputs: {
       fixes: {},
       config: sha256('config'),
@@ -74,8 +77,12 @@ export function exampleProof(livepatch: Livepatch, failed?: ProofStepName): Proo
 }
 
 /** Writes what `kmend build --out` and `kmend prove` would. */
-export async function writeArtifact(directory: string, n: number, overrides: Partial<Livepatch> = {}): Promise<string> {
-  const module = Buffer.alloc(2000 + n, n);
+export async function writeArtifact(
+  directory: string,
+  n: number,
+  overrides: Partial<Livepatch> = {},
+  module: Uint8Array = exampleModule(`livepatch ${n}`).module,
+): Promise<string> {
   const manifest = exampleManifest(n, module, overrides);
   await mkdir(directory, { recursive: true });
   await writeFile(join(directory, 'livepatch.ko'), module);
@@ -92,7 +99,7 @@ export interface World {
   readonly releaseKey: SigningKey;
   readonly clock: Clock;
   /** Makes, signs and accepts livepatch `n`. */
-  publish(n: number, overrides?: Partial<Livepatch>, channel?: Channel): Promise<Published>;
+  publish(n: number, overrides?: Partial<Livepatch>, channel?: Channel, module?: Uint8Array): Promise<Published>;
   path(...parts: string[]): string;
 }
 
@@ -118,8 +125,8 @@ export async function makeWorld(
     releaseKey,
     clock,
     path,
-    async publish(n, overrides = {}, channel = 'stable') {
-      const livepatch = await writeArtifact(path(`artifact-${n}`), n, overrides);
+    async publish(n, overrides = {}, channel = 'stable', module = undefined) {
+      const livepatch = await writeArtifact(path(`artifact-${n}`), n, overrides, module);
       const signed = await signPublication({ state: repository.state, releaseKey, livepatch, channel, clock });
       const files = new Map(signed.files.map((file) => [file.sha256, file.path]));
       return repository.acceptPublication(signed.request, (hash) => files.get(hash) ?? '/nonexistent');

@@ -98,7 +98,7 @@ async function fastForward(stage: Stage): Promise<Attack> {
   return {};
 }
 
-/** A timestamp that expires soon, as it was signed long ago. The owner has gone on meanwhile. */
+/** A timestamp that expires soon, as it was signed long ago. The owner has signed newer ones meanwhile. */
 async function freeze(stage: Stage): Promise<Attack> {
   await signTimestamp(await stage.forge(), (await stage.online()).timestamp, (signed) => {
     signed.expires = new Date(Date.now() + stage.settings.seconds * 1000).toISOString();
@@ -160,7 +160,7 @@ async function withholdingMirror(stage: Stage): Promise<Attack> {
   };
 }
 
-/** A stranger's repository lies under another path of the same server. */
+/** A foreign repository is under another path of the same server. */
 async function redirect(stage: Stage): Promise<Attack> {
   const forge = await stage.forge();
   const elsewhere = 'elsewhere';

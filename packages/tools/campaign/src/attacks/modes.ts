@@ -57,7 +57,7 @@ export const MODES = [
     ...check,
     name: 'rollback',
     threat: 'rollback',
-    description: 'the newest state once, then the one before it for ever',
+    description: 'the newest state once, then always the one before it',
     codes: ['repository-rollback'],
   },
   {
@@ -86,7 +86,7 @@ export const MODES = [
     ...check,
     name: 'indefinite-freeze',
     threat: 'indefinite freeze',
-    description: 'metadata that was good once, the same for ever; it expires after `seconds`',
+    description: 'always the same, once valid metadata; it expires after `seconds`',
     codes: ['repository-expired'],
   },
   {
@@ -122,7 +122,7 @@ export const MODES = [
     name: 'extraneous-dependencies',
     threat: 'extraneous dependencies',
     description:
-      'stolen online keys: snapshot and policy name roles and files that nobody asked for, all called `extraneous`; what once was named must stay named (5.5.5)',
+      'stolen online keys: snapshot and policy name roles and files that were not requested, all called `extraneous`; what once was named must stay named (5.5.5)',
     codes: [],
     heals: 'with new keys',
   },
@@ -189,7 +189,7 @@ export const MODES = [
     ...fetch,
     name: 'unpublished-serial',
     threat: 'key compromise',
-    description: 'stolen online keys: the policy asks for a serial that nobody signed',
+    description: 'stolen online keys: the policy asks for a serial that the release key did not sign',
     codes: ['not-found'],
     heals: 'with new keys',
   },
@@ -218,7 +218,7 @@ export const MODES = [
     ...fetch,
     name: 'truncated-artifact',
     threat: 'transport',
-    description: 'half of the module, told as the whole',
+    description: 'half of the module, presented as the whole',
     codes: ['repository-mismatch'],
   },
   {

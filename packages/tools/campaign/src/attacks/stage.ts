@@ -90,7 +90,10 @@ export class Stage {
     return readFile(join(this.#owner.repository, path));
   }
 
-  /** The owner signs the fleet's policy again: new versions of policy, snapshot and timestamp, as any change brings them. */
+  /**
+   * The owner signs the fleet's policy again: new versions of policy, snapshot and timestamp, as any change brings
+   * them.
+   */
   async advance(times = 1): Promise<void> {
     const { repository, onlineKeys: keyDirectory, clock } = this.#owner;
     const open = await openRepository({ repository, keyDirectory, clock });

@@ -38,7 +38,7 @@ const changed = (change: (file: Buffer) => Buffer): Attack =>
     response.writeHead(200, { 'content-length': bytes.length }).end(bytes);
   });
 
-/** What goes on for hours, and nobody waits for: until the other side has had enough. */
+/** An answer that lasts for hours, until the other side gives up. */
 function aside({ response }: Exchange, work: () => Promise<void>): void {
   response.on('error', () => undefined);
   work().catch((error: unknown) => response.destroy(error as Error));

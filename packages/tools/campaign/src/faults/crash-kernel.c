@@ -1,6 +1,6 @@
 /*
- * Loads the kernel that is to run after a crash (kexec_file_load(2), as kdump-tools do): crash-kernel KERNEL INITRAMFS ARGUMENTS.
- * The running one must have been started with crashkernel=.
+ * Loads the kernel that is to run after a crash (kexec_file_load(2), as kdump-tools do): crash-kernel KERNEL INITRAMFS
+ * ARGUMENTS. The running one must have been started with crashkernel=.
  */
 #include <fcntl.h>
 #include <linux/kexec.h>

@@ -1,4 +1,7 @@
-/** The agent's processes, units and files as the campaign finds them on a host (docs/agent.md, "Files and units"): one place to change. */
+/**
+ * The agent's processes, units and files as the campaign finds them on a host (docs/agent.md, "Files and units"): one
+ * place to change.
+ */
 export const layout = {
   node: '/usr/lib/kmend-agent/node',
   /** Units that run the agent's code: the faults' library is loaded into all of them. */

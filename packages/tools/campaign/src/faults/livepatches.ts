@@ -4,8 +4,8 @@ import { type BuiltLivepatch, buildLivepatch, type Edit } from './build.ts';
 import { SLEEPER } from './sleeper.ts';
 
 /**
- * Livepatches that misbehave on purpose, and good ones beside them, for the stock kernel of the demo. All are cumulative and come out
- * of kmend's builder; each can be reverted and replaced at any moment before it does its harm.
+ * Livepatches that misbehave on purpose, and good ones beside them, for the stock kernel of the demo. All are
+ * cumulative and come out of kmend's builder; each can be reverted and replaced at any moment before it does its harm.
  */
 
 /** A livepatch that does its harm when someone asks for it. */
@@ -55,8 +55,8 @@ KMEND_CALLBACKS(panics, .pre_patch = panics_pre_patch);
 }
 
 /**
- * The kernel panics when the livepatch has been in force for so long: the patched function is called by every tick of the clock, and
- * counts from the first one. Nothing is left behind by a revert or a replacement.
+ * The kernel panics when the livepatch has been in force for so long: the patched function is called by every tick of
+ * the clock, and counts from the first one. Nothing is left behind by a revert or a replacement.
  */
 export function panicsLater(operator: Operator, seconds = 30): Promise<BuiltLivepatch> {
   return buildLivepatch(operator, 'panics-later', [
@@ -77,7 +77,10 @@ export function panicsLater(operator: Operator, seconds = 30): Promise<BuiltLive
   ]);
 }
 
-/** Who reads /proc/execdomains lives on with the stock kernel, and is killed by an oops with this one; the host goes on unless `kernel.panic_on_oops` is set. */
+/**
+ * Who reads /proc/execdomains lives on with the stock kernel, and is killed by an oops with this one; the host goes on
+ * unless `kernel.panic_on_oops` is set.
+ */
 export function oopsesInPatched(operator: Operator): Promise<TriggeredLivepatch> {
   return triggered(operator, 'oopses', saysInExecdomains('\tseq_puts(m, READ_ONCE(*(char **)m->private));\n'));
 }
@@ -102,8 +105,8 @@ async function triggered(operator: Operator, name: string, edit: Edit): Promise<
 }
 
 /**
- * The transition never ends while a process is stopped (SIGSTOP): it stands in the patched function, and the kernel's fake signal does
- * not wake it (kernel/livepatch/transition.c, `klp_send_signals`).
+ * The transition never ends while a process is stopped (SIGSTOP): it stands in the patched function, and the kernel's
+ * fake signal does not wake it (kernel/livepatch/transition.c, `klp_send_signals`).
  */
 export const NEVER_ENDS: Edit = {
   path: 'kernel/signal.c',
@@ -120,9 +123,10 @@ export async function neverEnds(operator: Operator): Promise<NeverEndingLivepatc
 }
 
 /**
- * A small module whose patched function refers to nothing of the module: so it may be unloaded and loaded again while a livepatch is in force.
- * Before Linux 6.3 any other is refused then, as the kernel does not take its relocations back ("livepatch: Clear relocation targets on a
- * module removal"): with net/can/proc.c, whose statistics compare a function of the module, `modprobe` fails at the second time.
+ * A small module whose patched function refers to nothing of the module: so it may be unloaded and loaded again while a
+ * livepatch is in force. Before Linux 6.3 any other is refused then, as the kernel does not take its relocations back
+ * ("livepatch: Clear relocation targets on a module removal"): with net/can/proc.c, whose statistics compare a function
+ * of the module, `modprobe` fails at the second time.
  */
 export const PATCHED_MODULE = 'af_key';
 
@@ -145,7 +149,10 @@ function showsLine(line: string, next: string): (text: string) => string {
   return (text) => text.replace(`\treturn 0;\n}\n\n${next}`, `\tseq_puts(m, "${line}\\n");\n$&`);
 }
 
-/** Which good livepatch is in force in vmlinux and in the module, which is loaded for it: its number, or `undefined` for the stock code. */
+/**
+ * Which good livepatch is in force in vmlinux and in the module, which is loaded for it: its number, or `undefined` for
+ * the stock code.
+ */
 export async function goodInForce(
   host: Host,
 ): Promise<{ readonly vmlinux: number | undefined; readonly module: number | undefined }> {
@@ -157,7 +164,10 @@ export async function goodInForce(
   return { vmlinux: await shown('/proc/version'), module: await shown('/proc/net/pfkey') };
 }
 
-/** Loads and unloads the patched module in the guest's background, several times a second, until it is stopped. For the guest's shell. */
+/**
+ * Loads and unloads the patched module in the guest's background, several times a second, until it is stopped. For the
+ * guest's shell.
+ */
 export const MODULE_CHURN = {
   start: `setsid sh -c 'while :; do modprobe ${PATCHED_MODULE}; cat /proc/net/pfkey; rmmod ${PATCHED_MODULE}; sleep 0.1; done' </dev/null >/dev/null 2>&1 & echo $! >/run/kmend-churn`,
   stop: 'group=$(cat /run/kmend-churn); kill -- "-$group"; while kill -0 -- "-$group" 2>/dev/null; do sleep 0.1; done',

@@ -21,7 +21,10 @@ interface Scene {
   readonly world: World;
   readonly mirror: HostileMirror;
   readonly client: RepositoryClient;
-  /** What a host does at each check: ask, read the policies, fetch what they want. Its serial, or the code of its failure. */
+  /**
+   * What a host does at each check: ask, read the policies, fetch what they want. Its serial, or the code of its
+   * failure.
+   */
   live(): Promise<number | string | undefined>;
 }
 
@@ -106,9 +109,13 @@ describe('the hostile mirror', { concurrency: 4 }, () => {
         [],
       );
       const held = await holdsOnlyTruth(scene);
-      // The role of another kernel lists nothing of this one: nothing can be verified against it until the true one comes back.
+      // The role of another kernel lists nothing of this one: nothing can be verified against it until the true one
+      // comes back.
       assert.equal(held.includes(1), mode.name !== 'wrong-role', 'what was there stays');
-      await assert.rejects(client.fetchLivepatch(BUILD_ID, 3, signal), 'what a thief made is not taken, whoever asks');
+      await assert.rejects(
+        client.fetchLivepatch(BUILD_ID, 3, signal),
+        'a forged livepatch is refused for every client',
+      );
       assert.ok(!held.includes(3));
       if (mode.met === 'fetch') assert.ok(!held.includes(2), 'nothing new is taken');
 

@@ -32,9 +32,10 @@ interface Staged {
 }
 
 /**
- * A web server between a repository and its hosts that can turn hostile, and back, at any moment. Attacks are made on the repository as it is then; several make
- * its owner sign again behind their backs (`setFleetPolicy` with nothing changed), so do not publish at the same moment. One host at a time: an attack that
- * begins with a truth (`rollback`) tells it to the first who asks. For tests.
+ * A web server between a repository and its hosts that can turn hostile, and back, at any moment. Attacks are made on
+ * the repository as it is then; several make its owner sign again behind their backs (`setFleetPolicy` with nothing
+ * changed), so do not publish at the same moment. One host at a time: an attack that begins with a truth (`rollback`)
+ * tells it to the first who asks. For tests.
  */
 export class HostileMirror {
   readonly #owner: Owner;
@@ -89,7 +90,9 @@ export class HostileMirror {
     this.#change({ mode, attack, directory, firstTaken: false });
   }
 
-  /** Gives out what the repository holds, and nothing else. Answers that hang go on hanging until their host gives up. */
+  /**
+   * Gives out what the repository holds, and nothing else. Answers that hang go on hanging until their host gives up.
+   */
   beHonest(): void {
     this.#change(undefined);
   }

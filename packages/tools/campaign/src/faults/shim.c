@@ -1,10 +1,10 @@
 /*
- * Faults for the agent's own process, by /etc/ld.so.preload: the agent's bytes stay what they are. It counts the calls that change the disk
- * (and the calls that hand modules to the kernel), and at one chosen step kills, stops or fails.
+ * Faults for the agent's own process, by /etc/ld.so.preload: the agent's bytes stay what they are. It counts the calls
+ * that change the disk (and the calls that hand modules to the kernel), and at one chosen step kills, stops or fails.
  *
- * It acts in the agent's Node (the program AGENT_NODE) and in the insmod and rmmod that it starts; every other program is left alone.
- * A step is a call below the watched folders. Steps are counted from the moment the plan file changes, over all processes of the
- * role, so that a plan can be laid while the agent runs:
+ * It acts in the agent's Node (the program AGENT_NODE) and in the insmod and rmmod that it starts; every other program
+ * is left alone. A step is a call below the watched folders. Steps are counted from the moment the plan file changes,
+ * over all processes of the role, so that a plan can be laid while the agent runs:
  *
  *   mode=trace|kill|stop|error  what to do; trace: only write the steps down
  *   role=WORD                   the agent's first argument (loader, boot, fetcher-once); absent: any
@@ -14,8 +14,9 @@
  *   errno=N span=one|all        error: what fails, that step alone or all from there until the plan goes
  *   short=1                     error: a write takes half of its bytes before it fails
  *
- * It fires once a boot: that is noted in DIRECTORY/state, which is shared by all processes. The kernel argument "labfault=off" keeps it
- * still for a whole boot: whoever cut the power at a step needs nothing written to the disk for that.
+ * It fires once a boot: that is noted in DIRECTORY/state, which is shared by all processes. The kernel argument
+ * "labfault=off" keeps it still for a whole boot: whoever cut the power at a step needs nothing written to the disk for
+ * that.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -63,7 +63,7 @@ test('every call that changes the disk is a step, in its order', async () => {
   assert.deepEqual([said, content], ['done', 'new content']);
 });
 
-test('a kill comes right before its step, or right after it', async () => {
+test('kills right before a step, or right after it', async () => {
   const before = await write({ mode: 'kill', op: 'rename' });
   assert.deepEqual([before.exitCode, before.content, before.names.length], [137, 'old content', 2]);
 });
@@ -77,7 +77,7 @@ test('the n-th step of all, and the n-th that fits', async () => {
   assert.equal((await write({ mode: 'kill', n: 2 })).steps.at(-1), 'create');
 });
 
-test('a call fails as a full disk has it fail, once or from there on', async () => {
+test('fails a call as a full disk does, once or from there on', async () => {
   const { said, exitCode, content, names } = await write({ mode: 'error', errno: 28, op: 'fsync', nth: 1 });
   assert.deepEqual([said, exitCode, content, names], ['ENOSPC', 3, 'old content', ['file']]);
 });

@@ -17,16 +17,22 @@ export const PEACE = 'labfault=off';
 /** How a stop announces itself on the serial console. */
 export const STOPPED = /kmend-fault: stop at (.*)/;
 
-/** What the agent goes on to do after an order was answered (a load, the soak's end, a report) is over within so many seconds. */
+/**
+ * What the agent goes on to do after an order was answered (a load, the soak's end, a report) is over within so many
+ * seconds.
+ */
 const AFTERMATH_S = 180;
-/** The agent is at rest when none of its processes was seen so many times, in so many seconds: units hand over to each other. */
+/**
+ * The agent is at rest when none of its processes was seen so many times, in so many seconds: units hand over to each
+ * other.
+ */
 const REST = { looks: 5, seconds: 2.5 } as const;
 /** The step has come. */
 const STRUCK = `[ -s ${RUNTIME}/fired ]`;
 
 /**
- * Waits until $2 holds, the agent is at rest ($3: at so many looks; 0: that is not asked), or $1 seconds are over. Without a program of its
- * own: on an emulated processor each one takes from the agent what it is being waited for.
+ * Waits until $2 holds, the agent is at rest ($3: at so many looks; 0: that is not asked), or $1 seconds are over.
+ * Without a program of its own: on an emulated processor each one takes from the agent what it is being waited for.
  */
 const WAIT = `
 exec 9<> <(:)
@@ -103,8 +109,8 @@ export class Faults {
   }
 
   /**
-   * Compiles the library, brings it in, and has every program load it: it sleeps in all but the agent's, which take no LD_PRELOAD from anybody. The
-   * units must be started again after that.
+   * Compiles the library, brings it in, and has every program load it: it sleeps in all but the agent's, which take no
+   * LD_PRELOAD from anybody. The units must be started again after that.
    */
   static async install(host: Host): Promise<Faults> {
     const work = await mkdtemp(join(tmpdir(), 'kmend-faults-'));
@@ -125,10 +131,11 @@ export class Faults {
     const tmpfiles = `d ${RUNTIME} 0777 root root -\nd ${RUNTIME}/handed 0777 root root -\n`;
     await host.copyIn(Buffer.from(tmpfiles), '/etc/tmpfiles.d/kmend-fault.conf');
     const lines = (more: string): Buffer =>
-      Buffer.from(`[Unit]
-After=systemd-tmpfiles-setup.service
-[Service]
-ReadWritePaths=${RUNTIME}
+      // Not after systemd-tmpfiles-setup.service: with /var on the network that is a cycle which the agent's own units
+      // do not have.
+      Buffer.from(`[Service]
+ExecStartPre=+-/usr/bin/systemd-tmpfiles --create /etc/tmpfiles.d/kmend-fault.conf
+ReadWritePaths=-${RUNTIME}
 ${more}`);
     for (const unit of layout.units) {
       const acts = (layout.acting as readonly string[]).includes(unit);
@@ -143,7 +150,10 @@ ${more}`);
     return new Faults(host);
   }
 
-  /** Lays a plan: steps are counted from now on. It is on the disk when this resolves, so that it stands over a power cut. */
+  /**
+   * Lays a plan: steps are counted from now on. It is on the disk when this resolves, so that it stands over a power
+   * cut.
+   */
   async arm(plan: Plan): Promise<void> {
     const script = `rm -f ${RUNTIME}/trace ${RUNTIME}/fired; printf '%s\\n' "$1" >${PLAN}.new && mv ${PLAN}.new ${PLAN} && sync`;
     await this.#host.check(['/bin/sh', '-c', script, 'sh', planText(plan)]);

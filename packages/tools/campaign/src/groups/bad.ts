@@ -18,7 +18,10 @@ interface Bad {
   readonly name: string;
   /** Builds it; gives what is to happen in the guest once it is loaded. */
   build(rig: Rig): Promise<{ readonly directory: string; readonly trigger?: string }>;
-  /** The host goes down with it, and comes up by itself; or the kernel lives on, but nothing more may be loaded into it until it is booted anew. */
+  /**
+   * The host goes down with it, and comes up by itself; or the kernel lives on, but nothing more may be loaded into it
+   * until it is booted anew.
+   */
   readonly leaves: 'down' | 'crashed' | 'sound';
 }
 
@@ -105,8 +108,9 @@ async function until(life: Life, done: (seen: Observation) => boolean): Promise<
 const LIMIT_S = 60;
 
 /**
- * A task stands in the patched function and cannot go on: the transition does not end until it may. Without a limit the agent waits for ever; with
- * one it takes the transition back, has the older livepatch in force, and says when it will try again. A person who made the task go on need not wait for that.
+ * A task stands in the patched function and cannot go on: the transition does not end until it may. Without a limit the
+ * agent waits for ever; with one it takes the transition back, has the older livepatch in force, and says when it will
+ * try again. A person who made the task go on need not wait for that.
  */
 export function neverEndsRound(rig: Rig, life: Life, limited: boolean): Round {
   const id = limited ? 'never-ends/taken back' : 'never-ends/waited for';

@@ -32,7 +32,7 @@ function seenWith(journal: Partial<Journal>): Observation {
 }
 const event = (number: number, code: string) => ({ number, at, code, message: code, serial: 2 });
 
-test('a boot that ends elsewhere is blamed for a livepatch that it lacks, and for one that should not be there', () => {
+test('reports a boot that lacks a livepatch, or has one that it should not have', () => {
   assert.deepEqual(heldThere('booted\nkmend_b', 'kmend_b'), []);
   assert.deepEqual(heldThere('booted', undefined), []);
   assert.equal(heldThere('booted', 'kmend_b').length, 1);
@@ -40,7 +40,7 @@ test('a boot that ends elsewhere is blamed for a livepatch that it lacks, and fo
   assert.equal(heldThere('booted\nkmend_a\nkmend_b', 'kmend_b').length, 1);
 });
 
-test('whatever is at work in a capture kernel is named', () => {
+test('detects a capture kernel', () => {
   assert.deepEqual(idleThere('captured\ninactive\n'), []);
   assert.match(idleThere('captured\nactive\nkmend_b\n')[0]?.text ?? '', /active kmend_b/);
 });
@@ -51,7 +51,7 @@ test('a quarantine is seen in the journal too, where the agent gives no status',
   assert.match(unquarantined(seenWith({ quarantined }))[0]?.text ?? '', /serial 2 is quarantined \(crashed\)/);
 });
 
-test('an orderly end without a mark, and a cut that is not counted, are findings', () => {
+test('reports an orderly end without a mark, and an uncounted cut', () => {
   const cut = seenWith({ events: [event(1, 'loaded'), event(2, 'went-down')] });
   assert.equal(countOf(cut, 'went-down'), 1);
   assert.deepEqual([ended(cut, 'cut').length, ended(cut, 'orderly').length], [0, 1]);

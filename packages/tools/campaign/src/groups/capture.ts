@@ -23,7 +23,9 @@ ExecStart=/bin/sh -c '{ echo captured; systemctl is-active "kmend-*.service"; } 
 WantedBy=multi-user.target
 `;
 
-/** The kernel crashes, a real capture kernel (kexec) boots the same disk, and then the host's own kernel comes up again. */
+/**
+ * The kernel crashes, a real capture kernel (kexec) boots the same disk, and then the host's own kernel comes up again.
+ */
 export function captureRound(rig: Rig, life: Life, when: 'good' | 'soak'): Round {
   const id = `capture/${when}`;
   return { id, run: () => captured(rig, life, id, when) };
@@ -60,7 +62,10 @@ async function captured(rig: Rig, life: Life, id: string, when: 'good' | 'soak')
   });
 }
 
-/** In the capture kernel no unit of the agent is at work, and no livepatch is there. `mark`: `captured`, what is-active says, and names. */
+/**
+ * In the capture kernel no unit of the agent is at work, and no livepatch is there. `mark`: `captured`, what is-active
+ * says, and names.
+ */
 export function idleThere(mark: string): Finding[] {
   const busy = mark
     .split('\n')

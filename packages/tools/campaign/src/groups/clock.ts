@@ -23,7 +23,10 @@ async function jump(life: Life, id: string, years: number, phase: 'load' | 'repl
   });
 }
 
-/** The host is switched on with a clock that is wrong by years, re-applies what it had, and is switched on again with the right one. */
+/**
+ * The host is switched on with a clock that is wrong by years, re-applies what it had, and is switched on again with
+ * the right one.
+ */
 export function bootClockRound(life: Life, years: number, cut: boolean): Round {
   const id = `boot/${years}/${cut ? 'cut' : 'orderly'}`;
   return { id, run: () => bootWrong(life, id, years, cut) };

@@ -10,7 +10,7 @@ import { outcome } from './clock.ts';
 const IMAGE = '/srv/image';
 const OTHER_MACHINE = 'printf "%s\\n" "$(tr -d - </proc/sys/kernel/random/uuid)" >/etc/machine-id && sync';
 
-/** Another file system with a Debian of its own in it, and what whoever builds images mounts there; the host's /run too. */
+/** Another file system with a Debian of its own in it, and what image builders mount there; the host's /run too. */
 const MOUNT = `set -e
 truncate -s 1G /srv/image.ext4 && mkfs.ext4 -q /srv/image.ext4 && mkdir -p /srv/upper ${IMAGE} && mount -o loop /srv/image.ext4 /srv/upper
 mkdir /srv/upper/u /srv/upper/w && modprobe overlay
@@ -33,8 +33,8 @@ const ORDERS = [
 ];
 
 /**
- * In a chroot of an image the package is used with the state of an enrolled host, removed, and installed anew; then the image is booted, and
- * enrolled there.
+ * In a chroot of an image the package is used with the state of an enrolled host, removed, and installed anew; then the
+ * image is booted, and enrolled there.
  */
 export function chrootRound(rig: Rig, life: Life): Round {
   const id = 'chroot';
@@ -78,7 +78,9 @@ async function inChroot(rig: Rig, life: Life, id: string): Promise<RoundResult> 
   });
 }
 
-/** The image was made of an enrolled machine in the middle of a soak: on another machine nothing of that state counts. */
+/**
+ * The image was made of an enrolled machine in the middle of a soak: on another machine nothing of that state counts.
+ */
 export function cloneRound(rig: Rig, life: Life): Round {
   const id = 'other-machine';
   return { id, run: () => onOtherMachine(rig, life, id) };

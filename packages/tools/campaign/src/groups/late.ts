@@ -10,7 +10,10 @@ import { countOf, LONG_SOAK_S, wrong } from './boots.ts';
 export const LATE = { state: layout.state, 'var-lib': '/var/lib', var: '/var' } as const;
 export type Late = keyof typeof LATE;
 
-/** A mount that waits for the network holds the agent's state: two boots with it, the first one ended in good order or by a cut. */
+/**
+ * A mount that waits for the network holds the agent's state: two boots with it, the first one ended in good order or
+ * by a cut.
+ */
 export function lateRound(life: Life, what: Late, end: 'orderly' | 'cut'): Round {
   const id = `${what}/${end}`;
   return { id, run: () => mountedLate(life, id, what, end) };

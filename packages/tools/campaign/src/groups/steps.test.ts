@@ -7,7 +7,7 @@ import { evenly, inTurn, type Place, stepsOf } from './steps.ts';
 
 const step = (op: string, path: string) => ({ n: 1, role: layout.steps.journalled.role, op, path });
 
-test('what cannot be taken back is told apart from the rest', () => {
+test('separates steps that cannot be undone', () => {
   const mine = [
     step('create', `${layout.journal}.0c13.tmp`),
     step('rename', layout.journal),

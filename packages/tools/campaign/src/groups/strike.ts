@@ -7,8 +7,9 @@ import { outcome } from './clock.ts';
 import { type Place, planAt, wayTo } from './steps.ts';
 
 /**
- * A fault at one step of a running host, from a known state to the state it ends in: armed, provoked, looked at, lifted, healed. `told`: what
- * the round says of the steps at which it struck; nothing struck is told by what the host answered.
+ * A fault at one step of a running host, from a known state to the state it ends in: armed, provoked, looked at,
+ * lifted, healed. `told`: what the round says of the steps at which it struck; nothing struck is told by what the host
+ * answered.
  */
 export async function strike(
   life: Life,

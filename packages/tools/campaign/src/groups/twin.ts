@@ -8,8 +8,8 @@ import { wrong } from './boots.ts';
 const REPORT_MS = 120_000;
 
 /**
- * A host is set back to a snapshot, with its memory, after it has told the server more: what it tells then has the number of a report that the
- * server has (`equal`), or an older one (`lower`), and says something else.
+ * A host is set back to a snapshot, with its memory, after it has told the server more: what it tells then has the
+ * number of a report that the server has (`equal`), or an older one (`lower`), and says something else.
  */
 export function snapshotRound(rig: Rig, life: Life, number: 'equal' | 'lower'): Round {
   const id = `snapshot/${number}`;
@@ -39,7 +39,10 @@ async function setBack(rig: Rig, life: Life, id: string, number: 'equal' | 'lowe
   });
 }
 
-/** Two machines are up in turns with one identity and one machine-id: both are heard, and the server says that there are two. */
+/**
+ * Two machines are up in turns with one identity and one machine-id: both are heard, and the server says that there are
+ * two.
+ */
 export function twinsRound(rig: Rig, life: Life): Round {
   const id = 'clones/in-turns';
   return { id, run: () => inTurns(rig, life, id) };

@@ -8,8 +8,8 @@ import { workshopOf } from '../workshop.ts';
 export const auditCommand: Register = ({ program, action }) => {
   program
     .command('audit')
-    .description('load a finished livepatch in simulation, as the kernel would, and check what it would do')
-    .argument('<dir>', 'what kmend build --out wrote')
+    .description('Load a finished livepatch in simulation, as the kernel would, and check what it does.')
+    .argument('<dir>', 'Folder that kmend build --out wrote')
     .action(
       action(async (context, directory: string) => {
         const { manifest, result } = await auditLivepatch(workshopOf(context), directory);

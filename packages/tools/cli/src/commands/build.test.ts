@@ -7,7 +7,7 @@ import { exampleLivepatch } from '@kmend/harness/servers';
 import { runKmend } from '../testing/run.ts';
 import { buildCommand, buildText } from './build.ts';
 
-test('a mistyped effective version ends the command before any kernel or fix is looked for', async (t) => {
+test('rejects a malformed effective version before it looks for kernel or fix', async (t) => {
   const home = await mkdtemp(join(tmpdir(), 'kmend-cli-build-'));
   t.after(() => rm(home, { recursive: true, force: true }));
   const build = (version: string) => {
@@ -20,16 +20,16 @@ test('a mistyped effective version ends the command before any kernel or fix is 
   assert.match((await build('6.1.176-1')).err, /\[fix-unknown\]/);
 });
 
-test('the summary of a build names the effective version, as what it is: the maker’s word', () => {
+test('the summary of a build names the effective version, and that it is the maker’s statement', () => {
   const { manifest } = exampleLivepatch(1);
   assert.doesNotMatch(buildText(manifest, 'out'), /effective/);
   assert.match(
     buildText({ ...manifest, effectiveVersion: '6.1.176-1' }, 'out'),
-    /^ {2}effective version: 6\.1\.176-1 \(your word\)$/m,
+    /^ {2}effective version: 6\.1\.176-1 \(as you stated\)$/m,
   );
 });
 
-test('the summary tells how many functions equal the fixed kernel, which do not, and what was not compared', () => {
+test('the summary says how many functions equal the fixed kernel, which do not, and what was not compared', () => {
   const { manifest } = exampleLivepatch(1);
   assert.match(buildText(manifest, 'out'), /^ {2}not compared with a fixed kernel: the livepatch is refused$/m);
   const difference = { name: 'f', source: 'a.c', version: '6.1.176-1', files: ['a.c'] };

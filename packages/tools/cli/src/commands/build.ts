@@ -26,25 +26,27 @@ interface BuildOptions {
 export const buildCommand: Register = ({ program, action }) => {
   program
     .command('build')
-    .description('build a livepatch: the module and livepatch.json, which tells the verdict and why')
-    .requiredOption('--kernel <release|build-id>', 'a kernel of the store')
-    .option('--fix <id...>', 'fixes, in the order in which they apply')
-    .option('--patch <file...>', 'patch files, used once, behind the fixes')
-    .option('--stacked', 'one of a stack, instead of a cumulative livepatch that replaces all before it')
-    .option('--on <id...>', 'with --stacked: the fixes of the series that hosts have loaded before, in their order')
+    .description(
+      'Build a livepatch from fixes. Writes the module and livepatch.json, which has the verdict and its reasons.',
+    )
+    .requiredOption('--kernel <release|build-id>', 'Kernel in the store')
+    .option('--fix <id...>', 'Fixes, in the order in which they apply')
+    .option('--patch <file...>', 'Patch files for this build only, applied after the fixes')
+    .option('--stacked', 'Build a stacked livepatch instead of a cumulative one that replaces all before it')
+    .option('--on <id...>', 'With --stacked: fixes of the series that hosts have loaded before, in order')
     .option(
       '--effective-version <version>',
-      'version of the distribution’s kernel whose security fixes are all in it; scanners go by it, and nobody checks your word',
+      'Debian kernel version whose security fixes are all in the livepatch; scanners use it; not checked',
     )
     .option(
       '--fixed-in <version|release>',
-      'compare with this fixed kernel of the distribution; default: that of the version that each fix came from',
+      'Fixed kernel to compare with (default: that of the version that each fix came from)',
     )
-    .option('--accept-review', 'build although a person has to look at it: you have')
-    .option('--sign-key <file>', 'sign the module for the kernel with this private key (PEM)')
-    .option('--sign-cert <file>', 'the certificate of the key; default: in the file of the key')
-    .option('--sign-passphrase-file <file>', 'a file whose first line opens the key')
-    .requiredOption('--out <dir>', 'folder to write; an earlier build in it is replaced')
+    .option('--accept-review', 'Build despite needs-review reasons that you have read')
+    .option('--sign-key <file>', 'Private key (PEM) that signs the module for the kernel')
+    .option('--sign-cert <file>', 'Certificate of the key (default: in the key file)')
+    .option('--sign-passphrase-file <file>', 'File whose first line is the passphrase of the key')
+    .requiredOption('--out <dir>', 'Output folder; replaces an earlier build in it')
     .action(
       action(async (context, options: BuildOptions) => {
         const { kernel, effectiveVersion, fixedIn, acceptReview = false, out } = options;
@@ -53,8 +55,8 @@ export const buildCommand: Register = ({ program, action }) => {
         const workshop = workshopOf(context);
         const fixes = [...(await kept(workshop, options.fix)), ...(await fromPatches(options.patch, context.terminal))];
         if (fixes.length === 0) {
-          throw new CliError('usage', 'a livepatch is built from at least one fix', {
-            hint: 'name some with --fix or --patch',
+          throw new CliError('usage', 'cannot build a livepatch without a fix', {
+            hint: 'name at least one with --fix or --patch',
           });
         }
         const sign = signingFiles(options);
@@ -90,7 +92,7 @@ async function fromPatches(files: readonly string[] = [], terminal: Terminal): P
 function signingFiles({ signKey, signCert, signPassphraseFile }: BuildOptions): SigningKeyFiles | undefined {
   if (signKey !== undefined) return { key: signKey, certificate: signCert, passphrase: signPassphraseFile };
   if (signCert === undefined && signPassphraseFile === undefined) return undefined;
-  throw new CliError('usage', '--sign-cert and --sign-passphrase-file go with --sign-key');
+  throw new CliError('usage', '--sign-cert and --sign-passphrase-file need --sign-key');
 }
 
 function exitCode({ verdict, reviewAccepted }: Livepatch): ExitCode {
@@ -107,9 +109,9 @@ export function buildText(manifest: Livepatch, out: string): string {
     lines.push(`  ${name}: ${[...functions.map((entry) => entry.name), ...called].join(', ')}`);
   }
   if (manifest.leftOut !== undefined)
-    lines.push(`  left out, since this kernel is not built from it: ${manifest.leftOut.join(', ')}`);
+    lines.push(`  left out, because this kernel is not built from it: ${manifest.leftOut.join(', ')}`);
   if (manifest.effectiveVersion !== undefined)
-    lines.push(`  effective version: ${manifest.effectiveVersion} (your word)`);
+    lines.push(`  effective version: ${manifest.effectiveVersion} (as you stated)`);
   lines.push(`  byte proof: ${byteProof.equal} of ${byteProof.compared} functions equal the shipped kernel`);
   lines.push(...fixedText(manifest).map((line) => `  ${line}`));
   for (const reason of manifest.reasons) lines.push(`  ${reason.verdict} [${reason.code}]: ${reason.message}`);

@@ -38,7 +38,7 @@ async function kmend(...argv: string[]): Promise<{ exitCode: number; out: string
 
 const compare = (one: string, other: string, ...more: string[]) => kmend('compare', at(one), at(other), ...more);
 
-test('no change and a patchable one exit with 0, a refused one with 3', async () => {
+test('exits with 0 for no change and patchable, with 3 for refused', async () => {
   const same = await compare('same.o', 'same.o');
   assert.deepEqual([same.exitCode, same.err], [0, '']);
   assert.match(same.out, /: no change\n {2}functions: 2 the same, 0 changed, 0 new, 0 removed\n/);
@@ -52,7 +52,7 @@ test('no change and a patchable one exit with 0, a refused one with 3', async ()
   assert.match(data.out, /at \+0x0: 01000000 -> 02000000\n.*refused \[data-changed\]/s);
 });
 
-test('the same as JSON', async () => {
+test('prints the comparison as JSON', async () => {
   const { exitCode, out } = await compare('same.o', 'data.o', '--json');
   assert.equal(exitCode, 3);
   const { verdict, data } = JSON.parse(out);
@@ -100,7 +100,7 @@ function asProgram(bytes: Buffer): Buffer {
 }
 
 for (const [what, [code, make]] of Object.entries(BAD)) {
-  test(`${what} is no object to compare: ${code}, with its path`, async () => {
+  test(`rejects ${what} with ${code} and its path`, async () => {
     const name = what.replaceAll(' ', '-');
     await make(at(name));
     for (const [one, other] of [[name, 'same.o'] as const, ['same.o', name] as const]) {
@@ -112,7 +112,7 @@ for (const [what, [code, make]] of Object.entries(BAD)) {
   });
 }
 
-test('a list of symbols that is none', async () => {
+test('rejects a file that is no list of symbols', async () => {
   await writeFile(at('garbage'), 'ffffffff81000000 T _text\nnot a symbol\n');
   await writeFile(at('elf'), (await readFile(at('same.o'))).subarray(0, 100));
   for (const name of ['garbage', 'elf', 'missing', '.']) {
@@ -121,11 +121,11 @@ test('a list of symbols that is none', async () => {
   }
 });
 
-test('two objects are wanted', async () => {
+test('requires two objects', async () => {
   assert.equal((await kmend('compare', at('same.o'))).exitCode, 2);
 });
 
-test('it starts without the code of other commands, of which reading alone takes longer than a comparison', async () => {
+test('starts without loading the code of other commands', async () => {
   const hook = `import { registerHooks } from 'node:module'; registerHooks({ load(url, context, next) { process._rawDebug(url); return next(url, context); } });`;
   const main = join(import.meta.dirname, '../main.ts');
   const args = [

@@ -7,12 +7,12 @@ import type { Register } from '../program.ts';
 export const compareCommand: Register = ({ program, action }) => {
   program
     .command('compare')
-    .description('compare two objects of one unit or module: what changed, why, and whether a livepatch could do it')
-    .argument('<original>', 'a relocatable object: a .o of the build, or a .ko')
-    .argument('<patched>', 'the same unit or module, patched')
+    .description('Compare two objects of one unit or module: what changed, and whether a livepatch could do it.')
+    .argument('<original>', 'Relocatable object: a .o of the build, or a .ko')
+    .argument('<patched>', 'The same unit or module, patched')
     .option(
       '--symbols <file>',
-      'vmlinux, vmlinuz, System.map or kallsyms of the kernel: what it has, once, and exports',
+      'vmlinux, vmlinuz, System.map or kallsyms, to check that symbols exist, once, and are exported',
     )
     .action(
       action(async (context, original: string, patched: string, { symbols }: { readonly symbols?: string }) => {

@@ -27,29 +27,29 @@ interface ImportOptions {
 }
 
 export const fixCommands: Register = ({ program, action }) => {
-  const fix = program.command('fix').description('fixes: source changes with an id, to build livepatches from');
+  const fix = program.command('fix').description('Manage fixes: source changes with an id, to build livepatches from.');
   fix
     .command('import')
-    .description('make a fix of a Debian delta, a patch file, or a git commit')
-    .requiredOption('--id <id>', 'a CVE or a name')
-    .option('--title <text>', "default: the changelog's, the patch's or the commit's")
-    .addOption(new Option('--severity <level>').choices(Severity.options).default('unknown'))
-    .option('--hardware', 'it mitigates a hardware flaw (Spectre-class)')
+    .description('Import a fix from two Debian versions, a patch file, or a git commit.')
+    .requiredOption('--id <id>', 'CVE or name')
+    .option('--title <text>', 'Title (default: that of the changelog, the patch or the commit)')
+    .addOption(new Option('--severity <level>', 'Severity').choices(Severity.options).default('unknown'))
+    .option('--hardware', 'Mark the fix as mitigating a hardware flaw (Spectre-class)')
     .option('--from <version>', 'Debian version of the kernel source before the fix, e.g. 6.1.170-3')
-    .option('--to <version>', 'and with it, e.g. 6.1.176-1')
-    .option('--path <file...>', 'take only these files; for a patch or a commit also folders')
+    .option('--to <version>', 'Debian version with the fix, e.g. 6.1.176-1')
+    .option('--path <file...>', 'Take only these files; for a patch or a commit also folders')
     .option('--suite <suite>', 'Debian suite of the versions', 'bookworm')
-    .option('--patch <file>', 'a unified diff')
-    .option('--git <directory>', 'a git repository')
-    .option('--commit <sha>', 'and one of its commits')
+    .option('--patch <file>', 'Unified diff to import')
+    .option('--git <directory>', 'Git repository to import from')
+    .option('--commit <sha>', 'Commit of that repository')
     .addOption(
       new Option(
         '--companions [how]',
-        'take the files of the same delta along that make it compile: headers whole (default), or of each header only the parts that are needed',
+        'Add the files of the same upload that make the fix compile: whole headers (default), or only the needed parts of each',
       ).choices(['whole', 'parts']),
     )
-    .option('--no-check', 'of a Debian delta: do not compile it, with a kernel of the store, to find such files')
-    .option('--replace', 'replace a fix of the same id')
+    .option('--no-check', 'Do not compile a fix from Debian versions to find such files')
+    .option('--replace', 'Replace a fix of the same id')
     .action(
       action(async (context, options: ImportOptions) => {
         const { id, title, severity, hardware = false, companions, check = true, replace = false } = options;
@@ -65,13 +65,13 @@ export const fixCommands: Register = ({ program, action }) => {
     );
   fix
     .command('list')
-    .description('all fixes')
+    .description('List all fixes.')
     .action(
       action(async (context) => {
         const fixes = (await workshopOf(context).fixes.list()).map(summary);
         context.terminal.result({ fixes }, (data) =>
           data.fixes.length === 0
-            ? 'no fix yet; kmend fix import --help tells how to add one'
+            ? 'no fixes; kmend fix import --help shows how to add one'
             : table(
                 ['ID', 'SEVERITY', 'FILES', 'TITLE'],
                 data.fixes.map((entry) => [entry.id, entry.severity, String(entry.files.length), entry.title]),
@@ -81,7 +81,7 @@ export const fixCommands: Register = ({ program, action }) => {
     );
   fix
     .command('show')
-    .description('one fix with its patch')
+    .description('Show one fix with its patch.')
     .argument('<id>')
     .action(
       action(async (context, id: string) => {

@@ -29,8 +29,8 @@ interface Imported {
 export function importCommand(host: Command, { action }: Registrar): void {
   const command = host
     .command('import')
-    .description('take in reports carried by hand from hosts without a network (kmend-agent check --report FILE)')
-    .argument('<file...>', 'report files; the order does not matter');
+    .description('Import report files from hosts without a network (kmend-agent check --report FILE).')
+    .argument('<file...>', 'Report files, in any order');
   withServer(command).action(
     action(async (context, paths: string[], options: ServerOptions) => {
       const files: Carried[] = [];

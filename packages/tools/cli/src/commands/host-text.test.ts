@@ -48,7 +48,7 @@ function why(shown: HostDetail): string[] {
   return lines.slice(lines.findIndex((line) => line.includes('verified')) + 1, lines.indexOf('loaded'));
 }
 
-test('everything in the way is said in words, with its code and the way out', () => {
+test('shows every obstacle in words, with its code and what to do', () => {
   const trouble: HostTrouble = {
     reason: 'quarantined',
     problem: { code: 'memory-low', message: '12 MB are free, 40 are needed', hint: 'free some memory' },
@@ -61,7 +61,7 @@ test('everything in the way is said in words, with its code and the way out', ()
   };
   assert.deepEqual(why(host(trouble)), [
     'no livepatch in force, because',
-    '  reason      it had trouble with what the policy asks for; kmend-agent resume on the host tries that again [quarantined]',
+    '  reason      the policy’s livepatch is quarantined on it; kmend-agent resume on the host retries it [quarantined]',
     '  problem     12 MB are free, 40 are needed [memory-low]',
     '              free some memory',
     '  held        until the audit is over',
@@ -70,10 +70,10 @@ test('everything in the way is said in words, with its code and the way out', ()
     '              in do_select < core_sys_select < kern_select',
     '  task        kworker/0:1 (pid 9) has not moved to the new code',
   ]);
-  assert.equal(why(host({ ...none, reason: 'halted' }, { effectiveSerial: 3 }))[0], 'in the way');
+  assert.equal(why(host({ ...none, reason: 'halted' }, { effectiveSerial: 3 }))[0], 'obstacles');
 });
 
-test('each reason of the agent has words; one of a newer agent is shown as it is', () => {
+test('has words for each reason of the agent, and shows an unknown reason as it is', () => {
   for (const reason of ['not-covered', 'nothing-chosen', 'newer-loaded', 'busy', 'halted', 'held', 'quarantined']) {
     assert.match(why(host({ ...none, reason }))[1] ?? '', new RegExp(` reason {6}\\w.+ \\[${reason}\\]$`));
   }
@@ -81,15 +81,15 @@ test('each reason of the agent has words; one of a newer agent is shown as it is
   assert.equal(why(host({ ...none, reason: 'constructor' }))[1], '  reason      [constructor]');
 });
 
-test('a host without a livepatch that says nothing is not left without a word; one that is fine is', () => {
+test('explains a host without a livepatch that reports nothing, and says nothing about one that is fine', () => {
   assert.match(why(host(null, { lastReport: null }))[1] ?? '', /never reported/);
   assert.match(why(host(null))[1] ?? '', /kmend-agent doctor/);
-  assert.match(why(host(none))[1] ?? '', /nothing in the way/);
+  assert.match(why(host(none))[1] ?? '', /no obstacle/);
   assert.deepEqual(why(host({ ...none, reason: 'up-to-date' }, { effectiveSerial: 3 })), []);
   assert.deepEqual(why(host(null, { effectiveSerial: 3 })), []);
 });
 
-test('many tasks and deep stacks are cut, and said to be', () => {
+test('cuts many tasks and deep stacks, and says so', () => {
   const stack = Array.from({ length: 30 }, (_, n) => `f${n}`);
   const blockers = Array.from({ length: 14 }, (_, n) => ({ pid: n, tid: n, name: 'task', stack }));
   const lines = why(host({ ...none, blockers }));
@@ -98,7 +98,7 @@ test('many tasks and deep stacks are cut, and said to be', () => {
   assert.match(lines[2] ?? '', / in f0 < .* < f7 < \.\.\.$/);
 });
 
-test('a task or host whose name is an escape sequence cannot draw on the operator’s terminal', () => {
+test('cleans escape sequences in names of tasks and hosts', () => {
   const evil = '\x1b[2Jok\nloaded\u009b';
   const trouble = {
     ...none,
@@ -115,7 +115,7 @@ test('a task or host whose name is an escape sequence cannot draw on the operato
   assert.equal(hostText(shown).match(/^loaded$/gm)?.length, 1);
 });
 
-test('a host that its packages drive: who drives, how deep, what is in force; it is not said to be without', () => {
+test('shows who drives a host with packages, the depth and what is in force', () => {
   const livepatch = { module: 'kmend_0123456789ab', package: 'livepatch-1', fixes: ['CVE-2026-1'], inForce: true };
   const lines = why(
     host(
@@ -139,12 +139,12 @@ test('a host that its packages drive: who drives, how deep, what is in force; it
     lines,
     /WARNING +the stack is 9 livepatches deep\n +in force +kmend_0123456789ab \(livepatch-1\): CVE-2026-1/,
   );
-  assert.match(lines, /in the way\n +reason +its packages drive it.*\[conflict-packages\]/);
+  assert.match(lines, /obstacles\n +reason +its packages drive it.*\[conflict-packages\]/);
   assert.doesNotMatch(lines, /no livepatch in force/);
   assert.ok(!lines.includes('\u001b'));
 });
 
-test('a host whose kernel needs no livepatch yet is not said to be without one', () => {
+test('shows a host whose kernel needs no livepatch as fine', () => {
   const fine = host({ ...none, reason: 'none-needed' }, { noneNeeded: true });
   assert.equal(why(fine)[0], 'no livepatch needed');
   assert.ok(hostRow(fine).includes('not needed'));

@@ -3,18 +3,18 @@ import type { HostDetail, HostStack, HostSummary, HostTrouble } from '@kmend/pro
 
 /** Reasons of the agent's decision (docs/agent.md), as the operator sees them: what holds the host back, and who can change it. */
 const reasons: Readonly<Record<string, string>> = {
-  'not-covered': 'the repository has nothing for this very kernel: build and publish for its build id',
+  'not-covered': 'the repository has nothing for this exact kernel: build and publish for its build id',
   'nothing-chosen': 'the policy asks for no livepatch on its channel: kmend policy kernel ... --settle',
-  'newer-loaded': 'it runs something newer than the policy asks for; only a withdrawal takes that back',
-  busy: 'another livepatch is on its way in or out',
+  'newer-loaded': 'it runs a newer livepatch than the policy asks for; only a withdrawal reverts it',
+  busy: 'another livepatch is being loaded or reverted',
   halted: 'the fleet is halted, nothing new is loaded: kmend policy fleet --resume',
-  held: 'a person holds it where it is; kmend-agent resume on the host lifts that',
-  quarantined: 'it had trouble with what the policy asks for; kmend-agent resume on the host tries that again',
-  withdrawn: 'what was asked for on the host was withdrawn',
-  window: 'its maintenance window is closed; kmend-agent apply on the host does not wait for it',
-  deferred: 'the transition did not end the last time; it tries again later',
+  held: 'an administrator holds it; kmend-agent resume on the host lifts the hold',
+  quarantined: 'the policy’s livepatch is quarantined on it; kmend-agent resume on the host retries it',
+  withdrawn: 'the serial asked for on the host was withdrawn',
+  window: 'its maintenance window is closed; kmend-agent apply on the host loads now',
+  deferred: 'its last transition did not end; the agent retries later',
   'conflict-packages':
-    'its packages drive it, the agent loads nothing; kmend-agent consolidate on the host, or kmend policy fleet --consolidate on',
+    'its packages drive it: the agent loads nothing; run kmend-agent consolidate on the host, or kmend policy fleet --consolidate on',
   'switched-off': 'the agent is switched off there: /etc/kmend-agent/off, or kmend=off on the kernel’s command line',
 };
 
@@ -86,14 +86,14 @@ function obstacles({ effectiveSerial, lastReport, trouble, stack, noneNeeded }: 
     ];
   const without = effectiveSerial === null && !(stack?.strategy === 'temporary' && stack.depth > 0);
   const lines = trouble === null ? [] : troubleLines(trouble);
-  if (lines.length > 0) return [without ? 'no livepatch in force, because' : 'in the way', ...lines];
+  if (lines.length > 0) return [without ? 'no livepatch in force, because' : 'obstacles', ...lines];
   if (!without) return [];
   const why =
     lastReport === null
-      ? 'it has never reported: does kmend-agent run there, and does it reach the server?'
+      ? 'it has never reported: check that kmend-agent runs there and reaches the server'
       : trouble === null
-        ? 'its agent did not say why: kmend-agent doctor on the host does'
-        : 'it knows of nothing in the way: its next check may bring one; see the status above';
+        ? 'its agent did not report why: run kmend-agent doctor on the host'
+        : 'it reports no obstacle: its next check may load one; see the status above';
   return ['no livepatch in force', `  ${why}`];
 }
 
@@ -122,14 +122,12 @@ function troubleLines({ reason, problem, hold, quarantined, blockers }: HostTrou
 /** What the status cannot say: whether it still holds, whose it is, and what a reboot changes. */
 function presenceLines({ presence, otherMachines = [], pendingKernel, refused }: HostDetail): string[] {
   const lines: string[] = [];
-  if (presence === 'silent') lines.push('SILENT    it does not report any more: what follows is what it said last');
+  if (presence === 'silent') lines.push('SILENT    it does not report any more: what follows is its last report');
   if (presence === 'replaced')
     lines.push('REPLACED  its machine enrolled again and is another host now: kmend host remove');
   if (typeof refused === 'string') {
-    lines.push(
-      `REFUSED   a report at ${refused}: its number was far above the one before, as of a thief of its token;`,
-    );
-    lines.push('          kmend host reset starts the count anew, kmend host remove makes the token worthless');
+    lines.push(`REFUSED   a report at ${refused}: its number was far above the one before; its token may be stolen;`);
+    lines.push('          kmend host reset restarts the count, kmend host remove invalidates the token');
   }
   if (otherMachines.length > 0) {
     lines.push('SHARED    several machines report with this identity: enrol each of them, kmend-agent enrol --again');
@@ -142,7 +140,7 @@ function presenceLines({ presence, otherMachines = [], pendingKernel, refused }:
   }
   if (pendingKernel !== undefined && pendingKernel !== null) {
     const ready = pendingKernel.serial === null ? 'no livepatch' : `livepatch serial ${pendingKernel.serial}`;
-    lines.push(`reboot    brings kernel ${pendingKernel.release}; ${ready} is held ready for it`);
+    lines.push(`reboot    brings kernel ${pendingKernel.release}; ${ready} is ready for it`);
   }
   return lines;
 }

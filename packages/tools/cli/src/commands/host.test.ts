@@ -17,7 +17,7 @@ async function world(t: Parameters<typeof patchServer>[0]) {
   return { ...server, write };
 }
 
-test('reports carried by hand are taken in by their age, and the host is shown with what is in its way', async (t) => {
+test('imports carried reports oldest first, and shows the host with its obstacles', async (t) => {
   const { enrol, kmend, write, api } = await world(t);
   const [web, db] = [await enrol('web-1'), await enrol('db-1')];
   const event = { at: '2026-11-02T00:00:00Z', code: 'load-failed', message: 'no memory', serial: 1 };
@@ -52,7 +52,7 @@ test('reports carried by hand are taken in by their age, and the host is shown w
   });
 });
 
-test('a host that is not enrolled here is named, and keeps nobody else’s report out', async (t) => {
+test('names a host that is not enrolled here, and stores the reports of the others', async (t) => {
   const { enrol, kmend, write } = await world(t);
   const stranger = await write('a.json', '00000000-0000-4000-8000-000000000000', reportOf('web-9\u001b[2J', 1));
   const known = await write('b.json', await enrol('web-1'), reportOf('web-1', 1));
@@ -67,7 +67,7 @@ test('a host that is not enrolled here is named, and keeps nobody else’s repor
   assert.equal(json.reports[0].error.code, 'not-found');
 });
 
-test('what is no report file is refused before anything is sent', async (t) => {
+test('rejects a file that is no report before it sends anything', async (t) => {
   const { home, enrol, kmend, write, api } = await world(t);
   const host = await enrol('web-1');
   const good = await write('good.json', host, reportOf('web-1', 1));
@@ -91,7 +91,7 @@ test('what is no report file is refused before anything is sent', async (t) => {
   assert.equal((await api.showHost(host)).lastReport, null);
 });
 
-test('hosts are removed and reset by name, and a silent one is shown as that', async (t) => {
+test('removes and resets hosts by name, and shows a silent one as silent', async (t) => {
   const { enrol, kmend, api, write } = await world(t);
   const [web, db] = [await enrol('web-1'), await enrol('db-1')];
   await kmend('host', 'import', await write('w.json', web, reportOf('web-1', 1, { at: '2020-01-01T00:00:00Z' })));
@@ -106,10 +106,10 @@ test('hosts are removed and reset by name, and a silent one is shown as that', a
   assert.match((await kmend('host', 'remove', 'db-1', web)).out, new RegExp(`^${db} is removed`, 'm'));
   assert.equal((await api.listHosts()).total, 0);
   const again = await enrol('web-2');
-  assert.match((await kmend('host', 'reset', 'web-2')).out, new RegExp(`^${again}: the next report counts`));
+  assert.match((await kmend('host', 'reset', 'web-2')).out, new RegExp(`^${again}: the next report is accepted`));
 });
 
-test('machines that share an identity are all in the list, and a kernel that waits for a reboot is', async (t) => {
+test('lists all machines that share an identity, and a kernel that waits for a reboot', async (t) => {
   const { enrol, kmend, write } = await world(t);
   const id = await enrol('web-1');
   const at = new Date().toISOString();
@@ -125,5 +125,5 @@ test('machines that share an identity are all in the list, and a kernel that wai
   assert.match(out, /web-1 .* shared .* reports with the same identity/);
   const shown = (await kmend('host', 'show', id)).out;
   assert.match(shown, /^SHARED .*\n +web-1, machine aaaaaaaaaaaa, boot .*0a/m);
-  assert.match(shown, /^reboot +brings kernel 6\.1\.0-48-amd64; no livepatch is held ready for it$/m);
+  assert.match(shown, /^reboot +brings kernel 6\.1\.0-48-amd64; no livepatch is ready for it$/m);
 });

@@ -15,12 +15,12 @@ const PAGE = 500;
 
 export const hostCommands: Register = (registrar) => {
   const { program, action } = registrar;
-  const host = program.command('host').description('enrolled hosts');
+  const host = program.command('host').description('Manage enrolled hosts.');
   withServer(
     host
       .command('list')
-      .description('all hosts, as they last reported')
-      .option('--search <text>', 'part of a host name'),
+      .description('List all hosts, as they last reported.')
+      .option('--search <text>', 'Part of a host name'),
   ).action(
     action(async (context, options: ListOptions) => {
       const api = await connect(context, options);
@@ -28,7 +28,7 @@ export const hostCommands: Register = (registrar) => {
       context.terminal.result({ hosts }, (data) => table(HOST_COLUMNS, data.hosts.flatMap(hostRows)));
     }),
   );
-  withServer(host.command('show').description('one host in full').argument('<id|hostname>')).action(
+  withServer(host.command('show').description('Show one host in full.').argument('<id|hostname>')).action(
     action(async (context, name: string, options: ServerOptions) => {
       const api = await connect(context, options);
       context.terminal.result(await api.showHost(await idOf(api, name)), hostText);
@@ -37,7 +37,7 @@ export const hostCommands: Register = (registrar) => {
   withServer(
     host
       .command('remove')
-      .description('forget hosts: their seats are free, their tokens worthless; a host that still runs is told so')
+      .description('Remove hosts: frees their seats and invalidates their tokens.')
       .argument('<id|hostname...>'),
   ).action(
     action(async (context, names: string[], options: ServerOptions) => {
@@ -50,7 +50,7 @@ export const hostCommands: Register = (registrar) => {
         removed
           .map(
             (id) =>
-              `${id} is removed; its agent, where it still runs, keeps livepatches and says that it has to enrol again`,
+              `${id} is removed; if its agent still runs, it keeps its livepatches and reports that it must enrol again`,
           )
           .join('\n'),
       );
@@ -59,14 +59,14 @@ export const hostCommands: Register = (registrar) => {
   withServer(
     host
       .command('reset')
-      .description('start the count of a host’s reports anew, where another machine spoiled it')
+      .description('Restart the count of a host’s reports, after another machine disturbed it.')
       .argument('<id|hostname>'),
   ).action(
     action(async (context, name: string, options: ServerOptions) => {
       const api = await connect(context, options);
       const id = await idOf(api, name);
       await api.resetHost(id);
-      context.terminal.result({ id }, () => `${id}: the next report counts, whatever its number`);
+      context.terminal.result({ id }, () => `${id}: the next report is accepted, whatever its number`);
     }),
   );
   importCommand(host, registrar);
@@ -79,7 +79,7 @@ async function idOf(api: ApiClient, hostname: string): Promise<string> {
   if (found[0] !== undefined && found.length === 1) return found[0].id;
   throw new CliError(
     'host-unknown',
-    `${found.length === 0 ? 'no host is' : `${found.length} hosts are`} called ${hostname}`,
+    `${found.length === 0 ? 'no host is' : `${found.length} hosts are`} named ${hostname}`,
     {
       hint:
         found.length === 0

@@ -5,12 +5,15 @@ import { table } from '../terminal.ts';
 import { workshopOf } from '../workshop.ts';
 
 export const kernelCommands: Register = ({ program, action }) => {
-  const kernel = program.command('kernel').description('kernels of the local store, which livepatches are built for');
+  const kernel = program.command('kernel').description('Manage the kernels that livepatches are built for.');
   kernel
     .command('add')
-    .description("fetch a kernel from Debian's archive: image, headers and source, signature and hashes checked")
-    .argument('<suite/release>', 'e.g. bookworm/6.1.0-47-amd64; with --image-only also <suite/version[/flavour]>')
-    .option('--image-only', 'fetch only the image and its modules, to compare builds with a fixed kernel')
+    .description("Fetch a kernel (image, headers, source) from Debian's archive; verify signature and hashes.")
+    .argument(
+      '<suite/release>',
+      'e.g. bookworm/6.1.0-47-amd64, or =<version> behind it; with --image-only also <suite/version[/flavour]>',
+    )
+    .option('--image-only', 'Fetch only the image and its modules, to compare builds with a fixed kernel')
     .action(
       action(async (context, spec: string, options: { readonly imageOnly?: boolean }) => {
         const { kernels, images } = workshopOf(context);
@@ -20,7 +23,7 @@ export const kernelCommands: Register = ({ program, action }) => {
     );
   kernel
     .command('list')
-    .description('all kernels of the store')
+    .description('List the kernels in the store.')
     .action(
       action(async (context) => {
         const workshop = workshopOf(context);
@@ -46,7 +49,7 @@ export const kernelCommands: Register = ({ program, action }) => {
     );
   kernel
     .command('show')
-    .description('one kernel: build id, compiler, options that matter, symbols')
+    .description('Show one kernel: build id, compiler, important options, symbols.')
     .argument('<release|build-id>')
     .action(
       action(async (context, name: string) => {

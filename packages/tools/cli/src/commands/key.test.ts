@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { patchServer } from '../testing/patch-server.ts';
 import { keyCommands } from './key.ts';
 
-test('the list of keys tells hosts and machines that fetch packages apart', async (t) => {
+test('lists enrolled hosts and machines that fetch packages separately', async (t) => {
   const { kmend, api } = await patchServer(t, [keyCommands]);
   const made = await kmend('key', 'create', '--name', 'web', '--seats', '3', '--json');
   const { id, key } = JSON.parse(made.out);

@@ -15,19 +15,19 @@ interface CreateOptions extends ServerOptions {
 }
 
 export const keyCommands: Register = ({ program, action }) => {
-  const key = program.command('key').description('activation keys, with which hosts enrol');
+  const key = program.command('key').description('Manage activation keys, which hosts need to enrol.');
   const create = key
     .command('create')
-    .description('make an activation key; it is shown this once')
-    .requiredOption('--name <text>', 'what it is for')
+    .description('Create an activation key. It is shown only once.')
+    .requiredOption('--name <text>', 'Purpose of the key')
     .addOption(
-      new Option('--channel <name>', 'channel of the hosts that enrol with it')
+      new Option('--channel <name>', 'Channel of the hosts that enrol with it')
         .choices(Channel.options)
         .default('stable'),
     )
-    .option('--seats <number>', 'how many hosts may enrol with it (default: no limit)')
-    .option('--expires <date>', 'day or time after which it enrols nobody, e.g. 2027-01-31')
-    .option('--out <file>', 'write the key to a file only you can read, instead of showing it');
+    .option('--seats <number>', 'Number of hosts that may enrol with it (default: no limit)')
+    .option('--expires <date>', 'Day or time after which no host can enrol with it, e.g. 2027-01-31')
+    .option('--out <file>', 'Write the key to a file that only you can read, instead of showing it');
   withServer(create).action(
     action(async (context, options: CreateOptions) => {
       const api = await connect(context, options);
@@ -47,7 +47,7 @@ export const keyCommands: Register = ({ program, action }) => {
       context.terminal.result({ ...shown, file: options.out }, (data) => `the key is in ${data.file} (id ${data.id})`);
     }),
   );
-  withServer(key.command('list').description('all activation keys, without the keys themselves')).action(
+  withServer(key.command('list').description('List activation keys, without the keys themselves.')).action(
     action(async (context, options: ServerOptions) => {
       const api = await connect(context, options);
       const packages = new Map((await api.packageSeats()).map(({ keyId, hosts }) => [keyId, hosts]));
@@ -58,7 +58,10 @@ export const keyCommands: Register = ({ program, action }) => {
     }),
   );
   withServer(
-    key.command('revoke').description('no further host can enrol with it, and none gets packages').argument('<id>'),
+    key
+      .command('revoke')
+      .description('Revoke a key: no further host can enrol with it, and no host gets packages.')
+      .argument('<id>'),
   ).action(
     action(async (context, id: string, options: ServerOptions) => {
       const revoked = await (await connect(context, options)).revokeKey(id);

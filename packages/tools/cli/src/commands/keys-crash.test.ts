@@ -34,7 +34,7 @@ async function killWhen(child: ChildProcess, directory: string, name: string, ov
   await once(child, 'exit');
 }
 
-test('a server that is killed in the midst of a rotation: hosts follow, and the same order finishes it', async (t) => {
+test('finishes a rotation by the same command after the server was killed during it; hosts follow', async (t) => {
   const home = await mkdtemp(join(tmpdir(), 'kmend-keys-crash-'));
   t.after(() => rm(home, { recursive: true, force: true }));
   const path = (...parts: string[]): string => join(home, ...parts);

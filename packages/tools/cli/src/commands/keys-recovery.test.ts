@@ -45,7 +45,7 @@ async function fastForward(world: PatchServer, directory: string): Promise<void>
   await signOnline(forge, keys, { meta, snapshotVersion: FAR, timestampVersion: FAR });
 }
 
-test('recovery from stolen online keys, of hosts that were fast-forwarded', async (t) => {
+test('recovers from stolen online keys, with hosts that were fast-forwarded', async (t) => {
   const { world, path, host } = await setUp(t);
   await fastForward(world, path('mirror'));
   const web = await startWeb(path('mirror'));
@@ -71,7 +71,7 @@ async function fastForwardAgain(url: string, host: ReturnType<typeof followingHo
   await assert.rejects(host.check(url), withCode('repository-unsigned'));
 }
 
-test('recovery where the server’s own folder was fast-forwarded, and no backup is left', async (t) => {
+test('recovers a fast-forwarded server folder without a backup', async (t) => {
   const { world, path, host } = await setUp(t);
   const again = await world.restart(async () => {
     await fastForward(world, path('changed'));
@@ -94,7 +94,7 @@ test('recovery where the server’s own folder was fast-forwarded, and no backup
   assert.equal(await host.follow(again.url), 3);
 });
 
-test('recovery from a stolen release key, with which livepatches were published', async (t) => {
+test('recovers from a stolen release key that published livepatches', async (t) => {
   const { world, path, host } = await setUp(t);
   // With the operator's token besides, the thief publishes as the owner would.
   await mkdir(path('thief'));
@@ -135,7 +135,7 @@ test('recovery from a stolen release key, with which livepatches were published'
   );
 });
 
-test('recovery from both at once, in one order', async (t) => {
+test('recovers from both at once, in one command', async (t) => {
   const { world, path, host } = await setUp(t);
   await fastForward(world, path('mirror'));
   const web = await startWeb(path('mirror'));
@@ -148,7 +148,7 @@ test('recovery from both at once, in one order', async (t) => {
   assert.notEqual((await loadReleaseKey(path('keys'))).id, before.id);
 });
 
-test('a release key that was lost is replaced with the root key', async (t) => {
+test('replaces a lost release key with the root key', async (t) => {
   const { world, path, host } = await setUp(t);
   await rm(path('keys', 'release.key'));
   assert.match((await world.kmend('keys', 'status')).out, /^targets .* not here$/m);

@@ -26,7 +26,7 @@ async function setUp(t: TestContext) {
   return { ...world, follow, keys, keyIds, path: (...parts: string[]) => join(world.home, ...parts) };
 }
 
-test('each key is replaced in its turn, and hosts follow', async (t) => {
+test('replaces each key in turn, and hosts follow', async (t) => {
   const { keys, keyIds, follow, publish, path } = await setUp(t);
   const kernel = `kernel-${BUILD_ID}`;
   const touched = { root: ['root'], release: ['targets', kernel], snapshot: ['snapshot'], policy: ['policy'] };
@@ -62,7 +62,7 @@ test('each key is replaced in its turn, and hosts follow', async (t) => {
   );
 });
 
-test('all at once, by a host that was away for the whole of it', async (t) => {
+test('replaces all keys at once; a host that was away follows', async (t) => {
   const { keys, follow, publish } = await setUp(t);
   for (let n = 0; n < 3; n++) {
     const { exitCode, err } = await keys('rotate', 'root', 'release', 'online', '--yes');
@@ -72,7 +72,7 @@ test('all at once, by a host that was away for the whole of it', async (t) => {
   assert.equal(await follow(), 2);
 });
 
-test('without --yes it is shown what would change, key by key, and nothing is signed or changed', async (t) => {
+test('without --yes shows what would change, key by key, and signs and changes nothing', async (t) => {
   const { keys, keyIds, path } = await setUp(t);
   const before = {
     ids: await keyIds(),
@@ -85,7 +85,7 @@ test('without --yes it is shown what would change, key by key, and nothing is si
   assert.match(err, /\+ key of root {2}\(a new key\)\n/);
   assert.match(err, /\+ key of timestamp {2}\(a new key\)\n/);
   assert.match(err, / {4}root: version 1 -> 2; holds until 20\d\d-/);
-  assert.match(err, /nothing was signed or changed \[not-confirmed\]\n.*--yes/);
+  assert.match(err, /nothing was signed or changed: --yes is missing \[not-confirmed\]\n.*--yes/);
   assert.match((await keys('renew')).err, /no key changes:[\s\S]*nothing was signed/);
   const after = {
     ids: await keyIds(),
@@ -95,7 +95,7 @@ test('without --yes it is shown what would change, key by key, and nothing is si
   assert.deepEqual(after, before);
 });
 
-test('a renewal, with the root key on a medium of its own', async (t) => {
+test('renews with the root key in another folder', async (t) => {
   const { keys, keyIds, follow, path } = await setUp(t);
   const before = await keyIds();
   await cp(path('keys', 'root.key'), path('medium', 'root.key'));
@@ -109,36 +109,36 @@ test('a renewal, with the root key on a medium of its own', async (t) => {
   assert.equal(await follow(), 1);
 });
 
-test('an answer that never came: the same order finishes the rotation, and publishing works meanwhile', async (t) => {
+test('repeating the command finishes a rotation whose answer was lost; publishing works meanwhile', async (t) => {
   const { api, keys, keyIds, publish, follow, path } = await setUp(t);
   // The server took it; the operator's machine went down before it knew.
   const operator = await api.operator(path('keys'));
   const release = await prepareNextKey(path('keys'), 'release');
   const rotation = await prepareRotation(operator, { fresh: { release, online: {} } });
   await api.rotate(operator, rotation);
-  assert.match((await keys('status')).out, /here, in next\/[\s\S]*give the order again to finish it/);
+  assert.match((await keys('status')).out, /here, in next\/[\s\S]*repeat the command to finish it/);
   await publish(2);
   assert.equal(await follow(), 2);
   const ids = await keyIds();
   const { exitCode, out } = await keys('rotate', 'release', '--yes');
   assert.equal(exitCode, 0);
-  assert.match(out, /the rotation of the release key, interrupted earlier, is finished/);
+  assert.match(out, /finished the interrupted rotation of the release key/);
   assert.deepEqual(await keyIds(), ids, 'not rotated once more');
   assert.deepEqual((await readdir(path('keys'))).includes('next'), false);
   await publish(3);
   assert.equal(await follow(), 3);
 });
 
-test('a rotation that never reached the server: the key that waits is taken again', async (t) => {
+test('uses the waiting key again after a rotation that never reached the server', async (t) => {
   const { keys, keyIds, follow, path } = await setUp(t);
   const waiting = await prepareNextKey(path('keys'), 'root');
-  assert.match((await keys('status')).out, /a new root key waits in next\//);
+  assert.match((await keys('status')).out, /a new root key is in next\//);
   assert.equal((await keys('rotate', 'root', '--yes')).exitCode, 0);
   assert.equal((await keyIds())['root'], waiting.id);
   assert.equal(await follow(), 1);
 });
 
-test('a thief with the static files gets nothing signed: not a renewal, not a rotation, not a livepatch', async (t) => {
+test('signs no renewal, rotation or livepatch for an attacker who controls the static files', async (t) => {
   const { home, kmend, path, api } = await setUp(t);
   const thief = await patchServer(t, []);
   await cp(join(thief.home, 'server', 'repository'), path('stolen', 'repository'), { recursive: true });
@@ -163,7 +163,7 @@ test('a thief with the static files gets nothing signed: not a renewal, not a ro
   await renewRoles(api, { keys: join(home, 'keys'), sign: true, confirm: () => undefined });
 });
 
-test('a floor holds against the policy key: it can neither withdraw nor downgrade below it', async (t) => {
+test('a floor stops the policy key from withdrawing or downgrading below it', async (t) => {
   const { kmend, publish, follow, api, path } = await setUp(t);
   await publish(2);
   assert.equal(await follow(), 2);

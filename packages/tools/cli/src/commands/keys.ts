@@ -35,11 +35,9 @@ const ROLES = ['root', 'release', 'snapshot', 'timestamp', 'policy'] as const sa
 const ONLINE = ['snapshot', 'timestamp', 'policy'] as const satisfies readonly RotatedRole[];
 
 export const keysCommands: Register = ({ program, action }) => {
-  const keys = program
-    .command('keys')
-    .description('the keys that sign the repository: look at them, replace them, renew');
+  const keys = program.command('keys').description('Show, replace and renew the keys that sign the repository.');
   withKeys(
-    keys.command('status').description('show the key of each role, where it lies, and until when its role holds'),
+    keys.command('status').description('Show the key of each role, where it is, and when its role expires.'),
   ).action(
     action(async (context, options: KeysOptions) => {
       const api = await connect(context, options);
@@ -49,16 +47,16 @@ export const keysCommands: Register = ({ program, action }) => {
   );
   const rotate = keys
     .command('rotate')
-    .description('replace keys: make new ones, publish them, retire the old ones; safe to repeat')
+    .description('Replace keys: create new ones, publish them, retire the old ones. Safe to repeat.')
     .addArgument(
-      new Argument('<role...>', 'whose keys; online: snapshot, timestamp and policy').choices([...ROLES, 'online']),
+      new Argument('<role...>', 'Roles; online: snapshot, timestamp and policy').choices([...ROLES, 'online']),
     )
     .option(
       '--keep <build-id/serial...>',
-      'with release: livepatches that stay although this machine did not sign them; or: all',
+      'With release: livepatches to keep although this machine did not sign them; or: all',
     )
-    .option('--drop <build-id/serial...>', 'with release: livepatches that go; hosts that have one revert it')
-    .option('--reason <text>', 'why they go, for --drop');
+    .option('--drop <build-id/serial...>', 'With release: livepatches to drop; hosts that run one revert it')
+    .option('--reason <text>', 'Reason for --drop');
   withSigning(rotate).action(
     action(async (context, names: readonly (RotatedRole | 'online')[], options: RotateOptions) => {
       const roles = [...new Set(names.flatMap((name) => (name === 'online' ? ONLINE : [name])))];
@@ -69,7 +67,7 @@ export const keysCommands: Register = ({ program, action }) => {
   );
   const renew = keys
     .command('renew')
-    .description('sign root, targets and every kernel again, so that they do not expire; no key changes');
+    .description('Sign root, targets and every kernel again before they expire. No key changes.');
   withSigning(renew).action(
     action(async (context, options: SigningOptions) => {
       const api = await connect(context, options);
@@ -80,12 +78,12 @@ export const keysCommands: Register = ({ program, action }) => {
 
 function withKeys(command: Command): Command {
   return withServer(command)
-    .option('--keys <dir>', 'folder with the release key and the pinned root (default: keys, under KMEND_HOME)')
-    .option('--root-keys <dir>', 'folder with the root key, if it is not there too');
+    .option('--keys <dir>', 'Folder with the release key and the pinned root (default: keys, under KMEND_HOME)')
+    .option('--root-keys <dir>', 'Folder with the root key (default: the same)');
 }
 
 function withSigning(command: Command): Command {
-  return withKeys(command).option('--yes', 'sign what is shown; without it nothing is signed or changed');
+  return withKeys(command).option('--yes', 'Sign what is shown; without it nothing is signed or changed');
 }
 
 function signing(context: Context, options: SigningOptions) {
@@ -100,14 +98,14 @@ function signing(context: Context, options: SigningOptions) {
 /** What was signed; an error where it was only shown, so that no script takes it for done. */
 export function report(context: Context, outcome: Signed): void {
   if (!outcome.signed && outcome.plan !== null) {
-    throw new CliError('not-confirmed', 'nothing was signed or changed', {
-      hint: 'look at what is shown above; then give the same order with --yes',
+    throw new CliError('not-confirmed', 'nothing was signed or changed: --yes is missing', {
+      hint: 'check the changes shown above, then repeat the command with --yes',
       details: { plan: outcome.plan },
     });
   }
   context.terminal.result(outcome, ({ finished, plan }) =>
     [
-      ...finished.map((role) => `the rotation of the ${role} key, interrupted earlier, is finished`),
+      ...finished.map((role) => `finished the interrupted rotation of the ${role} key`),
       ...(plan === null ? [] : ['signed and published; hosts follow at their next check']),
       ...(plan?.keys.some(({ change, role }) => change === 'removed' && OFFLINE.has(role)) === true ||
       finished.length > 0
@@ -124,9 +122,9 @@ function choiceOf(
   { keep, drop, reason }: RotateOptions,
 ): Pick<RotateKeysOptions, 'keep' | 'drop' | 'reason'> {
   if (!roles.includes('release') && (keep !== undefined || drop !== undefined)) {
-    throw new CliError('usage', '--keep and --drop go with the release key: it signs livepatches');
+    throw new CliError('usage', '--keep and --drop need the role release: its key signs livepatches');
   }
-  if (reason !== undefined && drop === undefined) throw new CliError('usage', '--reason goes with --drop');
+  if (reason !== undefined && drop === undefined) throw new CliError('usage', '--reason needs --drop');
   const all = keep?.includes('all') === true;
   if (all && keep.length > 1) throw new CliError('usage', '--keep takes all, or livepatches by name');
   return {
@@ -160,9 +158,9 @@ function statusText({ anchor, root, roles, waiting }: KeysStatus): string {
     `verified from root ${anchor}, pinned beside the keys, to root ${root}`,
     table(['ROLE', 'VERSION', 'HOLDS UNTIL', 'KEY', 'WHERE'], rows),
     ...remarks,
-    ...waiting.map((role) => `a new ${role} key waits in next/: rotate again to go on with it`),
+    ...waiting.map((role) => `a new ${role} key is in next/: rotate again to continue with it`),
     ...(roles.some(({ where }) => where === 'waiting')
-      ? ['a rotation was interrupted after it was published: give the order again to finish it']
+      ? ['a rotation was interrupted after it was published: repeat the command to finish it']
       : []),
   ].join('\n');
 }

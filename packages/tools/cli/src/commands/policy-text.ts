@@ -13,7 +13,7 @@ export function kernelText({ buildId, channels, withdrawn }: KernelPolicy): stri
   const told = (serial: number): string => `serial ${serial}${gone.has(serial) ? ' (WITHDRAWN)' : ''}`;
   const shared = ({ serial, permyriad }: Rollout, rest: string): string =>
     gone.has(serial)
-      ? `${rest}; the rollout of ${told(serial)} reaches nobody`
+      ? `${rest}; the rollout of ${told(serial)} has no effect`
       : `${told(serial)} on ${permyriad / 100} % of the hosts; else ${rest}`;
   const lines = Channel.options.map((name) => {
     const entry = channels[name];

@@ -6,7 +6,7 @@ import { patchServer } from '../testing/patch-server.ts';
 import { policyCommands } from './policy.ts';
 import { kernelText } from './policy-text.ts';
 
-test('the fleet is halted and let go again, and the interval is set, each without touching the other', async (t) => {
+test('sets halt and interval independently', async (t) => {
   const { kmend } = await patchServer(t, [policyCommands]);
   const fleet = async (...argv: string[]): Promise<string> => (await kmend('policy', 'fleet', ...argv)).out;
   assert.match(await fleet('--check-interval', '60'), /^hosts check every 60 s; not halted$/m);
@@ -23,7 +23,7 @@ test('the fleet is halted and let go again, and the interval is set, each withou
   assert.deepEqual([often.exitCode, /checkIntervalSeconds.*\[bad-request\]/.test(often.err)], [1, true], often.err);
 });
 
-test('a bad livepatch: withdrawn and an older one settled in one order, later restored', async (t) => {
+test('withdraws a livepatch and settles an older one in one command, and restores it later', async (t) => {
   const { kmend, publish, api } = await patchServer(t, [policyCommands]);
   await publish(1);
   await publish(2);
@@ -44,7 +44,7 @@ test('a bad livepatch: withdrawn and an older one settled in one order, later re
   assert.deepEqual((await api.kernelPolicy(BUILD_ID)).channels.early, { settled: 1, rollout: null });
 });
 
-test('orders that are not clear are wrong usage, and nothing is sent', async (t) => {
+test('rejects ambiguous options as wrong usage and sends nothing', async (t) => {
   const { kmend, publish } = await patchServer(t, [policyCommands]);
   await publish(1);
   for (const argv of [
@@ -62,7 +62,7 @@ test('orders that are not clear are wrong usage, and nothing is sent', async (t)
   assert.match((await kmend('policy', 'kernel', BUILD_ID)).out, /withdrawn\n {2}none/);
 });
 
-test('a settled serial that is withdrawn is shown as what it means: none', () => {
+test('shows a settled serial that is withdrawn as none', () => {
   const policy: KernelPolicy = {
     schema: 'kmend.kernel-policy/1',
     buildId: BUILD_ID,
@@ -74,12 +74,12 @@ test('a settled serial that is withdrawn is shown as what it means: none', () =>
     issued: '2026-11-02T00:00:00Z',
   };
   assert.match(kernelText(policy), /^ {2}stable +none: serial 2 \(WITHDRAWN\)$/m);
-  assert.match(kernelText(policy), /^ {2}canary +serial 1; the rollout of serial 2 \(WITHDRAWN\) reaches nobody$/m);
+  assert.match(kernelText(policy), /^ {2}canary +serial 1; the rollout of serial 2 \(WITHDRAWN\) has no effect$/m);
   const fine = { ...policy, withdrawn: [] };
   assert.match(kernelText(fine), /^ {2}canary +serial 2 on 25\.5 % of the hosts; else serial 1$/m);
 });
 
-test('a fresh kernel that needs no livepatch yet is said to be so, before anything is published for it', async (t) => {
+test('marks a fresh kernel as needing no livepatch before anything is published for it', async (t) => {
   const { kmend, publish, api } = await patchServer(t, [policyCommands]);
   const unknown = await kmend('policy', 'kernel', BUILD_ID, '--settle', '1');
   assert.match(unknown.err, /\[not-found\]/);

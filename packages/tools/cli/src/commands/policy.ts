@@ -30,21 +30,21 @@ interface KernelOptions extends ServerOptions {
 }
 
 export const policyCommands: Register = ({ program, action }) => {
-  const policy = program.command('policy').description('who gets which livepatch, and when; signed by the server');
+  const policy = program
+    .command('policy')
+    .description('Set which hosts get which livepatch, and when. The server signs it.');
   const fleet = policy
     .command('fleet')
-    .description('what holds for every host; without options: show it')
-    .option('--check-interval <seconds>', 'how often hosts check, 10 to 86400')
+    .description('Set the policy of the whole fleet. Without options: show it.')
+    .option('--check-interval <seconds>', 'Check interval of hosts, 10 to 86400')
     .addOption(
-      new Option('--halt', 'no host loads anything new; what is loaded stays, what is withdrawn goes').conflicts(
-        'resume',
-      ),
+      new Option('--halt', 'Stop all loading; what is loaded stays, what is withdrawn is reverted').conflicts('resume'),
     )
-    .option('--resume', 'lift the halt: hosts load again')
+    .option('--resume', 'Lift the halt: hosts load again')
     .addOption(
       new Option(
         '--consolidate <on|off>',
-        'whether hosts whose packages have a stack in force replace it by the cumulative livepatch',
+        'Whether hosts replace a stack of packages by the cumulative livepatch',
       ).choices(['on', 'off']),
     );
   withServer(fleet).action(
@@ -61,18 +61,18 @@ export const policyCommands: Register = ({ program, action }) => {
   );
   const kernel = policy
     .command('kernel')
-    .description('what holds for one kernel; without options: show it')
+    .description('Set the policy of one kernel. Without options: show it.')
     .argument('<release|build-id>')
     .addOption(
-      new Option('--channel <name...>', 'channels that --settle speaks of (default: stable)').choices(Channel.options),
+      new Option('--channel <name...>', 'Channels that --settle is for (default: stable)').choices(Channel.options),
     )
     .option(
       '--settle <serial|none>',
-      'what hosts of these channels should run; who runs a newer one keeps it, unless that is withdrawn; none: this kernel has every fix and needs no livepatch yet',
+      'Serial for hosts of these channels. Hosts on a newer serial keep it unless it is withdrawn. none: this kernel needs no livepatch yet',
     )
-    .option('--withdraw <serial>', 'no host may load it, and those that have replace or revert it')
-    .option('--reason <text>', 'why, for --withdraw')
-    .option('--restore <serial>', 'take its withdrawal back');
+    .option('--withdraw <serial>', 'Withdraw a serial: no host loads it, and hosts that run it replace or revert it')
+    .option('--reason <text>', 'Reason for --withdraw')
+    .option('--restore <serial>', 'Undo the withdrawal of a serial');
   withServer(kernel).action(
     action(async (context, name: string, options: KernelOptions) => {
       const change = changeOf(options);
@@ -86,12 +86,12 @@ export const policyCommands: Register = ({ program, action }) => {
   const floor = policy
     .command('floor')
     .description(
-      'the serial below which policy cannot keep hosts of a kernel; signed with the release key, on this machine',
+      'Set the serial below which policy cannot keep hosts of a kernel. Signed with the release key, on this machine.',
     )
     .argument('<release|build-id>')
     .argument('<serial|none>')
-    .option('--keys <dir>', 'folder with the release key (default: keys, under KMEND_HOME)')
-    .option('--yes', 'sign what is shown; without it nothing is signed or changed');
+    .option('--keys <dir>', 'Folder with the release key (default: keys, under KMEND_HOME)')
+    .option('--yes', 'Sign what is shown; without it nothing is signed or changed');
   withServer(floor).action(
     action(async (context, name: string, serial: string, options: FloorOptions) => {
       const wanted = serial === 'none' ? null : whole(serial);
@@ -112,10 +112,9 @@ export const policyCommands: Register = ({ program, action }) => {
 function changeOf(options: KernelOptions): ChangeKernelPolicy {
   const { channel = ['stable'], settle, withdraw, restore } = options;
   if (options.channel !== undefined && settle === undefined) {
-    throw new CliError('usage', '--channel goes with --settle: a withdrawal holds for every channel');
+    throw new CliError('usage', '--channel needs --settle: a withdrawal is for every channel');
   }
-  if (options.reason !== undefined && withdraw === undefined)
-    throw new CliError('usage', '--reason goes with --withdraw');
+  if (options.reason !== undefined && withdraw === undefined) throw new CliError('usage', '--reason needs --withdraw');
   const entry = settle === undefined ? undefined : settledOn(settle);
   return {
     ...(entry === undefined ? {} : { channels: Object.fromEntries(channel.map((each) => [each, entry])) }),
@@ -136,5 +135,5 @@ function whole(text: string): number {
 
 function reasonOf(options: KernelOptions): string {
   if (options.reason !== undefined && options.reason.trim() !== '') return options.reason;
-  throw new CliError('usage', 'a withdrawal needs a reason: hosts and the log show it', { hint: 'add --reason TEXT' });
+  throw new CliError('usage', '--withdraw needs a reason: hosts and the log show it', { hint: 'add --reason TEXT' });
 }

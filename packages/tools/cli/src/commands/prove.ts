@@ -23,13 +23,13 @@ const MAX_LIMIT = 3600;
 export const proveCommand: Register = ({ program, action }) => {
   program
     .command('prove')
-    .description('prove a livepatch on its kernel in the lab; the record, proof.json, lies beside livepatch.json')
-    .argument('<dir>', 'what kmend build --out wrote')
-    .option('--previous <dir>', 'the cumulative livepatch that hosts run now: it is replaced, and put back')
-    .option('--reproducer <fix=file.c...>', "a program that tells whether a fix's flaw is there (docs/builder.md)")
-    .option('--rounds <number>', 'rounds of load and revert in which memory may not leak', '20')
-    .option('--transition-limit <seconds>', 'how long a transition may take', '180')
-    .option('--no-exercise', 'skip the exercises of the patched parts of the kernel; fewer functions run')
+    .description('Prove a livepatch on its kernel in the lab. Writes proof.json beside livepatch.json.')
+    .argument('<dir>', 'Folder that kmend build --out wrote')
+    .option('--previous <dir>', 'Cumulative livepatch that hosts run now: the proof replaces it and goes back')
+    .option('--reproducer <fix=file.c...>', "C program that shows whether a fix's flaw is present (docs/builder.md)")
+    .option('--rounds <number>', 'Rounds of load and revert in which memory must not leak', '20')
+    .option('--transition-limit <seconds>', 'Time limit of a transition', '180')
+    .option('--no-exercise', 'Skip the exercises of the patched parts of the kernel; fewer functions run')
     .action(
       action(async (context, directory: string, options: ProveOptions) => {
         const order = {
@@ -68,10 +68,9 @@ function whole(option: string, text: string, most: number): number {
 
 function failure(proof: Proof, path: string): CliError {
   const failed = proof.steps.find(({ outcome }) => outcome === 'failed');
-  const why =
-    failed === undefined ? 'a step that it needs was not made' : `${failed.name}: ${failed.details.join('; ')}`;
-  return new CliError('proof-failed', `livepatch ${proof.livepatch.id} did not pass: ${why.slice(0, 2000)}`, {
-    hint: `${path} holds the record; docs/builder.md says what each step asks`,
+  const why = failed === undefined ? 'a required step was not made' : `${failed.name}: ${failed.details.join('; ')}`;
+  return new CliError('proof-failed', `livepatch ${proof.livepatch.id} failed its proof: ${why.slice(0, 2000)}`, {
+    hint: `see the record in ${path}; docs/builder.md explains each step`,
     details: { proof },
   });
 }

@@ -15,10 +15,10 @@ interface PublishOptions extends ServerOptions, ProofOptions {
 export const publishCommand: Register = ({ program, action }) => {
   const publish = program
     .command('publish')
-    .description('sign a livepatch with the release key, on this machine, and give it to a channel')
-    .argument('<dir>', 'what kmend build --out wrote')
-    .addOption(new Option('--channel <name>').choices(Channel.options).default('stable'))
-    .option('--keys <dir>', 'folder with the release key (default: keys, under KMEND_HOME)');
+    .description('Sign a livepatch with the release key, on this machine, and publish it to a channel.')
+    .argument('<dir>', 'Folder that kmend build --out wrote')
+    .addOption(new Option('--channel <name>', 'Channel').choices(Channel.options).default('stable'))
+    .option('--keys <dir>', 'Folder with the release key (default: keys, under KMEND_HOME)');
   withServer(withProofDemand(publish)).action(
     action(async (context, livepatch: string, options: PublishOptions) => {
       const api = await connect(context, options);

@@ -1,15 +1,16 @@
 import assert from 'node:assert/strict';
-import { readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { writeLivepatch } from '@kmend/harness/servers';
+import { exampleLivepatch, writeLivepatch } from '@kmend/harness/servers';
 import { patchServer } from '../testing/patch-server.ts';
-import type { Said } from '../testing/run.ts';
+import { runKmend, type Said } from '../testing/run.ts';
 import { repoCommands } from './repo.ts';
 
 const INIT = ['repo', 'packages', 'init', '--origin', 'Example', '--maintainer', 'Example <p@example.invalid>'];
 
-test('from a built livepatch to a repository that the server hands out to whoever has a key', async (t) => {
+test('publishes a built livepatch in a repository that the server gives to key holders', async (t) => {
   const { home, url: address, api, kmend: run } = await patchServer(t, [repoCommands]);
   const kmend = (...argv: string[]): Promise<Said> => run(...argv, '--json');
   const done = async (...argv: string[]) => {
@@ -55,4 +56,39 @@ test('from a built livepatch to a repository that the server hands out to whoeve
   const dnf = await done('repo', 'dnf', '--no-upload', '--open');
   assert.ok((await stat(join(dnf.out, 'repodata/repomd.xml.asc'))).size > 0);
   assert.doesNotMatch(dnf.snippet, /ACTIVATION-KEY/);
+});
+
+test('says of a fresh kernel that it needs no livepatch, until one is taken in or the word is taken back', async (t) => {
+  const home = await mkdtemp(join(tmpdir(), 'kmend-repo-none-'));
+  t.after(() => rm(home, { recursive: true, force: true }));
+  const { kernel } = exampleLivepatch(1).manifest;
+  const record = join(home, 'cache/kernels', kernel.release);
+  await mkdir(record, { recursive: true });
+  const compiler = { text: 'gcc-12 12.2.0', command: 'gcc-12' };
+  const known = { schema: 'kmend.kernel/1', ...kernel, sourcePackage: 'linux-source-6.1', suite: 'bookworm', compiler };
+  await writeFile(join(record, 'kernel.json'), JSON.stringify(known));
+  const packages = (...argv: string[]): Promise<Said> =>
+    runKmend([repoCommands], { KMEND_HOME: home, KMEND_CACHE: join(home, 'cache') }, 'repo', 'packages', ...argv);
+  const refused = async (code: string, ...argv: string[]): Promise<void> => {
+    const said = await packages(...argv, '--json');
+    assert.deepEqual([said.exitCode === 0, JSON.parse(said.out).error.code], [false, code]);
+  };
+  const listed = async (): Promise<string> => (await packages('list')).out;
+  await refused('depot-missing', 'none', kernel.release);
+  assert.equal((await packages(...INIT.slice(2), '--url', 'https://p.example.invalid')).exitCode, 0);
+  await refused('kernel-not-added', 'none', '6.1.0-48-amd64');
+
+  const said = await packages('none', kernel.release, '--json');
+  assert.deepEqual(JSON.parse(said.out), { release: kernel.release, buildId: kernel.buildId, serial: 1 });
+  assert.match(await listed(), /6\.1\.0-47-amd64: state 1; needs no livepatch yet/);
+  assert.match((await packages('none', kernel.release)).out, /says state 1;/, 'said twice it is one state');
+  const back = await packages('withdraw', kernel.release);
+  assert.match(back.out, /it is no longer said that 6\.1\.0-47-amd64 needs no livepatch/);
+  assert.doesNotMatch(await listed(), /needs no livepatch/);
+
+  assert.match((await packages('none', kernel.release)).out, /says state 3;/);
+  await writeLivepatch(join(home, 'built'), 1);
+  assert.equal((await packages('add', join(home, 'built'), '--unproven')).exitCode, 0);
+  assert.doesNotMatch(await listed(), /needs no livepatch/);
+  await refused('livepatch-published', 'none', kernel.release);
 });

@@ -51,15 +51,15 @@ interface RepositoryOptions extends ServerOptions {
 
 /** Livepatches as packages (docs/repositories.md): the depot, and the APT and DNF repositories made of it. */
 export function packageCommands(repo: Command, { action }: Pick<Registrar, 'action'>): void {
-  const packages = repo.command('packages').description('livepatches as packages: what is published');
+  const packages = repo.command('packages').description('Manage livepatches as packages.');
   packages
     .command('init')
-    .description('make the depot of packages and the OpenPGP key that signs them')
-    .requiredOption('--origin <name>', 'who publishes, as hosts see it; stays as it is')
-    .requiredOption('--maintainer <"Name <address>">', 'of every package, and whose the key is')
-    .requiredOption('--url <url>', 'where hosts find the repositories; apt/ and dnf/ below it')
-    .option('--valid-days <n>', 'days after which apt believes a repository no more (default 14)', wholeNumber)
-    .option('--keys <dir>', 'folder for the key, packages.key (default: keys, under KMEND_HOME)')
+    .description('Create the depot of packages and the OpenPGP key that signs them.')
+    .requiredOption('--origin <name>', 'Publisher, as hosts see it; cannot change later')
+    .requiredOption('--maintainer <"Name <address>">', 'Maintainer of every package, and owner of the key')
+    .requiredOption('--url <url>', 'URL of the repositories for hosts; apt/ and dnf/ are below it')
+    .option('--valid-days <n>', 'Days after which apt rejects a repository (default 14)', wholeNumber)
+    .option('--keys <dir>', 'Folder for the key, packages.key (default: keys, under KMEND_HOME)')
     .action(
       action(async (context, options: InitOptions) => {
         const settings = settingsOf(options);
@@ -79,18 +79,17 @@ export function packageCommands(repo: Command, { action }: Pick<Registrar, 'acti
         const result = { depot: depotDirectory(context), keyFile, fingerprint };
         context.terminal.result(
           result,
-          () =>
-            `depot ${result.depot}\nkey ${keyFile}, fingerprint ${fingerprint}: keep a copy where no server reaches`,
+          () => `depot ${result.depot}\nkey ${keyFile}, fingerprint ${fingerprint}: keep a copy offline`,
         );
       }),
     );
   const add = packages
     .command('add')
     .description(
-      'take livepatches into the depot, in this order: stacked ones onto the stack, a cumulative one in its place',
+      'Add livepatches to the depot, in this order: stacked ones onto the stack, a cumulative one in its place.',
     )
-    .argument('<dir...>', 'what kmend build --out wrote')
-    .option('--take-out', 'apt takes the stack out in the same run as a cumulative one comes (docs/repositories.md)');
+    .argument('<dir...>', 'Folder that kmend build --out wrote')
+    .option('--take-out', 'Let apt remove the stack when it installs the cumulative package (docs/repositories.md)');
   withProofDemand(add).action(
     action(async (context, directories: string[], { takeOut, ...options }: AddOptions) => {
       const demand = proofDemand(options);
@@ -112,7 +111,7 @@ export function packageCommands(repo: Command, { action }: Pick<Registrar, 'acti
   );
   packages
     .command('withdraw')
-    .description("take a kernel's newest livepatch back, or the word that it needs none")
+    .description("Withdraw a kernel's newest livepatch, or the statement that it needs none.")
     .argument('<release>')
     .action(
       action(async (context, release: string) => {
@@ -121,14 +120,14 @@ export function packageCommands(repo: Command, { action }: Pick<Registrar, 'acti
           entry === undefined ? { release, serial } : { package: entry.package, version: entry.version, serial };
         context.terminal.result(result, () =>
           entry === undefined
-            ? `it is no longer said that ${release} needs no livepatch; publish the repositories again`
+            ? `the statement that ${release} needs no livepatch is withdrawn; publish the repositories again`
             : `${entry.package} ${entry.version} is withdrawn; publish the repositories again`,
         );
       }),
     );
   packages
     .command('none')
-    .description('say of a fresh kernel that it needs no livepatch yet: its hosts are told so')
+    .description('State, signed, that a fresh kernel needs no livepatch yet.')
     .argument('<release>')
     .action(
       action(async (context, name: string) => {
@@ -136,14 +135,14 @@ export function packageCommands(repo: Command, { action }: Pick<Registrar, 'acti
         const { serial } = await (await openDepot(context)).needsNone({ release, buildId, version });
         context.terminal.result(
           { release, buildId, serial },
-          (data) => `${data.release} needs no livepatch yet, says state ${data.serial}; publish the repositories again`,
+          (data) => `state ${data.serial}: ${data.release} needs no livepatch yet; publish the repositories again`,
         );
       }),
     );
   packages
     .command('phase')
     .description(
-      "the share of hosts that take a kernel's newest state by themselves (apt's phased updates); 0: the suite early alone",
+      "Set the share of hosts that take a kernel's newest state (apt's phased updates); 0: only the suite early.",
     )
     .argument('<release>')
     .argument('<percent>', '0 to 100', wholeNumber)
@@ -158,7 +157,7 @@ export function packageCommands(repo: Command, { action }: Pick<Registrar, 'acti
     );
   packages
     .command('list')
-    .description('kernels, their stacks and how deep they are')
+    .description('List kernels, their stacks and depths.')
     .action(
       action(async (context) => {
         const kernels = (await (await openDepot(context)).kernels()).map(kernelData);
@@ -180,13 +179,13 @@ function repositoryCommand(repo: Command, format: 'apt' | 'dnf', { action }: Pic
   const command = repo
     .command(format)
     .description(
-      `write the ${format.toUpperCase()} repository of all packages, give it to the server, and tell how hosts follow it`,
+      `Write the ${format.toUpperCase()} repository of all packages, upload it, and print the setup of a host.`,
     )
-    .option('--no-upload', 'only write it: static files for any web server')
-    .option('--keys <dir>', 'folder with packages.key (default: keys, under KMEND_HOME)')
-    .option('--passphrase-file <file>', 'its first line opens the key, where it has a passphrase')
-    .option('--open', 'hosts need no activation key: for the setup that is printed')
-    .addOption(new Option('--suite <name>', 'that the setup names').choices(SUITES).default('updates'));
+    .option('--no-upload', 'Only write it: static files for any web server')
+    .option('--keys <dir>', 'Folder with packages.key (default: keys, under KMEND_HOME)')
+    .option('--passphrase-file <file>', 'File whose first line is the passphrase of the key')
+    .option('--open', 'Print a setup without an activation key')
+    .addOption(new Option('--suite <name>', 'Suite in the printed setup').choices(SUITES).default('updates'));
   withServer(command).action(
     action(async (context, options: RepositoryOptions) => {
       const settings = await readSettings(context);
@@ -214,7 +213,9 @@ function repositoryCommand(repo: Command, format: 'apt' | 'dnf', { action }: Pic
       context.terminal.result(result, (data) =>
         [
           `${data.packages.length} packages in ${data.out}${data.uploaded ? ', served at' : ', for'} ${data.url}`,
-          ...(data.validUntil === undefined ? [] : [`hosts believe it until ${data.validUntil}: publish again before`]),
+          ...(data.validUntil === undefined
+            ? []
+            : [`hosts accept it until ${data.validUntil}: publish again before then`]),
           'For a root shell of a host:',
           '',
           data.snippet,
@@ -260,7 +261,7 @@ function settingsOf(input: unknown): RepositorySettings {
 async function readSettings(context: Context): Promise<RepositorySettings> {
   const path = settingsPath(context);
   const text = await readFile(path, 'utf8').catch((cause: Error) => {
-    throw new CliError('not-configured', `there are no packages here: ${cause.message}`, {
+    throw new CliError('not-configured', `there is no depot here: ${cause.message}`, {
       cause,
       hint: 'kmend repo packages init',
     });
@@ -284,7 +285,7 @@ function kernelData(kernel: DepotKernel) {
 }
 
 function kernelText({ release, serial, phase, stack, notNeeded, packages }: ReturnType<typeof kernelData>): string {
-  const share = phase === 0 ? ', for early hosts alone' : phase === 100 ? '' : `, for ${phase} % of the hosts`;
+  const share = phase === 0 ? ', for early hosts only' : phase === 100 ? '' : `, for ${phase} % of the hosts`;
   const head = `${release}: state ${serial}${share}; ${notNeeded ? 'needs no livepatch yet' : stackText(stack)}`;
   return [head, ...packages.map((it) => `  ${it.package} ${it.version}: ${it.fixes.join(', ')}`)].join('\n');
 }

@@ -12,7 +12,7 @@ import { repoCommands } from './repo.ts';
 const kmend = (home: string, ...argv: string[]): Promise<Said> =>
   runKmend([repoCommands], { KMEND_HOME: home }, ...argv);
 
-test('a bundle made by the command line brings a host its livepatch', async (t) => {
+test('makes a bundle that brings a host its livepatch', async (t) => {
   const home = await mkdtemp(join(tmpdir(), 'kmend-cli-repo-'));
   t.after(() => rm(home, { recursive: true, force: true }));
   assert.equal((await kmend(home, 'repo', 'init')).exitCode, 0);
@@ -35,7 +35,7 @@ test('a bundle made by the command line brings a host its livepatch', async (t) 
   const bundle = ['repo', 'bundle', '--kernel', BUILD_ID, '--out', out];
   const text = await kmend(home, ...bundle);
   assert.equal(text.exitCode, 0, text.err);
-  assert.match(text.out, new RegExp(`${BUILD_ID}: serial 1\\nhosts take it until 20\\d\\d-`));
+  assert.match(text.out, new RegExp(`${BUILD_ID}: serial 1\\nhosts accept it until 20\\d\\d-`));
   const json = JSON.parse((await kmend(home, ...bundle, '--json')).out);
   assert.equal(json.sha256, await sha256File(out));
   assert.deepEqual(json.kernels, [{ buildId: BUILD_ID, serials: [1] }]);

@@ -20,12 +20,12 @@ interface BundleCommandOptions {
 }
 
 export const repoCommands: Register = ({ program, action }) => {
-  const repo = program.command('repo').description('the signed repository, and those of packages');
+  const repo = program.command('repo').description('Manage the signed repository and the package repositories.');
   repo
     .command('init')
-    .description('make keys and an empty signed repository, without starting a server')
-    .option('--data-dir <dir>', "the server's folder (default: server, under KMEND_HOME)")
-    .option('--keys <dir>', 'folder for the root and the release key (default: keys, under KMEND_HOME)')
+    .description('Create keys and an empty signed repository, without starting a server.')
+    .option('--data-dir <dir>', "The server's folder (default: server, under KMEND_HOME)")
+    .option('--keys <dir>', 'Folder for the root and the release key (default: keys, under KMEND_HOME)')
     .action(
       action(async (context, options: RepositoryOptions) => {
         const dataDir = options.dataDir ?? dataDirectory(context);
@@ -40,14 +40,11 @@ export const repoCommands: Register = ({ program, action }) => {
     );
   repo
     .command('bundle')
-    .description('write what hosts of some kernels need into one file, for those without a network')
-    .requiredOption('--kernel <release|build-id...>', 'kernels that the hosts run')
-    .requiredOption('--out <file>', 'the bundle')
-    .option(
-      '--repository <dir|url>',
-      "the repository's folder or address (default: that of the server on this machine)",
-    )
-    .option('--root <file>', 'the oldest trust root that hosts hold (default: 1.root.json of that folder)')
+    .description('Write all that hosts of some kernels need into one file, for hosts without a network.')
+    .requiredOption('--kernel <release|build-id...>', 'Kernels that the hosts run')
+    .requiredOption('--out <file>', 'Bundle file to write')
+    .option('--repository <dir|url>', 'Folder or URL of the repository (default: that of the server on this machine)')
+    .option('--root <file>', 'Oldest trust root that hosts hold (default: 1.root.json of that folder)')
     .action(
       action(async (context, options: BundleCommandOptions) => {
         const repository = options.repository ?? join(dataDirectory(context), 'repository');
@@ -83,7 +80,7 @@ function describeBundle({
     ...kernels.map(
       ({ buildId, serials }) => `  ${buildId}: ${serials.length === 0 ? 'none' : `serial ${serials.join(', ')}`}`,
     ),
-    `hosts take it until ${validUntil}`,
+    `hosts accept it until ${validUntil}`,
   ].join('\n');
 }
 
@@ -95,8 +92,8 @@ export function describeCreated(created: CreatedRepository): string {
     ...created.keys.map(
       ({ role, kind, path, purpose }) => `  ${role.padEnd(9)} ${kind.padEnd(7)} ${path}\n${' '.repeat(20)}${purpose}`,
     ),
-    'beside them, root.json: the root that signing starts from, whatever a server shows',
+    'root.json beside them: the pinned root that signing starts from',
     'Back up the offline keys now, and keep them off the server:',
-    'who has the release key and the operator token can load code into every host.',
+    'with the release key and the operator token, anyone can load code into every host.',
   ].join('\n');
 }

@@ -11,7 +11,7 @@ import { serverCommand } from './server.ts';
 
 const MAIN = fileURLToPath(new URL('../main.ts', import.meta.url));
 
-test('SIGHUP has a server read its files again, and does not end it', async (t) => {
+test('reloads the server’s files on SIGHUP without ending it', async (t) => {
   const home = await mkdtemp(join(tmpdir(), 'kmend-cli-hangup-'));
   t.after(() => rm(home, { recursive: true, force: true }));
   const child = spawn(process.execPath, [MAIN, 'server', '--port', '0', '--json'], {
@@ -30,7 +30,7 @@ test('SIGHUP has a server read its files again, and does not end it', async (t) 
   assert.deepEqual(await once(child, 'exit'), [0, null]);
 });
 
-test('figures that make no sense, and proxies that are none, are told before anything is made', async () => {
+test('rejects invalid numbers and proxies before it creates anything', async () => {
   for (const [argv, code] of [
     [['--silent-after', '0'], 2],
     [['--report-interval', '5'], 2],

@@ -25,31 +25,31 @@ interface ListenOptions {
 export const serverCommand: Register = ({ program, action }) => {
   program
     .command('server')
-    .description('run the patch server until it is interrupted; the first run makes keys and repository')
-    .option('--data-dir <dir>', 'everything the server keeps (default: server, under KMEND_HOME)')
-    .option('--keys <dir>', 'where the first run puts root and release key (default: keys, under KMEND_HOME)')
-    .option('--host <address>', 'address to listen on', '127.0.0.1')
-    .option('--port <port>', 'port to listen on; 0: any free one', String(DEFAULT_PORT))
-    .option('--cert <file>', 'TLS certificate, PEM; needed where the address is not loopback; SIGHUP has it read again')
-    .option('--key <file>', 'its key, PEM')
-    .option('--behind-proxy', 'a proxy in front ends TLS; where it is on another machine, name it with --trust-proxy')
+    .description('Run the patch server until it is interrupted. The first run creates keys and repository.')
+    .option('--data-dir <dir>', 'Folder for all data of the server (default: server, under KMEND_HOME)')
+    .option('--keys <dir>', 'Folder for root and release key, on the first run (default: keys, under KMEND_HOME)')
+    .option('--host <address>', 'Address to listen on', '127.0.0.1')
+    .option('--port <port>', 'Port to listen on; 0: any free port', String(DEFAULT_PORT))
+    .option('--cert <file>', 'TLS certificate (PEM); required unless the address is loopback; SIGHUP reloads it')
+    .option('--key <file>', 'Key of the certificate (PEM)')
+    .option('--behind-proxy', 'Let a proxy in front end TLS; if it is on another machine, name it with --trust-proxy')
     .option(
       '--trust-proxy <address...>',
-      'addresses or networks of proxies in front, whose X-Forwarded-For is believed (default with --behind-proxy: this machine)',
+      'Addresses or networks of proxies whose X-Forwarded-For is trusted (default with --behind-proxy: this machine)',
     )
-    .option('--open-packages', 'serve package repositories to anyone, without an activation key')
-    .option('--new-store', 'start with an empty store although there was one: every host has to enrol again')
-    .option('--report-interval <seconds>', 'how often a host reports where nothing changes, 60 to 604800', '86400')
-    .option('--silent-after <number>', 'a host counts as silent once so many of these reports are missing', '2')
-    .option('--seat-days <days>', 'an enrolled host without a word for so long leaves its seat', '90')
-    .option('--log <level>', 'debug, info, warn or error', 'info')
+    .option('--open-packages', 'Serve package repositories to anyone, without an activation key')
+    .option('--new-store', 'Start with an empty store although there was one: every host must enrol again')
+    .option('--report-interval <seconds>', 'Interval of reports where nothing changes, 60 to 604800', '86400')
+    .option('--silent-after <number>', 'Missing reports after which a host counts as silent', '2')
+    .option('--seat-days <days>', 'Days without a report after which a host leaves its seat', '90')
+    .option('--log <level>', 'Log level: debug, info, warn or error', 'info')
     .action(
       action(async (context, options: ListenOptions) => {
         const port = Number(options.port);
         if (!Number.isInteger(port) || port < 0 || port > 65_535)
           throw new CliError('usage', `${options.port} is not a port`);
         if ((options.cert === undefined) !== (options.key === undefined)) {
-          throw new CliError('usage', '--cert and --key belong together');
+          throw new CliError('usage', '--cert and --key need each other');
         }
         const { cert, key } = options;
         const server = await startServer({

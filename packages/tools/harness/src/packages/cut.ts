@@ -6,8 +6,9 @@ const SAID = 'lab-cut: ';
 const PATIENCE_MS = 300_000;
 
 /**
- * Cuts a host's power in the middle of a run of dpkg: at the first line of its status log that fits a pattern of the shell (dpkg(1), --status-fd), dpkg and
- * what it has started stand still, and QEMU is killed. `command` runs dpkg. The line it stood at; it is off afterwards.
+ * Cuts a host's power in the middle of a run of dpkg: at the first line of its status log that fits a pattern of the
+ * shell (dpkg(1), --status-fd), dpkg and what it has started stand still, and QEMU is killed. `command` runs dpkg. The
+ * line it stood at; it is off afterwards.
  */
 export async function cutAt(host: Host, pattern: string, command: readonly string[]): Promise<string> {
   const script = `#!/bin/sh

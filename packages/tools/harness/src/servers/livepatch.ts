@@ -2,13 +2,14 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sha256 } from '@kmend/base/node';
 import type { Livepatch } from '@kmend/protocol';
+import { exampleModule } from '@kmend/trust/testing';
 
 export const BUILD_ID = 'ab'.repeat(20);
 
 /** What a build makes, as far as publishing looks at it; `n` makes each another. */
 export function exampleLivepatch(n: number): { readonly manifest: Livepatch; readonly module: Buffer } {
-  const module = Buffer.alloc(3000, n);
-  const id = sha256(`livepatch ${n}`).slice(0, 12);
+  const { module, identity } = exampleModule(`livepatch ${n}`);
+  const { id } = identity;
   const manifest: Livepatch = {
     schema: 'kmend.livepatch/1',
     id,

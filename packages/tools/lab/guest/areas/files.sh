@@ -160,7 +160,8 @@ fuse() {
   free
 }
 
-# File systems that nothing here makes: what reads their first block, and finds none. Without ufs, which says WARNING of a missing option.
+# File systems that nothing here makes: what reads their first block, and finds none. Without ufs, which says WARNING of
+# a missing option.
 foreign() {
   mkdir -p mnt; image 8M
   for type in adfs affs befs bfs cramfs efs freevxfs hfs hfsplus hpfs omfs qnx4 qnx6 romfs sysv; do

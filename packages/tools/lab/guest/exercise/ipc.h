@@ -74,7 +74,10 @@ static long futex(int *word, int operation, int value, const void *timeout, int 
 	return syscall(SYS_futex, word, operation, value, timeout, other, wanted);
 }
 
-/* Waits at one word, is moved to a lock with priority inheritance, and gets it (Documentation/locking/futex-requeue-pi.rst). */
+/*
+ * Waits at one word, is moved to a lock with priority inheritance, and gets it
+ * (Documentation/locking/futex-requeue-pi.rst).
+ */
 static void waiter(void)
 {
 	__atomic_fetch_add(&words->started, 1, __ATOMIC_SEQ_CST);

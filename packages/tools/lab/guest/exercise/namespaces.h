@@ -307,8 +307,9 @@ static void trace_round(void)
 		return;
 	}
 	/*
-	 * Without the names of tasks, which would have the scheduler's own tracepoints switched on and off: QEMU before 8.1 may go on with
-	 * code as it was before the kernel changed it, and what a processor runs all the time is where it happens.
+	 * Without the names of tasks, which would have the scheduler's own tracepoints switched on and off: QEMU before 8.1
+	 * may go on with code as it was before the kernel changed it, and what a processor runs all the time is where it
+	 * happens.
 	 */
 	CHECK(put("/sys/kernel/tracing/options/record-cmd", "0"));
 	CHECK(put(event, "1"));

@@ -124,7 +124,9 @@ static unsigned short checksum(const void *data, size_t size)
 	return ~sum;
 }
 
-/* Sends a message through a raw socket until an answer comes whose byte `at` is `wanted`: the socket sees everybody's. */
+/*
+ * Sends a message through a raw socket until an answer comes whose byte `at` is `wanted`: the socket sees everybody's.
+ */
 static void echo(int family, int protocol, const void *message, size_t size, size_t at, unsigned char wanted)
 {
 	struct sockaddr_storage address;

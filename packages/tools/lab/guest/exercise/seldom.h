@@ -9,7 +9,10 @@
 
 enum { NUMBER_SETTIMEOFDAY_32 = 79, NUMBER_GETSOCKOPT_32 = 365, ICMP_PROBE = 42, PATIENCE_MS = 1000 };
 
-/* A system call as a 32-bit program makes it; its pointers have to lie below 4 GiB. The negative error number where it fails. */
+/*
+ * A system call as a 32-bit program makes it; its pointers have to lie below 4 GiB. The negative error number where it
+ * fails.
+ */
 static long compat_call(long number, long a, long b, long c, long d, long e)
 {
 	long result;

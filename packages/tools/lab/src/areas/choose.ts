@@ -1,6 +1,9 @@
 import type { PatchedObject } from '@kmend/protocol';
 
-/** A part of a kernel that can be exercised: a script of `guest/areas` with one of its arguments; `system`: the program `guest/exercise.c`. */
+/**
+ * A part of a kernel that can be exercised: a script of `guest/areas` with one of its arguments; `system`: the program
+ * `guest/exercise.c`.
+ */
 export interface Area {
   readonly script: (typeof SCRIPTS)[number];
   readonly part: string;

@@ -1,6 +1,6 @@
 /**
- * Prints a line for each task that has not gone over to $1 (1: patched, 0: unpatched), at most 20: its name, its id, and the functions on its stack,
- * innermost first (Documentation/livepatch/livepatch.rst, "Consistency model").
+ * Prints a line for each task that has not gone over to $1 (1: patched, 0: unpatched), at most 20: its name, its id,
+ * and the functions on its stack, innermost first (Documentation/livepatch/livepatch.rst, "Consistency model").
  */
 export const BLOCKERS = `
 for d in /proc/[0-9]*/task/[0-9]*; do

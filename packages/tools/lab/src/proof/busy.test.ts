@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { judgeLoad } from './busy.ts';
 import { ProofFailure } from './failure.ts';
 
-test('a load counts when every part of it went round until it was ended', () => {
+test('counts a load only if every part ran until the end', () => {
   assert.deepEqual(judgeLoad(['write', 'read'], 'turns read 3\nturns write 12\n'), { write: 12, read: 3 });
 });
 

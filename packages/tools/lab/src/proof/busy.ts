@@ -8,8 +8,9 @@ export type Turns = Readonly<Record<string, number>>;
 const DIRECTORY = '/run/kmend-lab/busy';
 
 /**
- * Keeps every processor computing, and disk, page cache, directories, /proc and the making of processes at work. Each loop writes a line a turn, and a
- * mark should it end by itself. $1: the number of processors. At a lower priority, so that the lab's own commands come through.
+ * Keeps every processor computing, and disk, page cache, directories, /proc and the making of processes at work. Each
+ * loop writes a line a turn, and a mark should it end by itself. $1: the number of processors. At a lower priority, so
+ * that the lab's own commands come through.
  */
 const LOOPS = `
 rm -rf ${DIRECTORY} /var/tmp/kmend-busy; mkdir -p ${DIRECTORY} /var/tmp/kmend-busy; cd /var/tmp/kmend-busy || exit 1

@@ -17,8 +17,8 @@ export interface Done extends AreaWork {
 }
 
 /**
- * Exercises areas one after the other, and says which with `begin`: each may take minutes. One in which something fails, once more: a small machine
- * runs out of things at times.
+ * Exercises areas one after the other, and says which with `begin`: each may take minutes. One in which something
+ * fails, once more: a small machine runs out of things at times.
  */
 export async function exerciseAreas(
   host: Host,

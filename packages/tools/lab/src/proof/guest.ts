@@ -41,14 +41,18 @@ export class Guest {
     this.#watch = watch;
   }
 
-  /** Boots the kernel as it was shipped, and makes sure that it is that one. `exercised`: on the root that exercises need. */
+  /**
+   * Boots the kernel as it was shipped, and makes sure that it is that one. `exercised`: on the root that exercises
+   * need.
+   */
   static async boot(lab: Lab, kernel: LabKernel, transitionLimit: number, exercised: boolean): Promise<Guest> {
     const host = await lab.boot(kernel, {
       name: 'proof',
       cpus: Guest.CPUS,
       memoryMb: exercised ? Guest.EXERCISED_MEMORY_MB : Guest.MEMORY_MB,
       packages: exercised ? EXERCISE_PACKAGES : [],
-      // Or the kernel would drop some of the marks that KernelWatch writes; and the first of them, by what file systems say.
+      // Or the kernel would drop some of the marks that KernelWatch writes; and the first of them, by what file systems
+      // say.
       kernelArguments: ['printk.devkmsg=on', ...(exercised ? ['log_buf_len=16M'] : [])],
     });
     const running = await runningBuildId(host);

@@ -26,7 +26,9 @@ export interface InForce {
   readonly functions: number;
 }
 
-/** Checks that a livepatch, and no other, is in force: each function of each object in memory. Throws `ProofFailure`. */
+/**
+ * Checks that a livepatch, and no other, is in force: each function of each object in memory. Throws `ProofFailure`.
+ */
 export async function requireInForce(host: Host, name: string, objects: readonly PatchedObject[]): Promise<InForce> {
   return judgeInForce(await collect(host, name), name, objects);
 }

@@ -4,8 +4,9 @@ import type { ProofMemory } from '@kmend/protocol';
 export const WARM_UP = 2;
 
 /**
- * Bytes by which a sample strays at least. Measured on 6.1.0-47 in a guest of two processors: over 22 rounds of a sound livepatch a standard deviation of
- * 45 KiB for single readings and no trend; 20 KiB for the lowest of three, also behind a load and on a machine with six times as much to do as it can.
+ * Bytes by which a sample strays at least. Measured on 6.1.0-47 in a guest of two processors: over 22 rounds of a sound
+ * livepatch a standard deviation of 45 KiB for single readings and no trend; 20 KiB for the lowest of three, also
+ * behind a load and on a machine with six times as much to do as it can.
  */
 const NOISE = 64 * 1024;
 /** Standard errors between noise and a leak: one false alarm in millions of proofs. */
@@ -14,10 +15,11 @@ const ERRORS = 5;
 const SMALLEST = 4096;
 
 /**
- * Judges samples of the memory in use, one before and one behind each round. The slope is Theil and Sen's, the median of the slopes between all pairs
- * of samples: one process that happened to be there while a sample was taken moves a mean or a least-squares line, but not this. The bound is
- * five standard errors of a slope through that many samples, so that fewer rounds find larger leaks only, and say so: 12 KiB a round for 20
- * rounds, 101 KiB for 4. Where the samples stray more around their own line (a guest that is starved of its processors), it widens with them.
+ * Judges samples of the memory in use, one before and one behind each round. The slope is Theil and Sen's, the median
+ * of the slopes between all pairs of samples: one process that happened to be there while a sample was taken moves a
+ * mean or a least-squares line, but not this. The bound is five standard errors of a slope through that many samples,
+ * so that fewer rounds find larger leaks only, and say so: 12 KiB a round for 20 rounds, 101 KiB for 4. Where the
+ * samples stray more around their own line (a guest that is starved of its processors), it widens with them.
  */
 export function judgeMemory(samples: readonly number[]): ProofMemory {
   const middle = (samples.length - 1) / 2;

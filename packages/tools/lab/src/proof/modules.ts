@@ -46,8 +46,8 @@ export class PatchedModules {
   }
 
   /**
-   * Loads them on the kernel alone, before the livepatch. Some want hardware that the guest does not have: `absent` says which and why. One that loads now but
-   * did not beside the livepatch is in `spoilt`.
+   * Loads them on the kernel alone, before the livepatch. Some want hardware that the guest does not have: `absent`
+   * says which and why. One that loads now but did not beside the livepatch is in `spoilt`.
    */
   async loadAlone(): Promise<{ readonly absent: ReadonlyMap<string, string>; readonly spoilt: readonly string[] }> {
     const absent = new Map<string, string>();

@@ -18,7 +18,7 @@ test('each function gets a probe where its section and offset say, two of one na
   assert.equal(lines, '0 0xffffffffc056af40\n1 0xffffffffc056afd0\n');
 });
 
-test('a section whose place the kernel does not tell is an error, not a probe at a wrong place', () => {
+test('fails if the kernel does not give a section’s address', () => {
   for (const printed of ['', '.text.show 0x0000000000000000\n']) {
     assert.throws(
       () => probeLines([code('show', '.text.show', 0n)], parseSections(printed)),

@@ -18,8 +18,9 @@ true
 `;
 
 /**
- * Sets a probe for each line of the file and prints `refused INDEX` for those that the kernel does not take. In an instance of its own, with its
- * tracing off, so that hits are counted and nothing is written (kernel/trace/trace_kprobe.c, kprobe_dispatcher).
+ * Sets a probe for each line of the file and prints `refused INDEX` for those that the kernel does not take. In an
+ * instance of its own, with its tracing off, so that hits are counted and nothing is written
+ * (kernel/trace/trace_kprobe.c, kprobe_dispatcher).
  */
 const SET = `
 t=/sys/kernel/tracing
@@ -44,8 +45,9 @@ rmdir $t/instances/${GROUP}
 `;
 
 /**
- * Counts how often each replaced function's new code is called, with kprobe events on the first instruction of that code: a stock kernel has them
- * (CONFIG_FUNCTION_PROFILER it has not), and they do not meet livepatch's own redirection, which is at the old code. Counts of several loads add up.
+ * Counts how often each replaced function's new code is called, with kprobe events on the first instruction of that
+ * code: a stock kernel has them (CONFIG_FUNCTION_PROFILER it has not), and they do not meet livepatch's own
+ * redirection, which is at the old code. Counts of several loads add up.
  */
 export class RunCounter {
   readonly #host: Host;

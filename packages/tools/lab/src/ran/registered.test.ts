@@ -10,7 +10,10 @@ import { registeredCode } from './registered.ts';
 const folder = mkdtempSync(join(tmpdir(), 'kmend-registered-'));
 after(() => rmSync(folder, { recursive: true }));
 
-/** Two objects with a function of one name each, two of one name in one object, and a table that only looks like one of livepatch's. */
+/**
+ * Two objects with a function of one name each, two of one name in one object, and a table that only looks like one of
+ * livepatch's.
+ */
 const SOURCE = `
 struct klp_func { const char *old_name; void *new_func; unsigned long old_sympos; char rest[64]; };
 struct klp_object { const char *name; struct klp_func *funcs; char rest[64]; };
@@ -54,7 +57,7 @@ test('the new code is found by what the module registers, also where names are t
   assert.ok(places[0] !== undefined && places[1] !== undefined && places[0] < places[1]);
 });
 
-test('a manifest that the module does not bear out is refused', () => {
+test('refuses a manifest that the module contradicts', () => {
   for (const [object, name, sympos] of [
     ['vmlinux', 'show', 1],
     ['vmlinux', 'unrelated', 0],

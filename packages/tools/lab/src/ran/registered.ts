@@ -8,18 +8,24 @@ export interface RegisteredCode {
   readonly name: string;
   readonly sympos: number;
   readonly source: string;
-  /** Section of the module that holds the new function, and where in it: its place in a running kernel is that section's address and this. */
+  /**
+   * Section of the module that holds the new function, and where in it: its place in a running kernel is that section's
+   * address and this.
+   */
   readonly section: string;
   readonly offset: bigint;
 }
 
-/** struct klp_func begins with `old_name`, `new_func`, `old_sympos`; struct klp_object with `name`, `funcs`: 8 bytes each. */
+/**
+ * struct klp_func begins with `old_name`, `new_func`, `old_sympos`; struct klp_object with `name`, `funcs`: 8 bytes
+ * each.
+ */
 const WORD = 8;
 
 /**
- * Finds the new code of every function that a livepatch replaces by what the module itself hands to the kernel, not by name: two of its functions
- * may have one name (`show` of two files), and gcc's names (`parse.isra.0`) differ between old and new code. Throws `lab-proof-unsuitable`
- * where module and manifest disagree.
+ * Finds the new code of every function that a livepatch replaces by what the module itself hands to the kernel, not by
+ * name: two of its functions may have one name (`show` of two files), and gcc's names (`parse.isra.0`) differ between
+ * old and new code. Throws `lab-proof-unsuitable` where module and manifest disagree.
  */
 export function registeredCode(module: Uint8Array, objects: readonly PatchedObject[]): RegisteredCode[] {
   const elf = readElf(module);

@@ -25,8 +25,8 @@ sync /etc/machine-id
 `;
 
 /**
- * Makes a machine that was just restored one of its own: no two share what comes out of the kernel's random generator, machine
- * id, or name, and its clock says the time of day.
+ * Makes a machine that was just restored one of its own: no two share what comes out of the kernel's random generator,
+ * machine id, or name, and its clock says the time of day.
  */
 export async function takeIdentity(host: Host, uuid: string, clock: Clock): Promise<void> {
   const seconds = Math.round(clock.now().getTime() / 1000);

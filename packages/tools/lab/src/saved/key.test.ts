@@ -16,7 +16,7 @@ const spec: MachineSpec = { ...someMachine, kernelArguments: ['systemd.hostname=
 const parts: SavedParts = { qemu: 'QEMU 7.2', kernelBuildId: 'aa', files: [root] };
 const key = await savedKey(spec, parts);
 
-test('hosts that differ in what they get anew share a saved machine', async () => {
+test('hosts that differ only in renewed parts share a saved machine', async () => {
   const other: MachineSpec = {
     ...spec,
     name: 'web-2',
@@ -29,7 +29,7 @@ test('hosts that differ in what they get anew share a saved machine', async () =
   assert.match(key, /^[0-9a-f]{32}$/);
 });
 
-test('whatever else makes another machine makes another key', async () => {
+test('changes the key of a saved machine with every relevant input', async () => {
   const keys = new Set([key]);
   const specs: readonly Partial<MachineSpec>[] = [
     { memoryMb: 2048 },

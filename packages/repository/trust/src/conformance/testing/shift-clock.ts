@@ -1,4 +1,5 @@
-// Loaded before a program (`node --import`): its clock stands KMEND_SHIFT_CLOCK_DAYS away, as libfaketime would have it.
+// Loaded before a program (`node --import`): its clock stands KMEND_SHIFT_CLOCK_DAYS away, as libfaketime would have
+// it.
 const days = Number(process.env['KMEND_SHIFT_CLOCK_DAYS']);
 const SystemDate = globalThis.Date;
 const shifted = (): number => SystemDate.now() + days * 86_400_000;

@@ -63,8 +63,9 @@ function base<Type extends string>(_type: Type) {
 }
 
 /**
- * A TUF repository whose owner may do anything, in plain JSON and Node's own cryptography (so that nothing of the client
- * under test helps to make it). Roles change freely; clients see what `publish` signed, each version under its number.
+ * A TUF repository whose owner may do anything, in plain JSON and Node's own cryptography (so that nothing of the
+ * client under test helps to make it). Roles change freely; clients see what `publish` signed, each version under its
+ * number.
  */
 export class Simulator {
   readonly root: RootJson;

@@ -1,7 +1,10 @@
 /* Which step this is, and what is planned for it (shim.c tells of both). */
 #pragma once
 
-/* Given by whoever compiles: AGENT_NODE the agent's Node, LIBRARY this library, PLAN the plan, DIRECTORY what is written down (not on a disk), WATCHED folders. */
+/*
+ * Given by whoever compiles: AGENT_NODE the agent's Node, LIBRARY this library, PLAN the plan, DIRECTORY what is
+ * written down (not on a disk), WATCHED folders.
+ */
 #define ROLE_VARIABLE "KMEND_FAULT_ROLE"
 
 static const char *const watched[] = { WATCHED };

@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type ElfSymbol, type Section, SHF_ALLOC, SHT_PROGBITS, STB_LOCAL, STT_OBJECT } from '@kmend/elf';
+import { checkCode } from './check-code.ts';
+import { Findings } from './finding.ts';
+import { Loaded } from './loaded.ts';
+import { OwnCode } from './own-code.ts';
+import { SmallModule, smallKernel } from './testing/module.ts';
+import type { World } from './world.ts';
+
+const R_X86_64_32S = 11;
+const world = { locate: () => undefined } as Pick<World, 'locate'> as World;
+
+/**
+ * What is found in a function of these bytes; its field at an offset, if one is given, leads to an array of 32 bytes,
+ * so far from its start.
+ */
+function findings(code: readonly number[], field?: { readonly at: number; readonly addend: bigint }): string[] {
+  const module = new SmallModule();
+  const { section, symbol } = module.function('f');
+  section.data = Uint8Array.from(code);
+  section.size = code.length;
+  symbol.size = code.length;
+  if (field !== undefined) {
+    const data = new Uint8Array(32);
+    const place: Section = {
+      ...section,
+      name: '.rodata.array',
+      type: SHT_PROGBITS,
+      flags: SHF_ALLOC,
+      data,
+      size: data.length,
+      relocations: [],
+    };
+    const array: ElfSymbol = { name: 'array', value: 0n, size: 32, bind: STB_LOCAL, type: STT_OBJECT, other: 0, place };
+    module.file.sections.push(place);
+    module.file.symbols.push(array);
+    section.relocations.push({ offset: field.at, type: R_X86_64_32S, symbol: array, addend: field.addend });
+  }
+  const found = new Findings();
+  const loaded = new Loaded(module.file);
+  loaded.relocate(smallKernel({}), found);
+  checkCode(loaded, new OwnCode(loaded, found), world, found);
+  return found.list.map(({ code: what }) => what);
+}
+
+const VALUE = [0x48, 0xc7, 0xc0, 0, 0, 0, 0, 0xc3];
+const SHIFTED = [0x48, 0x8b, 0x04, 0xc5, 0, 0, 0, 0, 0xc3];
+const ACCESS = [0x48, 0x8b, 0x04, 0x25, 0, 0, 0, 0, 0xc3];
+
+test('accepts a constant that is stored on the stack, whatever its displacement', () => {
+  assert.deepEqual(findings([0x48, 0xc7, 0x45, 0xc0, 0, 0, 0, 0, 0xc3]), []);
+  assert.deepEqual(findings(VALUE), ['relocation-missing']);
+});
+
+test('accepts the end of an array where it is compared with, not where it is read', () => {
+  assert.deepEqual(findings(VALUE, { at: 3, addend: 32n }), []);
+  assert.deepEqual(findings(VALUE, { at: 3, addend: 33n }), ['reference-astray']);
+  assert.deepEqual(findings(ACCESS, { at: 4, addend: 32n }), ['reference-astray']);
+});
+
+test('accepts an access through a pointer that is known to be NULL, not one at an empty address', () => {
+  const [movl, modrm, sib] = [0x8b, 0x04, 0x25];
+  assert.deepEqual(findings([movl, modrm, sib, 0x30, 0, 0, 0, 0xc3]), []);
+  for (const empty of [
+    [movl, modrm, sib, 0, 0, 0, 0, 0xc3],
+    [movl, modrm, sib, 0, 0x10, 0, 0, 0xc3],
+    [0x65, movl, modrm, sib, 0x30, 0, 0, 0, 0xc3],
+  ])
+    assert.ok(findings(empty).includes('relocation-missing'));
+});
+
+test('accepts a place before an array to which a register is added', () => {
+  assert.deepEqual(findings(SHIFTED, { at: 4, addend: -800n }), []);
+  assert.deepEqual(findings(ACCESS, { at: 4, addend: -8n }), ['reference-astray']);
+  assert.deepEqual(findings(VALUE, { at: 3, addend: -800n }), ['reference-astray']);
+});

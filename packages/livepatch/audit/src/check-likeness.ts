@@ -1,0 +1,311 @@
+import { SHF_STRINGS, SHF_WRITE } from '@kmend/elf';
+import { type Address, hex } from './address.ts';
+import { gapsOf } from './align.ts';
+import type { Replacement } from './check-functions.ts';
+import type { Confirmed } from './check-twins.ts';
+import type { Findings } from './finding.ts';
+import { Judge, OWN_COPY, type ReferenceDifference } from './judge.ts';
+import { type BothSides, bothSides, type Likened, nameOf } from './likeness.ts';
+import type { Loaded } from './loaded.ts';
+import { Neighbourhood } from './neighbourhood.ts';
+import { baseName, type OwnCode, type OwnData, type OwnFunction } from './own-code.ts';
+import type { AuditedSource } from './source.ts';
+import { ChangedWords } from './source-words.ts';
+import type { World } from './world.ts';
+
+/**
+ * Compares what each replaced function refers to, as shipped and as in the livepatch. What differs must come from the
+ * lines that the fixes change; and a static variable must be the one that the shipped code uses.
+ */
+export async function checkLikeness(
+  world: World,
+  loaded: Loaded,
+  own: OwnCode,
+  replacements: readonly Replacement[],
+  sourceOf: (replacement: Replacement) => string | undefined,
+  source: AuditedSource,
+  confirmed: Confirmed,
+  findings: Findings,
+): Promise<string[]> {
+  const notChecked: string[] = [];
+  const neighbourhood = new Neighbourhood(world);
+  const words = ChangedWords.of(source);
+  const replacing = new Set(replacements.map(({ newAddress }) => newAddress));
+  // `gfs2_log_flush()` becomes a caller of `__gfs2_log_flush()`, a new function that has its text.
+  const isMoved = (target: Address): boolean =>
+    own.functions.some((one) => !replacing.has(one.address) && one.references.some((each) => each.target === target));
+  for (const replacement of replacements) {
+    const sides = bothSides(world, loaded, own, replacements, replacement);
+    if (sides === undefined) {
+      notChecked.push(`references of ${replacement.name}: the shipped code cannot be read as instructions`);
+      continue;
+    }
+    checkStatics(sides, neighbourhood, world, loaded, own, findings);
+    const differences = differencesOf(sides);
+    if (differences.length === 0) continue;
+    const unit = sourceOf(replacement);
+    if (unit === undefined || words === undefined) {
+      notChecked.push(`references of ${replacement.name} that differ: the fixes or the kernel's source are not here`);
+      continue;
+    }
+    const judge = new Judge(
+      words,
+      unit,
+      differences,
+      (one) => namesOf(one, world, loaded, own),
+      (one) => textAt(one.reference.target, loaded),
+    );
+    const place = { object: replacement.object, symbol: replacement.name };
+    const called = (one: Likened): string => nameOf(one.reference.target, world, loaded, own);
+    for (const { before, after } of differences) {
+      if (after !== undefined && confirmed.references.has(after.field)) continue;
+      if (after !== undefined && isPlainNumberInShipped(after.reference.target, sides)) continue;
+      if (before !== undefined && after !== undefined && isCopy(before, after, world, loaded)) continue;
+      if (
+        after !== undefined &&
+        !(await judge.comesFromFix(after, before, loaded.at(after.reference.target) !== undefined))
+      ) {
+        const instead = before === undefined ? '' : `, where the shipped code has ${called(before)}`;
+        findings.add(
+          'reference-differs',
+          `${after.where} refers to ${called(after)}${instead}; no line that the fixes change leads there`,
+          place,
+        );
+      } else if (
+        before !== undefined &&
+        after === undefined &&
+        !confirmed.functions.has(replacement.newAddress) &&
+        !sides.own.some(({ key }) => key === before.key) &&
+        !isMoved(before.reference.target) &&
+        !isText(before, world) &&
+        !isPiece(before, world) &&
+        !isPlainNumberInOwn(before, sides) &&
+        !(await judge.goesWithFix(before, namesNear(before, world)))
+      ) {
+        findings.add(
+          'reference-differs',
+          `the shipped code refers to ${called(before)} at ${before.where}, the new code does not; no line that the fixes change takes that away`,
+          place,
+        );
+      }
+    }
+  }
+  return notChecked;
+}
+
+/**
+ * Code that the kernel runs before it has put the alternatives in (`static_cpu_has()`,
+ * arch/x86/include/asm/cpufeature.h): `.altinstr_aux` lies behind the init code in vmlinux and has no names. The new
+ * code has its own.
+ */
+function isPiece({ reference }: Likened, world: World): boolean {
+  return world.locate(reference.target)?.names.includes('_einittext') === true;
+}
+
+/** Per-cpu data of vmlinux lies at the beginning (arch/x86/kernel/vmlinux.lds.S, PERCPU_VADDR(0, ...)). */
+const LARGEST_PERCPU = 1 << 20;
+
+/**
+ * A place of per-cpu data is a small number, which in shipped code nothing tells from others: `bpf_bprintf_bufs` in an
+ * addition in bpf_bprintf_prepare(). It is taken for a reference where the shipped code of the function has the very
+ * number.
+ */
+function isPlainNumberInShipped(target: Address, { parts }: BothSides): boolean {
+  if (target < 0 || target >= LARGEST_PERCPU) return false;
+  const number = Buffer.alloc(4);
+  number.writeUInt32LE(Number(target));
+  return parts.some(({ code }) => Buffer.from(code).includes(number));
+}
+
+/**
+ * What looks like an address in the shipped code is a number where the new code has it too, in a field that no
+ * relocation fills: the mask of page flags in __free_pages_ok() lies where modules are loaded.
+ */
+export function isPlainNumberInOwn(
+  { reference: { kind, target } }: Pick<Likened, 'reference'>,
+  { functions }: { readonly functions: readonly Pick<OwnFunction, 'code' | 'instructions' | 'references'>[] },
+): boolean {
+  if (kind !== 'value') return false;
+  return functions.some(({ code, instructions, references }) => {
+    const view = new DataView(code.buffer, code.byteOffset, code.byteLength);
+    return instructions.some(
+      ({ immediate }) =>
+        immediate?.size === 4 &&
+        view.getInt32(immediate.at, true) === target &&
+        !references.some(({ field }) => field.at === immediate.at),
+    );
+  });
+}
+
+/** References that one side has more of than the other, in pairs where both differ in one place. */
+function differencesOf({ shipped, own }: BothSides): ReferenceDifference[] {
+  const more = new Map<string, number>();
+  for (const { key } of own) more.set(key, (more.get(key) ?? 0) + 1);
+  for (const { key } of shipped) more.set(key, (more.get(key) ?? 0) - 1);
+  const found: ReferenceDifference[] = [];
+  for (const gap of gapsOf(
+    shipped.map(({ key }) => key),
+    own.map(({ key }) => key),
+  )) {
+    const isPaired = gap.before.length === gap.after.length;
+    const gained = gap.after.map((index) => own[index]).filter((one) => one !== undefined);
+    const lost = gap.before.map((index) => shipped[index]).filter((one) => one !== undefined);
+    for (const [index, after] of gained.entries()) {
+      const before = isPaired ? lost[index] : undefined;
+      // One that only moved is no difference; nor is one that the compiler made two of.
+      const isNew = !shipped.some(({ key }) => key === after.key);
+      const isLess = before !== undefined && (more.get(before.key) ?? 0) < 0;
+      if (!isNew && ((more.get(after.key) ?? 0) <= 0 || !isLess)) continue;
+      found.push({ ...(isLess ? { before } : {}), after });
+    }
+    if (!isPaired) for (const before of lost) if ((more.get(before.key) ?? 0) < 0) found.push({ before });
+  }
+  return found;
+}
+
+function namesOf({ reference }: Likened, world: World, loaded: Loaded, own: OwnCode): readonly string[] {
+  const place = loaded.at(reference.target);
+  if (place !== undefined) {
+    const held = own.functionAt(reference.target)?.function ?? own.dataAt(place.section, place.offset);
+    // Sections have no name in any source.
+    return held === undefined || held.name.startsWith('.') ? [] : [held.name];
+  }
+  return world.locate(reference.target)?.names ?? [];
+}
+
+/** Whether the livepatch has the same text or constant at the one place as the kernel has at the other. */
+function isCopy(before: Likened, after: Likened, world: World, loaded: Loaded): boolean {
+  const place = loaded.at(after.reference.target);
+  if (place === undefined || (place.section.flags & SHF_WRITE) !== 0) return false;
+  const memory = loaded.memory(place.section);
+  const isText = (place.section.flags & SHF_STRINGS) !== 0;
+  const end = isText ? memory.indexOf(0, place.offset) + 1 : place.offset + (place.section.entrySize || 8);
+  const content = memory.subarray(place.offset, end);
+  const shipped = world.read(before.reference.target, content.length);
+  return shipped !== undefined && Buffer.compare(shipped, content) === 0;
+}
+
+/** Arrays are referred to by places before them too, `neigh_tables - 8`, where another variable may lie. */
+function namesNear({ reference }: Likened, world: World): string[] {
+  const located = world.locate(reference.target);
+  if (located === undefined || located.isCode) return [];
+  const places = Array.from({ length: 16 }, (_, index) => reference.target + (index - 8) * 8);
+  return places.flatMap((place) => world.locate(place)?.names ?? []);
+}
+
+function textAt(target: Address, loaded: Loaded): string | undefined {
+  const place = loaded.at(target);
+  return place !== undefined && (place.section.flags & SHF_STRINGS) !== 0 ? loaded.text(target) : undefined;
+}
+
+/** Texts and nameless constants of vmlinux lie behind some other symbol. */
+function isText({ reference }: Likened, world: World): boolean {
+  const located = world.locate(reference.target);
+  const isNamed = located?.names.some((name) => !name.startsWith('.L')) === true;
+  return (
+    located === undefined ||
+    (!located.isCode && !located.isWritable && !(isNamed && reference.target === located.start))
+  );
+}
+
+/** Variables and functions that only their own file can name. */
+function checkStatics(
+  sides: BothSides,
+  neighbourhood: Neighbourhood,
+  world: World,
+  loaded: Loaded,
+  own: OwnCode,
+  findings: Findings,
+): void {
+  const { replacement, shipped } = sides;
+  const place = { object: replacement.object, symbol: replacement.name };
+  const starts = new Set(shipped.map(({ reference }) => world.locate(reference.target)?.start));
+  for (const one of sides.own) {
+    const { target } = one.reference;
+    const held = loaded.at(target);
+    if (held !== undefined) {
+      const variable = own.dataAt(held.section, held.offset);
+      const constant = variable === undefined ? undefined : shippedConstant(one, variable, shipped, world, loaded);
+      if (variable !== undefined && constant !== undefined) {
+        findings.add(
+          'variable-differs',
+          `${one.where} takes the address of its own copy of ${variable.name}, which is gone with the livepatch; ` +
+            `the shipped code takes that of ${nameOf(constant.reference.target, world, loaded, own)} at ${hex(constant.reference.target)}`,
+          place,
+        );
+        continue;
+      }
+      const state =
+        variable === undefined
+          ? undefined
+          : shipped.find(({ reference }) => isSameVariable(reference.target, variable.name, world));
+      if (
+        variable === undefined ||
+        state === undefined ||
+        (held.section.flags & SHF_WRITE) === 0 ||
+        OWN_COPY.test(baseName(variable.name))
+      )
+        continue;
+      findings.add(
+        'variable-differs',
+        `${one.where} uses its own copy of ${variable.name}; the shipped code uses ${nameOf(state.reference.target, world, loaded, own)} at ${hex(state.reference.target)}, whose state would be lost`,
+        place,
+      );
+      continue;
+    }
+    const located = world.locate(target);
+    if (located === undefined || !located.isLocal || starts.has(located.start) || located.names.length === 0) continue;
+    const [name = ''] = located.names;
+    const other = shipped.find(({ reference }) => {
+      const there = world.locate(reference.target);
+      return there !== undefined && there.start !== located.start && there.names.includes(name);
+    });
+    if (other !== undefined) {
+      findings.add(
+        'variable-differs',
+        `${one.where} refers to the ${name} at ${hex(located.start)}; the shipped code refers to the one at ${hex(other.reference.target)}`,
+        place,
+      );
+    } else if (!neighbourhood.refersTo(replacement, located.start)) {
+      findings.add(
+        'variable-differs',
+        `${one.where} refers to ${nameOf(target, world, loaded, own)} at ${hex(located.start)}, a static one that no shipped function near ${replacement.name} refers to`,
+        place,
+      );
+    }
+  }
+}
+
+/**
+ * The kernel's own constant of which the livepatch has a copy, and takes the copy's address: a live object that keeps
+ * it outlives the livepatch (`empty_iops` of inode_init_always()). Not of texts and of initial values of variables on
+ * the stack (`C.1.0`).
+ */
+function shippedConstant(
+  { reference }: Likened,
+  { name, section, start, size }: OwnData,
+  shipped: readonly Likened[],
+  world: World,
+  loaded: Loaded,
+): Likened | undefined {
+  const base = baseName(name);
+  if ((reference.kind !== 'address' && reference.kind !== 'value') || (section.flags & SHF_WRITE) !== 0)
+    return undefined;
+  if (OWN_COPY.test(base) || /^C(?:\.\d+)+$/.test(name)) return undefined;
+  const content = loaded.memory(section).subarray(start, start + size);
+  if (size > 1 && content.indexOf(0) === size - 1) return undefined;
+  return shipped.find(({ reference: { target } }) => {
+    const located = world.locate(target);
+    if (located === undefined || located.isCode || located.isWritable || target !== located.start) return false;
+    if (!located.names.some((other) => baseName(other) === base)) return false;
+    const there = world.read(target, size);
+    return there !== undefined && Buffer.compare(there, content) === 0;
+  });
+}
+
+function isSameVariable(target: Address, name: string, world: World): boolean {
+  const located = world.locate(target);
+  return (
+    located?.isWritable === true && !located.isCode && located.names.some((one) => baseName(one) === baseName(name))
+  );
+}

@@ -1,0 +1,103 @@
+import { SHF_STRINGS, SHF_WRITE } from '@kmend/elf';
+import type { Address } from './address.ts';
+import type { Loaded } from './loaded.ts';
+import { baseName, type OwnCode } from './own-code.ts';
+import type { Located } from './shipped-module.ts';
+import type { Twin } from './twin.ts';
+import type { World } from './world.ts';
+
+/** Names that each function has its own of: their content shows which is which. */
+export const TEXTS = /^(?:__func__|__FUNCTION__|__PRETTY_FUNCTION__|__msg)$/;
+
+/**
+ * Tells whether a place of the livepatch or of the running kernel is the same thing as one of a kernel that it is
+ * compared with.
+ */
+export class SameThing {
+  readonly #world: World;
+  readonly #loaded: Loaded;
+  readonly #own: OwnCode;
+  /** What was the same before: one of several `__warned.3` is the same variable everywhere. */
+  readonly #known = new Map<string, Address>();
+
+  constructor(world: World, loaded: Loaded, own: OwnCode) {
+    this.#world = world;
+    this.#loaded = loaded;
+    this.#own = own;
+  }
+
+  /** `undefined`: that cannot be told. */
+  is(target: Address, other: Address, twin: Twin): boolean | undefined {
+    const inside = this.#own.functionAt(target);
+    if (inside !== undefined && inside.offset > 0) {
+      // Of blocks that are there more than once, `gfs2_assert()`, it is certain which is which only where nothing else
+      // differs.
+      const paired = twin.isWhole ? twin.address(target) : undefined;
+      return paired === undefined ? undefined : paired === other;
+    }
+    const place = this.#loaded.at(target);
+    return place === undefined ? this.#isSameSymbol(target, other, twin) : this.#isCopy(target, other, twin);
+  }
+
+  #isSameSymbol(target: Address, other: Address, { world }: Twin): boolean | undefined {
+    if (world === this.#world) return target === other;
+    const here = placesOf(target, this.#world);
+    const there = placesOf(other, world);
+    const same = here.find((one) => there.some((each) => each.distance === one.distance && each.name === one.name));
+    if (same !== undefined) return this.#isOnlyOne(target - same.distance, other - same.distance, world);
+    const located = this.#world.locate(target);
+    const isNamed = located?.start === target && located.names.some((name) => !name.startsWith('.L'));
+    if (isNamed || located?.isWritable !== false || located.isCode) return false;
+    const bytes = this.#world.read(target, 16);
+    const others = world.read(other, 16);
+    return bytes !== undefined && others !== undefined && Buffer.compare(bytes, others) === 0 ? true : undefined;
+  }
+
+  #isCopy(target: Address, other: Address, { world }: Twin): boolean | undefined {
+    const place = this.#loaded.at(target);
+    if (place === undefined) return undefined;
+    const { section, offset } = place;
+    const memory = this.#loaded.memory(section);
+    const isEqual = (end: number): boolean => {
+      const bytes = memory.subarray(offset, end);
+      const there = world.read(other, bytes.length);
+      return there !== undefined && Buffer.compare(there, bytes) === 0;
+    };
+    if ((section.flags & SHF_STRINGS) !== 0) return isEqual(memory.indexOf(0, offset) + 1);
+    const code = this.#own.functionAt(target);
+    const held = code === undefined ? this.#own.dataAt(section, offset) : code.function;
+    if (held === undefined || held.name.startsWith('.')) {
+      const size = Math.min(section.entrySize || 8, memory.length - offset);
+      const isFilled = [...(this.#loaded.fields.get(section)?.keys() ?? [])].some(
+        (at) => at >= offset && at < offset + size,
+      );
+      return isFilled || size <= 0 || section.flags & SHF_WRITE ? undefined : isEqual(offset + size);
+    }
+    const inside = code === undefined ? offset - held.start : code.offset;
+    const name = baseName(held.name);
+    if (TEXTS.test(name)) return isEqual(held.start + held.size);
+    const isNamed = placesOf(other, world).some((one) => one.distance === inside && one.name === name);
+    if (isNamed) return this.#isOnlyOne(target - inside, other - inside, world);
+    // Compilers number and name constants of switches by themselves.
+    return !!((section.flags & SHF_WRITE) === 0 && code === undefined && isEqual(held.start + held.size));
+  }
+
+  #isOnlyOne(start: Address, other: Address, { kernel: { buildId } }: World): boolean {
+    const key = `${buildId} ${start}`;
+    const known = this.#known.get(key) ?? other;
+    this.#known.set(key, known);
+    return known === other;
+  }
+}
+
+/**
+ * The symbols at or before an address and next behind it, and how far from them it is: arrays are referred to by places
+ * before them too.
+ */
+function placesOf(address: Address, world: World): { readonly name: string; readonly distance: number }[] {
+  const here = world.locate(address);
+  const next = here === undefined || here.isCode ? undefined : world.locate(here.end);
+  const of = (one: Located | undefined) =>
+    (one?.names ?? []).map((name) => ({ name: baseName(name), distance: address - (one?.start ?? 0) }));
+  return [...of(here), ...of(next)];
+}

@@ -1,0 +1,121 @@
+import { copyFile, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { errorText, type Run } from '@kmend/base';
+import { runOk, withLock } from '@kmend/base/node';
+import { type Kernel, parseConfig } from '@kmend/kernel';
+import { confined, confinedMake } from '../confine.ts';
+import { BuilderError } from '../error.ts';
+import { makeRecipe } from './recipe.ts';
+import { make, makeArguments, type PreparedTree, STEP_LIMIT_MS, type TreeEdges } from './tree.ts';
+
+/** Written last into the folder of a tree: the build id of the kernel that it is prepared for. */
+const MARKER = 'prepared';
+
+/**
+ * The prepared tree of a kernel, if the cache has one. Trees lie in folders that are called by the build id. Earlier versions called
+ * them by the release: such a tree is used where it is, since its scripts remember their place, if it is of this very build.
+ */
+export async function findTree(cacheDirectory: string, kernel: Kernel): Promise<PreparedTree | undefined> {
+  for (const name of [kernel.buildId, kernel.release]) {
+    const directory = join(cacheDirectory, 'trees', name);
+    const prepared = await readFile(join(directory, MARKER), 'utf8').catch(() => '');
+    if (prepared === `${kernel.buildId}\n`) return { kernel, directory, source: join(directory, 'source') };
+  }
+  return undefined;
+}
+
+/**
+ * Unpacks and prepares the tree of a kernel, once: later calls find it in the cache. The compiler must be the very one that
+ * CONFIG_CC_VERSION_TEXT names, and the resulting configuration must equal the shipped one.
+ */
+export async function prepareTree(edges: TreeEdges, kernel: Kernel, cacheDirectory: string): Promise<PreparedTree> {
+  await checkCompiler(edges.run, kernel);
+  const known = await findTree(cacheDirectory, kernel);
+  if (known !== undefined) return known;
+  const parent = join(cacheDirectory, 'trees');
+  const { signal, progress } = edges;
+  const onWait = (holder: number): void => progress.step(`wait for process ${holder}, which is preparing this tree`);
+  // The name that earlier versions lock, too: one of them may be preparing the same tree.
+  const lock = join(parent, `.${kernel.release}.lock`);
+  const prepare = async (): Promise<PreparedTree> =>
+    (await findTree(cacheDirectory, kernel)) ?? (await prepareAnew(edges, kernel, parent));
+  return await withLock(lock, prepare, { signal, onWait });
+}
+
+async function prepareAnew(edges: TreeEdges, kernel: Kernel, parent: string): Promise<PreparedTree> {
+  const directory = join(parent, kernel.buildId);
+  const tree: PreparedTree = { kernel, directory, source: join(directory, 'source') };
+  await mkdir(parent, { recursive: true });
+  const temporary = await mkdtemp(join(parent, '.prepare-'));
+  try {
+    await unpack(edges, kernel, temporary);
+    await configure(edges, kernel, join(temporary, 'source'));
+    // The scripts of a tree remember where they were built: put it in its place before anything else is made.
+    await rm(directory, { recursive: true, force: true });
+    await rename(temporary, directory);
+    await make(edges, tree, ['prepare', 'modules_prepare'], 'prepare the tree');
+    await copyFile(kernel.paths.moduleSymvers, join(tree.source, 'Module.symvers'));
+    await makeRecipe(edges, tree);
+    await writeFile(join(directory, MARKER), `${kernel.buildId}\n`);
+    return tree;
+  } finally {
+    await rm(temporary, { recursive: true, force: true });
+  }
+}
+
+async function checkCompiler(run: Run, kernel: Kernel): Promise<void> {
+  const { command, text } = kernel.compiler;
+  const confinedRun = await confined(run, []);
+  const result = await confinedRun(command, ['--version'], { timeoutMs: 20_000 }).catch((error: unknown) => {
+    throw new BuilderError('compiler-missing', `${kernel.release} needs the compiler "${text}": ${errorText(error)}`, {
+      hint: `install it: apt-get install ${command}; on a host of another suite, build on a machine of the suite ${kernel.suite}`,
+    });
+  });
+  const found = result.stdout.toString('utf8').split('\n')[0] ?? '';
+  if (found !== text) {
+    throw new BuilderError('compiler-differs', `${kernel.release} was built with "${text}"; here is "${found}"`, {
+      hint: `upgrade ${command} to that version, or build on a machine of the suite ${kernel.suite}`,
+    });
+  }
+}
+
+async function unpack(edges: TreeEdges, kernel: Kernel, into: string): Promise<void> {
+  edges.progress.step(`unpack the source tree of ${kernel.version}`);
+  const source = join(into, 'source');
+  await mkdir(source);
+  const args = [
+    '-xf',
+    kernel.paths.sourceTarball,
+    '-C',
+    source,
+    '--strip-components=1',
+    '--no-same-owner',
+    '--no-same-permissions',
+    '--exclude=*/Documentation/[!K]*',
+  ];
+  await runOk(edges.run, 'tar', args, { signal: edges.signal, timeoutMs: STEP_LIMIT_MS });
+}
+
+async function configure(edges: TreeEdges, kernel: Kernel, source: string): Promise<void> {
+  edges.progress.step(`configure the tree of ${kernel.release}`);
+  const shipped = await readFile(kernel.paths.config, 'utf8');
+  // The trusted keys are a file of Debian's build machine; they end up in certs/, never in a livepatch.
+  const usable = shipped.replace(/^CONFIG_SYSTEM_TRUSTED_KEYS=.*$/m, 'CONFIG_SYSTEM_TRUSTED_KEYS=""');
+  await writeFile(join(source, '.config'), usable);
+  const args = ['-s', '-C', source, ...makeArguments(kernel), 'olddefconfig'];
+  await runOk(confinedMake(edges.run, source), 'make', args, { signal: edges.signal, timeoutMs: STEP_LIMIT_MS });
+  const want = parseConfig(usable);
+  const have = parseConfig(await readFile(join(source, '.config'), 'utf8'));
+  const names = new Set([...want.keys(), ...have.keys()]);
+  const different = [...names].filter((name) => want.get(name) !== have.get(name));
+  if (different.length > 0) {
+    const shown = different.slice(0, 8).join(', ');
+    throw new BuilderError(
+      'tree-config-differs',
+      `the tree of ${kernel.release} cannot be configured as shipped: ${shown}`,
+      {
+        hint: 'a build tool is missing or has another version: run script/bootstrap (pahole, of the package dwarves, decides about BTF)',
+      },
+    );
+  }
+}

@@ -1,0 +1,57 @@
+import { join } from 'node:path';
+import type { Progress, Run } from '@kmend/base';
+import type { Kernel } from '@kmend/kernel';
+import { confinedMake } from '../confine.ts';
+import { BuilderError } from '../error.ts';
+
+export interface TreeEdges {
+  readonly run: Run;
+  readonly progress: Progress;
+  readonly signal: AbortSignal;
+}
+
+/** A kernel's source, configured as shipped and prepared for compiling single units. */
+export interface PreparedTree {
+  readonly kernel: Kernel;
+  /** The folder of this tree in the cache: `source/`, `units/`, `recipe.json`. */
+  readonly directory: string;
+  /** Root of the source tree. */
+  readonly source: string;
+}
+
+export const STEP_LIMIT_MS = 20 * 60_000;
+
+/** Variables that make the tree build what Debian built (the headers package's `.kernelvariables`). */
+export function makeArguments(kernel: Kernel): string[] {
+  return ['ARCH=x86', `KERNELRELEASE=${kernel.release}`, `CC=${kernel.compiler.command}`];
+}
+
+/**
+ * The same for a prepared tree (`makeArguments`). What Kbuild tries out with the compiler (scripts/Makefile.compiler, `try-run`) goes beside the source: other
+ * builds may be looking through that.
+ */
+export function treeArguments(tree: PreparedTree): string[] {
+  return [...makeArguments(tree.kernel), `TMPOUT=${join(tree.directory, '.try-$$$$')}`];
+}
+
+/** Runs make in the tree, quietly; its last words are the error. */
+export async function make(
+  edges: TreeEdges,
+  tree: PreparedTree,
+  goals: readonly string[],
+  what: string,
+): Promise<void> {
+  edges.progress.step(`${what} (${tree.kernel.release})`);
+  const args = ['-s', '-j2', '-C', tree.source, ...treeArguments(tree), ...goals];
+  const result = await confinedMake(edges.run, tree.directory)('make', args, {
+    signal: edges.signal,
+    timeoutMs: STEP_LIMIT_MS,
+  });
+  if (result.exitCode !== 0) {
+    const tail = result.stderr.trim().split('\n').slice(-12).join('\n');
+    throw new BuilderError(
+      'tree-failed',
+      `make ${goals.join(' ')} failed in the tree of ${tree.kernel.release}:\n${tail}`,
+    );
+  }
+}

@@ -1,0 +1,116 @@
+import { audited, FixedWorlds, World } from '@kmend/audit';
+import { errorCode, errorText } from '@kmend/base';
+import { type Builder, type Companions, deltaTexts, type HeaderParts, importFromDebian } from '@kmend/builder';
+import type { DeltaRange, Kernel } from '@kmend/kernel';
+import type { Workshop } from '@kmend/pipeline';
+import type { FixedComparison, ToldReason } from '@kmend/protocol';
+
+/** What happened to one fix. */
+export interface Outcome {
+  readonly paths: readonly string[];
+  readonly fix: string;
+  readonly verdict?: string;
+  readonly reasons?: readonly ToldReason[];
+  readonly equal?: number;
+  readonly compared?: number;
+  /** The replaced functions beside those of the fixed kernel; absent where there is no livepatch. */
+  readonly fixed?: FixedComparison | undefined;
+  readonly error?: { readonly code: string; readonly message: string };
+  readonly companions?: Companions;
+  /** The build of the fix with its companions. */
+  readonly together?: Outcome;
+  readonly seconds: number;
+}
+
+type Take = (paths: readonly string[], parts?: HeaderParts) => ReturnType<typeof importFromDebian>;
+
+/** Builds single fixes of a delta for one kernel, one after the other. What is known of the kernel is read once. */
+export class Judge {
+  readonly #workshop: Workshop;
+  readonly #range: DeltaRange;
+  readonly #builder: Builder;
+  readonly #world: World;
+  readonly #fixedWorlds: FixedWorlds;
+
+  private constructor(workshop: Workshop, range: DeltaRange, builder: Builder, world: World) {
+    this.#workshop = workshop;
+    this.#range = range;
+    this.#builder = builder;
+    this.#world = world;
+    this.#fixedWorlds = new FixedWorlds(workshop.images);
+  }
+
+  static async open(workshop: Workshop, kernel: Kernel, range: DeltaRange): Promise<Judge> {
+    return new Judge(workshop, range, await workshop.builder(kernel), await World.open(kernel));
+  }
+
+  /**
+   * Judges one fix of these files; where it does not stand alone, also with its companions. Errors of a build are
+   * outcomes.
+   */
+  async judge(paths: readonly string[]): Promise<Outcome> {
+    return await this.#build(paths, true);
+  }
+
+  async #build(paths: readonly string[], alone: boolean, inParts?: HeaderParts): Promise<Outcome> {
+    const begin = performance.now();
+    const { edges, images, sources } = this.#workshop;
+    const fixed = { kernels: images, sources };
+    const words = { id: fixName(paths), severity: 'unknown', hardware: false } as const;
+    const take: Take = (wanted, parts) =>
+      importFromDebian(edges, sources, words, { ...this.#range, paths: wanted, parts });
+    const fix = await take(paths, inParts);
+    const seconds = (): number => (performance.now() - begin) / 1000;
+    const own = { paths, fix: fix.sha256 };
+    try {
+      const built = await this.#builder.build({ fixes: [fix], kind: 'cumulative', acceptReview: true, fixed });
+      const source = { patches: [fix.patch], tree: this.#builder.sourceTree };
+      const { manifest } = await audited(async () => this.#world, built, source, this.#fixedWorlds);
+      const { verdict, reasons, byteProof, fixedKernel } = manifest;
+      const proof = { equal: byteProof.equal, compared: byteProof.compared };
+      const judged = { ...own, verdict, reasons, ...proof, fixed: fixedKernel };
+      // It compiles, but another file of the delta defines what it calls.
+      const isPart = alone && reasons.some(({ code }) => code === 'symbol-unknown');
+      return { ...judged, ...(isPart ? await this.#withCompanions(paths, take) : {}), seconds: seconds() };
+    } catch (error) {
+      const failed = { ...own, error: { code: errorCode(error) ?? 'internal', message: errorText(error) } };
+      if (!alone || errorCode(error) !== 'patch-does-not-compile') return { ...failed, seconds: seconds() };
+      return { ...failed, ...(await this.#withCompanions(paths, take)), seconds: seconds() };
+    }
+  }
+
+  /** Companions whole; where that cannot be built, of each header only what is needed. */
+  async #withCompanions(paths: readonly string[], take: Take): Promise<Pick<Outcome, 'companions' | 'together'>> {
+    const whole = await this.#tryCompanions(paths, take, 'whole');
+    if (isBuilt(whole)) return whole;
+    const parts = await this.#tryCompanions(paths, take, 'parts');
+    return isBuilt(parts) ? parts : whole;
+  }
+
+  async #tryCompanions(
+    paths: readonly string[],
+    take: Take,
+    how: 'whole' | 'parts',
+  ): Promise<Pick<Outcome, 'companions' | 'together'>> {
+    const { edges, sources } = this.#workshop;
+    try {
+      const fix = await take(paths);
+      const companions = await this.#builder.companionsOf(fix, deltaTexts(edges, sources, this.#range), take, how);
+      if (!companions.complete) return { companions };
+      const all = [...paths, ...companions.companions];
+      return { companions, together: await this.#build(all, false, companions.parts) };
+    } catch (error) {
+      const why = `${errorCode(error) ?? 'internal'}: ${errorText(error)}`;
+      return { companions: { leftOut: [], compiles: false, companions: [], complete: false, why } };
+    }
+  }
+}
+
+function isBuilt({ together }: Pick<Outcome, 'together'>): boolean {
+  return together?.verdict !== undefined && together.verdict !== 'refused';
+}
+
+/** The name of the fix that a set of files makes. */
+function fixName(paths: readonly string[]): string {
+  return (paths[0] ?? '').replaceAll('/', '.').slice(-60);
+}

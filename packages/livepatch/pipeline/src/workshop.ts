@@ -1,0 +1,54 @@
+import type { Clock, Progress, Run } from '@kmend/base';
+import type { Places } from '@kmend/base/node';
+import { Builder, FixStore, findTree } from '@kmend/builder';
+import { Archive, ImageStore, type Kernel, KernelStore, mirrors, SourceStore } from '@kmend/kernel';
+
+/** What work on this machine reaches the world with. */
+export interface WorkshopEdges {
+  readonly run: Run;
+  readonly clock: Clock;
+  readonly fetch: typeof fetch;
+  readonly progress: Progress;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * What an operator's machine keeps and builds with. Together with `openLab` the only place that makes these of edges
+ * and cache.
+ */
+export class Workshop {
+  readonly edges: WorkshopEdges;
+  readonly cache: string;
+  readonly kernels: KernelStore;
+  /** Kernels that builds are only compared with. */
+  readonly images: ImageStore;
+  readonly sources: SourceStore;
+  readonly fixes: FixStore;
+  /** Debian mirror for what the lab installs; absent means that of the tools. */
+  readonly mirror: string | undefined;
+
+  /**
+   * Kernels, sources and trees lie in the cache, fixes at home. `env`: where Debian's archive is (`KMEND_MIRROR` and
+   * others).
+   */
+  constructor(edges: WorkshopEdges, { cache, home }: Places, env: Readonly<Record<string, string | undefined>>) {
+    const archive = new Archive(edges, mirrors(env), cache);
+    this.edges = edges;
+    this.cache = cache;
+    this.kernels = new KernelStore(edges, archive, cache);
+    this.images = new ImageStore(edges, archive, this.kernels, cache);
+    this.sources = new SourceStore(edges, archive, cache);
+    this.fixes = new FixStore(home);
+    this.mirror = env['KMEND_MIRROR'];
+  }
+
+  /** Prepares the kernel's tree, or finds it in the cache. */
+  async builder(kernel: Kernel): Promise<Builder> {
+    return await Builder.open(this.edges, this.cache, kernel);
+  }
+
+  /** The folder of the kernel's prepared tree, if it was prepared; the source lies in `source` in it. */
+  async treeDirectory(kernel: Kernel): Promise<string | undefined> {
+    return (await findTree(this.cache, kernel))?.directory;
+  }
+}
