@@ -37,11 +37,16 @@ interface AgentAnswer {
   readonly text: string;
 }
 
-/** Runs `kmend-agent ... --json` in the guest. */
+/** Runs `kmend-agent ... --json` in the guest; once more, as the agent's hint says, while its service has a turn of its own. */
 async function agent(...args: string[]): Promise<AgentAnswer> {
-  const result = await patched.host.run(['kmend-agent', ...args, '--json'], { timeoutMs: 600_000 });
-  const code = /"code": "([a-z-]+)"/.exec(result.stdout)?.[1];
-  return { exitCode: result.exitCode, code, text: `${result.stdout}${result.stderr}` };
+  const ask = async (): Promise<AgentAnswer> => {
+    const { exitCode, stdout, stderr } = await patched.host.run(['kmend-agent', ...args, '--json'], {
+      timeoutMs: 600_000,
+    });
+    return { exitCode, code: /"code": "([a-z-]+)"/.exec(stdout)?.[1], text: `${stdout}${stderr}` };
+  };
+  const answer = await ask();
+  return answer.code === 'busy' ? await ask() : answer;
 }
 
 /** What the two flaws with a visible effect look like in the guest. */

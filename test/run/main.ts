@@ -8,18 +8,14 @@ import { z } from 'zod';
 import { longestFirst } from './order.ts';
 
 /**
-/**
  * For script/test: runs as many test files at a time as there are processors (two at least), each in a process of its
  * own, the longest first, and tells at the end which ones took longest. `node --test` would take them by name.
- * Arguments: files or patterns; none is all of them, or with `--unit` all but those that boot guests or build for a
- * real kernel.
+ * Arguments: files or patterns; none is all of them, or with `--unit` all but those that boot guests or build for a real
+ * kernel.
  */
 const EVERY = ['{bench,demo,packages,script,test}/**/*.test.ts'];
 const UNIT = ['{bench,demo,packages,script}/**/*.test.ts', 'test/run/*.test.ts'];
-/**
- * A file has a guest of 1 GiB at a time, or the compiler; guests that wait for each other's processors run into time
- * limits.
- */
+/** A file has a guest of 1 GiB, or the compiler. Guests that wait for each other's processors run into time limits. */
 const BYTES_A_FILE = 4 * 2 ** 30;
 const AT_ONCE = Math.max(2, Math.min(availableParallelism(), Math.floor(totalmem() / BYTES_A_FILE)));
 const SHOWN = 12;
