@@ -61,7 +61,10 @@ async function partialPath(directory: string): Promise<string> {
   return join(directory, 'partial', names[0] ?? '');
 }
 
-/** Waits until the client has the module's beginning on its disk: what broke off before that would leave as much as the machine was quick. */
+/**
+ * Waits until the client has the module's beginning on its disk: what broke off before that would leave as much as the
+ * machine was quick.
+ */
 async function beginningKept(directory: string, until?: AbortSignal): Promise<void> {
   const size = async (): Promise<number> => (await stat(await partialPath(directory))).size;
   while (until?.aborted !== true && (await size().catch(() => 0)) < CUT) await systemClock.sleep(5);
