@@ -63,7 +63,9 @@ test('a command of root runs the fetcher in its sandbox, without terminal and en
   await host.check(
     `systemctl stop kmend-agent && rm -f ${contact} && mkfifo ${contact} && chown kmend-agent: ${contact}`,
   );
-  const waited = await host.run('timeout 60 kmend-agent status; timeout 60 kmend-agent doctor', { timeoutMs: 180_000 });
+  const waited = await host.run('timeout 250 kmend-agent status; timeout 250 kmend-agent doctor', {
+    timeoutMs: 600_000,
+  });
   assert.match(waited.stdout, /contact +untrusted .*contact\.json is not a regular file/);
   await host.check(`rm ${contact} && systemctl start kmend-agent`);
 });
@@ -80,7 +82,7 @@ test('hold keeps what runs over a newer livepatch and a reboot; resume loads it;
   const held = await operated.status();
   assert.deepEqual([held.effectiveSerial, held.hold?.kind, held.chosenSerial], [1, 'stay', null]);
   assert.equal((await operated.agent('resume')).exitCode, 0);
-  assert.equal((await operated.agent('check')).json.serial, 2);
+  await operated.takes(2);
   const back = await operated.agent('revert', '--previous');
   assert.deepEqual([back.exitCode, back.json.serial], [0, 1], back.text);
   assert.deepEqual(await patched.loadedModules(), [older]);
@@ -92,6 +94,7 @@ test('hold keeps what runs over a newer livepatch and a reboot; resume loads it;
 
 test('reports each obstacle of a load by code, loads nothing, and continues when it is gone', async () => {
   await operated.publish('three', aead.id, FIXES[0].id);
+  await operated.untilGood();
   assert.equal((await operated.agent('revert')).exitCode, 0);
   const tracing = '/sys/kernel/tracing';
   const body = `echo 'p:lab/body ${await operated.patchedFunction('three')}+5'`;
@@ -109,16 +112,16 @@ test('reports each obstacle of a load by code, loads nothing, and continues when
   const away = (hours: number) => new Date(Date.now() + hours * 3_600_000).toISOString().slice(11, 16);
   await operated.configure('70-window', { maintenanceWindows: [{ from: away(2), to: away(3), timeZone: 'UTC' }] });
   // What was good before comes back at once; what never was waits for its window.
-  assert.equal((await operated.agent('check')).json.serial, 2);
+  await operated.takes(2);
   assert.deepEqual(
     [(await operated.agent('check')).json.reason, (await operated.status()).effectiveSerial],
     ['window', 2],
   );
   await operated.configure('70-window', {});
-  assert.equal((await operated.agent('check')).json.serial, 3);
+  await operated.takes(3);
 });
 
-test('air gap: a carried bundle brings the livepatch without a network, and the report comes back as a file', async () => {
+test('air gap: loads from a carried bundle, and writes the report to a file', async () => {
   await operated.publish('four', aead.id, FIXES[0].id, MORE.id);
   const bundle = join(operated.operator.home, 'bundle.tar');
   await operated.operator.kmend('repo', 'bundle', '--kernel', KERNEL, '--out', bundle);
@@ -155,10 +158,10 @@ test('upgrade and removal of the package leave the livepatch in the kernel', asy
   assert.equal((await operated.agent('check')).exitCode, 0);
   const newer = await operated.status();
   assert.deepEqual([newer.effectiveSerial, newer.status.verified.state], [4, 'verified']);
-  await host.check(['dpkg', '--remove', 'kmend-agent'], { timeoutMs: 120_000 });
+  await host.check(['dpkg', '--remove', 'kmend-agent'], { timeoutMs: 600_000 });
   assert.deepEqual(await patched.loadedModules(), before);
   assert.equal(await patched.reproduce(aead.id), 'fixed');
-  await host.check(['dpkg', '--purge', 'kmend-agent'], { timeoutMs: 120_000 });
+  await host.check(['dpkg', '--purge', 'kmend-agent'], { timeoutMs: 600_000 });
   assert.deepEqual(await patched.loadedModules(), before);
   assert.equal(
     await host.check('ls -d /var/lib/kmend-agent /run/kmend-agent /etc/kmend-agent 2>/dev/null | wc -l'),

@@ -211,7 +211,7 @@ test('rejects an expired index', async (t) => {
   await assert.rejects(archive.packages(SUITE), hasCode('archive-expired'));
 });
 
-test('a mirror that fails is asked again by the next call; a suite that it does not have', async (t) => {
+test('retries a failed mirror at the next call; reports a missing suite', async (t) => {
   const { archive } = await world(t, () => 500);
   await assert.rejects(archive.packages(SUITE), (error: KmendError) => {
     assert.equal(error.code, 'archive-unreachable');

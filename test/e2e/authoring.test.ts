@@ -145,7 +145,7 @@ test('callbacks of vmlinux run when the livepatch is loaded, in order; those of 
   ]);
 });
 
-test('a queue from before the livepatch gets a variable of its own, and a new one too', async () => {
+test('attaches a shadow variable to old and new objects', async () => {
   await host.check('cat /proc/sysvipc/msg && cat /proc/sysvipc/msg');
   assert.deepEqual(await log(), [`first queue ${queue} seen 1`, `first queue ${queue} seen 2`]);
   const other = /\d+/.exec(await host.check('ipcmk -Q'))?.[0];
@@ -179,7 +179,7 @@ test('a replacing livepatch runs its own callbacks alone, and finds the variable
   assert.deepEqual(await log(), [`second queue ${queue} seen 4`]);
 });
 
-test('a pre-patch callback that refuses keeps the livepatch out, and what ran before it is undone', async () => {
+test('a refusing pre-patch callback stops the load and undoes those before it', async () => {
   const third = await bring('third', '-EBUSY');
   const refused = await host.run(['insmod', `/root/${third}.ko`]);
   assert.notEqual(refused.exitCode, 0);

@@ -97,7 +97,7 @@ test('instructions of real modules have the lengths that binutils sees, and the 
   assert.ok(count > 200_000, `${count}`);
 });
 
-test('two kernels of one series: what differs is told for every changed function', async () => {
+test('reports what differs for every changed function of two kernels of a series', async () => {
   const NEXT = '6.1.0-50-amd64';
   await operator.kmend('kernel', 'add', `${SUITE}/${NEXT}`);
   const later = new Map((await modulesOf(NEXT)).map((path) => [path.split('/').at(-1), path]));

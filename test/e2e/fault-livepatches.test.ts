@@ -61,7 +61,7 @@ async function panics(work: () => Promise<unknown>): Promise<string> {
   return shown;
 }
 
-test('good ones say which is in force, in vmlinux and in a module that comes and goes meanwhile', async () => {
+test('good livepatches show which is in force, in vmlinux and in a reloaded module', async () => {
   const [first, second] = [await faults.good(operator, 1), await faults.good(operator, 2)];
   assert.notEqual(first.manifest.id, second.manifest.id);
   assert.deepEqual(first.manifest.objects.map(({ name }) => name).sort(), [faults.PATCHED_MODULE, 'vmlinux']);
@@ -121,7 +121,7 @@ test('one warns whenever a user reads a file, and the warning names it', async (
   assert.deepEqual(complaints(await logged(ask)), []);
 });
 
-test('one’s transition waits for a stopped process as long as that stands still, and ends with it', async () => {
+test('a misbehaving transition waits for a stopped process and ends with it', async () => {
   const livepatch = await faults.neverEnds(operator);
   const module = await bring(livepatch);
   const inTransition = (): Promise<string> => host.check(['cat', `/sys/kernel/livepatch/${module.name}/transition`]);

@@ -37,7 +37,7 @@ async function inForce(fixes: readonly string[], codes: readonly string[]): Prom
   assert.equal(await packaged.unconfigured(), '');
 }
 
-test('a kprobe inside a function to be patched: not loaded while it is there, loaded once it is gone', async () => {
+test('does not load while a kprobe is inside a function, and loads once it is gone', async () => {
   const probe = '/sys/kernel/tracing';
   await packaged.host.check(
     `echo 'p:lab/body version_proc_show+5' >>${probe}/kprobe_events && echo 1 >${probe}/events/lab/body/enable`,

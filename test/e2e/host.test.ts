@@ -36,7 +36,7 @@ interface AgentAnswer {
 
 /** Runs `kmend-agent ... --json` in the guest. */
 async function agent(...args: string[]): Promise<AgentAnswer> {
-  const result = await patched.host.run(['kmend-agent', ...args, '--json'], { timeoutMs: 180_000 });
+  const result = await patched.host.run(['kmend-agent', ...args, '--json'], { timeoutMs: 600_000 });
   const code = /"code": "([a-z-]+)"/.exec(result.stdout)?.[1];
   return { exitCode: result.exitCode, code, text: `${result.stdout}${result.stderr}` };
 }
@@ -74,7 +74,7 @@ after(async () => {
 });
 
 test('serves only root, and does nothing before enrolment', async () => {
-  const asNobody = await patched.host.run(['kmend-agent', 'status', '--json'], { user: 'nobody', timeoutMs: 60_000 });
+  const asNobody = await patched.host.run(['kmend-agent', 'status', '--json'], { user: 'nobody', timeoutMs: 600_000 });
   assert.equal(asNobody.exitCode, 5);
   assert.match(asNobody.stdout, /not-root/);
   assert.deepEqual([(await agent('check')).code], ['not-enrolled']);

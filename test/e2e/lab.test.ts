@@ -39,7 +39,7 @@ test('the host runs the stock kernel, and its modules can be loaded', async () =
   assert.match(await host.kernelLog(), new RegExp(`Linux version ${RELEASE}`));
 });
 
-test('a restored host is a machine of its own, of which only the boot is shared', async (t) => {
+test('a restored host shares only the boot with others', async (t) => {
   const { accelerator } = await lab.accelerator(kernel);
   // Under KVM a boot takes about a second, and nothing is saved or restored: there is no such host to look at.
   if (accelerator === 'kvm') return t.skip('hosts boot under KVM');
@@ -148,7 +148,7 @@ test('the exercise reaches every area of the stock kernel, without a failure', a
   assert.deepEqual(complaints(await host.kernelLog()), []);
 });
 
-test('parts of the kernel are exercised by name; one that the guest has no tools for is told', async () => {
+test('exercises named parts of the kernel, and reports one without tools', async () => {
   const areas = [
     { script: 'files', part: 'tmpfs' },
     { script: 'files', part: 'xfs' },
@@ -197,7 +197,7 @@ test('the disk outlives a reboot and a power cut', async () => {
   assert.equal(await host.check('cat /root/kept'), 'kept');
 });
 
-test('what was saved comes back, memory and disk, over changes and a power cut', async () => {
+test('restores saved memory and disk after changes and a power cut', async () => {
   await host.check('echo before >/root/saved; echo before >/run/saved');
   const boot = await host.bootId();
   await host.save('here');

@@ -50,7 +50,7 @@ async function copy(name: string, edit: (file: string, bytes: Buffer) => Buffer)
   return directory;
 }
 
-test('a damaged module, a damaged manifest and a folder that is none are not signed', async () => {
+test('refuses to sign a damaged module, a damaged manifest, or a wrong folder', async () => {
   const flipped = await copy('flipped', (file, bytes) =>
     file.endsWith('.ko') ? Buffer.concat([bytes, Buffer.from('x')]) : bytes,
   );

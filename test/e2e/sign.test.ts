@@ -52,7 +52,7 @@ test('a signed build: only the module’s end differs, and manifest and provenan
   assert.ok(again.module.equals(signed.module), 'RSA signatures are the same each time');
 });
 
-test('a key that cannot serve ends the build before it begins; options that lack one are a mistake', async () => {
+test('rejects an unusable key before the build, and signing options without a key', async () => {
   const out = join(operator.home, 'none');
   const args = ['build', '--kernel', KERNEL, '--fix', FIXES[0].id, '--out', out];
   const unsigned = await operator.run(...args, '--sign-key', key);

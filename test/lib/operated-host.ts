@@ -69,7 +69,7 @@ export class OperatedHost {
   /** Runs `kmend-agent ... --json` in the guest. */
   async agent(...args: string[]) {
     const { exitCode, stdout, stderr } = await this.host.run(['kmend-agent', ...args, '--json'], {
-      timeoutMs: 180_000,
+      timeoutMs: 600_000,
     });
     return { exitCode, json: JSON.parse(stdout), text: `${stdout}${stderr}` };
   }
@@ -87,7 +87,13 @@ export class OperatedHost {
   /** Waits until what was loaded last has come through its soak. */
   async untilGood(): Promise<void> {
     const journal = '/var/lib/kmend-agent/loader/journal.json';
-    await this.host.check(`until grep -Eq '"phase": ?"good"' ${journal}; do sleep 1; done`, { timeoutMs: 180_000 });
+    await this.host.check(`until grep -Eq '"phase": ?"good"' ${journal}; do sleep 1; done`, { timeoutMs: 600_000 });
+  }
+
+  /** A check ends with that livepatch in force, or in its soak. */
+  async takes(serial: number): Promise<void> {
+    const { json, text } = await this.agent('check');
+    assert.equal(json.serial, serial, text);
   }
 
   /** A check ends with that code, `doctor` says why, and the kernel was handed nothing. */

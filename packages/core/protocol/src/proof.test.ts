@@ -30,7 +30,7 @@ function record(names: readonly ProofStepName[], more: object = {}): unknown {
   };
 }
 
-test('a share is rounded down, and what took no probe has not run', () => {
+test('rounds a share down, and counts a function without a probe as not run', () => {
   assert.deepEqual(ranShare({ ran: [entry(7), entry(1), entry(null)] }), { ran: 2, of: 3, percent: 66 });
   assert.deepEqual(ranShare({ ran: [] }), { ran: 0, of: 0, percent: 100 });
   assert.equal(ranShare({ ran: null }), undefined);

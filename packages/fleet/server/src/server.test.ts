@@ -93,7 +93,7 @@ test('with certificate and key the server speaks TLS, and takes later ones witho
   await writeFile(tls.key, 'not a key');
   await again.server.reload();
   assert.equal((await ask('/healthz')).status, 200);
-  assert.match(again.log(), /the one before stays in force/);
+  assert.match(again.log(), /the previous one stays in use/);
 });
 
 test('an address of IPv6 may be written as in a URL', async (t) => {
@@ -145,7 +145,7 @@ test('names a port that is in use, and releases the data directory', async (t) =
   await (await startServer({ ...options, port: 0, logLevel: 'silent' })).close();
 });
 
-test('a damaged store is named', async (t) => {
+test('reports a damaged store', async (t) => {
   const world = await testServer(t);
   await world.server.close();
   await writeFile(world.path('data', 'store.sqlite'), 'this is not a database, and long enough to be looked at');

@@ -123,7 +123,7 @@ test('what is written for a shell is a shell’s language', () => {
   for (const script of all) execFileSync('/bin/sh', ['-n'], { input: script, stdio: ['pipe', 'ignore', 'inherit'] });
 });
 
-test('the monitoring check turns each exit code into the one that Nagios knows, with a line of text', async (t) => {
+test('the monitoring check maps each exit code to Nagios’ code and a line of text', async (t) => {
   const script = scripts(operations).find((it) => it.startsWith('#!/bin/sh'));
   assert.ok(script !== undefined);
   const directory = await mkdtemp(join(tmpdir(), 'kmend-docs-'));

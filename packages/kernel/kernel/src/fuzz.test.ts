@@ -140,7 +140,7 @@ test('mutated kernel images: the boot header, and the packed payload of each for
   assert.ok(payload.cases >= 20);
 });
 
-test('payloads that unpack to far more than a kernel are given up', async (t) => {
+test('gives up payloads that unpack to far more than a kernel', async (t) => {
   const directory = await folder(t);
   const zeros = join(directory, 'zeros');
   await writeFile(zeros, '');

@@ -89,7 +89,7 @@ test('a damaged repacked source is an error, not a missing file, and made again'
   await access(join(tree, 'crypto/c.c'));
 });
 
-test('interrupted: nothing half is left, also not what a killed run left', async (t) => {
+test('leaves nothing incomplete after an interrupt or a killed run', async (t) => {
   const { archive, directory } = await world(t);
   await mkdir(join(directory, `.${VERSION}.tmp`), { recursive: true });
   const stop = new AbortController();

@@ -25,7 +25,7 @@ async function world(t: TestContext): Promise<{ readonly directory: string; read
 const sh = (sandbox: Sandbox, script: string, options = {}): ReturnType<Run> =>
   sandboxed(limitedRun, sandbox)('sh', ['-c', script], { timeoutMs: 60_000, ...options });
 
-test('a tool sees what it is given and nothing else', async (t) => {
+test('shows a tool only its inputs', async (t) => {
   const { directory, sandbox } = await world(t);
   const seen = await sh(sandbox, `cat ${directory}/tree/file; echo ${directory}/*; echo /*`);
   assert.deepEqual(seen.stdout.toString().split('\n').slice(0, 2), ['seen', `${directory}/output ${directory}/tree`]);
@@ -50,7 +50,7 @@ test('a tool sees what it is given and nothing else', async (t) => {
   }
 });
 
-test('a tool writes to the files that it is given and to its own temporary folder', async (t) => {
+test('lets a tool write only to its output files and its temporary folder', async (t) => {
   const { directory, sandbox } = await world(t);
   const written = await sh(sandbox, `echo done >${directory}/output; echo kept >/tmp/x; cat /tmp/x`);
   assert.deepEqual([written.exitCode, written.stdout.toString()], [0, 'kept\n'], written.stderr);
@@ -127,7 +127,7 @@ function groups(): string[] {
   return parents.flatMap((path) => readdirSync(path)).filter((name) => name.startsWith(`kmend-${process.pid}-`));
 }
 
-test('programs come from the root that is named', async (t) => {
+test('runs programs of the given root', async (t) => {
   const { directory, sandbox } = await world(t);
   const root = join(directory, 'root');
   await mkdir(join(root, 'usr', 'bin'), { recursive: true });

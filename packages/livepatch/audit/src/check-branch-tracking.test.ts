@@ -48,7 +48,7 @@ function keeping(address: number, world: TrackedKernel = kernel): number {
   return findings.list.length;
 }
 
-test('an address that is kept must be of a function that the kernel lets be called through a pointer', () => {
+test('requires a stored address to be of a function that may be called indirectly', () => {
   assert.equal(keeping(CALLED), 0);
   assert.equal(keeping(SEALED), 1);
   assert.equal(keeping(PLAIN), 1);

@@ -80,7 +80,7 @@ async function found(
 
 const TWICE = ['open', 'load', 'close', 'open', 'load', 'close'];
 
-test('a file that is a unit and is included by another has to be covered twice', async (t) => {
+test('requires a file that is a unit and is included by another to be covered twice', async (t) => {
   const units = [{ source: 'fs/both.c', object: 'vmlinux' }];
   assert.deepEqual(await found(t, TWICE, units), ['unit-uncovered']);
   assert.deepEqual(await found(t, TWICE, undefined), ['unit-uncovered']);

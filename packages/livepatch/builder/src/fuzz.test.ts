@@ -72,7 +72,7 @@ function view(bytes: Uint8Array): ObjectView {
   return new ObjectView(readElf(bytes), layouts);
 }
 
-test('what is mutated here works as it is: a change, and table entries that go with it', () => {
+test('accepts the unmutated livepatch: a change with its table entries', () => {
   const patched = view(sound('after'));
   const change = compareUnit(unit, view(sound('before')), patched);
   assert.deepEqual([...change.changed.keys()].map(({ symbol }) => symbol?.name).sort(), ['changed', 'other']);

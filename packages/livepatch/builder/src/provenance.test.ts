@@ -123,14 +123,14 @@ test('an effective version is a parameter of the build: livepatch.json is not th
   assert.equal(stated?.predicate.buildDefinition.externalParameters['effectiveVersion'], '6.12.3-1');
 });
 
-test('a signed module is the subject; what was signed is told too', () => {
+test('names the signed module as the subject, and the module before', () => {
   const signature = { signer: 'me', keyId: '12ab', hash: 'sha256', unsigned: hash('before') } as const;
   const statement = provenanceOf({ ...manifest, signature }, hash('manifest'));
   assert.deepEqual(statement?.predicate.buildDefinition.internalParameters?.['signature'], signature);
   assert.deepEqual(statement?.predicate.runDetails.byproducts?.[1]?.digest, { sha256: hash('before') });
 });
 
-test('it lies beside the manifest, names its hash, and goes with the next build', async (t) => {
+test('writes the proof beside the manifest with its hash; the next build removes it', async (t) => {
   const directory = await mkdtemp(join(tmpdir(), 'kmend-output-'));
   t.after(() => rm(directory, { recursive: true }));
   await writeLivepatch(directory, { manifest, module });

@@ -27,7 +27,7 @@ test('the last transition counts, and only when it has ended', () => {
   assert.equal(phasesOf(LOG + begun, NAME, 'patching'), undefined);
 });
 
-test('nothing is known without the messages, or of another livepatch', () => {
+test('knows no phases without the messages, or of another livepatch', () => {
   assert.equal(phasesOf(LOG, 'kmend_000000000000', 'patching'), undefined);
   assert.equal(phasesOf(LOG.replaceAll(/.*completing.*\n/g, ''), NAME, 'patching'), undefined);
   assert.equal(phasesOf('', NAME, 'patching'), undefined);

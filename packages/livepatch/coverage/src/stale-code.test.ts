@@ -9,7 +9,7 @@ const LOOPING = [
   ...['irqentry_nmi_enter', 'kprobe_int3_handler', 'asm_exc_int3', 'irqentry_nmi_exit', 'exc_int3'],
 ];
 
-test('a processor that handles one breakpoint after the other runs stale code; one that waits, or met a breakpoint once, does not', () => {
+test('recognises stale code by breakpoint after breakpoint, not by one or by waiting', () => {
   assert.equal(runsStaleCode([WAITING, LOOPING]), true);
   assert.equal(runsStaleCode([WAITING, WAITING]), false);
   assert.equal(runsStaleCode([WAITING, ['exc_int3', ...WAITING]]), false);

@@ -1,23 +1,14 @@
-import type { Clock, Progress, Run } from '@kmend/base';
+import type { Edges } from '@kmend/base';
 import type { Places } from '@kmend/base/node';
 import { Builder, FixStore, findTree } from '@kmend/builder';
 import { Archive, ImageStore, type Kernel, KernelStore, mirrors, SourceStore } from '@kmend/kernel';
-
-/** What work on this machine reaches the world with. */
-export interface WorkshopEdges {
-  readonly run: Run;
-  readonly clock: Clock;
-  readonly fetch: typeof fetch;
-  readonly progress: Progress;
-  readonly signal: AbortSignal;
-}
 
 /**
  * What an operator's machine keeps and builds with. Together with `openLab` the only place that makes these of edges
  * and cache.
  */
 export class Workshop {
-  readonly edges: WorkshopEdges;
+  readonly edges: Edges;
   readonly cache: string;
   readonly kernels: KernelStore;
   /** Kernels that builds are only compared with. */
@@ -31,7 +22,7 @@ export class Workshop {
    * Kernels, sources and trees lie in the cache, fixes at home. `env`: where Debian's archive is (`KMEND_MIRROR` and
    * others).
    */
-  constructor(edges: WorkshopEdges, { cache, home }: Places, env: Readonly<Record<string, string | undefined>>) {
+  constructor(edges: Edges, { cache, home }: Places, env: Readonly<Record<string, string | undefined>>) {
     const archive = new Archive(edges, mirrors(env), cache);
     this.edges = edges;
     this.cache = cache;

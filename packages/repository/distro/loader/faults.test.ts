@@ -1,19 +1,14 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { claimText } from '@kmend/rules';
 import { shells, TestHost } from './testing/host.ts';
 
 const isRoot = process.getuid?.() === 0;
 const STATE = '/var/lib/kmend-livepatch';
 
-/** The agent's journal, as it writes it (packages/host/agent/src/state/journal.ts). */
-function agentJournal(host: TestHost, module: string, phase: string, bootId: string): void {
-  const current = { buildId: 'ab'.repeat(20), serial: 3, id: module.slice(6), module, phase, bootId, failure: null };
-  const events = [{ at: '2026-11-01T00:00:00Z', code: 'x', message: '"phase":"failed"', number: 1 }];
-  const journal = { schema: 'kmend.agent-journal/1', current, previous: null, good: [], events };
-  host.write('/var/lib/kmend-agent/loader/journal.json', `${JSON.stringify(journal)}\n`);
-}
+const CLAIM = '/run/kmend-agent/loader/claim';
 
 for (const [name, shell] of Object.entries(shells)) {
   test(`${name}: with a full /var asks nothing of the kernel, reports in /run, and retries`, {
@@ -83,23 +78,55 @@ for (const [name, shell] of Object.entries(shells)) {
   test(`${name}: does nothing while the agent has a livepatch in force`, async (t) => {
     const host = new TestHost(t, shell);
     host.install({ position: 1 });
-    const boot = host.read('/proc/sys/kernel/random/boot_id').trim();
     const agents = 'kmend_aaaaaaaaaaaa';
-    for (const phase of ['loading', 'transition', 'replacing', 'soak', 'good', 'reverting']) {
-      agentJournal(host, agents, phase, boot);
-      if (phase !== 'loading') host.stranger(agents);
+    for (const state of ['loading', 'loaded'] as const) {
+      host.write(CLAIM, claimText({ module: agents, state }));
+      if (state === 'loaded') host.stranger(agents);
       assert.equal((await host.run('sync')).code, 5);
-      assert.deepEqual([host.outcome(), host.calls()], ['conflict-agent', []], phase);
+      assert.deepEqual([host.problems(), host.calls()], [[`conflict-agent ${agents}`], []], state);
     }
-    // What it refused, or did in another boot, conflicts with nothing.
-    agentJournal(host, agents, 'good', '11111111-2222-3333-4444-555555555555');
+    // Without a claim it is anybody's.
+    host.remove(CLAIM);
     assert.equal((await host.run('sync')).code, 5);
     assert.deepEqual([host.outcome(), host.calls()], ['conflict-livepatch', []]);
+    // What is not in the kernel any more, of which the agent has not heard yet, is in nobody's way.
+    host.write(CLAIM, claimText({ module: agents, state: 'loaded' }));
     host.remove(`/sys/kernel/livepatch/${agents}`);
-    agentJournal(host, agents, 'failed', boot);
     assert.equal((await host.run('sync')).code, 0);
-    // Nor is one that is not in the kernel any more, of which the agent has not heard yet.
-    agentJournal(host, agents, 'good', boot);
+  });
+
+  test(`${name}: a claim of the agent that is not understood bars every load`, async (t) => {
+    const good = claimText({ module: 'kmend_aaaaaaaaaaaa', state: 'loaded' });
+    const host = new TestHost(t, shell);
+    host.install({ position: 1 });
+    const bad = {
+      empty: '',
+      'of a later version': good.replace(' 1\n', ' 2\n'),
+      'cut short': good.slice(0, -10),
+      'with more in it': `${good}more of it\n`,
+      'too long': `${good.slice(0, -1)}${' '.repeat(300)}\n`,
+      'of another module': good.replace('kmend_', 'other_'),
+      'in another state': good.replace('loaded', 'lost'),
+      'in another order': 'state loaded\nmodule kmend_aaaaaaaaaaaa\nkmend-agent-claim 1\n',
+      binary: '\0\0\0',
+    };
+    for (const [what, text] of Object.entries(bad)) {
+      host.write(CLAIM, text);
+      assert.equal((await host.run('sync')).code, 5, what);
+      assert.deepEqual([host.problems(), host.calls()], [['conflict-agent -'], []], what);
+    }
+    host.write(CLAIM, good);
+    assert.equal((await host.run('sync')).code, 0);
+  });
+
+  test(`${name}: the module of another live patch system bars every load`, async (t) => {
+    const host = new TestHost(t, shell);
+    host.install({ position: 1 });
+    host.write('/sys/module/kmodlve_kcare/coresize', '4096\n');
+    assert.equal((await host.run('sync')).code, 5);
+    assert.deepEqual([host.problems(), host.calls()], [['conflict-module kmodlve_kcare'], []]);
+    host.remove('/sys/module/kmodlve_kcare');
+    host.write('/sys/module/livepatch/coresize', '4096\n');
     assert.equal((await host.run('sync')).code, 0);
   });
 
@@ -385,16 +412,4 @@ test('recovers from a kill while a cumulative livepatch replaces the stack', asy
     assert.deepEqual([host.enabled(), host.modules()], [[cumulative.module], [cumulative.module]], what);
     assert.equal(host.state('livepatch').length, 1, what);
   }
-});
-
-test('the agent’s journal is read as it is written', () => {
-  const source = readFileSync(new URL('../../../host/agent/src/state/journal.ts', import.meta.url), 'utf8');
-  assert.match(
-    source,
-    /z\.object\(\{\s+schema: z\.literal\('kmend\.agent-journal\/1'\),\s+current: Attempt\.nullable\(\),/,
-  );
-  assert.match(
-    source,
-    /Phase = z\.enum\(\['loading', 'transition', 'replacing', 'soak', 'good', 'reverting', 'failed'\]\)/,
-  );
 });

@@ -40,7 +40,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual(host.enabled(), [module]);
   });
 
-  test(`${name}: one that hangs when the kernel has the livepatch already: what sysfs says counts`, async (t) => {
+  test(`${name}: believes sysfs about an insmod that hangs`, async (t) => {
     const host = new TestHost(t, shell);
     const stack = host.installStack(2);
     hang(host, '"$R/fake/bin/insmod-real" "$1"');

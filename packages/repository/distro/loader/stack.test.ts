@@ -72,7 +72,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual([host.outcome(), host.modules(), host.state('livepatch')], ['none-installed', [], []]);
   });
 
-  test(`${name}: one in the middle is removed: it stays until what stands on it goes`, async (t) => {
+  test(`${name}: keeps a removed livepatch until its dependants are gone`, async (t) => {
     const host = new TestHost(t, shell);
     const stack = host.installStack(4);
     const [first, second, third, fourth] = stack;
@@ -96,7 +96,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual([host.enabled(), host.problems()], [[first.module], []]);
   });
 
-  test(`${name}: one in the middle that nothing stands on goes alone`, async (t) => {
+  test(`${name}: reverts a livepatch in the middle without dependants alone`, async (t) => {
     const host = new TestHost(t, shell);
     const [first, second, third] = [1, 2, 3].map((position) => host.install({ position }));
     assert.ok(first && second && third);
@@ -111,7 +111,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual(host.calls(), [`rmmod ${third.module}`, `insmod ${second.module}`, `insmod ${third.module}`]);
   });
 
-  test(`${name}: an upgrade of one alone waits for what stands on the old one`, async (t) => {
+  test(`${name}: an upgrade waits for the dependants of the old revision`, async (t) => {
     const host = new TestHost(t, shell);
     const [, second, third] = host.installStack(3);
     assert.ok(second && third);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { test } from 'node:test';
-import { nullPointer, stamped, warning } from '../../../host/agent/src/testing/kernel-logs.ts';
+import { nullPointer, stamped, warning } from '@kmend/rules/testing';
 import { type Installed, shells, TestHost } from './testing/host.ts';
 
 /** The kernel says something, at a moment of its own clock. */

@@ -23,7 +23,7 @@ const ALL = {
 } as const;
 const stacked = (...fixes: string[]): string[] => fixes.map((fix) => `${META}-${fix}`);
 
-test('apt reads the repository: order of the stack, what each package mends, its changelog', async (t) => {
+test('apt reads the repository: order of the stack, the fixes of each package, its changelog', async (t) => {
   const { folder, clock, take, apt, web } = await publisher(t);
   clock.set(new Date());
   for (const one of [A, B, C]) await take(one);
@@ -58,7 +58,7 @@ test('apt reads the repository: order of the stack, what each package mends, its
   ]);
 });
 
-test('the security suite has what mends a CVE, and what that lies on', async (t) => {
+test('the security suite has livepatches with a CVE and their dependencies', async (t) => {
   const { folder, clock, take, apt, options } = await publisher(t);
   clock.set(new Date());
   await take(A);
@@ -82,7 +82,7 @@ test('the security suite has what mends a CVE, and what that lies on', async (t)
   }
 });
 
-test('an upgrade adds to the stack; the cumulative livepatch comes without a removal', async (t) => {
+test('an upgrade adds to the stack; the cumulative package removes nothing', async (t) => {
   const { folder, clock, take, apt, options } = await publisher(t);
   clock.set(new Date());
   await take(A);
@@ -255,7 +255,7 @@ test('a repository that asks for an activation key is read with auth.conf', asyn
   assert.equal(update.exitCode, 0, update.said);
 });
 
-test('a new repository comes in one step, and what an old index names is still there', async (t) => {
+test('replaces a repository in one step, and keeps what the old index names', async (t) => {
   const { folder, clock, take, apt, options } = await publisher(t);
   clock.set(new Date());
   await take(A);

@@ -188,7 +188,7 @@ test('apt: a fresh kernel that needs none has a package that says so, signed, un
   await assert.rejects(readFile(join(await extract(2), 'none')));
 });
 
-test('dnf: the livepatches of a kernel are asked for beside that kernel', async (t) => {
+test('dnf: requires the livepatches of a kernel only beside that kernel', async (t) => {
   const publishing = await publisher(t, 'rsa4096');
   const { folder, dnf, web, depot } = publishing;
   const kernels = [1, 2, 3, 4, 5, 6, 7, 8].map((it) => `5.14.0-${it}.el9.x86_64`);

@@ -10,7 +10,7 @@ const TIME = new Date('2026-10-01T00:00:00Z');
 const LATER = new Date('2026-11-01T00:00:00Z');
 const who = { name: 'Example Fleet', email: 'packages@example.invalid', time: TIME };
 
-test('a key signs, gpgv believes it, and nothing of it is left behind', async (t) => {
+test('signs with a key that gpgv accepts, and leaves nothing of it behind', async (t) => {
   const { folder } = await world(t);
   const keyFile = join(folder, 'packages.key');
   const fingerprint = await createKey(run, { keyFile, ...who });

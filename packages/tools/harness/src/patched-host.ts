@@ -79,7 +79,7 @@ export class PatchedHost {
     const address = ['--server', `http://${OPERATOR_ADDRESS}:${server.port}`, '--allow-plain-http'];
     await this.host.check(
       ['kmend-agent', 'enrol', ...address, '--key-file', '/root/activation-key', '--root', '/root/root.json', ...more],
-      { timeoutMs: 120_000 },
+      { timeoutMs: 600_000 },
     );
   }
 
@@ -121,7 +121,7 @@ export class PatchedHost {
   }
 
   /** Waits until the server was told that a serial is in force for every task. */
-  async untilReported(serial: number | null, timeoutMs = 180_000): Promise<HostDetail> {
+  async untilReported(serial: number | null, timeoutMs = 600_000): Promise<HostDetail> {
     const until = this.#clock.monotonic() + timeoutMs;
     for (;;) {
       const detail = await this.seen();

@@ -1,15 +1,10 @@
-import type { Clock, Progress, Run } from '@kmend/base';
+import type { Edges } from '@kmend/base';
 import { cleanEnvironment } from '@kmend/base/node';
 
 /** What the lab gets from outside. */
-export interface LabEdges {
-  readonly run: Run;
-  readonly clock: Clock;
-  readonly progress: Progress;
+export interface LabEdges extends Pick<Edges, 'run' | 'clock' | 'progress' | 'signal'> {
   /** The lab's own directory (absolute): the Debian root, boot files, programs, and scratch space of running hosts. */
   readonly cache: string;
-  /** Ends whatever the lab is doing; hosts are ended by `Lab.close()` or with the process. */
-  readonly signal: AbortSignal;
   /** Debian mirror, e.g. `http://deb.debian.org/debian`; absent means what mmdebstrap takes by itself. */
   readonly mirror?: string | undefined;
 }

@@ -19,7 +19,7 @@ test('what a kernel in trouble prints is found', () => {
   assert.deepEqual(complaints(lines.join('\n')), lines);
 });
 
-test('what a livepatch prints as it comes and goes is no complaint', () => {
+test('does not take messages of livepatching for complaints', () => {
   const log = [
     '[    5.1] kmend_1: loading out-of-tree module taints kernel.',
     '[    5.1] kmend_1: tainting kernel with TAINT_LIVEPATCH',

@@ -24,7 +24,7 @@ test('a guest reaches this machine and its network only where that was asked for
   assert.doesNotMatch(network(true) ?? '', /restrict/);
 });
 
-test('a comma in a path does not become an option', () => {
+test('does not read a comma in a path as an option', () => {
   assert.ok(machineArguments(spec).some((argument) => argument.includes('file=/cache/a,,b/web-1.qcow2,format=qcow2')));
 });
 
@@ -68,7 +68,7 @@ test('instruction pointers are read from what QEMU prints of each processor', ()
   assert.deepEqual(parseRegisters(text), [0xffff_ffff_8116_fb71n, 0xffff_ffff_81a4_713cn]);
 });
 
-test('modules are taken in the order of loading, built-in ones left out', () => {
+test('takes modules in load order without built-in ones', () => {
   const text = 'builtin virtio\ninsmod /m/kernel/fs/jbd2/jbd2.ko \ninsmod /m/kernel/fs/ext4/ext4.ko.xz \n';
   assert.deepEqual(insmodPaths(text), ['/m/kernel/fs/jbd2/jbd2.ko', '/m/kernel/fs/ext4/ext4.ko.xz']);
 });

@@ -43,7 +43,7 @@ test('memory and processor time run out for the tool, not for the machine', asyn
   await assert.rejects(busy, code('tool-limit'));
 });
 
-test('a missing tool is named, with and without limits', async () => {
+test('names a missing tool, with and without limits', async () => {
   for (const runner of [run, limitedRun]) {
     await assert.rejects(
       runner('no-such-tool', []),

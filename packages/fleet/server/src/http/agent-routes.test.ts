@@ -32,7 +32,7 @@ test('the last seat goes to one host only, however many ask at once', async (t) 
   assert.equal(replies.filter((reply) => reply.status === 201).length, 3);
 });
 
-test('reports: the newest counts, older ones change nothing, events are kept', async (t) => {
+test('reports: keeps the newest and all events, ignores older ones', async (t) => {
   const world = await testServer(t);
   const host = await enrolled(world);
   const report = (body: unknown) => ask(world, 'POST', '/v1/reports', body, host.token);

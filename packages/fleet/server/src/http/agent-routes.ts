@@ -75,11 +75,11 @@ export function agentRoutes(context: AppContext) {
         const host = await hostById(context.store, id);
         // Removed while its report was on its way.
         if (host === undefined) throw forgotten(context.clock.now().toISOString());
-        const { newest, used } = await takeReport(context, host, request.body, context.clock.now().toISOString());
+        const { kind, newest } = await takeReport(context, host, request.body, context.clock.now().toISOString());
         return {
           nextReportSeconds: context.times.reportSeconds,
           channel: host.channel,
-          newest: used === true ? newest + 1 : newest,
+          newest: kind === 'number-used' ? newest + 1 : newest,
         };
       },
     );

@@ -112,7 +112,7 @@ test('shows clones: at once by machine-id, without one when they report in turns
   assert.deepEqual([await others(unnamed.hostId), await shared()], [undefined, '0']);
 });
 
-test('reports of one host are taken one after the other, those of others beside them', async (t) => {
+test('handles reports of one host in sequence, those of others in parallel', async (t) => {
   const world = await testServer(t);
   const { token } = await enrolled(world);
   const other = await enrolled(world);

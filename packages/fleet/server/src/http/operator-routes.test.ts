@@ -140,7 +140,7 @@ test('rejects a contradictory policy change, and changes nothing', async (t) => 
   assert.equal((await api.setKernelPolicy(BUILD_ID, { withdraw })).channels.stable?.settled, 2);
 });
 
-test('hosts come in pages by name, can be searched, and removed', async (t) => {
+test('lists hosts in pages by name, searches and removes them', async (t) => {
   const world = await testServer(t);
   const { key } = await world.api.createKey({ name: 'k', channel: 'stable', seats: null, expires: null });
   for (let n = 0; n < 5; n++) await enrol(world, key, `web-${n % 3}`);

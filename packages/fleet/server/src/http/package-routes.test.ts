@@ -103,7 +103,7 @@ test('conditional requests, ranges and HEAD, as apt and dnf ask', async (t) => {
   assert.deepEqual([whole.status, await whole.text()], [200, 'Package: two\n'], 'no half of one and half of another');
 });
 
-test('nothing but files of the repository: no listing, nothing above, no other format, and what is not there yet is said', async (t) => {
+test('serves only files of the repository, and says if none is published', async (t) => {
   const world = await testServer(t, { openPackages: true });
   const none = await fetchFile(world, RELEASE);
   assert.deepEqual([none.status, none.headers.get('content-type')], [404, 'text/plain; charset=utf-8']);
@@ -149,7 +149,7 @@ test('readers get one repository or the other, never a mixture, while it is repl
   assert.ok(reads >= 6, String(reads));
 });
 
-test('uploads: the operator’s alone; what is refused has its code at the client, however much would come after', async (t) => {
+test('uploads: only the operator’s; the client gets the code of a refusal at any size', async (t) => {
   const world = await testServer(t);
   const { token } = await enrolled(world);
   assert.equal((await ask(world, 'PUT', '/v1/packages/apt', {}, token)).status, 401);

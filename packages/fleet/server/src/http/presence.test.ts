@@ -86,7 +86,7 @@ test('counts a machine that enrols again once, and frees its old seat', async (t
   assert.equal((await world.api.listKeys()).find((one) => one.id === id)?.used, 2);
 });
 
-test('a kernel that waits for a reboot, and one that needs no livepatch yet, are counted as that', async (t) => {
+test('counts kernels that wait for a reboot, and those that need no livepatch', async (t) => {
   const world = await testServer(t);
   const [waits, fresh, plain] = [await enrolled(world), await enrolled(world), await enrolled(world)];
   const pendingKernel = { release: '6.1.0-48-amd64', buildId: null, serial: null };

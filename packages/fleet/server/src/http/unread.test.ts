@@ -101,7 +101,7 @@ async function refused(t: TestContext, limits: { bytes: number; ms: number }): P
   return socket;
 }
 
-test('a refused body that does not come is waited for no longer than the limit', async (t) => {
+test('waits for a refused body no longer than the limit', async (t) => {
   const socket = await refused(t, { bytes: LARGE, ms: 100 });
   await new Promise((resolve) => socket.once('close', resolve));
 });

@@ -44,7 +44,7 @@ test('files are written whole, with one time; folders are made as they are neede
   assert.equal((await stat(join(path, 'empty'))).mtimeMs, at.getTime());
 });
 
-test('what tar itself writes of a folder is taken, in the formats that say no more than a name', async (t) => {
+test('accepts what tar writes in its plain formats', async (t) => {
   const source = await folder(t);
   await runOk(run, 'sh', ['-c', `mkdir -p ${source}/pool && echo deb > ${source}/pool/a.deb`]);
   for (const format of ['gnu', 'ustar']) {
@@ -56,7 +56,7 @@ test('what tar itself writes of a folder is taken, in the formats that say no mo
   await assert.rejects(unpacked(t, linked), withCode('tar-link'));
 });
 
-test('a file that the repository before has becomes a link to it; a changed one does not', async (t) => {
+test('links an unchanged file to the previous repository, and copies a changed one', async (t) => {
   const before = await unpacked(
     t,
     await tarOf([
@@ -161,7 +161,7 @@ test('refused: what is cut off anywhere, garbage, nothing, and more than an arch
   await assert.rejects(unpacked(t, Buffer.concat([archive, Buffer.alloc(limits.archive)])), withCode('tar-too-large'));
 });
 
-test('a stream that is refused is read to its end, and nothing of it comes after', async (t) => {
+test('reads a refused stream to its end, and extracts nothing more', async (t) => {
   const path = await folder(t);
   const archive = await tarOf([
     { name: 'good', data: 'x' },

@@ -1,5 +1,6 @@
 import type { HostMachine, Report } from '@kmend/protocol';
 import { sql } from 'kysely';
+import { type Count, numberOf } from './portable.ts';
 import type { Database } from './store.ts';
 
 /** Boots remembered of each host. */
@@ -116,7 +117,7 @@ export async function otherMachines(
 /** How many hosts' identities several machines use. */
 export async function countShared(db: Database, since: string): Promise<number> {
   const { shared } = await others(db, since)
-    .select(sql<number>`count(distinct host_boots.host_id)`.as('shared'))
+    .select(sql<Count>`count(distinct host_boots.host_id)`.as('shared'))
     .executeTakeFirstOrThrow();
-  return shared;
+  return numberOf(shared);
 }

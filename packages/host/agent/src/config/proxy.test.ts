@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { AgentError } from '../error.ts';
 import { proxySettings } from './proxy.ts';
 
-test('the configuration stands above the environment; none means none', () => {
+test('the configuration has priority over the environment; none uses no proxy', () => {
   const environment = { HTTPS_PROXY: 'http://a:1', https_proxy: 'http://b:2', NO_PROXY: 'x', PATH: '/bin' };
   assert.deepEqual(proxySettings({}, environment), { https_proxy: 'http://b:2', no_proxy: 'x' });
   assert.deepEqual(proxySettings({ proxy: 'http://c:3', noProxy: 'y' }, environment), {

@@ -70,7 +70,7 @@ test('spring: a time that does not exist is where the clock jumps to', () => {
   );
 });
 
-test('autumn: a time that comes twice is the first one', () => {
+test('autumn: takes the first of two equal times', () => {
   // Europe/Berlin, 25 October 2026: 03:00 is 02:00 again.
   assert.equal(state([{ from: '02:30', to: '05:00' }], '2026-10-25T00:00:00Z'), 'opens 2026-10-25T00:30');
   assert.equal(state([{ from: '02:30', to: '05:00' }], '2026-10-25T01:10:00Z'), 'open until 2026-10-25T04:00');

@@ -70,7 +70,7 @@ test('recognises a clone of an enrolled machine', async (t) => {
   await assert.rejects(loadHost(kernel.edges()), code('other-machine'));
 });
 
-test('what was left half-written goes, and nothing else', async (t) => {
+test('removes only half-written files', async (t) => {
   const kernel = await TestKernel.make();
   t.after(() => kernel.remove());
   const left = ['journal.json.0123456789ab.tmp', 'load-0123456789abcdef.ko'];

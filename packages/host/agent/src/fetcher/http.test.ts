@@ -23,7 +23,7 @@ async function serve(t: TestContext, listener: RequestListener): Promise<string>
 const ask = (url: string, timeoutMs = 5_000) =>
   post(nodeEdges(), { url, body: {}, token: 'sesame', answer, timeoutMs });
 
-test('a good answer comes back, and the token goes out as a bearer', async (t) => {
+test('sends the token as a bearer, and returns a good answer', async (t) => {
   const url = await serve(t, (request, response) => {
     assert.equal(request.headers.authorization, 'Bearer sesame');
     response.end('{"ok":true}');

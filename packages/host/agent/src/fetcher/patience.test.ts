@@ -59,7 +59,7 @@ test('names a proxy that requires a password, whatever words Node uses', async (
   }
 });
 
-test('a server that refuses a host’s reports by a code of its own is remembered until it takes one', async (t) => {
+test('remembers a server’s refusal of reports until it accepts one', async (t) => {
   const host = await makeHost(t);
   const made = await makeFetcher(host);
   const error = { code: 'host-unknown', message: 'no such host' };

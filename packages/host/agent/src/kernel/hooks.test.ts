@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Livepatch } from '@kmend/protocol';
-import { ENABLED, KPROBES } from '../testing/hook-listings.ts';
+import { ftraceHooksOf, type Hooks, hookConflicts, kprobesOf } from '@kmend/rules';
+import { ENABLED, KPROBES } from '@kmend/rules/testing';
 import { TestKernel } from '../testing/kernel.ts';
-import { assertNotHooked, ftraceHooksOf, type Hooks, hookConflicts, kprobesOf, readHooks } from './hooks.ts';
+import { assertNotHooked, readHooks } from './hooks.ts';
 import { readKernelView } from './livepatch.ts';
 
 function objects(wanted: Record<string, readonly string[]>): Livepatch['objects'] {
@@ -89,7 +90,7 @@ test('allows entry probes, the function tracer and BPF; refuses another direct c
   assert.deepEqual(conflictsOf({ vmlinux: ['wake_up_process'] }), ['conflict-ftrace vmlinux wake_up_process']);
 });
 
-test('a direct call that is not named is left to the kernel', () => {
+test('leaves an unnamed direct call to the kernel', () => {
   const unnamed = { ...hooks, ftrace: ftraceHooksOf('vfs_write (1)     D\ttramp: x\n') };
   assert.deepEqual(hookConflicts(unnamed, objects({ vmlinux: ['vfs_write'] })), []);
 });
@@ -118,7 +119,7 @@ async function host(context: { after(f: () => unknown): void }): Promise<TestKer
 
 const manifest = (wanted: Record<string, readonly string[]>): Livepatch => ({ objects: objects(wanted) }) as Livepatch;
 
-test('on a host: the conflict is thrown with all there are; one’s own livepatch is known from sysfs', async (context) => {
+test('on a host reports all conflicts, and recognises its own livepatch in sysfs', async (context) => {
   const kernel = await host(context);
   const edges = kernel.edges();
   await kernel.write('/sys/kernel/debug/tracing/enabled_functions', ENABLED);
@@ -151,7 +152,7 @@ test('conflicts with a function that a foreign livepatch holds', async (context)
   await assert.rejects(assertNotHooked(edges, manifest({ vmlinux: ['tcp_ack'] }), view), { code: 'conflict-ftrace' });
 });
 
-test('ftrace switched off is told before anything is loaded', async (context) => {
+test('detects disabled ftrace before a load', async (context) => {
   const kernel = await host(context);
   await kernel.write('/proc/sys/kernel/ftrace_enabled', '0\n');
   const edges = kernel.edges();

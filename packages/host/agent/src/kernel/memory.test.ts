@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { neededMemory } from '@kmend/rules';
 import { TestKernel } from '../testing/kernel.ts';
-import { assertMemory, availableMemory, neededMemory } from './memory.ts';
+import { assertMemory, availableMemory } from './memory.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;

@@ -106,7 +106,7 @@ const idle: readonly [string, string, Files][] = [
   ['SUSE live patching', 'a module of a package', { [`/lib/modules/${RELEASE}/livepatch/livepatch-12_4.ko.zst`]: '' }],
 ];
 for (const [system, what, files] of idle) {
-  test(`${system} is only told of: ${what}`, async (context) => {
+  test(`only notes ${system}: ${what}`, async (context) => {
     const edges = await host(context, files);
     await assertNoRival(edges);
     assert.deepEqual(
@@ -122,7 +122,7 @@ test('a host without any has none; units of other names do not count', async (co
   await assertNoRival(edges);
 });
 
-test('the active one is named, whatever else is installed', async (context) => {
+test('names the active system, whatever else is installed', async (context) => {
   const edges = await host(context, {
     ...CANONICAL,
     '/etc/sysconfig/kcare/kcare.conf': '',

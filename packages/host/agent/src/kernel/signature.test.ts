@@ -57,7 +57,7 @@ async function host(context: { after(f: () => unknown): void }, keys?: string, h
   return kernel.edges();
 }
 
-test('where nothing is enforced, only a broken signature stands in the way', async (context) => {
+test('without enforcement refuses only a broken signature', async (context) => {
   const edges = await host(context, BUILTIN + certificate('Debian', 'aa'), 'none');
   await assertMayLoad(edges, CODE);
   await assertMayLoad(edges, signed(), NAMED);
@@ -66,7 +66,7 @@ test('where nothing is enforced, only a broken signature stands in the way', asy
   await assert.rejects(assertMayLoad(edges, CODE, NAMED), { code: 'livepatch-damaged' });
 });
 
-test('no signature, or one of another kind, where one is asked for', async (context) => {
+test('refuses a missing or foreign signature where one is required', async (context) => {
   for (const [how, code] of [
     ['lockdown', 'lockdown'],
     ['enforced', 'signature-required'],

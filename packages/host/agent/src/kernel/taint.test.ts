@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { rm } from 'node:fs/promises';
 import { test } from 'node:test';
+import { flagsOf, taintFlags } from '@kmend/rules';
 import { TestKernel } from '../testing/kernel.ts';
-import { AcceptedTaint, assertSound, flagsOf, readTaint, taintFlags } from './taint.ts';
+import { AcceptedTaint, assertSound, readTaint } from './taint.ts';
 
 async function hostWith(tainted: string | undefined, oopses?: string): Promise<TestKernel> {
   const kernel = await TestKernel.make();

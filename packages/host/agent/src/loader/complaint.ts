@@ -1,5 +1,5 @@
+import { complaintsOf } from '@kmend/rules';
 import { readManifest } from '../decide/manifest.ts';
-import { complaintsOf } from '../kernel/complaints.ts';
 import { kernelLog } from '../kernel/log.ts';
 import type { Attempt } from '../state/journal.ts';
 import type { Loader } from './context.ts';

@@ -51,7 +51,8 @@ export async function consider(loader: Loader, what: Consideration, signal: Abor
     if (decision.kind === 'load') {
       const origin = what.order === undefined ? 'check' : 'order';
       const load = consolidates ? consolidate : loadLivepatch;
-      if (!(await loadOrWant(load, loader, serial, origin, what.fetched, signal)))
+      const loaded = async (): Promise<void> => await load(loader, serial, origin, signal);
+      if (!(await loadOrWant(loaded, !what.fetched.includes(serial))))
         return { action: 'fetch', reason: null, chosen, serial };
     } else {
       await withdraw(loader, decision.reason);
@@ -69,20 +70,13 @@ export async function consider(loader: Loader, what: Consideration, signal: Abor
   }
 }
 
-/** False where the fetcher has to bring it first. */
-async function loadOrWant(
-  load: typeof loadLivepatch,
-  loader: Loader,
-  serial: number,
-  origin: 'check' | 'order',
-  fetched: readonly number[],
-  signal: AbortSignal,
-): Promise<boolean> {
+/** False where the fetcher has to bring it first, and may be asked to. */
+async function loadOrWant(load: () => Promise<void>, mayAsk: boolean): Promise<boolean> {
   try {
-    await load(loader, serial, origin, signal);
+    await load();
     return true;
   } catch (error) {
-    if (errorCode(error) === 'not-found' && !fetched.includes(serial)) return false;
+    if (errorCode(error) === 'not-found' && mayAsk) return false;
     throw error;
   }
 }

@@ -336,7 +336,7 @@ for (const [name, begin, ready] of [
     },
   ],
 ] as const) {
-  test(`a ${name} that dies at any step leaves a host that somebody drives, in this boot and after it`, async (t) => {
+  test(`a ${name} that dies at any step leaves a driver of the host, in this boot and the next`, async (t) => {
     let step = 0;
     for (let died = true; died; step += 1) {
       for (const next of ['life', 'boot'] as const) {

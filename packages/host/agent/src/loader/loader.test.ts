@@ -22,7 +22,7 @@ test('loads a chosen livepatch once and follows it through transition and soak t
   assert.equal(effectiveSerial, 1);
   assert.equal(exitCode, 0);
   assert.equal(status.verified.state, 'verified');
-  assert.deepEqual(await readdir(host.kernel.path('/run/kmend-agent/loader')), ['observed.json']);
+  assert.deepEqual(await readdir(host.kernel.path('/run/kmend-agent/loader')), ['claim', 'observed.json']);
 });
 
 test('the journal is on disk before the kernel is asked', async (t) => {
@@ -300,7 +300,7 @@ test('does not reload a livepatch that an administrator disabled', async (t) => 
   assert.equal((await check(host.loader, never)).reason, 'quarantined');
 });
 
-test('a kernel without livepatch support, and one that is not covered, say so', async (t) => {
+test('reports a kernel without livepatch support, and one that is not covered', async (t) => {
   const host = await makeHost(t);
   await check(host.loader, never);
   assert.equal((await view(host)).exitCode, 3);

@@ -4,6 +4,7 @@ import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { createQueue } from '@kmend/base';
 import { systemClock } from '@kmend/base/node';
 import { paths } from '../edges/paths.ts';
 import { AgentError } from '../error.ts';
@@ -16,7 +17,6 @@ import { askService, serveControl } from './control.ts';
 import { takeLock } from './lock.ts';
 import { type CommandResult, ConsiderOrder } from './orders.ts';
 import { runLoader } from './run.ts';
-import { createQueue } from './sleep.ts';
 
 async function directory(t: { after(work: () => Promise<void>): void }): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), 'kmend-agent-service-'));

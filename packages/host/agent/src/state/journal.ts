@@ -116,9 +116,6 @@ export type Consolidation = z.infer<typeof Consolidation>;
 export const JournalEvent = HostEvent.extend({ number: z.int().min(1) });
 export type JournalEvent = z.infer<typeof JournalEvent>;
 
-/** So often in a row a host may go down in a later soak of a livepatch before that is held against it. */
-export const MOST_CUTS = 2;
-
 export const limits = { good: 24, goodOfKernel: 3, quarantined: 100, known: 32, events: 200 } as const;
 
 export const Journal = z.object({

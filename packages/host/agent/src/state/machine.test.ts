@@ -95,7 +95,7 @@ for (const name of Object.keys(transitions) as machine.TransitionName[]) {
   });
 }
 
-test('what was in force comes back where its replacement fails before it took over', () => {
+test('keeps the previous livepatch if its replacement fails early', () => {
   const inForce = { ...emptyJournal, current: attempt('good', 2) };
   const loading = machine.beginLoad(inForce, candidate, now);
   assert.equal(loading.previous?.serial, 2);
@@ -193,7 +193,7 @@ test('defers a transition that did not end, longer each time, in this boot only'
   assert.equal(machine.timeOut({ ...journal, current: other }, now, 'x').deferred?.tries, 1);
 });
 
-test('a few good livepatches of each kernel are kept to fall back to, never a withdrawn one', () => {
+test('keeps a few good livepatches of each kernel for fallback, never a withdrawn one', () => {
   let journal = emptyJournal;
   for (let serial = 1; serial <= 5; serial += 1)
     journal = machine.soaked({ ...journal, current: attempt('soak', serial) }, now);

@@ -1,4 +1,5 @@
 import type { JournalCode } from '../codes.ts';
+import { blamedForCrash, mostCuts, retryAfter } from '@kmend/rules';
 import { AgentError } from '../error.ts';
 import {
   type Attempt,
@@ -9,7 +10,6 @@ import {
   type Hold,
   type Journal,
   limits,
-  MOST_CUTS,
   type Phase,
   type Quarantined,
   withEvent,
@@ -267,11 +267,6 @@ export function fail(journal: Journal, now: Moment, { code, message, previousInF
   return withEvent({ ...next, current, previous: null }, { at: now.at, code, message: text, serial: attempt.serial });
 }
 
-/** How long until a transition that did not end is tried again: doubling, at most six hours. Seconds. */
-export function retryAfter(tries: number): number {
-  return Math.min(6 * 3600, 900 * 2 ** (tries - 1));
-}
-
 /** The transition did not end in its time: it is taken back, and tried again later. Nothing is quarantined: the tasks were in the way. */
 export function timeOut(journal: Journal, now: Moment, message: string): Journal {
   const attempt = attemptIn('timeOut', journal);
@@ -337,10 +332,12 @@ export function crashed(journal: Journal, now: Moment, pstore: readonly string[]
  * Whether a host that went down without an orderly shutdown says nothing of this livepatch yet: it came through a soak here before, was put
  * back by a boot, and this is not the third time in a row. Somebody pulled the plug in a rescue shell, or something else panicked.
  */
-export function isTrusted(journal: Journal, { phase, buildId, serial }: Attempt): boolean {
+export function isTrusted(journal: Journal, { phase, module, buildId, serial }: Attempt): boolean {
+  if (phase === 'good' || phase === 'failed') return false;
   const good = goodOf(journal, buildId, serial);
-  const watched = (transitions.cutOff.from as readonly Phase[]).includes(phase);
-  return watched && good?.soaked === true && good.cuts < MOST_CUTS;
+  const watched = phase === 'replacing' ? 'transition' : phase;
+  const load = { module, phase: watched, wasGood: good !== undefined, isTrusted: good?.soaked === true } as const;
+  return blamedForCrash([load], good?.cuts ?? 0) === 'counted';
 }
 
 /** Another boot, and no orderly shutdown before it, in a later soak of a livepatch that `isTrusted`: it is counted, and re-applied. */
@@ -350,7 +347,7 @@ export function cutOff(journal: Journal, now: Moment): Journal {
   const good = journal.good.map((it) => (it.buildId === buildId && it.serial === serial ? { ...it, cuts } : it));
   const message =
     `the host went down without an orderly shutdown while ${module}, which came through its soak before, was in state ${phase}: ` +
-    `not quarantined (${cuts} of ${MOST_CUTS} in a row)`;
+    `not quarantined (${cuts} of ${mostCuts} in a row)`;
   return withEvent(
     { ...journal, current: null, previous: null, good },
     { at: now.at, code: 'went-down', message, serial },

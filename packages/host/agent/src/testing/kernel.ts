@@ -2,11 +2,10 @@ import { createHash, randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import type { Clock, RunResult } from '@kmend/base';
+import { type Clock, createQueue, type RunResult } from '@kmend/base';
 import { buildIdOf } from '@kmend/elf';
 import type { Edges, Files } from '../edges/edges.ts';
 import { nodeFiles } from '../edges/node.ts';
-import { createQueue } from '../service/sleep.ts';
 
 /** Where a test sets the time. */
 export class TestClock implements Clock {

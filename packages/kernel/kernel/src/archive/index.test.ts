@@ -47,7 +47,7 @@ test('kernel packages of an index', () => {
   ]);
 });
 
-test('entries without a usable place, size or hash are left out', () => {
+test('skips entries without a usable place, size or hash', () => {
   for (const fields of [
     { Filename: '../../etc/passwd' },
     { Filename: '/etc/passwd' },

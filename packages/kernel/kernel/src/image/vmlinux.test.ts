@@ -59,7 +59,7 @@ test('what is no bzImage: nothing, text, cut off, too old', async () => {
   }
 });
 
-test('a missing tool is named, not taken for a damaged image', async () => {
+test('names a missing tool, and does not report a damaged image', async () => {
   const missing = (): never => {
     throw Object.assign(new Error('zstd is not installed'), { code: 'tool-missing' });
   };

@@ -58,7 +58,7 @@ test('a version names the image of that version, of the flavour behind it', asyn
   await assert.rejects(images.add('6.1.199-1'), hasCode('kernel-spec'));
 });
 
-test('an image is found by version or release, only of the flavour that is asked for', async (t) => {
+test('finds an image by version or release, only of the requested flavour', async (t) => {
   const { images } = await world(t, FIXED, CLOUD);
   await images.add(`some-suite/${FIXED.release}`);
   assert.equal((await images.find('6.1.199-1', '6.1.0-47-amd64'))?.release, FIXED.release);

@@ -161,7 +161,7 @@ test('names: by release, by build id, near ones in the hint, another suite', asy
   assert.deepEqual(await store.add(`trixie/${RELEASE}`), kernel);
 });
 
-test('a kernel that the suite does not have, and what is no kernel', async (t) => {
+test('rejects a kernel that the suite does not have, and what is no kernel', async (t) => {
   const { store, archive } = await worldWith(t, {});
   await archive.add(`linux-image-${RELEASE}-dbg`, VERSION, {});
   await assert.rejects(store.add('bookworm/6.1.0-98-amd64'), (error: KmendError) => {

@@ -1,5 +1,6 @@
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Edges } from '@kmend/base';
 import { exists, syncDirectory, withLock } from '@kmend/base/node';
 import type { Packages } from '../archive/archive.ts';
 import type { PackageEntry } from '../archive/index.ts';
@@ -10,7 +11,7 @@ import { type Found, readFolders, sameBuild } from './folders.ts';
 import { findImage, imageParts, RELEASE } from './image-packages.ts';
 import { nearest } from './near.ts';
 import { commonHeadersPackage, readRecord, recordPath } from './record.ts';
-import { type UnpackEdges, unpackKernel } from './unpack.ts';
+import { unpackKernel } from './unpack.ts';
 
 /** What `kmend kernel add` is given, in parts. */
 interface Spec {
@@ -22,12 +23,12 @@ interface Spec {
 
 /** Kernels on this machine: one folder for each build id, added whole or not at all. A release may have several builds. */
 export class KernelStore {
-  readonly #edges: UnpackEdges;
+  readonly #edges: Pick<Edges, 'run' | 'progress' | 'signal'>;
   readonly #archive: Packages;
   readonly #directory: string;
 
   /** `cacheDirectory`: the folder `kernels` in it is the store's. */
-  constructor(edges: UnpackEdges, archive: Packages, cacheDirectory: string) {
+  constructor(edges: Pick<Edges, 'run' | 'progress' | 'signal'>, archive: Packages, cacheDirectory: string) {
     this.#edges = edges;
     this.#archive = archive;
     this.#directory = join(cacheDirectory, 'kernels');

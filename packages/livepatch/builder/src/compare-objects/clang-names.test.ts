@@ -57,7 +57,7 @@ for (const [label, [type, section]] of Object.entries(OWN_COPIES)) {
   });
 }
 
-test('a static variable of a function is known as one: it may not go, and a new one begins anew', async () => {
+test('recognises a function’s static variable: refuses its removal, asks for a review of a new one', async () => {
   const text = withStatic('int', 'f.calls').replace('use(&variable, a)', 'use(0, variable++ + a)');
   const none = withStatic('int', 'f.calls').replace('use(&variable, a)', 'use(0, a)');
   assert.deepEqual(codes(await compare(text, none)), ['static-local-removed']);

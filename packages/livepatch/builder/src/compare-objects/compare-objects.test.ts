@@ -84,7 +84,7 @@ for (const layout of ['joined', 'separate'] as const) {
   });
 }
 
-test('a branch that only goes further is not what differs first', async () => {
+test('does not report a longer branch as the first difference', async () => {
   const branching = `int printk(const char *, ...); int limit, sum;
     int f(int a) { if (__builtin_expect(a > 9, 0)) { sum += a; return 1; } printk("small"); printk("%d", a); return sum; }`;
   const comparison = await compare(branching, branching.replace('printk("%d", a);', 'printk("%d", a + limit);'));
@@ -132,7 +132,7 @@ void warns(void) { before(); asm volatile("1: ud2\\n.pushsection __bug_table,\\"
 void other(void) { before(); }
 `;
 
-test('an entry of a table that differs is told with what differs', async () => {
+test('reports a table entry with what differs', async () => {
   const flagged = only((await compare(BUG(17), BUG(17, 9), JOINED)).functions.changed);
   assert.deepEqual(flagged.difference, {
     kind: 'entry',
@@ -172,7 +172,7 @@ test('a replacement without bytes is not that of the function behind it', async 
   assert.equal((await compare(ALTERNATIVES('lfence'), flagged, JOINED)).functions.changed.length, 3);
 });
 
-test('a changed cold part is told of with its function', async () => {
+test('reports a changed cold part with its function', async () => {
   const cold = `__attribute__((cold)) void bad(int); int x; int third(int a) { if (a < 0) { bad(a); bad(2); x = 9; } return a; }`;
   const { name, difference } = only((await compare(cold, cold.replace('bad(2)', 'bad(3)'), JOINED)).functions.changed);
   assert.equal(name, 'third');

@@ -38,7 +38,7 @@ const numbered = (number: number, factor: number): string => `
   static __attribute__((noipa)) int changed(int a) { printk("%d", a); return helper(a) * ${factor}; }
   int f(int a) { return changed(a) + 1; }`;
 
-test('the kernel is asked for the names of the original', async () => {
+test('looks up the original’s names in the kernel', async () => {
   const symbols = ['helper.part.0', 'changed.constprop.0', 'calls.0', 'f', 'printk', '__ksymtab_printk', '__fentry__'];
   const comparison = await compare(numbered(0, 3), numbered(1, 5), symbols);
   const [item] = comparison.functions.changed;
@@ -89,7 +89,7 @@ test('asks for a review of init changes beside other changes', async () => {
   assert.deepEqual([comparison.verdict, codes(comparison)], ['needs-review', ['init-changed']]);
 });
 
-test('unwind tables of user space say nothing of what the code does', async () => {
+test('ignores unwind tables of user space', async () => {
   const options: CompileOptions = { flags: ['-fasynchronous-unwind-tables'] };
   const text = 'void use(int *); int f(int a) { int list[4]; use(list); return a; }';
   const comparison = await compare(text, text.replace('list[4]', 'list[400]'), [], options);

@@ -56,7 +56,7 @@ test('a private constant changes with the functions that use it', async () => {
   assert.ok(![...change.same.keys()].some(({ key }) => key === 'table'), 'the new code must not use the old constant');
 });
 
-test('an untraced private function comes along with all that call it, and is refused where its address is kept', async () => {
+test('includes an untraced private function with its callers, and refuses it if its address is stored', async () => {
   const hidden = BASE.replace(
     'static __attribute__((noinline))',
     'static __attribute__((noinline, no_instrument_function))',
@@ -93,13 +93,13 @@ test('new static and global functions and variables are additions', async () => 
   );
 });
 
-test('what the fix no longer has is left alone; state that changed code forgets is refused', async () => {
+test('ignores what the fix removes, and refuses dropped state', async () => {
   assert.deepEqual(codes(await compare(BASE, BASE.replace(/int second.*\n/, ''))), []);
   const change = await compare(BASE, BASE.replace('static int calls; calls++;', ''));
   assert.deepEqual([names(change.changed.keys()), codes(change)], [['helper'], ['static-local-removed']]);
 });
 
-test('static variables of one name are told apart by the functions that use them', async () => {
+test('distinguishes static variables of one name by the functions that use them', async () => {
   const two = BASE.replace('int second(int a) {', 'int second(int a) { static int calls; a += calls++;');
   const added = await compare(BASE, two.replace('calls++; return a *', 'calls++; return 2 * a *'));
   assert.deepEqual([names(added.changed.keys()), codes(added)], [['helper', 'second'], ['static-local-added']]);
@@ -123,7 +123,7 @@ test('one of several static variables of one name in one function comes: which i
   assert.deepEqual([...new Set(codes(await compare(before, after)))], ['static-local-ambiguous']);
 });
 
-test('code that runs once, is not traced, or lies in a section of its own is refused', async () => {
+test('refuses code that runs once, is not traced, or is in a special section', async () => {
   const place = (attribute: string): string => BASE.replace('int second', `${attribute} int second`);
   const changed = (attribute: string): Promise<Change> =>
     compare(place(attribute), place(attribute).replace('shared += a', 'shared -= a'));

@@ -142,7 +142,7 @@ test('a static variable of a function stays that of the running kernel', async (
 
 const PERCPU = '__section(".data..percpu")';
 
-test('per-cpu variables: one that changes is refused, a new one is the loader’s', async () => {
+test('per-cpu variables: refuses a changed one; the loader makes a new one', async () => {
   const before = `${PERCPU} int load = 3; int changed(int a) { return a + load; }`;
   assert.deepEqual(codesOf(await changeOf(before, before.replace('load = 3', 'load = 4'))), ['percpu-changed']);
   for (const suffix of ['', '..shared_aligned', '..read_mostly']) {

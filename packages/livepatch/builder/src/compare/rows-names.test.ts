@@ -11,7 +11,7 @@ static noinline int inner(int a) { if (a < 0) { bad(a); bad(2); shared = 9; } pr
 int outer(int a) { if (a > 9) { bad(a); shared = 3; } return inner(a); }
 `;
 
-test('.cold: a part that changed stands for its function, and comes along with it', async () => {
+test('.cold: a changed part changes its function, and is included with it', async () => {
   const { change, file, replacements } = await extractOf(COLD, COLD.replace('bad(2)', 'bad(3)'));
   assert.deepEqual(summary(change), [['inner'], [], []]);
   assert.deepEqual(
@@ -104,7 +104,7 @@ test('copies of one name that changed, of which some came or went, are refused w
   assert.deepEqual(codesOf(await changeOf(before, after)), ['function-ambiguous']);
 });
 
-test('.isra: numbers say nothing, and what is specialised otherwise than before is another function', async () => {
+test('.isra: ignores numbers, and treats another specialisation as another function', async () => {
   const labelled = (name: string, more = ''): string =>
     `int s; static noinline int f(int) __asm__("${name}"); static noinline int f(int a) { return a * s${more}; } int user(int a) { return f(a); }`;
   assert.deepEqual(summary(await changeOf(labelled('f.isra.0'), labelled('f.isra.3'))), [[], [], []]);

@@ -45,7 +45,7 @@ test('asks for a review of changed init and exit code, which has no effect any m
   assert.deepEqual(await changed(more), []);
 });
 
-test('code that lives on and comes to use what is gone after the start is refused', async () => {
+test('refuses code that newly uses what is dropped after the start', async () => {
   const start = `${BASE} int __section(".init.text") start(int a) { return a; }\n`;
   const uses = (name: string, declared = ''): string =>
     `${declared}${start}`.replace('return a + shared', `return ${name}`);
@@ -119,7 +119,7 @@ int two(int a) {
 `;
 const LOGGING = `${RECORDS}int shared; int one(int a) { return a + shared; }`;
 
-test('.printk_index, __dyndbg, __verbose: where a text stands is no difference, another text is', async () => {
+test('.printk_index, __dyndbg, __verbose: compares texts, not their lines', async () => {
   assert.deepEqual(summary(await changeOf(LOGGING + records(10), LOGGING + records(11))), [[], [], []]);
   assert.deepEqual(summary(await changeOf(LOGGING + records(10), LOGGING + records(10, 'gone %d'))), [['two'], [], []]);
 });
@@ -137,7 +137,7 @@ test("a livepatch has its own record of dynamic debugging, and so its own key: n
 const WARNING =
   'int shared; void warned(int line); int one(int a) { return a + shared; }\n\nint two(int a) { if (a > 4) { BUG_ENTRY(0, 1); warned(__LINE__); } return a; }\n';
 
-test('__LINE__: an added line leaves what stands below as it was', async () => {
+test('__LINE__: an added line does not change the code below it', async () => {
   const edges = { run, signal: new AbortController().signal };
   const after = WARNING.replace('return a + shared;', '\n\n\treturn a - shared;\n').replace(
     '}\n\nint two',

@@ -81,7 +81,7 @@ test('.altinstr_aux: code out of line belongs to the function that jumps there',
   assert.deepEqual(targetsOf(piece), ['byte!', '.text.changed', '.text.changed']);
 });
 
-test('.discard.*: what objtool is told of a function goes with it, and is no difference', async () => {
+test('.discard.*: annotations for objtool stay with their function, and are no difference', async () => {
   const before = three((n) => `if (*p > ${n}) { REACHABLE(); state++; }`);
   const { change, file } = await extractOf(before, before.replace('*p > 2', '*p > 5'));
   assert.deepEqual(summary(change), [['changed'], [], []]);

@@ -56,7 +56,7 @@ async function compareTexts(before: string, after: string, flags: readonly strin
 
 const lines = (...parts: string[]): string => `int use(int);\n${parts.join('\n')}\n`;
 
-test('a static variable that comes in one function is not another’s that goes', async () => {
+test('does not pair a new static variable with a removed one of another function', async () => {
   const first = (body: string): string => `int first(int a) { ${body} return use(a); }`;
   const second = (body: string): string => `int second(int a) { ${body} return use(a + 1); }`;
   const counter = 'static unsigned int counter; a += counter++;';
@@ -93,7 +93,7 @@ test('keeps a function’s file-level state where a static variable of that name
   assert.deepEqual([stateOf('first'), stateOf('second'), codes], [['first'], ['new'], ['static-local-added?']]);
 });
 
-test('of two blocks, each goes on with its own, whichever the compiler uses first', async () => {
+test('pairs static variables of two blocks correctly in any compiler order', async () => {
   const before = lines(
     'int first(int a) { static int n; if (a > 3) { static int n; a += use(n--); } else a = use(n++); return a; }',
   );
@@ -118,7 +118,7 @@ test('of two blocks, each goes on with its own, whichever the compiler uses firs
   );
 });
 
-test('static variables of one name in blocks of a function that changed cannot be told apart', async () => {
+test('refuses static variables of one name in blocks of a changed function', async () => {
   const one = '{ static int n; a += n++; }';
   const two = '{ static int n; a -= n++; }';
   const unit = (...blocks: string[]): string => lines('int first(int a) {', ...blocks, 'return use(a); }');
@@ -339,7 +339,7 @@ for (const flags of [['-g'], []]) {
   });
 }
 
-test('files of a module that was stripped of their names are told apart by the functions and variables that lead there', async () => {
+test('distinguishes files of a stripped module by the functions and variables that lead there', async () => {
   const file = (name: string, body: string): string =>
     `int use(int); static int state; static int held; int *hold_${name} = &held; int ${name}(int a) { ${body} return use(a + state++); }`;
   const link = async (...texts: [string, string][]): Promise<ObjectView> => {

@@ -76,7 +76,7 @@ test('an added member counts even where it fits into padding', async () => {
   assert.match(message(reasons), /changes: member more added at 4; live objects/);
 });
 
-test('removed, moved, resized and retyped members are told apart, also in unions and bit-fields', async () => {
+test('distinguishes removed, moved, resized and retyped members, also in unions and bit-fields', async () => {
   for (const [from, to, text] of [
     ['void *data; union', 'union', /size 56 -> 48; .*member data removed at 8/],
     ['int id; void *data;', 'void *data; int id;', /member data moved from 8 to 0; member id moved from 0 to 8/],
@@ -161,7 +161,7 @@ test('variables that only the code refers to, results of called functions and in
   }
 });
 
-test('a struct that only functions of the livepatch know needs review; one that anything else knows is refused', async () => {
+test('asks for a review of a struct that only the livepatch knows, and refuses others', async () => {
   const local = 'struct walk { int depth; };';
   const body = (struct: string, more: string): string =>
     `${struct} void go(void *); int use(int a) { struct walk w = { a }; go(&w); return w.depth; } ${more}`;
@@ -244,7 +244,7 @@ test('members of anonymous structs are named by their way, also in arrays', asyn
   assert.match(message(reasons), /changes: member slots\[\]\.b at 4: int -> char \[4\];/);
 });
 
-test('without debug information the types are said to be unchecked', async () => {
+test('reports types as unchecked without debug information', async () => {
   const [bare, full] = [await elfOf(BASE), await elfOf(BASE, ['-g'])];
   for (const [before, after, which] of [
     [bare, full, 'original'],

@@ -1,6 +1,6 @@
 import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, normalize } from 'node:path';
-import { parseJson } from '@kmend/base';
+import { type Edges, parseJson } from '@kmend/base';
 import { EdgeError, exists, sha256 } from '@kmend/base/node';
 import { z } from 'zod';
 import { AUTHOR_DIGEST, AUTHOR_INCLUDE } from '../author/header.ts';
@@ -9,7 +9,6 @@ import { BuilderError } from '../error.ts';
 import type { PreparedTree } from '../tree/tree.ts';
 import type { KnownUnit } from '../tree/unit.ts';
 import { assembledPaths, errorsOutside, includedPaths } from './dependencies.ts';
-import type { CompileEdges } from './edges.ts';
 import { generateFor, missingFile } from './generated.ts';
 import { contentHashes, isUnchanged } from './hashes.ts';
 
@@ -74,7 +73,7 @@ export function placeArguments(unit: Pick<KnownUnit, 'spelling'>): string[] {
 
 /** Compiles one text of a unit straight with the compiler; what was compiled before comes from the cache. */
 export async function compileUnit(
-  edges: CompileEdges,
+  edges: Pick<Edges, 'run' | 'signal'>,
   tree: PreparedTree,
   unit: KnownUnit,
   input: CompileInput,

@@ -68,7 +68,7 @@ const within =
   (file, args, options) =>
     limitedRun(file, args, { ...options, limits: { ...options?.limits, ...limits } });
 
-test('an include of what is not in the tree is an error that quotes nothing of it', async (t) => {
+test('rejects an include from outside the tree without quoting it', async (t) => {
   const { tree, secret, compile, cached } = await world(t);
   const out = '../'.repeat(12);
   for (const text of [
@@ -126,7 +126,7 @@ test('an object is made anew once a file that it includes holds something else',
   assert.notDeepEqual(await readFile(second.object), before);
 });
 
-test('files of the tree that assembler code takes in are told, whatever hides them', async (t) => {
+test('reports files of the tree that assembler code includes, however they are hidden', async (t) => {
   const { compile } = await world(t);
   for (const text of [
     'asm(".incbin \\"lib/data.bin\\"");',

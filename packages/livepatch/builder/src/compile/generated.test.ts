@@ -11,7 +11,7 @@ test('finds the file that the compiler misses', () => {
   assert.equal(missingFile("a.c:1:2: error: 'b' undeclared"), undefined);
 });
 
-test('leaves alone what lies outside of the tree', () => {
+test('ignores what is outside of the tree', () => {
   assert.equal(missingFile(error('/etc/passwd')), undefined);
   assert.equal(missingFile(error('../../../etc/passwd')), undefined);
 });

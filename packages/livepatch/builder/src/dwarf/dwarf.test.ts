@@ -93,7 +93,7 @@ test('source files of other directories are named with them', async () => {
   }
 });
 
-test('units that were linked together are told apart, and paired by name', async () => {
+test('distinguishes linked units, and pairs them by name', async () => {
   const file = await linkedOf(
     [
       ['one.c', 'struct item { int a; }; int one(struct item *i) { return i->a; }'],

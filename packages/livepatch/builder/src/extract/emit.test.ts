@@ -20,7 +20,7 @@ __attribute__((noinline)) int changed(int a) { shared += a; hook = changed; prin
 int other(int a) { printk("second"); return changed(a); }
 `;
 
-test('what is extracted holds the new code, its strings, and nothing of the rest', async () => {
+test('extracts the new code and its strings only', async () => {
   const { file, replacements, needs } = await extract(BASE, BASE.replace('shared += a', 'shared -= a'));
   assert.deepEqual(replacements, [{ originalName: 'changed', alias: 'alias_0' }]);
   const defined = file.symbols.filter(({ place, name }) => place !== SHN_UNDEF && name !== '').map(({ name }) => name);
@@ -38,7 +38,7 @@ test('what is extracted holds the new code, its strings, and nothing of the rest
   ]);
 });
 
-test('an address that is kept refers to the function of the kernel, not to the new one', async () => {
+test('a stored address refers to the kernel’s function, not to the new one', async () => {
   const { file } = await extract(BASE, BASE.replace('shared += a', 'shared -= a'));
   const kept = file.symbols.filter(({ name }) => name === 'changed');
   assert.deepEqual(kept.map(({ place }) => place === SHN_UNDEF).sort(), [false, true]);
@@ -51,7 +51,7 @@ test('an address that is kept refers to the function of the kernel, not to the n
   );
 });
 
-test('a new static function comes along and is called directly', async () => {
+test('includes a new static function, which is called directly', async () => {
   const after = BASE.replace(
     '__attribute__((noinline)) int changed(int a) {',
     'static __attribute__((noinline)) int fresh(int a) { return helper(a) + 1; } __attribute__((noinline)) int changed(int a) { a = fresh(a);',
@@ -98,7 +98,7 @@ ${shared} int caller(int a) { ${far} printk("%d", a); return helper(a) + 1; }
   assert.deepEqual([...code.data.subarray(call.offset, call.offset + 4)], [0, 0, 0, 0]);
 });
 
-test('a jump too short to lead elsewhere is told', async () => {
+test('reports a jump that is too short to lead elsewhere', async () => {
   const shared = '__attribute__((noinline, section(".sched.text")))';
   const before = `
 static int state;

@@ -63,7 +63,7 @@ int run(int); int changed(int a) { STATIC_BRANCH(&here, yes); return run(a); yes
 int second(int a) { STATIC_BRANCH(&outside, yes); return run(a); yes: return run(a + 3); }
 `;
 
-test('static branches: a key of the kernel is referred to, a new one comes along', async () => {
+test('static branches: refers to a key of the kernel, includes a new one', async () => {
   const { file, needs } = await extractOf(KEYS, KEYS.replace('a + 1', 'a + 2').replace('a + 3', 'a + 4'));
   assert.deepEqual(
     targetsOf(sectionNamed(file, '__jump_table'))

@@ -75,7 +75,7 @@ test('bytes of a patch file reach the store, the source and the compiled string 
   assert.ok(!compiled.includes(bytes('\xEF\xBF\xBD')));
 });
 
-test('bytes of a commit and of a Debian delta are kept', async (t) => {
+test('keeps the bytes of a commit and of a Debian delta', async (t) => {
   const { directory, write, applied } = await world(t);
   const git = (...args: string[]): Promise<Buffer> =>
     runOk(run, 'git', ['-C', join(directory, 'git'), '-c', 'user.name=n', '-c', 'user.email=e@x', ...args]);

@@ -48,7 +48,7 @@ test('a header counts where a definition changes in other lines than its name', 
   assert.deepEqual(await proposed('fs_read'), ['fs/a/other.h']);
 });
 
-test('of the headers that a file includes the one in its own folder comes first', async () => {
+test('prefers the header in the file’s own folder', async () => {
   const headers = ['include/linux/device.h', 'fs/c/a/types.h', 'fs/c/types.h'];
   const texts = { changed: async () => headers, text: async (_: string, version: string) => `int owner_${version};` };
   const inside = { ...FAILURE, source: 'fs/c/a/main.c', names: ['owner_to'], includes: new Set(headers) };

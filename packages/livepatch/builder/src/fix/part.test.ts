@@ -51,7 +51,7 @@ async function part({ before, after }: { before: string; after: string }, ...nam
   }
 }
 
-test('a new definition comes without what else the same lines change', async () => {
+test('takes a new definition without other changes of the same lines', async () => {
   const macro = SOCKETS.after.slice(SOCKETS.after.indexOf('/* Variant'), SOCKETS.after.indexOf('struct tcp_timewait'));
   assert.equal(
     await part(SOCKETS, 'tcp_sk_rw'),
@@ -64,7 +64,7 @@ test('selects the whole change by all names, and nothing by none', async () => {
   assert.equal(await part(SOCKETS, 'tcp_timewait_sock'), SOCKETS.before);
 });
 
-test('each change of one definition is taken, wherever it lies, and a condition inside it with it', async () => {
+test('takes each change of one definition, with conditions inside it', async () => {
   const before = 'struct a {\n\tint x;\n\tint y;\n};\nint f(int a);\nint g(int a);\nstruct b {\n\tint x;\n};\n';
   const after =
     'struct a {\n\tint w;\n\tint x;\n\tint y;\n#ifdef Z\n\tint z;\n#endif\n};\nint f(int a, int b);\nint g(int a, int b);\nstruct b {\n\tint x;\n\tint y;\n};\n';

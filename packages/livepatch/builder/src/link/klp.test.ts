@@ -132,7 +132,7 @@ test('refuses two tables of one name, which sysfs could not show', () => {
   assert.throws(() => convertModule(file, 'alias_'), /two sections called \.text\.f/);
 });
 
-test('an alias of data goes too, and what it stood for is referred to', () => {
+test('removes an alias of data, and refers to its target', () => {
   const { file, table } = module();
   const data = section('.kmend.callbacks', 0);
   const local = symbol('callbacks', data, STB_LOCAL, STT_OBJECT);

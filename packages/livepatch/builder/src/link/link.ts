@@ -1,5 +1,6 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Edges } from '@kmend/base';
 import { type ElfFile, readElf, SHN_UNDEF, UNNAMED_MODULE, writeElf } from '@kmend/elf';
 import { AUTHOR_INCLUDE } from '../author/header.ts';
 import { runObjtool } from '../compile/objtool.ts';
@@ -7,7 +8,7 @@ import { confined } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 import { Prelude } from '../tree/prelude.ts';
 import { makePrelude, type Recipe } from '../tree/recipe.ts';
-import type { PreparedTree, TreeEdges } from '../tree/tree.ts';
+import type { PreparedTree } from '../tree/tree.ts';
 import { convertModule } from './klp.ts';
 import { type Registration, registrationSource } from './registration.ts';
 
@@ -31,7 +32,7 @@ export interface LinkRequest {
  * Throws `link-failed`.
  */
 export async function linkModule(
-  edges: TreeEdges,
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
   tree: PreparedTree,
   { recipe, objects, registration, expected, scratch }: LinkRequest,
 ): Promise<Uint8Array> {

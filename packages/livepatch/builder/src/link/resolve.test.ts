@@ -97,7 +97,7 @@ test('resolves what a module exports by livepatch, for a module that depends on 
   assert.deepEqual(outcome('mod_hook', facts('other')), ['refused', 'symbol-late']);
 });
 
-test('of several symbols of a name the one that is meant must be proven, or be the only global one', () => {
+test('requires a proof, or a single global symbol, among several of one name', () => {
   // Static ones are of other files: it may be new in another unit of the livepatch.
   assert.deepEqual(outcome('init_once', facts('vmlinux')), ['refused', 'symbol-unknown']);
   assert.deepEqual(outcome('sema', facts('vmlinux')), {

@@ -95,7 +95,7 @@ test('replacements that are nothing, and those that are a thunk of the kernel', 
   }
 });
 
-test("the kernel's types come first, and must fit", async () => {
+test("prefers the kernel's types, which must fit", async () => {
   const [, entry] = FORMS['__bug_table 4.x to 6.x'] ?? [0, () => ''];
   const section = await withTable('__bug_table', entries(entry));
   const sized = (size: number): StructSizes => new Map([['bug_entry', { size }]]);

@@ -71,7 +71,7 @@ test('asks for a review where the fix asks what files there are', () => {
   }
 });
 
-test('says nothing of what was there before, wherever it goes', () => {
+test('does not report what was there before, wherever it moves', () => {
   assert.deepEqual(assemblerReasons('lib/unit.c', BEFORE, `int g;\n${BEFORE}`), []);
   const moved = `int f(int a)\n{\n\treturn a;\n}\nasm(".globl known");\n#define WARN(x) asm volatile("ud2")\n`;
   assert.deepEqual(assemblerReasons('lib/unit.c', BEFORE, moved), []);

@@ -128,7 +128,7 @@ test('key and certificate in one file, as the kernel keeps its own', async () =>
   parse((await signModule(edges, module, key)).module);
 });
 
-test('keys and certificates that cannot serve are told by code', async () => {
+test('rejects unusable keys and certificates by code', async () => {
   await writeFile(at('garbage.pem'), 'no key\n', { mode: 0o600 });
   await writeFile(at('open.pem'), await readFile(at('pkcs8-rsa.pem')));
   await chmod(at('open.pem'), 0o640);

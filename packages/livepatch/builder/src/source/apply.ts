@@ -1,6 +1,6 @@
 import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { Run, RunOptions } from '@kmend/base';
+import type { Edges, Run, RunOptions } from '@kmend/base';
 import { confined } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 import type { Fix } from '../fix/model.ts';
@@ -27,18 +27,13 @@ export function textAfter(source: ChangedSource, fixes: ReadonlySet<string>): st
   return source.versions.findLast(({ fix }) => fixes.has(fix))?.text ?? source.stock;
 }
 
-export interface ApplyEdges {
-  readonly run: Run;
-  readonly signal: AbortSignal;
-}
-
 /**
  * Applies the fixes in order to copies of the files they touch, in `scratch`. Context must match exactly (no fuzz); it
  * may have moved, to a place that is certain (`checkPlaces`). Errors: `patch-does-not-apply` with the fix and the hunk,
  * `patch-ambiguous`, `patch-changes-nothing`.
  */
 export async function applyFixes(
-  edges: ApplyEdges,
+  edges: Pick<Edges, 'run' | 'signal'>,
   treeSource: string,
   fixes: readonly Fix[],
   scratch: string,
@@ -87,7 +82,7 @@ export async function applyFixes(
 
 /** What patch(1) says of the places. */
 async function applyOne(
-  edges: ApplyEdges,
+  edges: Pick<Edges, 'run' | 'signal'>,
   fix: Fix,
   root: string,
   current: ReadonlyMap<string, string>,

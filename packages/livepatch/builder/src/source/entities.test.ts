@@ -53,7 +53,7 @@ test('never takes a number for a name', () => {
   assert.deepEqual(changedEntities('MAKE_KEY(1, flag) 1;\n', 'MAKE_KEY(2, flag) 2;\n'), ['flag']);
 });
 
-test('what goes is named, what comes is not, comments and white space do not count', () => {
+test('names removed definitions, not new ones, comments or white space', () => {
   assert.deepEqual(changed('#define LIMIT 10\n', ''), ['LIMIT']);
   assert.deepEqual(changed('extern int counter;', 'extern int counter;\nextern int more;\n#define MORE 1'), []);
   assert.deepEqual(changed('/* what a header is made of */', '/* another */\n\n'), []);
@@ -66,7 +66,7 @@ test('an enumerator counts by its value', () => {
   assert.deepEqual(changed('SECOND = 5', 'SECOND = 6'), ['SECOND', 'THIRD']);
 });
 
-test('conditions are part of what stands under them, and of nothing else', () => {
+test('counts conditions only for what is under them', () => {
   assert.deepEqual(changed('CONFIG_OTHER', 'CONFIG_ANOTHER'), ['other']);
   assert.deepEqual(changed('#endif\n#endif', '#endif\n#ifdef CONFIG_NEW\nint fresh;\n#endif\n#endif'), []);
 });

@@ -106,7 +106,7 @@ test('compiles what it cannot parse with certainty', async () => {
   assert.equal(await reaches('enum state {', 'enum { EXTRA } extra_variable;\nenum state {'), true);
 });
 
-test('a record that is known to move nothing counts only where the unit fills one by position', async () => {
+test('counts a record that moves nothing only where the unit fills one by position', async () => {
   const proto = 'struct proto { void *f; char a; int b; };';
   const fresh = 'struct proto { void *f; char a; char fresh; int b; };';
   const use = 'int use(struct proto *p) { return p->b + sizeof(*p); } struct proto named = { .f = 0, .b = 1 };';

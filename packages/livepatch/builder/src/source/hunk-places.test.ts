@@ -24,7 +24,7 @@ const hunk = (line: number, heading: string): string =>
 
 const TAIL = '@@ -3,4 +3,5 @@\n /* header */\n static int count;\n+static int more;\n \n int one(struct a *a)\n';
 
-test('a hunk that lies on its line is taken, whatever other places have its lines', async (t) => {
+test('applies a hunk at its own line, whatever other places have its lines', async (t) => {
   const [source] = await apply(t, [...HEADER, ...TWINS], hunk(19, 'int two(struct b *a)'));
   assert.match(source?.versions[0]?.text ?? '', /int two[^}]*if \(ret\)/);
   assert.doesNotMatch(source?.versions[0]?.text ?? '', /int one[^}]*if \(ret\)/);

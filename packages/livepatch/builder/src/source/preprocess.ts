@@ -1,9 +1,9 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import type { Edges } from '@kmend/base';
 import { COMPILER_LIMITS, placeArguments } from '../compile/compile.ts';
 import { confined } from '../confine.ts';
-import type { TreeEdges } from '../tree/tree.ts';
 import type { KnownUnit } from '../tree/unit.ts';
 
 /** A unit as the preprocessor shows it: some ten times its own size. */
@@ -14,7 +14,7 @@ const LIMIT_MS = 120_000;
  * The preprocessed text of a unit, with the very flags that it is compiled with; `undefined` where it cannot be had.
  */
 export async function preprocess(
-  edges: Pick<TreeEdges, 'run' | 'signal'>,
+  edges: Pick<Pick<Edges, 'run' | 'progress' | 'signal'>, 'run' | 'signal'>,
   unit: KnownUnit,
   text: string,
   root: string,

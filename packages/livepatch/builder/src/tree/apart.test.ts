@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { imageApart } from './apart.ts';
 
-test('units of other images than the kernel and its modules are told, by where they lie or by their code model', () => {
+test('recognises units of other images by their folder or code model', () => {
   const kernel = { compilerArguments: ['-mcmodel=kernel'] };
   const other = { compilerArguments: ['-mcmodel=kernel', '-fPIC', '-mcmodel=small'] };
   for (const source of [

@@ -49,7 +49,7 @@ test('a header of tracepoints, which names itself, means no other of that name',
   assert.equal(canHold('net/wifi/hw.h', 'sound/f.c'), false);
 });
 
-test('what the compiler is told to begin with counts', () => {
+test('reads the compiler’s initial includes and definitions', () => {
   assert.equal(canHold('include/linux/types.h', 'net/e.c'), false);
   assert.equal(canHold('include/linux/types.h', 'net/e.c', '-include', './include/linux/types.h'), true);
   assert.equal(canHold('include/linux/types.h', 'net/e.c', '-include', './include/linux/all.h'), true);

@@ -29,7 +29,7 @@ test('a macro that names a file is an include where it is defined', () => {
   );
 });
 
-test('what contains a text is found through every level, and what means another file of that name is not', () => {
+test('finds what includes a text through every level, and skips other files of that name', () => {
   const graph = new IncludeGraph([
     ['fs/compat_binfmt_elf.c', ['/fs/binfmt_elf.c']],
     ['include/net/sock.h', ['net/dst.h']],

@@ -1,8 +1,9 @@
 import { mkdtemp, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Edges } from '@kmend/base';
 import { exists, runOk, writeFileAtomic } from '@kmend/base/node';
 import { confined } from '../confine.ts';
-import type { PreparedTree, TreeEdges } from './tree.ts';
+import type { PreparedTree } from './tree.ts';
 
 /** What the registration of a livepatch includes, beside what modpost's own source does. */
 const REGISTRATION = ['linux/kernel.h', 'linux/livepatch.h', 'linux/module.h'];
@@ -51,7 +52,7 @@ export class Prelude {
 
   /** Compiles the prelude if there is none yet. `modSource`: a source that modpost generated for this tree. */
   async make(
-    edges: TreeEdges,
+    edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
     tree: PreparedTree,
     modSource: string,
     compilerArguments: readonly string[],

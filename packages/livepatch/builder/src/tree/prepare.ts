@@ -1,12 +1,12 @@
 import { copyFile, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errorText, type Run } from '@kmend/base';
+import { type Edges, errorText, type Run } from '@kmend/base';
 import { runOk, withLock } from '@kmend/base/node';
 import { type Kernel, parseConfig } from '@kmend/kernel';
 import { confined, confinedMake } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 import { makeRecipe } from './recipe.ts';
-import { make, makeArguments, type PreparedTree, STEP_LIMIT_MS, type TreeEdges } from './tree.ts';
+import { make, makeArguments, type PreparedTree, STEP_LIMIT_MS } from './tree.ts';
 
 /** Written last into the folder of a tree: the build id of the kernel that it is prepared for. */
 const MARKER = 'prepared';
@@ -29,7 +29,11 @@ export async function findTree(cacheDirectory: string, kernel: Kernel): Promise<
  * Unpacks and prepares the tree of a kernel, once: later calls find it in the cache. The compiler must be the very one
  * that CONFIG_CC_VERSION_TEXT names, and the resulting configuration must equal the shipped one.
  */
-export async function prepareTree(edges: TreeEdges, kernel: Kernel, cacheDirectory: string): Promise<PreparedTree> {
+export async function prepareTree(
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
+  kernel: Kernel,
+  cacheDirectory: string,
+): Promise<PreparedTree> {
   await checkCompiler(edges.run, kernel);
   const known = await findTree(cacheDirectory, kernel);
   if (known !== undefined) return known;
@@ -43,7 +47,11 @@ export async function prepareTree(edges: TreeEdges, kernel: Kernel, cacheDirecto
   return await withLock(lock, prepare, { signal, onWait });
 }
 
-async function prepareAnew(edges: TreeEdges, kernel: Kernel, parent: string): Promise<PreparedTree> {
+async function prepareAnew(
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
+  kernel: Kernel,
+  parent: string,
+): Promise<PreparedTree> {
   const directory = join(parent, kernel.buildId);
   const tree: PreparedTree = { kernel, directory, source: join(directory, 'source') };
   await mkdir(parent, { recursive: true });
@@ -80,7 +88,7 @@ async function checkCompiler(run: Run, kernel: Kernel): Promise<void> {
   }
 }
 
-async function unpack(edges: TreeEdges, kernel: Kernel, into: string): Promise<void> {
+async function unpack(edges: Pick<Edges, 'run' | 'progress' | 'signal'>, kernel: Kernel, into: string): Promise<void> {
   edges.progress.step(`unpack the source tree of ${kernel.version}`);
   const source = join(into, 'source');
   await mkdir(source);
@@ -97,7 +105,11 @@ async function unpack(edges: TreeEdges, kernel: Kernel, into: string): Promise<v
   await runOk(edges.run, 'tar', args, { signal: edges.signal, timeoutMs: STEP_LIMIT_MS });
 }
 
-async function configure(edges: TreeEdges, kernel: Kernel, source: string): Promise<void> {
+async function configure(
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
+  kernel: Kernel,
+  source: string,
+): Promise<void> {
   edges.progress.step(`configure the tree of ${kernel.release}`);
   const shipped = await readFile(kernel.paths.config, 'utf8');
   // The trusted keys are a file of Debian's build machine; they end up in certs/, never in a livepatch.

@@ -1,10 +1,11 @@
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Edges } from '@kmend/base';
 import { z } from 'zod';
 import { BuilderError } from '../error.ts';
 import { parseCommand } from './command.ts';
 import { Prelude } from './prelude.ts';
-import { make, type PreparedTree, type TreeEdges } from './tree.ts';
+import { make, type PreparedTree } from './tree.ts';
 import { splitCommands, splitWords } from './words.ts';
 
 /**
@@ -30,7 +31,7 @@ MODULE_DESCRIPTION("shows how this tree builds a module; never loaded");
 `;
 
 /** Builds the probe with make and keeps the commands that it took. */
-export async function makeRecipe(edges: TreeEdges, tree: PreparedTree): Promise<void> {
+export async function makeRecipe(edges: Pick<Edges, 'run' | 'progress' | 'signal'>, tree: PreparedTree): Promise<void> {
   const directory = join(tree.directory, 'probe');
   await rm(directory, { recursive: true, force: true });
   await mkdir(directory);
@@ -64,7 +65,11 @@ export async function makeRecipe(edges: TreeEdges, tree: PreparedTree): Promise<
 }
 
 /** The precompiled headers of generated sources; where they were removed they are made again. */
-export async function makePrelude(edges: TreeEdges, tree: PreparedTree, recipe: Recipe): Promise<Prelude> {
+export async function makePrelude(
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
+  tree: PreparedTree,
+  recipe: Recipe,
+): Promise<Prelude> {
   const prelude = new Prelude(tree, recipe.compilerArguments);
   await prelude.make(edges, tree, join(tree.directory, 'probe', `${PROBE}.mod.c`), recipe.compilerArguments);
   return prelude;

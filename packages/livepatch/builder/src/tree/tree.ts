@@ -1,14 +1,8 @@
 import { join } from 'node:path';
-import type { Progress, Run } from '@kmend/base';
+import type { Edges } from '@kmend/base';
 import type { Kernel } from '@kmend/kernel';
 import { confinedMake } from '../confine.ts';
 import { BuilderError } from '../error.ts';
-
-export interface TreeEdges {
-  readonly run: Run;
-  readonly progress: Progress;
-  readonly signal: AbortSignal;
-}
 
 /** A kernel's source, configured as shipped and prepared for compiling single units. */
 export interface PreparedTree {
@@ -36,7 +30,7 @@ export function treeArguments(tree: PreparedTree): string[] {
 
 /** Runs make in the tree, quietly; its last words are the error. */
 export async function make(
-  edges: TreeEdges,
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
   tree: PreparedTree,
   goals: readonly string[],
   what: string,

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseJson } from '@kmend/base';
+import { type Edges, parseJson } from '@kmend/base';
 import { writeFileAtomic } from '@kmend/base/node';
 import { moduleFiles } from '@kmend/kernel';
 import { z } from 'zod';
@@ -11,7 +11,7 @@ import { isApart } from './apart.ts';
 import { linkedSources } from './built.ts';
 import { commandsOfDryRun, parseCommand, type UnitCommand } from './command.ts';
 import type { LinkedObject } from './lists.ts';
-import { type PreparedTree, type TreeEdges, treeArguments } from './tree.ts';
+import { type PreparedTree, treeArguments } from './tree.ts';
 
 /** A translation unit of one kernel object, with the command that builds it. */
 export interface KnownUnit extends Unit {
@@ -38,7 +38,7 @@ const GOALS_AT_ONCE = 1000;
  * is a `BuilderError` in its place.
  */
 export async function findUnits(
-  edges: TreeEdges,
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
   tree: PreparedTree,
   sources: readonly string[],
 ): Promise<ReadonlyMap<string, readonly KnownUnit[] | BuilderError>> {
@@ -78,7 +78,7 @@ function objectApart(source: string): LinkedObject[] {
 
 /** By Kbuild's names of the object files. */
 async function findCommands(
-  edges: TreeEdges,
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
   tree: PreparedTree,
   targets: readonly string[],
 ): Promise<ReadonlyMap<string, UnitCommand>> {
@@ -108,7 +108,7 @@ async function readCommand(path: string): Promise<UnitCommand | undefined> {
 }
 
 async function askKbuild(
-  edges: TreeEdges,
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
   tree: PreparedTree,
   targets: readonly string[],
 ): Promise<ReadonlyMap<string, UnitCommand>> {

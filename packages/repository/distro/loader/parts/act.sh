@@ -1,11 +1,8 @@
 # shellcheck shell=dash
 # One step at a time: a livepatch in, a livepatch out. Each fails where nothing more can be done in this run.
 
-# Hundredths of a second a transition is waited for, and until when anything new is begun (uptime; 0: no limit).
-wait_limit=6000
+# Until when anything new is begun (uptime; 0: no limit).
 deadline=0
-# What the kernel may take to let go of a module that is no livepatch any more.
-unload_limit=1000
 
 # wait_for LIMIT COMMAND...: until it is true. Counts its own sleeps too, should the clock stand still.
 wait_for() {
@@ -62,17 +59,7 @@ refused() {
   case $3 in
     ended) code=load-hung ;;
     126 | 127 | 1[3-9][0-9] | 2??) code=tool-failed ;;
-    *)
-      # kmod ends with the words of strerror(3).
-      case $said in
-        *': Cannot allocate memory') code=memory-low ;;
-        *': No space left on device' | *': Input/output error' | *': Read-only file system') code=$(disk_code "$said") ;;
-        *': Device or resource busy') code=conflict-transition ;;
-        *': File exists') code=conflict-module ;;
-        *': Key was rejected by service' | *': Required key not available' | *': Operation not permitted') code='module-refused' ;;
-        *) code=load-refused ;;
-      esac
-      ;;
+    *) code=$(refusal_of "$said") ;;
   esac
   if [ "$code" = load-refused ]; then
     kernel_log=$(log_since "$4")
@@ -85,7 +72,7 @@ refused() {
 
 # load MODULE. Fails with 2 where the kernel complained of it at once.
 load() {
-  local module=$1 package kind directory size sha256 staged trial said status mark took patience=$unload_limit
+  local module=$1 package kind directory size sha256 staged trial said mark took patience=$unload_limit
   # No field holds a space.
   # shellcheck disable=SC2046
   set -- $(installed_line "$module")

@@ -22,9 +22,6 @@ Exit codes: 0 done; 5 failed, or refused; 6 wrong usage; 130 interrupted. Of sta
 END
 }
 
-# How long one waits for another one.
-lock_seconds=60
-
 command_sync() {
   local missing
   case ${1-} in
@@ -32,8 +29,8 @@ command_sync() {
     # The package manager never fails for a livepatch.
     --package)
       trap 'exit 0' EXIT
-      lock_seconds=120
-      deadline_seconds=600
+      lock_seconds=$package_lock_seconds
+      deadline_seconds=$package_deadline_seconds
       ;;
     --boot)
       if missing=$(missing_mount); then
@@ -42,8 +39,8 @@ command_sync() {
       fi
       mkdir -p "$run_dir" && (: >"$booted_flag") 2>/dev/null
       # The network waits for it.
-      wait_limit=3000
-      deadline_seconds=120
+      wait_limit=$boot_wait_limit
+      deadline_seconds=$boot_deadline_seconds
       ;;
     *) die usage "sync does not take $(clean "$1" 60)" ;;
   esac
@@ -211,7 +208,7 @@ END
 # The host goes down in good order.
 command_shutdown() {
   nothing_more "$@"
-  begin 20
+  begin "$shutdown_lock_seconds"
   # What it complains of now does not come back with the next boot.
   watch_log
   state_drop shutdown

@@ -2,8 +2,6 @@
 # What keeps a livepatch that takes a host down from doing so again. A record is on disk before each load; it is trusted once it came through its
 # soak. A boot that finds records of another one, which did not end in good order, holds some of them back.
 
-soak_seconds=900
-
 # record MODULE PHASE UPTIME TRIAL TOOK: new ones last, known ones in their place.
 record() {
   local entry="livepatch $1 $boot_id $2 $3 $4 $5"
@@ -48,14 +46,8 @@ learn() {
   state_has "$1 $build_id $2" || state_add "$1 $build_id $2"
 }
 
-# So many boots in a row may end badly in a later soak of trusted ones before that is held against them.
-most_cuts=2
-
-# Whose doing a crash was, of the records of the boot that it ended:
-# those on their way in or out; else those in their first soak; else, of livepatches that ran before and soaked once more, the upper half, so that a
-# few boots find the one without taking all protection away. Of those that came through a whole soak before nobody (`-`), unless it is the third
-# boot in a row: somebody pulled the plug in a rescue shell, or something else panicked.
-# LAST: the boot that ended in good order.
+# Whose doing a crash was, of the records of the boot that it ended: the rule of packages/host/rules (crash.ts, blamedForCrash); a test compares the two.
+# `-`: nobody's, counted. LAST: the boot that ended in good order.
 # shellcheck disable=SC2016
 blamed() {
   {
@@ -167,13 +159,18 @@ is_cumulative() {
   [ ! -e "$loaded_dir/$1" ] || grep -q '^kind cumulative$' "$loaded_dir/$1"
 }
 
+# is_soaked ELAPSED: hundredths of a second.
+is_soaked() {
+  [ "$1" -ge "$((soak_seconds * 100))" ]
+}
+
 # Trusts what came through its soak by the last look at the kernel's log. True where something is still watched.
 soak() {
   local module boot phase uptime trial took watched=1
   while read -r module boot phase uptime trial took; do
     case $phase in
       soak)
-        if [ "$((watched_at - uptime))" -ge "$((soak_seconds * 100))" ] && ! is_condemned "$module"; then
+        if is_soaked "$((watched_at - uptime))" && ! is_condemned "$module"; then
           record "$module" good "$watched_at" "$trial" "$took"
           learn good "$module"
           learn trusted "$module"

@@ -1,8 +1,6 @@
 # shellcheck shell=dash
 # insmod, which the kernel may keep for ever: it is not waited for without an end, and never has the lock for itself.
 
-# As long as the agent waits.
-insmod_seconds=60
 # What it ended with: a status; `ended`: it took too long and was ended; `at-work`: it took too long, and not even that works. And what it said.
 insert_status=
 insert_said=
@@ -26,7 +24,7 @@ insert() {
       if wait_for 1000 insmod_gone "$pid"; then
         insert_status=ended
       else
-        insert_status=at-work
+        insert_status='at-work'
         printf '%s %s\n' "$pid" "$module" >"$insmod_file"
       fi
       ;;

@@ -106,7 +106,6 @@ switched_off() {
 
 # Why the kernel as it is should get no livepatch: "code text".
 unsound() {
-  local bits
   if [ ! -d "$livepatch_dir" ]; then
     echo 'kernel-without-livepatch the running kernel has no /sys/kernel/livepatch'
     return 0
@@ -122,11 +121,21 @@ unsound() {
     return 0
   fi
   read_line "$root/proc/sys/kernel/tainted"
-  case $line in '' | *[!0-9]*) return 1 ;; esac
-  # R (forced out), M (machine check), B (bad page), D (it crashed), L (a CPU was stuck), F (forced in): include/linux/panic.h.
-  bits=$((line & (1 << 1 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 7 | 1 << 14)))
-  [ "$bits" -ne 0 ] || return 1
-  echo "kernel-tainted the kernel is tainted ($line): it crashed, met a hardware error, or had modules forced"
+  tainted "$line"
+}
+
+# tainted MASK: "code text" where the kernel's taint bars a load. A mask that is no number of at most 18 digits is not understood.
+tainted() {
+  case $1 in
+    '' | *[!0-9]* | ???????????????????*)
+      echo 'kernel-unknown the kernel does not say whether it is tainted (is /proc mounted?)'
+      return 0
+      ;;
+  esac
+  # A leading zero would be octal.
+  local mask=${1#"${1%%[!0]*}"}
+  [ "$((${mask:-0} & taint_refusing))" -ne 0 ] || return 1
+  echo "kernel-tainted the kernel is tainted ($1): it crashed, met a hardware error, or had modules forced"
 }
 
 # Tasks that have not gone over yet: "name (pid)", five at most. WANTED: the state of those who have.

@@ -1,9 +1,6 @@
 # shellcheck shell=dash
 # What the stack costs.
 
-# How deep a stack may be before it is said; what it comes from: docs/strategies.md. 0: never.
-depth_limit=20
-
 # "CODE TEXT" of each thing that is no fault yet, of a stack of MODULES.
 warnings() {
   local next

@@ -1,18 +1,15 @@
 # shellcheck shell=dash
 # Whether the running kernel is this system's to patch, and whether its state is there.
 
-# What process 1 of the host has: PROC_PID_INIT_INO (include/linux/proc_ns.h).
-first_pid_namespace='pid:[4026531836]'
-
 # "CODE TEXT" where it is not: a kernel that only writes a dump (kdump), a container, a chroot, an image that is being built. What cannot be
 # read says nothing.
 foreign_kernel() {
   local mark mine first
-  if [ -e "$root/proc/vmcore" ]; then
+  if [ -e "$root$capture_mark" ]; then
     echo 'capture-kernel this kernel runs to write the dump of one that crashed'
     return 0
   fi
-  for mark in /run/systemd/container /.dockerenv /run/.containerenv; do
+  for mark in $container_marks; do
     if [ -e "$root$mark" ]; then
       echo "foreign-kernel this is a container ($mark is there)"
       return 0
@@ -31,7 +28,7 @@ foreign_kernel() {
   # shellcheck disable=SC2086
   set -- $line
   case $* in
-    '' | '0 0 4294967295') ;;
+    '' | "$whole_uid_map") ;;
     *)
       echo 'foreign-kernel this is a container (a user namespace of its own)'
       return 0

@@ -11,7 +11,8 @@ packages_dir=$root/usr/lib/kmend-livepatch
 key_file=$root/usr/share/kmend-livepatch/packages.gpg
 config_file=$root/etc/kmend-livepatch/config
 off_file=$root/etc/kmend-livepatch/off
-agent_journal=$root/var/lib/kmend-agent/loader/journal.json
+# What the agent tells (packages/host/rules, claim.ts); gone with the boot.
+agent_claim=$root/run/kmend-agent/loader/claim
 
 # Survives a boot.
 state_dir=$root/var/lib/kmend-livepatch

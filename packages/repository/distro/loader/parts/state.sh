@@ -19,7 +19,6 @@
 #   machine ID                                  whose state it is (/etc/machine-id)
 state_header='kmend-livepatch-state 1'
 state_keys='outcome|problem|kernel-log|log-from|deferred|livepatch|good|trusted|cuts|quarantined|hold|held|yielded|over|shutdown|not-needed|machine'
-state_limit=1048576
 state=
 
 state_load() {
@@ -76,15 +75,6 @@ state_keep_last() {
 
 state_add() {
   state="$state$newline$1"
-}
-
-# What a failed write says, as a code.
-disk_code() {
-  case $1 in
-    *'Read-only file system'*) echo disk-read-only ;;
-    *'Input/output error'*) echo disk-failing ;;
-    *) echo disk-full ;;
-  esac
 }
 
 # Writes TEXT to FILE so that a crash leaves the old one or the new one. Fails with the reason in `write_error`.

@@ -47,25 +47,45 @@ is_ours() {
   [ -e "$loaded_dir/$1" ] || state_has "livepatch $1" || [ -n "$(installed_line "$1")" ] || state_has "over $1"
 }
 
-# What the agent has in flight or in force in this boot. Its journal is one line of JSON, whose texts hold no bare quote.
+# The livepatch that the agent loads or has in force in this boot, from its claim (packages/host/rules, claim.ts). `?`: there is a claim, and it is not
+# understood.
 agent_module() {
-  local current module
-  [ -r "$agent_journal" ] || return 1
-  current=$(head -c 4194304 "$agent_journal" | tr -d '\n' |
-    sed -n 's/^[^{]*{\("schema":"[^"]*"\),"current":{\(.*\)/\2/p' | sed 's/,"previous":.*//')
-  case $current in *"\"bootId\":\"$boot_id\""*) ;; *) return 1 ;; esac
-  case $current in *'"phase":"failed"'*) return 1 ;; esac
-  module=$(printf '%s\n' "$current" | sed -n 's/.*"module":"\([A-Za-z0-9_]*\)".*/\1/p')
-  # It has not heard yet that this one is gone.
-  case $current in *'"phase":"loading"'*) ;; *) ! left "$module" || return 1 ;; esac
-  printf '%s\n' "$module"
+  local module
+  [ -e "$agent_claim" ] || return 1
+  module=$(claim_read "$agent_claim") || {
+    echo '?'
+    return 0
+  }
+  # LOADED: it has not heard yet that this one is gone.
+  case $module in
+    *' loaded') ! left "${module% *}" || return 1 ;;
+  esac
+  printf '%s\n' "${module% *}"
+}
+
+# claim_read FILE: "MODULE STATE". Fails where it is no claim.
+# shellcheck disable=SC2016
+claim_read() {
+  head -c "$((claim_limit + 1))" "$1" 2>/dev/null | awk -v header="$claim_header" -v limit="$claim_limit" "$claim_rules"'
+    { bytes += length($0) + 1; line[NR] = $0 }
+    END {
+      split(line[2], module, " "); split(line[3], state, " ")
+      ok = NR == 3 && bytes <= limit && line[1] == header && line[2] == "module " module[2] && line[3] == "state " state[2] &&
+        is_module(module[2]) && (state[2] == "loading" || state[2] == "loaded")
+      if (!ok) exit 1
+      print module[2], state[2]
+    }'
 }
 
 # Whether somebody else patches this kernel: then nothing is done. Leaves a problem.
 conflict() {
   local theirs module
-  if theirs=$(agent_module) && [ -n "$theirs" ] && ! state_has "over $theirs"; then
-    problem conflict-agent "$theirs" "the agent of this host has $theirs in force, or on its way"
+  if theirs=$(agent_module) && ! state_has "over $theirs"; then
+    if [ "$theirs" = '?' ]; then
+      problem conflict-agent - "the agent's claim ($agent_claim) is not understood: it may be loading a livepatch"
+    else
+      problem conflict-agent "$theirs" "the agent of this host has $theirs in force, or on its way"
+    fi
     return 0
   fi
   for module in $(livepatches); do
@@ -74,7 +94,16 @@ conflict() {
       return 0
     fi
   done
-  return 1
+  module=$(rival)
+  [ -n "$module" ] || return 1
+  problem conflict-module "$module" "the module of another live patch system is loaded: $module"
+}
+
+# The module of another live patch system.
+# shellcheck disable=SC2016
+rival() {
+  local entry
+  for entry in "$module_dir"/*; do printf '%s\n' "${entry##*/}"; done | awk "$rival_rules"' is_rival($0) { print; exit }'
 }
 
 # The packages' livepatches that are enabled, as the plan wants them.
@@ -136,16 +165,22 @@ $made
 END
 }
 
-# Bytes that should be available for the largest of the planned loads: the copies that kernel and /run hold, a page and more for each function,
-# and what must be left for everyone else.
+# memory_needed SIZE FUNCTIONS: kB that should be available for a load.
+memory_needed() {
+  echo "$(((memory_copies * ${1:-0} + memory_per_function * ${2:-0} + memory_floor + 1023) / 1024))"
+}
+
+# Whether there is too little for the largest of the planned loads: "code text".
 memory_short() {
   local available need=0 one word module
   available=$(available_memory)
   [ -n "$available" ] || return 1
   while read -r word module; do
     [ "$word" = load ] || continue
-    one=$(installed_line "$module" | awk '{ printf "%d", (4 * $8 + 8192 * $10 + 33554432) / 1024 + 1 }')
-    [ "${one:-0}" -le "$need" ] || need=$one
+    # No field holds a space.
+    # shellcheck disable=SC2046
+    one=$(memory_needed $(installed_line "$module" | awk '{ print $8, $10 }'))
+    [ "$one" -le "$need" ] || need=$one
   done <<END
 $steps
 END
@@ -345,14 +380,14 @@ keep_outcome() {
   state_drop outcome
   state_drop problem
   state_drop kernel-log
-  state_keep_last good 1000
-  state_keep_last trusted 1000
-  state_keep_last quarantined 200
+  state_keep_last good "$state_good"
+  state_keep_last trusted "$state_trusted"
+  state_keep_last quarantined "$state_quarantined"
   state_add "outcome $(date -u +%Y-%m-%dT%H:%M:%SZ) $1 $(clean "$2")"
   while read -r line; do
     [ -z "$line" ] || state_add "problem $line"
   done <<END
-$(printf '%s' "$problems" | head -n 200)
+$(printf '%s' "$problems" | head -n "$state_problems")
 END
   # The kernel's words stay as long as what it refused is held back.
   if [ -z "$kernel_log" ] && state_has quarantined; then kernel_log=$kept; fi

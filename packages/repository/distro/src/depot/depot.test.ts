@@ -99,7 +99,7 @@ test('requires all fixes in a cumulative livepatch, then stacks on it', async (t
   await assert.rejects(take({ ...A, build: 2 }), hasCode('fix-present'));
 });
 
-test('the newest can be withdrawn, and come again at a higher version', async (t) => {
+test('withdraws the newest and publishes it again at a higher version', async (t) => {
   const { depot, take } = await world(t);
   await assert.rejects(depot.withdraw(RELEASE), hasCode('kernel-unknown'));
   await take(A);

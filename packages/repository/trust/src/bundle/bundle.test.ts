@@ -80,7 +80,7 @@ async function rotateRoot(world: World): Promise<void> {
   await writeFile(`${world.created.repository}/${metadataFile('root', 2)}`, text);
 }
 
-test('a host without a network goes by a bundle, and verifies all of it', async (t) => {
+test('a host without a network uses a bundle, and verifies all of it', async (t) => {
   const { world, make, openHost } = await setUp(t);
   await rotateRoot(world);
   const bundle = await make();

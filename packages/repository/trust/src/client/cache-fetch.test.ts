@@ -149,7 +149,7 @@ test('tolerates that the first client changes its cache during a check', async (
   assert.equal((await second.check(signal)).version, 6);
 });
 
-test('a first cache that goes back to an older state is a rollback', async (t) => {
+test('reports a rollback of the first cache', async (t) => {
   const { world, first, cache, second, openSecond } = await setUp(t);
   await world.publish(1);
   await first.check(signal);

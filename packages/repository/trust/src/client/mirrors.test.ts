@@ -50,7 +50,7 @@ function withCode(code: string): (error: unknown) => boolean {
   };
 }
 
-test('while the first mirror answers no other one is asked, and an idle check is one conditional request', async (t) => {
+test('asks no other mirror while the first answers; an idle check is one conditional request', async (t) => {
   const { open, log } = await setUp(t);
   const client = await open();
   assert.deepEqual((await client.check(signal)).passedOver, undefined);
@@ -108,7 +108,7 @@ test('no connection at all counts as well', async (t) => {
   assert.equal(outcome.passedOver?.[0]?.code, 'repository-unreachable');
 });
 
-test('a mirror that goes back, forges, or stands still until it expires does not stop updates', async (t) => {
+test('updates despite a mirror that rolls back, forges, or stands still', async (t) => {
   const { world, first, open, keep } = await setUp(t);
   const old = await keep('old');
   await world.publish(2);
@@ -168,7 +168,7 @@ test('an ETag is shown only to the mirror that gave it', async (t) => {
   assert.match(String(seen[1]), /^"/, 'and from then on to the other one, with its own');
 });
 
-test('a livepatch that one mirror lacks or has wrong comes from the other', async (t) => {
+test('takes a livepatch from another mirror if one lacks it or has it wrong', async (t) => {
   const { world, first, open, log } = await setUp(t);
   const copy = world.path('copy');
   await cp(world.created.repository, copy, { recursive: true });

@@ -249,7 +249,7 @@ test('a beginning as long as the file is verified without a request; a longer on
   assert.deepEqual(asked, ['whole'], world.directory);
 });
 
-test('a rest that goes beyond the signed length is stopped there, and leaves nothing', async (t) => {
+test('stops a resumed download at the signed length, and keeps nothing', async (t) => {
   const { breaksOff, watch, partials, fetch } = await setUp(t);
   watch(breaksOff);
   await assert.rejects(fetch(), withCode('repository-unreachable'));
@@ -285,7 +285,7 @@ test('removes partial downloads that are not resumed', async (t) => {
   assert.deepEqual((await partials()).sort(), ['younger', 'younger.json', 'youngest', 'youngest.json']);
 });
 
-test('metadata always comes whole', async (t) => {
+test('always fetches metadata whole', async (t) => {
   const { world, web, client } = await setUp(t);
   await world.publish(2);
   const ranges: unknown[] = [];

@@ -164,7 +164,7 @@ test('new keys of the other roles, and signatures that do not reach the threshol
   }
 });
 
-test('more new roots than a refresh follows: it stops at the bound, and the next one goes on', async (t) => {
+test('stops at the bound of new roots, and the next refresh continues', async (t) => {
   const client = await makeRunner(t);
   const { repository } = client;
   assert.equal(await client.init(), 0);

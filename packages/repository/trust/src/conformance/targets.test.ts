@@ -199,7 +199,7 @@ test('a target counts only along delegations that all match it', async (t) => {
   }
 });
 
-test('hashed bins (succinct roles): one bin is asked for', async (t) => {
+test('hashed bins (succinct roles): requests one bin', async (t) => {
   const client = await makeRunner(t);
   const { repository } = client;
   const signer = newSigner();

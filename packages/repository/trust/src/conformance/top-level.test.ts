@@ -39,7 +39,7 @@ test('a download refreshes first, also where the target does not exist', async (
   assert.deepEqual(await client.trusted(), FIRST);
 });
 
-test('an unusable first root: nothing is asked of the repository', async (t) => {
+test('with an unusable first root sends no request to the repository', async (t) => {
   const [good] = (await makeRunner(t)).repository.signed.get('root') ?? [];
   const withoutVersion = JSON.parse(String(good));
   delete withoutVersion.signed.version;

@@ -149,7 +149,7 @@ test('what a hostile server sends is bounded: roots in number, size and time', a
   await assert.rejects(slow, withCode('repository-slow'));
 });
 
-test('a server that shows an older state than this machine signed is refused, so no serial is given twice', async (t) => {
+test('refuses a server state that is older than this machine signed', async (t) => {
   const { world, web, open } = await setUp(t);
   const old = world.path('old');
   await cp(world.created.repository, old, { recursive: true });

@@ -56,7 +56,7 @@ function resigned(request: PublishRequest, role: string, world: World, change: (
   return { ...request, metadata: { ...request.metadata, [role]: text } };
 }
 
-test('a new repository says where each key lies, and keys are for their owner only', async (t) => {
+test('names the place of each new key, and protects the keys', async (t) => {
   const world = await makeWorld(t);
   const offline = world.created.keys.filter((key) => key.kind === 'offline').map((key) => key.path);
   assert.deepEqual(offline, [world.path('offline', 'root.key'), world.path('offline', 'release.key')]);
@@ -329,7 +329,7 @@ test('re-signs at once what a wrong clock signed for too long', async (t) => {
   assert.equal(await repository.refreshOnline(), false);
 });
 
-test('a damaged or missing repository is named as such', async (t) => {
+test('reports a damaged and a missing repository', async (t) => {
   const world = await makeWorld(t);
   const keyDirectory = world.path('online');
   const open = (repository: string) => openRepository({ repository, keyDirectory, clock: systemClock });

@@ -239,7 +239,7 @@ async function begun(t: TestContext) {
 
 const ROLES = ['snapshot', 'timestamp', 'policy'] as const;
 
-test('a rotation that is interrupted anywhere holds for hosts as it is, and is finished at the next start', async (t) => {
+test('an interrupted rotation is valid for hosts at every step, and is finished at the next start', async (t) => {
   const steps = ['decided', 'timestamp', 'root', 'a key'];
   for (const last of steps) {
     const { file, timestamp, root, host, path, reopen, old, keyDirectory } = await begun(t);

@@ -96,7 +96,7 @@ test('half of a write, and then nothing more', async () => {
   assert.equal(await readFile(join(place, 'watched', half), 'utf8'), 'new c');
 });
 
-test('another program, another role and another folder are left alone', async () => {
+test('does not affect another program, role or folder', async () => {
   assert.deepEqual((await write({ mode: 'kill', n: 1 }, process.execPath)).steps, []);
   assert.equal((await write({ mode: 'kill', n: 1, role: 'other' })).said, 'done');
   assert.equal((await write({ mode: 'kill', n: 1, role: 'writer' })).exitCode, 137);

@@ -20,7 +20,7 @@ test('separates steps that cannot be undone', () => {
   assert.deepEqual(stepsOf(mine, 'journalled', 'boot'), []);
 });
 
-test('rounds are taken evenly, and in turn through the phases', () => {
+test('selects rounds evenly, in turn through the phases', () => {
   assert.deepEqual(evenly([1, 2, 3, 4, 5, 6], 2), [2, 5]);
   assert.deepEqual(evenly([1, 2], 5), [1, 2]);
   const place = (phase: Place['phase'], nth: number): Place => ({ phase, name: 'journalled', nth });

@@ -22,6 +22,8 @@ interface Imported {
   readonly stored: boolean;
   /** Sequence of the newest report that the server has; absent where it was refused. */
   readonly newest?: number;
+  /** Its number belongs to another report: the host has to write a new one. */
+  readonly numberUsed?: boolean | undefined;
   readonly error?: { readonly code: string; readonly message: string; readonly hint: string | undefined };
 }
 
@@ -69,8 +71,10 @@ async function handOver(api: ApiClient, { path, ...file }: Carried): Promise<Imp
   }
 }
 
-function line({ hostname, hostId, sequence, stored, newest }: Imported): string {
-  const what = stored ? 'stored' : `changes nothing: the server has report ${newest}`;
+function line({ hostname, hostId, sequence, stored, newest, numberUsed }: Imported): string {
+  const known = `changes nothing: the server has report ${newest}`;
+  const used = 'is not stored: its number belongs to another report of that boot; let the host write a new one';
+  const what = stored ? 'stored' : numberUsed === true ? used : known;
   return `${shownLine(hostname)} (${hostId}): report ${sequence} ${what}`;
 }
 

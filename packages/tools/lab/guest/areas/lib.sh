@@ -11,7 +11,7 @@ try() { # WHAT SECONDS FUNCTION [ARGUMENT...]
   # On a busy machine a guest without KVM is three times as slow as on one that has nothing else to do.
   what=$1 limit=$(($2 * 3))
   shift 2
-  : >"$log/failed" >"$log/refused" >"$log/lacks"
+  : >"$log/failed"; : >"$log/refused"; : >"$log/lacks"
   # A group of processes of its own, to be ended as a whole.
   set -m
   if [ "${strict:-}" = 1 ]; then (set -e; "$@") >"$log/said" 2>&1 </dev/null & else (set -E; trap 'note "$? $BASH_COMMAND: $*"' ERR; "$@"; :) >"$log/said" 2>&1 </dev/null & fi

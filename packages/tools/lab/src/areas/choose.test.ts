@@ -57,7 +57,7 @@ test('the lines of an area are read, whatever else it prints', () => {
   ]);
 });
 
-test('the program of many areas is told as pieces of work of one', () => {
+test('passes a long program to the guest in pieces', () => {
   const said = {
     operations: 7,
     areas: { ipv4: 5, huge: 2 },

@@ -37,7 +37,7 @@ test('every function of every object in memory is in force', () => {
   assert.deepEqual(without_module, { patched: ['vmlinux'], absent: ['af_alg'], functions: 3 });
 });
 
-test('what is not in force is named', () => {
+test('names what is not in force', () => {
   const changed = (from: string, to: string): string => LINES.join('\n').replace(from, to);
   for (const [text, words] of [
     [without(/^state/), /not in force: not there/],
@@ -57,7 +57,7 @@ test('what is not in force is named', () => {
   }
 });
 
-test('after a revert nothing is left, and a tracer of something else does not count', () => {
+test('leaves nothing after a revert, and ignores other tracers', () => {
   judgeNothingLeft('module af_alg\nftrace open (1)   \ttramp: 0x1 (function_trace_call+0x0/0x1)');
   for (const rest of [`livepatch ${NAME}`, `module ${NAME}`, `ftrace open ${KLP}`]) {
     assert.throws(() => judgeNothingLeft(`module af_alg\n${rest}`), ProofFailure, rest);

@@ -54,6 +54,6 @@ test('samples that all stray widen the bound instead of raising an alarm', () =>
   assert.ok(judged.bound > 1.5 * judgeMemory(leaking(20, 0)).bound && !leaks(judged), JSON.stringify(judged));
 });
 
-test('memory that comes back is no leak', () => {
+test('does not report returned memory as a leak', () => {
   assert.ok(!leaks(judgeMemory(leaking(20, -64_000))));
 });

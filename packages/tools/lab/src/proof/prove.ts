@@ -1,4 +1,4 @@
-import type { Clock, Progress } from '@kmend/base';
+import type { Clock, Edges } from '@kmend/base';
 import { EdgeError } from '@kmend/base/node';
 import { isProven, type Proof } from '@kmend/protocol';
 import type { LabKernel } from '../boot-files.ts';
@@ -14,12 +14,6 @@ import { ProofSteps } from './steps.ts';
 const MOST_LINES = 1000;
 const LONGEST_LINE = 4000;
 
-export interface ProofEdges {
-  readonly clock: Clock;
-  readonly progress: Progress;
-  readonly signal: AbortSignal;
-}
-
 /**
  * Proves a livepatch on its kernel, in a fresh host (docs/builder.md, "The proof in the lab"). A livepatch that fails
  * gets a record too, with `passed: false` and the step. Throws `lab-proof-unsuitable`, and the codes of the lab where
@@ -27,7 +21,7 @@ export interface ProofEdges {
  */
 export async function proveLivepatch(
   lab: Lab,
-  edges: ProofEdges,
+  edges: Pick<Edges, 'clock' | 'progress' | 'signal'>,
   kernel: LabKernel,
   request: ProofRequest,
 ): Promise<Proof> {

@@ -38,7 +38,7 @@ test('a step passes, is not made for a reason, or fails with what was seen', asy
   assert.equal(isProven(steps), false);
 });
 
-test('what is no failure of the livepatch is no step', async () => {
+test('distinguishes failures of the lab from those of the livepatch', async () => {
   const it = record();
   await assert.rejects(
     it.make('boot', () => Promise.reject(new Error('no disk'))),

@@ -54,7 +54,7 @@ test('only the name for the end of the list moving needs review', async () => {
   assert.deepEqual(verdicts(middle), [['enum-value-changed', 'refused', 'enum state']]);
 });
 
-test('a removed constant is told, a renamed one is not', async () => {
+test('reports a removed constant, not a renamed one', async () => {
   const removed = await states('IDLE, READY, GONE', 'IDLE, READY', 'own');
   assert.match(message(removed), /GONE \(2\) removed/);
   assert.deepEqual(await states('IDLE, READY, OLD', 'IDLE, READY, FRESH', 'header'), []);
@@ -67,7 +67,7 @@ test('negative and wide values are read as they are', async () => {
   assert.match(message(wide), /READY 4294967296 -> 8589934592;/);
 });
 
-test('an enumeration without a name counts wherever it is used; a named one that nothing is seen to use needs review', async () => {
+test('counts an unnamed enumeration where it is used; asks for a review of a named one without visible use', async () => {
   const text = (constants: string, tag: string): string =>
     `#line 1 "include/unit.h"\n${tag} { ${constants} };\n#line 1 "${SOURCE}"\nvoid go(int); int use(int a) { go(READY); return a; }\n`;
   const nameless = await compare(text('IDLE, READY', 'enum'), text('IDLE, HALF, READY', 'enum'), ['use']);

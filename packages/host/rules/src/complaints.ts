@@ -1,18 +1,25 @@
-import type { Livepatch } from '@kmend/protocol';
 import {
-  type ComplaintKind,
   frameOf,
-  type Heading,
   headingOf,
   isDump,
+  isEnd,
   isForeword,
   type KernelSymbol,
+  logLineOf,
   pointerOf,
   symbolOfHeading,
 } from './headings.ts';
-import { functionKey } from './names.ts';
-
-export type { ComplaintKind } from './headings.ts';
+import {
+  type ComplaintKind,
+  cutHeading,
+  cutTitle,
+  type Heading,
+  kindsOfTheInterrupted,
+  logLimits,
+  logPatterns,
+} from './kernel-log.ts';
+import { functionKey, type PatchedObject } from './names.ts';
+import { patternOf } from './pattern.ts';
 
 /** Something that the kernel complained of in its log. */
 export interface Complaint {
@@ -40,33 +47,25 @@ export interface Complaints {
 export interface Suspect {
   /** Name of the livepatch's module. */
   readonly module: string;
-  readonly objects: Livepatch['objects'];
+  readonly objects: readonly PatchedObject[];
 }
 
+/** Complaints that are the livepatch's, and others, are counted beyond so many. */
 const MAX_OF_EACH = 10;
-/** A whole report: registers, code and a deep stack. */
-const MAX_LINES = 80;
-const MAX_TEXT = 200;
-/** Longest line that is looked at: the kernel's own are shorter (kernel/printk/printk.c, PRINTKRB_RECORD_MAX). */
-const MAX_LINE = 1024;
-/** A report without an end is over when nothing that looks like one came for so long; seconds. */
-const SILENCE = 10;
-const MAX_OPEN = 64;
-/** How far into a log that has been overwritten a report without a beginning is looked for. */
-const MAX_CUT = 200;
 
 /**
- * Complaints in a kernel log (lines as dmesg prints them: `[ 12.345678] text`, with or without level and caller) from
- * `since` seconds after boot on. Linear in the log's length; bounded output. Only lines with a time stamp of their own
- * count: a line break inside a message may hold what a user chose. Reports that CPUs print at the same time are told
- * apart where the kernel prints the caller (CONFIG_PRINTK_CALLER); elsewhere the later one gets the lines of both.
+ * Complaints in a kernel log (lines as dmesg prints them: `[   12.345678] text`, with or without level and caller) that began
+ * later than `since` seconds after boot.
+ * Linear in the log's length; bounded output. Only lines with a time stamp of their own count: a line break inside a message may hold what
+ * a user chose. Reports that CPUs print at the same time are told apart where the kernel prints the caller (CONFIG_PRINTK_CALLER); elsewhere the later one
+ * gets the lines of both.
  */
 export function complaintsOf(log: string, since: number, suspect: Suspect): Complaints {
   const reader = new LogReader(since, suspect);
   for (let start = 0; start < log.length; ) {
     const found = log.indexOf('\n', start);
     const end = found === -1 ? log.length : found;
-    reader.line(log.slice(start, Math.min(end, start + MAX_LINE)));
+    reader.line(log.slice(start, Math.min(end, start + logLimits.line)));
     start = end + 1;
   }
   return reader.finish();
@@ -95,12 +94,7 @@ interface Report {
   hasFrames: boolean;
 }
 
-const STAMP =
-  /^(?:<\d{1,3}>|\w{1,10} *:\w{1,10} *: )?\[ {0,12}(\d{1,12}\.\d{1,9})\](?: ?\[ {0,12}([TC]\d{1,10})\])? ?(.*)$/;
-/** Where arch/x86/include/asm/idtentry.h enters the kernel without the interrupted code's doing. */
-const INTERRUPT = /^asm_(sysvec_\w+|common_interrupt|spurious_interrupt|exc_nmi|exc_machine_check)$/;
-/** Kinds whose stack is that of who was interrupted: just that is what they are about. */
-const OF_THE_INTERRUPTED: readonly ComplaintKind[] = ['soft-lockup', 'hard-lockup', 'rcu-stall'];
+const INTERRUPT = patternOf(logPatterns.interrupt);
 
 class LogReader {
   readonly #since: number;
@@ -123,15 +117,15 @@ class LogReader {
   }
 
   line(raw: string): void {
-    const [, stamp, caller = '', text = ''] = STAMP.exec(raw) ?? [];
-    if (stamp === undefined) {
-      // Part of a message: kept for people, not evaluated.
+    const line = logLineOf(raw);
+    if (line === undefined) {
+      // Part of a message: kept for people, looked at by nobody.
       for (const report of this.#open.values()) keep(report, raw);
       return;
     }
-    const at = Number(stamp);
+    const { at, caller, text } = line;
     this.#stamped += 1;
-    if (this.#stamped === 1) this.#isOverwritten = at >= this.#since;
+    if (this.#stamped === 1) this.#isOverwritten = at > this.#since;
     const heading = headingOf(text);
     if (heading !== undefined) this.#begin(heading, at, caller, text);
     else this.#goOn(at, caller, text);
@@ -165,33 +159,30 @@ class LogReader {
   #foreword(caller: string, at: number): string | undefined {
     const said = this.#forewords.get(caller);
     this.#forewords.delete(caller);
-    return said !== undefined && at - said.at <= 1 ? said.text : undefined;
+    return said !== undefined && at - said.at <= logLimits.foreword ? said.text : undefined;
   }
 
   /** A line that says more of a report: what it is after `cut here`, or how it died after the reason. */
   #continue(report: Report, heading: Heading, at: number, text: string): void {
     if (report.heading.isPending === true) {
       report.heading = heading;
-      if (!report.hasMessage) report.title = text.slice(0, MAX_TEXT);
+      if (!report.hasMessage) report.title = text.slice(0, logLimits.text);
     }
     if (heading.isDeath === true) report.hasDied = true;
     report.seen = at;
     keep(report, text);
-    const symbol = symbolOfHeading(text);
-    if (symbol === undefined) return;
-    report.function ??= symbol.name;
-    if (this.#isOurs(symbol)) report.ownFunction ??= symbol.name;
+    this.#blame(report, symbolOfHeading(text));
   }
 
   #goOn(at: number, caller: string, text: string): void {
-    if (isForeword(text)) this.#forewords.set(caller, { at, text: text.slice(0, MAX_TEXT) });
-    if (this.#forewords.size > MAX_OPEN) this.#forewords.clear();
+    if (isForeword(text)) this.#forewords.set(caller, { at, text: text.slice(0, logLimits.text) });
+    if (this.#forewords.size > logLimits.open) this.#forewords.clear();
     const report = this.#current(caller, at) ?? this.#beginning(at, caller, text);
     if (report === undefined) return;
     keep(report, text);
     if (isDump(text)) report.seen = at;
     else if (report.heading.isPending === true && !report.hasMessage && text !== '') {
-      report.title = text.slice(0, MAX_TEXT);
+      report.title = text.slice(0, logLimits.text);
       report.hasMessage = true;
     }
     this.#look(report, text);
@@ -200,11 +191,10 @@ class LogReader {
 
   /** A report whose heading was overwritten in the log. */
   #beginning(at: number, caller: string, text: string): Report | undefined {
-    if (this.#sawHeading || !this.#isOverwritten || this.#stamped > MAX_CUT) return undefined;
+    if (this.#sawHeading || !this.#isOverwritten || this.#stamped > logLimits.cut) return undefined;
     if (pointerOf(text) === undefined) return undefined;
     this.#sawHeading = true;
-    const title = 'a report whose beginning is no longer in the log';
-    const report = newReport({ kind: 'cut', until: 'end-trace' }, at, title, 1);
+    const report = newReport(cutHeading, at, cutTitle, 1);
     this.#put(caller, report);
     return report;
   }
@@ -212,13 +202,8 @@ class LogReader {
   /** Whose the code is that a line speaks of. */
   #look(report: Report, text: string): void {
     if (text === 'Call Trace:') report.isInterrupted = false;
-    if (report.isInterrupted && !OF_THE_INTERRUPTED.includes(report.heading.kind)) return;
-    const pointer = pointerOf(text);
-    if (pointer !== undefined) {
-      report.function ??= pointer.name;
-      const isPatched = this.#patched.has(functionKey(pointer.object, pointer.name));
-      if (isPatched || this.#isOurs(pointer)) report.ownFunction ??= pointer.name;
-    }
+    if (report.isInterrupted && !kindsOfTheInterrupted.includes(report.heading.kind)) return;
+    this.#blame(report, pointerOf(text));
     const frame = frameOf(text);
     if (frame === undefined) return;
     if (frame.isGuess) {
@@ -230,35 +215,34 @@ class LogReader {
     if (INTERRUPT.test(frame.name)) report.isInterrupted = true;
   }
 
+  /** It happened in this function: of the livepatch, or one that it patches. */
+  #blame(report: Report, symbol: KernelSymbol | undefined): void {
+    if (symbol === undefined) return;
+    report.function ??= symbol.name;
+    const isPatched = this.#patched.has(functionKey(symbol.object, symbol.name));
+    if (isPatched || this.#isOurs(symbol)) report.ownFunction ??= symbol.name;
+  }
+
   #isOurs(symbol: KernelSymbol): boolean {
     return symbol.object === this.#module;
   }
 
   #ends(report: Report, text: string): boolean {
-    switch (report.heading.until) {
-      case 'end-trace':
-        if (!/^---\[ end (trace|Kernel panic)/.test(text)) return false;
-        report.ends -= 1;
-        return report.ends === 0;
-      case 'stack':
-        return text === ' </TASK>';
-      case 'ruler':
-        return /^={20,}$/.test(text);
-      case 'silence':
-        return false;
-    }
+    if (!isEnd(report.heading.until, text)) return false;
+    if (report.heading.until === 'end-trace') report.ends -= 1;
+    return report.heading.until !== 'end-trace' || report.ends === 0;
   }
 
   #current(caller: string, at: number): Report | undefined {
     const open = this.#open.get(caller);
-    if (open === undefined || at - open.seen <= SILENCE) return open;
+    if (open === undefined || at - open.seen <= logLimits.silence) return open;
     this.#close(caller);
     return undefined;
   }
 
   #put(caller: string, report: Report): void {
     this.#open.set(caller, report);
-    if (this.#open.size <= MAX_OPEN) return;
+    if (this.#open.size <= logLimits.open) return;
     const [oldest] = this.#open.keys();
     if (oldest !== undefined) this.#close(oldest);
   }
@@ -266,7 +250,7 @@ class LogReader {
   #close(caller: string): void {
     const report = this.#open.get(caller);
     this.#open.delete(caller);
-    if (report === undefined || report.at < this.#since) return;
+    if (report === undefined || report.at <= this.#since) return;
     const own = report.ownFunction ?? (report.hasFrames ? null : report.guess);
     const isOurs = own !== null;
     const list = isOurs ? this.#ours : this.#others;
@@ -283,7 +267,7 @@ function newReport(heading: Heading, at: number, title: string, ends: number): R
   return {
     heading,
     at,
-    title: title.slice(0, MAX_TEXT),
+    title: title.slice(0, logLimits.text),
     hasMessage: false,
     function: null,
     lines: [],
@@ -308,5 +292,5 @@ function continues({ heading: open, hasDied }: Report, heading: Heading): boolea
 }
 
 function keep(report: Report, text: string): void {
-  if (report.lines.length < MAX_LINES) report.lines.push(text.slice(0, MAX_TEXT));
+  if (report.lines.length < logLimits.lines) report.lines.push(text.slice(0, logLimits.text));
 }

@@ -1,5 +1,23 @@
-import type { ChangeKernelPolicy, KernelPolicy } from '@kmend/protocol';
+import type { ChangeFleetPolicy, ChangeKernelPolicy, FleetPolicy, KernelPolicy } from '@kmend/protocol';
 import { TrustError } from '@kmend/trust';
+
+/** The fleet's policy with what the operator asked for; what is not named stays. */
+export function changedFleetPolicy(
+  before: FleetPolicy,
+  { checkIntervalSeconds, halted, consolidate }: ChangeFleetPolicy,
+): FleetPolicy {
+  return {
+    ...before,
+    checkIntervalSeconds: checkIntervalSeconds ?? before.checkIntervalSeconds,
+    halted: halted ?? before.halted,
+    ...(consolidate === undefined ? {} : { consolidate }),
+  };
+}
+
+/** Whether a change may be the first policy of a kernel: one that needs no livepatch yet has none before. */
+export function beginsPolicy({ channels }: ChangeKernelPolicy): boolean {
+  return Object.values(channels ?? {}).some(({ noneNeeded }) => noneNeeded === true);
+}
 
 /**
  * A kernel's policy with what the operator asked for. Throws `policy-invalid` where that would not do what it says: the

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { type Complaint, complaintsOf } from './complaints.ts';
 import {
   atomic,
   bug,
@@ -16,8 +17,7 @@ import {
   softLockup,
   stamped,
   warning,
-} from '../testing/kernel-logs.ts';
-import { type Complaint, complaintsOf } from './complaints.ts';
+} from './testing/kernel-logs.ts';
 
 const patched = (...names: string[]) => [
   { name: 'vmlinux', functions: names.map((name) => ({ name, sympos: 0, source: 'x.c' })) },
@@ -210,7 +210,7 @@ test('ends a truncated kernel report where the next begins', () => {
   ]);
 });
 
-test('what comes right behind the end of a report is not its', () => {
+test('does not attribute lines after the end of a report', () => {
   const next = stamped(
     ['sh: page allocation failure: order:5', 'Call Trace:', ' <TASK>', ` ${OURS}`, ' </TASK>'],
     100.1,

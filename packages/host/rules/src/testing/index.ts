@@ -1,0 +1,2 @@
+export * from './hook-listings.ts';
+export * from './kernel-logs.ts';
