@@ -6,7 +6,10 @@ import { after, before, test } from 'node:test';
 import { run, runOk } from '@kmend/base/node';
 import { cutAt, FIXES, fixesIn, KERNEL, META, type PackagedHost, SERIES, Setting, SUITE, uncut } from '@kmend/harness';
 
-/** What goes wrong on a host that takes livepatches through apt: each ends in a state that is said, and that a person gets out of. */
+/**
+ * What goes wrong on a host that takes livepatches through apt: each ends in a state that is said, and that a person
+ * gets out of.
+ */
 const [options] = FIXES;
 const [, second] = SERIES;
 /** A later Debian kernel: what a host comes up with after its own upgrade. */

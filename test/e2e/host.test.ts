@@ -20,7 +20,10 @@ import {
 } from '@kmend/harness';
 import type { Livepatch } from '@kmend/protocol';
 
-/** One stock host from its first enrolment to a power cut, with a real server and real livepatches. Tests go on where the last one ended. */
+/**
+ * One stock host from its first enrolment to a power cut, with a real server and real livepatches. Tests go on where
+ * the last one ended.
+ */
 const signal = new AbortController().signal;
 const operator = await Operator.make(signal);
 const { lab, kernels } = openLab(operator.cache, signal);

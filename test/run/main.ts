@@ -16,7 +16,10 @@ import { longestFirst } from './order.ts';
  */
 const EVERY = ['{bench,demo,packages,script,test}/**/*.test.ts'];
 const UNIT = ['{bench,demo,packages,script}/**/*.test.ts', 'test/run/*.test.ts'];
-/** A file has a guest of 1 GiB at a time, or the compiler; guests that wait for each other's processors run into time limits. */
+/**
+ * A file has a guest of 1 GiB at a time, or the compiler; guests that wait for each other's processors run into time
+ * limits.
+ */
 const BYTES_A_FILE = 4 * 2 ** 30;
 const AT_ONCE = Math.max(2, Math.min(availableParallelism(), Math.floor(totalmem() / BYTES_A_FILE)));
 const SHOWN = 12;

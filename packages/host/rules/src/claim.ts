@@ -1,6 +1,7 @@
 /**
- * What the agent tells the packages' loader: the livepatch that it loads, or has in force, in this boot. One small file in `/run`, written by
- * root, whole or not at all, before the kernel is asked; no file: nothing. Lines of `key value`, in this order:
+ * What the agent tells the packages' loader: the livepatch that it loads, or has in force, in this boot. One small file
+ * in `/run`, written by root, whole or not at all, before the kernel is asked; no file: nothing. Lines of `key value`,
+ * in this order:
  *
  *     kmend-agent-claim 1
  *     module kmend_0123456789ab
@@ -8,7 +9,9 @@
  */
 export interface Claim {
   readonly module: string;
-  /** `loading`: the kernel is being asked, and may show it at any moment; `loaded`: it counts while the kernel shows it. */
+  /**
+   * `loading`: the kernel is being asked, and may show it at any moment; `loaded`: it counts while the kernel shows it.
+   */
   readonly state: ClaimState;
 }
 export type ClaimState = 'loading' | 'loaded';

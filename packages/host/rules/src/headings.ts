@@ -69,7 +69,9 @@ export function frameOf(text: string): (KernelSymbol & { readonly isGuess: boole
   return name === undefined ? undefined : { name, object: module ?? 'vmlinux', isGuess: guess !== undefined };
 }
 
-/** The function that the instruction pointer is in; `undefined` for user space and for addresses that no function is at. */
+/**
+ * The function that the instruction pointer is in; `undefined` for user space and for addresses that no function is at.
+ */
 export function pointerOf(text: string): KernelSymbol | undefined {
   const [, name, module] = POINTER.exec(text) ?? [];
   return name === undefined ? undefined : { name, object: module ?? 'vmlinux' };

@@ -18,7 +18,9 @@ export interface FtraceHook {
   readonly function: string;
   /** Changes the instruction pointer (flag I): a livepatch, or a kprobe with a post handler. */
   readonly modifiesIp: boolean;
-  /** Called without ftrace between (flag D): the symbol called, `''` where it is not told; `null` for any other hook. */
+  /**
+   * Called without ftrace between (flag D): the symbol called, `''` where it is not told; `null` for any other hook.
+   */
   readonly direct: string | null;
 }
 
@@ -64,7 +66,10 @@ const MODULE = patternOf(kprobeModule);
 const ASLEEP = patternOf(kprobeAsleep);
 const ON_ENTRY = patternOf(kprobeOnEntry);
 
-/** `name [module] (count) R I D<tab>tramp: …`, and on a line of its own `<tab>direct-->symbol`; later kernels have more flags. */
+/**
+ * `name [module] (count) R I D<tab>tramp: …`, and on a line of its own `<tab>direct-->symbol`; later kernels have more
+ * flags.
+ */
 export function ftraceHooksOf(text: string): readonly FtraceHook[] {
   const hooks: FtraceHook[] = [];
   for (const line of text.split('\n')) {
@@ -107,14 +112,17 @@ export function kprobesOf(text: string): readonly Kprobe[] {
 
 /**
  * What on the functions to be patched does not go together with a livepatch. On 6.1:
- * - another hook with flag I: the kernel refuses the second (kernel/trace/ftrace.c, __ftrace_hash_update_ipmodify): `conflict-kprobe`
- *   where kprobes/list shows a probe there (one with a post handler; kernel/kprobes.c, arm_kprobe_ftrace), else `conflict-ftrace`
- * - a kprobe elsewhere in the body, or in its cold part: the kernel says nothing, but nobody runs that body any more, so the probe is
- *   blind from then on without its owner knowing: `conflict-kprobe`. In a function that kmend patches already it is blind already.
- * - a direct call that is not BPF's: refused by the kernel, as nothing can make room for it (prepare_direct_functions_for_ipmodify): `conflict-ftrace`
- * No conflict: a probe on the entry without post handler, the function tracers, and BPF's fentry and fexit, which the kernel rebuilds to
- * share the function (kernel/bpf/trampoline.c, BPF_TRAMP_F_SHARE_IPMODIFY). They all go on firing at the old entry, before the new body.
- * Same-named functions of one object cannot be told apart here: a hook on one counts for each.
+ * - another hook with flag I: the kernel refuses the second (kernel/trace/ftrace.c, __ftrace_hash_update_ipmodify):
+ *   `conflict-kprobe` where kprobes/list shows a probe there (one with a post handler; kernel/kprobes.c,
+ *   arm_kprobe_ftrace), else `conflict-ftrace`
+ * - a kprobe elsewhere in the body, or in its cold part: the kernel says nothing, but nobody runs that body any more,
+ *   so the probe is blind from then on without its owner knowing: `conflict-kprobe`. In a function that kmend patches
+ *   already it is blind already.
+ * - a direct call that is not BPF's: refused by the kernel, as nothing can make room for it
+ *   (prepare_direct_functions_for_ipmodify): `conflict-ftrace` No conflict: a probe on the entry without post handler,
+ *   the function tracers, and BPF's fentry and fexit, which the kernel rebuilds to share the function
+ *   (kernel/bpf/trampoline.c, BPF_TRAMP_F_SHARE_IPMODIFY). They all go on firing at the old entry, before the new body.
+ *   Same-named functions of one object cannot be told apart here: a hook on one counts for each.
  */
 export function hookConflicts(
   hooks: Hooks,

@@ -15,8 +15,8 @@ export const complaintKinds = [
 export type ComplaintKind = (typeof complaintKinds)[number];
 
 /**
- * What a report ends with: `---[ end trace …]---` (kernel/panic.c), the end of the task's stack (`</TASK>`, arch/x86/kernel/dumpstack.c),
- * a ruler (mm/kasan/report.c), or nothing but silence.
+ * What a report ends with: `---[ end trace …]---` (kernel/panic.c), the end of the task's stack (`</TASK>`,
+ * arch/x86/kernel/dumpstack.c), a ruler (mm/kasan/report.c), or nothing but silence.
  */
 export type ReportEnd = 'end-trace' | 'stack' | 'ruler' | 'silence';
 
@@ -132,7 +132,10 @@ export const reportEnds = {
   ruler: '^={20,}$',
 } as const satisfies Record<Exclude<ReportEnd, 'silence'>, string>;
 
-/** `name+0x2a/0x100 [module]`, also with the build id that CONFIG_STACKTRACE_BUILD_ID adds (lib/vsprintf.c, %pS and %pBb). */
+/**
+ * `name+0x2a/0x100 [module]`, also with the build id that CONFIG_STACKTRACE_BUILD_ID adds (lib/vsprintf.c, %pS and
+ * %pBb).
+ */
 const SYMBOL = '([^ \\t+]+)\\+0x[0-9a-f]+\\/0x[0-9a-f]+(?: \\[(\\w+)(?: [0-9a-f]+)?\\])?$';
 
 export const logPatterns = {

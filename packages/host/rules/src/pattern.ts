@@ -1,7 +1,8 @@
 /**
- * Patterns that JavaScript and the packages' loader (awk: POSIX extended regular expressions) read alike.
- * They are written once, as the source of a JavaScript expression of this subset: literals, `.`, `^`, `$`, `*`, `+`, `?`, `|`, groups, sets, `\w`, `\d`, `\t`, escaped
- * punctuation, and counts of at most 64. Both sides match lines of bounded length.
+ * Patterns that JavaScript and the packages' loader (awk: POSIX extended regular expressions) read alike. They are
+ * written once, as the source of a JavaScript expression of this subset: literals, `.`, `^`, `$`, `*`, `+`, `?`, `|`,
+ * groups, sets, `\w`, `\d`, `\t`, escaped punctuation, and counts of at most 64. Both sides match lines of bounded
+ * length.
  */
 export type PatternSource = string;
 
@@ -13,7 +14,10 @@ export function patternOf(source: PatternSource): RegExp {
   return new RegExp(source, 's');
 }
 
-/** The side of awk: an extended regular expression without counts, as it stands between slashes. Throws `Error` where the source leaves the subset (a defect of the table). */
+/**
+ * The side of awk: an extended regular expression without counts, as it stands between slashes. Throws `Error` where
+ * the source leaves the subset (a defect of the table).
+ */
 export function toEre(source: PatternSource): string {
   const reader = new Reader(source);
   let out = '';

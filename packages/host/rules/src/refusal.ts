@@ -1,6 +1,7 @@
 /**
- * What a call to the kernel failed with for what the host lacks, by the words that end the tool's complaint (strerror(3); kmod sets no
- * locale): it says nothing of the livepatch. Anything else is the kernel's refusal of that livepatch, which is then quarantined.
+ * What a call to the kernel failed with for what the host lacks, by the words that end the tool's complaint
+ * (strerror(3); kmod sets no locale): it says nothing of the livepatch. Anything else is the kernel's refusal of that
+ * livepatch, which is then quarantined.
  */
 export type HostRefusal =
   | 'memory-low'

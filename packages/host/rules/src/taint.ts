@@ -16,13 +16,16 @@ export interface TaintFlag {
 }
 
 /**
- * The flags of kernel/panic.c (taint_flags), explained in Documentation/admin-guide/tainted-kernels.rst. Why some refuse:
- * - D: an oops kills its task with its locks held and its data half-changed; a transition may never end, and what the kernel holds is in doubt
+ * The flags of kernel/panic.c (taint_flags), explained in Documentation/admin-guide/tainted-kernels.rst. Why some
+ * refuse:
+ * - D: an oops kills its task with its locks held and its data half-changed; a transition may never end, and what the
+ *   kernel holds is in doubt
  * - B: set for bad page state and for slab corruption alike (mm/page_alloc.c, mm/slub.c): memory was overwritten
  * - M: set by machine check exceptions, not by corrected errors (arch/x86/kernel/cpu/mce/core.c): the hardware fails
  * - F, R: modules put in or taken out by force may have left wrong types or pointers to freed code behind
- * - L: the flag does not say whether the CPU is still stuck, and a load waits for every CPU (RCU, text poking) without an end
- * A (ACPI table overridden) is the owner's own choice at boot and says nothing of the kernel's memory, so it does not refuse.
+ * - L: the flag does not say whether the CPU is still stuck, and a load waits for every CPU (RCU, text poking) without
+ *   an end A (ACPI table overridden) is the owner's own choice at boot and says nothing of the kernel's memory, so it
+ *   does not refuse.
  */
 export const taintFlags: readonly TaintFlag[] = [
   flag(0, 'P', 'a proprietary module was loaded', 'harmless'),
@@ -50,7 +53,9 @@ function flag(bit: number, letter: string, meaning: string, weight: TaintWeight)
   return { bit, letter, meaning, weight };
 }
 
-/** `/proc/sys/kernel/tainted` as a number, bounded so that a shell counts it right too; `undefined` where it is none. */
+/**
+ * `/proc/sys/kernel/tainted` as a number, bounded so that a shell counts it right too; `undefined` where it is none.
+ */
 export function taintMask(text: string): bigint | undefined {
   return /^\d{1,18}$/.test(text) ? BigInt(text) : undefined;
 }

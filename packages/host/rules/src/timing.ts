@@ -1,4 +1,6 @@
-/** How long things may take, in seconds. The host's owner may set `soak` and `transitionLimit` (0: no limit) otherwise. */
+/**
+ * How long things may take, in seconds. The host's owner may set `soak` and `transitionLimit` (0: no limit) otherwise.
+ */
 export const timing = {
   /** A livepatch is watched for so long after it came into force; then it is trusted. */
   soak: 900,
@@ -30,7 +32,10 @@ export const timing = {
   },
 } as const;
 
-/** Seconds until a transition that was taken back `tries` times (1 or more) is tried again: doubling, up to `longestPause`. */
+/**
+ * Seconds until a transition that was taken back `tries` times (1 or more) is tried again: doubling, up to
+ * `longestPause`.
+ */
 export function retryAfter(tries: number): number {
   return Math.min(timing.longestPause, timing.firstPause * 2 ** (tries - 1));
 }

@@ -25,8 +25,8 @@ export interface ManifestParts {
 }
 
 /**
- * What the maker of a livepatch says it brings a kernel up to. Nothing here can check it: which fixes a version has is known to the
- * distribution, not to a build. Throws `version-malformed`.
+ * What the maker of a livepatch says it brings a kernel up to. Nothing here can check it: which fixes a version has is
+ * known to the distribution, not to a build. Throws `version-malformed`.
  */
 export function assertEffectiveVersion(version: string | undefined): void {
   if (version === undefined || EffectiveVersion.safeParse(version).success) return;

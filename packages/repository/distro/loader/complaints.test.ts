@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-// The agent and the packages' loader must blame the same livepatches for the same log, so what the agent is tried with is tried here.
+// The agent and the packages' loader must blame the same livepatches for the same log, so what the agent is tried with
+// is tried here.
 import { complaintsOf } from '@kmend/rules';
 import {
   atomic,

@@ -34,7 +34,10 @@ import fc from 'fast-check';
 import { allShells, TestHost } from './testing/host.ts';
 import { runParts } from './testing/shell.ts';
 
-/** The same inputs to a rule of @kmend/rules and to the loader's function. Many inputs a shell: each start costs more than all of them. */
+/**
+ * The same inputs to a rule of @kmend/rules and to the loader's function. Many inputs a shell: each start costs more
+ * than all of them.
+ */
 const sample = <T>(arbitrary: fc.Arbitrary<T>, numRuns: number): T[] => fc.sample(arbitrary, { numRuns, seed: 17 });
 
 const patterns: Readonly<Record<string, string>> = {

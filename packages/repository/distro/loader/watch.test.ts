@@ -32,7 +32,8 @@ for (const [name, shell] of Object.entries(shells)) {
     );
     assert.ok(host.state('kernel-log').some((it) => it.endsWith(within(second))));
     assert.match((await host.run('status')).out, /^kernel log: WARNING: CPU: 1 /m);
-    // It stays out, with the kernel's words, until somebody wants it again; then only what comes after that load counts.
+    // It stays out, with the kernel's words, until somebody wants it again; then only what comes after that load
+    // counts.
     assert.equal((await host.run('sync')).code, 5);
     assert.deepEqual([host.calls(), host.outcome()], [[], 'quarantined']);
     assert.ok(host.state('kernel-log').length > 5);

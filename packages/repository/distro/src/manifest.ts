@@ -14,8 +14,8 @@ export type ManifestSubject = Pick<
 >;
 
 /**
- * The text that the loader verifies and reads before it loads: `key value` a line, in this order. Throws `manifest-invalid` where
- * a value does not fit into its line, or all of it not into what the loader reads.
+ * The text that the loader verifies and reads before it loads: `key value` a line, in this order. Throws
+ * `manifest-invalid` where a value does not fit into its line, or all of it not into what the loader reads.
  */
 export function manifestText(
   kernel: { readonly release: string; readonly buildId: string },

@@ -31,8 +31,8 @@ export const AGENT_HOST = {
 } as const satisfies Partial<BootOptions>;
 
 /**
- * For `Lab.boot`: a host with the agent's package installed. An emulated one takes minutes to unpack it, once for each agent:
- * other documents in the package make no other agent.
+ * For `Lab.boot`: a host with the agent's package installed. An emulated one takes minutes to unpack it, once for each
+ * agent: other documents in the package make no other agent.
  */
 export async function agentInstalled(deb: string): Promise<Preparation> {
   return { key: `agent ${await subjectOf(deb)}`, prepare: (host) => installPackage(host, deb) };

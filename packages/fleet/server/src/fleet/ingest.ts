@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto';
 import type { Report } from '@kmend/protocol';
 
 /**
- * Most by which a report's number may be above the one before. A host that cannot reach its server counts on, a try an hour: a hundred thousand
- * are eleven years of that. Without a bound, whoever stole a host's token would send the largest number there is, and nothing that the host says
- * would count any more.
+ * Most by which a report's number may be above the one before. A host that cannot reach its server counts on, a try an
+ * hour: a hundred thousand are eleven years of that. Without a bound, whoever stole a host's token would send the
+ * largest number there is, and nothing that the host says would count any more.
  */
 const MAX_STEP = 100_000;
 /** The first number of a host: it may have counted for another server before. */
@@ -38,9 +38,9 @@ export type Verdict =
   | { readonly kind: 'number-jumps'; readonly newest: number };
 
 /**
- * Judges a report, however it came: sent by the host, or carried here by a person. An older one changes nothing. One with an equal number is judged by
- * what it says: a host that was set back to a snapshot, and a clone of it, use numbers that were used already. Pure; `waiting`: the newest report that
- * was judged `same` and is not stored yet.
+ * Judges a report, however it came: sent by the host, or carried here by a person. An older one changes nothing. One
+ * with an equal number is judged by what it says: a host that was set back to a snapshot, and a clone of it, use
+ * numbers that were used already. Pure; `waiting`: the newest report that was judged `same` and is not stored yet.
  */
 export function judgeReport(known: KnownReport, waiting: WaitingReport | undefined, report: Report): Verdict {
   const { sequence } = report;

@@ -66,8 +66,8 @@ export interface AxisCount {
 const PROTECTION: ReadonlySet<string> = new Set(['coverage', 'loaded'] satisfies Axis[]);
 
 /**
- * Hosts by state, for each axis, and by whether a newer kernel waits for a reboot. A silent host is `silent` on every axis: what it said last is no
- * longer known to be so.
+ * Hosts by state, for each axis, and by whether a newer kernel waits for a reboot. A silent host is `silent` on every
+ * axis: what it said last is no longer known to be so.
  */
 export function countAxes(groups: readonly HostGroup[]): readonly AxisCount[] {
   const counts = new Map<string, AxisCount>();

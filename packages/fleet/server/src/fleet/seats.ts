@@ -3,7 +3,10 @@ import { ServerError } from '../error.ts';
 /** A machine that fetched no packages for so long has left its seat (docs/decisions/052-package-seats.md). */
 const PACKAGE_SEAT_MS = 30 * 86_400_000;
 
-/** An enrolled host without a word for so long has left its seat, unless the operator sets another time. It may come back, and holds it again. */
+/**
+ * An enrolled host without a word for so long has left its seat, unless the operator sets another time. It may come
+ * back, and holds it again.
+ */
 export const HOST_SEAT_MS = 90 * 86_400_000;
 
 /** Milliseconds between two notes of a machine that fetches packages: `apt` asks for many files in one run. */

@@ -7,8 +7,8 @@ const SIGNED_TEXT = '-----BEGIN PGP SIGNED MESSAGE-----';
 const SIGNATURE = '-----BEGIN PGP SIGNATURE-----';
 
 /**
- * Looks whether a folder is the repository that it is said to be. Whether the signatures are good is for the hosts to say, which know the key:
- * this keeps out the wrong folder. Throws `packages-incomplete`, `packages-unsigned`.
+ * Looks whether a folder is the repository that it is said to be. Whether the signatures are good is for the hosts to
+ * say, which know the key: this keeps out the wrong folder. Throws `packages-incomplete`, `packages-unsigned`.
  */
 export async function checkClaim(format: PackageFormat, folder: string): Promise<void> {
   if (format === 'dnf') {

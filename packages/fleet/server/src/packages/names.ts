@@ -4,11 +4,15 @@ import { ServerError } from '../error.ts';
 const MAX_PATH = 240;
 const MAX_DEPTH = 16;
 
-/** What package names and checksums are made of; nothing hidden, nothing that a shell or a browser reads as something else. */
+/**
+ * What package names and checksums are made of; nothing hidden, nothing that a shell or a browser reads as something
+ * else.
+ */
 const SEGMENT = /^[A-Za-z0-9_+~^:=@%,-][A-Za-z0-9._+~^:=@%,-]*$/;
 
 /**
- * A file's path in a repository. Throws `tar-path-absolute`, `tar-path-escapes`, `tar-path-too-long`, `tar-path-unusable`.
+ * A file's path in a repository. Throws `tar-path-absolute`, `tar-path-escapes`, `tar-path-too-long`,
+ * `tar-path-unusable`.
  */
 export function packagePath(name: string): string {
   const said = JSON.stringify(name.slice(0, MAX_PATH));

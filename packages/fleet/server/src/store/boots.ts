@@ -18,8 +18,8 @@ export interface BootBefore {
 }
 
 /**
- * Notes that another boot reports as a host. A reboot is one too: the boot before never comes back. Where it does (A, B, A), two machines
- * are up at once under one identity: clones of an image, or a thief of the token.
+ * Notes that another boot reports as a host. A reboot is one too: the boot before never comes back. Where it does (A,
+ * B, A), two machines are up at once under one identity: clones of an image, or a thief of the token.
  */
 export async function noteBoot(db: Database, hostId: string, before: BootBefore, { facts }: Report): Promise<void> {
   if (before.boot_id === null || before.boot_id === facts.bootId) return;
@@ -63,7 +63,9 @@ export async function noteBoot(db: Database, hostId: string, before: BootBefore,
     .execute();
 }
 
-/** Boots seen since then that are other machines than their host's newest: another machine-id, or up in turns with it. */
+/**
+ * Boots seen since then that are other machines than their host's newest: another machine-id, or up in turns with it.
+ */
 function others(db: Database, since: string) {
   return db
     .selectFrom('host_boots')

@@ -224,7 +224,10 @@ function noHost(id: string): ServerError {
   return new ServerError('not-found', `there is no host ${id}`, { hint: 'see "kmend host list"' });
 }
 
-/** Hosts that say the same, counted; one that enrolled again counts once. Hosts last heard of before `silentSince` are silent. */
+/**
+ * Hosts that say the same, counted; one that enrolled again counts once. Hosts last heard of before `silentSince` are
+ * silent.
+ */
 export async function groupHosts(db: Database, silentSince: string): Promise<HostGroup[]> {
   const silent = flag(sql`coalesce(last_report, enrolled) < ${silentSince}`);
   const needless = flag(sql`reason = ${NONE_NEEDED} and effective_serial is null`);

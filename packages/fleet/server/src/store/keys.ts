@@ -161,8 +161,8 @@ export function enrol(
 }
 
 /**
- * A machine that enrols again (`kmend-agent enrol --again`) leaves the seat of the host that it was. That host's token stays good: where it
- * reports after all, there are two machines with one machine-id, and both hold a seat.
+ * A machine that enrols again (`kmend-agent enrol --again`) leaves the seat of the host that it was. That host's token
+ * stays good: where it reports after all, there are two machines with one machine-id, and both hold a seat.
  */
 async function replace(db: Transaction<Tables>, machine: string | null, by: string): Promise<void> {
   if (machine === null) return;
@@ -186,7 +186,9 @@ export async function validKey(
   return key;
 }
 
-/** Takes a seat of the key in this transaction, so that two machines never share the last one. Throws `key-no-seats`. */
+/**
+ * Takes a seat of the key in this transaction, so that two machines never share the last one. Throws `key-no-seats`.
+ */
 export async function takeSeat(db: Transaction<Tables>, key: SeatKey, now: Date, seatMs: number): Promise<void> {
   if (key.seats === null) return;
   await hold(db, 'activation_keys', key.id);

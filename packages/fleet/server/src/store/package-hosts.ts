@@ -12,8 +12,9 @@ export interface PackageVisitor {
 }
 
 /**
- * Lets a machine at the packages, and notes it. Seat and note are one transaction, so that two machines never share the last seat; one that has
- * a seat keeps it. Throws `key-unknown`, `key-revoked`, `key-expired`, `key-no-seats`, `host-unnamed`.
+ * Lets a machine at the packages, and notes it. Seat and note are one transaction, so that two machines never share the
+ * last seat; one that has a seat keeps it. Throws `key-unknown`, `key-revoked`, `key-expired`, `key-no-seats`,
+ * `host-unnamed`.
  */
 export async function admitPackageHost(
   db: Database,

@@ -2,8 +2,8 @@ import { type Expression, type SqlBool, sql, type Transaction } from 'kysely';
 import type { Tables } from './schema.ts';
 
 /**
- * What databases do differently, written so that SQLite and PostgreSQL do the same (docs/decisions/095-portable-sql.md). The rest of the store is
- * Kysely's SQL, which both know.
+ * What databases do differently, written so that SQLite and PostgreSQL do the same
+ * (docs/decisions/095-portable-sql.md). The rest of the store is Kysely's SQL, which both know.
  */
 
 /** A count: SQLite gives a number, PostgreSQL's driver a text, since its counts have 64 bits. */
@@ -24,8 +24,9 @@ export function flag(condition: Expression<SqlBool>): Expression<number> {
 }
 
 /**
- * Takes a row for this transaction: another one that decides by the same row (who gets a key's last seat; which report of a host is newer) waits
- * until this one ended, and then sees what it wrote. SQLite runs one at a time in any case; PostgreSQL (read committed) does not.
+ * Takes a row for this transaction: another one that decides by the same row (who gets a key's last seat; which report
+ * of a host is newer) waits until this one ended, and then sees what it wrote. SQLite runs one at a time in any case;
+ * PostgreSQL (read committed) does not.
  */
 export async function hold(
   transaction: Transaction<Tables>,

@@ -18,7 +18,9 @@ export interface NewReport {
   readonly waiting?: WaitingReport | undefined;
 }
 
-/** Stores reports in one transaction, and tells what became of each: it is judged by what the store has at that moment. */
+/**
+ * Stores reports in one transaction, and tells what became of each: it is judged by what the store has at that moment.
+ */
 export async function storeReports(db: Database, reports: readonly NewReport[]): Promise<readonly Verdict[]> {
   return await db.transaction().execute(async (transaction) => {
     const verdicts: Verdict[] = [];

@@ -29,7 +29,10 @@ async function allowed(text: Promise<string | undefined>): Promise<string | unde
   }
 }
 
-/** From sysfs: `/sys/kernel/livepatch/<name>/<object>/<function,sympos>` (Documentation/ABI/testing/sysfs-kernel-livepatch). */
+/**
+ * From sysfs: `/sys/kernel/livepatch/<name>/<object>/<function,sympos>`
+ * (Documentation/ABI/testing/sysfs-kernel-livepatch).
+ */
 export async function readPatchedNow(edges: Edges, kernel: KernelView): Promise<PatchedNow> {
   const places = new Set<string>();
   for (const livepatch of kernel.livepatches.filter((it) => isOurs(it.name))) {
@@ -47,8 +50,9 @@ export async function readPatchedNow(edges: Edges, kernel: KernelView): Promise<
 }
 
 /**
- * Throws `conflict-ftrace` or `conflict-kprobe` where a function to be patched is hooked in a way that does not go together with a livepatch, and
- * where ftrace is switched off. Where the kernel does not let us see, its own refusal has to do.
+ * Throws `conflict-ftrace` or `conflict-kprobe` where a function to be patched is hooked in a way that does not go
+ * together with a livepatch, and where ftrace is switched off. Where the kernel does not let us see, its own refusal
+ * has to do.
  */
 export async function assertNotHooked(edges: Edges, manifest: Livepatch, kernel: KernelView): Promise<void> {
   const hooks = await readHooks(edges);

@@ -12,7 +12,7 @@ const INSMOD = '/sbin/insmod';
 const RMMOD = '/sbin/rmmod';
 const TOOL_TIMEOUT_MS = timing.insmod * 1000;
 /** Largest module the agent reads into memory. */
-const MAX_MODULE = manifestRule.moduleBytes;
+export const MAX_MODULE = manifestRule.moduleBytes;
 
 /** A copy of a module that only root can reach, whose bytes were compared after they were written. */
 export interface StagedModule {
@@ -54,9 +54,10 @@ export async function stageModule(
 }
 
 /**
- * Hands the module to the kernel. Throws `load-refused` with the kernel's own words; where it is the host that cannot (no memory, a
- * failing disk, no process to be had, no loads permitted, no trust in the signer) `memory-low`, the disk's codes, `tool-failed`, `conflict-transition`,
- * `conflict-module`, `modules-disabled`, `load-not-permitted`, `signature-untrusted` (`isOfHost`).
+ * Hands the module to the kernel. Throws `load-refused` with the kernel's own words; where it is the host that cannot
+ * (no memory, a failing disk, no process to be had, no loads permitted, no trust in the signer) `memory-low`, the
+ * disk's codes, `tool-failed`, `conflict-transition`, `conflict-module`, `modules-disabled`, `load-not-permitted`,
+ * `signature-untrusted` (`isOfHost`).
  */
 export async function insertModule(edges: Edges, staged: StagedModule, module: string): Promise<void> {
   const before = await lastLogTime(edges);

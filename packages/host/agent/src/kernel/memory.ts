@@ -5,8 +5,9 @@ import { AgentError } from '../error.ts';
 const MIB = 1024 * 1024;
 
 /**
- * MemAvailable in bytes: what can be had without swapping (fs/proc/meminfo.c). Modules live in vmalloc space, which on x86-64 is never the
- * shorter of the two, and no cgroup's limit counts for them. `undefined` where the kernel does not say.
+ * MemAvailable in bytes: what can be had without swapping (fs/proc/meminfo.c). Modules live in vmalloc space, which on
+ * x86-64 is never the shorter of the two, and no cgroup's limit counts for them. `undefined` where the kernel does not
+ * say.
  */
 export async function availableMemory(edges: Edges): Promise<number | undefined> {
   const text = (await edges.files.text('/proc/meminfo')) ?? '';

@@ -3,8 +3,9 @@ import type { Edges } from '../edges/edges.ts';
 import { AgentError } from '../error.ts';
 
 /**
- * Why the running kernel is not this system's to patch: a kernel that only writes a dump (kdump's capture kernel), a container, a chroot, an
- * image that is being built. `undefined`: it is. Looks without changing anything; what cannot be read says nothing.
+ * Why the running kernel is not this system's to patch: a kernel that only writes a dump (kdump's capture kernel), a
+ * container, a chroot, an image that is being built. `undefined`: it is. Looks without changing anything; what cannot
+ * be read says nothing.
  */
 export async function foreignKernel(edges: Edges): Promise<AgentError | undefined> {
   const { files } = edges;

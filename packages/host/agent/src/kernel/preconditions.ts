@@ -12,7 +12,10 @@ export function assertLivepatchSupport(kernel: KernelView): void {
   });
 }
 
-/** Why the kernel takes no module at all any more; `undefined` where it does. Once set it stays until the next boot (kernel/module/main.c). */
+/**
+ * Why the kernel takes no module at all any more; `undefined` where it does. Once set it stays until the next boot
+ * (kernel/module/main.c).
+ */
 export async function modulesDisabled(edges: Edges): Promise<AgentError | undefined> {
   const value = await edges.files.text('/proc/sys/kernel/modules_disabled');
   if (value?.trim() !== '1') return undefined;

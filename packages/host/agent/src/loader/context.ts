@@ -73,7 +73,10 @@ export async function commit(loader: Loader, change: (journal: Journal, moment: 
 /** Milliseconds until what has just come to its end is looked at by the policy again. */
 const SOON_MS = 1_000;
 
-/** Has the loader look again although the repository says nothing new: by itself while it is there, else when the fetcher asks. */
+/**
+ * Has the loader look again although the repository says nothing new: by itself while it is there, else when the
+ * fetcher asks.
+ */
 export async function wakeSoon({ edges, observed }: Loader): Promise<void> {
   const wakeAt = new Date(edges.clock.now().getTime() + SOON_MS).toISOString();
   await observed.save({ ...observed.value, wakeAt });

@@ -22,8 +22,8 @@ const common = {
 const LATE: Readonly<Record<string, object>> = { os, 'fs/promises': fsPromises, readline };
 
 /**
- * Has Node's `os` module loaded only when something of it is used. As it is loaded it asks for the kernel's release and version,
- * and keeps them: in a startup snapshot they would be those of the machine that made it.
+ * Has Node's `os` module loaded only when something of it is used. As it is loaded it asks for the kernel's release and
+ * version, and keeps them: in a startup snapshot they would be those of the machine that made it.
  */
 const LATE_OS: Plugin = {
   name: 'late-os',

@@ -6,7 +6,9 @@ import type { Journal } from './journal.ts';
 
 const MODULE = patternOf(claimRule.module);
 
-/** What the packages' loader must know of a journal, as the file has it; `undefined`: the agent claims nothing. Pure. */
+/**
+ * What the packages' loader must know of a journal, as the file has it; `undefined`: the agent claims nothing. Pure.
+ */
 export function claimOf({ current }: Journal, bootId: string): string | undefined {
   if (current === null || current.phase === 'failed' || current.bootId !== bootId) return undefined;
   if (!MODULE.test(current.module)) return undefined;

@@ -34,7 +34,10 @@ export const Attempt = z.object({
   since: Timestamp,
   /** The same in seconds since boot, for durations: the wall clock may jump, early in a boot above all. */
   sinceUptime: z.number().min(0),
-  /** SHA-256 of the verified file whose content was handed to the kernel; `null` where the agent found the module loaded already. */
+  /**
+   * SHA-256 of the verified file whose content was handed to the kernel; `null` where the agent found the module loaded
+   * already.
+   */
   sha256: Sha256.nullable(),
   /**
    * Time of the last kernel log line before it, in seconds of the log's own clock: what complains later may be its

@@ -1,5 +1,5 @@
-import type { JournalCode } from '../codes.ts';
 import { blamedForCrash, mostCuts, retryAfter } from '@kmend/rules';
+import type { JournalCode } from '../codes.ts';
 import { AgentError } from '../error.ts';
 import {
   type Attempt,
@@ -17,8 +17,8 @@ import {
 
 /**
  * The loader's state machine: one function a transition, each of which asserts where it may come from and returns the
- * whole next journal. Pure: the caller makes it durable before it acts on it. `transitions` is the picture in docs/agent.md
- * (state/picture.ts).
+ * whole next journal. Pure: the caller makes it durable before it acts on it. `transitions` is the picture in
+ * docs/agent.md (state/picture.ts).
  */
 export type State = Phase | 'idle';
 
@@ -27,8 +27,8 @@ export function stateOf(journal: Journal): State {
 }
 
 /**
- * Of each transition: the states it may come from, and where it leads. `same`: it stays, with something noted. `before`: back to
- * what was in force before, `soak` or `good` as it was, else `idle`.
+ * Of each transition: the states it may come from, and where it leads. `same`: it stays, with something noted.
+ * `before`: back to what was in force before, `soak` or `good` as it was, else `idle`.
  */
 export const transitions = {
   beginLoad: { from: ['idle', 'soak', 'good', 'failed'], to: ['loading'] },
@@ -76,7 +76,10 @@ function attemptIn(name: TransitionName, journal: Journal): Attempt {
   return journal.current;
 }
 
-/** A moment on this host: wall clock for people (ISO 8601, UTC), seconds since boot for durations (the wall clock may jump). */
+/**
+ * A moment on this host: wall clock for people (ISO 8601, UTC), seconds since boot for durations (the wall clock may
+ * jump).
+ */
 export interface Moment {
   readonly at: string;
   readonly uptime: number;
@@ -128,7 +131,10 @@ export function adopt(journal: Journal, candidate: Candidate, now: Moment): Jour
   });
 }
 
-/** What runs is another serial too, signed otherwise: it is that one from now on, where it stands. `sha256`: of the other's file. */
+/**
+ * What runs is another serial too, signed otherwise: it is that one from now on, where it stands. `sha256`: of the
+ * other's file.
+ */
 export function renumber(journal: Journal, serial: number, sha256: string, now: Moment): Journal {
   const attempt = attemptIn('renumber', journal);
   const { buildId, id, module } = attempt;
@@ -169,7 +175,10 @@ export function loaded(journal: Journal, now: Moment): Journal {
   });
 }
 
-/** The kernel was not asked, or was and the host could not do it, in this same boot: nothing is held against the livepatch. */
+/**
+ * The kernel was not asked, or was and the host could not do it, in this same boot: nothing is held against the
+ * livepatch.
+ */
 export function neverLoaded(journal: Journal, now: Moment, reason: string): Journal {
   const attempt = attemptIn('neverLoaded', journal);
   const message = `${attempt.module} was not loaded: ${reason}`.slice(0, 2000);
@@ -267,7 +276,10 @@ export function fail(journal: Journal, now: Moment, { code, message, previousInF
   return withEvent({ ...next, current, previous: null }, { at: now.at, code, message: text, serial: attempt.serial });
 }
 
-/** The transition did not end in its time: it is taken back, and tried again later. Nothing is quarantined: the tasks were in the way. */
+/**
+ * The transition did not end in its time: it is taken back, and tried again later. Nothing is quarantined: the tasks
+ * were in the way.
+ */
 export function timeOut(journal: Journal, now: Moment, message: string): Journal {
   const attempt = attemptIn('timeOut', journal);
   const { buildId, serial, bootId } = attempt;
@@ -314,7 +326,10 @@ export function markShutdown(journal: Journal): Journal {
   return { ...journal, current: { ...attempt, cleanShutdown: true } };
 }
 
-/** Another boot, and no orderly shutdown before it: the livepatch is quarantined. `pstore`: names of what the kernel left there. */
+/**
+ * Another boot, and no orderly shutdown before it: the livepatch is quarantined. `pstore`: names of what the kernel
+ * left there.
+ */
 export function crashed(journal: Journal, now: Moment, pstore: readonly string[]): Journal {
   const attempt = attemptIn('crashed', journal);
   const traces = pstore.length === 0 ? 'nothing in pstore' : `pstore holds ${pstore.join(', ')}`;
@@ -329,8 +344,9 @@ export function crashed(journal: Journal, now: Moment, pstore: readonly string[]
 }
 
 /**
- * Whether a host that went down without an orderly shutdown says nothing of this livepatch yet: it came through a soak here before, was put
- * back by a boot, and this is not the third time in a row. Somebody pulled the plug in a rescue shell, or something else panicked.
+ * Whether a host that went down without an orderly shutdown says nothing of this livepatch yet: it came through a soak
+ * here before, was put back by a boot, and this is not the third time in a row. Somebody pulled the plug in a rescue
+ * shell, or something else panicked.
  */
 export function isTrusted(journal: Journal, { phase, module, buildId, serial }: Attempt): boolean {
   if (phase === 'good' || phase === 'failed') return false;
@@ -340,7 +356,10 @@ export function isTrusted(journal: Journal, { phase, module, buildId, serial }: 
   return blamedForCrash([load], good?.cuts ?? 0) === 'counted';
 }
 
-/** Another boot, and no orderly shutdown before it, in a later soak of a livepatch that `isTrusted`: it is counted, and re-applied. */
+/**
+ * Another boot, and no orderly shutdown before it, in a later soak of a livepatch that `isTrusted`: it is counted, and
+ * re-applied.
+ */
 export function cutOff(journal: Journal, now: Moment): Journal {
   const { module, serial, buildId, phase } = attemptIn('cutOff', journal);
   const cuts = (goodOf(journal, buildId, serial)?.cuts ?? 0) + 1;
@@ -355,9 +374,9 @@ export function cutOff(journal: Journal, now: Moment): Journal {
 }
 
 /**
- * Another boot after an orderly shutdown, or after the livepatch was good (or failed) already: nothing is loaded now. One
- * that ran until the shutdown is good enough to be re-applied, so that a reboot in the soak takes no protection away; its
- * soak begins again.
+ * Another boot after an orderly shutdown, or after the livepatch was good (or failed) already: nothing is loaded now.
+ * One that ran until the shutdown is good enough to be re-applied, so that a reboot in the soak takes no protection
+ * away; its soak begins again.
  */
 export function rebooted(journal: Journal, now: Moment): Journal {
   const attempt = attemptIn('rebooted', journal);
@@ -367,7 +386,10 @@ export function rebooted(journal: Journal, now: Moment): Journal {
   return { ...next, good: goodWith(journal, attempt, now, before?.soaked ?? false) };
 }
 
-/** The packages are about to take what runs, or out of the way what failed: it is theirs from now on, and its going is no failure. */
+/**
+ * The packages are about to take what runs, or out of the way what failed: it is theirs from now on, and its going is
+ * no failure.
+ */
 export function handOver(journal: Journal, now: Moment): Journal {
   assertSource('handOver', journal);
   const { current } = journal;

@@ -94,7 +94,9 @@ test('the packages’ loader is told of a load before the kernel is asked, and o
   await kernel.write(CLAIM, `${await claim()}more\n`);
   await openJournal(kernel.edges());
   assert.equal(await claim(), 'kmend-agent-claim 1\nmodule kmend_0123456789ab\nstate loaded\n');
-  await store.update((journal) => machine.fail(journal, now, 'load-failed', 'no', false));
+  await store.update((journal) =>
+    machine.fail(journal, now, { code: 'load-failed', message: 'no', previousInForce: false }),
+  );
   assert.equal(await claim(), undefined);
 });
 

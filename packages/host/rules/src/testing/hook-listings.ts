@@ -1,4 +1,6 @@
-/** As kernel/trace/ftrace.c (t_show) of 6.1 prints: flags R, I, D in columns of two, then the trampoline behind a tab. */
+/**
+ * As kernel/trace/ftrace.c (t_show) of 6.1 prints: flags R, I, D in columns of two, then the trampoline behind a tab.
+ */
 export const ENABLED = [
   'tcp_ack (1)   I  \ttramp: 0xffffffffc0a2c000 (klp_ftrace_handler+0x0/0x1a0) ->klp_ftrace_handler+0x0/0x1a0',
   'vfs_read (2) R    \ttramp: ERROR!',

@@ -1,6 +1,6 @@
 /**
- * Reports of a 6.1.0-47-amd64 kernel into which a module made one fault of each kind, as `dmesg` of Debian 12 printed them. Most of the registers
- * and of the unwinder's guesses are left out.
+ * Reports of a 6.1.0-47-amd64 kernel into which a module made one fault of each kind, as `dmesg` of Debian 12 printed
+ * them. Most of the registers and of the unwinder's guesses are left out.
  */
 export const MODULE = 'kmend_0123456789ab';
 /** Frames of a stack: in the livepatch's code, and in somebody else's. */

@@ -26,9 +26,9 @@ const INDEX_LIMIT = 64 << 20;
 const INDEX_UNPACKED_LIMIT = 256 << 20;
 
 /**
- * The kernel packages (`linux-*`) of one distribution (`bookworm`, `bookworm-security`, ...) under `base`: InRelease checked with
- * Debian's keyring, the index with the hashes in it. `undefined` where the archive has no such distribution.
- * `acceptExpired`: for snapshots of the past, whose Valid-Until is over by design.
+ * The kernel packages (`linux-*`) of one distribution (`bookworm`, `bookworm-security`, ...) under `base`: InRelease
+ * checked with Debian's keyring, the index with the hashes in it. `undefined` where the archive has no such
+ * distribution. `acceptExpired`: for snapshots of the past, whose Valid-Until is over by design.
  */
 export async function readIndex(
   edges: ArchiveEdges,

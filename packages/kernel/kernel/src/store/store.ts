@@ -21,7 +21,9 @@ interface Spec {
   readonly version: string | undefined;
 }
 
-/** Kernels on this machine: one folder for each build id, added whole or not at all. A release may have several builds. */
+/**
+ * Kernels on this machine: one folder for each build id, added whole or not at all. A release may have several builds.
+ */
 export class KernelStore {
   readonly #edges: Pick<Edges, 'run' | 'progress' | 'signal'>;
   readonly #archive: Packages;
@@ -42,8 +44,8 @@ export class KernelStore {
   }
 
   /**
-   * A kernel by its release or by its build id (whole, or at least 8 digits of it). Throws `kernel-not-added`, and `kernel-ambiguous`
-   * where several builds go by that name.
+   * A kernel by its release or by its build id (whole, or at least 8 digits of it). Throws `kernel-not-added`, and
+   * `kernel-ambiguous` where several builds go by that name.
    */
   async open(name: string): Promise<Kernel> {
     const { entries, damaged } = await this.#read();
@@ -71,8 +73,8 @@ export class KernelStore {
   }
 
   /**
-   * Fetches and unpacks a kernel. `spec`: `<suite>/<release>`, e.g. `bookworm/6.1.0-47-amd64`, with `=<version>` for another version of
-   * the package than the suite's newest. One already there is returned.
+   * Fetches and unpacks a kernel. `spec`: `<suite>/<release>`, e.g. `bookworm/6.1.0-47-amd64`, with `=<version>` for
+   * another version of the package than the suite's newest. One already there is returned.
    */
   async add(spec: string): Promise<Kernel> {
     const [, suite, release, version] = /^([a-z][a-z-]*)\/([^=]+)(?:=([A-Za-z0-9.+~:-]+))?$/.exec(spec) ?? [];

@@ -1,13 +1,11 @@
 # shellcheck shell=dash
-# Whether the kernel complained of a livepatch in its log, by the tables and as the rule of packages/host/rules (kernel-log.ts, complaints.ts): a
-# test compares the two. Pure: lines in, lines out.
-#   suspect MODULE FROM, patches OBJECT FUNCTION    each with its functions; FROM: what began up to then, by the log's clock, does not count
-#   an empty line, then the log as dmesg prints it
-# gives
-#   complaint MODULE KIND FUNCTION TITLE    the first one of each suspect: the livepatch is on the stack, or it happened in what it patches
-#   log TEXT                                its lines
-#   last SECONDS                            the last time stamp; nothing where the log has none
-# Only lines with a time stamp of their own count: a line break inside a message may hold what a user chose.
+# Whether the kernel complained of a livepatch in its log, by the tables and as the rule of packages/host/rules
+# (kernel-log.ts, complaints.ts): a test compares the two. Pure: lines in, lines out. suspect MODULE FROM, patches
+# OBJECT FUNCTION each with its functions; FROM: what began up to then, by the log's clock, does not count an empty
+# line, then the log as dmesg prints it gives complaint MODULE KIND FUNCTION TITLE the first one of each suspect: the
+# livepatch is on the stack, or it happened in what it patches log TEXT its lines last SECONDS the last time stamp;
+# nothing where the log has none Only lines with a time stamp of their own count: a line break inside a message may hold
+# what a user chose.
 # shellcheck disable=SC2016,SC2154
 # SC2016: an awk program. SC2154: log_rules is of rules.sh.
 complaints_in() {

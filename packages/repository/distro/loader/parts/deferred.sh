@@ -1,6 +1,7 @@
 # shellcheck shell=dash
-# A transition that does not end is taken back, and tried again after a pause that grows: docs/decisions/027-transition-limit.md. Never forced, and
-# held against nobody: the tasks were in the way, not the livepatch. What held it up ends with the boot, and so does the pause.
+# A transition that does not end is taken back, and tried again after a pause that grows:
+# docs/decisions/027-transition-limit.md. Never forced, and held against nobody: the tasks were in the way, not the
+# livepatch. What held it up ends with the boot, and so does the pause.
 
 # 3 how often it was taken back in this boot, 4 the uptime from which on it is tried again.
 deferred_field() {

@@ -1,6 +1,7 @@
 # shellcheck shell=dash
-# What keeps a livepatch that takes a host down from doing so again. A record is on disk before each load; it is trusted once it came through its
-# soak. A boot that finds records of another one, which did not end in good order, holds some of them back.
+# What keeps a livepatch that takes a host down from doing so again. A record is on disk before each load; it is trusted
+# once it came through its soak. A boot that finds records of another one, which did not end in good order, holds some
+# of them back.
 
 # record MODULE PHASE UPTIME TRIAL TOOK: new ones last, known ones in their place.
 record() {
@@ -46,8 +47,8 @@ learn() {
   state_has "$1 $build_id $2" || state_add "$1 $build_id $2"
 }
 
-# Whose doing a crash was, of the records of the boot that it ended: the rule of packages/host/rules (crash.ts, blamedForCrash); a test compares the two.
-# `-`: nobody's, counted. LAST: the boot that ended in good order.
+# Whose doing a crash was, of the records of the boot that it ended: the rule of packages/host/rules (crash.ts,
+# blamedForCrash); a test compares the two. `-`: nobody's, counted. LAST: the boot that ended in good order.
 # shellcheck disable=SC2016
 blamed() {
   {

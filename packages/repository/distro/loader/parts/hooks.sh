@@ -1,6 +1,7 @@
 # shellcheck shell=dash
-# Whether somebody hooks a function that is to be patched, in a way that does not go together with a livepatch. By
-# the tables and as the rule of packages/host/rules (hook-conflicts.ts), which explains what is in the way and why: a test compares the two.
+# Whether somebody hooks a function that is to be patched, in a way that does not go together with a livepatch. By the
+# tables and as the rule of packages/host/rules (hook-conflicts.ts), which explains what is in the way and why: a test
+# compares the two.
 
 # Modules that cannot be loaded for that, one a line.
 hooked=

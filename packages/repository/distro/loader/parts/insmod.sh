@@ -1,7 +1,8 @@
 # shellcheck shell=dash
 # insmod, which the kernel may keep for ever: it is not waited for without an end, and never has the lock for itself.
 
-# What it ended with: a status; `ended`: it took too long and was ended; `at-work`: it took too long, and not even that works. And what it said.
+# What it ended with: a status; `ended`: it took too long and was ended; `at-work`: it took too long, and not even that
+# works. And what it said.
 insert_status=
 insert_said=
 
@@ -13,8 +14,8 @@ insert() {
     insert_status=$?
     return 0
   fi
-  # cat(1) ends with insmod or with its time: timeout(1) on insmod itself would wait for one that the kernel does not let go. Nor may that one
-  # keep open what apt or dpkg reads.
+  # cat(1) ends with insmod or with its time: timeout(1) on insmod itself would wait for one that the kernel does not
+  # let go. Nor may that one keep open what apt or dpkg reads.
   told=$({ insmod_told "$file" "$said_file" & } | "$timeout" "$insmod_seconds" cat)
   pid=${told%%"$newline"*}
   case $told in

@@ -23,7 +23,8 @@ read_uptime() {
   now=${now:-0}
 }
 
-# The GNU build id among the ELF notes of the running kernel: words namesz, descsz, type, then name and descriptor, each padded to four bytes.
+# The GNU build id among the ELF notes of the running kernel: words namesz, descsz, type, then name and descriptor, each
+# padded to four bytes.
 # shellcheck disable=SC2016
 read_build_id() {
   build_id=$(od -An -v -tx1 -N 65536 "$root/sys/kernel/notes" 2>/dev/null | awk '
@@ -124,7 +125,8 @@ unsound() {
   tainted "$line"
 }
 
-# tainted MASK: "code text" where the kernel's taint bars a load. A mask that is no number of at most 18 digits is not understood.
+# tainted MASK: "code text" where the kernel's taint bars a load. A mask that is no number of at most 18 digits is not
+# understood.
 tainted() {
   case $1 in
     '' | *[!0-9]* | ???????????????????*)

@@ -22,8 +22,8 @@ manifest_fault() {
   return 1
 }
 
-# Reads a manifest: "POSITION KIND MODULE PACKAGE VERSION RELEASE BUILD-ID SIZE SHA256 ON FUNCTIONS" (ON: modules with commas, or -), or fails
-# with what is wrong with it.
+# Reads a manifest: "POSITION KIND MODULE PACKAGE VERSION RELEASE BUILD-ID SIZE SHA256 ON FUNCTIONS" (ON: modules with
+# commas, or -), or fails with what is wrong with it.
 # shellcheck disable=SC2016
 manifest_read() {
   awk "$manifest_rules"'

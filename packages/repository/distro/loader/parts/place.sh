@@ -1,8 +1,8 @@
 # shellcheck shell=dash
 # Whether the running kernel is this system's to patch, and whether its state is there.
 
-# "CODE TEXT" where it is not: a kernel that only writes a dump (kdump), a container, a chroot, an image that is being built. What cannot be
-# read says nothing.
+# "CODE TEXT" where it is not: a kernel that only writes a dump (kdump), a container, a chroot, an image that is being
+# built. What cannot be read says nothing.
 foreign_kernel() {
   local mark mine first
   if [ -e "$root$capture_mark" ]; then
@@ -47,8 +47,8 @@ foreign_kernel() {
   return 1
 }
 
-# A mount that the state lies on and that is not there yet, early in a boot where it comes over the network. systemd.mount(5) has the names; those
-# of /etc/fstab are in the generator's folder.
+# A mount that the state lies on and that is not there yet, early in a boot where it comes over the network.
+# systemd.mount(5) has the names; those of /etc/fstab are in the generator's folder.
 missing_mount() {
   local place name folder
   for place in /var=var /var/lib=var-lib '/var/lib/kmend-livepatch=var-lib-kmend\x2dlivepatch'; do

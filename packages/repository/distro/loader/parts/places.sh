@@ -1,5 +1,6 @@
 # shellcheck shell=dash disable=SC2034
-# Where things are, on the host and among its programs. KMEND_LIVEPATCH_ROOT and KMEND_LIVEPATCH_PATH are for tests alone.
+# Where things are, on the host and among its programs. KMEND_LIVEPATCH_ROOT and KMEND_LIVEPATCH_PATH are for tests
+# alone.
 root=${KMEND_LIVEPATCH_ROOT-}
 PATH=${KMEND_LIVEPATCH_PATH:-/usr/sbin:/usr/bin:/sbin:/bin}
 LC_ALL=C
@@ -17,9 +18,10 @@ agent_claim=$root/run/kmend-agent/loader/claim
 # Survives a boot.
 state_dir=$root/var/lib/kmend-livepatch
 state_file=$state_dir/state
-# Gone with the boot. `state` is there only while the one above cannot be written; `retry`, `retry-busy` and `soak` are what the timers' units look
-# for; `booted`: the boot's own sync was there; `insmod`: one that could not be ended; `private` is root's alone: what is being verified and loaded, and the manifest of each livepatch that
-# was loaded in this boot.
+# Gone with the boot. `state` is there only while the one above cannot be written; `retry`, `retry-busy` and `soak` are
+# what the timers' units look for; `booted`: the boot's own sync was there; `insmod`: one that could not be ended;
+# `private` is root's alone: what is being verified and loaded, and the manifest of each livepatch that was loaded in
+# this boot.
 run_dir=$root/run/kmend-livepatch
 run_state=$run_dir/state
 retry_flag=$run_dir/retry

@@ -47,8 +47,8 @@ is_ours() {
   [ -e "$loaded_dir/$1" ] || state_has "livepatch $1" || [ -n "$(installed_line "$1")" ] || state_has "over $1"
 }
 
-# The livepatch that the agent loads or has in force in this boot, from its claim (packages/host/rules, claim.ts). `?`: there is a claim, and it is not
-# understood.
+# The livepatch that the agent loads or has in force in this boot, from its claim (packages/host/rules, claim.ts). `?`:
+# there is a claim, and it is not understood.
 agent_module() {
   local module
   [ -e "$agent_claim" ] || return 1

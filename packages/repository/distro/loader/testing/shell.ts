@@ -4,8 +4,8 @@ import { join } from 'node:path';
 const PARTS = join(import.meta.dirname, '../parts');
 
 /**
- * Runs a script after parts of the loader (without `.sh`), and returns what it prints, a line each. LC_ALL=C, as places.sh sets it. Debian's awk is
- * mawk; busybox has one of its own, which its shell takes before any other.
+ * Runs a script after parts of the loader (without `.sh`), and returns what it prints, a line each. LC_ALL=C, as
+ * places.sh sets it. Debian's awk is mawk; busybox has one of its own, which its shell takes before any other.
  */
 export function runParts(
   shell: readonly string[],

@@ -33,7 +33,9 @@ import type { Fetch } from './transfer.ts';
 
 const { signal } = new AbortController();
 
-/** A repository, a first client that reads it over HTTP, and a second one that reads nothing but the first one's cache. */
+/**
+ * A repository, a first client that reads it over HTTP, and a second one that reads nothing but the first one's cache.
+ */
 async function setUp(t: TestContext) {
   const world = await makeWorld(t);
   const web = await startWeb(world.created.repository);

@@ -7,7 +7,10 @@ import { outcome } from './clock.ts';
 /** Longer than any round: whatever is put back by a boot is in its soak until the round is over. */
 export const LONG_SOAK_S = 3600;
 
-/** Where a boot ends instead of multi-user.target, and whether the agent's boot unit, which belongs to sysinit.target, is part of it. */
+/**
+ * Where a boot ends instead of multi-user.target, and whether the agent's boot unit, which belongs to sysinit.target,
+ * is part of it.
+ */
 export const ELSEWHERE = {
   rescue: { target: 'rescue.target', loads: true },
   emergency: { target: 'emergency.target', loads: false },
@@ -21,7 +24,9 @@ export type End = keyof typeof ENDS;
 
 const MARK = '/root/lab-boot';
 
-/** A boot that never reaches multi-user.target, of a host whose livepatch is good; the next boot has it in force again. */
+/**
+ * A boot that never reaches multi-user.target, of a host whose livepatch is good; the next boot has it in force again.
+ */
 export function elsewhereRound(life: Life, where: Elsewhere, end: End): Round {
   const id = `${where}/${end}`;
   return { id, run: () => bootElsewhere(life, id, where, end) };
@@ -78,7 +83,10 @@ export function heldThere(mark: string, module: string | undefined): Finding[] {
     : [{ harm: 'not-right', text: `in that boot there was "${names}", expected "${module ?? ''}"` }];
 }
 
-/** How often a livepatch that came through a soak before may go down with its host in the soak of a re-application: docs/agent.md. */
+/**
+ * How often a livepatch that came through a soak before may go down with its host in the soak of a re-application:
+ * docs/agent.md.
+ */
 const CUTS_KEPT = 2;
 
 /** The power is cut in the soak of a re-application at boot, so many times in a row. */

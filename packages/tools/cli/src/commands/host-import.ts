@@ -37,7 +37,8 @@ export function importCommand(host: Command, { action }: Registrar): void {
     action(async (context, paths: string[], options: ServerOptions) => {
       const files: Carried[] = [];
       for (const path of paths) files.push(await readReportFile(path));
-      // Oldest first: a newer one in front would make the server pass the others over, and with them what happened then.
+      // Oldest first: a newer one in front would make the server pass the others over, and with them what happened
+      // then.
       files.sort((a, b) => a.hostId.localeCompare(b.hostId) || a.report.sequence - b.report.sequence);
       const api = await connect(context, options);
       const reports: Imported[] = [];

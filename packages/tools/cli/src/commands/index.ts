@@ -1,6 +1,9 @@
 import type { Register } from '../program.ts';
 
-/** Families of commands in the order of the help text, by the word that begins them. Each is read only when it is needed: a build does not wait for the server's code. */
+/**
+ * Families of commands in the order of the help text, by the word that begins them. Each is read only when it is
+ * needed: a build does not wait for the server's code.
+ */
 const families: readonly (readonly [word: string, load: () => Promise<Register>])[] = [
   ['kernel', async () => (await import('./kernel.ts')).kernelCommands],
   ['fix', async () => (await import('./fix.ts')).fixCommands],
@@ -17,7 +20,9 @@ const families: readonly (readonly [word: string, load: () => Promise<Register>]
   ['host', async () => (await import('./host.ts')).hostCommands],
 ];
 
-/** The family that a command line names; all of them where it names none, so that help and errors know every command. */
+/**
+ * The family that a command line names; all of them where it names none, so that help and errors know every command.
+ */
 export async function registersFor(argv: readonly string[]): Promise<Register[]> {
   const word = argv.find((each) => !each.startsWith('-')) ?? '';
   // Asked for alone, and often: by scripts, and to see whether it works at all.

@@ -16,7 +16,10 @@ export class PackagedHost {
     this.host = host;
   }
 
-  /** Follows a repository by the very text that an administrator copies; Debian's own repositories are out of reach in the lab. */
+  /**
+   * Follows a repository by the very text that an administrator copies; Debian's own repositories are out of reach in
+   * the lab.
+   */
   async follow(snippet: string): Promise<void> {
     await this.host.check('rm -f /etc/apt/sources.list /etc/apt/sources.list.d/*');
     await this.host.check(snippet, { timeoutMs: 5 * MINUTES });
@@ -32,7 +35,10 @@ export class PackagedHost {
     return await this.host.check([...APT, ...words], { timeoutMs: 10 * MINUTES });
   }
 
-  /** What Debian's timers do each day, now: fresh indices, then whatever unattended-upgrades is allowed to take. Its log. */
+  /**
+   * What Debian's timers do each day, now: fresh indices, then whatever unattended-upgrades is allowed to take. Its
+   * log.
+   */
   async automaticUpgrade(): Promise<string> {
     await this.host.check('systemctl start apt-daily.service && systemctl start apt-daily-upgrade.service', {
       timeoutMs: 15 * MINUTES,
