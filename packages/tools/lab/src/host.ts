@@ -287,6 +287,8 @@ export class Host {
       const options = { timeoutMs: BOOT_TIMEOUT_MS[this.accelerator] };
       const result = await runInGuest(machine.agent, this.#clock, wait, options);
       const state = result.stdout.toString('utf8').trim();
+      // A rescue mode or an offline update that ends in a reboot, seen while it ends.
+      if (state === 'stopping') throw new LabError('lab-guest-gone', `${this.name} ends its boot`, this.#context());
       if (state !== 'running' && state !== 'degraded') {
         throw new LabError('lab-boot-timeout', `${this.name} did not come up: systemd says ${state}`, this.#context());
       }
