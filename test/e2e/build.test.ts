@@ -265,7 +265,7 @@ test('unknown kernels, fixes and words; a folder that holds something else', asy
   for (const [args, exitCode, code] of [
     [['kernel', 'add', 'nonsense'], 1, 'kernel-spec'],
     [['kernel', 'add', 'nosuchsuite/6.1.0-9998-amd64'], 1, 'kernel-unknown'],
-    [['kernel', 'add', `trixie/${KERNEL}`], 1, 'kernel-spec'],
+    [['kernel', 'add', `trixie/${KERNEL}`], 1, 'kernel-unknown'],
     [
       ['build', '--kernel', '6.1.0-48-amd64', '--fix', FIXES[0].id, '--out', join(operator.home, 'x')],
       1,

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import type { Edges } from '@kmend/base';
 import type { Kernel } from '@kmend/kernel';
@@ -22,10 +23,12 @@ export function makeArguments(kernel: Kernel): string[] {
 
 /**
  * The same for a prepared tree (`makeArguments`). What Kbuild tries out with the compiler (scripts/Makefile.compiler,
- * `try-run`) goes beside the source: other builds may be looking through that.
+ * `try-run`) goes beside the source: other builds may be looking through that. Each run of make has a place of its own:
+ * in the sandbox all shells have the same few process ids, and where two runs share a place, the answer of one is wrong
+ * ("the compiler has no -mfentry") and would be remembered.
  */
 export function treeArguments(tree: PreparedTree): string[] {
-  return [...makeArguments(tree.kernel), `TMPOUT=${join(tree.directory, '.try-$$$$')}`];
+  return [...makeArguments(tree.kernel), `TMPOUT=${join(tree.directory, `.try-${randomUUID()}-$$$$`)}`];
 }
 
 /** Runs make in the tree, quietly; its last words are the error. */
