@@ -37,7 +37,7 @@ interface AgentAnswer {
   readonly text: string;
 }
 
-/** Runs `kmend-agent ... --json` in the guest; once more, as the agent's hint says, while its service has a turn of its own. */
+/** Runs `kmend-agent ... --json` in the guest; once more where the agent's service has a turn of its own. */
 async function agent(...args: string[]): Promise<AgentAnswer> {
   const ask = async (): Promise<AgentAnswer> => {
     const { exitCode, stdout, stderr } = await patched.host.run(['kmend-agent', ...args, '--json'], {

@@ -69,7 +69,7 @@ export class OperatedHost {
     return this.patched.host;
   }
 
-  /** Runs `kmend-agent ... --json` in the guest; again, as the agent's hint says, while its service has a turn of its own. */
+  /** Runs `kmend-agent ... --json` in the guest; again while the agent's service has a turn of its own. */
   async agent(...args: string[]) {
     const command = ['kmend-agent', ...args, '--json'];
     for (let left = BUSY_TIMES; ; left -= 1) {
