@@ -42,11 +42,15 @@ interface Written {
   readonly steps: readonly string[];
 }
 
-async function write(plan: Plan, node = join(place, 'node')): Promise<Written> {
+async function write(
+  plan: Plan,
+  node = join(place, 'node'),
+  words = [join(place, 'writer.mjs'), 'writer'],
+): Promise<Written> {
   await writeFile(join(place, 'plan'), `${planText(plan)}\n`);
   const target = join(place, 'watched', 'file');
   const env = { ...cleanEnvironment(), LD_PRELOAD: join(place, 'fault.so') };
-  const { exitCode, stdout } = await run(node, [join(place, 'writer.mjs'), 'writer', target], { env });
+  const { exitCode, stdout } = await run(node, [...words, target], { env });
   const trace = await readFile(join(place, 'runtime', 'trace'), 'utf8').catch(() => '');
   return {
     said: stdout.toString('utf8').trim(),
@@ -100,4 +104,18 @@ test('does not affect another program, role or folder', async () => {
   assert.deepEqual((await write({ mode: 'kill', n: 1 }, process.execPath)).steps, []);
   assert.equal((await write({ mode: 'kill', n: 1, role: 'other' })).said, 'done');
   assert.equal((await write({ mode: 'kill', n: 1, role: 'writer' })).exitCode, 137);
+});
+
+test('knows the role of a program that Node starts from a file or from a snapshot', async () => {
+  const file = join(place, 'writer.mjs');
+  // From a snapshot, the program's name stands where its file would: here it is a word behind the file.
+  for (const words of [
+    [file, 'writer'],
+    ['--import', file, '-e', '0', 'kmend-agent', 'writer'],
+  ])
+    assert.equal(
+      (await write({ mode: 'kill', n: 1, role: 'writer' }, undefined, words)).exitCode,
+      137,
+      words.join(' '),
+    );
 });
