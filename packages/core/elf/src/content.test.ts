@@ -53,7 +53,7 @@ test('a changed byte, a changed name and a changed build id are each another con
   assert.equal(moduleIdentity(unnamed('code'), UNNAMED_MODULE), undefined);
 });
 
-test('a module that was not linked under the placeholder, or has no one build id, is refused', () => {
+test('a module that was not linked under the placeholder, or has not exactly one build id, is refused', () => {
   for (const module of [Buffer.from('code'), Buffer.concat([NOTE, Buffer.alloc(20)]), Buffer.from(UNNAMED_MODULE)])
     assert.throws(() => identifyModule(module), { code: 'elf-inconsistent' });
   const twice = Buffer.concat([unnamed('code'), NOTE, Buffer.alloc(20)]);

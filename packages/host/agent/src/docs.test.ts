@@ -10,7 +10,7 @@ import { events } from './codes.ts';
 import { Config } from './config/schema.ts';
 import { paths } from './edges/paths.ts';
 import { exitCodes } from './error.ts';
-import { transitions } from './state/machine.ts';
+import { transitions } from './state/transitions.ts';
 
 /** docs/agent.md and docs/operations.md against the code: nothing that a host can say or take is left out. */
 const agent = await document('agent');

@@ -57,7 +57,7 @@ const MAX_OF_EACH = 10;
  * Complaints in a kernel log (lines as dmesg prints them: `[ 12.345678] text`, with or without level and caller) that
  * began later than `since` seconds after boot. Linear in the log's length; bounded output. Only lines with a time stamp
  * of their own count: a line break inside a message may hold what a user chose. Reports that CPUs print at the same
- * time are told apart where the kernel prints the caller (CONFIG_PRINTK_CALLER); elsewhere the later one gets the lines
+ * time are separated where the kernel prints the caller (CONFIG_PRINTK_CALLER); elsewhere the later one gets the lines
  * of both.
  */
 export function complaintsOf(log: string, since: number, suspect: Suspect): Complaints {

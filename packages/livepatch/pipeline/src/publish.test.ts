@@ -14,6 +14,7 @@ test('tells what was published, and the reason for less than a whole proof only 
     publish: async (options: PublishOptions): Promise<PublishOutcome> => {
       asked.push(options);
       const publication = { proven: false, artifact: { livepatch } };
+      // Only what is read of a publication: a whole one needs a signed repository.
       return { serial: 7, snapshotVersion: 3, timestampVersion: 4, publication } as unknown as PublishOutcome;
     },
   };

@@ -3,7 +3,7 @@ import type { Report } from '@kmend/protocol';
 
 /**
  * Most by which a report's number may be above the one before. A host that cannot reach its server counts on, a try an
- * hour: a hundred thousand are eleven years of that. Without a bound, whoever stole a host's token would send the
+ * hour: a hundred thousand are eleven years of that. Without a bound, a thief of a host's token could send the
  * largest number there is, and nothing that the host says would count any more.
  */
 const MAX_STEP = 100_000;

@@ -98,8 +98,8 @@ test('reports that come at once are judged by what the one before them left', as
   ]);
   assert.deepEqual(await kindsOf({ ...newer, sequence: 6 }), ['same']);
   assert.deepEqual(await kindsOf({ ...first, sequence: 5 }), ['known']);
-  const nobody = await storeReports(db, [{ hostId: 'x', report: first, at: first.at }]);
-  assert.deepEqual(nobody, [{ kind: 'known', newest: 1 }]);
+  const again = await storeReports(db, [{ hostId: 'x', report: first, at: first.at }]);
+  assert.deepEqual(again, [{ kind: 'known', newest: 1 }]);
 });
 
 test('a search is for a part of the name as it stands', async (t) => {

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { TrustError } from '@kmend/trust';
 import * as machine from '../state/machine.ts';
+import { stateOf } from '../state/transitions.ts';
 import { code } from '../testing/errors.ts';
 import { check, makeHost, never, type TestHost, view } from '../testing/host.ts';
 import { BUILD_ID } from '../testing/kernel.ts';
@@ -156,11 +157,11 @@ test('continues from the kernel’s state after the agent died between journal a
   } as const;
   await commit(host.loader, (journal, now) => machine.beginLoad(journal, candidate, now));
   await reconcileBoot(await host.restart());
-  assert.equal(machine.stateOf(host.loader.store.journal), 'idle');
+  assert.equal(stateOf(host.loader.store.journal), 'idle');
   await commit(host.loader, (journal, now) => machine.beginLoad(journal, candidate, now));
   await host.kernel.load(module);
   await reconcileBoot(await host.restart());
-  assert.equal(machine.stateOf(host.loader.store.journal), 'transition');
+  assert.equal(stateOf(host.loader.store.journal), 'transition');
 });
 
 test('adopts a loaded livepatch as unverified when the journal is lost', async (t) => {

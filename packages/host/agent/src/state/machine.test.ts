@@ -4,6 +4,7 @@ import { AgentError } from '../error.ts';
 import { type Attempt, emptyJournal, type Good, Journal, limits, Phase } from './journal.ts';
 import * as machine from './machine.ts';
 import * as overrides from './overrides.ts';
+import * as table from './transitions.ts';
 
 const now = { at: '2026-11-01T00:00:00.000Z', uptime: 100 };
 const bootId = 'd94b1c6a-6d9f-4b0e-8c39-0b8b1a2f6f11';
@@ -23,11 +24,11 @@ function attempt(phase: Phase, serial = 3): Attempt {
   return { ...candidate, serial, phase, ...times, stuck: false, cleanShutdown: false, failure: null };
 }
 
-function inState(state: machine.State): Journal {
+function inState(state: table.State): Journal {
   return { ...emptyJournal, current: state === 'idle' ? null : attempt(state) };
 }
 
-const transitions: Record<machine.TransitionName, (journal: Journal) => Journal> = {
+const transitions: Record<table.TransitionName, (journal: Journal) => Journal> = {
   beginLoad: (journal) => machine.beginLoad(journal, candidate, now),
   adopt: (journal) => machine.adopt(journal, { ...candidate, sha256: null }, now),
   renumber: (journal) => machine.renumber(journal, 4, candidate.sha256, now),
@@ -50,7 +51,7 @@ const transitions: Record<machine.TransitionName, (journal: Journal) => Journal>
   keep: (journal) => machine.keep(journal, attempt('good'), now, 'they were busy'),
 };
 
-const targets: Record<machine.TransitionName, machine.State | 'same'> = {
+const targets: Record<table.TransitionName, table.State | 'same'> = {
   beginLoad: 'loading',
   adopt: 'transition',
   renumber: 'same',
@@ -73,14 +74,14 @@ const targets: Record<machine.TransitionName, machine.State | 'same'> = {
   keep: 'good',
 };
 
-for (const name of Object.keys(transitions) as machine.TransitionName[]) {
+for (const name of Object.keys(transitions) as table.TransitionName[]) {
   test(`${name}: from every legal state to its target, from no other`, () => {
     for (const state of ['idle', ...Phase.options] as const) {
       const before = inState(state);
-      if ((machine.transitions[name].from as readonly string[]).includes(state)) {
+      if ((table.transitions[name].from as readonly string[]).includes(state)) {
         const after = transitions[name](before);
-        assert.equal(machine.stateOf(after), targets[name] === 'same' ? state : targets[name], state);
-        const to: readonly string[] = machine.transitions[name].to;
+        assert.equal(table.stateOf(after), targets[name] === 'same' ? state : targets[name], state);
+        const to: readonly string[] = table.transitions[name].to;
         assert.ok(to.includes(targets[name]) || (targets[name] === 'idle' && to.includes('before')));
         assert.deepEqual(Journal.parse(after), after);
         assert.notEqual(after, before);

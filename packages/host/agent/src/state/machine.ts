@@ -1,6 +1,5 @@
 import { blamedForCrash, mostCuts, retryAfter } from '@kmend/rules';
 import type { JournalCode } from '../codes.ts';
-import { AgentError } from '../error.ts';
 import {
   type Attempt,
   condemnation,
@@ -14,67 +13,10 @@ import {
   type Quarantined,
   withEvent,
 } from './journal.ts';
+import { assertSource, attemptIn } from './transitions.ts';
 
-/**
- * The loader's state machine: one function a transition, each of which asserts where it may come from and returns the
- * whole next journal. Pure: the caller makes it durable before it acts on it. `transitions` is the picture in
- * docs/agent.md (state/picture.ts).
- */
-export type State = Phase | 'idle';
-
-export function stateOf(journal: Journal): State {
-  return journal.current?.phase ?? 'idle';
-}
-
-/**
- * Of each transition: the states it may come from, and where it leads. `same`: it stays, with something noted.
- * `before`: back to what was in force before, `soak` or `good` as it was, else `idle`.
- */
-export const transitions = {
-  beginLoad: { from: ['idle', 'soak', 'good', 'failed'], to: ['loading'] },
-  adopt: { from: ['idle', 'failed'], to: ['transition'] },
-  renumber: { from: ['soak', 'good'], to: ['same'] },
-  loaded: { from: ['loading'], to: ['transition'] },
-  neverLoaded: { from: ['loading'], to: ['before'] },
-  transitioned: { from: ['transition'], to: ['replacing'] },
-  replaced: { from: ['replacing'], to: ['soak'] },
-  soaked: { from: ['soak'], to: ['good'] },
-  reportStuck: { from: ['transition', 'reverting'], to: ['same'] },
-  timeOut: { from: ['transition'], to: ['reverting'] },
-  indict: { from: ['transition', 'replacing', 'soak'], to: ['reverting'] },
-  fail: {
-    from: ['loading', 'transition', 'replacing', 'soak', 'good', 'reverting'],
-    to: ['failed', 'before'],
-  },
-  beginRevert: { from: ['transition', 'replacing', 'soak', 'good', 'failed'], to: ['reverting'] },
-  reverted: { from: ['reverting'], to: ['before'] },
-  markShutdown: { from: ['loading', 'transition', 'replacing', 'soak', 'good', 'reverting', 'failed'], to: ['same'] },
-  crashed: { from: ['loading', 'transition', 'replacing', 'soak', 'reverting'], to: ['idle'] },
-  cutOff: { from: ['transition', 'replacing', 'soak'], to: ['idle'] },
-  rebooted: {
-    from: ['loading', 'transition', 'replacing', 'soak', 'good', 'reverting', 'failed'],
-    to: ['idle'],
-  },
-  handOver: { from: ['idle', 'soak', 'good', 'failed'], to: ['idle'] },
-  keep: { from: ['idle'], to: ['soak', 'good'] },
-} as const satisfies Record<string, { from: readonly State[]; to: readonly (State | 'same' | 'before')[] }>;
-export type TransitionName = keyof typeof transitions;
-
-function assertSource(name: TransitionName, journal: Journal): void {
-  const state = stateOf(journal);
-  if (!(transitions[name].from as readonly State[]).includes(state)) {
-    throw new AgentError('illegal-transition', `"${name}" is not possible in state ${state}`, {
-      details: { transition: name, state },
-      hint: 'this is a defect of the agent; nothing was changed; report it with the journal',
-    });
-  }
-}
-
-function attemptIn(name: TransitionName, journal: Journal): Attempt {
-  assertSource(name, journal);
-  if (journal.current === null) throw new AgentError('illegal-transition', `"${name}" needs a livepatch`);
-  return journal.current;
-}
+// The loader's state machine: one function a transition, each of which asserts where it may come from and returns the
+// whole next journal. Pure: the caller makes it durable before it acts on it. The states are in transitions.ts.
 
 /**
  * A moment on this host: wall clock for people (ISO 8601, UTC), seconds since boot for durations (the wall clock may

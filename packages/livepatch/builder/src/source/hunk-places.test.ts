@@ -84,6 +84,18 @@ test('does not report a fix as present because a sibling function has its lines'
   await assert.rejects(apply(t, [...HEADER, ...present], patch), { code: 'patch-changes-nothing' });
 });
 
+test('refuses many moved hunks in a file of equal lines soon', async (t) => {
+  const text = Array.from({ length: 20_000 }, (_, n) => (n % 2 === 0 ? '\tuse(a);' : '\ttake(a);'));
+  // Each names a line that has the other text.
+  const places = Array.from({ length: 2_000 }, (_, n) => `${n * 6 + 2},1`);
+  const hunks = places.map((place) => `@@ -${place} +${place} @@ int f(void)\n-\tuse(a);\n+\tuse(b);\n`);
+  await assert.rejects(apply(t, text, hunks.join('')), (error) => {
+    assert.equal(errorCode(error), 'patch-ambiguous');
+    assert.match(String(error), /1000 or more places/);
+    return true;
+  });
+});
+
 async function apply(t: TestContext, lines: readonly string[], hunks: string): Promise<ChangedSource[]> {
   const tree = await mkdtemp(join(tmpdir(), 'kmend-places-'));
   t.after(() => rm(tree, { recursive: true, force: true }));
