@@ -162,12 +162,7 @@ test('exercises named parts of the kernel, and reports one without tools', async
     { script: 'files', part: 'tmpfs' },
     { script: 'files', part: 'xfs' },
   ] as const;
-  const work = await exerciseAreas(
-    host,
-    areas,
-    (where, seconds) => lab.exercise(where, seconds),
-    () => {},
-  );
+  const work = await exerciseAreas(host, areas, (where, seconds) => lab.exercise(where, seconds), { say: () => {} });
   const told = work.map(({ area, what, outcome }) => `${area}, ${what}: ${outcome}`);
   assert.ok(told.includes('files:tmpfs, tmpfs: done'), told.join('\n'));
   // This root lacks tools that even a tmpfs is used with: that is told, not passed over.

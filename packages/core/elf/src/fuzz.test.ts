@@ -79,7 +79,15 @@ function withMoreSections(sound: Buffer, headers: readonly Buffer[], data: Uint8
   return Buffer.concat([bytes, data, own, ...headers]);
 }
 
-function headerOf(type: number, offset: number, size: number, link = 0, info = 0): Buffer {
+interface Header {
+  readonly type: number;
+  readonly offset: number;
+  readonly size: number;
+  readonly link?: number;
+  readonly info?: number;
+}
+
+function headerOf({ type, offset, size, link = 0, info = 0 }: Header): Buffer {
   const header = Buffer.alloc(64);
   header.writeUInt32LE(type, 4);
   header.writeBigUInt64LE(BigInt(offset), 24);
@@ -98,7 +106,13 @@ test('many sections that are all the same large part of the file do not multiply
   const first = object.readUInt16LE(60);
   // Each has 20,000 entries for the one in front of it.
   const headers = Array.from({ length: 5000 }, (_, at) =>
-    headerOf(at === 0 ? SHT_PROGBITS : SHT_RELA, object.length, data.length, index(SHT_SYMTAB), first + at - 1),
+    headerOf({
+      type: at === 0 ? SHT_PROGBITS : SHT_RELA,
+      offset: object.length,
+      size: data.length,
+      link: index(SHT_SYMTAB),
+      info: first + at - 1,
+    }),
   );
   const started = performance.now();
   assert.throws(() => readElf(withMoreSections(object, headers, data)), /sections overlap/);
@@ -121,7 +135,7 @@ test('many names that share one long end do not multiply it', () => {
   for (const at of all) if (bytes.readUInt32LE(at + 4) === SHT_RELA) bytes.writeUInt32LE(SHT_PROGBITS, at + 4);
   const broken = withMoreSections(
     bytes,
-    [headerOf(SHT_STRTAB, bytes.length + symbols.length, strings.length)],
+    [headerOf({ type: SHT_STRTAB, offset: bytes.length + symbols.length, size: strings.length })],
     Buffer.concat([symbols, strings]),
   );
   const started = performance.now();

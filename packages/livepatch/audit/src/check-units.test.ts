@@ -74,7 +74,8 @@ async function found(
   // The check reads these two fields of a manifest alone.
   const manifest = { objects: [{ name: 'vmlinux', functions }], units } as unknown as Livepatch;
   const findings = new Findings();
-  await checkUnits(run, kernel, manifest, [replacement], { patches: [PATCH], tree }, findings);
+  const source = { patches: [PATCH], tree };
+  await checkUnits(run, kernel, { manifest, replacements: [replacement], source }, findings);
   return findings.list.map(({ code }) => code);
 }
 

@@ -28,14 +28,14 @@ test('accepts a valid secret however many wrong ones come from the same address'
   const { key } = await world.api.createKey({ name: 'k', channel: 'stable', seats: null, expires: null });
   await exhaust(world);
   await world.api.setFleetPolicy({ halted: true });
-  assert.equal((await ask(world, 'POST', '/v1/reports', exampleReport(1), host.token)).status, 200);
+  assert.equal((await ask(world, 'POST', '/v1/reports', { body: exampleReport(1), token: host.token })).status, 200);
   assert.equal((await enrol(world, key)).status, 201);
   const packages = await fetch(`${world.server.url}/packages/apt/dists/stable/InRelease`, { headers: basic(key) });
   assert.equal(packages.status, 404, 'past the gate: nothing is published');
   // And the wrong ones still wait, each kind of them.
   const wrong = 'kmend-00000-00000-00000-00000-00000';
-  assert.equal((await ask(world, 'GET', '/v1/hosts', undefined, 'kmo_wrong')).status, 429);
-  assert.equal((await ask(world, 'POST', '/v1/reports', exampleReport(2), 'kmh_wrong')).status, 429);
+  assert.equal((await ask(world, 'GET', '/v1/hosts', { token: 'kmo_wrong' })).status, 429);
+  assert.equal((await ask(world, 'POST', '/v1/reports', { body: exampleReport(2), token: 'kmh_wrong' })).status, 429);
   assert.equal((await enrol(world, wrong)).status, 429);
   const gate = await fetch(`${world.server.url}/packages/apt/x`, { headers: basic(wrong) });
   assert.deepEqual([gate.status, Number(gate.headers.get('retry-after')) >= 1], [429, true]);

@@ -14,7 +14,7 @@ function reporter(world: TestServer, token: string) {
       effectiveSerial: serial,
       ...(at === undefined ? {} : { at }),
     };
-    const { status, body } = await ask(world, 'POST', '/v1/reports', exampleReport(sequence, more), token);
+    const { status, body } = await ask(world, 'POST', '/v1/reports', { body: exampleReport(sequence, more), token });
     return { status, newest: body['newest'], code: body.error?.code };
   };
 }
@@ -145,6 +145,9 @@ test('a report larger than any is refused before it is read', async (t) => {
     code: 'x',
     message: 'y'.repeat(2000),
   }));
-  const reply = await ask(world, 'POST', '/v1/reports', exampleReport(1, { events: [...events, ...events] }), token);
+  const reply = await ask(world, 'POST', '/v1/reports', {
+    body: exampleReport(1, { events: [...events, ...events] }),
+    token,
+  });
   assert.deepEqual([reply.status, reply.body.error?.code], [413, 'too-large']);
 });

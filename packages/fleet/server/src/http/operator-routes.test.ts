@@ -67,7 +67,7 @@ test('refuses to publish twice, without uploads, or with another key', async (t)
   const world = await testServer(t);
   const { publication } = await publish(world, 1);
   await assert.rejects(publish(world, 1), withCode('publication-duplicate'));
-  const replay = await ask(world, 'POST', '/v1/publish', publication.request, world.token);
+  const replay = await ask(world, 'POST', '/v1/publish', { body: publication.request, token: world.token });
   assert.deepEqual([replay.status, replay.body.error?.code], [409, 'publication-outdated']);
   const stranger = await testServer(t);
   const livepatch = await writeArtifact(world.path('artifact-9'), 9);
@@ -189,7 +189,7 @@ test('stores a carried report as if the host had sent it when it was written', a
     true,
     'as large as by wire',
   );
-  assert.equal((await ask(world, 'POST', '/v1/reports', exampleReport(5), token)).status, 200);
+  assert.equal((await ask(world, 'POST', '/v1/reports', { body: exampleReport(5), token })).status, 200);
   assert.equal((await world.api.showHost(hostId)).effectiveSerial, 5, 'nor by wire');
 });
 
@@ -203,7 +203,7 @@ test('refuses a carried report of an unknown host, garbage, and a host’s own t
       withCode('not-found')(error) && /web-1.*enrolled here/.test(error.message) && /enrol/.test(error.hint ?? ''),
   );
   const send = async (body: unknown, as: string): Promise<number> =>
-    (await ask(world, 'POST', '/v1/hosts/reports', body, as)).status;
+    (await ask(world, 'POST', '/v1/hosts/reports', { body, token: as })).status;
   assert.equal(await send(file.report, world.token), 400);
   assert.equal(await send({ ...file, report: { ...file.report, sequence: 0 } }, world.token), 400);
   assert.equal(await send(file, token), 401);

@@ -152,9 +152,9 @@ test('readers get one repository or the other, never a mixture, while it is repl
 test('uploads: only the operator’s; the client gets the code of a refusal at any size', async (t) => {
   const world = await testServer(t);
   const { token } = await enrolled(world);
-  assert.equal((await ask(world, 'PUT', '/v1/packages/apt', {}, token)).status, 401);
-  assert.equal((await ask(world, 'PUT', '/v1/packages/apt', {}, world.token)).status, 400);
-  assert.equal((await ask(world, 'GET', '/v1/packages/seats', undefined, token)).status, 401);
+  assert.equal((await ask(world, 'PUT', '/v1/packages/apt', { body: {}, token })).status, 401);
+  assert.equal((await ask(world, 'PUT', '/v1/packages/apt', { body: {}, token: world.token })).status, 400);
+  assert.equal((await ask(world, 'GET', '/v1/packages/seats', { token })).status, 401);
   const long = [
     { name: '/x', data: 'x' },
     ...Array.from({ length: 20 }, (_, n) => ({ name: `x${n}`, data: Buffer.alloc(2 ** 20) })),

@@ -51,7 +51,7 @@ test('the repository: revalidated metadata, immutable targets, nothing outside',
 test('health, metrics and the API’s description', async (t) => {
   const world = await testServer(t);
   const host = await enrolled(world);
-  await ask(world, 'POST', '/v1/reports', exampleReport(1), host.token);
+  await ask(world, 'POST', '/v1/reports', { body: exampleReport(1), token: host.token });
   assert.deepEqual((await ask(world, 'GET', '/healthz')).body, {
     status: 'ok',
     checks: { store: 'ok', repository: 'ok' },
@@ -130,8 +130,8 @@ test('writes no secret to the log', async (t) => {
   const world = await testServer(t, { logLevel: 'debug' });
   const { key } = await world.api.createKey({ name: 'k', channel: 'stable', seats: null, expires: null });
   const { body } = await enrol(world, key);
-  await ask(world, 'POST', '/v1/reports', exampleReport(1), String(body['token']));
-  await ask(world, 'POST', '/v1/reports', { bad: 1 }, String(body['token']));
+  await ask(world, 'POST', '/v1/reports', { body: exampleReport(1), token: String(body['token']) });
+  await ask(world, 'POST', '/v1/reports', { body: { bad: 1 }, token: String(body['token']) });
   await publish(world, 1);
   const log = world.log();
   assert.match(log, /host enrolled/);

@@ -77,7 +77,7 @@ test('a request without a body, and one whose body was read, keep their connecti
     ['GET', '/v1/hosts', undefined],
     ['POST', '/v1/enrol', {}],
   ] as const) {
-    const { status, headers } = await ask(world, method, path, body);
+    const { status, headers } = await ask(world, method, path, { body });
     assert.ok(status >= 400);
     assert.notEqual(headers.get('connection'), 'close', path);
   }
