@@ -40,7 +40,7 @@ function compile(...flags: string[]): Buffer {
 const object = compile('-c', '-ffunction-sections', '-fdata-sections');
 const program = compile('-Dother=puts', '-Wl,--build-id=sha1', '-w');
 
-test('mutated objects are read, or refused by code; what is read can be written, and that read again', async (t) => {
+test('reads a mutated object or refuses it by code, and reads again what it writes', async (t) => {
   const outcome = await fuzz({
     name: 'readElf and writeElf',
     cases: 20_000,
@@ -58,7 +58,7 @@ test('mutated objects are read, or refused by code; what is read can be written,
   for (const code of outcome.refused.keys()) assert.match(code, /^elf-/);
 });
 
-test('mutated linked files and their notes', async (t) => {
+test('reads mutated linked files and their notes or refuses them by code', async (t) => {
   const outcome = await fuzz({
     name: 'readElf and buildId',
     cases: 10_000,
@@ -97,7 +97,7 @@ function headerOf({ type, offset, size, link = 0, info = 0 }: Header): Buffer {
   return header;
 }
 
-test('many sections that are all the same large part of the file do not multiply it', () => {
+test('does not multiply a large part of the file that many sections share', () => {
   const data = Buffer.alloc(24 * 20_000);
   const index = (type: number): number =>
     Array.from({ length: object.readUInt16LE(60) }).findIndex(
@@ -119,7 +119,7 @@ test('many sections that are all the same large part of the file do not multiply
   assert.ok(performance.now() - started < 1000);
 });
 
-test('many names that share one long end do not multiply it', () => {
+test('does not multiply a long end that many names share', () => {
   const strings = Buffer.alloc(200_000, 'x');
   strings[strings.length - 1] = 0;
   const symbols = Buffer.alloc(24 * 50_000);
@@ -143,7 +143,7 @@ test('many names that share one long end do not multiply it', () => {
   assert.ok(performance.now() - started < 1000);
 });
 
-test('mutated notes', async (t) => {
+test('reads mutated notes or refuses them by code', async (t) => {
   const section = readElf(program).sections.find(({ name }) => name === '.note.gnu.build-id');
   assert.ok(section !== undefined);
   const sound = Buffer.concat([section.data, section.data, section.data]);

@@ -12,7 +12,7 @@ function outcome(path: string, equal: number, compared: number, more: Partial<Ou
   return { paths: [path], fix: '', verdict: 'patchable', reasons: [], seconds: 1, fixed, ...more };
 }
 
-test('the report counts the functions that equal the fixed kernel, in all and by file, with companions where a fix has some', () => {
+test('counts the functions that equal the fixed kernel, in all and by file, including companions', () => {
   const outcomes = [
     outcome('net/a.c', 3, 4),
     outcome('net/b.c', 0, 2, { together: outcome('net/b.c', 2, 2) }),

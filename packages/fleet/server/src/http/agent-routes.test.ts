@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { ask, enrol, enrolled, type Reply } from '../testing/ask.ts';
 import { exampleReport, exampleTrouble, testServer } from '../testing/world.ts';
 
-test('enrolment: seats, expiry, revocation and unknown keys each have their code', async (t) => {
+test('refuses an enrolment without seats, with an expired, a revoked or an unknown key, each with its code', async (t) => {
   const world = await testServer(t);
   const make = (seats: number | null, expires: string | null = null) =>
     world.api.createKey({ name: 'k', channel: 'canary', seats, expires });
@@ -25,14 +25,14 @@ test('enrolment: seats, expiry, revocation and unknown keys each have their code
   assert.equal(await code(two.key), undefined, 'a removed host frees its seat');
 });
 
-test('the last seat goes to one host only, however many ask at once', async (t) => {
+test('gives the last seat to one host only, however many ask at once', async (t) => {
   const world = await testServer(t);
   const { key } = await world.api.createKey({ name: 'k', channel: 'stable', seats: 3, expires: null });
   const replies = await Promise.all(Array.from({ length: 10 }, (_, n) => enrol(world, key, `web-${n}`)));
   assert.equal(replies.filter((reply) => reply.status === 201).length, 3);
 });
 
-test('reports: keeps the newest and all events, ignores older ones', async (t) => {
+test('keeps the newest report and all events, and ignores older reports', async (t) => {
   const world = await testServer(t);
   const host = await enrolled(world);
   const report = (body: unknown) => ask(world, 'POST', '/v1/reports', { body, token: host.token });
@@ -48,7 +48,7 @@ test('reports: keeps the newest and all events, ignores older ones', async (t) =
   assert.equal(shown.status.loaded.state, 'loaded');
 });
 
-test('batches reports that say nothing new, and still counts them', async (t) => {
+test('batches reports without changes, and still counts them', async (t) => {
   const world = await testServer(t);
   const host = await enrolled(world);
   await ask(world, 'POST', '/v1/reports', { body: exampleReport(1), token: host.token });
@@ -63,7 +63,7 @@ test('batches reports that say nothing new, and still counts them', async (t) =>
   assert.equal(after.effectiveSerial, 1);
 });
 
-test('stores a host’s last obstacles, and records a change of them as news', async (t) => {
+test('stores a host’s last obstacles, and records a change of them as an event', async (t) => {
   const world = await testServer(t);
   const host = await enrolled(world);
   const trouble = async (sequence: number, more: Parameters<typeof exampleReport>[1]) => {
@@ -80,7 +80,7 @@ test('stores a host’s last obstacles, and records a change of them as news', a
   assert.equal(await trouble(3, {}), null, 'an agent that does not tell');
 });
 
-test('many reports at once are all kept, the newest of each host', async (t) => {
+test('keeps many reports that arrive at once, the newest of each host', async (t) => {
   const world = await testServer(t);
   const { key } = await world.api.createKey({ name: 'k', channel: 'stable', seats: null, expires: null });
   const hosts = await Promise.all(Array.from({ length: 10 }, (_, n) => enrol(world, key, `web-${n}`)));
@@ -97,7 +97,7 @@ test('many reports at once are all kept, the newest of each host', async (t) => 
   assert.deepEqual(new Set(page.hosts.map((host) => host.effectiveSerial)), new Set([3]));
 });
 
-test('tokens: each kind opens its own doors only', async (t) => {
+test('accepts each kind of token only on its own routes', async (t) => {
   const world = await testServer(t);
   const host = await enrolled(world);
   for (const [method, path, token] of [
@@ -127,7 +127,7 @@ test('rate-limits wrong tokens', async (t) => {
   assert.ok(Number(limited?.headers.get('retry-after')) >= 1);
 });
 
-test('malformed, oversized and unknown requests have a code and never a stack', async (t) => {
+test('answers malformed, oversized and unknown requests with a code and never with a stack', async (t) => {
   const world = await testServer(t);
   const host = await enrolled(world);
   const bad = await ask(world, 'POST', '/v1/reports', { body: { schema: 'kmend.report/1' }, token: host.token });

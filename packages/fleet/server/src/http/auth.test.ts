@@ -59,7 +59,7 @@ test('trusts X-Forwarded-For only from a named proxy', async (t) => {
   assert.equal(await from(chain, '10.9.9.9, nonsense, 192.0.2.5'), 'nonsense', 'no address is never a proxy');
 });
 
-test('wrong secrets through a proxy count for the client that sent them', async (t) => {
+test('counts wrong secrets through a proxy for the client that sent them', async (t) => {
   const world = await testServer(t, { behindProxy: true, clock });
   await exhaust(world, { 'x-forwarded-for': '203.0.113.9' });
   const { status } = await fetch(`${world.server.url}/v1/hosts`, {

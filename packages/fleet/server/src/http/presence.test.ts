@@ -33,7 +33,7 @@ test('shows a host that does not report as silent on every axis', async (t) => {
   assert.equal((await world.api.listHosts()).hosts[0]?.presence, 'reporting');
 });
 
-test('how long a host may be quiet, and keeps its seat, is the operator’s choice', async (t) => {
+test('lets the operator choose how long a host may be silent and keep its seat', async (t) => {
   const { time, clock } = movableClock();
   const times = { reportSeconds: 3600, missedReports: 3, seatMs: 10 * DAY };
   const world = await testServer(t, { clock, times });
@@ -57,7 +57,7 @@ test('how long a host may be quiet, and keeps its seat, is the operator’s choi
   assert.equal(await used(), 2);
 });
 
-test('tells a removed host so, and frees its seat', async (t) => {
+test('tells a removed host that it was removed, and frees its seat', async (t) => {
   const world = await testServer(t);
   const { key } = await world.api.createKey({ name: 'k', channel: 'stable', seats: 1, expires: null });
   const { body } = await enrol(world, key);
