@@ -93,7 +93,7 @@ test('refuses to replace code in untraced sections, and code that is not traced 
   assert.deepEqual(codesOf(await changeOf(BASE, added)), ['section-unpatchable']);
 });
 
-test('refuses to replace changed code without a name at the top of an assembler file', async () => {
+test('refuses changed code in assembler outside of functions, which is no function to replace', async () => {
   const named = (body: string): string =>
     `${BASE}asm(".pushsection .text\\n.globl three\\n.type three,@function\\nthree: ${body}\\nret\\n.size three, . - three\\n.popsection");`;
   assert.deepEqual(codesOf(await changeOf(named('nop'), named('cld'))), ['not-traceable']);

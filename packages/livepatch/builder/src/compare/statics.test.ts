@@ -65,7 +65,7 @@ test('does not pair a new static variable with a removed one of another function
   assert.deepEqual(codes, ['static-local-added?', 'static-local-removed']);
 });
 
-test('loses a static variable together with its renamed function', async () => {
+test('reports the static variable of a renamed function as removed and added', async () => {
   const named = (name: string): string => `int ${name}(int a) { static int n; return use(a + n++); }`;
   const { codes, stateOf } = await compareTexts(lines(named('first')), lines(named('second')));
   assert.deepEqual([stateOf('second'), codes], [['new'], ['static-local-added?', 'static-local-removed']]);

@@ -115,7 +115,7 @@ test('static calls: includes the key with the trampoline, so that objtool can pa
   );
 });
 
-test('reports the callers of a changed inlined helper, and keeps the rest', async () => {
+test('includes only the callers of a changed inlined helper', async () => {
   const inlined = BASE.replace('static noinline', 'static inline __attribute__((always_inline))').replace(
     'hook = helper;',
     '',
