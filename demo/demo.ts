@@ -44,7 +44,7 @@ export async function runDemo(options: DemoOptions): Promise<number> {
   let server: ServerProcess | undefined;
   let failure: string | undefined;
   try {
-    const demo = new Demo(options, timeline, operator, machines, progress);
+    const demo = new Demo(options, { timeline, operator, machines, progress });
     await demo.run((started) => {
       server = started;
     });
@@ -72,7 +72,12 @@ export async function runDemo(options: DemoOptions): Promise<number> {
   return holds ? 0 : signal.aborted ? 130 : 1;
 }
 
-type Machines = ReturnType<typeof openLab>;
+interface Surroundings {
+  readonly timeline: Timeline;
+  readonly operator: Operator;
+  readonly machines: ReturnType<typeof openLab>;
+  readonly progress: Progress;
+}
 
 class Demo {
   readonly #options: DemoOptions;
@@ -83,7 +88,7 @@ class Demo {
   readonly #progress: Progress;
   #patched: PatchedHost | undefined;
 
-  constructor(options: DemoOptions, timeline: Timeline, operator: Operator, machines: Machines, progress: Progress) {
+  constructor(options: DemoOptions, { timeline, operator, machines, progress }: Surroundings) {
     this.#options = options;
     this.#timeline = timeline;
     this.#operator = operator;

@@ -21,7 +21,7 @@ before(async () => {
 });
 after(() => operated?.close());
 
-test('after a power cut in the soak, quarantines the livepatch and loads the last good one', async () => {
+test('quarantines the livepatch after a power cut in the soak, and loads the last good one', async () => {
   await operated.takes(1);
   await operated.untilGood();
   await operated.configure('60-soak', { soakSeconds: 86_400 });
@@ -101,14 +101,14 @@ test('detects lockdown and modules_disabled before it passes anything to the ker
   assert.deepEqual((await operated.status()).quarantined, []);
 });
 
-test('kmend=off on the kernel command line: nothing is loaded in that boot', async () => {
+test('loads nothing in a boot with kmend=off on the kernel command line', async () => {
   await operated.bootWith('kmend=off');
   assert.equal((await operated.agent('check')).json.reason, 'switched-off');
   assert.deepEqual(await patched.loadedModules(), []);
   assert.match((await operated.agent('doctor')).text, /kmend=off on the kernel command line/);
 });
 
-test('re-applies the last good livepatch later in the boot where the state is on the network', async () => {
+test('re-applies the last good livepatch later in the boot if the state is on the network', async () => {
   const state = '/var/lib/kmend-agent';
   const acting = 'kmend-agent.service kmend-loader.socket kmend-loader-consider.socket kmend-loader.service';
   // As with NFS: the mount waits for a network that takes a moment to come.

@@ -24,7 +24,7 @@ before(async () => {
 });
 after(() => operated?.close());
 
-test('the units are hardened: what talks to the network can load nothing, what loads has no network', async (t) => {
+test('hardens the units: the fetcher can load nothing, and the loader has no network', async (t) => {
   const scores: Record<string, number> = {};
   for (const unit of UNITS.filter((it) => it.endsWith('.service'))) {
     const said = await host.check(['systemd-analyze', 'security', unit.replace('@.', '@1.'), '--no-pager']);
@@ -48,7 +48,7 @@ test('the units are hardened: what talks to the network can load nothing, what l
   assert.equal(await host.check(`stat -c '%a %U' ${identity}`), '600 kmend-agent');
 });
 
-test('a command of root runs the fetcher in its sandbox, without terminal and environment; root does not trust its files', async () => {
+test('runs the fetcher in its sandbox for a command of root, without terminal and environment; root does not trust its files', async () => {
   // An attacker who controls the fetcher tries what is within reach.
   const tells =
     'read -r line; t="$(cut -d" " -f7 /proc/$$/stat) $(id -un)"; e=$(env | grep -c "^SECRET=") || :; printf \'{"note":"%s %s"}\\n{"exit":4}\\n\' "$t" "$e"';
@@ -70,7 +70,7 @@ test('a command of root runs the fetcher in its sandbox, without terminal and en
   await host.check(`rm ${contact} && systemctl start kmend-agent`);
 });
 
-test('hold keeps what runs over a newer livepatch and a reboot; resume loads it; apply --serial goes back and holds', async () => {
+test('hold keeps the livepatch in force over a newer one and a reboot; resume loads it; apply --serial goes back and holds', async () => {
   // The service may have been there first.
   assert.equal((await operated.agent('check')).exitCode, 0);
   await patched.untilReported(1);
@@ -125,7 +125,7 @@ test('reports each obstacle of a load by code, loads nothing, and continues when
   await operated.takes(3);
 });
 
-test('air gap: loads from a carried bundle, and writes the report to a file', async () => {
+test('loads from a carried bundle without a network, and writes the report to a file', async () => {
   await operated.publish('four', aead.id, FIXES[0].id, MORE.id);
   const bundle = join(operated.operator.home, 'bundle.tar');
   await operated.operator.kmend('repo', 'bundle', '--kernel', KERNEL, '--out', bundle);
@@ -153,7 +153,7 @@ test('air gap: loads from a carried bundle, and writes the report to a file', as
   assert.equal((await patched.seen()).effectiveSerial, 4);
 });
 
-test('upgrade and removal of the package leave the livepatch in the kernel', async () => {
+test('leaves the livepatch in the kernel when the package is upgraded and removed', async () => {
   const before = await patched.loadedModules();
   assert.equal(before.length, 1);
   const { path } = await buildAgentPackage({ out: join(operated.operator.home, 'newer'), version: '9.9.9' });

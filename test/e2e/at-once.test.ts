@@ -17,7 +17,7 @@ const build = (patch: string, name: string) =>
     ...['--kernel', KERNEL, '--patch', patch, '--accept-review', '--out', join(operator.home, name)],
   );
 
-test('four builds of newly changed headers at once do not disturb each other', async () => {
+test('builds four fixes of newly changed headers at once without disturbing each other', async () => {
   // An inline function of qnx6, with numbers that are in no cache.
   const patches: string[] = [];
   for (let count = 0; count < 2; count++) {

@@ -25,7 +25,7 @@ async function imported(path: string): Promise<string> {
   return id;
 }
 
-test('a fix of Debian’s makes the function that Debian’s fixed kernel has', async () => {
+test('builds from a fix of Debian’s the function that Debian’s fixed kernel has', async () => {
   const { fixedKernel, file } = await build('--fix', await imported('net/ipv4/ip_options.c'));
   const { compared, equal, different, notCompared } = fixedKernel;
   assert.deepEqual(

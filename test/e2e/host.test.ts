@@ -110,7 +110,7 @@ test('reports not-covered after enrolment when nothing is published', async () =
   assert.deepEqual(await flaws(), ['vulnerable', 'vulnerable']);
 });
 
-test('the module object is patched although it was loaded before the livepatch', async () => {
+test('patches the module object although it was loaded before the livepatch', async () => {
   await patched.host.check('modprobe af_alg && test -d /sys/module/af_alg');
   const first = await build('one', ...FIXES.map(({ id }) => id));
   await operator.kmend('publish', join(operator.home, 'one'), '--unproven');
@@ -132,7 +132,7 @@ test('reverts on revert, and loads again on resume', async () => {
   assert.deepEqual(await flaws(), ['fixed', 'fixed']);
 });
 
-test('a module loaded after the livepatch is patched as it comes', async () => {
+test('patches a module that is loaded after the livepatch', async () => {
   await patched.host.check(
     'modprobe -r algif_aead algif_hash algif_skcipher algif_rng af_alg; test ! -d /sys/module/af_alg',
   );
@@ -141,7 +141,7 @@ test('a module loaded after the livepatch is patched as it comes', async () => {
   assert.deepEqual(await patched.complaints(), []);
 });
 
-test('a second cumulative livepatch replaces the first', async () => {
+test('replaces the first cumulative livepatch with a second', async () => {
   const before = await patched.host.bootId();
   const second = await build('two', ...FIXES.map(({ id }) => id), MORE.id);
   await operator.kmend('publish', join(operator.home, 'two'), '--unproven');
@@ -151,7 +151,7 @@ test('a second cumulative livepatch replaces the first', async () => {
   assert.deepEqual([await flaws(), await patched.host.bootId()], [['fixed', 'fixed'], before]);
 });
 
-test('after a reboot it is back, without the server', async () => {
+test('re-applies the livepatch after a reboot, without the server', async () => {
   const before = await patched.host.bootId();
   await server.stop();
   await patched.host.reboot();
@@ -174,7 +174,7 @@ test('distinguishes a server that is down from one that answers garbage, and cha
   assert.deepEqual(await flaws(), ['fixed', 'fixed']);
 });
 
-test('a module that was tampered with on the server is not loaded', async () => {
+test('does not load a module that was tampered with on the server', async () => {
   server = await operator.startServer('--port', String(server.port));
   const third = await build('three', FIXES[0].id, MORE.id);
   await operator.kmend('publish', join(operator.home, 'three'), '--unproven');
@@ -196,7 +196,7 @@ test('a module that was tampered with on the server is not loaded', async () => 
   assert.deepEqual(await flaws(), ['fixed', 'vulnerable']);
 });
 
-test('a withdrawn livepatch leaves the host', async () => {
+test('removes a withdrawn livepatch from the host', async () => {
   await operator.kmend('policy', 'kernel', KERNEL, '--withdraw', '3', '--reason', 'drops a fix');
   await operator.kmend('policy', 'kernel', KERNEL, '--settle', '2');
   assert.equal((await agent('check')).exitCode, 0);

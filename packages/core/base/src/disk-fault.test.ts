@@ -29,7 +29,7 @@ test('recognises an error that already has a disk code', () => {
   assert.equal(diskFault(new KmendError('disk-failing', 'no'))?.code, 'disk-failing');
 });
 
-test('anything else is not the disk’s fault', () => {
+test('leaves every other error alone', () => {
   assert.equal(diskFault(failed('EACCES')), undefined);
   assert.equal(diskFault(new Error('AVEIOU')), undefined);
   assert.equal(diskFault('ENOSPC'), undefined);

@@ -46,7 +46,7 @@ const reports: readonly [string, string, (pointer: string, ...frames: string[]) 
   ['an RCU stall', 'rcu-stall', rcuStall, 'rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:'],
 ];
 for (const [what, kind, report, title] of reports) {
-  test(`${what} is one complaint; it is ours with the pointer or the stack in the livepatch`, () => {
+  test(`takes ${what} as one complaint, and as ours if the pointer or the stack is in the livepatch`, () => {
     const [complaint, ...more] = read(stamped(report(OURS, `tcp_rcv+0x1/0x20 [${MODULE}]`)));
     assert.deepEqual(more, []);
     assert.equal(complaint?.kind, kind);
@@ -59,20 +59,20 @@ for (const [what, kind, report, title] of reports) {
   });
 }
 
-test('the old body of a patched function counts where the pointer is in it, not where it is on the stack only', () => {
+test('counts the old body of a patched function if the pointer is in it, not if it is only on the stack', () => {
   assert.deepEqual(short(stamped(nullPointer('tcp_ack+0x1f0/0x1300'))), ['oops ours tcp_ack']);
   assert.deepEqual(short(stamped(nullPointer('tcp_ack.cold+0x1f/0x130'))), ['oops ours tcp_ack.cold']);
   assert.deepEqual(short(stamped(nullPointer('tcp_ack+0x1f0/0x1300 [other]'))), ['oops not ours tcp_ack']);
   assert.deepEqual(short(stamped(nullPointer(OTHER, 'tcp_ack+0x1f0/0x1300'))), ['oops not ours e1000_clean']);
 });
 
-test('the list of modules, the taint letters and the name of another livepatch are no reason', () => {
+test('ignores the list of modules, the taint letters and the name of another livepatch', () => {
   const log = stamped(warning(OTHER, 'foo+0x1/0x2 [kmend_000000000001]'));
   assert.ok(log.includes(`${MODULE}(OEK)`));
   assert.deepEqual(short(log), ['warning not ours e1000_clean']);
 });
 
-test('what the unwinder guesses counts only where it vouches for nothing', () => {
+test('uses frames that the unwinder guesses only if it vouches for none', () => {
   assert.deepEqual(short(stamped(warning(OTHER, `? ${OURS}`))), ['warning not ours e1000_clean']);
   const guesses = [
     'BUG: scheduling while atomic: sh/1/0x2',
@@ -85,7 +85,7 @@ test('what the unwinder guesses counts only where it vouches for nothing', () =>
   assert.deepEqual(short(stamped(guesses)), ['atomic ours tcp_ack']);
 });
 
-test('a build id behind the module’s name does not hide it', () => {
+test('recognises a module’s name with a build id behind it', () => {
   const frame = `tcp_ack+0x16/0x20 [${MODULE} ${'0f'.repeat(20)}]`;
   assert.deepEqual(short(stamped(warning('mutex_lock+0x1/0x20', frame))), ['warning ours tcp_ack']);
 });
@@ -97,7 +97,7 @@ test('does not blame an interrupted function unless it hangs', () => {
   assert.deepEqual(short(stamped(rcuStall('cpu_relax+0x1/0x2', OURS))), ['rcu-stall ours tcp_ack']);
 });
 
-test('scheduling while atomic, hung tasks and KASAN', () => {
+test('recognises scheduling while atomic, hung tasks and KASAN', () => {
   assert.deepEqual(short(stamped(atomic('msleep+0x29/0x40', OURS))), ['atomic ours tcp_ack']);
   assert.deepEqual(short(stamped(hungTask('mutex_lock+0x1/0x2', OURS))), ['hung-task ours tcp_ack']);
   assert.deepEqual(short(stamped(hungTask('mutex_lock+0x1/0x2'))), ['hung-task not ours null']);
@@ -105,7 +105,7 @@ test('scheduling while atomic, hung tasks and KASAN', () => {
   assert.deepEqual(short(stamped(kasan('kfree+0x1/0x2', 'foo+0x1/0x2'))), ['memory not ours kfree']);
 });
 
-test('first lines of every kind', () => {
+test('recognises first lines of every kind', () => {
   const titles: readonly [string, string][] = [
     ['BUG: unable to handle page fault for address: ffffffffc0a0b0c0', 'oops'],
     ['BUG: TASK stack guard page was hit at ffffc90000a7ff58 (stack is ffffc90000a80000..ffffc90000a84000)', 'oops'],
@@ -145,7 +145,7 @@ test('first lines of every kind', () => {
     );
 });
 
-test('ordinary lines are no complaints', () => {
+test('ignores ordinary lines', () => {
   const lines = [
     'livepatch: enabling patch ’kmend_0123456789ab’',
     'systemd[1]: BUG: not the kernel’s',
@@ -160,13 +160,13 @@ test('ordinary lines are no complaints', () => {
   assert.deepEqual(read(stamped(lines)), []);
 });
 
-test('only what began since the moment counts', () => {
+test('counts only what began since the moment', () => {
   const log = stamped(warning(OURS), 50) + stamped(bug(OURS), 100) + stamped(atomic(OURS), 200);
   assert.deepEqual(short(log, 60), ['bug ours tcp_ack', 'atomic ours tcp_ack']);
   assert.deepEqual(short(log, 100.5), ['atomic ours tcp_ack']);
 });
 
-test('one after the other: the registers of the first oops do not go to the second', () => {
+test('does not attribute the registers of the first oops to the second', () => {
   const log = stamped(nullPointer(OTHER), 100) + stamped(nullPointer(OURS), 101) + stamped(warning(OTHER), 102);
   assert.deepEqual(short(log), ['oops not ours e1000_clean', 'oops ours tcp_ack', 'warning not ours e1000_clean']);
 });
@@ -231,7 +231,7 @@ test('evaluates a second stack of one report separately', () => {
   assert.deepEqual(short(stamped(two)), ['memory ours tcp_ack']);
 });
 
-test('prefixes of levels and consoles do not matter', () => {
+test('ignores prefixes of levels and consoles', () => {
   const lines = stamped(warning(OURS)).trimEnd().split('\n');
   assert.deepEqual(short(lines.map((it) => `<4>${it}`).join('\n')), ['warning ours tcp_ack']);
   assert.deepEqual(short(lines.map((it) => `kern  :warn  : ${it}`).join('\n')), ['warning ours tcp_ack']);
@@ -252,7 +252,7 @@ test('does not let a line break in a message forge a log line', () => {
   assert.deepEqual(short(inside), ['warning not ours e1000_clean']);
 });
 
-test('a report without an end is over after a silence, and takes nothing of what comes later', () => {
+test('ends a report without an end line after a silence, and takes nothing of what comes later', () => {
   const later = stamped(['something else', 'Call Trace:', ' <TASK>', ` ${OURS}`, ' </TASK>'], 130);
   assert.deepEqual(short(stamped(softLockup(OTHER)) + later), ['soft-lockup not ours e1000_clean']);
   const lost = stamped(warning(OTHER).filter((it) => it !== END));
@@ -266,7 +266,7 @@ test('keeps our complaint in a flood of others, and counts what it leaves out', 
   assert.equal(complaints.at(-1)?.isOurs, true);
 });
 
-test('ten megabytes of hostile log: linear time, bounded output', () => {
+test('reads ten megabytes of hostile log in linear time with bounded output', () => {
   const piece: readonly string[] = [
     '------------[ cut here ]------------',
     `WARNING: CPU: 0 PID: 1 at ${'a '.repeat(400)}${'b'.repeat(500)}`,

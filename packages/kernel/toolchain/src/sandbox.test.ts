@@ -63,7 +63,7 @@ test('lets a tool write only to its output files and its temporary folder', asyn
   assert.deepEqual((await readdir(directory)).sort(), ['output', 'secret', 'tree']);
 });
 
-test('a tool has no network, no environment of the operator, no capabilities and none of his processes', async (t) => {
+test('gives a tool no network, no environment or processes of the operator, and no capabilities', async (t) => {
   const { sandbox } = await world(t);
   const server = createServer((_, response) => response.end('reached'));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -88,7 +88,7 @@ test('a tool has no network, no environment of the operator, no capabilities and
   );
 });
 
-test('a tool that does not end, or prints or writes without end, breaks a limit and leaves nothing', async (t) => {
+test('ends a tool that does not end, or prints or writes without end, at a limit, and leaves nothing', async (t) => {
   const { directory, sandbox } = await world(t);
   const limits = { fileSize: MIB, cpuSeconds: 1, memory: 512 * MIB };
   const rejects = async (code: string, script: string, options: object): Promise<void> => {
@@ -110,7 +110,7 @@ test('a tool that does not end, or prints or writes without end, breaks a limit 
   assert.doesNotMatch(left, /^(?:sleep 66|yes)$/m);
 });
 
-test('a tool that starts processes without end is stopped, also as root', async (t) => {
+test('stops a tool that starts processes without end, also as root', async (t) => {
   const { sandbox } = await world(t);
   const bomb = 'f() { f | f & }; f; sleep 30';
   const begin = Date.now();
@@ -148,7 +148,7 @@ test('runs programs of the given root', async (t) => {
   await assert.rejects(confined('gcc-12', ['--version']), (error) => errorCode(error) === 'tool-missing');
 });
 
-test('where nothing can confine, nothing runs', async (t) => {
+test('runs nothing if nothing can confine it', async (t) => {
   const { sandbox } = await world(t);
   // Neither root's rights nor user namespaces, as in most containers.
   const without: Run = (file, args, options) => {

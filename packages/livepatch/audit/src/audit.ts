@@ -18,6 +18,7 @@ import { checkReach } from './reach.ts';
 import { readRegistration } from './registration.ts';
 import { SameThing } from './same-thing.ts';
 import { modinfo } from './shipped-module.ts';
+import type { Simulation } from './simulation.ts';
 import type { AuditedSource } from './source.ts';
 import type { World } from './world.ts';
 
@@ -57,12 +58,13 @@ export async function audit(
   checkInfo(loaded, manifest, world, findings);
   loaded.relocate(world, findings);
   const own = new OwnCode(loaded, findings);
+  const simulation: Simulation = { world, loaded, own };
   const patch = readRegistration(loaded, world, findings);
   let replacements: readonly Replacement[] = [];
   if (fixed.length === 0) notChecked.push('references beside the fixed kernel’s: no image of it is in the store');
   if (patch !== undefined) {
     for (const { name } of patch.objects) if (name !== 'vmlinux') await world.load(name);
-    replacements = checkFunctions(loaded, own, patch, manifest, world, findings);
+    replacements = checkFunctions(simulation, patch, manifest, findings);
     checkReach(loaded, own, patch, findings);
     const sourceOf = ({ object, name, sympos }: Replacement): string | undefined =>
       manifest.objects
@@ -70,15 +72,16 @@ export async function audit(
         ?.functions.find((one) => one.name === name && one.sympos === sympos)?.source;
     const beside = await besides(world, fixed, own, replacements);
     const same = new SameThing(world, loaded, own);
-    const confirmed = checkTwins(beside, world, loaded, own, same, findings);
-    checkBalance(beside, world, loaded, own, findings);
-    checkTwinTables(beside, world, loaded, own, same, findings);
-    notChecked.push(...(await checkLikeness(world, loaded, own, replacements, sourceOf, source, confirmed, findings)));
-    notChecked.push(...(await checkUnits(runner, world, manifest, replacements, source, findings)));
+    const confirmed = checkTwins(beside, simulation, same, findings);
+    checkBalance(beside, simulation, findings);
+    checkTwinTables(beside, simulation, same, findings);
+    const changes = { replacements, source, sourceOf, confirmed };
+    notChecked.push(...(await checkLikeness(simulation, changes, findings)));
+    notChecked.push(...(await checkUnits(runner, world, { manifest, replacements, source }, findings)));
   }
-  checkCode(loaded, own, world, findings);
+  checkCode(simulation, findings);
   checkBranchTracking(loaded, own, world, findings);
-  checkTables(loaded, own, world, findings);
+  checkTables(simulation, findings);
   let relocations = 0;
   for (const fields of loaded.fields.values()) relocations += fields.size;
   return { findings: findings.list, functions: replacements.length, relocations, notChecked };

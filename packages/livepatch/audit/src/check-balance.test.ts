@@ -14,7 +14,7 @@ test('reports a reference that differs from the fixed kernel’s', () => {
   });
 });
 
-test('what the running kernel has as often may be left as it was by the fix', () => {
+test('accepts a reference that the running kernel has as often', () => {
   const here = tally({ 'call of gfs2_consist_inode_i': 1, 'call of gfs2_set_aops': 2, '"gfs2_inode_refresh"': 2 });
   assert.equal(exchanged(here, THERE, tally({ 'call of gfs2_set_aops': 2 })), undefined);
 });
@@ -32,7 +32,7 @@ test('draws no conclusion from equal counts, or counts that differ in several pl
   );
 });
 
-test('data that no name tells apart is not weighed: a lock class key has no size without lockdep', () => {
+test('does not weigh data without a name: a lock class key has no size without lockdep', () => {
   const there = tally({ 'call of __list_lru_init': 1, __key: 1 });
   const here = tally({ 'call of __list_lru_init': 1, [NAMELESS]: 1 });
   assert.equal(exchanged(here, there, there), undefined);

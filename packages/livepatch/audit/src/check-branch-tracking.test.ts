@@ -48,7 +48,7 @@ function keeping(address: number, world: TrackedKernel = kernel): number {
   return findings.list.length;
 }
 
-test('requires a stored address to be of a function that may be called indirectly', () => {
+test('requires a stored address to be that of a function that may be called indirectly', () => {
   assert.equal(keeping(CALLED), 0);
   assert.equal(keeping(SEALED), 1);
   assert.equal(keeping(PLAIN), 1);

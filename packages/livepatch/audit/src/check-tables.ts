@@ -4,11 +4,13 @@ import type { Address } from './address.ts';
 import type { Findings } from './finding.ts';
 import type { Loaded } from './loaded.ts';
 import { isNameless, type OwnCode } from './own-code.ts';
+import type { Simulation } from './simulation.ts';
 import { ABSOLUTE, type Aim, TABLES } from './table-shapes.ts';
 import type { World } from './world.ts';
 
 /** Entries of the tables that the loader acts on: each field leads to what an entry of that kind is about. */
-export function checkTables(loaded: Loaded, own: OwnCode, world: World, findings: Findings): void {
+export function checkTables(simulation: Simulation, findings: Findings): void {
+  const { world, loaded, own } = simulation;
   for (const section of loaded.file.sections) {
     const shape = TABLES[section.name];
     const base = loaded.base(section);
@@ -32,7 +34,7 @@ export function checkTables(loaded: Loaded, own: OwnCode, world: World, findings
         const value = field.wide ? Number(view.getBigInt64(at, true)) : view.getInt32(at, true);
         const target = isAbsolute ? value : base + at + value;
         if (field.aim === 'code' || field.aim === 'call') code.push(target);
-        const why = isFilled ? fault(field.aim, target, loaded, own, world) : 'is not filled in by a relocation';
+        const why = isFilled ? fault(field.aim, target, simulation) : 'is not filled in by a relocation';
         // A replacement of no bytes is nowhere.
         const isEmpty =
           field.aim === 'replacement' &&
@@ -41,7 +43,7 @@ export function checkTables(loaded: Loaded, own: OwnCode, world: World, findings
         if (why === undefined || isEmpty) continue;
         findings.add('table-astray', `${section.name}, entry ${entry / size}: ${field.member ?? 'its place'} ${why}`);
       }
-      const wrong = markFault(section.name, view, entry, layout, code[0], own, world);
+      const wrong = markFault({ table: section.name, view, entry, layout, code: code[0] }, simulation);
       if (wrong !== undefined) findings.add('table-astray', `${section.name}, entry ${entry / size}: ${wrong}`);
       if (section.name === '.static_call_sites' && code[0] !== undefined) {
         const offset = entry + (layout?.members.get('key') ?? 0);
@@ -60,18 +62,24 @@ export function checkTables(loaded: Loaded, own: OwnCode, world: World, findings
   checkUnwind(loaded, own, findings);
 }
 
+interface MarkedEntry {
+  /** The name of its section. */
+  readonly table: string;
+  readonly view: DataView;
+  /** Offset in the table, bytes. */
+  readonly entry: number;
+  readonly layout: StructLayout | undefined;
+  /** The instruction that the entry is about. */
+  readonly code: Address | undefined;
+}
+
 /**
  * The second bit of a key: of static calls the kernel's own (STATIC_CALL_SITE_INIT); of jump labels objtool's, which it
  * sets together with making the jump a no-operation (CONFIG_HAVE_JUMP_LABEL_HACK, arch/x86/include/asm/jump_label.h).
  */
 function markFault(
-  table: string,
-  view: DataView,
-  entry: number,
-  layout: StructLayout | undefined,
-  code: Address | undefined,
-  own: OwnCode,
-  world: World,
+  { table, view, entry, layout, code }: MarkedEntry,
+  { world, own }: Pick<Simulation, 'world' | 'own'>,
 ): string | undefined {
   const offset = layout?.members.get('key');
   if (offset === undefined) return undefined;
@@ -105,7 +113,7 @@ function isKeyOf(site: Address, key: Address, own: OwnCode, world: World): boole
   );
 }
 
-function fault(aim: Aim, target: Address, loaded: Loaded, own: OwnCode, world: World): string | undefined {
+function fault(aim: Aim, target: Address, { world, loaded, own }: Simulation): string | undefined {
   if (aim === 'text') {
     const text = loaded.at(target);
     if (text === undefined) return world.locate(target) === undefined ? 'leads nowhere' : undefined;

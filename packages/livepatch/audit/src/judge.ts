@@ -18,6 +18,14 @@ const THUNK = /^__x86_indirect_(?:call_|jump_)?thunk_r\w+$/;
 export const OWN_COPY =
   /^(?:__key|__warned|__already_done|__func__|__FUNCTION__|__PRETTY_FUNCTION__|__msg|_rs|_entry|_entry_ptr|CSWTCH|descriptor|__UNIQUE_ID_.*|once|___done|___once_key|__print_once|__section_name)$/;
 
+/** How a judge reads what a reference leads to. */
+export interface Readings {
+  /** The symbols that lie there. */
+  readonly names: (one: Likened) => readonly string[];
+  /** The string that lies there, if it is one. */
+  readonly text: (one: Likened) => string | undefined;
+}
+
 /**
  * Tells whether a difference between what the shipped and the new function refer to comes from the lines that the fixes
  * change.
@@ -28,15 +36,14 @@ export class Judge {
   /** Names that the new code does not refer to any more in some place, and that it refers to in another. */
   readonly #gone: readonly string[];
   readonly #come: readonly string[];
-  readonly #names: (one: Likened) => readonly string[];
-  readonly #text: (one: Likened) => string | undefined;
+  readonly #names: Readings['names'];
+  readonly #text: Readings['text'];
 
   constructor(
     words: ChangedWords,
     unit: string,
     differences: readonly ReferenceDifference[],
-    names: (one: Likened) => readonly string[],
-    text: (one: Likened) => string | undefined,
+    { names, text }: Readings,
   ) {
     this.#words = words;
     this.#unit = unit;

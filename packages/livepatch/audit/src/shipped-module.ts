@@ -40,6 +40,13 @@ export interface Placed {
 /** Where symbols lie that another object has. */
 export type ExportedAt = (name: string) => Address | undefined;
 
+/** Where a module is loaded. */
+export interface ModulePlace {
+  readonly start: Address;
+  /** Of its per-cpu data. */
+  readonly percpu: Address;
+}
+
 /** A shipped module as it lies in memory after it was loaded at some address. */
 export class ShippedModule {
   readonly name: string;
@@ -54,7 +61,7 @@ export class ShippedModule {
   #names: ReadonlyMap<string, readonly ElfSymbol[]> | undefined;
   #starts: { readonly addresses: number[]; readonly symbols: ElfSymbol[][] } | undefined;
 
-  constructor(name: string, file: ElfFile, start: Address, percpu: Address, exported: ExportedAt) {
+  constructor(name: string, file: ElfFile, { start, percpu }: ModulePlace, exported: ExportedAt) {
     this.name = name;
     this.file = file;
     this.#exported = exported;

@@ -39,7 +39,7 @@ const manifest = Livepatch.parse({
   builder: { name: 'kmend', version: '0.1.0' },
 });
 
-test('the statement has what in-toto and SLSA require, and names every input with its hash', () => {
+test('writes a statement as in-toto and SLSA require, and names every input with its hash', () => {
   const statement = provenanceOf(manifest, hash('manifest'));
   assert.ok(statement !== undefined);
   assert.deepEqual(Provenance.parse(JSON.parse(JSON.stringify(statement))), statement);
@@ -83,7 +83,7 @@ test('the statement has what in-toto and SLSA require, and names every input wit
   assert.equal(runDetails.metadata, undefined);
 });
 
-test('each field that the specifications require is required', () => {
+test('requires each field that the specifications require', () => {
   const statement = provenanceOf(manifest, hash('manifest'));
   const without = (...path: string[]): unknown => {
     const copy = structuredClone(statement) as unknown as Record<string, unknown>;
@@ -118,7 +118,7 @@ test('each field that the specifications require is required', () => {
   );
 });
 
-test('an effective version is a parameter of the build: livepatch.json is not the same without it', () => {
+test('records an effective version as a parameter of the build, because livepatch.json depends on it', () => {
   const stated = provenanceOf({ ...manifest, effectiveVersion: '6.12.3-1' }, hash('manifest'));
   assert.equal(stated?.predicate.buildDefinition.externalParameters['effectiveVersion'], '6.12.3-1');
 });

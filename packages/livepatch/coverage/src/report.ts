@@ -83,14 +83,19 @@ const MEANING: Readonly<Record<string, string>> = {
   failed: 'no verdict',
 };
 
-export function reportText(
-  kernel: string,
-  range: DeltaRange,
-  outcomes: readonly Outcome[],
-  summary: Summary,
-  mutants: MutantTable | undefined,
-  loaded: Together | undefined,
-): string {
+/** What a report tells of. */
+export interface Measured {
+  /** The kernel's release. */
+  readonly kernel: string;
+  readonly range: DeltaRange;
+  readonly outcomes: readonly Outcome[];
+  readonly summary: Summary;
+  readonly mutants?: MutantTable | undefined;
+  /** All that is patchable, loaded as one livepatch. */
+  readonly loaded?: Together | undefined;
+}
+
+export function reportText({ kernel, range, outcomes, summary, mutants, loaded }: Measured): string {
   const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
   const lines = [
     `# Coverage: ${range.from} to ${range.to}, for ${kernel}`,

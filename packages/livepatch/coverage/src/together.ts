@@ -202,7 +202,7 @@ class Trial {
     say(`${functions} functions in force in ${patched.length} objects, of which late: ${this.measured.late.join(' ')}`);
     await this.#exercise('with all of it in force');
     const system: SystemExercise = (where, seconds) => this.#lab.exercise(where, seconds);
-    const work = await exerciseAreas(host, chooseAreas(this.#manifest.objects), system, say);
+    const work = await exerciseAreas(host, chooseAreas(this.#manifest.objects), system, { say });
     this.measured.areas = work;
     await counter.end();
     this.measured.ran = counter.functions() ?? [];
@@ -215,7 +215,7 @@ class Trial {
     // Is it the livepatch, or is it so on the shipped kernel?
     const suspects = judgeAreas(work);
     const areas = suspects.map(({ area }) => area);
-    const alone = judgeAreas(await exerciseAreas(host, areas, system, say));
+    const alone = judgeAreas(await exerciseAreas(host, areas, system, { say }));
     for (const { name, why } of suspects) {
       if (alone.some((other) => other.name === name)) say(`fails on the kernel alone as well: ${why}`);
       else this.measured.problems.push(`fails beside the livepatch, not on the kernel alone: ${why}`);

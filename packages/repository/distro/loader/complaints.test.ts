@@ -148,7 +148,7 @@ const hostileLogs = fc
   });
 
 for (const [name, shell] of Object.entries(shells)) {
-  test(`${name}: the loader blames a livepatch where the rule does, in logs of all kinds`, (t) => {
+  test(`${name}: blames a livepatch in logs of all kinds where the rule does`, (t) => {
     const suspect = { module: MODULE, objects: [{ name: 'vmlinux', functions: [{ name: 'tcp_ack' }] }] };
     let blamed = 0;
     const cases = fc.sample(hostileLogs, { numRuns: 60, seed: 17 });
@@ -196,7 +196,7 @@ for (const [name, shell] of Object.entries(allShells)) {
     assert.ok(blamed > 20, `${blamed}`);
   });
 
-  test(`${name}: every first line that the agent knows is one here`, () => {
+  test(`${name}: knows every first line that the agent knows`, () => {
     const titles = [
       'BUG: unable to handle page fault for address: ffffffffc0a0b0c0',
       'BUG: TASK stack guard page was hit at ffffc90000a7ff58 (stack is ffffc90000a80000..ffffc90000a84000)',
@@ -225,7 +225,7 @@ for (const [name, shell] of Object.entries(allShells)) {
     }
   });
 
-  test(`${name}: each livepatch is looked at from its own moment on, and blamed once`, () => {
+  test(`${name}: judges each livepatch from its own load on, and blames it once`, () => {
     const log = stamped(warning(OURS), 50) + stamped(bug('tcp_ack+0x1/0x20'), 100) + stamped(warning(OURS), 200);
     const from = (seconds: string): string => SUSPECT.replace(' 0\n', ` ${seconds}\n`);
     assert.deepEqual(short(look(shell, log, from('0'))), [`${MODULE} warning tcp_ack`]);

@@ -43,7 +43,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual([host.enabled().length, host.state('deferred'), isRetried(host)], [3, [], false]);
   });
 
-  test(`${name}: each time the pause is twice as long, up to six hours; it ends with the boot`, async (t) => {
+  test(`${name}: doubles the pause each time, up to six hours, until the next boot`, async (t) => {
     const host = new TestHost(t, shell);
     const { module } = host.install({ position: 1 });
     for (const minutes of [15, 30, 60, 120, 240, 360, 360]) {
@@ -73,7 +73,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal((await host.run('sync')).code, 0);
   });
 
-  test(`${name}: resume retries at once; a new revision starts without a delay`, async (t) => {
+  test(`${name}: retries at once after resume, and starts a new revision without a delay`, async (t) => {
     const host = new TestHost(t, shell);
     const { module } = host.install({ position: 1 });
     host.write('/fake/blocked', '');
@@ -132,7 +132,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual(host.enabled(), [cumulative.module]);
   });
 
-  test(`${name}: the next run reverses a transition if the last one died before it did`, async (t) => {
+  test(`${name}: reverses a transition in the next run if the last one died before it did`, async (t) => {
     const host = new TestHost(t, shell);
     const { module } = host.install({ position: 1 });
     host.write('/fake/blocked', '');

@@ -23,7 +23,7 @@ function explained(text: string): string[] {
 const codes: readonly string[] = Object.keys(packageCodes);
 const [, table = ''] = document.split('## Codes');
 
-test('every code has its item, and every item its code', () => {
+test('documents exactly the codes that exist', () => {
   assert.ok(codes.length > 30);
   assert.deepEqual(explained(table).sort(), [...codes].sort());
 });
@@ -47,7 +47,7 @@ test('uses no code that is not in the list', () => {
   );
 });
 
-test('every command, exit code, key of the configuration and unit is there', () => {
+test('documents every command, exit code, key of the configuration and unit', () => {
   const [, names = ''] = /^ {4}(sync \| .*)\) ;;$/m.exec(part('commands')) ?? [];
   const words = explained(document);
   const commands = names.split(' | ');
@@ -60,11 +60,11 @@ test('every command, exit code, key of the configuration and unit is there', () 
     assert.match(document, new RegExp(`\`/etc/kmend-livepatch/config\` .*\`${key}\``));
 });
 
-test('the generated part is that of the tables', () => {
+test('contains the generated part that the tables give', () => {
   assert.equal(part('rules'), rulesText(), 'script/check --fix writes it anew');
 });
 
-test('every part is loaded, and every shell can read it', () => {
+test('loads every part, and every shell can read it', () => {
   const program = readFileSync(join(here, 'bin/kmend-livepatch'), 'utf8');
   const [, loaded = ''] = /^for part in (.*); do$/m.exec(program) ?? [];
   assert.deepEqual(loaded.split(' ').sort(), [...parts].sort());

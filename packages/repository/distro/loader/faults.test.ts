@@ -46,7 +46,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.ok(!existsSync(host.path('/run/kmend-livepatch/state')));
   });
 
-  test(`${name}: a /var that cannot be written`, async (t) => {
+  test(`${name}: reports a /var that cannot be written`, async (t) => {
     const host = new TestHost(t, shell);
     host.install({ position: 1 });
     // A file in place of the directory fails for root too.
@@ -95,7 +95,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal((await host.run('sync')).code, 0);
   });
 
-  test(`${name}: a claim of the agent that is not understood bars every load`, async (t) => {
+  test(`${name}: loads nothing on a claim of the agent that it cannot read`, async (t) => {
     const good = claimText({ module: 'kmend_aaaaaaaaaaaa', state: 'loaded' });
     const host = new TestHost(t, shell);
     host.install({ position: 1 });
@@ -119,7 +119,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal((await host.run('sync')).code, 0);
   });
 
-  test(`${name}: the module of another live patch system bars every load`, async (t) => {
+  test(`${name}: loads nothing beside the module of another live patch system`, async (t) => {
     const host = new TestHost(t, shell);
     host.install({ position: 1 });
     host.write('/sys/module/kmodlve_kcare/coresize', '4096\n');
@@ -141,7 +141,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual(host.enabled(), ['kpatch_something']);
   });
 
-  test(`${name}: revert reverts our livepatches beside foreign ones`, async (t) => {
+  test(`${name}: reverts its own livepatches beside foreign ones`, async (t) => {
     const host = new TestHost(t, shell);
     const stack = host.installStack(2);
     assert.equal((await host.run('sync')).code, 0);
@@ -296,7 +296,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal((await host.run('sync')).code, 0);
   });
 
-  test(`${name}: a second run waits, and each livepatch is loaded once`, async (t) => {
+  test(`${name}: makes a second run wait, and loads each livepatch once`, async (t) => {
     const host = new TestHost(t, shell);
     const stack = host.installStack(3);
     const runs = await Promise.all([host.run('sync'), host.run('sync', '--package'), host.run('sync')]);

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { shells, TestHost } from './testing/host.ts';
 
 for (const [name, shell] of Object.entries(shells)) {
-  test(`${name}: a host that crashes in the first soak of a livepatch does not get it again`, async (t) => {
+  test(`${name}: does not load a livepatch again after the host crashed in its first soak`, async (t) => {
     const host = new TestHost(t, shell);
     const [first, second] = host.installStack(2);
     assert.ok(first && second);
@@ -82,7 +82,7 @@ for (const [name, shell] of Object.entries(shells)) {
     }
   });
 
-  test(`${name}: an orderly shutdown in the soak is no crash`, async (t) => {
+  test(`${name}: does not count an orderly shutdown in the soak as a crash`, async (t) => {
     const host = new TestHost(t, shell);
     host.installStack(2);
     assert.equal((await host.run('sync')).code, 0);
@@ -122,7 +122,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.match((await host.run('status')).out, /^switched off: \/etc\/kmend-livepatch\/off is there$/m);
   });
 
-  test(`${name}: hold keeps what runs over a boot; resume loads the rest`, async (t) => {
+  test(`${name}: keeps loaded livepatches over a boot under hold; resume loads the rest`, async (t) => {
     const host = new TestHost(t, shell);
     const [first, second] = host.installStack(2);
     assert.ok(first && second);
@@ -175,7 +175,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal(host.enabled().length, 2);
   });
 
-  test(`${name}: yield lets the agent drive, take --over replaces the agent's livepatch`, async (t) => {
+  test(`${name}: lets the agent drive after yield; take --over replaces the agent's livepatch`, async (t) => {
     const host = new TestHost(t, shell);
     const stack = host.installStack(2);
     assert.equal((await host.run('sync')).code, 0);
@@ -196,7 +196,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal(host.calls()[0], `rmmod ${agents}`);
   });
 
-  test(`${name}: yield --until-boot ends at the next boot`, async (t) => {
+  test(`${name}: ends yield --until-boot at the next boot`, async (t) => {
     const host = new TestHost(t, shell);
     const stack = host.installStack(2);
     assert.equal((await host.run('sync')).code, 0);
@@ -238,7 +238,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual([host.enabled().length, host.state('quarantined')], [2, []]);
   });
 
-  test(`${name}: take with a cumulative package replaces the agent's at once`, async (t) => {
+  test(`${name}: replaces the agent's livepatch at once by take with a cumulative package`, async (t) => {
     const host = new TestHost(t, shell);
     const agents = 'kmend_aaaaaaaaaaaa';
     assert.equal((await host.run('yield')).code, 0);

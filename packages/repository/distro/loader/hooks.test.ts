@@ -54,7 +54,7 @@ for (const [name, shell] of Object.entries(allShells)) {
 }
 
 for (const [name, shell] of Object.entries(shells)) {
-  test(`${name}: does not load what a kprobe conflicts with, reverts nothing for it, and loads the rest`, async (t) => {
+  test(`${name}: does not load what conflicts with a kprobe, reverts nothing for it, and loads the rest`, async (t) => {
     const host = new TestHost(t, shell);
     const older = host.install({ position: 1 });
     assert.equal((await host.run('sync')).code, 0);

@@ -40,7 +40,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual(host.enabled(), [module]);
   });
 
-  test(`${name}: believes sysfs about an insmod that hangs`, async (t) => {
+  test(`${name}: takes the state from sysfs if insmod hangs`, async (t) => {
     const host = new TestHost(t, shell);
     const stack = host.installStack(2);
     hang(host, '"$R/fake/bin/insmod-real" "$1"');
@@ -49,7 +49,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual(host.enabled(), stack.map((it) => it.module).sort());
   });
 
-  test(`${name}: frees the lock beside an insmod that cannot be killed, and waits until it is gone`, async (t) => {
+  test(`${name}: frees the lock beside an insmod that cannot be killed, and waits until it has ended`, async (t) => {
     const host = new TestHost(t, shell);
     const [first, second] = host.installStack(2);
     assert.ok(first && second);
@@ -80,7 +80,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.ok(!existsSync(host.path('/run/kmend-livepatch/insmod')));
   });
 
-  test(`${name}: without timeout(1) insmod is waited for`, async (t) => {
+  test(`${name}: waits for insmod without timeout(1)`, async (t) => {
     const host = new TestHost(t, shell);
     host.install({ position: 1 });
     const tools =

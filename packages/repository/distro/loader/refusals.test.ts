@@ -124,7 +124,7 @@ const garbage: Record<string, (manifest: string) => string> = {
 
 for (const [name, shell] of Object.entries(shells)) {
   for (const [what, [code, make]] of Object.entries(bad)) {
-    test(`${name}: ${what}: ${code}, and insmod is not asked`, async (t) => {
+    test(`${name}: refuses ${what} with ${code}, and does not run insmod`, async (t) => {
       const host = new TestHost(t, shell);
       make(host, t);
       const ran = await host.run('sync', '--package');
@@ -149,7 +149,7 @@ for (const [name, shell] of Object.entries(shells)) {
     }
   });
 
-  test(`${name}: keeps what runs when the key has expired`, async (t) => {
+  test(`${name}: keeps what is loaded when the key has expired`, async (t) => {
     const host = new TestHost(t, shell);
     const expired = new TestKey('expired', '20200101T000000!', '1y');
     t.after(() => expired.remove());
@@ -159,7 +159,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual([ran.code, host.enabled()], [0, [module]], ran.err);
   });
 
-  test(`${name}: a link in place of a file is not followed`, async (t) => {
+  test(`${name}: does not follow a link in place of a file`, async (t) => {
     const host = new TestHost(t, shell);
     const { directory } = host.install({ position: 1 });
     renameSync(host.path(`${directory}/livepatch.ko`), host.path('/fake/elsewhere'));

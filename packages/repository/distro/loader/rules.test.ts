@@ -74,7 +74,7 @@ function nearly(source: string): fc.Arbitrary<string> {
 }
 
 for (const [name, shell] of Object.entries(allShells)) {
-  test(`${name}: awk reads each pattern as JavaScript does`, () => {
+  test(`${name}: reads each pattern in awk as JavaScript does`, () => {
     for (const [what, source] of Object.entries(patterns)) {
       const texts = sample(nearly(source), 60);
       const wanted = texts.map((text) => (patternOf(source).test(text) ? '1' : '0'));
@@ -86,7 +86,7 @@ for (const [name, shell] of Object.entries(allShells)) {
     }
   });
 
-  test(`${name}: taint bars a load where the rule says so`, () => {
+  test(`${name}: refuses a load for taint as the rule does`, () => {
     const masks = sample(
       fc.oneof(
         fc.bigInt(0n, (1n << 20n) - 1n).map(String),
@@ -111,7 +111,7 @@ for (const [name, shell] of Object.entries(allShells)) {
     assert.deepEqual([...new Set(wanted)].sort(), ['kernel-tainted', 'kernel-unknown', 'sound']);
   });
 
-  test(`${name}: a load needs the memory that the rule says`, () => {
+  test(`${name}: requires the memory for a load that the rule does`, () => {
     const needs = sample(fc.record({ moduleSize: fc.nat(manifestRule.moduleBytes), functions: fc.nat(5000) }), 200);
     const lines = needs.map(({ moduleSize, functions }) => `${moduleSize} ${functions}\n`).join('');
     const script = 'while read -r size functions; do memory_needed "$size" "$functions"; done';
@@ -122,7 +122,7 @@ for (const [name, shell] of Object.entries(allShells)) {
     );
   });
 
-  test(`${name}: a transition is taken back, and tried again, when the rule says`, () => {
+  test(`${name}: reverses a transition, and retries it, when the rule does`, () => {
     const tries = Array.from({ length: 40 }, (_, index) => index + 1);
     const pauses = runParts(shell, ['rules', 'deferred'], `for n in ${tries.join(' ')}; do pause_after "$n"; done`);
     assert.deepEqual(pauses, tries.map(retryAfter).map(String));
@@ -144,7 +144,7 @@ for (const [name, shell] of Object.entries(allShells)) {
     );
   });
 
-  test(`${name}: a livepatch is through its soak when the rule says`, () => {
+  test(`${name}: ends the soak of a livepatch when the rule does`, () => {
     const times = sample(
       fc.oneof(
         fc.tuple(fc.nat(10_000_000), fc.nat(100_000)),
@@ -165,7 +165,7 @@ for (const [name, shell] of Object.entries(allShells)) {
     );
   });
 
-  test(`${name}: what insmod says of the host is read as the rule reads it`, () => {
+  test(`${name}: reads what insmod says of the host as the rule does`, () => {
     const words = fc.constantFrom(...hostRefusals.map(([text]) => text), 'Invalid module format', 'Exec format error');
     const said = sample(
       fc
@@ -184,7 +184,7 @@ for (const [name, shell] of Object.entries(allShells)) {
     assert.deepEqual(found, wanted);
   });
 
-  test(`${name}: a crash is held against the loads that the rule names`, () => {
+  test(`${name}: blames a crash on the loads that the rule names`, () => {
     const load = fc.record({
       phase: fc.constantFrom<WatchedLoad['phase'] | 'good'>(
         'loading',
@@ -232,7 +232,7 @@ for (const [name, shell] of Object.entries(allShells)) {
     assert.ok(wanted.filter((it) => it === '-').length > 5);
   });
 
-  test(`${name}: modules of other live patch systems are known as the rule knows them`, () => {
+  test(`${name}: knows modules of other live patch systems as the rule does`, () => {
     const names = sample(nearly(rivalModule), 200).map((it) => it.replaceAll(/[\s/]/g, '_'));
     const script = `awk "$rival_rules"'{ print is_rival($0) ? "rival" : "other" }'`;
     assert.deepEqual(
@@ -241,7 +241,7 @@ for (const [name, shell] of Object.entries(allShells)) {
     );
   });
 
-  test(`${name}: a claim of the agent is read as it was written, and no other text is one`, (t) => {
+  test(`${name}: reads a claim of the agent as it was written, and no other text as one`, (t) => {
     const host = new TestHost(t, shell);
     const file = host.path('/claim');
     const claims = sample(

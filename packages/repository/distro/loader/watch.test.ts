@@ -60,7 +60,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual(host.enabled(), [only.module]);
   });
 
-  test(`${name}: a complaint of the last moment of a soak counts, in the old body of what it patches too`, async (t) => {
+  test(`${name}: counts a complaint of the last moment of a soak, also in the old body of what it patches`, async (t) => {
     const host = new TestHost(t, shell);
     const only = host.install({ position: 1 });
     assert.equal((await host.run('sync')).code, 0);
@@ -76,7 +76,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal(host.read('/run/kmend-livepatch/soak'), '');
   });
 
-  test(`${name}: a complaint right after a load ends the run; a newer revision is tried`, async (t) => {
+  test(`${name}: ends the run after a complaint right after a load, and tries a newer revision`, async (t) => {
     const host = new TestHost(t, shell);
     const [first, second] = host.installStack(2);
     assert.ok(first && second);

@@ -31,6 +31,14 @@ export interface BuiltPackage {
   readonly sha256: string;
 }
 
+/** Where and how packages are built. */
+export interface PackageOrder {
+  /** Keeps built packages, by format. */
+  readonly folder: string;
+  readonly format: PackageFormat;
+  readonly maker: PackageMaker;
+}
+
 /**
  * The package of a spec, built once: hosts compare what they have with what is offered under the same version, so its
  * bytes stay even when the maintainer's name, the key or this program is another one later. Throws `release-taken`
@@ -38,10 +46,8 @@ export interface BuiltPackage {
  */
 export async function builtPackage(
   run: Run,
-  folder: string,
-  format: PackageFormat,
+  { folder, format, maker }: PackageOrder,
   spec: PackageSpec,
-  maker: PackageMaker,
 ): Promise<BuiltPackage> {
   const { fileName: nameOf, build } = FORMATS[format];
   const fileName = nameOf(spec);

@@ -10,7 +10,7 @@ import { publisher } from './testing/publishing.ts';
 const NAME = `livepatch-${RELEASE}-cve-2026-1001`;
 const A = { fixes: ['CVE-2026-1001'], functions: ['tcp_ack', 'tcp_ack'] };
 
-test('a livepatch package holds the module, its manifest and a signature that gpgv believes', async (t) => {
+test('builds a livepatch package with the module, its manifest and a signature that gpgv accepts', async (t) => {
   const { folder, take, apt, depot, keyFile } = await publisher(t);
   await take(A);
   await apt();

@@ -24,7 +24,7 @@ test('keeps only the end of a long console', () => {
   assert.equal(log.text(), '23456789');
 });
 
-test('a kernel panic is recognised with its reason', () => {
+test('recognises a kernel panic with its reason', () => {
   assert.equal(panicIn('[   36.2] Kernel panic - not syncing: sysrq triggered crash'), 'sysrq triggered crash');
   assert.equal(panicIn('[   36.2] sysrq: Trigger a crash'), undefined);
 });

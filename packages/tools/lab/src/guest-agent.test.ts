@@ -33,7 +33,7 @@ function guest(answer: Answer): { channel: Duplex; commands: string[] } {
   return { channel, commands };
 }
 
-test('the channel is synchronised once, commands go one after the other', async () => {
+test('synchronises the channel once, and sends commands one after the other', async () => {
   const { channel, commands } = guest((command) => `{"return":"${command} done"}`);
   const agent = new GuestAgent(channel);
   const answers = await Promise.all([agent.execute('a', z.string()), agent.execute('b', z.string())]);

@@ -26,8 +26,7 @@ export async function writeGuestFile(
   machine: Machine,
   clock: Clock,
   bytes: Uint8Array,
-  path: string,
-  mode: number,
+  { path, mode }: { readonly path: string; readonly mode: number },
 ): Promise<void> {
   const { agent } = machine;
   const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;

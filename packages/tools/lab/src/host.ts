@@ -163,7 +163,7 @@ export class Host {
   /** Writes a file into the guest, whole or not at all: bytes, or the local file of that path. Directories are made. */
   async copyIn(source: string | Uint8Array, guestPath: string, mode = 0o644): Promise<void> {
     const bytes = typeof source === 'string' ? await readFile(source) : source;
-    await this.#explain((machine) => writeGuestFile(machine, this.#clock, bytes, guestPath, mode));
+    await this.#explain((machine) => writeGuestFile(machine, this.#clock, bytes, { path: guestPath, mode }));
   }
 
   /** Reads a file of the guest, at most 16 MiB. */

@@ -11,7 +11,7 @@ const options = {
   make: (random: { below(limit: number): number }) => random.below(10),
 };
 
-test('outcomes are counted by code, and the same in every run', async () => {
+test('counts outcomes by code, the same in every run', async () => {
   const attempt = (input: number): void => {
     if (input < 5) throw new KmendError('small', 'too small');
   };
@@ -21,7 +21,7 @@ test('outcomes are counted by code, and the same in every run', async () => {
   assert.ok(first.accepted > 10 && first.accepted < 40);
 });
 
-test('another failure, a slow case and a large one name the seed that makes them again', async () => {
+test('names the seed of an unexpected failure, of a slow case and of a large one', async () => {
   const fails = (attempt: (input: number) => unknown, limits = {}) => fuzz({ ...options, ...limits, attempt });
   const crash = fails((input) => {
     if (input === 7) throw new TypeError('undefined is not a function');

@@ -29,7 +29,7 @@ test('distinguishes a proxy’s answer from the server’s', async () => {
   assert.match(await answered(418, page), /^server-garbage: /);
 });
 
-test('passes on the server’s own words', async () => {
+test('passes on the code and message of the server', async () => {
   const body = JSON.stringify({ error: { code: 'rate-limited', message: 'try again in 2 s' } });
   assert.equal(await answered(429, body), 'rate-limited: try again in 2 s');
 });

@@ -22,7 +22,7 @@ const at = (report: Report, minute: number): Report => ({
   at: new Date(Date.UTC(2026, 10, 1, 0, minute)).toISOString(),
 });
 
-test('takes the first report, whatever its number up to the bound', () => {
+test('takes the first report with any number up to the bound', () => {
   assert.equal(judgeReport(fresh, undefined, exampleReport(7000)).kind, 'news');
   assert.equal(judgeReport(fresh, undefined, exampleReport(2 ** 31)).kind, 'news');
   assert.equal(judgeReport(fresh, undefined, exampleReport(2 ** 31 + 1)).kind, 'number-jumps');
@@ -48,7 +48,7 @@ test('refuses to go back to a report older than the newest', () => {
   });
 });
 
-test('tells a repeated report from another one with the same number', () => {
+test('distinguishes a repeated report from another one with the same number', () => {
   const report = at(exampleReport(10), 0);
   const known = after(report);
   assert.equal(judgeReport(known, undefined, report).kind, 'known');
@@ -62,14 +62,14 @@ test('tells a repeated report from another one with the same number', () => {
   assert.equal(judgeReport(known, undefined, elsewhere).kind, 'news');
 });
 
-test('tells a report that says nothing new from news', () => {
+test('distinguishes a report without changes from one with changes', () => {
   const known = after(exampleReport(10));
   assert.deepEqual(judgeReport(known, undefined, exampleReport(11)), { kind: 'same', newest: 11 });
   const news = exampleReport(11, { effectiveSerial: 99 });
   assert.deepEqual(judgeReport(known, undefined, news), { kind: 'news', newest: 11, digest: reportDigest(news) });
 });
 
-test('whatever comes in whatever order, the newest number never falls and a repetition changes nothing', () => {
+test('never lowers the newest number and ignores repetitions, in any order of arrival', () => {
   const one = fc.record({
     sequence: fc.integer({ min: 1, max: 12 }),
     serial: fc.nat(2),
@@ -114,7 +114,7 @@ test('whatever comes in whatever order, the newest number never falls and a repe
   );
 });
 
-test('a carried report counts from when the host wrote it, never from the future', () => {
+test('dates a carried report to when the host wrote it, never to the future', () => {
   const now = new Date('2026-11-02T00:00:00Z');
   assert.equal(carriedAt(at(exampleReport(1), 5), now), '2026-11-01T00:05:00.000Z');
   assert.equal(carriedAt({ ...exampleReport(1), at: '2030-01-01T00:00:00Z' }, now), now.toISOString());

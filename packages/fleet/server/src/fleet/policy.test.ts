@@ -10,7 +10,7 @@ const before: FleetPolicy = {
   issued: '2026-11-01T00:00:00Z',
 };
 
-test('what a change of the fleet’s policy does not name stays', () => {
+test('keeps what a change of the fleet’s policy does not name', () => {
   assert.deepEqual(changedFleetPolicy(before, {}), before);
   assert.deepEqual(changedFleetPolicy(before, { halted: true }), { ...before, halted: true });
   assert.deepEqual(changedFleetPolicy({ ...before, halted: true }, { halted: false }), before);
@@ -21,7 +21,7 @@ test('what a change of the fleet’s policy does not name stays', () => {
   });
 });
 
-test('only a kernel that needs no livepatch yet may get its first policy', () => {
+test('gives a first policy only to a kernel that needs no livepatch yet', () => {
   assert.equal(beginsPolicy({}), false);
   assert.equal(beginsPolicy({ channels: { stable: { settled: 3, rollout: null } } }), false);
   assert.equal(beginsPolicy({ channels: { stable: { settled: null, rollout: null, noneNeeded: true } } }), true);

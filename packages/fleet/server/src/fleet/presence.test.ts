@@ -14,7 +14,7 @@ const group: HostGroup = {
   hosts: 2,
 };
 
-test('a host is replaced before it is silent, and silent before it never reported', () => {
+test('shows a host as replaced before silent, and as silent before never reported', () => {
   const host = { enrolled: '2026-11-01', lastReport: null, replacedBy: null };
   assert.equal(presenceOf(host, '2026-10-01'), 'never');
   assert.equal(presenceOf(host, '2026-11-02'), 'silent');
@@ -22,7 +22,7 @@ test('a host is replaced before it is silent, and silent before it never reporte
   assert.equal(presenceOf({ ...host, replacedBy: 'x' }, '2026-11-02'), 'replaced');
 });
 
-test('counts hosts on every axis: silent ones as silent, those that need no livepatch as that', () => {
+test('counts silent hosts as silent on every axis, and hosts that need no livepatch as such', () => {
   const counts = countAxes([
     group,
     { ...group, nextKernel: 'waits-for-reboot', hosts: 1 },
@@ -36,7 +36,7 @@ test('counts hosts on every axis: silent ones as silent, those that need no live
   assert.deepEqual(of('kernel'), { newest: 10, 'waits-for-reboot': 1, silent: 4 });
 });
 
-test('no livepatch is needed only where none is in force', () => {
+test('says that no livepatch is needed only if none is in force', () => {
   assert.deepEqual(
     [isNoneNeeded('none-needed', null), isNoneNeeded('none-needed', 3), isNoneNeeded(null, null)],
     [true, false, false],

@@ -26,7 +26,7 @@ function codeOf(attempt: () => void): unknown {
   }
 }
 
-test('a key lets in until it is revoked or expires', () => {
+test('accepts a key until it is revoked or expires', () => {
   assert.equal(
     codeOf(() => assertValidKey(key, now)),
     undefined,
@@ -49,7 +49,7 @@ test('a key lets in until it is revoked or expires', () => {
   );
 });
 
-test('hosts and machines that fetch packages share the seats of a key', () => {
+test('shares the seats of a key between hosts and machines that fetch packages', () => {
   assert.equal(
     codeOf(() => assertSeat(key, { hosts: 1, packageHosts: 0 })),
     undefined,
@@ -68,7 +68,7 @@ test('hosts and machines that fetch packages share the seats of a key', () => {
   );
 });
 
-test('a machine with a seat keeps it for thirty days, and is noted once an hour', () => {
+test('keeps a machine’s seat for thirty days, and records its use once an hour', () => {
   assert.deepEqual(
     [needsSeat(undefined, now), needsSeat(ago(29 * DAY), now), needsSeat(ago(31 * DAY), now)],
     [true, false, true],
@@ -80,7 +80,7 @@ test('a machine with a seat keeps it for thirty days, and is noted once an hour'
   );
 });
 
-test('a machine without a name gets no seat', () => {
+test('gives no seat to a machine without a name', () => {
   assert.equal(
     codeOf(() => assertNamed(key, undefined)),
     'host-unnamed',

@@ -11,7 +11,7 @@ for (const tool of ['apt-get', 'apt-ftparchive', 'dpkg-deb', 'gpg']) {
   if (!(await exists(`/usr/bin/${tool}`))) missing.push(tool);
 }
 
-test('a real apt: with an activation key in auth.conf it updates and downloads, without one it says why not', {
+test('lets a real apt update and download with an activation key in auth.conf, and says why not without one', {
   skip: missing.length > 0 && `not here: ${missing.join(', ')}`,
 }, async (t) => {
   const world = await testServer(t);

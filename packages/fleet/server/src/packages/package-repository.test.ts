@@ -43,7 +43,7 @@ test('replaces the repository and keeps the old packages for an hour', async (t)
   assert.deepEqual((await readdir(folder)).sort(), [await readlink(join(folder, 'current')), 'current'].sort());
 });
 
-test('the same file keeps its time, another one of the same size has a later one, however fast it comes', async (t) => {
+test('keeps the time of an unchanged file, and gives a changed one of the same size a later time', async (t) => {
   const { replace, repository } = await world(t);
   const time = async (path: string) => (await stat(join((await repository.find(path))?.root ?? '', path))).mtimeMs;
   const same = [{ name: 'dists/updates/Release', data: 'same' }];
@@ -53,7 +53,7 @@ test('the same file keeps its time, another one of the same size has a later one
   assert.deepEqual([await time(INDEX), await time('dists/updates/Release')], [index + 1000, release]);
 });
 
-test('what is refused or breaks off changes nothing and leaves nothing', async (t) => {
+test('changes nothing and leaves nothing when an upload is refused or interrupted', async (t) => {
   const { folder, repository, replace, text } = await world(t);
   await replace(aptEntries('one'));
   const before = await readdir(folder);
@@ -75,7 +75,7 @@ test('what is refused or breaks off changes nothing and leaves nothing', async (
   assert.deepEqual([await readdir(folder), await text(INDEX)], [before, 'Package: one\n']);
 });
 
-test('of a dnf repository, metadata and its signature', async (t) => {
+test('stores the metadata of a dnf repository and its signature', async (t) => {
   const { folder, clock } = await world(t);
   const repository = await PackageRepository.open('dnf', join(folder, 'dnf'), clock);
   const replace = async (entries: readonly TarEntry[]) => repository.replace(Readable.from([await tarOf(entries)]));
@@ -88,7 +88,7 @@ test('of a dnf repository, metadata and its signature', async (t) => {
   assert.equal((await replace(dnfEntries('one'))).files, 3);
 });
 
-test('one upload at a time; a stopped server’s leavings go when it starts, and it serves what it served', async (t) => {
+test('accepts one upload at a time, removes leavings at the start, and serves what it served before', async (t) => {
   const { folder, clock, replace, repository } = await world(t);
   await replace(aptEntries('one'));
   let go = (): void => undefined;

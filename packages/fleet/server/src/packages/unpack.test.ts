@@ -27,7 +27,7 @@ async function unpacked(t: TestContext, archive: Buffer, previous?: string) {
   return { path, ...(await unpack(Readable.from(pieces), path, { limits, at, previous })) };
 }
 
-test('files are written whole, with one time; folders are made as they are needed', async (t) => {
+test('writes files whole, with one time, and makes folders as needed', async (t) => {
   const long = `dists/updates/main/binary-amd64/by-hash/SHA512/${'ab'.repeat(64)}`;
   const big = Buffer.alloc(4999, 'x');
   const archive = await tarOf([
@@ -130,13 +130,13 @@ const refused: readonly [code: string, what: string, entries: readonly TarEntry[
 ];
 
 for (const [code, what, entries] of refused) {
-  test(`refused: ${what} (${code})`, async (t) => {
+  test(`refuses ${what} (${code})`, async (t) => {
     const archive = await tarOf(entries);
     await assert.rejects(unpacked(t, archive), withCode(code));
   });
 }
 
-test('refused: what is cut off anywhere, garbage, nothing, and more than an archive may have', async (t) => {
+test('refuses truncated archives, garbage, empty input and archives above the limits', async (t) => {
   const archive = await tarOf([
     { name: 'pool/x', data: Buffer.alloc(3000, 'x') },
     { name: 'pool/y', data: 'y' },

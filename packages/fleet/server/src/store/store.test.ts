@@ -55,7 +55,7 @@ async function firstVersion(path: string): Promise<void> {
   await db.destroy();
 }
 
-test('a store of the first version keeps its hosts and takes what newer agents tell', async (t) => {
+test('keeps the hosts of a store of the first version, and stores what newer agents report', async (t) => {
   const directory = await mkdtemp(join(tmpdir(), 'kmend-store-'));
   t.after(() => rm(directory, { recursive: true, force: true }));
   const path = join(directory, 'store.sqlite');
@@ -73,7 +73,7 @@ test('a store of the first version keeps its hosts and takes what newer agents t
   assert.deepEqual(await packageSeats(db, systemClock), { keys: [] });
 });
 
-test('reports that come at once are judged by what the one before them left', async (t) => {
+test('judges reports that arrive at once by what the one before them left', async (t) => {
   const directory = await mkdtemp(join(tmpdir(), 'kmend-store-'));
   t.after(() => rm(directory, { recursive: true, force: true }));
   const path = join(directory, 'store.sqlite');
@@ -102,7 +102,7 @@ test('reports that come at once are judged by what the one before them left', as
   assert.deepEqual(again, [{ kind: 'known', newest: 1 }]);
 });
 
-test('a search is for a part of the name as it stands', async (t) => {
+test('searches for a part of the name literally', async (t) => {
   const directory = await mkdtemp(join(tmpdir(), 'kmend-store-'));
   t.after(() => rm(directory, { recursive: true, force: true }));
   const path = join(directory, 'store.sqlite');

@@ -95,12 +95,12 @@ async function ask(settings: { caFile?: string; config?: object }): Promise<{ fu
   return JSON.parse(stdout);
 }
 
-test('over IPv6, trusts an own authority only where it is configured', async () => {
+test('trusts an own certificate authority over IPv6 only where it is configured', async () => {
   assert.deepEqual(await ask({ caFile }), { full: 200, idle: true });
   assert.deepEqual(await ask({}), { full: 'DEPTH_ZERO_SELF_SIGNED_CERT', idle: false });
 });
 
-test('through a proxy, except for what is to go without', async () => {
+test('uses the proxy except for excluded addresses', async () => {
   assert.deepEqual(await ask({ caFile, config: { proxy: proxyUrl } }), { full: 200, idle: true });
   assert.deepEqual(asked, [new URL(url).host, new URL(url).host]);
   assert.deepEqual(await ask({ caFile, config: { proxy: proxyUrl, noProxy: address } }), { full: 200, idle: true });

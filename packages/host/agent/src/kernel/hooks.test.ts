@@ -18,7 +18,7 @@ const hooks: Hooks = { ftrace: ftraceHooksOf(ENABLED), kprobes: kprobesOf(KPROBE
 const conflictsOf = (wanted: Record<string, readonly string[]>, patched?: ReadonlyMap<string, number>): string[] =>
   hookConflicts(hooks, objects(wanted), patched).map((it) => `${it.code} ${it.object} ${it.function}`);
 
-test('enabled_functions is read with module, flags and direct calls', () => {
+test('reads enabled_functions with module, flags and direct calls', () => {
   assert.deepEqual(
     ftraceHooksOf(ENABLED).map((it) => [it.object, it.function, it.modifiesIp, it.direct]),
     [
@@ -33,13 +33,13 @@ test('enabled_functions is read with module, flags and direct calls', () => {
   );
 });
 
-test('flags of later kernels do not confuse', () => {
+test('accepts flags of later kernels', () => {
   const [first, second] = ftraceHooksOf('a (1)     D O M\ttramp: x\nb (1) R I   O  \ttramp: x\n');
   assert.deepEqual([first?.modifiesIp, first?.direct], [false, '']);
   assert.deepEqual([second?.modifiesIp, second?.direct], [true, null]);
 });
 
-test('kprobes/list is read with module, offset and states', () => {
+test('reads kprobes/list with module, offset and states', () => {
   assert.deepEqual(
     kprobesOf(KPROBES).map((it) => [it.object, it.function, it.offset, it.kind, it.armed, it.onFtrace]),
     [
@@ -95,7 +95,7 @@ test('leaves an unnamed direct call to the kernel', () => {
   assert.deepEqual(hookConflicts(unnamed, objects({ vmlinux: ['vfs_write'] })), []);
 });
 
-test('a probe that is off or gone, and a function of the same name elsewhere, are no conflict', () => {
+test('ignores a probe that is off or gone, and a function of the same name elsewhere', () => {
   const off = { ...hooks, ftrace: [] };
   assert.deepEqual(hookConflicts(off, objects({ ext4: ['ext4_readdir'], gone: ['init_thing'] })), []);
   assert.deepEqual(
@@ -119,7 +119,7 @@ async function host(context: { after(f: () => unknown): void }): Promise<TestKer
 
 const manifest = (wanted: Record<string, readonly string[]>): Livepatch => ({ objects: objects(wanted) }) as Livepatch;
 
-test('on a host reports all conflicts, and recognises its own livepatch in sysfs', async (context) => {
+test('reports all conflicts on a host, and recognises its own livepatch in sysfs', async (context) => {
   const kernel = await host(context);
   const edges = kernel.edges();
   await kernel.write('/sys/kernel/debug/tracing/enabled_functions', ENABLED);

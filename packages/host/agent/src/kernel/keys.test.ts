@@ -15,7 +15,7 @@ const SECURE_BOOT = `01a25a7c I--Q---     1 perm 1f3f0000     0 65534 keyring   
 32c2aa53 I--Q---     1 perm 3f010000  1000  1000 user      invocation_id: 16
 `;
 
-test('certificates are listed with subject and identifier, whatever the subject holds', () => {
+test('lists certificates with subject and identifier, whatever the subject holds', () => {
   assert.deepEqual(keysOf(SECURE_BOOT), [
     { subject: 'Debian Secure Boot CA', id: '6ccece7e4c6c0d1f6149f3dd27dfcc5cbb419ea1', usable: true },
     {

@@ -17,7 +17,7 @@ async function hostWith(available: string): Promise<TestKernel> {
   return kernel;
 }
 
-test('the need grows with the module and with what it patches, and never falls under the floor', () => {
+test('needs more memory for a larger module and more functions, and never less than the floor', () => {
   assert.equal(neededMemory({ moduleSize: 0, functions: 0 }), 32 * MIB);
   assert.equal(neededMemory({ moduleSize: 5 * MIB, functions: 1000 }), 20 * MIB + 8000 * KIB + 32 * MIB);
 });

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { BUILD_ID, notes } from '../testing/kernel.ts';
 import { buildIdOfNotes } from './notes.ts';
 
-test('the build id is found behind notes of other owners', () => {
+test('finds the build id behind notes of other owners', () => {
   assert.equal(buildIdOfNotes(notes(BUILD_ID)), BUILD_ID);
 });
 
@@ -16,6 +16,6 @@ test('reads no build id from truncated, empty or other notes', () => {
   assert.equal(buildIdOfNotes(Buffer.alloc(64, 0xff)), undefined);
 });
 
-test('this machine’s own kernel has one', { skip: !existsSync('/sys/kernel/notes') }, () => {
+test('finds a build id of this machine’s own kernel', { skip: !existsSync('/sys/kernel/notes') }, () => {
   assert.match(buildIdOfNotes(readFileSync('/sys/kernel/notes')) ?? '', /^[0-9a-f]{40}$/);
 });

@@ -41,7 +41,7 @@ const packings: Record<string, (elf: Buffer) => Buffer> = {
     execFileSync('xz', ['-c', '--check=crc32', '--x86', '--lzma2=dict=1MiB'], { input: elf, maxBuffer: 2 ** 26 }),
 };
 
-test('the build id is read out of an image, however it is packed; a damaged one does not tell', async (t) => {
+test('reads the build id of an image in every compression, and none of a damaged one', async (t) => {
   const kernel = await TestKernel.make();
   t.after(() => kernel.remove());
   const other = 'cd'.repeat(20);
@@ -60,7 +60,7 @@ test('the build id is read out of an image, however it is packed; a damaged one 
   assert.equal(await buildIdOfImage(path), undefined);
 });
 
-test('the kernel that a reboot brings: a newer release, or another build of the same; nothing where there is none', async (t) => {
+test('finds the kernel of the next boot: a newer release or another build, or nothing', async (t) => {
   const kernel = await TestKernel.make();
   t.after(() => kernel.remove());
   const edges = kernel.edges();
@@ -85,7 +85,7 @@ test('the kernel that a reboot brings: a newer release, or another build of the 
   assert.deepEqual([newer?.release, newer?.buildId], ['6.1.0-48-amd64', null]);
 });
 
-test('releases are in the order of a boot loader', () => {
+test('orders releases as a boot loader does', () => {
   const sorted = ['5.10.0-28-amd64', '6.1.0-9-amd64', '6.1.0-47-amd64', '6.1.0-47-cloud-amd64', '6.12.9+bpo-amd64'];
   const shuffled = sorted.toReversed();
   assert.deepEqual(

@@ -116,7 +116,7 @@ for (const [system, what, files] of idle) {
   });
 }
 
-test('a host without any has none; units of other names do not count', async (context) => {
+test('finds none on an ordinary host, and ignores units of other names', async (context) => {
   const edges = await host(context, { ...unit('ssh.service'), '/run/systemd/units/log-level-max:kpatch.service': '' });
   assert.deepEqual(await findRivals(edges), []);
   await assertNoRival(edges);

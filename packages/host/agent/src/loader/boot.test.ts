@@ -42,7 +42,7 @@ test('re-applies the livepatch with a new soak after an orderly reboot in its so
   assert.deepEqual(await boot(await host.restart()), { outcome: 'nothing-good', crashed: false });
 });
 
-test('a reboot with a good livepatch: it is back from the cache, without the network', async (t) => {
+test('re-applies a good livepatch from the cache after a reboot, without the network', async (t) => {
   const host = await makeHost(t, { soakSeconds: 10 });
   host.repository.choose(1);
   await check(host.loader, never);
@@ -127,7 +127,7 @@ test('ignores the journal of another machine', async (t) => {
   assert.equal((await host.restart()).store.journal.current?.phase, 'transition');
 });
 
-test('a good livepatch of another kernel is not loaded at boot', async (t) => {
+test('does not load a good livepatch of another kernel at boot', async (t) => {
   const host = await makeHost(t, { soakSeconds: 0 });
   host.repository.choose(1);
   await check(host.loader, never);

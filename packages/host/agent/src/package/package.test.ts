@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { buildAgentPackage } from './index.ts';
 import { SNAPSHOT } from './snapshot.ts';
 
-test('the package is reproducible, complete, and its agent runs on its own Node', async (t) => {
+test('builds a reproducible, complete package whose agent runs on its own Node', async (t) => {
   const out = await mkdtemp(join(tmpdir(), 'kmend-agent-package-'));
   t.after(() => rm(out, { recursive: true, force: true }));
   const first = await buildAgentPackage({ out: join(out, 'a') });

@@ -25,7 +25,7 @@ startProgram(async () => {
 }, async () => prepared.push('in the snapshot'));
 `;
 
-test('a process that starts from a snapshot tells of itself and its machine, and nothing of where the snapshot was made', async (t) => {
+test('describes its own process and machine when started from a snapshot, nothing of where the snapshot was made', async (t) => {
   const directory = await mkdtemp(join(tmpdir(), 'kmend-snapshot-'));
   t.after(() => rm(directory, { recursive: true, force: true }));
   const stdin = { contents: TELLS, resolveDir: directory };

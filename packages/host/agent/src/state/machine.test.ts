@@ -75,7 +75,7 @@ const targets: Record<table.TransitionName, table.State | 'same'> = {
 };
 
 for (const name of Object.keys(transitions) as table.TransitionName[]) {
-  test(`${name}: from every legal state to its target, from no other`, () => {
+  test(`allows ${name} from every legal state to its target, and from no other`, () => {
     for (const state of ['idle', ...Phase.options] as const) {
       const before = inState(state);
       if ((table.transitions[name].from as readonly string[]).includes(state)) {
@@ -110,7 +110,7 @@ test('keeps the previous livepatch if its replacement fails early', () => {
   assert.equal(machine.replaced(machine.transitioned(moving, now, 1), now, []).previous, null);
 });
 
-test('failure and crash quarantine, and take the livepatch off the list of good ones', () => {
+test('quarantines after a failure or a crash, and removes the livepatch from the list of good ones', () => {
   const good = machine.soaked(inState('soak'), now);
   assert.deepEqual(
     good.good.map((it) => it.serial),
@@ -128,7 +128,7 @@ test('failure and crash quarantine, and take the livepatch off the list of good 
   }
 });
 
-test('what crashed a host is no fall-back under another serial; what was refused for its signature is', () => {
+test('does not fall back to what crashed a host under another serial, but to what was refused for its signature', () => {
   const good = (serial: number, id: string): Good => ({
     ...{ buildId: candidate.buildId, serial, id, module: `kmend_${id}` },
     ...{ sha256: 'ab'.repeat(32), since: now.at, soaked: true, cuts: 0 },
@@ -144,12 +144,12 @@ test('what crashed a host is no fall-back under another serial; what was refused
   );
 });
 
-test('an adopted livepatch never counts as good: its bytes were not compared', () => {
+test('never counts an adopted livepatch as good, because its bytes were not compared', () => {
   const adopted = { ...inState('soak'), current: { ...attempt('soak'), sha256: null } };
   assert.deepEqual(machine.soaked(adopted, now).good, []);
 });
 
-test('resume lifts hold and quarantine, and does not touch what is loaded', () => {
+test('lifts hold and quarantine with resume, and leaves what is loaded alone', () => {
   const held = overrides.hold(
     machine.fail(inState('loading'), now, { code: 'load-refused', message: 'no', previousInForce: false }),
     {
@@ -168,7 +168,7 @@ test('resume lifts hold and quarantine, and does not touch what is loaded', () =
   assert.equal(overrides.resume(inState('soak'), now).current?.phase, 'soak');
 });
 
-test('lists are bounded however long the host lives', () => {
+test('bounds its lists however long the host lives', () => {
   let journal = emptyJournal;
   for (let serial = 1; serial <= 300; serial += 1) {
     journal = machine.beginLoad(journal, { ...candidate, serial }, now);

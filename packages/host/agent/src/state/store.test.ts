@@ -36,13 +36,13 @@ test('moves a damaged journal aside and reports it', async (t) => {
   }
 });
 
-test('the journal of a later agent is not thrown away', () => {
+test('keeps the journal of a later agent', () => {
   assert.throws(() => parseJournal('{"schema":"kmend.agent-journal/2"}'), code('journal-newer'));
 });
 
 const mayMount = process.getuid?.() === 0;
 
-test('on a full file system reports disk-full, keeps the old journal, leaves nothing behind', {
+test('reports disk-full on a full file system, keeps the old journal and leaves nothing behind', {
   skip: !mayMount,
 }, async (t) => {
   const kernel = await TestKernel.make();
@@ -79,7 +79,7 @@ const candidate = {
 } as const;
 const now = { at: '2026-11-01T00:00:00Z', uptime: 100 };
 
-test('the packages’ loader is told of a load before the kernel is asked, and of its end', async (t) => {
+test('announces a load to the packages’ loader before it asks the kernel, and announces its end', async (t) => {
   const kernel = await TestKernel.make();
   t.after(() => kernel.remove());
   const bootId = await readBootId(kernel.edges());
@@ -99,7 +99,7 @@ test('the packages’ loader is told of a load before the kernel is asked, and o
   assert.equal(await claim(), undefined);
 });
 
-test('a load of another boot is no claim in this one', async (t) => {
+test('ignores a claim of another boot', async (t) => {
   const kernel = await TestKernel.make();
   t.after(() => kernel.remove());
   const store = await openJournal(kernel.edges());
@@ -109,7 +109,7 @@ test('a load of another boot is no claim in this one', async (t) => {
   assert.equal(await kernel.edges().files.text(CLAIM), undefined);
 });
 
-test('a load whose journal cannot be written is claimed no longer', async (t) => {
+test('withdraws the claim of a load whose journal cannot be written', async (t) => {
   const kernel = await TestKernel.make();
   t.after(() => kernel.remove());
   const edges = kernel.edges();

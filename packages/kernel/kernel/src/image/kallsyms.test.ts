@@ -17,12 +17,12 @@ const encodings: readonly (Encoding & { readonly percpu: boolean })[] = [
 for (const encoding of encodings) {
   const { layout, absolutePercpu, percpu } = encoding;
   const title = `${layout}${absolutePercpu ? ', absolute per-cpu symbols' : ''}`;
-  test(`tables of ${title}: every symbol, in order, long and duplicate names included`, () => {
+  test(`reads every symbol of tables of ${title} in order, long and duplicate names included`, () => {
     const symbols = sampleSymbols(percpu);
     assert.deepEqual(decodeKallsyms(makeVmlinux(encodeKallsyms(symbols, encoding))), symbols);
   });
 
-  test(`tables of ${title}, damaged: an error, never a wrong table or a hang`, () => {
+  test(`reports an error for damaged tables of ${title}, never a wrong table or a hang`, () => {
     const symbols = sampleSymbols(percpu);
     const rodata = encodeKallsyms(symbols, encoding);
     const digits = rodata.indexOf('0\x001\x002\x003\x00', 0, 'latin1');
@@ -56,7 +56,7 @@ test('rejects addresses that do not ascend', () => {
   }
 });
 
-test('an image full of counts that almost fit ends in bounded time', () => {
+test('searches an image full of counts that almost fit in bounded time', () => {
   // Each eight bytes are a count of 204,807 names and, from the next eight on, names of 7 bytes: quadratic without a
   // budget.
   const tables = encodeKallsyms(sampleSymbols(false), { layout: '6.12' });
@@ -67,6 +67,6 @@ test('an image full of counts that almost fit ends in bounded time', () => {
   assert.ok(performance.now() - started < 10_000);
 });
 
-test('what is no ELF file', () => {
+test('refuses a file that is no ELF file', () => {
   assert.throws(() => decodeKallsyms(Buffer.alloc(4096)), hasCode('elf-not-elf'));
 });

@@ -34,7 +34,7 @@ test('keeps an outcome in place that another build is linking', async (t) => {
   assert.deepEqual(await readdir(directory), [KEY]);
 });
 
-test('many processes that store one outcome at once all get it', async (t) => {
+test('gives an outcome to many processes that store it at once', async (t) => {
   const { cache, directory } = await cacheOf(t);
   const kept = await Promise.all(Array.from({ length: 8 }, () => cache.keep(KEY, OUTCOME, OBJECT, MADE_OF)));
   for (const { objectPath = '' } of kept) assert.deepEqual(await readFile(objectPath), OBJECT);

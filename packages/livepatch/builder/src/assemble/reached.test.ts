@@ -44,7 +44,7 @@ test('skips a reached unit only if the linker took nothing of it', async () => {
   );
 });
 
-test('a unit none of whose functions equals the shipped one is refused with the differences', async () => {
+test('refuses a unit of which no function equals the shipped one, with the differences', async () => {
   const unit = { source: 'lib/unit.c', object: 'unit' };
   const proof = proveUnit(
     unit,

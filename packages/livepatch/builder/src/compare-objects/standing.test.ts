@@ -49,7 +49,7 @@ test('looks up the original’s names in the kernel', async () => {
   assert.deepEqual(needed(comparison), { 'helper.part.0': 'unexported', printk: 'exported', __fentry__: 'unexported' });
 });
 
-test('what a function brings along is not needed of the kernel, what that refers to is', async () => {
+test('does not require of the kernel what a function brings along, but what that refers to', async () => {
   const text = (result: string): string => `
     int outer; void noisy(int); __attribute__((cold)) void bad(int);
     __attribute__((noipa)) static int fresh(int a) { noisy(a); return a; }
@@ -76,7 +76,7 @@ const NOTHING: Readonly<Record<string, readonly [before: string, after: string, 
 };
 
 for (const [what, [before, patched, also = []]] of Object.entries(NOTHING)) {
-  test(`${what} is nothing to patch`, async () => {
+  test(`reports ${what} as nothing to patch`, async () => {
     const comparison = await compare(before, patched);
     assert.deepEqual([comparison.verdict, codes(comparison)], ['refused', [...also, 'no-function-changed']]);
     assert.match(comparison.reasons.at(-1)?.message ?? '', /nothing to patch/);

@@ -21,18 +21,18 @@ int first(int a) { if (a > 3) printk("too large: %d", a); return helper(a); }
 int second(int a) { shared += a; state++; return helper(a + 1); }
 `;
 
-test('a unit against itself shows no change', async () => {
+test('finds no change between a unit and itself', async () => {
   const change = await compare(BASE, BASE);
   assert.deepEqual([change.changed.size, change.added.size, change.reasons], [0, 0, []]);
 });
 
-test('a changed function is changed, its callers are not', async () => {
+test('reports a changed function, but not its callers', async () => {
   const change = await compare(BASE, BASE.replace('a * table', '1 + a * table'));
   assert.deepEqual(names(change.changed.keys()), ['helper']);
   assert.deepEqual(codes(change), []);
 });
 
-test('a string counts by its content, not by its place among others', async () => {
+test('compares a string by its content, not by its place among others', async () => {
   const moved = BASE.replace('int first', 'int zero(int a) { printk("another text"); return a; } int first');
   const change = await compare(BASE, moved);
   assert.deepEqual([names(change.changed.keys()), names(change.added)], [[], ['zero']]);
@@ -40,17 +40,17 @@ test('a string counts by its content, not by its place among others', async () =
   assert.deepEqual(names(other.changed.keys()), ['first']);
 });
 
-test('a changed static function that was inlined shows up as its callers', async () => {
+test('reports the callers of a changed static function that was inlined', async () => {
   const inlined = BASE.replace('__attribute__((noinline))', 'inline __attribute__((always_inline))');
   const change = await compare(inlined, inlined.replace('a * table', '1 + a * table'));
   assert.deepEqual(names(change.changed.keys()), ['first', 'second']);
 });
 
-test('changed initial values of live data are refused', async () => {
+test('refuses changed initial values of live data', async () => {
   assert.deepEqual(codes(await compare(BASE, BASE.replace('state = 4', 'state = 5'))), ['data-changed']);
 });
 
-test('a private constant changes with the functions that use it', async () => {
+test('includes a changed private constant with the functions that use it', async () => {
   const change = await compare(BASE, BASE.replace('{ 1, 2, 3 }', '{ 1, 2, 4 }'));
   assert.deepEqual([names(change.changed.keys()), names(change.added), codes(change)], [['helper'], ['table'], []]);
   assert.ok(![...change.same.keys()].some(({ key }) => key === 'table'), 'the new code must not use the old constant');
@@ -81,7 +81,7 @@ test("keeps the kernel's constant where other objects can store its address", as
   ]);
 });
 
-test('new static and global functions and variables are additions', async () => {
+test('reports new static and global functions and variables as additions', async () => {
   const after = BASE.replace(
     'int second(int a) {',
     'static int fresh; static __attribute__((noinline)) int check(int a) { return a > fresh++; } int second(int a) { if (check(a)) return 0;',
@@ -111,7 +111,7 @@ test('distinguishes static variables of one name by the functions that use them'
   assert.equal(pairs.length, 2);
 });
 
-test('one of several static variables of one name in one function comes: which is which is not certain', async () => {
+test('reports as uncertain a new one among several static variables of one name in one function', async () => {
   const before = BASE.replace(
     'int second(int a) {',
     'int second(int a) { { static int n; a += n++; } { static int n; a -= n++; }',
@@ -132,7 +132,7 @@ test('refuses code that runs once, is not traced, or is in a special section', a
   assert.deepEqual(codes(await changed('__attribute__((no_instrument_function))')), ['not-traceable']);
 });
 
-test('a changed cold part changes its parent', async () => {
+test('reports the parent of a changed cold part', async () => {
   const cold = BASE.replace(
     'int second',
     '__attribute__((cold)) void bad(int); int third(int a) { if (a < 0) { bad(a); bad(2); shared = 9; } return a; } int second',

@@ -105,14 +105,14 @@ test('rejects an include from outside the tree without quoting it', async (t) =>
   await assert.rejects(compile('#include <link.h>'), (error) => !errorText(error).includes(SECRET));
 });
 
-test('what a file may ask for is the same on every machine', async (t) => {
+test('allows a file the same includes on every machine', async (t) => {
   const { secret, compile } = await world(t);
   for (const asked of [`"${secret}"`, '"/etc/passwd"', '</usr/include/stdio.h>', '"/proc/self/status"'])
     await compile(`#if __has_include(${asked})\n#error there is ${asked}\n#endif`);
   await compile(`#if !__has_include(<known.h>)\n#error not there\n#endif\n#include <known.h>\nint known = KNOWN;`);
 });
 
-test('an object is made anew once a file that it includes holds something else', async (t) => {
+test('rebuilds an object after a file that it includes has changed', async (t) => {
   const { tree, compile } = await world(t);
   const plain = '#include <known.h>\n#include <kmend/livepatch.h>\nint known = KNOWN;';
   const first = await compile(plain);
@@ -138,7 +138,7 @@ test('reports files of the tree that assembler code includes, however they are h
   assert.deepEqual((await compile('void f(void) { asm("nop"); }')).assembled, []);
 });
 
-test('a text that would take all memory, time or disk breaks a limit and leaves nothing', async (t) => {
+test('ends a text that would take all memory, time or disk at a limit, and leaves nothing', async (t) => {
   const { compile, cached } = await world(t);
   const exponential = Array.from({ length: 9 }, (_, n) => `#define A${n + 1}${' '}${`A${n} `.repeat(16)}`).join('\n');
   const cases: readonly (readonly [string, RunLimits, string])[] = [

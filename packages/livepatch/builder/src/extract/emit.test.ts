@@ -65,7 +65,7 @@ test('includes a new static function, which is called directly', async () => {
   assert.ok(fresh !== undefined && fresh.place !== SHN_UNDEF);
 });
 
-test('the object can be written and read again', async () => {
+test('writes an object that can be read again', async () => {
   const { file } = await extract(BASE, BASE.replace('shared += a', 'shared -= a'));
   const again = readElf(writeElf(file));
   assert.deepEqual(
@@ -80,7 +80,7 @@ test('the object can be written and read again', async () => {
   );
 });
 
-test('calls that the assembler resolved inside a section that functions share lead to the kernel all the same', async () => {
+test('refers to the kernel in calls that the assembler resolved inside a section that functions share', async () => {
   const shared = '__attribute__((noinline, section(".sched.text")))';
   // Far enough away that no short jump would do.
   const far = 'asm volatile(".skip 300, 0x90");';

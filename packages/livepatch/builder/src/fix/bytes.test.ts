@@ -54,7 +54,7 @@ async function world(t: TestContext) {
   return { directory, write, applied };
 }
 
-test('bytes of a patch file reach the store, the source and the compiled string as they are', async (t) => {
+test('keeps the bytes of a patch file in the store, the source and the compiled string', async (t) => {
   const { directory, write, applied } = await world(t);
   const source = await applied(await importFromPatch(words, await write('f.patch', PATCH)));
   const text = source.versions[0]?.text ?? '';
@@ -96,7 +96,7 @@ test('keeps the bytes of a commit and of a Debian delta', async (t) => {
   await applied(await importFromDebian(edges, sources, words, { suite: 'bookworm', ...versions, paths: [PATH] }));
 });
 
-test('a function whose string changes in a byte that is no UTF-8 is a changed one', async () => {
+test('reports a function whose string changes in a byte that is no UTF-8', async () => {
   // Octal escapes, for the fixture's text is written as UTF-8: a byte alone is no character of it.
   const text = (byte: string): string =>
     `extern int printk(const char *, ...); int f(void) { return printk("a\\${byte}z"); }`;

@@ -82,7 +82,7 @@ test('rejects other formats, hidden files and hunks without a header on either s
   assert.equal(fixOf(talkative).patch, SOUND);
 });
 
-test('links, new files and renames that git describes are refused', () => {
+test('refuses links, new files and renames that git describes', () => {
   const link =
     'diff --git a/dir/link b/dir/link\nnew file mode 120000\n--- /dev/null\n+++ b/dir/link\n@@ -0,0 +1 @@\n+../../secret\n\\ No newline at end of file\n';
   const empty = 'diff --git a/dir/new.c b/dir/new.c\nnew file mode 100644\nindex 0..0\n';
@@ -93,7 +93,7 @@ test('links, new files and renames that git describes are refused', () => {
   }
 });
 
-test('hunks have the lines they announce, whatever follows them; mail is forgiven its dropped spaces', () => {
+test('takes as many lines for a hunk as it announces, and accepts the spaces that mail drops', () => {
   const signed = `From: a\nSubject: b\n\n---\n dir/unit.c | 2 +-\n\n${SOUND}-- \n2.39.5\n`;
   assert.equal(plainPatch(signed), SOUND);
   const blank = '--- a/u.c\n+++ b/u.c\n@@ -1,3 +1,3 @@\n one\n\n-two\n+2\n\\ No newline at end of file\n';
@@ -111,7 +111,7 @@ test('hunks have the lines they announce, whatever follows them; mail is forgive
   }
 });
 
-test('huge patches: many hunks, lines without an end, more bytes than a patch has', async (t) => {
+test('bounds huge patches: many hunks, lines without an end, more bytes than a patch has', async (t) => {
   const { directory, tree, scratch } = await world(t);
   const hunks = '@@ -1,1 +1,1 @@\n-no such line\n+x\n'.repeat(100_000);
   const started = performance.now();
@@ -161,7 +161,7 @@ test('reads hostile slow texts in linear time', () => {
   }
 });
 
-test('mutated patches change the files they name, or are refused', async (t) => {
+test('changes only the files that mutated patches name, or refuses them', async (t) => {
   const { tree, scratch, files, directory } = await world(t);
   const sound = Buffer.from(`diff --git a/dir/unit.c b/dir/unit.c\n${SOUND}${SOUND.replaceAll('unit', 'other')}`);
   const before = await files();

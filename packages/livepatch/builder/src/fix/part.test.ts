@@ -74,13 +74,13 @@ test('takes each change of one definition, with conditions inside it', async () 
   assert.equal(await part({ before, after }, 'a', 'b', 'f', 'g'), after);
 });
 
-test('definitions under a new condition stay together', async () => {
+test('keeps definitions under a new condition together', async () => {
   const before = 'int a;\n\nint z;\n';
   const after = 'int a;\n\n#ifdef X\nint f(void);\n#else\n#define f() 0\n#endif\n\nint z;\n';
   assert.equal(await part({ before, after }, 'f'), after);
 });
 
-test('a value of an enumeration comes with the lines of the enumeration', async () => {
+test('takes a value of an enumeration with the lines of the enumeration', async () => {
   const before = 'enum stop {\n\tA,\n\tB,\n};\n#define LIMIT 3\n';
   const after = 'enum stop {\n\tA,\n\tB,\n\tC,\n};\n#define LIMIT 4\n';
   assert.equal(await part({ before, after }, 'C'), before.replace('\tB,\n', '\tB,\n\tC,\n'));

@@ -4,7 +4,7 @@ import { errorCode } from '@kmend/base';
 import { readPatch } from './patch.ts';
 import { fileOfNames } from './paths.ts';
 
-test('finds the file where the names leave no doubt about the top of the tree', () => {
+test('finds the file if the names leave no doubt about the top of the tree', () => {
   const cases: readonly [string, string, string][] = [
     ['a/kernel/fork.c', 'b/kernel/fork.c', 'kernel/fork.c'],
     ['i/kernel/fork.c', 'w/kernel/fork.c', 'kernel/fork.c'],

@@ -62,7 +62,7 @@ test('leaves out files that no kernel is made of, whatever happens to them, and 
   }
 });
 
-test('what is made, removed, renamed or binary and may be code is refused, all of it named', () => {
+test('refuses made, removed, renamed and binary files that may be code, and names all of them', () => {
   const patch = [
     CODE,
     created('kernel/new.c'),
@@ -118,7 +118,7 @@ test('rejects a patch without kernel code as empty, and names its files', () => 
   });
 });
 
-test('a Kconfig change is left out where its hunks show that only help text changes', () => {
+test('leaves out a Kconfig change if its hunks show that only help text changes', () => {
   const kconfig = (hunk: string): string => `${CODE}${changed('drivers/net/Kconfig', hunk)}`;
   const help = [
     '@@ -1,5 +1,5 @@\n config X\n \tbool "x"\n \thelp\n-\t  Old text.\n+\t  New text.\n \n',

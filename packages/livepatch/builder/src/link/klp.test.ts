@@ -74,7 +74,7 @@ const resolutions = new Map<string, Resolution>([
   ['kfree', { kind: 'export', name: 'kfree', exportedName: 'kfree', namespace: '' }],
 ]);
 
-test('moves references into a table of the object that holds the code; exports stay, aliases go', () => {
+test('moves references into a table of the object that holds the code, keeps exports, and drops aliases', () => {
   const { file } = module();
   nameReferences(file, 'user', resolutions);
   convertModule(file, 'alias_');
@@ -95,7 +95,7 @@ test('moves references into a table of the object that holds the code; exports s
   }
 });
 
-test('splits a section that code of several objects shares into a table each, of the same symbol', () => {
+test('splits a section that code of several objects shares into one table for each, of the same symbol', () => {
   const shared = section('.altinstr_aux', SHF_EXECINSTR);
   const inner = resolutions.get('inner');
   assert.ok(inner?.kind === 'klp');
@@ -146,7 +146,7 @@ test('removes an alias of data, and refers to its target', () => {
   assert.ok(!file.symbols.includes(alias));
 });
 
-test('a name that the kernel could not read back is refused', () => {
+test('refuses a name that the kernel could not read back', () => {
   const { file } = module();
   const long = new Map(resolutions).set('inner', {
     kind: 'klp',

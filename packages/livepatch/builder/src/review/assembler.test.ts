@@ -60,7 +60,7 @@ test('asks for a review of attributes that place, rename or start code', () => {
   assert.deepEqual(codes('static int x __attribute__((aligned(8)));'), []);
 });
 
-test('asks for a review where the fix asks what files there are', () => {
+test('asks for a review if the fix tests what files there are', () => {
   for (const added of [
     '#if __has_include("/etc/passwd")\n#endif',
     '#ifdef X\n#elif defined(Y) && __has_include(<x.h>)\n#endif',

@@ -29,7 +29,7 @@ static inline void other(void) { }
 `;
 const changed = (from: string, to: string): string[] => changedEntities(HEADER, HEADER.replace(from, to)).sort();
 
-test('a definition that changes is named, in every form', () => {
+test('names a definition that changes, in every form', () => {
   assert.deepEqual(changed('LIMIT 10', 'LIMIT 11'), ['LIMIT']);
   assert.deepEqual(changed('inner(x, LIMIT)', 'inner(x, 3)'), ['wrap']);
   assert.deepEqual(changed('int b;', 'long b;'), ['thing']);
@@ -40,7 +40,7 @@ test('a definition that changes is named, in every form', () => {
   assert.deepEqual(changed('return x + y', 'return x - y'), ['inner']);
 });
 
-test('a pointer to a function has its own name, not that of a type', () => {
+test('names a pointer to a function by itself, not by a type', () => {
   const text = 'extern int (*hook)(int);\ntypedef_t (* const get)(int a);\nu32 (*split)(const struct x *x, u16 *y);\n';
   const names = (from: string, to: string): string[] => changedEntities(text, text.replace(from, to));
   assert.deepEqual(names('hook)(int)', 'hook)(long)'), ['hook']);
@@ -60,7 +60,7 @@ test('names removed definitions, not new ones, comments or white space', () => {
   assert.deepEqual(changed('extern int counter;', 'extern\tint   counter; /* counts */'), []);
 });
 
-test('an enumerator counts by its value', () => {
+test('compares an enumerator by its value', () => {
   assert.deepEqual(changed('THIRD }', 'THIRD, FOURTH }'), []);
   assert.deepEqual(changed('FIRST,', 'ZEROTH, FIRST,'), ['FIRST']);
   assert.deepEqual(changed('SECOND = 5', 'SECOND = 6'), ['SECOND', 'THIRD']);
@@ -71,7 +71,7 @@ test('counts conditions only for what is under them', () => {
   assert.deepEqual(changed('#endif\n#endif', '#endif\n#ifdef CONFIG_NEW\nint fresh;\n#endif\n#endif'), []);
 });
 
-test('definitions that use a name', () => {
+test('finds definitions that use a name', () => {
   const names = (word: string): string[] => mentions(HEADER, new Set([word])).map(([name]) => name);
   assert.deepEqual(names('LIMIT'), ['LIMIT', 'wrap']);
   assert.deepEqual(names('thing'), ['thing', 'plain']);

@@ -55,22 +55,22 @@ async function left(t: TestContext, after: string, unmoved: Readonly<Record<stri
   return found.map((path) => path.slice('a/'.length, -'.c'.length)).sort();
 }
 
-test('a record that may move is followed through pointers, functions and macros', async (t) => {
+test('follows a record that may move through pointers, functions and macros', async (t) => {
   assert.deepEqual(await left(t, WITH_MEMBER, {}), ['declares', 'holder', 'macro', 'pointer', 'value']);
 });
 
-test('of a record that moves nothing nothing is left, or what may fill one by position', async (t) => {
+test('keeps of a record that moves nothing only what may fill one by position', async (t) => {
   assert.deepEqual(await left(t, WITH_MEMBER, { proto: true }), []);
   assert.deepEqual(await left(t, WITH_MEMBER, { proto: false }), ['holder', 'macro', 'value']);
 });
 
-test('a new function reaches the units that declare its name themselves, and no local variable', async (t) => {
+test('reaches by a new function the units that declare its name themselves, and no local variable', async (t) => {
   assert.deepEqual(await left(t, WITH_FUNCTION, { proto: true }), ['declares']);
   // Declared by a header: whatever includes that.
   const other = `${WITH_MEMBER}static inline int proto_b(void) { return 1; }\n`;
   assert.deepEqual(await left(t, other, { proto: true }), ['idle', 'macro']);
 });
 
-test('what else changes beside a record that moves nothing is followed as ever', async (t) => {
+test('follows what else changes beside a record that moves nothing', async (t) => {
   assert.deepEqual(await left(t, WITH_MEMBER.replace('->b', '->a'), { proto: true }), ['pointer']);
 });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { mayDeclare } from './new-names.ts';
 
-test('members, local variables and calls declare nothing', () => {
+test('takes members, local variables and calls for no declaration', () => {
   for (const text of [
     'struct path { struct device *dst_dev; };',
     'int f(struct path *p) { struct device *dst_dev = p->dst_dev; return g(dst_dev); }',

@@ -22,7 +22,7 @@ test('recognises units of other images by their folder or code model', () => {
     assert.equal(imageApart(source, kernel), undefined, source);
 });
 
-test('a program of the build is no unit of an image: it includes headers of the C library', () => {
+test('takes a program of the build that includes headers of the C library for no unit of an image', () => {
   assert.equal(isProgram('/* vdso2c */\n#include <inttypes.h>\n#include <unistd.h>\n#include <linux/elf.h>\n'), true);
   assert.equal(isProgram('# include <stdio.h>\n'), true);
   assert.equal(isProgram('#include <linux/stdarg.h>\n#include "stdio.h"\n// #include <stdio.h>\n'), false);

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import type { Kernel } from '@kmend/kernel';
 import { treeArguments } from './tree.ts';
 
-test('each run of make tries the compiler out in a place of its own', () => {
+test('tries the compiler out in a folder of its own in each run of make', () => {
   const kernel = { release: '6.1.0-99-amd64', compiler: { command: 'gcc-12' } } as Kernel;
   const tree = { kernel, directory: '/cache/tree', source: '/cache/tree/source' };
   const places = [1, 2].map(() => treeArguments(tree).find((word) => word.startsWith('TMPOUT=')));

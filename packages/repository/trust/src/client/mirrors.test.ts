@@ -101,7 +101,7 @@ test('skips a failing mirror, and asks the one that worked first from then on', 
   }
 });
 
-test('no connection at all counts as well', async (t) => {
+test('skips a mirror without any connection', async (t) => {
   const { first, open } = await setUp(t);
   await first.close();
   const outcome = await (await open()).check(signal);
@@ -148,7 +148,7 @@ async function expireTimestamp(world: Awaited<ReturnType<typeof makeWorld>>, web
   );
 }
 
-test('an ETag is shown only to the mirror that gave it', async (t) => {
+test('sends an ETag only to the mirror that gave it', async (t) => {
   const { first, second, open } = await setUp(t);
   const client = await open();
   await client.check(signal);
@@ -237,7 +237,7 @@ test('asks only one mirror for what no mirror can correct', async (t) => {
   assert.deepEqual(log().second, []);
 });
 
-test('an address given twice is one mirror; none at all is a mistake', async (t) => {
+test('counts an address given twice as one mirror, and refuses an empty list', async (t) => {
   const { first, open, log } = await setUp(t);
   first.tamper = (_request, response) => {
     response.writeHead(500).end();

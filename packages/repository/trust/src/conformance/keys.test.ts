@@ -8,7 +8,7 @@ import type { Simulator } from './testing/simulator.ts';
 
 const ALL = ['targets', 'snapshot', 'timestamp'];
 
-test('key types that the specification names: Ed25519, ECDSA, RSA-PSS; and a wrong signature of each', async (t) => {
+test('accepts Ed25519, ECDSA and RSA-PSS keys, and refuses a wrong signature of each', async (t) => {
   for (const type of ['ed25519', 'ecdsa', 'rsa'] satisfies KeyType[]) {
     const client = await makeRunner(t);
     const { repository } = client;
@@ -30,7 +30,7 @@ test('key types that the specification names: Ed25519, ECDSA, RSA-PSS; and a wro
   }
 });
 
-test('thresholds: two of three signatures, more than there are keys, and one key many times', async (t) => {
+test('counts thresholds by distinct keys: two of three signatures, more than there are keys, one key many times', async (t) => {
   const two = await makeRunner(t);
   two.repository.addKey('snapshot');
   two.repository.addKey('snapshot');
@@ -123,7 +123,7 @@ function applyStep(
   );
 }
 
-test('root rotations, and those that must not be followed', async (t) => {
+test('follows valid root rotations, and refuses invalid ones', async (t) => {
   const keys = Array.from({ length: 10 }, () => newSigner('ed25519'));
   for (const [name, { steps, fails }] of Object.entries(ROTATIONS)) {
     const client = await makeRunner(t);
@@ -140,7 +140,7 @@ test('root rotations, and those that must not be followed', async (t) => {
   }
 });
 
-test('new keys of the other roles, and signatures that do not reach the threshold', async (t) => {
+test('accepts new keys of the other roles, and refuses signatures below the threshold', async (t) => {
   const keys = Array.from({ length: 10 }, () => newSigner('ed25519'));
   const cases: Readonly<Record<string, { readonly to: Step; readonly fails?: true }>> = {
     'another key': { to: step([2], 1, [2]) },

@@ -42,7 +42,7 @@ test('signs a livepatch without a proof only with --unproven', async (t) => {
   assert.deepEqual([proven, files.length], [false, 2]);
 });
 
-test('a proof that failed, is of another build, or is none is refused in every case', async (t) => {
+test('refuses a proof that failed, is of another build, or is malformed, in every case', async (t) => {
   const world = await makeWorld(t);
   const cases: [string, (manifest: Livepatch) => Proof | string][] = [
     ['livepatch-proof-failed', (manifest) => exampleProof(manifest, 'rounds')],
@@ -135,7 +135,7 @@ test('publishes the signed proof beside module and manifest', async (t) => {
   assert.equal(livepatch?.description.proven, true);
 });
 
-test('the server takes no proof that failed, and no claim of one', async (t) => {
+test('the server refuses a failed proof, and a claim of one without the proof', async (t) => {
   const world = await makeWorld(t);
   const directory = await artifact(world, 1, (manifest) => exampleProof(manifest));
   const { request, files } = await sign(world, directory);

@@ -61,7 +61,7 @@ async function write(
   };
 }
 
-test('every call that changes the disk is a step, in its order', async () => {
+test('takes every call that changes the disk as a step, in order', async () => {
   const { said, steps, content } = await write({ mode: 'trace' });
   assert.deepEqual(steps, ['mkdir', 'create', 'chmod', 'write', 'fsync', 'rename', 'fsync']);
   assert.deepEqual([said, content], ['done', 'new content']);
@@ -72,12 +72,12 @@ test('kills right before a step, or right after it', async () => {
   assert.deepEqual([before.exitCode, before.content, before.names.length], [137, 'old content', 2]);
 });
 
-test('and after it', async () => {
+test('kills right after a step', async () => {
   const after = await write({ mode: 'kill', op: 'rename', when: 'after' });
   assert.deepEqual([after.exitCode, after.content], [137, 'new content']);
 });
 
-test('the n-th step of all, and the n-th that fits', async () => {
+test('counts the n-th step of all, and the n-th that fits', async () => {
   assert.equal((await write({ mode: 'kill', n: 2 })).steps.at(-1), 'create');
 });
 
@@ -86,7 +86,7 @@ test('fails a call as a full disk does, once or from there on', async () => {
   assert.deepEqual([said, exitCode, content, names], ['ENOSPC', 3, 'old content', ['file']]);
 });
 
-test('half of a write, and then nothing more', async () => {
+test('writes half of the data, and then nothing more', async () => {
   const { said, content, names } = await write({
     mode: 'error',
     errno: 28,

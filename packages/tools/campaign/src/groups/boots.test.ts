@@ -65,7 +65,7 @@ test('accepts the server’s view only where serial and state agree', () => {
   assert.equal(tells({ effectiveSerial: null, loaded: 'loaded' }, null), false);
 });
 
-test('no two rounds of a group have one name: results are kept by it', () => {
+test('names every round of a group differently, because results are kept by name', () => {
   const around = { rig: {} as Rig, life: {} as Life, steps: undefined, count: Number.POSITIVE_INFINITY };
   for (const group of groups.filter((it) => !it.needsSteps)) {
     const ids = group.rounds(around).map((round) => round.id);

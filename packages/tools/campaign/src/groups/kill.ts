@@ -6,5 +6,5 @@ import { strike } from './strike.ts';
 /** kill -9 of the agent right before a step; systemd starts it again, and it goes on. */
 export function killRound(life: Life, place: Place): Round {
   const id = placeId(place);
-  return { id, run: () => strike(life, id, place, { mode: 'kill' }, (fired) => fired.join('; ')) };
+  return { id, run: () => strike(life, { id, place }, { mode: 'kill' }, (fired) => fired.join('; ')) };
 }

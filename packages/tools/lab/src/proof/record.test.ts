@@ -9,7 +9,7 @@ import { ProofRecord } from './record.ts';
 const record = (): ProofRecord => new ProofRecord(systemClock, silentProgress);
 const passes = async (): Promise<undefined> => undefined;
 
-test('a step passes, is not made for a reason, or fails with what was seen', async () => {
+test('records a step as passed, as skipped for a reason, or as failed with what was seen', async () => {
   const it = record();
   await it.make('boot', async (say) => {
     say('up');
@@ -47,7 +47,7 @@ test('distinguishes failures of the lab from those of the livepatch', async () =
   assert.equal(it.finish()[0]?.outcome, 'not-made');
 });
 
-test('some steps may be left out for a reason, others not', async () => {
+test('lets only some steps be skipped for a reason', async () => {
   for (const [left, proven] of [
     ['before', true],
     ['replace', true],

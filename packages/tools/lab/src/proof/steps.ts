@@ -39,8 +39,7 @@ export class ProofSteps {
   constructor(
     lab: Lab,
     edges: { readonly clock: Clock; readonly progress: Progress },
-    kernel: LabKernel,
-    request: ProofRequest,
+    { kernel, request }: { readonly kernel: LabKernel; readonly request: ProofRequest },
     record: ProofRecord,
   ) {
     this.#lab = lab;
@@ -123,7 +122,7 @@ export class ProofSteps {
         return exercise ? 'no part of the kernel is known that uses what it patches' : 'not asked for';
       const system: SystemExercise = (host, seconds) => this.#lab.exercise(host, seconds);
       const begin = (what: string): void => this.#edges.progress.step(`prove: ${what}`);
-      const work = await exerciseAreas(guest.host, areas, system, say, begin);
+      const work = await exerciseAreas(guest.host, areas, system, { say, begin });
       const suspects = judgeAreas(work);
       this.notShown.push(
         ...work.flatMap(({ outcome, area, what, why }) => (outcome === 'absent' ? [`${area}, ${what}: ${why}`] : [])),
@@ -138,8 +137,7 @@ export class ProofSteps {
           guest.host,
           suspects.map(({ area }) => area),
           system,
-          say,
-          (what) => begin(`${what}, on the kernel alone`),
+          { say, begin: (what) => begin(`${what}, on the kernel alone`) },
         ),
       );
       const spoilt = suspects.filter(({ name }) => !again.some((other) => other.name === name));
