@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { describeFuzz, fuzz, mutateBytes, mutateLength } from '@kmend/base/testing';
+import { cpuMs, describeFuzz, fuzz, mutateBytes, mutateLength } from '@kmend/base/testing';
 import {
   buildId,
   ET_REL,
@@ -114,9 +114,9 @@ test('does not multiply a large part of the file that many sections share', () =
       info: first + at - 1,
     }),
   );
-  const started = performance.now();
+  const started = cpuMs();
   assert.throws(() => readElf(withMoreSections(object, headers, data)), /sections overlap/);
-  assert.ok(performance.now() - started < 1000);
+  assert.ok(cpuMs() - started < 1000);
 });
 
 test('does not multiply a long end that many names share', () => {
@@ -138,9 +138,9 @@ test('does not multiply a long end that many names share', () => {
     [headerOf({ type: SHT_STRTAB, offset: bytes.length + symbols.length, size: strings.length })],
     Buffer.concat([symbols, strings]),
   );
-  const started = performance.now();
+  const started = cpuMs();
   assert.throws(() => readElf(broken), /overlap too much/);
-  assert.ok(performance.now() - started < 1000);
+  assert.ok(cpuMs() - started < 1000);
 });
 
 test('reads mutated notes or refuses them by code', async (t) => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { cpuMs } from '@kmend/base/testing';
 import { type Complaint, complaintsOf } from './complaints.ts';
 import {
   atomic,
@@ -285,9 +286,9 @@ test('reads ten megabytes of hostile log in linear time with bounded output', ()
     '\n'.repeat(10_000_000),
   ];
   for (const log of hostile) {
-    const began = performance.now();
+    const began = cpuMs();
     const { complaints } = complaintsOf(log, 0, suspect);
-    const took = performance.now() - began;
+    const took = cpuMs() - began;
     assert.ok(took < 8000, `${Math.round(took)} ms`);
     assert.ok(complaints.length <= 20);
     assert.ok(JSON.stringify(complaints).length < 20 * 81 * 210);

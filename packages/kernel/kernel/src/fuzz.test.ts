@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { run, runOk } from '@kmend/base/node';
-import { describeFuzz, fuzz, mutateBytes, mutateField, mutateLength, type Random } from '@kmend/base/testing';
+import { cpuMs, describeFuzz, fuzz, mutateBytes, mutateField, mutateLength, type Random } from '@kmend/base/testing';
 import { readElf } from '@kmend/elf';
 import { mutateElf } from '@kmend/elf/testing';
 import { structLayouts } from './btf.ts';
@@ -55,9 +55,9 @@ test('searches an image full of apparent symbol tables in bounded time', () => {
   const tables = Buffer.concat(Array.from({ length: 16_000 }, () => sound.subarray(tokens)));
   const digits = Buffer.from('0\x001\x002\x003\x004\x005\x006\x007\x008\x009\x00'.repeat(400_000), 'latin1');
   for (const rodata of [tables, digits]) {
-    const started = performance.now();
+    const started = cpuMs();
     assert.throws(() => decodeKallsyms(makeVmlinux(rodata)), hasCode('kallsyms-not-found'));
-    assert.ok(performance.now() - started < 20_000, `${performance.now() - started} ms`);
+    assert.ok(cpuMs() - started < 20_000, `${cpuMs() - started} ms`);
   }
 });
 

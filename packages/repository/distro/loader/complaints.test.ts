@@ -248,6 +248,7 @@ for (const [name, shell] of Object.entries(allShells)) {
   test(`${name}: reads a hostile log in linear time`, () => {
     const began = performance.now();
     look(shell, stamped([...Array(2000)].map(() => `BUG: ${'['.repeat(500)}${'+0x1'.repeat(100)}`)));
-    assert.ok(performance.now() - began < 10_000);
+    // A shell of its own: by the clock, with room for a busy machine. Quadratic it would be hours.
+    assert.ok(performance.now() - began < 60_000);
   });
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { cpuMs } from '@kmend/base/testing';
 import type { Livepatch } from '@kmend/protocol';
 import { ftraceHooksOf, type Hooks, hookConflicts, kprobesOf } from '@kmend/rules';
 import { ENABLED, KPROBES } from '@kmend/rules/testing';
@@ -105,10 +106,10 @@ test('ignores a probe that is off or gone, and a function of the same name elsew
 });
 
 test('reads a hundred thousand hostile lines in linear time', () => {
-  const began = performance.now();
+  const began = cpuMs();
   ftraceHooksOf(`${'a'.repeat(400)} (1)${'  '.repeat(200)}x\n`.repeat(10_000));
   kprobesOf(`ffff  k  ${'+0x'.repeat(300)}\n`.repeat(10_000));
-  assert.ok(performance.now() - began < 3000);
+  assert.ok(cpuMs() - began < 3000);
 });
 
 async function host(context: { after(f: () => unknown): void }): Promise<TestKernel> {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { cpuMs } from '@kmend/base/testing';
 import { keysOf } from './keys.ts';
 
 /** A Debian 12 host with Secure Boot and a machine owner key, as security/keys/proc.c prints it. */
@@ -60,7 +61,7 @@ test('ignores revoked, dead, invalidated, negative and expired keys', () => {
 
 test('reads a hostile list in linear time', () => {
   const long = `2b0f1d44 I------     1 perm 1f030000     0     0 asymmetri ${': aa'.repeat(100_000)}\n`;
-  const began = performance.now();
+  const began = cpuMs();
   assert.equal(keysOf(long.repeat(20)), undefined);
-  assert.ok(performance.now() - began < 1000);
+  assert.ok(cpuMs() - began < 1000);
 });

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { cpuMs } from '@kmend/base/testing';
 import { hasCode } from '../testing/errors.ts';
 import { type Encoding, encodeKallsyms, sampleSymbols } from '../testing/kallsyms.ts';
 import { makeVmlinux } from '../testing/vmlinux.ts';
@@ -40,9 +41,9 @@ for (const encoding of encodings) {
     };
     for (const [what, damage] of Object.entries(damages)) {
       const damaged = makeVmlinux(damage(Buffer.from(rodata)));
-      const started = performance.now();
+      const started = cpuMs();
       assert.throws(() => decodeKallsyms(damaged), hasCode('kallsyms-not-found'), what);
-      assert.ok(performance.now() - started < 5_000, what);
+      assert.ok(cpuMs() - started < 5_000, what);
     }
   });
 }
@@ -62,9 +63,9 @@ test('searches an image full of counts that almost fit in bounded time', () => {
   const tables = encodeKallsyms(sampleSymbols(false), { layout: '6.12' });
   const tokens = tables.subarray(tables.indexOf('x0_\x00', 0, 'latin1'));
   const rodata = Buffer.concat([Buffer.alloc(8 << 20, Buffer.from([7, 0x20, 0x03, 0, 0, 0, 0, 0])), tokens]);
-  const started = performance.now();
+  const started = cpuMs();
   assert.throws(() => decodeKallsyms(makeVmlinux(rodata)), hasCode('kallsyms-not-found'));
-  assert.ok(performance.now() - started < 10_000);
+  assert.ok(cpuMs() - started < 10_000);
 });
 
 test('refuses a file that is no ELF file', () => {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { errorCode } from '@kmend/base';
 import { limitedRun, run, runOk } from '@kmend/base/node';
-import { describeFuzz, fuzz, mutateBytes } from '@kmend/base/testing';
+import { cpuMs, describeFuzz, fuzz, mutateBytes } from '@kmend/base/testing';
 import { applyFixes } from '../source/apply.ts';
 import { importFromPatch } from './import.ts';
 import type { Fix } from './model.ts';
@@ -148,7 +148,7 @@ test('reads hostile slow texts in linear time', () => {
   ];
   const headers = `--- a/kernel/fork.c${' '.repeat(width)}x\n+++ b/kernel/fork.c\n@@ -1 +1 @@\n-a\n+b\n`;
   for (const text of [...lines.map((line) => `${line}\n`.repeat(200)), headers.repeat(200)]) {
-    const started = performance.now();
+    const started = cpuMs();
     for (const patch of [text, `From: a\n${text}`, `${SOUND}${text}`]) {
       try {
         readPatch('F', patch);
@@ -157,7 +157,7 @@ test('reads hostile slow texts in linear time', () => {
         assert.ok(String(error).length < 4000);
       }
     }
-    assert.ok(performance.now() - started < 5000, text.slice(0, 40));
+    assert.ok(cpuMs() - started < 5000, text.slice(0, 40));
   }
 });
 
