@@ -11,7 +11,8 @@ import type { Accelerator, MachineSpec, PortForward } from './qemu.ts';
 
 /** Until the guest's systemd says that it is up. */
 const BOOT_TIMEOUT_MS = { kvm: 60_000, tcg: 180_000 } as const satisfies Record<Accelerator, number>;
-const SHUTDOWN_TIMEOUT_MS = 60_000;
+/** Emulated on a busy machine, a guest that ends its boot took more than a minute. */
+const SHUTDOWN_TIMEOUT_MS = { kvm: 60_000, tcg: 180_000 } as const satisfies Record<Accelerator, number>;
 /** A guest that never comes up, but reboots again and again, is given up. */
 const MOST_RESTARTS = 3;
 
@@ -249,7 +250,7 @@ export class Host {
     await this.#machine?.powerOff();
   }
 
-  /** Shuts the host down in an orderly way; cuts the power when that takes more than a minute. */
+  /** Shuts the host down in an orderly way; cuts the power when that takes too long. */
   async shutdown(): Promise<void> {
     const machine = this.#on();
     this.#stayOff = true;
@@ -263,7 +264,7 @@ export class Host {
 
   async #endsInTime(machine: Machine): Promise<boolean> {
     const timeout = new AbortController();
-    const late = this.#clock.sleep(SHUTDOWN_TIMEOUT_MS, timeout.signal).then(
+    const late = this.#clock.sleep(SHUTDOWN_TIMEOUT_MS[this.accelerator], timeout.signal).then(
       () => false,
       () => false,
     );
