@@ -30,7 +30,7 @@ export interface DemoOptions {
 /** The function that holds the Spectre fix, as compiled: the patched one is inlined into it. */
 const HARDENED = 'io_submit_sqes';
 const CHECK_INTERVAL = 10;
-/** Of the proof: enough to be seen; kmend prove makes 20 unless told otherwise. */
+/** Rounds of the proof: enough to show one. The default of kmend prove is 20. */
 const ROUNDS = 3;
 
 /** From a source fix to a patched running kernel. Returns the exit code: 0 only if all that had to be observed was. */

@@ -86,7 +86,7 @@ export async function checkLikeness(
       ) {
         findings.add(
           'reference-differs',
-          `the shipped code refers to ${called(before)} at ${before.where}, the new code does not; no line that the fixes change takes that away`,
+          `the shipped code refers to ${called(before)} at ${before.where}, the new code does not; no line that the fixes change removes that`,
           place,
         );
       }
@@ -230,7 +230,7 @@ function checkStatics(
       if (variable !== undefined && constant !== undefined) {
         findings.add(
           'variable-differs',
-          `${one.where} takes the address of its own copy of ${variable.name}, which is gone with the livepatch; ` +
+          `${one.where} takes the address of its own copy of ${variable.name}, which is lost with the livepatch; ` +
             `the shipped code takes that of ${nameOf(constant.reference.target, simulation)} at ${hex(constant.reference.target)}`,
           place,
         );
@@ -270,7 +270,7 @@ function checkStatics(
     } else if (!neighbourhood.refersTo(replacement, located.start)) {
       findings.add(
         'variable-differs',
-        `${one.where} refers to ${nameOf(target, simulation)} at ${hex(located.start)}, a static one that no shipped function near ${replacement.name} refers to`,
+        `${one.where} refers to ${nameOf(target, simulation)} at ${hex(located.start)}, a static symbol that no shipped function near ${replacement.name} refers to`,
         place,
       );
     }

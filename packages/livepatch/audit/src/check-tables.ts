@@ -147,15 +147,15 @@ function fault(aim: Aim, target: Address, { world, loaded, own }: Simulation): s
     case 'bug':
       return bytes[0] === 0x0f && (bytes[1] === 0x0b || bytes[1] === 0xb9)
         ? undefined
-        : `leads to ${where}, where no trap is`;
+        : `leads to ${where}, which is no trap`;
     case 'lock':
-      return bytes[0] === 0xf0 || bytes[0] === 0x3e ? undefined : `leads to ${where}, where no lock prefix is`;
+      return bytes[0] === 0xf0 || bytes[0] === 0x3e ? undefined : `leads to ${where}, which is no lock prefix`;
     case 'call':
       return bytes[0] === 0xe8 || bytes[0] === 0xe9 || bytes[0] === 0xc3 || isConditional(bytes)
         ? undefined
-        : `leads to ${where}, where no call or jump is`;
+        : `leads to ${where}, which is no call or jump`;
     case 'traced':
-      return bytes[0] === 0xe8 ? undefined : `leads to ${where}, where no call of the tracer is`;
+      return bytes[0] === 0xe8 ? undefined : `leads to ${where}, which is no call of the tracer`;
     default:
       return undefined;
   }
@@ -173,7 +173,7 @@ function checkUnwind(loaded: Loaded, own: OwnCode, findings: Findings): void {
   const places = find('.orc_unwind_ip');
   const entries = find('.orc_unwind');
   if (places === undefined || entries === undefined) {
-    findings.add('table-astray', 'the livepatch has no table for the unwinder, without which no transition ends');
+    findings.add('table-astray', 'the livepatch has no table for the unwinder, so its transition could not end');
     return;
   }
   if (places.size % 4 !== 0 || entries.size !== (places.size / 4) * 6) {

@@ -231,7 +231,7 @@ for (const [name, shell] of Object.entries(allShells)) {
     assert.deepEqual(short(look(shell, log, from('0'))), [`${MODULE} warning tcp_ack`]);
     assert.deepEqual(short(look(shell, log, from('60.5'))), [`${MODULE} bug tcp_ack`]);
     assert.deepEqual(short(look(shell, log, from('1000'))), []);
-    // What began before is not of this load, though it goes on.
+    // What began before does not belong to this load, though it continues.
     assert.deepEqual(short(look(shell, stamped(warning(OURS), 60.5), from('60.500001'))), []);
     const other = `suspect kmend_000000000001 60\npatches vmlinux tcp_ack\n`;
     assert.deepEqual(short(look(shell, log, from('0') + other)), [

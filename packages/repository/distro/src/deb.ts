@@ -93,7 +93,7 @@ function changelogFile(spec: PackageSpec, maker: PackageMaker): PackageSpec['fil
 async function md5sums(tree: string, spec: PackageSpec, maker: PackageMaker): Promise<string> {
   const paths = [...spec.files, changelogFile(spec, maker)].map(({ path }) => path).sort();
   const lines: string[] = [];
-  // dpkg's own format: for damage by accident, not against anybody.
+  // dpkg's own format: it detects accidental damage, not an attack.
   for (const path of paths) {
     const sum = createHash('md5')
       .update(await readFile(join(tree, path)))

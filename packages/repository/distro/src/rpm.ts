@@ -71,7 +71,7 @@ export async function buildRpm(run: Run, spec: PackageSpec, maker: PackageMaker,
   }
 }
 
-/** Nothing is stripped, compressed anew or added to, and nothing of the machine is kept. */
+/** Nothing is stripped, compressed again or added, and nothing of the machine is kept. */
 const BUILD = {
   _buildhost: 'kmend',
   use_source_date_epoch_as_buildtime: '1',

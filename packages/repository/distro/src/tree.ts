@@ -26,8 +26,8 @@ export async function layOut(
 async function placeFile(content: { readonly file: string; readonly sha256: string }, target: string): Promise<void> {
   await copyFile(content.file, target);
   if ((await sha256File(target)) === content.sha256) return;
-  throw new DistroError('depot-damaged', `${content.file} is not the file it is named by`, {
-    hint: 'bring it back from a backup, or take the livepatch in again from its build',
+  throw new DistroError('depot-damaged', `${content.file} is not the file that its name says`, {
+    hint: 'restore it from a backup, or add the livepatch again from its build',
   });
 }
 

@@ -34,7 +34,7 @@ import { publishRoutes } from './publish-routes.ts';
 import { MAX_REPORT_FILE } from './report-writer.ts';
 import { takeReport } from './take-report.ts';
 
-/** What the operator asks for. Every route below needs the operator's token. */
+/** Routes of the operator. Every route below needs the operator's token. */
 export function operatorRoutes(context: AppContext) {
   return async (app: FastifyInstance): Promise<void> => {
     app.addHook('onRequest', async (request) => requireOperator(context, request));

@@ -28,7 +28,7 @@ export class SeenBatch {
     return this.#pending.get(hostId);
   }
 
-  /** A host that is removed, or whose count starts anew. */
+  /** A host that is removed, or whose count was reset. */
   forget(hostId: string): void {
     this.#pending.delete(hostId);
   }

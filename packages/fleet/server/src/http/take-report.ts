@@ -18,7 +18,7 @@ export async function takeReport(
     context.seen.add(host.id, { sequence: report.sequence, at, reportAt: report.at });
     return verdict;
   }
-  // Judged once more where it is written: another one may have come meanwhile.
+  // Judged again when it is written: another one may have arrived meanwhile.
   const last = verdict.kind === 'news' ? await context.writer.write({ hostId: host.id, report, at, waiting }) : verdict;
   if (last.kind !== 'number-jumps') return last;
   const { sequence } = report;

@@ -9,17 +9,18 @@ import type { Database } from './store.ts';
 /** Events kept of each host. */
 export const KEPT_EVENTS = 1000;
 
-/** A report that says something new, with when it came. */
+/** A report with changes, and when it arrived. */
 export interface NewReport {
   readonly hostId: string;
   readonly report: Report;
   readonly at: string;
-  /** The newest report of the host that said nothing new and was not stored when this one came. */
+  /** The host's newest report without changes that was not stored yet when this one arrived. */
   readonly waiting?: WaitingReport | undefined;
 }
 
 /**
- * Stores reports in one transaction, and tells what became of each: it is judged by what the store has at that moment.
+ * Stores reports in one transaction, and returns the outcome of each: it is judged by what the store has at that
+ * moment.
  */
 export async function storeReports(db: Database, reports: readonly NewReport[]): Promise<readonly Verdict[]> {
   return await db.transaction().execute(async (transaction) => {
@@ -130,8 +131,8 @@ async function storeEvents(db: Database, hostId: string, events: readonly HostEv
 }
 
 /**
- * A host tells its events until it knows that they arrived: again when an answer got lost, and in every report file,
- * because it is not told what became of those.
+ * A host reports its events until it knows that they arrived: again when an answer got lost, and in every report file,
+ * because it does not learn whether those arrived.
  */
 async function withoutKnown(db: Database, hostId: string, events: readonly HostEvent[]): Promise<HostEvent[]> {
   const oldest = events.reduce((least, { at }) => (at < least ? at : least), events[0]?.at ?? '');

@@ -113,7 +113,7 @@ unsound() {
   fi
   read_line "$root/proc/sys/kernel/modules_disabled"
   if [ "$line" = 1 ]; then
-    echo 'modules-disabled the kernel takes no module any more in this boot (kernel.modules_disabled = 1)'
+    echo 'modules-disabled the kernel loads no more modules in this boot (kernel.modules_disabled = 1)'
     return 0
   fi
   read_line "$root/proc/sys/kernel/ftrace_enabled"

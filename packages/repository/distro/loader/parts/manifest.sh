@@ -11,12 +11,12 @@ manifest_fault() {
   fi
   size=$(stat -c %s "$1" 2>/dev/null)
   if [ "${size:-0}" -gt "$manifest_limit" ]; then
-    echo "manifest-too-large the manifest has $size bytes, at most $manifest_limit are taken"
+    echo "manifest-too-large the manifest has $size bytes; the limit is $manifest_limit"
     return 0
   fi
   # Text, and nothing else.
   if [ "$(tr -d '\012\040-\176\200-\377' <"$1" | wc -c)" -ne 0 ]; then
-    echo 'manifest-garbage the manifest holds control characters'
+    echo 'manifest-garbage the manifest contains control characters'
     return 0
   fi
   return 1

@@ -47,7 +47,7 @@ foreign_kernel() {
   return 1
 }
 
-# A mount that the state lies on and that is not there yet, early in a boot where it comes over the network.
+# A mount of the state that is missing, early in a boot where it comes over the network.
 # systemd.mount(5) has the names; those of /etc/fstab are in the generator's folder.
 missing_mount() {
   local place name folder
@@ -75,7 +75,7 @@ machine_id() {
   esac
 }
 
-# What another machine wrote is no state: a host made from an image of it loaded nothing, and crashed with nothing.
+# State of another machine is ignored: a host that was made from its image has loaded nothing, and nothing crashed it.
 state_of_this_machine() {
   local mine theirs
   mine=$(machine_id)
@@ -83,7 +83,7 @@ state_of_this_machine() {
   theirs=$(state_lines machine)
   if [ "$theirs" = "$mine" ]; then return 0; fi
   if [ -n "$theirs" ]; then
-    say 'the state is of another machine (/etc/machine-id differs): nothing of it holds here'
+    say 'the state is of another machine (/etc/machine-id differs) and is ignored'
     state=
   fi
   state_add "machine $mine"

@@ -150,7 +150,7 @@ looked_text() {
     $1 == "text" || $1 == "number" || $1 == "bare" { field[$2] = value }
     depth == 1 && $1 == "text" && $2 == "release" { release = value }
     depth == 1 && $1 == "text" && $2 == "buildId" { print "kernel " release ", build id " value }
-    depth == 1 && $1 == "text" && $2 == "hold" { print "held: " (value == "out" ? "nothing is loaded" : "what runs stays") " until kmend-livepatch resume" }
+    depth == 1 && $1 == "text" && $2 == "hold" { print "held: " (value == "out" ? "nothing is loaded" : "the livepatches in force stay") " until kmend-livepatch resume" }
     depth == 1 && $2 == "yielded" && value == "true" { print "yielded: the agent drives this host" }
     depth == 1 && $1 == "text" && $2 == "switchedOff" { print "switched off: " value }
     depth == 1 && $2 == "saved" && value == "false" { print "not saved: /var cannot be written" }
@@ -175,7 +175,7 @@ looked_text() {
       if (part == "unusable" && depth == 3) print "installed, unusable: " field["package"] " (" field["code"] ")"
       if (part == "problems" && depth == 3) print "problem " field["code"] ": " field["text"] (field["hint"] == "" ? "" : "\n  " field["hint"])
       if (part == "warnings" && depth == 3) print "warning " field["code"] ": " field["text"] "\n  " field["hint"]
-      if (part == "quarantined" && depth == 3) print "held back: " field["module"] " since " field["at"] ": " field["code"] ": " field["text"]
+      if (part == "quarantined" && depth == 3) print "quarantined: " field["module"] " since " field["at"] ": " field["code"] ": " field["text"]
       depth--
     }
     part == "kernelLog" && $1 == "text" { print "kernel log: " value }'

@@ -286,7 +286,7 @@ export class TestHost {
   }
 
   /** A livepatch that something else loaded. */
-  stranger(name: string): void {
+  loadForeign(name: string): void {
     this.write(`/sys/kernel/livepatch/${name}/enabled`, '1\n');
     this.write(`/sys/kernel/livepatch/${name}/transition`, '0\n');
     this.write(`/sys/module/${name}/kind`, 'replace\n');

@@ -8,7 +8,7 @@ import { SLEEPER } from './sleeper.ts';
  * cumulative and come out of kmend's builder; each can be reverted and replaced at any moment before it does its harm.
  */
 
-/** A livepatch that does its harm when someone asks for it. */
+/** A livepatch that does its harm on request. */
 export interface TriggeredLivepatch extends BuiltLivepatch {
   /** Line for the guest's shell, harmless on the stock kernel; any user may give it. */
   readonly trigger: string;
@@ -18,7 +18,7 @@ export interface TriggeredLivepatch extends BuiltLivepatch {
 export interface NeverEndingLivepatch extends BuiltLivepatch {
   /** Makes such a task; returns once it stands in the patched function. For the guest's shell, before the load. */
   readonly hold: string;
-  /** Lets that task go on, and the transition end. */
+  /** Lets that task continue, and the transition end. */
   readonly release: string;
   /** The task's name (`/proc/<pid>/comm`). */
   readonly task: string;
