@@ -11,7 +11,7 @@ const [, aead] = FIXES;
 
 /**
  * What an operator does with a host besides letting it run: hold it, go back, carry updates by hand, upgrade and remove
- * the package. Tests go on where the last one ended.
+ * the package. Tests continue where the last one ended.
  */
 let operated: OperatedHost;
 let patched: PatchedHost;

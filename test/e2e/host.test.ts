@@ -21,7 +21,7 @@ import {
 import type { Livepatch } from '@kmend/protocol';
 
 /**
- * One stock host from its first enrolment to a power cut, with a real server and real livepatches. Tests go on where
+ * One stock host from its first enrolment to a power cut, with a real server and real livepatches. Tests continue where
  * the last one ended.
  */
 const signal = new AbortController().signal;

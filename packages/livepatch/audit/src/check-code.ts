@@ -159,7 +159,7 @@ function isPartOf(a: string, b: string): boolean {
   return parent(a) === parent(b);
 }
 
-/** `meant`: where the symbol lies that the field is filled in with. */
+/** Why a reference is wrong. `meant`: the address of the symbol that the field is filled in with. */
 function referenceFault(reference: Reference, meant: Address | undefined, simulation: Simulation): string | undefined {
   const { world, loaded } = simulation;
   const { kind, isPerCpu } = reference;

@@ -108,9 +108,9 @@ function isPiece({ reference }: Likened, world: World): boolean {
 const LARGEST_PERCPU = 1 << 20;
 
 /**
- * A place of per-cpu data is a small number, which in shipped code nothing tells from others: `bpf_bprintf_bufs` in an
- * addition in bpf_bprintf_prepare(). It is taken for a reference where the shipped code of the function has the very
- * number.
+ * A place of per-cpu data is a small number. Nothing in shipped code distinguishes it from others: `bpf_bprintf_bufs`
+ * in an addition in bpf_bprintf_prepare(). It counts as a reference if the shipped code of the function has exactly
+ * this number.
  */
 function isPlainNumberInShipped(target: Address, { parts }: BothSides): boolean {
   if (target < 0 || target >= LARGEST_PERCPU) return false;
@@ -120,7 +120,7 @@ function isPlainNumberInShipped(target: Address, { parts }: BothSides): boolean 
 }
 
 /**
- * What looks like an address in the shipped code is a number where the new code has it too, in a field that no
+ * An apparent address in the shipped code is a number if the new code has it too, in a field that no
  * relocation fills: the mask of page flags in __free_pages_ok() lies where modules are loaded.
  */
 export function isPlainNumberInOwn(

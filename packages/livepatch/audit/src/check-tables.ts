@@ -101,7 +101,7 @@ function markFault(
   return isMarked === (world.marksJumps && !isJump) ? undefined : 'has a mark that does not fit the instruction';
 }
 
-/** A static call goes to `__SCT__x`; its key is `__SCK__x`, or stands for it the trampoline itself. */
+/** A static call goes to `__SCT__x`; its key is `__SCK__x`, or the trampoline itself in its place. */
 function isKeyOf(site: Address, key: Address, own: OwnCode, world: World): boolean {
   const found = own.functionAt(site);
   const called = found?.function.references.find(({ at }) => at === found.offset)?.target;
@@ -127,7 +127,7 @@ function fault(aim: Aim, target: Address, { world, loaded, own }: Simulation): s
     const place = loaded.at(key);
     if (place !== undefined) return loaded.isCode(place.section) ? 'is a key in code' : undefined;
     const located = world.locate(key);
-    // Of a key that is not exported, the trampoline stands for it (kernel/static_call_inline.c,
+    // A trampoline replaces a key that is not exported (kernel/static_call_inline.c,
     // static_call_add_module).
     const isTrampoline = located?.names.some((name) => name.startsWith('__SCT__')) === true && located.start === key;
     // In vmlinux keys that are only written at boot lie in .rodata.

@@ -76,7 +76,7 @@ logs['two at once, the other one first'] = mixed(
   stamped(warning(OTHER), 100, 'C1'),
   stamped(warning(OURS), 100, 'T313'),
 );
-logs['two at once, nobody knows whose'] = stamped([
+logs['two at once, of unknown callers'] = stamped([
   ...warning('mutex_lock+0x1/0x20', OURS).slice(0, 5),
   ...warning(OTHER).slice(0, 5),
   ...warning('mutex_lock+0x1/0x20', OURS).slice(5),

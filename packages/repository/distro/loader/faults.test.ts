@@ -63,7 +63,7 @@ for (const [name, shell] of Object.entries(shells)) {
     host.write(`${STATE}/state`, '\0\0\0');
     host.calls();
     assert.equal((await host.run('sync')).code, 5);
-    // What runs is known by its package, and watched anew.
+    // What runs is known by its package, and watched again.
     assert.deepEqual([host.outcome(), host.calls(), host.enabled()], ['state-damaged', [], [only.module]]);
     assert.equal(host.state('livepatch').length, 1);
     assert.ok(existsSync(host.path(`${STATE}/state.damaged`)));
@@ -85,11 +85,11 @@ for (const [name, shell] of Object.entries(shells)) {
       assert.equal((await host.run('sync')).code, 5);
       assert.deepEqual([host.problems(), host.calls()], [[`conflict-agent ${agents}`], []], state);
     }
-    // Without a claim it is anybody's.
+    // Without a claim it is a foreign livepatch.
     host.remove(CLAIM);
     assert.equal((await host.run('sync')).code, 5);
     assert.deepEqual([host.outcome(), host.calls()], ['conflict-livepatch', []]);
-    // What is not in the kernel any more, of which the agent has not heard yet, is in nobody's way.
+    // A livepatch that is no longer in the kernel, although the agent does not know yet, blocks nothing.
     host.write(CLAIM, claimText({ module: agents, state: 'loaded' }));
     host.remove(`/sys/kernel/livepatch/${agents}`);
     assert.equal((await host.run('sync')).code, 0);
@@ -371,7 +371,7 @@ test('finishes in the next run what a killed run left', async (t) => {
     host.remove('/fake/kill-at');
     if (killed.code === 0) break;
     lives++;
-    // The retry unit would go on: unless it was killed before it began, or when it had just ended.
+    // The retry unit would continue, unless it was killed before it began, or when it had just ended.
     if (killed.err.includes('is in force') || host.calls().length > 2) {
       const ended = host.outcome() === 'in-force' && host.state('livepatch').length === 3;
       assert.ok(ended || existsSync(host.path('/run/kmend-livepatch/retry')), `killed at step ${at}`);

@@ -66,7 +66,7 @@ for (const [name, shell] of Object.entries(shells)) {
       assert.equal((await host.run('sync', '--boot')).code, 0);
       assert.deepEqual([host.enabled().length, host.state('quarantined')], [4, []]);
     }
-    // An orderly shutdown begins anew.
+    // An orderly shutdown starts again.
     assert.equal((await host.run('shutdown')).code, 0);
     for (const _ of ['in order', 'within', 'within']) {
       host.boot();

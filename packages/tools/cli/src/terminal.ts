@@ -6,7 +6,7 @@ export interface Streams {
   readonly err: { write(text: string): unknown; readonly isTTY?: boolean };
 }
 
-/** How a command shows things: one JSON document on stdout under `--json`, text for people otherwise. */
+/** The output of a command: one JSON document on stdout under `--json`, text for people otherwise. */
 export interface Terminal {
   readonly json: boolean;
   readonly progress: Progress;

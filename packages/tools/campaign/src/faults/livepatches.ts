@@ -78,8 +78,8 @@ export function panicsLater(operator: Operator, seconds = 30): Promise<BuiltLive
 }
 
 /**
- * Who reads /proc/execdomains lives on with the stock kernel, and is killed by an oops with this one; the host goes on
- * unless `kernel.panic_on_oops` is set.
+ * A reader of /proc/execdomains survives on the stock kernel, and is killed by an oops with this livepatch; the host
+ * continues unless `kernel.panic_on_oops` is set.
  */
 export function oopsesInPatched(operator: Operator): Promise<TriggeredLivepatch> {
   return triggered(operator, 'oopses', saysInExecdomains('\tseq_puts(m, READ_ONCE(*(char **)m->private));\n'));
