@@ -155,7 +155,7 @@ class Demo {
     });
     await t.step('After: the flaws are gone, nothing was restarted', async () => {
       await this.#observeFlaws('fixed', `livepatch ${first.module}`);
-      t.observe('livepatches in memory', first.module, (await this.patched.settledModules()).join(', '));
+      t.observe('livepatches in memory', first.module, (await this.patched.modulesAfterUnload()).join(', '));
       t.observe('boot id', bootId, await this.patched.host.bootId());
     });
     const second = await t.step(`Build a second cumulative livepatch, with ${MORE.id} as well`, () =>
@@ -169,7 +169,7 @@ class Demo {
     );
     await t.step('After: it replaced the first', async () => {
       await this.#observeFlaws('fixed', `livepatch ${second.module}`);
-      t.observe('livepatches in memory', second.module, (await this.patched.settledModules()).join(', '));
+      t.observe('livepatches in memory', second.module, (await this.patched.modulesAfterUnload()).join(', '));
       t.observe('boot id', bootId, await this.patched.host.bootId());
       const result = await workload?.stop();
       t.note(

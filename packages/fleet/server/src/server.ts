@@ -20,10 +20,10 @@ import { PACKAGES_PREFIX } from './http/package-routes.ts';
 import { localProxy, type TrustsProxy, trustedProxies } from './http/proxies.ts';
 import { ReportWriter } from './http/report-writer.ts';
 import { REPOSITORY_PREFIX } from './http/repository-routes.ts';
-import { SeenBatch } from './http/seen.ts';
+import { UnchangedReports } from './http/unchanged-reports.ts';
 import { lockDirectory } from './lock.ts';
 import { operatorToken } from './operator-token.ts';
-import { PackageRepository } from './packages/package-repository.ts';
+import { PackageRepository } from './package-repository/package-repository.ts';
 import { listLivepatches, storeLivepatch } from './store/livepatches.ts';
 import { type Database, hasStore, openStore } from './store/store.ts';
 import { Certificate, loadTls, type Tls, type TlsFiles } from './tls.ts';
@@ -122,7 +122,9 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
     const uploads = join(dataDir, 'uploads');
     await sweepUploads(uploads, clock);
     const packages = await openPackages(join(dataDir, 'packages'), clock);
-    const seen = new SeenBatch(store, (error) => app.server.log.error({ err: error }, 'cannot store reports'));
+    const unchanged = new UnchangedReports(store, (error) =>
+      app.server.log.error({ err: error }, 'cannot store reports'),
+    );
     const context: AppContext = {
       store,
       repository,
@@ -134,7 +136,7 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
       clock,
       disk,
       times: { ...DEFAULT_TIMES, ...options.times },
-      seen,
+      unchanged,
       writer: new ReportWriter(store),
       failures: new Limiter('too many wrong secrets from this address', 30, 0.5, clock),
       reports: new Limiter('too many reports of this host', 30, 0.5, clock),
@@ -154,7 +156,7 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
     if (certificate !== undefined) registerCertificate(app.metrics, certificate, clock);
     undo.unshift(
       () => closeServer(app.server),
-      () => seen.flush(),
+      () => unchanged.flush(),
     );
     const refresh = async (): Promise<void> => {
       try {

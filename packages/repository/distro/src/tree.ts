@@ -32,10 +32,10 @@ async function placeFile(content: { readonly file: string; readonly sha256: stri
 }
 
 /** Modes of folders, and times, that do not depend on who builds when. */
-export async function settle(path: string, at: Date): Promise<void> {
+export async function normalize(path: string, at: Date): Promise<void> {
   const seconds = epochSeconds(at);
   for (const entry of await readdir(path, { withFileTypes: true })) {
-    if (entry.isDirectory()) await settle(join(path, entry.name), at);
+    if (entry.isDirectory()) await normalize(join(path, entry.name), at);
     else await utimes(join(path, entry.name), seconds, seconds);
   }
   await chmod(path, 0o755);

@@ -103,7 +103,7 @@ export class PatchedHost {
   }
 
   /** Waits until the agent has unloaded what was replaced; what is in memory then, or after 20 seconds. */
-  async settledModules(): Promise<string[]> {
+  async modulesAfterUnload(): Promise<string[]> {
     const until = this.#clock.monotonic() + 20_000;
     for (;;) {
       const names = await this.loadedModules();

@@ -47,7 +47,7 @@ async function storeReport(db: Transaction<Tables>, { hostId, report, at, waitin
     waiting,
     report,
   );
-  if (verdict.kind === 'same') await noteSeen(db, hostId, { sequence: report.sequence, at, reportAt: report.at });
+  if (verdict.kind === 'same') await noteUnchanged(db, hostId, { sequence: report.sequence, at, reportAt: report.at });
   if (verdict.kind !== 'news') return verdict;
   await noteBoot(db, hostId, before, report);
   await db
@@ -148,22 +148,23 @@ async function withoutKnown(db: Database, hostId: string, events: readonly HostE
   return events.filter((event) => !keys.has(key(event)));
 }
 
-export interface Seen {
+/** A report that says the same as the one before. */
+export interface UnchangedReport {
   readonly sequence: number;
   readonly at: string;
   /** By the host's own clock. */
   readonly reportAt: string;
 }
 
-/** Notes reports that said nothing new, many at once. */
-export async function storeSeen(db: Database, seen: ReadonlyMap<string, Seen>): Promise<void> {
+/** Records reports without changes, many at once. */
+export async function storeUnchanged(db: Database, reports: ReadonlyMap<string, UnchangedReport>): Promise<void> {
   await db.transaction().execute(async (transaction) => {
-    for (const [id, one] of seen) await noteSeen(transaction, id, one);
+    for (const [id, one] of reports) await noteUnchanged(transaction, id, one);
   });
 }
 
 /** A newer report may have been stored since it came. */
-async function noteSeen(db: Database, hostId: string, { sequence, at, reportAt }: Seen): Promise<void> {
+async function noteUnchanged(db: Database, hostId: string, { sequence, at, reportAt }: UnchangedReport): Promise<void> {
   await db
     .updateTable('hosts')
     .set({ last_report: at, sequence, report_at: reportAt, replaced_by: null })

@@ -217,7 +217,7 @@ plan_for_now() {
 }
 
 # Waits for a transition under way, which blocks every other one. Fails if it does not end.
-settle() {
+end_transition() {
   local module
   while module=$(moving); do
     if ! is_ours "$module"; then
@@ -260,10 +260,10 @@ synchronise() {
   if insmod_hangs; then return 0; fi
   # An administrator's revert and a kernel complaint revert our own livepatches also beside foreign ones.
   if has_yielded || { conflict && [ "$hold" != out ]; }; then
-    [ -z "$(condemned)" ] || { settle && expel; } || :
+    [ -z "$(condemned)" ] || { end_transition && expel; } || :
     return 0
   fi
-  settle || return 0
+  end_transition || return 0
   expel || return 0
   adopt
   tidy
