@@ -205,7 +205,7 @@ END
   if [ -n "$(first_problem)" ]; then return 5; fi
 }
 
-# The host goes down in good order.
+# The host shuts down orderly.
 command_shutdown() {
   nothing_more "$@"
   begin "$shutdown_lock_seconds"

@@ -1,8 +1,8 @@
 # shellcheck shell=dash
-# Whether the running kernel is this system's to patch, and whether its state is there.
+# Whether the running kernel belongs to this system, and whether the state is available.
 
-# "CODE TEXT" where it is not: a kernel that only writes a dump (kdump), a container, a chroot, an image that is being
-# built. What cannot be read says nothing.
+# "CODE TEXT" if it does not: a kernel that only writes a dump (kdump), a container, a chroot, an image that is being
+# built. A file that cannot be read proves nothing.
 foreign_kernel() {
   local mark mine first
   if [ -e "$root$capture_mark" ]; then
@@ -53,7 +53,7 @@ missing_mount() {
   local place name folder
   for place in /var=var /var/lib=var-lib '/var/lib/kmend-livepatch=var-lib-kmend\x2dlivepatch'; do
     name=${place#*=} place=${place%%=*}
-    # proc(5): the fifth field is the mount point; an automount is no more than a promise.
+    # proc(5): the fifth field is the mount point; an automount may not be mounted yet.
     if awk -v place="$place" '$5 == place && !/ - autofs / { found = 1 } END { exit !found }' "$root/proc/self/mountinfo" 2>/dev/null; then continue; fi
     for folder in etc run usr/lib lib; do
       if [ -e "$root/$folder/systemd/system/$name.mount" ] || [ -e "$root/$folder/systemd/system/$name.automount" ] ||

@@ -53,7 +53,7 @@ state_has() {
   return 1
 }
 
-# Whether the agent drives this host: for good, or in this very boot.
+# Whether the agent drives this host: permanently, or in this boot.
 has_yielded() {
   local word
   word=$(state_lines yielded)
@@ -68,7 +68,7 @@ state_drop() {
   state=$(printf '%s\n' "$state" | awk -v key="$1" -v word="${2-}" 'NF > 0 && !($1 == key && (word == "" || $2 == word))')
 }
 
-# The last COUNT lines of a key, so that it never grows beyond what is read.
+# Keeps the last COUNT lines of a key, so that the state never exceeds its limit.
 state_keep_last() {
   state=$(printf '%s\n' "$state" | awk -v key="$1" -v count="$2" '
     { line[NR] = $0; if ($1 == key) all++ }
