@@ -8,7 +8,7 @@ const [, aead] = FIXES;
 
 /**
  * What boots of all kinds leave of a livepatch: a power cut, an offline update, the switches, a kernel that takes no
- * modules, a state that comes late. Tests go on where the last one ended.
+ * modules, a state that comes late. Tests continue where the last one ended.
  */
 let operated: OperatedHost;
 let patched: PatchedHost;

@@ -11,7 +11,7 @@ const [, aead] = FIXES;
 
 /**
  * What an operator does with a host besides letting it run: hold it, go back, carry updates by hand, upgrade and remove
- * the package. Tests go on where the last one ended.
+ * the package. Tests continue where the last one ended.
  */
 let operated: OperatedHost;
 let patched: PatchedHost;
@@ -134,7 +134,7 @@ test('loads from a carried bundle without a network, and writes the report to a 
     assert.equal((await operated.agent('check')).json.error.code, 'repository-unreachable');
     const done = await operated.agent('check', '--bundle', '/root/bundle.tar', '--report', '/root/report.json');
     assert.equal(done.exitCode, 0, done.text);
-    // A bundle that was changed on its way is not believed.
+    // A bundle that was changed in transit is refused.
     const bad = Buffer.from(await readFile(bundle));
     // The signature of timestamp.json, in the archive behind the file's name.
     const at = bad.indexOf('"sig":', bad.indexOf('metadata/timestamp.json')) + 10;

@@ -7,8 +7,8 @@ import { run, runOk } from '@kmend/base/node';
 import { cutAt, FIXES, fixesIn, KERNEL, META, type PackagedHost, SERIES, Setting, SUITE, uncut } from '@kmend/harness';
 
 /**
- * What goes wrong on a host that takes livepatches through apt: each ends in a state that is said, and that a person
- * gets out of.
+ * Failures on a host that gets livepatches through apt: each ends in a state that is reported, and that an
+ * administrator can resolve.
  */
 const [options] = FIXES;
 const [, second] = SERIES;
@@ -105,7 +105,7 @@ test('does nothing on another kernel, and loads again on its own', async () => {
   const { exitCode, outcome, otherKernels } = await packaged.status();
   assert.deepEqual([exitCode, outcome?.code, otherKernels], [3, 'other-kernel', 1]);
   assert.deepEqual(await packaged.enabled(), []);
-  // The package manager goes on as ever.
+  // The package manager continues as usual.
   await packaged.mustApt('install', META);
   assert.equal(await packaged.unconfigured(), '');
   await setting.lab.changeKernel(host, await setting.kernel(KERNEL));

@@ -20,7 +20,7 @@ import {
 
 /**
  * Livepatches through the package manager: a real Debian host with apt and unattended-upgrades follows a real server's
- * repository, under one policy after the other. Tests go on where the last one ended.
+ * repository, under one policy after the other. Tests continue where the last one ended.
  */
 const [options, aead] = FIXES;
 const folders = new Map<string, string>();

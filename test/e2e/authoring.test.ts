@@ -189,7 +189,7 @@ test('stops the load at a refusing pre-patch callback, and undoes those before i
     ['third queues pre_patch vmlinux', 'third semaphores pre_patch vmlinux', 'third queues post_unpatch vmlinux'],
   );
   assert.equal(await host.check(`cat /sys/kernel/livepatch/${second.module}/enabled`), '1');
-  // Its post-unpatch callback freed the variables of the one that stays: they begin anew.
+  // Its post-unpatch callback freed the variables of the one that stays: they start again.
   await host.check('cat /proc/sysvipc/msg');
   assert.deepEqual(await log(), [`second queue ${queue} seen 1`]);
 });

@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test';
 import { FROM, KERNEL, Operator, patchOf, SUITE, TO } from '@kmend/harness';
 import type { Livepatch } from '@kmend/protocol';
 
-/** Fixes that do not stand alone, and changed headers, on the real kernel. */
+/** Fixes that need companions, and changed headers, on the real kernel. */
 const operator = await Operator.make(new AbortController().signal);
 const range = ['--from', FROM, '--to', TO, '--suite', SUITE];
 

@@ -21,7 +21,7 @@ import {
 import type { Livepatch } from '@kmend/protocol';
 
 /**
- * One stock host from its first enrolment to a power cut, with a real server and real livepatches. Tests go on where
+ * One stock host from its first enrolment to a power cut, with a real server and real livepatches. Tests continue where
  * the last one ended.
  */
 const signal = new AbortController().signal;
@@ -119,7 +119,7 @@ test('patches the module object although it was loaded before the livepatch', as
   const detail = await patched.untilReported(1);
   assert.equal(detail.status.verified.state, 'verified');
   assert.deepEqual(await flaws(), ['fixed', 'fixed']);
-  assert.deepEqual(await patched.settledModules(), [first.module]);
+  assert.deepEqual(await patched.modulesAfterUnload(), [first.module]);
   assert.deepEqual(await patched.complaints(), []);
 });
 
@@ -147,7 +147,7 @@ test('replaces the first cumulative livepatch with a second', async () => {
   await operator.kmend('publish', join(operator.home, 'two'), '--unproven');
   assert.equal((await agent('check')).exitCode, 0);
   await patched.untilReported(2);
-  assert.deepEqual(await patched.settledModules(), [second.module]);
+  assert.deepEqual(await patched.modulesAfterUnload(), [second.module]);
   assert.deepEqual([await flaws(), await patched.host.bootId()], [['fixed', 'fixed'], before]);
 });
 

@@ -51,7 +51,7 @@ test('shares only the boot between a restored host and others', async (t) => {
     for (const command of own) assert.notEqual(await other.check(command), await host.check(command), command);
     assert.equal(await other.check('hostname'), 'lab-other');
     assert.ok(Math.abs(Number(await other.check('date +%s')) - Date.now() / 1000) < 10);
-    // The journal goes on under the new machine id, and is whole.
+    // The journal continues under the new machine id, and is whole.
     await other.check('logger -t lab-test after');
     const journal = await other.check('journalctl --sync; journalctl --no-pager -o cat');
     assert.match(journal, new RegExp(`Linux version ${RELEASE}`));
@@ -93,7 +93,7 @@ test('finds where the processors are without asking the guest', async () => {
     assert.equal(addresses.length, 2);
     for (const address of addresses) seen.add(address);
   }
-  assert.ok(seen.size > 2, 'the guest goes on between two looks');
+  assert.ok(seen.size > 2, 'the guest continues between two looks');
   await assert.rejects(busy, (error) => errorCode(error) === 'lab-command-timeout');
 });
 

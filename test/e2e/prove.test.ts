@@ -122,7 +122,7 @@ test('fails a livepatch that leaks in the rounds', async () => {
   assert.match(details, /grows by \d{6,7} bytes a round/);
   const { slope = 0 } = proof.figures.memory ?? {};
   assert.ok(slope > 0.7 * 2 ** 20 && slope < 1.3 * 2 ** 20, `1 MiB a round, measured ${slope}`);
-  // Known to be bad: no word makes it publishable.
+  // Known to be bad: no option makes it publishable.
   for (const more of [[], ['--unproven']]) {
     const refused = await operator.run('publish', out('leak'), ...more);
     assert.deepEqual([refused.exitCode, codeOf(refused)], [1, 'livepatch-proof-failed'], refused.stderr);

@@ -136,7 +136,7 @@ export class OperatedHost {
     await this.host.check('sync && systemctl restart kmend-agent.service kmend-loader.service');
   }
 
-  /** Switches the host on anew, with more arguments for its kernel. */
+  /** Switches the host on again, with more arguments for its kernel. */
   async bootWith(argument: string): Promise<void> {
     await this.host.shutdown();
     await this.host.start({ kernelArguments: [argument] });

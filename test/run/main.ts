@@ -9,7 +9,7 @@ import { longestFirst } from './order.ts';
 
 /**
  * For script/test: runs as many test files at a time as there are processors (two at least), each in a process of its
- * own, the longest first, and tells at the end which ones took longest. `node --test` would take them by name.
+ * own, the longest first, and lists at the end which ones took longest. `node --test` would take them by name.
  * Arguments: files or patterns; none is all of them, or with `--unit` all but those that boot guests or build for a
  * real kernel.
  */

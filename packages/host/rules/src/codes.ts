@@ -3,8 +3,8 @@
  * - `outcome`: how a run ended where nothing failed
  * - `passing`: barred for a while; kmend-livepatch-retry.service tries again
  * - `remark`: told, but nothing failed
- * - `warning`: `status` tells it; nothing failed, and somebody should see to it
- * - `failed`: stays until somebody or something changes what it names
+ * - `warning`: `status` shows it; nothing failed, but an administrator should look at it
+ * - `failed`: stays until its cause is removed
  */
 export type PackageCodeWeight = 'outcome' | 'passing' | 'remark' | 'warning' | 'failed';
 

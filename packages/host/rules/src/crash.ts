@@ -21,7 +21,7 @@ export interface WatchedLoad {
  * Which loads a crash is held against, in the order of the loads: those on their way in or out; else those in their
  * first soak; else, of those that were good before, the upper half, so that a few boots find the one without taking all
  * protection away. Loads that came through a whole soak before are spared (`'counted'`) until `cuts`, the crashes in a
- * row that were counted so, reaches `mostCuts`: somebody pulled the plug in a rescue shell, or something else panicked.
+ * row that were counted so, reaches `mostCuts`: the plug was pulled in a rescue shell, or something else panicked.
  */
 export function blamedForCrash(loads: readonly WatchedLoad[], cuts: number): readonly string[] | 'counted' {
   const isSure = (it: WatchedLoad): boolean =>

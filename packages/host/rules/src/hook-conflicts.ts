@@ -11,7 +11,7 @@ import {
 import { functionKey, type PatchedObject } from './names.ts';
 import { patternOf } from './pattern.ts';
 
-/** A function that ftrace calls somebody for: a line of `enabled_functions` (kernel/trace/ftrace.c, t_show). */
+/** A function with a tracer attached: a line of `enabled_functions` (kernel/trace/ftrace.c, t_show). */
 export interface FtraceHook {
   /** `vmlinux` or a module. */
   readonly object: string;
@@ -115,13 +115,13 @@ export function kprobesOf(text: string): readonly Kprobe[] {
  * - another hook with flag I: the kernel refuses the second (kernel/trace/ftrace.c, __ftrace_hash_update_ipmodify):
  *   `conflict-kprobe` where kprobes/list shows a probe there (one with a post handler; kernel/kprobes.c,
  *   arm_kprobe_ftrace), else `conflict-ftrace`
- * - a kprobe elsewhere in the body, or in its cold part: the kernel says nothing, but nobody runs that body any more,
+ * - a kprobe elsewhere in the body, or in its cold part: the kernel says nothing, but that body no longer runs,
  *   so the probe is blind from then on without its owner knowing: `conflict-kprobe`. In a function that kmend patches
  *   already it is blind already.
  * - a direct call that is not BPF's: refused by the kernel, as nothing can make room for it
  *   (prepare_direct_functions_for_ipmodify): `conflict-ftrace` No conflict: a probe on the entry without post handler,
  *   the function tracers, and BPF's fentry and fexit, which the kernel rebuilds to share the function
- *   (kernel/bpf/trampoline.c, BPF_TRAMP_F_SHARE_IPMODIFY). They all go on firing at the old entry, before the new body.
+ *   (kernel/bpf/trampoline.c, BPF_TRAMP_F_SHARE_IPMODIFY). They all keep firing at the old entry, before the new body.
  *   Same-named functions of one object cannot be told apart here: a hook on one counts for each.
  */
 export function hookConflicts(

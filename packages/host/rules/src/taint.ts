@@ -22,7 +22,7 @@ export interface TaintFlag {
  *   kernel holds is in doubt
  * - B: set for bad page state and for slab corruption alike (mm/page_alloc.c, mm/slub.c): memory was overwritten
  * - M: set by machine check exceptions, not by corrected errors (arch/x86/kernel/cpu/mce/core.c): the hardware fails
- * - F, R: modules put in or taken out by force may have left wrong types or pointers to freed code behind
+ * - F, R: modules loaded or unloaded by force may have left wrong types or pointers to freed code behind
  * - L: the flag does not say whether the CPU is still stuck, and a load waits for every CPU (RCU, text poking) without
  *   an end A (ACPI table overridden) is the owner's own choice at boot and says nothing of the kernel's memory, so it
  *   does not refuse.

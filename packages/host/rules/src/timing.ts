@@ -9,11 +9,11 @@ export const timing = {
   /** Pause before the first new try of a transition that was taken back; it doubles with each. */
   firstPause: 900,
   longestPause: 6 * 3600,
-  /** `insmod` may take so long; then it is killed. The kernel may hold it for ever. */
+  /** `insmod` may take so long; then it is killed. The kernel may hold it forever. */
   insmod: 60,
-  /** The agent reports a transition that takes longer as stuck, and goes on waiting. */
+  /** The agent reports a transition that takes longer as stuck, and keeps waiting. */
   stuckAfter: 60,
-  /** The kernel may take so long to let go of a replaced module. The agent waits in the background. */
+  /** The kernel may take so long to release a replaced module. The agent waits in the background. */
   unload: 30,
   /** What differs where a package manager, or a boot, waits for the packages' loader. */
   packages: {

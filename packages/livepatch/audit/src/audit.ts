@@ -23,7 +23,7 @@ import type { AuditedSource } from './source.ts';
 import type { World } from './world.ts';
 
 export interface AuditRequest {
-  /** The module as it lies on disk, signature and all. */
+  /** The module as stored on disk, with its signature. */
   readonly module: Uint8Array;
   readonly manifest: Livepatch;
   readonly source: AuditedSource;
@@ -33,10 +33,10 @@ export interface AuditRequest {
 
 export interface AuditResult {
   readonly findings: readonly Finding[];
-  /** What was looked at, for people. */
+  /** Numbers of what was checked, for people. */
   readonly functions: number;
   readonly relocations: number;
-  /** Checks that were left out for want of what they need. */
+  /** Checks that were left out because something that they need is missing. */
   readonly notChecked: readonly string[];
 }
 
@@ -103,11 +103,11 @@ function checkInfo(loaded: Loaded, manifest: Livepatch, world: World, findings: 
   const one = (tag: string): string | undefined => modinfo(loaded.file, tag)[0];
   const refuse = (message: string): void => findings.add('load-refused', message);
   if (one('livepatch') !== 'Y') refuse('the module does not say that it is a livepatch');
-  if (!/^GPL/.test(one('license') ?? '')) refuse('the module’s licence gives it no exports for GPL modules');
+  if (!/^GPL/.test(one('license') ?? '')) refuse('the module’s licence denies it exports for GPL modules');
   if (one('name') !== manifest.module)
     refuse(`the module is called ${one('name')}, livepatch.json says ${manifest.module}`);
   const { release } = world.kernel;
   if (!(one('vermagic') ?? '').startsWith(`${release} `))
     refuse(`the module is for ${one('vermagic')}, not for ${release}`);
-  if ((one('depends') ?? '') !== '') refuse(`the module wants ${one('depends')} loaded before it`);
+  if ((one('depends') ?? '') !== '') refuse(`the module requires ${one('depends')} to be loaded before it`);
 }

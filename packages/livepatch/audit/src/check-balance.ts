@@ -133,7 +133,7 @@ function placeName(name: string, distance: number): string {
   return `${baseName(name)}${distance === 0 ? '' : `${distance < 0 ? '-' : '+'}${Math.abs(distance)}`}`;
 }
 
-/** So much of a text tells it from others. */
+/** Length of the beginning of a text that distinguishes it from others. */
 const TEXT_LIMIT = 64;
 
 /** Texts and nameless constants by their bytes up to the first that is 0. */

@@ -143,7 +143,7 @@ function branchFault(
   if (located === undefined) return 'leads nowhere';
   const where = `${located.names[0] ?? located.object}+0x${(target - located.start).toString(16)}`;
   if (!located.isCode) return `leads into data, ${where} of ${located.object}`;
-  if (located.isInit) return `leads to ${where} of ${located.object}, which is gone when the kernel is up`;
+  if (located.isInit) return `leads to ${where} of ${located.object}, which the kernel drops after its start`;
   // What returns is jumped to, and the tracer is called first of all.
   if (kind === 'call' && located.names.includes('__x86_return_thunk')) return 'returns at once';
   if (located.names.includes('__fentry__') && (kind !== 'call' || at > ENDBR_SIZE))
@@ -159,7 +159,7 @@ function isPartOf(a: string, b: string): boolean {
   return parent(a) === parent(b);
 }
 
-/** `meant`: where the symbol lies that the field is filled in with. */
+/** Why a reference is wrong. `meant`: the address of the symbol that the field is filled in with. */
 function referenceFault(reference: Reference, meant: Address | undefined, simulation: Simulation): string | undefined {
   const { world, loaded } = simulation;
   const { kind, isPerCpu } = reference;
@@ -169,7 +169,7 @@ function referenceFault(reference: Reference, meant: Address | undefined, simula
   const located = (kind === 'access' ? undefined : endsAt(target, world)) ?? world.locate(target);
   if (located === undefined) return isPerCpu && target === 0x28 ? undefined : 'leads nowhere';
   const where = `${located.names[0] ?? located.object}+0x${(target - located.start).toString(16)} of ${located.object}`;
-  if (located.isInit) return `leads to ${where}, which is gone when the kernel is up`;
+  if (located.isInit) return `leads to ${where}, which the kernel drops after its start`;
   if (located.isCode && target !== located.start) return `leads into the middle of the function ${where}`;
   if (located.isCode && kind === 'access') return `reads or writes the function ${where}`;
   return undefined;

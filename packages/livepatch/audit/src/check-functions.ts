@@ -90,7 +90,7 @@ export function checkFunctions(
         bad(`the kernel's ${oldName} is no function`);
         continue;
       }
-      if (old.isInit) bad('the kernel’s function is gone when it is up');
+      if (old.isInit) bad('the kernel drops the function after its start');
       if (olds.has(lookup.address)) bad('it is replaced twice');
       olds.add(lookup.address);
       // kernel/livepatch/patch.c: ftrace_location() of the function, which looks from its start to its end.
@@ -156,7 +156,7 @@ function checkManifest(patch: RegisteredPatch, manifest: Livepatch, findings: Fi
   for (const one of missing)
     findings.add('manifest-differs', `livepatch.json says that it replaces ${one}; the module does not`);
   for (const one of untold)
-    findings.add('manifest-differs', `the module replaces ${one}, of which livepatch.json does not tell`);
+    findings.add('manifest-differs', `the module replaces ${one}, which livepatch.json does not list`);
   if (patch.replace !== (manifest.kind === 'cumulative')) {
     findings.add(
       'manifest-differs',

@@ -86,7 +86,7 @@ export async function checkLikeness(
       ) {
         findings.add(
           'reference-differs',
-          `the shipped code refers to ${called(before)} at ${before.where}, the new code does not; no line that the fixes change takes that away`,
+          `the shipped code refers to ${called(before)} at ${before.where}, the new code does not; no line that the fixes change removes that`,
           place,
         );
       }
@@ -108,9 +108,9 @@ function isPiece({ reference }: Likened, world: World): boolean {
 const LARGEST_PERCPU = 1 << 20;
 
 /**
- * A place of per-cpu data is a small number, which in shipped code nothing tells from others: `bpf_bprintf_bufs` in an
- * addition in bpf_bprintf_prepare(). It is taken for a reference where the shipped code of the function has the very
- * number.
+ * A place of per-cpu data is a small number. Nothing in shipped code distinguishes it from others: `bpf_bprintf_bufs`
+ * in an addition in bpf_bprintf_prepare(). It counts as a reference if the shipped code of the function has exactly
+ * this number.
  */
 function isPlainNumberInShipped(target: Address, { parts }: BothSides): boolean {
   if (target < 0 || target >= LARGEST_PERCPU) return false;
@@ -120,7 +120,7 @@ function isPlainNumberInShipped(target: Address, { parts }: BothSides): boolean 
 }
 
 /**
- * What looks like an address in the shipped code is a number where the new code has it too, in a field that no
+ * An apparent address in the shipped code is a number if the new code has it too, in a field that no
  * relocation fills: the mask of page flags in __free_pages_ok() lies where modules are loaded.
  */
 export function isPlainNumberInOwn(
@@ -230,7 +230,7 @@ function checkStatics(
       if (variable !== undefined && constant !== undefined) {
         findings.add(
           'variable-differs',
-          `${one.where} takes the address of its own copy of ${variable.name}, which is gone with the livepatch; ` +
+          `${one.where} takes the address of its own copy of ${variable.name}, which is lost with the livepatch; ` +
             `the shipped code takes that of ${nameOf(constant.reference.target, simulation)} at ${hex(constant.reference.target)}`,
           place,
         );
@@ -270,7 +270,7 @@ function checkStatics(
     } else if (!neighbourhood.refersTo(replacement, located.start)) {
       findings.add(
         'variable-differs',
-        `${one.where} refers to ${nameOf(target, simulation)} at ${hex(located.start)}, a static one that no shipped function near ${replacement.name} refers to`,
+        `${one.where} refers to ${nameOf(target, simulation)} at ${hex(located.start)}, a static symbol that no shipped function near ${replacement.name} refers to`,
         place,
       );
     }

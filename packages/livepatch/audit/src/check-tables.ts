@@ -101,7 +101,7 @@ function markFault(
   return isMarked === (world.marksJumps && !isJump) ? undefined : 'has a mark that does not fit the instruction';
 }
 
-/** A static call goes to `__SCT__x`; its key is `__SCK__x`, or stands for it the trampoline itself. */
+/** A static call goes to `__SCT__x`; its key is `__SCK__x`, or the trampoline itself in its place. */
 function isKeyOf(site: Address, key: Address, own: OwnCode, world: World): boolean {
   const found = own.functionAt(site);
   const called = found?.function.references.find(({ at }) => at === found.offset)?.target;
@@ -127,7 +127,7 @@ function fault(aim: Aim, target: Address, { world, loaded, own }: Simulation): s
     const place = loaded.at(key);
     if (place !== undefined) return loaded.isCode(place.section) ? 'is a key in code' : undefined;
     const located = world.locate(key);
-    // Of a key that is not exported, the trampoline stands for it (kernel/static_call_inline.c,
+    // A trampoline replaces a key that is not exported (kernel/static_call_inline.c,
     // static_call_add_module).
     const isTrampoline = located?.names.some((name) => name.startsWith('__SCT__')) === true && located.start === key;
     // In vmlinux keys that are only written at boot lie in .rodata.
@@ -147,15 +147,15 @@ function fault(aim: Aim, target: Address, { world, loaded, own }: Simulation): s
     case 'bug':
       return bytes[0] === 0x0f && (bytes[1] === 0x0b || bytes[1] === 0xb9)
         ? undefined
-        : `leads to ${where}, where no trap is`;
+        : `leads to ${where}, which is no trap`;
     case 'lock':
-      return bytes[0] === 0xf0 || bytes[0] === 0x3e ? undefined : `leads to ${where}, where no lock prefix is`;
+      return bytes[0] === 0xf0 || bytes[0] === 0x3e ? undefined : `leads to ${where}, which is no lock prefix`;
     case 'call':
       return bytes[0] === 0xe8 || bytes[0] === 0xe9 || bytes[0] === 0xc3 || isConditional(bytes)
         ? undefined
-        : `leads to ${where}, where no call or jump is`;
+        : `leads to ${where}, which is no call or jump`;
     case 'traced':
-      return bytes[0] === 0xe8 ? undefined : `leads to ${where}, where no call of the tracer is`;
+      return bytes[0] === 0xe8 ? undefined : `leads to ${where}, which is no call of the tracer`;
     default:
       return undefined;
   }
@@ -173,7 +173,7 @@ function checkUnwind(loaded: Loaded, own: OwnCode, findings: Findings): void {
   const places = find('.orc_unwind_ip');
   const entries = find('.orc_unwind');
   if (places === undefined || entries === undefined) {
-    findings.add('table-astray', 'the livepatch has no table for the unwinder, without which no transition ends');
+    findings.add('table-astray', 'the livepatch has no table for the unwinder, so its transition could not end');
     return;
   }
   if (places.size % 4 !== 0 || entries.size !== (places.size / 4) * 6) {

@@ -82,7 +82,7 @@ export interface Confirmed {
 }
 
 /**
- * Compares every reference of the livepatch with what stands in the same place of the shipped and of the fixed kernels'
+ * Compares every reference of the livepatch with the one in the same place of the shipped and of the fixed kernels'
  * function. Where a fixed kernel's function is otherwise the same, or the surroundings are the same and the shipped
  * function does not agree either, it must be the same thing.
  */

@@ -7,9 +7,9 @@ export interface ReferenceDifference {
   readonly after?: Likened;
 }
 
-/** What compilers call by themselves, for what stands in the source as an operator or an array. */
+/** Functions that compilers call on their own, for an operator or an array in the source. */
 const MEMORY = /^(?:__)?(?:mem(?:cpy|set|move|cmp)|str(?:len|cmp|ncmp))$/;
-/** What they add to functions, whatever these do. */
+/** Symbols that they add to every function. */
 const FRAME =
   /^(?:__fentry__|fixed_percpu_data|__stack_chk_fail|__x86_\w*thunk\w*|__ubsan_\w+|__fortify_\w+|fortify_panic|__SCT__.*|copy_overflow|__(?:read|write)_overflow\w*)$/;
 /** arch/x86/lib/retpoline.S: one a register. */
@@ -27,8 +27,8 @@ export interface Readings {
 }
 
 /**
- * Tells whether a difference between what the shipped and the new function refer to comes from the lines that the fixes
- * change.
+ * Decides whether a difference between what the shipped and the new function refer to comes from the lines that the
+ * fixes change.
  */
 export class Judge {
   readonly #words: ChangedWords;

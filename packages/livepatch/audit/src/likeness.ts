@@ -6,7 +6,7 @@ import type { Reference } from './references.ts';
 import { type ShippedPart, shippedFunction } from './shipped-code.ts';
 import type { Simulation } from './simulation.ts';
 
-/** A reference of a function, with what it stands for on both sides. */
+/** A reference of a function, with a key that is equal on both sides. */
 export interface Likened {
   readonly reference: Reference;
   readonly where: string;
@@ -143,7 +143,7 @@ function standsFor(
   });
 }
 
-/** What lies at an address, for people. */
+/** Describes an address, for people. */
 export function nameOf(target: Address, { world, loaded, own }: Simulation): string {
   const place = loaded.at(target);
   if (place !== undefined) {

@@ -192,7 +192,7 @@ export class Loaded {
       if (object !== 'vmlinux' && name.object === 'vmlinux') {
         findings.add(
           refused,
-          `${table.name} refers to ${name.name} of vmlinux: the kernel lets no module's table do so`,
+          `${table.name} refers to ${name.name} of vmlinux: the kernel refuses that in a module's table`,
           place,
         );
         continue;

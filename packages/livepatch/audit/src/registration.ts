@@ -25,7 +25,7 @@ export interface RegisteredPatch {
   readonly objects: readonly PatchedPart[];
 }
 
-/** More are none that a livepatch has: a damaged table must not be walked for ever. */
+/** No livepatch has more: a damaged table must not be walked forever. */
 const MOST = 10_000;
 const MODULE_NAME_LIMIT = 56;
 

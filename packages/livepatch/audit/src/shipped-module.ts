@@ -17,7 +17,7 @@ import {
 } from '@kmend/elf';
 import { type Address, lastNotAbove } from './address.ts';
 
-/** What lies at an address of the shipped kernel. */
+/** The symbol at an address of the shipped kernel. */
 export interface Located {
   readonly object: string;
   /** All names at the start. */
@@ -47,7 +47,7 @@ export interface ModulePlace {
   readonly percpu: Address;
 }
 
-/** A shipped module as it lies in memory after it was loaded at some address. */
+/** A shipped module as it is in memory after it was loaded at some address. */
 export class ShippedModule {
   readonly name: string;
   readonly file: ElfFile;

@@ -36,7 +36,7 @@ export interface BuildOrder {
 
 /**
  * Builds a livepatch, signs it for the kernel where a key is given, audits the finished module, and writes all of it. A
- * refusal is a verdict in the manifest; throws `BuilderError` where there can be none.
+ * refusal is a verdict in the manifest; throws `BuilderError` if there can be none.
  */
 export async function buildLivepatch(workshop: Workshop, order: BuildOrder): Promise<Livepatch> {
   const { edges, images, sources } = workshop;

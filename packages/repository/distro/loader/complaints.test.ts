@@ -76,7 +76,7 @@ logs['two at once, the other one first'] = mixed(
   stamped(warning(OTHER), 100, 'C1'),
   stamped(warning(OURS), 100, 'T313'),
 );
-logs['two at once, nobody knows whose'] = stamped([
+logs['two at once, of unknown callers'] = stamped([
   ...warning('mutex_lock+0x1/0x20', OURS).slice(0, 5),
   ...warning(OTHER).slice(0, 5),
   ...warning('mutex_lock+0x1/0x20', OURS).slice(5),
@@ -231,7 +231,7 @@ for (const [name, shell] of Object.entries(allShells)) {
     assert.deepEqual(short(look(shell, log, from('0'))), [`${MODULE} warning tcp_ack`]);
     assert.deepEqual(short(look(shell, log, from('60.5'))), [`${MODULE} bug tcp_ack`]);
     assert.deepEqual(short(look(shell, log, from('1000'))), []);
-    // What began before is not of this load, though it goes on.
+    // What began before does not belong to this load, though it continues.
     assert.deepEqual(short(look(shell, stamped(warning(OURS), 60.5), from('60.500001'))), []);
     const other = `suspect kmend_000000000001 60\npatches vmlinux tcp_ack\n`;
     assert.deepEqual(short(look(shell, log, from('0') + other)), [

@@ -23,14 +23,11 @@ for (const [name, shell] of Object.entries(shells)) {
     host.passes(100);
     const ran = await host.run('sync');
     assert.equal(ran.code, 5);
-    assert.match(
-      ran.err,
-      /did not end and is taken back, to be tried again in 15 minutes; in the way: sleeper \(813\)/,
-    );
+    assert.match(ran.err, /did not end and is reversed; it is retried in 15 minutes; blocked by: sleeper \(813\)/);
     assert.deepEqual([host.outcome(), host.enabled(), host.state('quarantined')], ['deferred', [], []]);
     host.remove('/fake/blocked');
     host.calls();
-    // What does not stand on it is loaded meanwhile.
+    // What does not depend on it is loaded meanwhile.
     assert.equal((await host.run('sync')).code, 5);
     assert.deepEqual(host.calls(), [`rmmod ${first.module}`, `insmod ${beside.module}`]);
     assert.deepEqual(host.problems(), [`deferred ${first.module}`, `below-missing ${second.name}`]);
@@ -53,7 +50,7 @@ for (const [name, shell] of Object.entries(shells)) {
       assert.deepEqual([host.outcome(), host.calls()], ['transition-stuck', [`insmod ${module}`]], `${minutes}`);
       host.passes(901);
       const ran = await host.run('sync');
-      assert.match(ran.err, new RegExp(`tried again in ${minutes} minutes`));
+      assert.match(ran.err, new RegExp(`retried in ${minutes} minutes`));
       host.remove('/fake/blocked');
       assert.equal((await host.run('sync')).code, 5);
       assert.deepEqual([host.outcome(), host.enabled(), host.modules()], ['deferred', [], []]);

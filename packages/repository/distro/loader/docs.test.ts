@@ -61,7 +61,7 @@ test('documents every command, exit code, key of the configuration and unit', ()
 });
 
 test('contains the generated part that the tables give', () => {
-  assert.equal(part('rules'), rulesText(), 'script/check --fix writes it anew');
+  assert.equal(part('rules'), rulesText(), 'script/check --fix writes it again');
 });
 
 test('loads every part, and every shell can read it', () => {

@@ -63,7 +63,7 @@ for (const [name, shell] of Object.entries(shells)) {
     host.write(`${STATE}/state`, '\0\0\0');
     host.calls();
     assert.equal((await host.run('sync')).code, 5);
-    // What runs is known by its package, and watched anew.
+    // What runs is known by its package, and watched again.
     assert.deepEqual([host.outcome(), host.calls(), host.enabled()], ['state-damaged', [], [only.module]]);
     assert.equal(host.state('livepatch').length, 1);
     assert.ok(existsSync(host.path(`${STATE}/state.damaged`)));
@@ -81,15 +81,15 @@ for (const [name, shell] of Object.entries(shells)) {
     const agents = 'kmend_aaaaaaaaaaaa';
     for (const state of ['loading', 'loaded'] as const) {
       host.write(CLAIM, claimText({ module: agents, state }));
-      if (state === 'loaded') host.stranger(agents);
+      if (state === 'loaded') host.loadForeign(agents);
       assert.equal((await host.run('sync')).code, 5);
       assert.deepEqual([host.problems(), host.calls()], [[`conflict-agent ${agents}`], []], state);
     }
-    // Without a claim it is anybody's.
+    // Without a claim it is a foreign livepatch.
     host.remove(CLAIM);
     assert.equal((await host.run('sync')).code, 5);
     assert.deepEqual([host.outcome(), host.calls()], ['conflict-livepatch', []]);
-    // What is not in the kernel any more, of which the agent has not heard yet, is in nobody's way.
+    // A livepatch that is no longer in the kernel, although the agent does not know yet, blocks nothing.
     host.write(CLAIM, claimText({ module: agents, state: 'loaded' }));
     host.remove(`/sys/kernel/livepatch/${agents}`);
     assert.equal((await host.run('sync')).code, 0);
@@ -132,7 +132,7 @@ for (const [name, shell] of Object.entries(shells)) {
 
   test(`${name}: does nothing beside a foreign livepatch, and does not touch it`, async (t) => {
     const host = new TestHost(t, shell);
-    host.stranger('kpatch_something');
+    host.loadForeign('kpatch_something');
     host.install({ position: 1, kind: 'cumulative' });
     assert.equal((await host.run('sync', '--package')).code, 0);
     assert.deepEqual([host.outcome(), host.calls()], ['conflict-livepatch', []]);
@@ -146,7 +146,7 @@ for (const [name, shell] of Object.entries(shells)) {
     const stack = host.installStack(2);
     assert.equal((await host.run('sync')).code, 0);
     host.calls();
-    host.stranger('kpatch_something');
+    host.loadForeign('kpatch_something');
     assert.equal((await host.run('sync')).code, 5);
     assert.deepEqual(host.calls(), []);
     assert.equal((await host.run('revert')).code, 5);
@@ -245,7 +245,7 @@ for (const [name, shell] of Object.entries(shells)) {
     host.write('/proc/1/task/1/patch_state', '1\n');
     const ran = await host.run('sync', '--package');
     assert.deepEqual([ran.code, host.outcome()], [0, 'transition-stuck'], ran.err);
-    assert.match(ran.err, /in the way: a "task" \(813\)/);
+    assert.match(ran.err, /blocked by: a "task" \(813\)/);
     assert.equal(host.calls().length, 1);
     assert.deepEqual([(await host.run('status')).code, host.read('/run/kmend-livepatch/soak')], [1, '']);
     assert.ok(existsSync(host.path('/run/kmend-livepatch/retry')));
@@ -265,7 +265,7 @@ for (const [name, shell] of Object.entries(shells)) {
     host.write('/proc/812/task/813/patch_state', '0\n');
     host.write('/proc/812/task/813/comm', '\x1b[2J\u009b31m\u202ex\n');
     const ran = await host.run('sync');
-    assert.match(ran.err, /in the way: .*31m.*x \(813\)/);
+    assert.match(ran.err, /blocked by: .*31m.*x \(813\)/);
     const shown = await host.run('status');
     assert.doesNotMatch((ran.err + shown.out + shown.err).replaceAll('\n', ''), /[\p{Cc}\p{Cf}]/u);
   });
@@ -371,7 +371,7 @@ test('finishes in the next run what a killed run left', async (t) => {
     host.remove('/fake/kill-at');
     if (killed.code === 0) break;
     lives++;
-    // The retry unit would go on: unless it was killed before it began, or when it had just ended.
+    // The retry unit would continue, unless it was killed before it began, or when it had just ended.
     if (killed.err.includes('is in force') || host.calls().length > 2) {
       const ended = host.outcome() === 'in-force' && host.state('livepatch').length === 3;
       assert.ok(ended || existsSync(host.path('/run/kmend-livepatch/retry')), `killed at step ${at}`);

@@ -28,7 +28,7 @@ for (const [name, shell] of Object.entries(allShells)) {
   });
 
   test(`${name}: ignores a statement that fails verification`, async (t) => {
-    const other = new TestKey('somebody');
+    const other = new TestKey('other');
     t.after(() => other.remove());
     const host = new TestHost(t, shell);
     const sync = async (): Promise<readonly unknown[]> => [(await host.run('sync')).code, host.outcome()];

@@ -9,7 +9,7 @@ for (const [name, shell] of Object.entries(shells)) {
   test(`${name}: retries until a foreign livepatch is gone, and logs it once`, async (t) => {
     const host = new TestHost(t, shell);
     const { module } = host.install({ position: 1 });
-    host.stranger('kpatch_something');
+    host.loadForeign('kpatch_something');
     const unit = { JOURNAL_STREAM: '8:1' };
     const first = await host.runIn(unit, 'sync');
     assert.deepEqual([first.code, host.outcome(), isRetried(host)], [5, 'conflict-livepatch', true]);

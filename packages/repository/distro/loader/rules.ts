@@ -51,7 +51,7 @@ export function rulesText(): string {
 
 const HEAD = `# shellcheck shell=dash disable=SC2016,SC2034
 # Generated from the tables of packages/host/rules by packages/repository/distro/loader/generate.ts: do not edit.
-# script/check --fix writes it anew.
+# script/check --fix writes it again.
 # SC2016: awk programs. SC2034: other parts use these.`;
 
 /** Seconds where the name says so, else hundredths of a second; sizes in bytes. */

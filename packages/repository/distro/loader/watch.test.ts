@@ -32,8 +32,8 @@ for (const [name, shell] of Object.entries(shells)) {
     );
     assert.ok(host.state('kernel-log').some((it) => it.endsWith(within(second))));
     assert.match((await host.run('status')).out, /^kernel log: WARNING: CPU: 1 /m);
-    // It stays out, with the kernel's words, until somebody wants it again; then only what comes after that load
-    // counts.
+    // It stays reverted, with the kernel's messages, until an administrator resumes; then only what comes after that
+    // load counts.
     assert.equal((await host.run('sync')).code, 5);
     assert.deepEqual([host.calls(), host.outcome()], [[], 'quarantined']);
     assert.ok(host.state('kernel-log').length > 5);
@@ -104,11 +104,11 @@ for (const [name, shell] of Object.entries(shells)) {
   });
 
   test(`${name}: reverts a harmful livepatch beside foreign ones and under a hold`, async (t) => {
-    for (const word of ['stranger', 'hold', 'yield']) {
+    for (const word of ['foreign', 'hold', 'yield']) {
       const host = new TestHost(t, shell);
       const only = host.install({ position: 1 });
       assert.equal((await host.run('sync')).code, 0);
-      if (word === 'stranger') host.stranger('kpatch_something');
+      if (word === 'foreign') host.loadForeign('kpatch_something');
       else assert.equal((await host.run(word)).code, 0);
       says(host, warning('function_1+0x1/0x20'), 100);
       await host.run('soaked');
@@ -153,7 +153,7 @@ for (const [name, shell] of Object.entries(shells)) {
     const host = new TestHost(t, shell);
     const only = host.install({ position: 1 });
     assert.equal((await host.run('sync')).code, 0);
-    host.stranger('kpatch_something');
+    host.loadForeign('kpatch_something');
     host.write('/sys/kernel/livepatch/kpatch_something/transition', '1\n');
     says(host, warning('function_1+0x1/0x20'), 100);
     host.passes(901);

@@ -82,7 +82,7 @@ export async function deliver(built: BuiltPackage, to: string, before: string | 
   await linkOrCopy(path, to);
 }
 
-/** A hard link where that can be, for a repository is written anew each time. */
+/** A hard link if possible, because a repository is written again each time. */
 export async function linkOrCopy(from: string, to: string): Promise<void> {
   await link(from, to).catch(async () => await copyFile(from, to));
 }
@@ -100,6 +100,6 @@ function inputsOf({ needs, replaces, takesOut, scripts, files }: PackageSpec): s
 
 function releaseTaken(fileName: string, why: string): DistroError {
   return new DistroError('release-taken', `${fileName} ${why}`, {
-    hint: 'bring the depot back to what was published last, or publish to another place',
+    hint: 'restore the depot to what was published last, or publish to another folder',
   });
 }

@@ -123,7 +123,7 @@ test('dnf refuses metadata that was changed or is signed with another key', asyn
   web.tamper = (path, data) =>
     path.endsWith('repomd.xml') ? Buffer.from(data.toString().replace('<revision>', '<revision>1')) : undefined;
   const changed = await host.dnf('repoquery');
-  // Debian's dnf goes on with its other repositories.
+  // Debian's dnf continues with its other repositories.
   assert.doesNotMatch(changed.said, /livepatch-/);
   assert.match(changed.said, /repomd\.xml GPG signature verification error: Bad GPG signature/);
   web.tamper = undefined;

@@ -81,7 +81,7 @@ test('dpkg starts the loader once a run, and never fails for it', async (t) => {
   assert.deepEqual(await callsIn(root), [`${SYNC} ${META}-cve-2026-1001`]);
   const status = (await runOk(run, 'dpkg', ['--root', root, '--audit'])).toString();
   assert.equal(status, '', 'nothing is half-configured');
-  // Everything goes in one run: what was loaded is taken out while there is a loader.
+  // Everything is removed in one run: what was loaded is reverted while the loader is still there.
   await mkdir(join(root, 'var/lib/kmend-livepatch'), { recursive: true });
   await dpkg('--purge', `${META}-cve-2026-1001`, 'kmend-livepatch');
   assert.ok((await callsIn(root)).includes(SYNC));

@@ -3,7 +3,7 @@ import type { Entry } from './depot/schema.ts';
 import { DistroError } from './error.ts';
 import { oneLine, shorten } from './text.ts';
 
-/** What the loader takes; it is shell, and refuses anything else. */
+/** The characters that the loader accepts; it is shell, and refuses all others. */
 const { manifestBytes, moduleBytes, fixTitle } = manifestRule;
 const NAME = patternOf(manifestRule.function);
 
@@ -45,7 +45,7 @@ export function manifestText(
   const text = `${lines.join('\n')}\n`;
   if (Buffer.byteLength(text) > manifestBytes) {
     throw new DistroError('manifest-invalid', `the manifest of ${of.package} is larger than ${manifestBytes} bytes`, {
-      hint: 'the loader reads no more: build it from fewer fixes',
+      hint: 'that is the loader’s limit: build it from fewer fixes',
     });
   }
   return text;
@@ -68,7 +68,7 @@ export function statementText(
 
 function faultOf({ module, id, size, functions }: ManifestSubject): string | undefined {
   if (module !== `kmend_${id}`) return `its module is called ${module}, not kmend_${id}`;
-  if (size > moduleBytes) return `its module has ${size} bytes, at most ${moduleBytes} are taken`;
+  if (size > moduleBytes) return `its module has ${size} bytes; the limit is ${moduleBytes}`;
   if (functions.length === 0) return 'it patches no function';
   const odd = functions.find(({ name }) => !NAME.test(name))?.name;
   return odd === undefined ? undefined : `"${oneLine(odd)}" is no name of a function`;

@@ -11,7 +11,7 @@ export interface Hangups {
 /** For a command that runs in its own process. */
 export const noHangups: Hangups = { listen: () => () => undefined };
 
-/** What every command gets. */
+/** The surroundings of every command. */
 export interface Context {
   readonly terminal: Terminal;
   readonly places: Places;

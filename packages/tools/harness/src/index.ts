@@ -2,10 +2,10 @@ export { type DemoFix, FIXES, FROM, importFixes, KERNEL, MORE, SUITE, TO } from 
 export { LATE_NETWORK } from './late-network.ts';
 export { openLab, openWorkshop } from './open-lab.ts';
 export { KMEND, type KmendResult, Operator, type ServerProcess } from './operator.ts';
-export { cutAt, uncut } from './packages/cut.ts';
-export { fixesIn, HOST_PACKAGES, PackagedHost } from './packages/packaged-host.ts';
-export { ORIGIN, Publisher } from './packages/publisher.ts';
-export { AGAIN, META, NOTE, packageOf, SERIES, Setting } from './packages/setting.ts';
+export { cutAt, uncut } from './packaged-hosts/cut.ts';
+export { fixesIn, HOST_PACKAGES, PackagedHost } from './packaged-hosts/packaged-host.ts';
+export { ORIGIN, Publisher } from './packaged-hosts/publisher.ts';
+export { AGAIN, META, NOTE, packageOf, SERIES, Setting } from './packaged-hosts/setting.ts';
 export { patchOf } from './patch.ts';
 export { AGENT_HOST, agentInstalled, PatchedHost } from './patched-host.ts';
 export { subjectOf } from './subject.ts';

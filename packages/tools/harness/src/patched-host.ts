@@ -23,7 +23,7 @@ export const AGENT_HOST = {
   kernelArguments: [
     // Every module that the kernel takes is written down, from the first moment of every boot (campaign).
     'trace_event=module:module_load',
-    // What panics comes back by itself, as a host without a person beside it is set up.
+    // Reboots after a panic, as unattended hosts are configured.
     'panic=1',
     // An emulated processor that stood still for minutes, because its emulator did, is no fault of the host's.
     'nowatchdog',
@@ -103,7 +103,7 @@ export class PatchedHost {
   }
 
   /** Waits until the agent has unloaded what was replaced; what is in memory then, or after 20 seconds. */
-  async settledModules(): Promise<string[]> {
+  async modulesAfterUnload(): Promise<string[]> {
     const until = this.#clock.monotonic() + 20_000;
     for (;;) {
       const names = await this.loadedModules();
@@ -120,7 +120,7 @@ export class PatchedHost {
     return await this.#operator.kmend<HostDetail>('host', 'show', own.id);
   }
 
-  /** Waits until the server was told that a serial is in force for every task. */
+  /** Waits until the server shows that a serial is in force for every task. */
   async untilReported(serial: number | null, timeoutMs = 600_000): Promise<HostDetail> {
     const until = this.#clock.monotonic() + timeoutMs;
     for (;;) {

@@ -13,7 +13,7 @@ import type { Accelerator, MachineSpec, PortForward } from './qemu.ts';
 const BOOT_TIMEOUT_MS = { kvm: 60_000, tcg: 180_000 } as const satisfies Record<Accelerator, number>;
 /** Emulated on a busy machine, a guest that ends its boot took more than a minute. */
 const SHUTDOWN_TIMEOUT_MS = { kvm: 60_000, tcg: 180_000 } as const satisfies Record<Accelerator, number>;
-/** A guest that never comes up, but reboots again and again, is given up. */
+/** Number of reboots after which a guest that never comes up is given up. */
 const MOST_RESTARTS = 3;
 
 /** What holds for one power-on alone. */
@@ -63,7 +63,7 @@ export class Host {
     return this.#bootSeconds;
   }
 
-  /** The host did not make its present boot itself, but goes on from a saved one. */
+  /** The host did not boot itself, but continues from a saved boot. */
   get restored(): boolean {
     return this.#restored;
   }
@@ -109,7 +109,7 @@ export class Host {
     this.#machine = machine;
     this.#stayOff = false;
     void machine.ended.then((reason) => {
-      // A real machine comes back by itself after a reset; this runs before those who waited for the end go on.
+      // A real machine comes back by itself after a reset; this runs before those who waited for the end continue.
       if (reason === 'reset' && !this.#stayOff) void this.#powerOn({});
     });
     try {
@@ -226,7 +226,7 @@ export class Host {
   }
 
   /**
-   * Makes the host what it was when it was saved, whatever has become of it since; only its clock says the time of day.
+   * Makes the host what it was when it was saved, whatever happened to it since; only its clock says the time of day.
    */
   async restore(name: string): Promise<void> {
     if (this.#machine?.running === true && this.#machine.failure === undefined) {
@@ -303,7 +303,7 @@ export class Host {
     }
   }
 
-  /** A guest that panics or ends in the middle of a command is told as that. */
+  /** Reports a guest that panics or ends during a command as such. */
   async #explain<T>(work: (machine: Machine) => Promise<T>): Promise<T> {
     const machine = this.#on();
     try {

@@ -25,7 +25,7 @@ export function complaints(log: string): string[] {
  */
 const EXPECTED_TAINTS: ReadonlySet<number> = new Set([12, 13, 15, 16, 18]);
 
-/** Bits of `/proc/sys/kernel/tainted` that came since `before` and speak of trouble, e.g. 9: a warning. */
+/** Bits of `/proc/sys/kernel/tainted` that were set since `before` and mean trouble, e.g. 9: a warning. */
 export function newTaints(before: number, now: number): number[] {
   return Array.from({ length: 32 }, (_, bit) => bit).filter(
     (bit) => !EXPECTED_TAINTS.has(bit) && ((now >>> bit) & 1) === 1 && ((before >>> bit) & 1) === 0,

@@ -1,8 +1,7 @@
-import { createHash } from 'node:crypto';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorText } from '@kmend/base';
-import { bashArguments, exists, runOk } from '@kmend/base/node';
+import { bashArguments, exists, runOk, sha256 } from '@kmend/base/node';
 import { type LabEdges, toolEnvironment } from './edges.ts';
 import { LabError } from './error.ts';
 import { withLock } from './lock.ts';
@@ -181,8 +180,8 @@ function mmdebstrapArguments({ packages, mirror }: Recipe, mode: 'root' | 'unsha
   ];
 }
 
-/** Changes when anything that goes into the root does. */
+/** The key of a root: changes with everything that goes into it. */
 function recipeKey(recipe: Recipe): string {
   const text = JSON.stringify([mmdebstrapArguments(recipe, 'root', ''), MAKE_IMAGE]);
-  return createHash('sha256').update(text).digest('hex').slice(0, 16);
+  return sha256(text).slice(0, 16);
 }

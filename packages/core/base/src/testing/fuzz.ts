@@ -68,7 +68,7 @@ export async function fuzz<T>(options: FuzzOptions<T>): Promise<FuzzOutcome> {
   return { cases, accepted, refused };
 }
 
-/** For a test's diagnostics: how many cases there were, and what became of them. */
+/** For a test's diagnostics: how many cases there were, and their outcomes. */
 export function describeFuzz({ cases, accepted, refused }: FuzzOutcome): string {
   const codes = [...refused].sort(([, a], [, b]) => b - a).map(([code, count]) => `${code} ${count}`);
   return `${cases} cases: ${accepted} accepted, ${codes.join(', ')}`;

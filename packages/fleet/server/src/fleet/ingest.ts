@@ -24,7 +24,7 @@ export interface KnownReport {
 /** A report that said nothing new and is not in the store yet. */
 export type WaitingReport = Pick<KnownReport, 'sequence' | 'reportAt'>;
 
-/** What becomes of a report. `newest`: number of the newest report afterwards. */
+/** How a report is judged. `newest`: number of the newest report afterwards. */
 export type Verdict =
   /** It says something new: it is stored whole. */
   | { readonly kind: 'news'; readonly newest: number; readonly digest: string }
@@ -32,13 +32,15 @@ export type Verdict =
   | { readonly kind: 'same'; readonly newest: number }
   /** The fleet has this very report, or a newer one: nothing changes. */
   | { readonly kind: 'known'; readonly newest: number }
-  /** Its number belongs to another report of the same boot: it is not taken, and the host has to number it anew. */
+  /**
+   * Its number belongs to another report of the same boot: it is rejected, and the host has to give it another number.
+   */
   | { readonly kind: 'number-used'; readonly newest: number }
   /** Its number is too far above the newest: it is refused. */
   | { readonly kind: 'number-jumps'; readonly newest: number };
 
 /**
- * Judges a report, however it came: sent by the host, or carried here by a person. An older one changes nothing. One
+ * Judges a report, whether the host sent it or a person carried it here. An older one changes nothing. One
  * with an equal number is judged by what it says: a host that was set back to a snapshot, and a clone of it, use
  * numbers that were used already. Pure; `waiting`: the newest report that was judged `same` and is not stored yet.
  */
@@ -66,7 +68,7 @@ export function reportDigest({ facts, status, livepatches, effectiveSerial, trou
     .digest('hex');
 }
 
-/** When a host said what a carried report says; a clock that runs ahead on it must not make that news for ever. */
+/** When a host said what a carried report says; a clock that runs ahead must not make it the newest report forever. */
 export function carriedAt(report: Report, now: Date): string {
   return new Date(Math.min(Date.parse(report.at), now.getTime())).toISOString();
 }

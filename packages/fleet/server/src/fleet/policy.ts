@@ -1,7 +1,7 @@
 import type { ChangeFleetPolicy, ChangeKernelPolicy, FleetPolicy, KernelPolicy } from '@kmend/protocol';
 import { TrustError } from '@kmend/trust';
 
-/** The fleet's policy with what the operator asked for; what is not named stays. */
+/** The fleet's policy with the operator's changes; what they do not name stays. */
 export function changedFleetPolicy(
   before: FleetPolicy,
   { checkIntervalSeconds, halted, consolidate }: ChangeFleetPolicy,
@@ -20,8 +20,8 @@ export function beginsPolicy({ channels }: ChangeKernelPolicy): boolean {
 }
 
 /**
- * A kernel's policy with what the operator asked for. Throws `policy-invalid` where that would not do what it says: the
- * person who asks may be in a hurry, and every host obeys.
+ * A kernel's policy with the operator's changes. Throws `policy-invalid` for changes that would not do what they say:
+ * the operator may be in a hurry, and every host obeys.
  */
 export function changedPolicy(
   before: KernelPolicy,

@@ -8,7 +8,7 @@ export interface HostTimes {
   readonly reportSeconds: number;
   /** Regular reports that may be missing before a host counts as silent. */
   readonly missedReports: number;
-  /** Milliseconds without a word after which an enrolled host's seat is free. */
+  /** Milliseconds without a report after which an enrolled host's seat is free. */
   readonly seatMs: number;
 }
 
@@ -22,7 +22,7 @@ export function silentSince({ reportSeconds, missedReports }: HostTimes, clock: 
   return new Date(clock.now().getTime() - missedReports * reportSeconds * 1000 - SLACK_MS).toISOString();
 }
 
-/** A host, as far as it decides whether it is there. */
+/** What of a host decides whether it is present. */
 export interface HeardOf {
   readonly enrolled: string;
   readonly lastReport: string | null;
@@ -51,7 +51,7 @@ export type Axis = (typeof AXES)[number];
 export interface HostGroup extends Readonly<Record<Axis, string>> {
   readonly isSilent: boolean;
   readonly isNoneNeeded: boolean;
-  /** The release that a reboot brings: '' where it brings none, `null` where the agent does not tell. */
+  /** The release that a reboot brings: '' if it brings none, `null` if the agent does not report it. */
   readonly nextKernel: 'unknown' | 'newest' | 'waits-for-reboot';
   readonly hosts: number;
 }
@@ -62,7 +62,7 @@ export interface AxisCount {
   readonly hosts: number;
 }
 
-/** Axes on which a host without a livepatch is fine where none is needed. */
+/** Axes on which a host without a livepatch is fine if none is needed. */
 const PROTECTION: ReadonlySet<string> = new Set(['coverage', 'loaded'] satisfies Axis[]);
 
 /**

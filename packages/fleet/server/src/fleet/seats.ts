@@ -4,7 +4,7 @@ import { ServerError } from '../error.ts';
 const PACKAGE_SEAT_MS = 30 * 86_400_000;
 
 /**
- * An enrolled host without a word for so long has left its seat, unless the operator sets another time. It may come
+ * An enrolled host without a report for so long has left its seat, unless the operator sets another time. It may come
  * back, and holds it again.
  */
 export const HOST_SEAT_MS = 90 * 86_400_000;
@@ -22,7 +22,7 @@ export function hostSeatsSince(now: Date, seatMs: number): string {
   return before(now, seatMs);
 }
 
-/** Whether a machine that fetches packages is noted again; `lastSeen`: `undefined` where it was never seen. */
+/** Whether a machine that fetches packages is recorded again; `lastSeen`: `undefined` if it was never seen. */
 export function isNoteDue(lastSeen: string | undefined, now: Date): boolean {
   return lastSeen === undefined || lastSeen <= before(now, NOTE_MS);
 }
@@ -36,7 +36,7 @@ function before(now: Date, ms: number): string {
   return new Date(now.getTime() - ms).toISOString();
 }
 
-/** An activation key, as far as it decides who gets in. */
+/** What of an activation key decides who may enrol. */
 export interface SeatKey {
   readonly id: string;
   readonly name: string;
@@ -71,12 +71,12 @@ export function assertValidKey<T extends SeatKey>(key: T | undefined, now: Date)
 export function assertSeat({ id, name, seats }: SeatKey, taken: { hosts: number; packageHosts: number }): void {
   if (seats === null || taken.hosts + taken.packageHosts < seats) return;
   throw new ServerError('key-no-seats', `all ${seats} seats of the activation key "${name}" are taken`, {
-    hint: 'remove hosts that are gone, or ask the operator for a key with more seats',
+    hint: 'remove hosts that no longer exist, or ask the operator for a key with more seats',
     details: { id, name },
   });
 }
 
-/** Throws `host-unnamed` where seats have to be counted, and the machine that asks for packages has no name. */
+/** Throws `host-unnamed` if seats are limited and the machine that requests packages has no name. */
 export function assertNamed({ id, name }: SeatKey, label: string | undefined): asserts label is string {
   if (label !== undefined) return;
   throw new ServerError('host-unnamed', `the activation key "${name}" has seats, and the machine has no name`, {

@@ -75,7 +75,7 @@ export function registerCertificate({ registry }: Metrics, certificate: Certific
   );
 }
 
-/** Adds what is looked up when Prometheus asks. */
+/** Adds figures that are computed when Prometheus reads them. */
 export function registerGauges({ registry }: Metrics, { store, repository, clock, times }: AppContext): void {
   registry.registerMetric(
     new Gauge({

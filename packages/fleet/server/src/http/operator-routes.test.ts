@@ -69,10 +69,10 @@ test('refuses to publish twice, without uploads, or with another key', async (t)
   await assert.rejects(publish(world, 1), withCode('publication-duplicate'));
   const replay = await ask(world, 'POST', '/v1/publish', { body: publication.request, token: world.token });
   assert.deepEqual([replay.status, replay.body.error?.code], [409, 'publication-outdated']);
-  const stranger = await testServer(t);
+  const foreign = await testServer(t);
   const livepatch = await writeArtifact(world.path('artifact-9'), 9);
   await assert.rejects(
-    world.api.publish({ livepatch, channel: 'stable', keys: stranger.path('keys') }),
+    world.api.publish({ livepatch, channel: 'stable', keys: foreign.path('keys') }),
     withCode('key-wrong'),
   );
 });

@@ -34,7 +34,7 @@ import { publishRoutes } from './publish-routes.ts';
 import { MAX_REPORT_FILE } from './report-writer.ts';
 import { takeReport } from './take-report.ts';
 
-/** What the operator asks for. Every route below needs the operator's token. */
+/** Routes of the operator. Every route below needs the operator's token. */
 export function operatorRoutes(context: AppContext) {
   return async (app: FastifyInstance): Promise<void> => {
     app.addHook('onRequest', async (request) => requireOperator(context, request));
@@ -69,7 +69,7 @@ function keyRoutes({ store, clock, times: { seatMs } }: AppContext) {
 }
 
 function hostRoutes(context: AppContext) {
-  const { store, clock, times, seen } = context;
+  const { store, clock, times, unchanged } = context;
   return async (instance: FastifyInstance): Promise<void> => {
     const app = instance.withTypeProvider<ZodTypeProvider>();
     const params = z.object({ id: HostId });
@@ -102,7 +102,7 @@ function hostRoutes(context: AppContext) {
       { schema: { ...operator, tags: ['hosts'], params, response: { 204: z.undefined(), 404: ApiError } } },
       async (request, reply) => {
         await removeHost(store, request.params.id, clock);
-        seen.forget(request.params.id);
+        unchanged.forget(request.params.id);
         return reply.code(204).send();
       },
     );
@@ -118,7 +118,7 @@ function hostRoutes(context: AppContext) {
         },
       },
       async (request, reply) => {
-        seen.forget(request.params.id);
+        unchanged.forget(request.params.id);
         await resetHost(store, request.params.id);
         return reply.code(204).send();
       },

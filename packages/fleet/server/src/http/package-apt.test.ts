@@ -20,8 +20,8 @@ test('lets a real apt update and download with an activation key in auth.conf, a
   await world.api.publishPackages('apt', await packFolder(world.path('one')));
   const host = await aptHost(world.path('host'), key, `${world.server.packagesUrl}/apt`);
 
-  const stranger = await host.apt('update');
-  assert.match(stranger.said, /401 +kmend asks for an activation key \(unauthorized\)/);
+  const unknown = await host.apt('update');
+  assert.match(unknown.said, /401 +kmend asks for an activation key \(unauthorized\)/);
   const made = await world.api.createKey({ name: 'k', channel: 'stable', seats: 1, expires: null });
   await host.login('kmend', made.key);
   assert.match((await host.apt('update')).said, /403 +the user must be kmend-NAME-OF-THE-MACHINE \(host-unnamed\)/);

@@ -69,8 +69,8 @@ test('tells a removed host that it was removed, and frees its seat', async (t) =
     (await ask(again, 'POST', '/v1/reports', { body: exampleReport(1), token: String(body['token']) })).status,
     401,
   );
-  const stranger = await ask(again, 'POST', '/v1/reports', { body: exampleReport(1), token: 'kmh_never-given-out' });
-  assert.deepEqual([stranger.status, stranger.body.error?.code], [401, 'unauthorized']);
+  const unknown = await ask(again, 'POST', '/v1/reports', { body: exampleReport(1), token: 'kmh_never-given-out' });
+  assert.deepEqual([unknown.status, unknown.body.error?.code], [401, 'unauthorized']);
   assert.equal((await enrol(again, key)).status, 201);
 });
 

@@ -19,7 +19,7 @@ export class ReportWriter {
     this.#store = store;
   }
 
-  /** Resolves once the report is on disk, with what became of it. */
+  /** Resolves once the report is on disk, with its outcome. */
   async write(report: NewReport): Promise<Verdict> {
     const index = this.#waiting.push(report) - 1;
     this.#next ??= this.#afterLast();

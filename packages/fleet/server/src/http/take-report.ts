@@ -7,18 +7,18 @@ import type { AppContext } from './context.ts';
 
 /** Takes a report, sent or carried here; `at`: when the host said so. Throws `sequence-jump`. */
 export async function takeReport(
-  context: Pick<AppContext, 'store' | 'seen' | 'writer' | 'clock'>,
+  context: Pick<AppContext, 'store' | 'unchanged' | 'writer' | 'clock'>,
   host: KnownHost,
   report: Report,
   at: string,
 ): Promise<Verdict> {
-  const waiting = context.seen.of(host.id);
+  const waiting = context.unchanged.of(host.id);
   const verdict = judgeReport(host, waiting, report);
   if (verdict.kind === 'same') {
-    context.seen.add(host.id, { sequence: report.sequence, at, reportAt: report.at });
+    context.unchanged.add(host.id, { sequence: report.sequence, at, reportAt: report.at });
     return verdict;
   }
-  // Judged once more where it is written: another one may have come meanwhile.
+  // Judged again when it is written: another one may have arrived meanwhile.
   const last = verdict.kind === 'news' ? await context.writer.write({ hostId: host.id, report, at, waiting }) : verdict;
   if (last.kind !== 'number-jumps') return last;
   const { sequence } = report;

@@ -167,10 +167,10 @@ export async function showHost(db: Database, id: string, silentSince = ''): Prom
   });
 }
 
-/** Removals that are remembered; a later host is told that it is unknown, and has to enrol again just the same. */
+/** Number of removals that are remembered; an older one is reported as unknown, and has to enrol again too. */
 const KEPT_REMOVALS = 10_000;
 
-/** Forgets a host: its seat is free, and its token is good for no more than to be told so. Throws `not-found`. */
+/** Removes a host: frees its seat; with its token it only learns that it was removed. Throws `not-found`. */
 export async function removeHost(db: Database, id: string, clock: Clock): Promise<void> {
   await db.transaction().execute(async (transaction) => {
     const host = await transaction
@@ -207,7 +207,7 @@ export async function removalByToken(db: Database, token: string): Promise<strin
   return row?.removed;
 }
 
-/** Starts a host's count of reports anew, and forgets who else reported as it. Throws `not-found`. */
+/** Resets a host's count of reports, and forgets its clones. Throws `not-found`. */
 export async function resetHost(db: Database, id: string): Promise<void> {
   await db.transaction().execute(async (transaction) => {
     const { numUpdatedRows } = await transaction

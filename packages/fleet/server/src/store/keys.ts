@@ -49,7 +49,10 @@ export async function listKeys(db: Database, clock: Clock, seatMs = HOST_SEAT_MS
   return rows.map(toKey);
 }
 
-/** Hosts that enrolled with the key go on; no further one can, and none gets packages with it. Throws `not-found`. */
+/**
+ * Hosts that enrolled with the key stay enrolled. No other host can enrol or fetch packages with it. Throws
+ * `not-found`.
+ */
 export async function revokeKey(db: Database, id: string, clock: Clock, seatMs = HOST_SEAT_MS): Promise<ActivationKey> {
   await db.updateTable('activation_keys').set({ revoked: 1 }).where('id', '=', id).where('revoked', '=', 0).execute();
   return findKey(db, id, clock, seatMs);
@@ -87,7 +90,7 @@ function selectKeys(db: Database, clock: Clock, seatMs: number) {
   ]);
 }
 
-/** Hosts that hold a seat: heard of since then, and not enrolled anew as another host. */
+/** Hosts that hold a seat: they reported since then, and did not enrol again as another host. */
 function seated(since: string) {
   return sql<SqlBool>`replaced_by is null and coalesce(last_report, enrolled) >= ${since}`;
 }

@@ -13,7 +13,7 @@ export function numberOf(count: Count | null): number {
   return Number(count ?? 0);
 }
 
-/** Whether a column contains a text as it stands: no wildcard to escape, and upper and lower case differ. */
+/** Whether a column contains a text literally: no wildcard to escape, and upper and lower case differ. */
 export function contains(column: Expression<string>, text: string): Expression<SqlBool> {
   return sql<SqlBool>`replace(${column}, ${text}, '') <> ${column}`;
 }

@@ -9,17 +9,18 @@ import type { Database } from './store.ts';
 /** Events kept of each host. */
 export const KEPT_EVENTS = 1000;
 
-/** A report that says something new, with when it came. */
+/** A report with changes, and when it arrived. */
 export interface NewReport {
   readonly hostId: string;
   readonly report: Report;
   readonly at: string;
-  /** The newest report of the host that said nothing new and was not stored when this one came. */
+  /** The host's newest report without changes that was not stored yet when this one arrived. */
   readonly waiting?: WaitingReport | undefined;
 }
 
 /**
- * Stores reports in one transaction, and tells what became of each: it is judged by what the store has at that moment.
+ * Stores reports in one transaction, and returns the outcome of each: it is judged by what the store has at that
+ * moment.
  */
 export async function storeReports(db: Database, reports: readonly NewReport[]): Promise<readonly Verdict[]> {
   return await db.transaction().execute(async (transaction) => {
@@ -46,7 +47,7 @@ async function storeReport(db: Transaction<Tables>, { hostId, report, at, waitin
     waiting,
     report,
   );
-  if (verdict.kind === 'same') await noteSeen(db, hostId, { sequence: report.sequence, at, reportAt: report.at });
+  if (verdict.kind === 'same') await noteUnchanged(db, hostId, { sequence: report.sequence, at, reportAt: report.at });
   if (verdict.kind !== 'news') return verdict;
   await noteBoot(db, hostId, before, report);
   await db
@@ -130,8 +131,8 @@ async function storeEvents(db: Database, hostId: string, events: readonly HostEv
 }
 
 /**
- * A host tells its events until it knows that they arrived: again when an answer got lost, and in every report file,
- * because it is not told what became of those.
+ * A host reports its events until it knows that they arrived: again when an answer got lost, and in every report file,
+ * because it does not learn whether those arrived.
  */
 async function withoutKnown(db: Database, hostId: string, events: readonly HostEvent[]): Promise<HostEvent[]> {
   const oldest = events.reduce((least, { at }) => (at < least ? at : least), events[0]?.at ?? '');
@@ -147,22 +148,23 @@ async function withoutKnown(db: Database, hostId: string, events: readonly HostE
   return events.filter((event) => !keys.has(key(event)));
 }
 
-export interface Seen {
+/** A report that says the same as the one before. */
+export interface UnchangedReport {
   readonly sequence: number;
   readonly at: string;
   /** By the host's own clock. */
   readonly reportAt: string;
 }
 
-/** Notes reports that said nothing new, many at once. */
-export async function storeSeen(db: Database, seen: ReadonlyMap<string, Seen>): Promise<void> {
+/** Records reports without changes, many at once. */
+export async function storeUnchanged(db: Database, reports: ReadonlyMap<string, UnchangedReport>): Promise<void> {
   await db.transaction().execute(async (transaction) => {
-    for (const [id, one] of seen) await noteSeen(transaction, id, one);
+    for (const [id, one] of reports) await noteUnchanged(transaction, id, one);
   });
 }
 
 /** A newer report may have been stored since it came. */
-async function noteSeen(db: Database, hostId: string, { sequence, at, reportAt }: Seen): Promise<void> {
+async function noteUnchanged(db: Database, hostId: string, { sequence, at, reportAt }: UnchangedReport): Promise<void> {
   await db
     .updateTable('hosts')
     .set({ last_report: at, sequence, report_at: reportAt, replaced_by: null })

@@ -116,7 +116,7 @@ export async function fetcherEnrol({ edges, env, uid, stdin, terminal }: Context
   return 0;
 }
 
-/** `kmend-agent loader`: the service that loads; systemd starts it when somebody asks, or after it died at work. */
+/** `kmend-agent loader`: the service that loads; systemd starts it on a request, or after it died at work. */
 export async function loader({ edges, env, uid, signal }: Context): Promise<number> {
   assertRoot(uid);
   const session = await openLoaderSession(edges, { ...logging(env), patient: true });

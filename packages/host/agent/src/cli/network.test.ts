@@ -105,6 +105,6 @@ test('uses the proxy except for excluded addresses', async () => {
   assert.deepEqual(asked, [new URL(url).host, new URL(url).host]);
   assert.deepEqual(await ask({ caFile, config: { proxy: proxyUrl, noProxy: address } }), { full: 200, idle: true });
   assert.deepEqual(asked, []);
-  const nobody = await ask({ caFile, config: { proxy: 'http://127.0.0.1:1' } });
-  assert.deepEqual([nobody.full === 200, nobody.idle], [false, false]);
+  const refused = await ask({ caFile, config: { proxy: 'http://127.0.0.1:1' } });
+  assert.deepEqual([refused.full === 200, refused.idle], [false, false]);
 });

@@ -14,7 +14,7 @@ export type Step =
   | { readonly kind: 'stuck' }
   /** The transition is taken back: it did not end in its time. */
   | { readonly kind: 'time-out' }
-  /** The kernel complained of it: it is taken out. */
+  /** The kernel complained of it: it is reverted. */
   | { readonly kind: 'indict'; readonly complaint: string }
   /** Unload these modules: replaced or reverted, no livepatch any more. */
   | { readonly kind: 'unload'; readonly modules: readonly string[] }
@@ -30,7 +30,7 @@ export interface Patience {
   readonly stuckMs: number;
   /** After this long a transition is taken back, to be tried again later; 0: never. */
   readonly limitMs: number;
-  /** How long the kernel may take to let go of replaced modules. */
+  /** How long the kernel may take to release replaced modules. */
   readonly unloadMs: number;
 }
 

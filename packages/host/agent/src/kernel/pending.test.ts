@@ -2,13 +2,14 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
-import { BUILD_ID, notes, TestKernel } from '../testing/kernel.ts';
+import { kernelNotes } from '@kmend/rules/testing';
+import { BUILD_ID, TestKernel } from '../testing/kernel.ts';
 import { buildIdOfImage } from './image.ts';
 import { byVersion, findPending } from './pending.ts';
 
 /** A 64-bit ELF with its notes far into it. */
 function vmlinux(buildId: string): Buffer {
-  const note = notes(buildId);
+  const note = kernelNotes(buildId);
   const at = 3_000_000;
   const elf = Buffer.alloc(at + note.length + 1_000_000, 7);
   elf.fill(0, 0, 64 + 56);

@@ -8,7 +8,7 @@ import { AgentError } from '../error.ts';
 export interface Rival {
   readonly system: string;
   /**
-   * It would load something of its own without anybody asking: it refuses. Otherwise it is only there: `doctor` tells.
+   * It would load a livepatch on its own: the load is refused. Otherwise it is only installed: `doctor` says so.
    */
   readonly active: boolean;
   /** What was found. */

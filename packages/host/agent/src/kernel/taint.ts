@@ -3,7 +3,7 @@ import * as z from 'zod';
 import type { Edges } from '../edges/edges.ts';
 import { AgentError } from '../error.ts';
 
-/** Flags that a host's owner may accept after having looked. Not D: nothing but a reboot mends a crashed kernel. */
+/** Flags that a host's owner may accept after having looked. Not D: only a reboot repairs a crashed kernel. */
 export const AcceptedTaint = z.array(z.enum(['F', 'R', 'M', 'B', 'L'])).max(5);
 export type AcceptedTaint = z.infer<typeof AcceptedTaint>;
 

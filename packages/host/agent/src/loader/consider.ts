@@ -38,8 +38,8 @@ export interface Consideration {
 }
 
 /**
- * Looks at what the fetcher brought: verifies all of it anew, decides by the signed policy, begins what that asks for.
- * Throws the trust package's errors as they are, and whatever stands in the way of a load.
+ * Looks at what the fetcher brought: verifies all of it again, decides by the signed policy, begins what that requires.
+ * Throws the trust package's errors as they are, and every obstacle of a load.
  */
 export async function consider(loader: Loader, what: Consideration, signal: AbortSignal): Promise<Considered> {
   try {
@@ -155,7 +155,7 @@ function wakeAtOf(decision: Decision, now: number, consolidate: boolean): string
   return at === undefined ? null : new Date(at).toISOString();
 }
 
-/** Remembers what stands in the way; an event is left only where that is news. */
+/** Records an obstacle; writes an event only if it is new. */
 async function settleProblem(loader: Loader, error: unknown, serial: number | null): Promise<void> {
   const { observed } = loader;
   const before = observed.value.problem;

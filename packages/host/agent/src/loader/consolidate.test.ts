@@ -182,7 +182,7 @@ const obstacles: Record<string, readonly [wanted: string, spoil: (host: StackedH
   'finds a hold': ['packages-held', ({ packages }) => Object.assign(packages, { hold: 'stay' })],
   'finds a transition': ['packages-busy', ({ packages, stack }) => packages.phases.set(stack[1] ?? '', 'transition')],
   'finds a soak': ['packages-busy', ({ packages, stack }) => packages.phases.set(stack[0] ?? '', 'soak')],
-  'finds a stranger in the kernel': ['conflict-livepatch', ({ kernel }) => kernel.stand('kmend_aaaaaaaaaaaa')],
+  'finds a foreign livepatch in the kernel': ['conflict-livepatch', ({ kernel }) => kernel.stand('kmend_aaaaaaaaaaaa')],
   'finds a kernel that is not sound': [
     'kernel-tainted',
     ({ kernel }) => kernel.write('/proc/sys/kernel/tainted', '128\n'),

@@ -58,8 +58,8 @@ const idle = {
 
 /**
  * The agent's programs with nothing of the build machine in them: `agent.cjs`, and `idle.mjs`, the small program that
- * runs at every check. Whitespace is taken out, since every start of a program reads all of it; names are kept, for
- * what a stack says.
+ * runs at every check. Whitespace is removed, since every start of a program reads all of it; names are kept for
+ * stack traces.
  */
 export async function bundleAgent(): Promise<ReadonlyMap<string, Uint8Array>> {
   const outputs = await Promise.all([

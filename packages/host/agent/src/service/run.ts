@@ -11,7 +11,7 @@ import { ConsiderOrder, LoaderOrder } from './orders.ts';
 import { type Bell, createBell, sleep } from './sleep.ts';
 import { createTeller } from './teller.ts';
 
-/** How often to look at what is in flight while an attempt to go on with it fails. */
+/** How often to look at what is in flight while an attempt to continue it fails. */
 const TROUBLE_MS = 10_000;
 /** How long the loader stays although it is idle. */
 const LINGER_MS = 5_000;

@@ -24,7 +24,7 @@ export interface ClaimFile {
 /** The file of this boot, whatever an earlier run of the agent left in it. */
 export async function openClaim(edges: Edges, bootId: string): Promise<ClaimFile> {
   await edges.files.directory(paths.loaderRuntime, 0o750);
-  // What is too long for a claim is none of ours: it is written anew.
+  // What is too long for a claim is none of ours: it is replaced.
   let there = await edges.files.text(paths.claim, claimRule.limit).catch(() => '');
   return {
     async save(journal) {

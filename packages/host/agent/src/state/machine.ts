@@ -162,7 +162,7 @@ function goodWith(journal: Journal, attempt: Attempt, now: Moment, soaked: boole
   return [...others, ...mine.slice(1 - limits.goodOfKernel), good].slice(-limits.good);
 }
 
-/** Said once a transition: it takes long, and what holds it up. The agent goes on waiting; it never forces. */
+/** Reported once a transition: it takes long, and what blocks it. The agent keeps waiting; it never forces. */
 export function reportStuck(journal: Journal, now: Moment, message: string): Journal {
   const attempt = attemptIn('reportStuck', journal);
   const next = { ...journal, current: { ...attempt, stuck: true } };
@@ -237,7 +237,7 @@ export function timeOut(journal: Journal, now: Moment, message: string): Journal
   });
 }
 
-/** The kernel complained of it while it was watched: it is taken out and quarantined. */
+/** The kernel complained of it while it was watched: it is reverted and quarantined. */
 export function indict(journal: Journal, now: Moment, complaint: string): Journal {
   const attempt = attemptIn('indict', journal);
   const next = quarantine(journal, attempt, now, { code: 'kernel-complaint', reason: complaint } satisfies CauseNow);

@@ -90,7 +90,7 @@ test('announces a load to the packages’ loader before it asks the kernel, and 
   assert.equal(await claim(), 'kmend-agent-claim 1\nmodule kmend_0123456789ab\nstate loading\n');
   await store.update((journal) => machine.loaded(journal, now));
   assert.equal(await claim(), 'kmend-agent-claim 1\nmodule kmend_0123456789ab\nstate loaded\n');
-  // What somebody wrote there is corrected by the next run of the agent.
+  // The next run of the agent corrects what was written there.
   await kernel.write(CLAIM, `${await claim()}more\n`);
   await openJournal(kernel.edges());
   assert.equal(await claim(), 'kmend-agent-claim 1\nmodule kmend_0123456789ab\nstate loaded\n');

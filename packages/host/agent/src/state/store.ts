@@ -14,8 +14,8 @@ const LOADER_MODE = 0o750;
 
 /**
  * The journal on disk. Every change is durable (temporary file, fsync, rename, fsync of the directory) before `update`
- * resolves; where that fails the journal in memory stays what the disk says. So a torn write is never seen, and whoever
- * acts after `update` acts on what a crash would find. The claim that the packages' loader reads (claim.ts) is kept in
+ * resolves; where that fails the journal in memory stays what the disk says. So a torn write is never seen, and what
+ * runs after `update` sees what a crash would leave. The claim that the packages' loader reads (claim.ts) is kept in
  * step.
  */
 export interface JournalStore {

@@ -3,7 +3,7 @@
  * them. Most of the registers and of the unwinder's guesses are left out.
  */
 export const MODULE = 'kmend_0123456789ab';
-/** Frames of a stack: in the livepatch's code, and in somebody else's. */
+/** Frames of a stack: in the livepatch's code, and in other code. */
 export const OURS = `tcp_ack+0x16/0x20 [${MODULE}]`;
 export const OTHER = 'e1000_clean+0x5f0/0x900 [e1000]';
 

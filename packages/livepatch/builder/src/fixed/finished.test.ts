@@ -85,7 +85,7 @@ const broken: Readonly<Record<string, readonly [make: () => Promise<ElfFile>, wh
 };
 
 for (const [what, [make, why]] of Object.entries(broken)) {
-  test(`finds ${what} in the finished module`, async () => {
+  test(`detects ${what} in the finished module`, async () => {
     const [found, ...others] = await failures(await make());
     assert.match(found ?? '', why);
     assert.deepEqual(others, []);

@@ -1,11 +1,19 @@
 # shellcheck shell=dash
 # Whether the kernel complained of a livepatch in its log, by the tables and as the rule of packages/host/rules
-# (kernel-log.ts, complaints.ts): a test compares the two. Pure: lines in, lines out. suspect MODULE FROM, patches
-# OBJECT FUNCTION each with its functions; FROM: what began up to then, by the log's clock, does not count an empty
-# line, then the log as dmesg prints it gives complaint MODULE KIND FUNCTION TITLE the first one of each suspect: the
-# livepatch is on the stack, or it happened in what it patches log TEXT its lines last SECONDS the last time stamp;
-# nothing where the log has none Only lines with a time stamp of their own count: a line break inside a message may hold
-# what a user chose.
+# (kernel-log.ts, complaints.ts): a test compares the two. Pure: lines in, lines out.
+#
+#   suspect MODULE FROM                      reports that began up to FROM, by the log's clock, do not count
+#   patches OBJECT FUNCTION                  a function of the suspect above
+#   an empty line, then the log as dmesg prints it
+#
+# gives
+#
+#   complaint MODULE KIND FUNCTION TITLE     the first one of each suspect: the livepatch is on the stack, or the report
+#                                            is about what it patches
+#   log TEXT                                 its lines
+#   last SECONDS                             the last time stamp; nothing if the log has none
+#
+# Only lines with a time stamp of their own count: a line break inside a message may hold what a user chose.
 # shellcheck disable=SC2016,SC2154
 # SC2016: an awk program. SC2154: log_rules is of rules.sh.
 complaints_in() {
@@ -33,7 +41,7 @@ complaints_in() {
     function blame(c, i) {
       if (!((c, i) in own)) own[c, i] = s_name
     }
-    # The symbol is of a livepatch.
+    # The symbol belongs to a livepatch.
     function blame_module(c) {
       if (s_object in number) blame(c, number[s_object])
     }
@@ -57,7 +65,7 @@ complaints_in() {
     function forget(c,    i) {
       for (i = 1; i <= suspects; i++) { delete own[c, i]; delete guessed[c, i] }
     }
-    # The one that is open for a caller. Without an end it is over when nothing that looks like one came for so long.
+    # The open report of a caller. Without an end line it is over after a silence.
     function current(c) {
       if (!(c in open)) return 0
       if (when - seen[c] <= SILENCE) return 1
@@ -71,7 +79,7 @@ complaints_in() {
       for (i = 1; i <= suspects; i++) {
         if (began[c] <= from[i] || (kind[c] == "cut" && first <= from[i])) continue
         name = ((c, i) in own) ? own[c, i] : (!framed[c] && (c, i) in guessed) ? guessed[c, i] : ""
-        # The first that began, whichever ended first.
+        # The report that began first, whichever ended first.
         if (name != "" && (!(i in of) || began[c] < of[i])) remember(c, i, name)
       }
     }
@@ -115,7 +123,7 @@ complaints_in() {
       headed = 1
       is_open = current(c)
       if (is_open && continues(c)) { go_on_with_heading(c, text); return }
-      # One that came in between of another: both ends are to come.
+      # A report inside another one: two end lines follow.
       ends_to_come = (is_open && until[c] == "end-trace" && h_until == "end-trace") ? ends[c] + 1 : 1
       close_report(c)
       said = foreword_of(c)
@@ -127,7 +135,7 @@ complaints_in() {
     function other_line(c, text) {
       if (is_foreword(text)) note_foreword(c, text)
       if (!current(c)) {
-        # One whose heading was overwritten in the log.
+        # A report whose heading was overwritten in the log.
         if (headed || stamped > CUT || !pointer(text)) return
         headed = 1
         cut_heading()
@@ -143,14 +151,14 @@ complaints_in() {
     function pointer(text) { return is_pointer(text) ? symbol(substr(text, index(text, ":") + 7)) : 0 }
     function look(c, text,    guess) {
       if (text == "Call Trace:") interrupted[c] = 0
-      # Behind an interrupt stands what was merely interrupted, except where just that is what it is about.
+      # Frames behind an interrupt were merely interrupted, unless the report is about a hang.
       if (interrupted[c] && !is_of_the_interrupted(kind[c])) return
       if (pointer(text)) { blame_module(c); blame_patched(c) }
       if (!is_frame(text)) return
       sub(/^[ \t]+/, "", text)
       guess = sub(/^\? /, "", text)
       symbol(text)
-      # What the unwinder guesses counts where it vouches for nothing.
+      # Guessed frames count only if the unwinder vouches for none.
       if (guess) {
         if ((s_object in number) && !((c, number[s_object]) in guessed)) guessed[c, number[s_object]] = s_name
         return

@@ -1,9 +1,9 @@
 # shellcheck shell=dash
-# A transition that does not end is taken back, and tried again after a pause that grows:
-# docs/decisions/027-transition-limit.md. Never forced, and held against nobody: the tasks were in the way, not the
-# livepatch. What held it up ends with the boot, and so does the pause.
+# A transition that does not end is reversed, and retried after a growing pause:
+# docs/decisions/027-transition-limit.md. It is never forced, and no livepatch is blamed: the tasks blocked it. Both the
+# tasks and the pause end with the boot.
 
-# 3 how often it was taken back in this boot, 4 the uptime from which on it is tried again.
+# 3: how often it was reversed in this boot, 4: the uptime at which it is retried.
 deferred_field() {
   state_lines deferred | awk -v module="$1" -v boot="$boot_id" -v field="$2" '$1 == module && $2 == boot { print $field; exit }'
 }
@@ -32,7 +32,7 @@ is_late() {
   [ "$2" -gt 0 ] && [ "$1" -ge "$(($2 * 100))" ]
 }
 
-# pause_after TRIES: seconds until a transition that was taken back so often is tried again.
+# pause_after TRIES: seconds until a transition that was reversed so often is retried.
 pause_after() {
   local pause=$pause_seconds count=1
   while [ "$count" -lt "$1" ] && [ "$pause" -lt "$longest_pause_seconds" ]; do
@@ -43,7 +43,7 @@ pause_after() {
   echo "$pause"
 }
 
-# take_back MODULE: the kernel turns it round.
+# take_back MODULE: the kernel reverses its transition.
 take_back() {
   local module=$1 tries pause
   tries=$(deferred_field "$module" 3)
@@ -53,17 +53,17 @@ take_back() {
   state_drop deferred "$module"
   state_add "deferred $module $boot_id $tries $((now + pause * 100))"
   problem deferred "$module" \
-    "the transition of $module did not end and is taken back, to be tried again in $((pause / 60)) minutes; in the way: $(blockers 1)"
+    "the transition of $module did not end and is reversed; it is retried in $((pause / 60)) minutes; blocked by: $(blockers 1)"
   revert "$module"
 }
 
-# What waits for its pause to end.
+# Reports livepatches whose pause has not ended.
 note_deferred() {
   local position kind module package rest until
   while read -r position kind module package rest; do
     if [ -z "$module" ] || is_enabled "$module" || ! is_deferred "$module"; then continue; fi
     until=$(deferred_field "$module" 4)
-    problem deferred "$module" "the transition of $module ($package) did not end the last time; it is tried again in $(((until - now) / 6000 + 1)) minutes"
+    problem deferred "$module" "the transition of $module ($package) did not end the last time; it is retried in $(((until - now) / 6000 + 1)) minutes"
   done <<END
 $installed
 END

@@ -1,7 +1,6 @@
 # shellcheck shell=dash
-# Whether somebody hooks a function that is to be patched, in a way that does not go together with a livepatch. By the
-# tables and as the rule of packages/host/rules (hook-conflicts.ts), which explains what is in the way and why: a test
-# compares the two.
+# Whether a tracer or a probe hooks a function to be patched in a way that conflicts with a livepatch. Uses the tables
+# and the rule of packages/host/rules (hook-conflicts.ts), which explains each conflict: a test compares the two.
 
 # Modules that cannot be loaded for that, one a line.
 hooked=
@@ -11,7 +10,7 @@ is_hooked() {
   return 1
 }
 
-# Looks at what is to be loaded. True where something was found that was not known yet.
+# Checks what is to be loaded. True if a new conflict was found.
 find_hooked() {
   local wanted module code text package found=1
   wanted=$(wanted_functions)
@@ -57,13 +56,13 @@ patched_now() {
   done | sort -u | sed 's/^\(.*\),[^,]*$/patched \1/'
 }
 
-# A listing of the kernel, bounded; fails where it is not there, or not for us (lockdown).
+# A listing of the kernel, bounded; fails if it is missing or not readable (lockdown).
 listing() {
   [ -r "$2" ] || return 1
   { head -c "$listing_limit" "$2" | sed "s/^/$1 /"; } 2>/dev/null
 }
 
-# "MODULE CODE TEXT" of the first hook in the way of each module.
+# "MODULE CODE TEXT" of the first conflicting hook of each module.
 # shellcheck disable=SC2016
 hooked_in() {
   awk "$hook_rules"'
@@ -92,9 +91,9 @@ hooked_in() {
       at = place(object, name)
       if (!(at in by) || is_asleep(states)) next
       if (is_on_entry(states)) { on_entry[at] = 1; next }
-      # In a function that is patched already it is blind already.
+      # In a function that is patched already the probe misses calls already.
       if (at in patched) next
-      # Told after those of ftrace, as the agent does.
+      # Reported after those of ftrace, as the agent does.
       blind[++blinds] = at
       blind_text[blinds] = named(object, name) " is hooked: the " ($3 == "r" ? "kretprobe" : "kprobe") " on " name "+" offset " would never fire again"
       next

@@ -1,7 +1,7 @@
 # shellcheck shell=dash
-# The manifest: what a package says of its livepatch. `key value` a line, in a fixed order; its limits are of rules.sh.
+# The manifest of a package's livepatch. `key value` a line, in a fixed order; its limits are in rules.sh.
 
-# Why a file cannot be a manifest at all: "code text".
+# Why a file is no manifest: "code text".
 # shellcheck disable=SC2016
 manifest_fault() {
   local size
@@ -11,12 +11,12 @@ manifest_fault() {
   fi
   size=$(stat -c %s "$1" 2>/dev/null)
   if [ "${size:-0}" -gt "$manifest_limit" ]; then
-    echo "manifest-too-large the manifest has $size bytes, at most $manifest_limit are taken"
+    echo "manifest-too-large the manifest has $size bytes; the limit is $manifest_limit"
     return 0
   fi
-  # Text, and nothing else.
+  # Only text.
   if [ "$(tr -d '\012\040-\176\200-\377' <"$1" | wc -c)" -ne 0 ]; then
-    echo 'manifest-garbage the manifest holds control characters'
+    echo 'manifest-garbage the manifest contains control characters'
     return 0
   fi
   return 1
@@ -32,7 +32,7 @@ manifest_read() {
     function is_hex(s, n) { return length(s) == n && s !~ /[^0-9a-f]/ }
     function is_number(s, digits) { return length(s) <= digits && s ~ /^[1-9][0-9]*$/ }
     function is_module(s) { return substr(s, 1, 6) == "kmend_" && is_hex(substr(s, 7), 12) }
-    # What it has to be the name of a file in.
+    # Usable as the name of a file.
     function is_name(s, n) { return length(s) >= 1 && length(s) <= n && s ~ /^[A-Za-z0-9]/ && s !~ /[^A-Za-z0-9._+~-]/ }
     function single(key) { if (NF != 2 || $1 != key || $0 != key " " $2) wrong("not \"" key " VALUE\""); return $2 }
     BEGIN { split("kmend-livepatch package version release build-id kind position id module sha256 size", order, " ") }

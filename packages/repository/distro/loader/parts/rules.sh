@@ -1,6 +1,6 @@
 # shellcheck shell=dash disable=SC2016,SC2034
 # Generated from the tables of packages/host/rules by packages/repository/distro/loader/generate.ts: do not edit.
-# script/check --fix writes it anew.
+# script/check --fix writes it again.
 # SC2016: awk programs. SC2034: other parts use these.
 
 taint_refusing=16570

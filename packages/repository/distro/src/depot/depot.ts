@@ -47,7 +47,7 @@ export class Depot {
     this.#edges = edges;
   }
 
-  /** A new one; `depot-exists` where there is one. */
+  /** Creates a depot. Throws `depot-exists` if there is one. */
   static async create(folder: string, edges: Pick<Edges, 'clock'>): Promise<Depot> {
     if (await exists(join(folder, FILE))) {
       throw new DistroError('depot-exists', `there is a depot in ${folder} already`, {
@@ -70,7 +70,7 @@ export class Depot {
     return join(this.#folder, 'packages');
   }
 
-  /** Where the module of an entry lies. */
+  /** Path of the module of an entry. */
   modulePath(entry: Pick<Entry, 'sha256'>): string {
     return join(this.#folder, 'modules', `${entry.sha256}.ko`);
   }
@@ -130,7 +130,7 @@ export class Depot {
       const top = topOf(stackOf(kernel));
       if (top !== undefined) {
         throw new DistroError('livepatch-published', `${kernel.release} has livepatches: ${top.package} is published`, {
-          hint: 'hosts of that kernel need it; kmend repo packages withdraw takes the newest one back',
+          hint: 'hosts of that kernel need it; kmend repo packages withdraw withdraws the newest one',
         });
       }
       const last = kernel.states.at(-1);
@@ -198,7 +198,7 @@ export class Depot {
     });
   }
 
-  /** The state of a flavour's package that asks for this: a new one where it never did. */
+  /** The state of a flavour's package with these dependencies: a new one if it never had them. */
   async followerState(name: string, sha256: string): Promise<FollowerState> {
     return await this.#change(async ({ followers }) => {
       const own = followers.filter((one) => one.package === name);

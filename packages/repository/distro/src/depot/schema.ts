@@ -33,7 +33,7 @@ export const Entry = PackageId.extend({
   patches: z.record(z.string(), Sha256),
   /** Modules that must be enabled before it: those whose changes it holds again. */
   on: z.array(ObjectName),
-  /** What lies right below it; its package depends on that. */
+  /** The livepatch directly below it; its package depends on that. */
   below: PackageId.optional(),
   /** Of a cumulative one: packages that are of no use beside it, up to these versions. */
   replaces: z.array(PackageId),
@@ -43,7 +43,7 @@ export const Entry = PackageId.extend({
   overlaps: z.int().min(0),
   /** When it was taken in. */
   at: Timestamp,
-  /** Why it was taken in although less of its code ran in its proof than the operator asks for. */
+  /** Why it was accepted although less of its code ran in its proof than the operator requires. */
   reason: Line.optional(),
   withdrawn: z.boolean().default(false),
 });

@@ -78,7 +78,7 @@ const SWAPPED = [0, 1, 3, 4, 5];
 /** Versions of root one after the other; `fails`: the last of them may not be accepted. */
 const ROTATIONS: Readonly<Record<string, { readonly steps: readonly Step[]; readonly fails?: true }>> = {
   'one key for another': { steps: [step([1], 1, [1]), step([2], 1, [2, 1]), step([2], 1, [2])] },
-  'and signatures of strangers': {
+  'and foreign signatures': {
     steps: [step([1], 1, [3, 1, 4]), step([2], 1, [3, 2, 1, 4]), step([2], 1, [3, 2, 4])],
   },
   'three of five, in several ways': {
@@ -144,10 +144,10 @@ test('accepts new keys of the other roles, and refuses signatures below the thre
   const keys = Array.from({ length: 10 }, () => newSigner('ed25519'));
   const cases: Readonly<Record<string, { readonly to: Step; readonly fails?: true }>> = {
     'another key': { to: step([2], 1, [2]) },
-    'signatures of strangers': { to: step([1], 1, [3, 1, 4]) },
+    'foreign signatures': { to: step([1], 1, [3, 1, 4]) },
     'three of five': { to: step(FIVE, 3, [0, 4, 1]) },
     'not the new key': { to: step([2], 1, [1, 3, 4]), fails: true },
-    'one of three is a stranger': { to: step(SWAPPED, 3, [0, 2, 4]), fails: true },
+    'one of three is foreign': { to: step(SWAPPED, 3, [0, 2, 4]), fails: true },
     'one of three is missing': { to: step(SWAPPED, 3, [0, 4]), fails: true },
   };
   for (const [name, { to, fails }] of Object.entries(cases)) {

@@ -83,13 +83,13 @@ test('ignores a forged first root, and uses the pinned one', async (t) => {
 
 test('refuses a next root with a foreign key unless the owner’s root key signed it', async (t) => {
   const { world, web, open } = await setUp(t);
-  const stranger = generateKey('root').key;
-  const next = await withKey(world, stranger);
+  const foreign = generateKey('root').key;
+  const next = await withKey(world, foreign);
   next.signed.version = 2;
   const forged = world.path('forged');
   await cp(world.created.repository, forged, { recursive: true });
   web.root = forged;
-  await writeRoot(join(forged, metadataFile('root', 2)), next, stranger);
+  await writeRoot(join(forged, metadataFile('root', 2)), next, foreign);
   await assert.rejects(open(), withCode('repository-unsigned', /root 2 is not signed as root 1 demands/));
 });
 

@@ -106,7 +106,7 @@ export async function openRepository(options: RepositoryOptions): Promise<Reposi
     });
   }
   await finishRotation(repository, keyDirectory);
-  // Their rotation never came; it is begun anew, with new ones.
+  // Their rotation was not completed; it begins again, with new ones.
   await dropNextKeys(keyDirectory);
   const signer: Signer = { keys: await loadOnlineKeys(keyDirectory), anchor: await anchorOf(options) };
   const state = await load(repository, signer);

@@ -18,7 +18,7 @@ export const ELSEWHERE = {
 } as const;
 export type Elsewhere = keyof typeof ELSEWHERE;
 
-/** How such a boot ends: in good order, or by a reset without warning. */
+/** How such a boot ends: orderly, or by a reset without warning. */
 export const ENDS = { orderly: 'systemctl --no-block reboot', cut: 'echo b >/proc/sysrq-trigger' } as const;
 export type End = keyof typeof ENDS;
 
@@ -110,7 +110,7 @@ async function cutInSoak(life: Life, id: string, times: number): Promise<RoundRe
     const last = await life.heal();
     const kept = times <= CUTS_KEPT;
     const quarantined = last.claims?.quarantined.some((it) => it.serial === life.wanted.serial) === true;
-    const found = kept || quarantined ? [] : [wrong(`after ${times} cuts in a row it is not held back`)];
+    const found = kept || quarantined ? [] : [wrong(`after ${times} cuts in a row it is not quarantined`)];
     return {
       what: `${times} cuts in a row`,
       struck: countOf(last, 'went-down') > 0,
@@ -204,7 +204,7 @@ async function noModulesAtBoot(life: Life, id: string): Promise<RoundResult> {
   });
 }
 
-/** Nothing may be quarantined: by the agent's own word, or in its journal where that is not believed. */
+/** Nothing may be quarantined: by the agent's status, or by its journal if the status is not believed. */
 export function unquarantined(seen: Observation): Finding[] {
   const all = [...(seen.claims?.quarantined ?? []), ...(journalOf(seen)?.quarantined ?? [])];
   return [...new Set(all.map(({ serial, code }) => `serial ${serial} is quarantined (${code})`))].map(wrong);

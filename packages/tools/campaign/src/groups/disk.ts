@@ -13,7 +13,7 @@ export type DiskError = keyof typeof ERRORS;
 export const SPANS = ['one', 'all', 'torn'] as const;
 export type Span = (typeof SPANS)[number];
 
-/** One call of the agent fails; when the disk is sound again, the next check goes on. */
+/** One call of the agent fails; when the disk is sound again, the next check continues. */
 export function diskRound(life: Life, place: Place, name: DiskError, span: Span): Round {
   const id = `${placeId(place)}/${name}/${span}`;
   return { id, run: () => failAt(life, { id, place }, ERRORS[name], span) };
@@ -42,7 +42,7 @@ export const VOLUMES = {
 } as const;
 export type Volume = keyof typeof VOLUMES;
 
-/** The agent lives through a load with such a state folder, and goes on when it is taken away. */
+/** The agent survives a load with such a state folder, and continues when it is taken away. */
 export function volumeRound(life: Life, volume: Volume): Round {
   const id = `volume/${volume}`;
   return { id, run: () => onVolume(life, id, volume) };

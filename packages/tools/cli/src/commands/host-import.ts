@@ -20,14 +20,14 @@ interface Imported {
   readonly hostname: string;
   readonly sequence: number;
   readonly stored: boolean;
-  /** Sequence of the newest report that the server has; absent where it was refused. */
+  /** Sequence of the newest report that the server has; absent if it was refused. */
   readonly newest?: number;
   /** Its number belongs to another report: the host has to write a new one. */
   readonly numberUsed?: boolean | undefined;
   readonly error?: { readonly code: string; readonly message: string; readonly hint: string | undefined };
 }
 
-/** `kmend host import`: hands reports over that were carried here by hand. */
+/** `kmend host import`: imports report files that were carried here. */
 export function importCommand(host: Command, { action }: Registrar): void {
   const command = host
     .command('import')

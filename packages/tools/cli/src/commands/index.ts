@@ -21,11 +21,11 @@ const families: readonly (readonly [word: string, load: () => Promise<Register>]
 ];
 
 /**
- * The family that a command line names; all of them where it names none, so that help and errors know every command.
+ * The family that a command line names; all of them if it names none, so that help and errors know every command.
  */
 export async function registersFor(argv: readonly string[]): Promise<Register[]> {
   const word = argv.find((each) => !each.startsWith('-')) ?? '';
-  // Asked for alone, and often: by scripts, and to see whether it works at all.
+  // Used alone, and often: by scripts, and to check that the command works.
   if (argv.length > 0 && argv.every((each) => each === '--version' || each === '-V')) return [];
   const named = families.find(([family]) => family === word);
   const wanted = named === undefined ? families : [named];

@@ -4,9 +4,9 @@ import type { Host } from '../host.ts';
 
 type Say = (line: string) => void;
 
-/** Where it is told what is exercised. */
+/** Receivers of what is exercised. */
 export interface ExerciseNews {
-  /** What came of each piece of work. */
+  /** The outcome of each piece of work. */
   readonly say: Say;
   /** What begins now: each may take minutes. */
   readonly begin?: Say;
@@ -51,6 +51,8 @@ export async function exerciseAreas(
 
 export function judgeAreas(work: readonly Done[]): Suspect[] {
   return work.flatMap(({ of, area, what, outcome, why }) =>
-    outcome === 'failed' ? [{ area: of, name: `${area}, ${what}`, why: `${area}, ${what}: ${why ?? 'no word'}` }] : [],
+    outcome === 'failed'
+      ? [{ area: of, name: `${area}, ${what}`, why: `${area}, ${what}: ${why ?? 'no reason given'}` }]
+      : [],
   );
 }

@@ -40,7 +40,7 @@ export async function kernelMemory(host: Host): Promise<number> {
   const readings = (await host.check(MEASURE, { timeoutMs: PATIENCE_MS })).split(END).slice(0, -1);
   const bytes = Math.min(...readings.map(usedBytes));
   if (Number.isFinite(bytes)) return bytes;
-  throw new LabError('lab-guest-garbage', `${host.name} does not tell what memory is in use`);
+  throw new LabError('lab-guest-garbage', `${host.name} does not report its memory use`);
 }
 
 /** Lines of /proc/meminfo that are not the kernel's own use. */

@@ -11,7 +11,7 @@ import { type Limits, unpack } from './unpack.ts';
 
 const LIMITS: Limits = { archive: 8 * 2 ** 30, file: 256 * 2 ** 20, files: 65_536 };
 
-/** Milliseconds that a reader who began with the repository before is still given what he was told of. */
+/** Milliseconds for which a reader that began with the previous repository still gets the files of its index. */
 const GRACE_MS = 3_600_000;
 
 /** The link to the repository that is served. */
@@ -113,8 +113,8 @@ export class PackageRepository {
   }
 
   /**
-   * Where a file lies. What never changes is also found in the repository before: a client that read that one's index
-   * asks for what it names.
+   * The path of a file. Files that never change are also found in the previous repository: a client that read its index
+   * requests the files that the index names.
    */
   async find(path: string): Promise<FoundFile | undefined> {
     const immutable = isImmutable(this.format, path);

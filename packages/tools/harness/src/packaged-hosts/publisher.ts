@@ -39,7 +39,7 @@ export class Publisher {
     return `http://${OPERATOR_ADDRESS}:${this.#server.port}`;
   }
 
-  /** The folder that the server hands out, which somebody may change. */
+  /** The folder that the server serves, which a test may change. */
   get served(): string {
     return join(this.#operator.home, 'server', 'packages', 'apt', 'current');
   }
@@ -75,7 +75,7 @@ export class Publisher {
       ...['repo', 'packages', 'add', directory, '--unproven', ...options],
     );
     const [one] = taken;
-    if (one === undefined) throw new Error(`nothing was taken of ${directory}`);
+    if (one === undefined) throw new Error(`nothing was added from ${directory}`);
     return one;
   }
 

@@ -1,16 +1,16 @@
-import { type Seen, storeSeen } from '../store/reports.ts';
+import { storeUnchanged, type UnchangedReport } from '../store/reports.ts';
 import type { Database } from '../store/store.ts';
 
-/** Milliseconds that "still alive, nothing new" may wait to be written. */
+/** Milliseconds that a report without changes may wait to be written. */
 const FLUSH_MS = 2000;
 
 /**
- * Collects reports that said nothing new and writes them together. A crash loses two seconds of "last seen", no more.
+ * Collects reports without changes and writes them together. A crash loses two seconds of "last seen", no more.
  */
-export class SeenBatch {
+export class UnchangedReports {
   readonly #store: Database;
   readonly #onError: (error: unknown) => void;
-  #pending = new Map<string, Seen>();
+  #pending = new Map<string, UnchangedReport>();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(store: Database, onError: (error: unknown) => void) {
@@ -18,17 +18,17 @@ export class SeenBatch {
     this.#onError = onError;
   }
 
-  add(hostId: string, seen: Seen): void {
-    this.#pending.set(hostId, seen);
+  add(hostId: string, report: UnchangedReport): void {
+    this.#pending.set(hostId, report);
     this.#timer ??= setTimeout(() => void this.flush().catch(this.#onError), FLUSH_MS).unref();
   }
 
   /** What waits to be written of a host. */
-  of(hostId: string): Seen | undefined {
+  of(hostId: string): UnchangedReport | undefined {
     return this.#pending.get(hostId);
   }
 
-  /** A host that is removed, or whose count starts anew. */
+  /** A host that is removed, or whose count was reset. */
   forget(hostId: string): void {
     this.#pending.delete(hostId);
   }
@@ -38,6 +38,6 @@ export class SeenBatch {
     this.#timer = undefined;
     const batch = this.#pending;
     this.#pending = new Map();
-    if (batch.size > 0) await storeSeen(this.#store, batch);
+    if (batch.size > 0) await storeUnchanged(this.#store, batch);
   }
 }

@@ -117,7 +117,7 @@ async function receive(archive: Extract, folder: string, options: UnpackOptions)
   return { files, bytes, unchanged };
 }
 
-/** Path of a file; `undefined` of a folder, which is made where something lies in it. */
+/** Path of a file; `undefined` for a folder, which is made with the first file in it. */
 function acceptable({ name, type, size, pax }: Entry, limits: Limits): string | undefined {
   const said = JSON.stringify(name.slice(0, 240));
   if (type === 'directory') {

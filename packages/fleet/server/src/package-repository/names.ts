@@ -32,7 +32,7 @@ export function packagePath(name: string): string {
   return path;
 }
 
-/** The same of what a reader asks for; `undefined` where no repository has such a file. */
+/** The same for a path that a reader requests; `undefined` if no repository has such a file. */
 export function askedPath(name: string): string | undefined {
   try {
     return packagePath(name);
