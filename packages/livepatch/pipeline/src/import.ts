@@ -101,6 +101,8 @@ async function check(
   return found === undefined ? undefined : { kernel: kernel.release, ...found };
 }
 
+const WITHOUT_COMPILER = new Set(['compiler-missing', 'compiler-differs', 'compiler-unavailable', 'root-failed']);
+
 /** A fix can be kept on a machine that cannot compile for its kernel; `note` is told that it was not compiled. */
 async function builderFor(
   workshop: Workshop,
@@ -111,7 +113,7 @@ async function builderFor(
     return await workshop.builder(kernel);
   } catch (error) {
     const code = errorCode(error);
-    if (code !== 'compiler-missing' && code !== 'compiler-differs') throw error;
+    if (!WITHOUT_COMPILER.has(code ?? '')) throw error;
     note(`not compiled to see whether it stands alone: ${errorText(error)}`);
     return undefined;
   }
