@@ -77,7 +77,9 @@ export async function audit(
     notChecked.push(...(await checkUnits(runner, world, manifest, replacements, source, findings)));
   }
   checkCode(loaded, own, world, findings);
-  checkBranchTracking(loaded, own, world, findings);
+  const objects = patch?.objects ?? [];
+  const registered = new Set(objects.flatMap(({ functions }) => functions.map(({ heldAt }) => heldAt)));
+  checkBranchTracking(loaded, own, registered, world, findings);
   checkTables(loaded, own, world, findings);
   let relocations = 0;
   for (const fields of loaded.fields.values()) relocations += fields.size;

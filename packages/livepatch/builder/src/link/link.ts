@@ -105,8 +105,19 @@ export async function linkModule(
     recipe.linkObjects,
   );
   const file = readElf(await readFile(module));
+  dropSeals(file);
   convertModule(file, ALIAS_PREFIX);
   return writeElf(file);
+}
+
+/**
+ * objtool lists functions whose ENDBR the kernel is to overwrite, since nothing in the object takes their address;
+ * another file of the livepatch may. An ENDBR that stays harms nothing.
+ */
+function dropSeals(file: ElfFile): void {
+  const seals = file.sections.filter(({ name }) => name === '.ibt_endbr_seal');
+  file.sections = file.sections.filter((section) => !seals.includes(section));
+  file.symbols = file.symbols.filter(({ place }) => typeof place === 'number' || !seals.includes(place));
 }
 
 /**
