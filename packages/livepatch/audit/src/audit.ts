@@ -80,7 +80,9 @@ export async function audit(
     notChecked.push(...(await checkUnits(runner, world, { manifest, replacements, source }, findings)));
   }
   checkCode(simulation, findings);
-  checkBranchTracking(loaded, own, world, findings);
+  const objects = patch?.objects ?? [];
+  const registered = new Set(objects.flatMap(({ functions }) => functions.map(({ heldAt }) => heldAt)));
+  checkBranchTracking(simulation, registered, findings);
   checkTables(simulation, findings);
   let relocations = 0;
   for (const fields of loaded.fields.values()) relocations += fields.size;

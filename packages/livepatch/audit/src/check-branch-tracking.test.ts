@@ -33,6 +33,20 @@ const kernel: TrackedKernel = {
   }),
 };
 
+/** Findings where new data hold the address of a new function without ENDBR. */
+function holding(isRegistered: boolean): number {
+  const module = new SmallModule();
+  const { symbol } = module.function('plain');
+  const data = module.data('table', 8);
+  data.relocations.push({ offset: 0, type: 1, symbol, addend: 0n });
+  const findings = new Findings();
+  const loaded = new Loaded(module.file);
+  loaded.relocate(smallKernel({}), findings);
+  const registered = new Set(isRegistered ? [loaded.base(data) ?? 0] : []);
+  checkBranchTracking({ loaded, own: new OwnCode(loaded, findings), world: kernel }, registered, findings);
+  return findings.list.length;
+}
+
 /** Findings where new code keeps an address: `mov $address,%rdi`. */
 function keeping(address: number, world: TrackedKernel = kernel): number {
   const module = new SmallModule();
@@ -44,7 +58,7 @@ function keeping(address: number, world: TrackedKernel = kernel): number {
   const findings = new Findings();
   const loaded = new Loaded(module.file);
   loaded.relocate(smallKernel({ 'vmlinux.f': address }), findings);
-  checkBranchTracking(loaded, new OwnCode(loaded, findings), world, findings);
+  checkBranchTracking({ loaded, own: new OwnCode(loaded, findings), world }, new Set(), findings);
   return findings.list.length;
 }
 
@@ -53,4 +67,9 @@ test('requires a stored address to be that of a function that may be called indi
   assert.equal(keeping(SEALED), 1);
   assert.equal(keeping(PLAIN), 1);
   assert.equal(keeping(SEALED, { ...kernel, hasBranchTracking: false }), 0);
+});
+
+test('a replacing function needs no ENDBR where livepatch holds its address, and does anywhere else', () => {
+  assert.equal(holding(true), 0);
+  assert.equal(holding(false), 1);
 });

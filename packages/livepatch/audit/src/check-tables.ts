@@ -1,9 +1,9 @@
-import { type Section, SHF_STRINGS } from '@kmend/elf';
+import { SHF_STRINGS } from '@kmend/elf';
 import type { StructLayout } from '@kmend/kernel';
 import type { Address } from './address.ts';
+import { checkUnwind } from './check-unwind.ts';
 import type { Findings } from './finding.ts';
-import type { Loaded } from './loaded.ts';
-import { isNameless, type OwnCode } from './own-code.ts';
+import type { OwnCode } from './own-code.ts';
 import type { Simulation } from './simulation.ts';
 import { ABSOLUTE, type Aim, TABLES } from './table-shapes.ts';
 import type { World } from './world.ts';
@@ -165,37 +165,4 @@ function fault(aim: Aim, target: Address, { world, loaded, own }: Simulation): s
 function isConditional(bytes: Uint8Array): boolean {
   const first = bytes[0] === 0x2e ? bytes[1] : bytes[0];
   return first === 0x0f || first === 0xe8 || first === 0xe9;
-}
-
-/** Each entry of the unwinder's table is of code of the livepatch, and there are as many as it has places. */
-function checkUnwind(loaded: Loaded, own: OwnCode, findings: Findings): void {
-  const find = (name: string): Section | undefined => loaded.file.sections.find((section) => section.name === name);
-  const places = find('.orc_unwind_ip');
-  const entries = find('.orc_unwind');
-  if (places === undefined || entries === undefined) {
-    findings.add('table-astray', 'the livepatch has no table for the unwinder, so its transition could not end');
-    return;
-  }
-  if (places.size % 4 !== 0 || entries.size !== (places.size / 4) * 6) {
-    findings.add('table-astray', `.orc_unwind has ${entries.size} bytes for ${places.size / 4} places`);
-  }
-  const base = loaded.base(places) ?? 0;
-  const memory = loaded.memory(places);
-  const view = new DataView(memory.buffer, memory.byteOffset, memory.byteLength);
-  const begun = new Set<Address>();
-  for (let at = 0; at + 4 <= places.size; at += 4) {
-    const target = base + at + view.getInt32(at, true);
-    begun.add(target);
-    const place = loaded.at(target);
-    const found = own.functionAt(target);
-    const isInside = found?.function.boundaries.has(found.offset) ?? true;
-    if (place === undefined || !loaded.isCode(place.section) || !isInside) {
-      findings.add('table-astray', `.orc_unwind_ip, entry ${at / 4} leads to no instruction of the livepatch`);
-    }
-  }
-  for (const one of own.functions) {
-    const { name, address } = one;
-    if (!isNameless(one) && !begun.has(address))
-      findings.add('table-astray', `the unwinder's table has no entry for ${name}`, { symbol: name });
-  }
 }

@@ -27,7 +27,12 @@ test('loads a damaged module with findings, or refuses it by code', async (t) =>
       const loaded = new Loaded(readElf(damaged));
       loaded.relocate(kernel, findings);
       const own = new OwnCode(loaded, findings);
-      const functions = own.functions.map(({ name, address }) => ({ oldName: name, sympos: 0, newFunction: address }));
+      const functions = own.functions.map(({ name, address }) => ({
+        oldName: name,
+        sympos: 0,
+        newFunction: address,
+        heldAt: 0,
+      }));
       checkReach(loaded, own, { replace: true, objects: [{ name: 'vfat', functions, callbacks: [] }] }, findings);
     },
   });

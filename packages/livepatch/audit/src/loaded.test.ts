@@ -35,7 +35,7 @@ function patched(table: string): string[] {
   const { loaded, findings } = load(module);
   const own = new OwnCode(loaded, findings);
   const newFunction = own.functions[0]?.address ?? 0;
-  const functions = [{ oldName: 'vfat_mkdir', sympos: 0, newFunction }];
+  const functions = [{ oldName: 'vfat_mkdir', sympos: 0, newFunction, heldAt: 0 }];
   checkReach(loaded, own, { replace: true, objects: [{ name: 'vfat', functions, callbacks: [] }] }, findings);
   return findings.list.map(({ code }) => code);
 }
@@ -54,7 +54,7 @@ test('reports code that several objects reach and that only one of them fills in
   const { loaded, findings } = load(module);
   const own = new OwnCode(loaded, findings);
   const newFunction = own.functions.find(({ name }) => name === 'first')?.address ?? 0;
-  const functions = [{ oldName: 'first', sympos: 0, newFunction }];
+  const functions = [{ oldName: 'first', sympos: 0, newFunction, heldAt: 0 }];
   const objects = [
     { name: 'vmlinux', functions, callbacks: [] },
     { name: 'vfat', functions, callbacks: [] },
@@ -95,7 +95,7 @@ test('follows jumps of code without symbols piece by piece, without mixing objec
     name,
     functions: own.functions
       .filter((one) => one.name === names[index])
-      .map(({ address }) => ({ oldName: name, sympos: 0, newFunction: address })),
+      .map(({ address }) => ({ oldName: name, sympos: 0, newFunction: address, heldAt: 0 })),
     callbacks: [],
   }));
   checkReach(loaded, own, { replace: true, objects }, findings);

@@ -101,6 +101,8 @@ async function check(
   return found === undefined ? undefined : { kernel: kernel.release, ...found };
 }
 
+const WITHOUT_COMPILER = new Set(['compiler-missing', 'compiler-differs', 'compiler-unavailable', 'root-failed']);
+
 /**
  * A fix can be stored on a machine that cannot compile for its kernel; `note` gets a remark that it was not compiled.
  */
@@ -113,7 +115,7 @@ async function builderFor(
     return await workshop.builder(kernel);
   } catch (error) {
     const code = errorCode(error);
-    if (code !== 'compiler-missing' && code !== 'compiler-differs') throw error;
+    if (!WITHOUT_COMPILER.has(code ?? '')) throw error;
     note(`not compiled to check whether it needs companions: ${errorText(error)}`);
     return undefined;
   }

@@ -15,7 +15,7 @@ export class Workshop {
   readonly images: ImageStore;
   readonly sources: SourceStore;
   readonly fixes: FixStore;
-  /** Debian mirror for what the lab installs; absent means that of the tools. */
+  /** Debian mirror for build roots and what the lab installs; absent means that of the tools. */
   readonly mirror: string | undefined;
 
   /**
@@ -35,7 +35,7 @@ export class Workshop {
 
   /** Prepares the kernel's tree, or finds it in the cache. */
   async builder(kernel: Kernel): Promise<Builder> {
-    return await Builder.open(this.edges, this.cache, kernel);
+    return await Builder.open(this.edges, this.cache, kernel, this.mirror);
   }
 
   /** The folder of the kernel's prepared tree, if it was prepared; the source lies in `source` in it. */

@@ -6,6 +6,7 @@ import {
   type Section,
   SHF_ALLOC,
   SHF_EXECINSTR,
+  SHF_WRITE,
   SHN_LIVEPATCH,
   SHN_UNDEF,
   SHT_PROGBITS,
@@ -40,6 +41,23 @@ export class SmallModule {
     this.file.sections.push(section);
     this.file.symbols.push(symbol);
     return { section, symbol };
+  }
+
+  /** Zeros in a data section of its own. */
+  data(name: string, size: number): Section {
+    const section: Section = {
+      name: `.data.${name}`,
+      type: SHT_PROGBITS,
+      flags: SHF_ALLOC | SHF_WRITE,
+      address: 0n,
+      align: 8,
+      entrySize: 0,
+      data: new Uint8Array(size),
+      size,
+      relocations: [],
+    };
+    this.file.sections.push(section);
+    return section;
   }
 
   undefined(name: string): ElfSymbol {

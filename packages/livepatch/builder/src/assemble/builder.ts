@@ -110,13 +110,14 @@ export class Builder {
     };
   }
 
-  /** Prepares the kernel's tree, or finds it in the cache. */
+  /** Prepares the kernel's tree, or finds it in the cache. `mirror`: Debian's archive, for its build root. */
   static async open(
     edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
     cacheDirectory: string,
     kernel: Kernel,
+    mirror?: string,
   ): Promise<Builder> {
-    const [tree, code] = await Promise.all([prepareTree(edges, kernel, cacheDirectory), codeDigest()]);
+    const [tree, code] = await Promise.all([prepareTree(edges, kernel, cacheDirectory, mirror), codeDigest()]);
     return new Builder(edges, cacheDirectory, tree, code);
   }
 

@@ -6,6 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { silentProgress } from '@kmend/base';
 import { run } from '@kmend/base/node';
 import type { Kernel } from '@kmend/kernel';
+import { MACHINE } from '@kmend/toolchain';
 import { moduleImage } from '../proof/image.ts';
 import { proveUnit } from '../proof/prove.ts';
 import { proofReasons } from '../proof/show.ts';
@@ -81,7 +82,7 @@ async function reached(t: TestContext, text: string): Promise<{ context: UnitCon
   const kernel = { buildId: '00', compiler: { text: 'gcc' } } as Kernel;
   const context: UnitContext = {
     edges,
-    tree: { kernel, directory, source: directory },
+    tree: { kernel, directory, source: directory, root: MACHINE },
     cache: directory,
     outcomes: new OutcomeCache(directory, () => true),
     code: '',

@@ -56,7 +56,9 @@ export interface CompiledUnit extends z.infer<typeof Dependencies> {
 export function objectKey(tree: PreparedTree, unit: KnownUnit, input: CompileInput): string {
   const { kernel } = tree;
   const args = [...unit.command.compilerArguments, ...ADDED[input.layout]];
-  const words = ['confined', kernel.buildId, kernel.compiler.text, AUTHOR_DIGEST, unit.spelling, ...args];
+  // The same compiler with another assembler may make another object.
+  const system = tree.root.contents === undefined ? [] : [tree.root.contents.digest];
+  const words = ['confined', ...system, kernel.buildId, kernel.compiler.text, AUTHOR_DIGEST, unit.spelling, ...args];
   return sha256([...words, input.headersKey, input.text].join('\0'));
 }
 
@@ -97,7 +99,7 @@ export async function compileUnit(
     ];
     await writeFile(source, input.text, 'latin1');
     const at = { unit, root: input.root, text: source };
-    const run = await confined(edges.run, [input.root, source], [output, included, assembled]);
+    const run = await confined(edges.run, tree.root, [input.root, source], [output, included, assembled]);
     const where = [
       ...placeArguments(unit),
       '-MD',

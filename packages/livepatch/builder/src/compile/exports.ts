@@ -34,7 +34,7 @@ export async function exportCrcs(
   await writeFile(source, input.text, 'latin1');
   const where = ['-iquote', dirname(unit.spelling), '-I', AUTHOR_INCLUDE, source];
   const options = { cwd: input.root, signal: edges.signal, maxOutput: TEXT_LIMIT, limits: COMPILER_LIMITS };
-  const run = await confined(edges.run, [input.root, tree.source, source]);
+  const run = await confined(edges.run, tree.root, [input.root, tree.source, source]);
   const text = await runOk(run, compiler, [...compilerArguments, '-E', '-D__GENKSYMS__', ...where], options);
   const said = await runOk(run, genksyms, ['-r', '/dev/null'], { ...options, stdin: text });
   // `#SYMVER name crc`; before 6.1 `__crc_name = crc;`, for the linker.

@@ -36,7 +36,11 @@ export async function generateFor(
     const args = ['-s', '-C', tree.source, ...treeArguments(tree), goal];
     await withLock(
       join(tree.directory, '.generate.lock'),
-      () => confinedMake(edges.run, tree.directory)('make', args, { signal: edges.signal, timeoutMs: MAKE_LIMIT_MS }),
+      () =>
+        confinedMake(edges.run, tree.root, tree.directory)('make', args, {
+          signal: edges.signal,
+          timeoutMs: MAKE_LIMIT_MS,
+        }),
       { signal: edges.signal },
     );
     path = await placeOf(tree, unit, name);

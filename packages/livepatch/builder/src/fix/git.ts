@@ -2,6 +2,7 @@ import { lstat, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import type { Edges } from '@kmend/base';
+import { MACHINE } from '@kmend/toolchain';
 import { confined } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 
@@ -56,7 +57,7 @@ export async function withRepository<T>(
     await symlink(parts.objects, join(own, 'objects'));
     await symlink(parts.refs, join(own, 'refs'));
     if (parts.packedRefs !== undefined) await symlink(parts.packedRefs, join(own, 'packed-refs'));
-    const run = await confined(edges.run, [
+    const run = await confined(edges.run, MACHINE, [
       own,
       parts.objects,
       parts.refs,

@@ -1,7 +1,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Edges } from '@kmend/base';
-import { type ElfFile, readElf, SHN_UNDEF, UNNAMED_MODULE, writeElf } from '@kmend/elf';
+import { type ElfFile, readElf, SHF_LINK_ORDER, SHN_UNDEF, UNNAMED_MODULE, writeElf } from '@kmend/elf';
 import { AUTHOR_INCLUDE } from '../author/header.ts';
 import { runObjtool } from '../compile/objtool.ts';
 import { confined } from '../confine.ts';
@@ -49,7 +49,7 @@ export async function linkModule(
     reads: readonly string[] = [],
     stdin = '',
   ): Promise<string> => {
-    const confinedRun = await confined(run, [tree.source, directory, ...reads], made);
+    const confinedRun = await confined(run, tree.root, [tree.source, directory, ...reads], made);
     const result = await confinedRun(file, args, { cwd: tree.source, stdin, signal, timeoutMs: 120_000 });
     if (result.exitCode !== 0) {
       throw new BuilderError(
@@ -69,6 +69,7 @@ export async function linkModule(
   };
   const registered = await compile(registrationSource(registration), 'registration');
   await runObjtool(run, tree, recipe.objtoolArguments, registered, signal);
+  await unorder(registered);
   const joined = within(`${UNNAMED_MODULE}.o`);
   await step(
     'joining the objects',
@@ -81,11 +82,14 @@ export async function linkModule(
   // modpost reads which objects the module is of, and their commands for the CRCs of exports: there are none.
   await writeFile(within(`${UNNAMED_MODULE}.mod`), `${joined}\n`);
   await writeFile(within(`.${UNNAMED_MODULE}.o.cmd`), '\n');
+  const list = within('modules.order');
+  await writeFile(list, `${joined}\n`);
+  const listed = recipe.modpostArguments.includes('-T') ? [] : ['-T', list];
   const modpost = join(tree.source, 'scripts', 'mod', 'modpost');
   const said = await step(
     'modpost',
     modpost,
-    [...recipe.modpostArguments, '-w', '-o', within('Module.symvers')],
+    [...recipe.modpostArguments, ...listed, '-w', '-o', within('Module.symvers')],
     [within('Module.symvers'), within(`${UNNAMED_MODULE}.mod.c`)],
     [],
     `${joined}\n`,
@@ -93,10 +97,39 @@ export async function linkModule(
   checkModpost(said);
   const mod = await compile(await readFile(within(`${UNNAMED_MODULE}.mod.c`), 'utf8'), `${UNNAMED_MODULE}.mod`);
   const module = within(`${UNNAMED_MODULE}.ko`);
-  await step('linking the module', 'ld', [...recipe.linkArguments, '-o', module, joined, mod], [module]);
+  await step(
+    'linking the module',
+    'ld',
+    [...recipe.linkArguments, '-o', module, joined, mod, ...recipe.linkObjects],
+    [module],
+    recipe.linkObjects,
+  );
   const file = readElf(await readFile(module));
+  dropSeals(file);
   convertModule(file, ALIAS_PREFIX);
   return writeElf(file);
+}
+
+/**
+ * objtool lists functions whose ENDBR the kernel is to overwrite, since nothing in the object takes their address;
+ * another file of the livepatch may. An ENDBR that stays harms nothing.
+ */
+function dropSeals(file: ElfFile): void {
+  const seals = file.sections.filter(({ name }) => name === '.ibt_endbr_seal');
+  file.sections = file.sections.filter((section) => !seals.includes(section));
+  file.symbols = file.symbols.filter(({ place }) => typeof place === 'number' || !seals.includes(place));
+}
+
+/**
+ * Lets the places that `-fpatchable-function-entry` lists be joined with those of extracted functions, which lie in one
+ * section for all code: gcc ties each list to its code (SHF_LINK_ORDER), and the linker refuses to join both kinds.
+ */
+async function unorder(path: string): Promise<void> {
+  const file = readElf(await readFile(path));
+  const ordered = file.sections.filter(({ flags }) => (flags & SHF_LINK_ORDER) !== 0);
+  if (ordered.length === 0) return;
+  for (const section of ordered) section.flags &= ~SHF_LINK_ORDER;
+  await writeFile(path, writeElf(file));
 }
 
 /**

@@ -1,6 +1,7 @@
 import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Edges, Run, RunOptions } from '@kmend/base';
+import { MACHINE } from '@kmend/toolchain';
 import { confined } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 import type { Fix } from '../fix/model.ts';
@@ -89,7 +90,7 @@ async function applyOne(
 ): Promise<string> {
   const options = { cwd: root, stdin: Buffer.from(fix.patch, 'latin1'), signal: edges.signal, timeoutMs: 30_000 };
   const words = ['--unified', '-p1', '-F0', '-f', '--no-backup-if-mismatch', '-r', '-'];
-  const run = await confined(edges.run, [], [root]);
+  const run = await confined(edges.run, MACHINE, [], [root]);
   const forward = await run('patch', words, options);
   if (forward.exitCode === 0) return forward.stdout.toString('latin1');
   // GNU patch leaves what it could apply: only from the texts as they were can be told whether the kernel has the fix

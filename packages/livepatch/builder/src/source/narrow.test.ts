@@ -6,6 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { silentProgress } from '@kmend/base';
 import { run } from '@kmend/base/node';
 import type { Kernel } from '@kmend/kernel';
+import { MACHINE } from '@kmend/toolchain';
 import type { PreparedTree } from '../tree/tree.ts';
 import { narrowed } from './narrow.ts';
 import type { UnmovedRecord } from './records/unmoved.ts';
@@ -40,7 +41,7 @@ async function left(t: TestContext, after: string, unmoved: Readonly<Record<stri
     await mkdir(dirname(join(source, path)), { recursive: true });
     await writeFile(join(source, path), text);
   }
-  const tree: PreparedTree = { kernel: { release: '1' } as Kernel, directory, source };
+  const tree: PreparedTree = { kernel: { release: '1' } as Kernel, directory, source, root: MACHINE };
   const edges = { run, progress: silentProgress, signal: new AbortController().signal };
   const changed = {
     stock: new Map([['include/unit.h', HEADER]]),

@@ -56,9 +56,19 @@ async function askLists(
   tree: PreparedTree,
 ): Promise<LinkedObject[]> {
   edges.progress.step(`find what ${tree.kernel.release} is built from`);
-  const args = ['-s', '-C', tree.source, '-f', join(KBUILD, 'tree.mk'), ...treeArguments(tree), 'kmend-lists'];
+  // Without that word the tree's Makefile (since 6.10) begins a second make, of itself alone.
+  const args = [
+    '-s',
+    '--no-print-directory',
+    '-C',
+    tree.source,
+    '-f',
+    join(KBUILD, 'tree.mk'),
+    ...treeArguments(tree),
+    'kmend-lists',
+  ];
   const options = { signal: edges.signal, timeoutMs: LIST_LIMIT_MS, maxOutput: 64 << 20 };
-  const { stdout, stderr } = await confinedMake(edges.run, tree.directory, [KBUILD])('make', args, options);
+  const { stdout, stderr } = await confinedMake(edges.run, tree.root, tree.directory, [KBUILD])('make', args, options);
   const lists = parseLists(stdout.toString('utf8'));
   if (lists === undefined) {
     const said = stderr.trim().split('\n').slice(-6).join('\n');

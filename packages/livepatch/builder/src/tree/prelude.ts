@@ -76,7 +76,7 @@ export class Prelude {
       const unfinished = join(scratch, 'prelude.h.gch');
       const args = [...this.#arguments, '-g0', '-x', 'c-header', '-o', unfinished, this.#path];
       const options = { cwd: tree.source, signal: edges.signal, timeoutMs: COMPILE_LIMIT_MS };
-      const run = await confined(edges.run, [tree.source, this.#path], [unfinished]);
+      const run = await confined(edges.run, tree.root, [tree.source, this.#path], [unfinished]);
       await runOk(run, tree.kernel.compiler.command, args, options);
       await rename(unfinished, compiled);
     } finally {

@@ -1,9 +1,9 @@
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Edges } from '@kmend/base';
 import { z } from 'zod';
 import { BuilderError } from '../error.ts';
-import { parseCommand } from './command.ts';
+import { parseCommand, type UnitCommand } from './command.ts';
 import { Prelude } from './prelude.ts';
 import { make, type PreparedTree } from './tree.ts';
 import { splitCommands, splitWords } from './words.ts';
@@ -17,7 +17,12 @@ const Recipe = z.object({
   objtoolArguments: z.array(z.string()),
   /** Arguments of `ld` without output and inputs. */
   linkArguments: z.array(z.string()),
-  /** Arguments of `scripts/mod/modpost` without the output; the object's path comes on stdin. */
+  /** Objects that are linked into every module beside its own: `.module-common.o` since 6.12, absolute paths. */
+  linkObjects: z.array(z.string()).default([]),
+  /**
+   * Arguments of `scripts/mod/modpost` without the output. With `-T -` among them the object's path comes on stdin,
+   * else by `-T` in a file.
+   */
   modpostArguments: z.array(z.string()),
 });
 export type Recipe = z.infer<typeof Recipe>;
@@ -56,12 +61,27 @@ export async function makeRecipe(edges: Pick<Edges, 'run' | 'progress' | 'signal
   const recipe: Recipe = {
     compilerArguments: [...compilerArguments],
     objtoolArguments: [...objtoolArguments],
-    linkArguments: link,
+    linkArguments: [...link.arguments],
+    linkObjects: link.inputs.filter((path) => !basename(path).startsWith(PROBE)),
     modpostArguments: modpost,
   };
   await new Prelude(tree, compilerArguments).make(edges, tree, join(directory, `${PROBE}.mod.c`), compilerArguments);
   await makePrelude(edges, tree, recipe);
   await writeFile(recipePath(tree), `${JSON.stringify(recipe, null, 2)}\n`);
+}
+
+/**
+ * How objtool runs on a unit. Where it is delayed (scripts/Makefile.lib, `delay-objtool`: IBT), it runs on vmlinux.o
+ * and on whole modules, and a unit's own command has nothing of it: it then gets what those would.
+ */
+export function objtoolArguments(
+  recipe: Pick<Recipe, 'objtoolArguments'>,
+  command: Pick<UnitCommand, 'objtoolArguments'>,
+  object: string,
+): readonly string[] {
+  const late = recipe.objtoolArguments;
+  if (command.objtoolArguments.length > 0 || !late.includes('--link')) return command.objtoolArguments;
+  return object === 'vmlinux' ? late.filter((word) => word !== '--module') : late;
 }
 
 /** The precompiled headers of generated sources; where they were removed they are made again. */
@@ -89,26 +109,35 @@ export async function readRecipe(tree: PreparedTree): Promise<Recipe> {
   return parsed.data;
 }
 
-/** scripts/Makefile.modfinal, `cmd_ld_ko_o`: everything but the output, the inputs and what follows the link. */
-function parseLink(text: string): string[] | undefined {
+/** scripts/Makefile.modfinal, `cmd_ld_ko_o`: everything but the output and what follows the link. */
+function parseLink(
+  text: string,
+): { readonly arguments: readonly string[]; readonly inputs: readonly string[] } | undefined {
   const line = /^(?:savedcmd|cmd)_[^ ]+ := (.*)$/m.exec(text)?.[1];
   const [command, ...words] = splitWords(splitCommands(line ?? '')[0] ?? '');
   if (command === undefined || !/(?:^|\/|-)ld(?:\.bfd)?$/.test(command)) return undefined;
   const args: string[] = [];
+  const inputs: string[] = [];
   for (let at = 0; at < words.length; at++) {
     const word = words[at] ?? '';
     if (word === '-o') at++;
-    else if (!word.endsWith('.o')) args.push(word);
+    else if (word.endsWith('.o')) inputs.push(word);
+    else args.push(word);
   }
-  return args;
+  return { arguments: args, inputs };
 }
 
-/** scripts/Makefile.modpost, `cmd_modpost`: everything but the output. */
+/**
+ * scripts/Makefile.modpost, `cmd_modpost`: everything but the output, and the list of objects where that is a file
+ * (modules.order, since 6.5).
+ */
 function parseModpost(text: string): string[] | undefined {
   const words = splitWords(/^(?:savedcmd|cmd)_[^ ]+ := (.*)$/m.exec(text)?.[1] ?? '');
   const command = words.findIndex((word) => word.endsWith('scripts/mod/modpost'));
   if (command === -1) return undefined;
   const args = words.slice(command + 1);
   const output = args.indexOf('-o');
-  return output === -1 ? args : args.toSpliced(output, 2);
+  if (output !== -1) args.splice(output, 2);
+  const list = args.indexOf('-T');
+  return list === -1 || args[list + 1] === '-' ? args : args.toSpliced(list, 2);
 }

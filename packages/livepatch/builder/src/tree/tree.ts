@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import type { Edges } from '@kmend/base';
 import type { Kernel } from '@kmend/kernel';
+import type { BuildRoot } from '@kmend/toolchain';
 import { confinedMake } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 
@@ -12,6 +13,8 @@ export interface PreparedTree {
   readonly directory: string;
   /** Root of the source tree. */
   readonly source: string;
+  /** The system that it is prepared and compiled in. */
+  readonly root: BuildRoot;
 }
 
 export const STEP_LIMIT_MS = 20 * 60_000;
@@ -40,7 +43,7 @@ export async function make(
 ): Promise<void> {
   edges.progress.step(`${what} (${tree.kernel.release})`);
   const args = ['-s', '-j2', '-C', tree.source, ...treeArguments(tree), ...goals];
-  const result = await confinedMake(edges.run, tree.directory)('make', args, {
+  const result = await confinedMake(edges.run, tree.root, tree.directory)('make', args, {
     signal: edges.signal,
     timeoutMs: STEP_LIMIT_MS,
   });

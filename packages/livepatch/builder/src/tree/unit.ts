@@ -11,6 +11,7 @@ import { isApart, isProgram } from './apart.ts';
 import { linkedSources } from './built.ts';
 import { commandsOfDryRun, parseCommand, type UnitCommand } from './command.ts';
 import type { LinkedObject } from './lists.ts';
+import { objtoolArguments, readRecipe } from './recipe.ts';
 import { type PreparedTree, treeArguments } from './tree.ts';
 
 /** A translation unit of one kernel object, with the command that builds it. */
@@ -51,11 +52,13 @@ export async function findUnits(
     [...objects.values()].flatMap((found) => found.map(({ target }) => target)),
   );
   const modules = await moduleFiles(tree.kernel);
+  const recipe = await readRecipe(tree);
   const units = new Map<string, readonly KnownUnit[] | BuilderError>();
   for (const [source, found] of objects) {
     const known = found.flatMap(({ target, object }) => {
-      const command = commands.get(target);
-      if (command === undefined) return [];
+      const compiled = commands.get(target);
+      if (compiled === undefined) return [];
+      const command = { ...compiled, objtoolArguments: objtoolArguments(recipe, compiled, object) };
       const modulePath = modules.get(object);
       const unit = { source, object, spelling: target.replace(/\.o$/, '.c'), command };
       return [modulePath === undefined ? unit : { ...unit, modulePath }];
@@ -119,7 +122,7 @@ async function askKbuild(
   edges.progress.step(`ask Kbuild how it builds ${targets.length === 1 ? first : `${targets.length} files`}`);
   const args = ['-k', '-n', '-C', tree.source, 'V=1', ...treeArguments(tree), ...targets];
   // With -k make goes on to the other files and fails at the end: what it could not answer is missing in the answer.
-  const { stdout } = await confinedMake(edges.run, tree.directory)('make', args, {
+  const { stdout } = await confinedMake(edges.run, tree.root, tree.directory)('make', args, {
     signal: edges.signal,
     timeoutMs: ASK_LIMIT_MS,
     maxOutput: 512 << 20,
