@@ -9,13 +9,17 @@ const PROGRAM = '/fake/bin/insmod';
 function hang(host: TestHost, before = ''): void {
   // timeout(1) takes half a second for a minute.
   host.write('/fake/bin/timeout', '#!/bin/dash\nshift\nexec /usr/bin/timeout 0.5 "$@"\n');
+  // This insmod is a real process, and its end takes real time: on a busy machine more than ten fake sleeps do.
+  const sleep = host.read('/fake/bin/sleep');
+  host.write('/fake/bin/sleep', sleep.replace('\n', '\n/usr/bin/sleep 0.1\n'));
   const real = host.read(PROGRAM);
   host.write('/fake/bin/insmod-real', real);
   host.write(
     PROGRAM,
     `#!/bin/dash\nR=$KMEND_LIVEPATCH_ROOT\necho "hung $$" >>"$R/fake/hung"\n${before}\nexec /usr/bin/sleep 1000\n`,
   );
-  for (const path of ['/fake/bin/timeout', '/fake/bin/insmod-real', PROGRAM]) chmodSync(host.path(path), 0o755);
+  for (const path of ['/fake/bin/timeout', '/fake/bin/sleep', '/fake/bin/insmod-real', PROGRAM])
+    chmodSync(host.path(path), 0o755);
 }
 
 function unhang(host: TestHost): void {
