@@ -10,7 +10,11 @@ import { BuilderError } from '../error.ts';
  * compiler is none of Debian's, `compiler-differs` where the root's says it is another, and what
  * `BuildRoots.prepare` throws.
  */
-export async function rootFor(run: Run, kernel: Kernel, roots: BuildRoots): Promise<BuildRoot> {
+export async function rootFor(
+  run: Run,
+  kernel: Kernel,
+  roots: Pick<BuildRoots, 'find' | 'prepare'>,
+): Promise<BuildRoot> {
   const { release, compiler } = kernel;
   const here = await compilerOf(run, MACHINE, compiler.command);
   if (here === compiler.text) return MACHINE;
