@@ -79,7 +79,8 @@ export const kernelCommands: Register = ({ program, action }) => {
 async function addedKernel({ terminal }: Context, workshop: Workshop, spec: string): Promise<Kernel> {
   const kernel = await workshop.kernels.add(spec);
   const { system, compiler } = await workshop.workplace(kernel);
-  if (system === 'build root') terminal.note(`${compiler}: the first build makes a build root of ${kernel.suite}`);
+  if (system === 'build root')
+    terminal.note(`compiled in a build root of ${kernel.suite} with ${compiler}; the first build makes it`);
   if (system === 'nowhere') terminal.note(`${compiler}: install this compiler before you build (kmend doctor)`);
   return kernel;
 }
