@@ -123,6 +123,17 @@ test('records an effective version as a parameter of the build, because livepatc
   assert.equal(stated?.predicate.buildDefinition.externalParameters['effectiveVersion'], '6.12.3-1');
 });
 
+test('names the build root, and each package that was installed in it', () => {
+  const buildRoot = { suite: 'trixie', digest: hash('root'), packages: { 'gcc-14': '14.2.0-19', 'libstdc++6': '1' } };
+  const definition = provenanceOf({ ...manifest, buildRoot }, hash('manifest'))?.predicate.buildDefinition;
+  const { suite, digest } = buildRoot;
+  assert.deepEqual(definition?.internalParameters?.['buildRoot'], { suite, digest });
+  assert.deepEqual(
+    definition?.resolvedDependencies?.slice(-2).map(({ uri }) => uri),
+    ['pkg:deb/debian/gcc-14@14.2.0-19?arch=amd64', 'pkg:deb/debian/libstdc%2B%2B6@1?arch=amd64'],
+  );
+});
+
 test('names the signed module as the subject, and the module before', () => {
   const signature = { signer: 'me', keyId: '12ab', hash: 'sha256', unsigned: hash('before') } as const;
   const statement = provenanceOf({ ...manifest, signature }, hash('manifest'));

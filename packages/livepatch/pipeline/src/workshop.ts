@@ -1,6 +1,6 @@
 import type { Edges } from '@kmend/base';
 import type { Places } from '@kmend/base/node';
-import { Builder, FixStore, findTree } from '@kmend/builder';
+import { Builder, type Diagnosis, diagnose, FixStore, findTree, type Workplace, workplaceOf } from '@kmend/builder';
 import { Archive, ImageStore, type Kernel, KernelStore, mirrors, SourceStore } from '@kmend/kernel';
 
 /**
@@ -36,6 +36,16 @@ export class Workshop {
   /** Prepares the kernel's tree, or finds it in the cache. */
   async builder(kernel: Kernel): Promise<Builder> {
     return await Builder.open(this.edges, this.cache, kernel, this.mirror);
+  }
+
+  /** Where a kernel is compiled. */
+  async workplace(kernel: Kernel): Promise<Workplace> {
+    return await workplaceOf(this.edges.run, kernel);
+  }
+
+  /** What this machine compiles the kernels of its store with. */
+  async diagnosis(): Promise<Diagnosis> {
+    return await diagnose(this.edges, this.cache, await this.kernels.list());
   }
 
   /** The folder of the kernel's prepared tree, if it was prepared; the source lies in `source` in it. */

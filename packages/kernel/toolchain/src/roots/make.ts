@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
-import { type Edges, errorText } from '@kmend/base';
-import { bashArguments, cleanEnvironment, runOk } from '@kmend/base/node';
+import type { Edges } from '@kmend/base';
+import { bashArguments, cleanEnvironment } from '@kmend/base/node';
 import { ToolchainError } from '../error.ts';
 import { systemPath } from './record.ts';
 import { KBUILD_PACKAGES, type WantedRoot } from './wanted.ts';
@@ -18,7 +18,6 @@ const NOT_THERE = /^E: (?:Version '.*' for '\S+' was not found|Unable to locate 
 export function mmdebstrapArguments(wanted: WantedRoot, mode: 'root' | 'unshare', mirror?: string): string[] {
   const { suite, compiler } = wanted;
   return [
-    '--quiet',
     `--mode=${mode}`,
     '--variant=minbase',
     '--format=tar',
@@ -54,23 +53,23 @@ export async function installRoot(
   );
   const environment = cleanEnvironment();
   const env = { ...environment, PATH: `${environment['PATH']}:/usr/sbin:/sbin` };
-  await runOk(run, 'bash', args, { signal, env, timeoutMs: LIMIT_MS }).catch((error: unknown) => {
-    if (signal.aborted) throw error;
-    throw NOT_THERE.test(errorText(error)) ? unavailable(wanted, error) : failed(wanted, error);
-  });
+  const { exitCode, stderr } = await run('bash', args, { signal, env, timeoutMs: LIMIT_MS });
+  if (exitCode === 0) return;
+  throw NOT_THERE.test(stderr) ? unavailable(wanted) : failed(wanted, stderr);
 }
 
-function unavailable({ suite, compiler }: WantedRoot, cause: unknown): ToolchainError {
+function unavailable({ suite, compiler }: WantedRoot): ToolchainError {
   const { name, version } = compiler;
   return new ToolchainError('compiler-unavailable', `the archive's suite ${suite} no longer has ${name} ${version}`, {
-    cause,
     hint: `kmend compiles with the very compiler of a kernel: build for a newer kernel of ${suite}, or install that revision of ${name} on this machine`,
   });
 }
 
-function failed({ suite }: WantedRoot, cause: unknown): ToolchainError {
-  return new ToolchainError('root-failed', `the build root of ${suite} could not be made: ${errorText(cause)}`, {
-    cause,
+function failed({ suite }: WantedRoot, said: string): ToolchainError {
+  // What tar says of an archive that ended early follows from that.
+  const errors = said.split('\n').filter((line) => /^(?:E|mmdebstrap|bash): /.test(line));
+  const why = (errors.length > 0 ? errors : said.trim().split('\n')).slice(0, 4).join('\n');
+  return new ToolchainError('root-failed', `the build root of ${suite} could not be made:\n${why}`, {
     hint: 'see that script/bootstrap went through and that the Debian mirror can be reached (KMEND_MIRROR names another)',
   });
 }

@@ -241,7 +241,7 @@ export class Builder {
     });
     await comparer?.compare(planned, [...on, ...fixes]);
     reasons.push(...(comparer?.reasons() ?? []), ...partReasons(fixes, comparer?.summary()));
-    const { kernel } = this.#tree;
+    const { kernel, root } = this.#tree;
     const inputs = {
       fixes: Object.fromEntries(fixes.map((fix) => [fix.id, fix.sha256])),
       ...(on.length === 0 ? {} : { on: Object.fromEntries(on.map((fix) => [fix.id, fix.sha256])) }),
@@ -259,6 +259,7 @@ export class Builder {
       fixedKernel,
       inputs,
       leftOut: without,
+      buildRoot: root.contents,
     };
     const draft = makeManifest({ ...parts, reasons });
     if (draft.verdict === 'refused' || (draft.verdict === 'needs-review' && !acceptReview)) return { manifest: draft };

@@ -49,6 +49,8 @@ function module(): { file: ElfFile; text: Section; table: Section } {
   const table = section('__jump_table', SHF_WRITE);
   const local = symbol('f', text, STB_LOCAL, STT_FUNC);
   const alias = symbol('alias_0', text, STB_GLOBAL, STT_FUNC);
+  // objtool --prefix
+  const padding = [symbol('__pfx_f', text, STB_LOCAL, STT_FUNC), symbol('__pfx_alias_0', text, STB_LOCAL, STT_FUNC)];
   const hidden = symbol('hidden', SHN_UNDEF);
   const ofModule = symbol('inner', SHN_UNDEF);
   const exported = symbol('kfree', SHN_UNDEF);
@@ -59,7 +61,7 @@ function module(): { file: ElfFile; text: Section; table: Section } {
     file: {
       type: ET_REL,
       sections: [text, table],
-      symbols: [local, alias, hidden, ofModule, exported],
+      symbols: [local, ...padding, alias, hidden, ofModule, exported],
       livepatchRelocations: [],
       segments: [],
     },
@@ -91,8 +93,9 @@ test('moves references into a table of the object that holds the code, keeps exp
   assert.deepEqual(left.sort(), ['f', 'kfree']);
   for (const { name, place } of again.symbols) {
     if (name.startsWith('.klp.')) assert.equal(place, SHN_LIVEPATCH);
-    assert.ok(!name.startsWith('alias_'));
+    assert.ok(!name.startsWith('alias_') && !name.startsWith('__pfx_alias_'));
   }
+  assert.ok(again.symbols.some(({ name }) => name === '__pfx_f'));
 });
 
 test('splits a section that code of several objects shares into one table for each, of the same symbol', () => {

@@ -1,7 +1,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Edges } from '@kmend/base';
-import { type ElfFile, readElf, SHF_LINK_ORDER, SHN_UNDEF, UNNAMED_MODULE, writeElf } from '@kmend/elf';
+import { type ElfFile, readElf, SHN_UNDEF, UNNAMED_MODULE, writeElf } from '@kmend/elf';
 import { AUTHOR_INCLUDE } from '../author/header.ts';
 import { runObjtool } from '../compile/objtool.ts';
 import { confined } from '../confine.ts';
@@ -11,6 +11,7 @@ import { makePrelude, type Recipe } from '../tree/recipe.ts';
 import type { PreparedTree } from '../tree/tree.ts';
 import { convertModule } from './klp.ts';
 import { type Registration, registrationSource } from './registration.ts';
+import { dropSeals, unorder } from './sections.ts';
 
 /** Global names of new functions until the module is finished. */
 export const ALIAS_PREFIX = 'kmend_new_';
@@ -69,7 +70,8 @@ export async function linkModule(
   };
   const registered = await compile(registrationSource(registration), 'registration');
   await runObjtool(run, tree, recipe.objtoolArguments, registered, signal);
-  await unorder(registered);
+  const file = readElf(await readFile(registered));
+  if (unorder(file)) await writeFile(registered, writeElf(file));
   const joined = within(`${UNNAMED_MODULE}.o`);
   await step(
     'joining the objects',
@@ -104,32 +106,10 @@ export async function linkModule(
     [module],
     recipe.linkObjects,
   );
-  const file = readElf(await readFile(module));
-  dropSeals(file);
-  convertModule(file, ALIAS_PREFIX);
-  return writeElf(file);
-}
-
-/**
- * objtool lists functions whose ENDBR the kernel is to overwrite, since nothing in the object takes their address;
- * another file of the livepatch may. An ENDBR that stays harms nothing.
- */
-function dropSeals(file: ElfFile): void {
-  const seals = file.sections.filter(({ name }) => name === '.ibt_endbr_seal');
-  file.sections = file.sections.filter((section) => !seals.includes(section));
-  file.symbols = file.symbols.filter(({ place }) => typeof place === 'number' || !seals.includes(place));
-}
-
-/**
- * Lets the places that `-fpatchable-function-entry` lists be joined with those of extracted functions, which lie in one
- * section for all code: gcc ties each list to its code (SHF_LINK_ORDER), and the linker refuses to join both kinds.
- */
-async function unorder(path: string): Promise<void> {
-  const file = readElf(await readFile(path));
-  const ordered = file.sections.filter(({ flags }) => (flags & SHF_LINK_ORDER) !== 0);
-  if (ordered.length === 0) return;
-  for (const section of ordered) section.flags &= ~SHF_LINK_ORDER;
-  await writeFile(path, writeElf(file));
+  const linked = readElf(await readFile(module));
+  dropSeals(linked);
+  convertModule(linked, ALIAS_PREFIX);
+  return writeElf(linked);
 }
 
 /**

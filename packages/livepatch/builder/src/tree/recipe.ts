@@ -110,7 +110,7 @@ export async function readRecipe(tree: PreparedTree): Promise<Recipe> {
 }
 
 /** scripts/Makefile.modfinal, `cmd_ld_ko_o`: everything but the output and what follows the link. */
-function parseLink(
+export function parseLink(
   text: string,
 ): { readonly arguments: readonly string[]; readonly inputs: readonly string[] } | undefined {
   const line = /^(?:savedcmd|cmd)_[^ ]+ := (.*)$/m.exec(text)?.[1];
@@ -131,7 +131,7 @@ function parseLink(
  * scripts/Makefile.modpost, `cmd_modpost`: everything but the output, and the list of objects where that is a file
  * (modules.order, since 6.5).
  */
-function parseModpost(text: string): string[] | undefined {
+export function parseModpost(text: string): string[] | undefined {
   const words = splitWords(/^(?:savedcmd|cmd)_[^ ]+ := (.*)$/m.exec(text)?.[1] ?? '');
   const command = words.findIndex((word) => word.endsWith('scripts/mod/modpost'));
   if (command === -1) return undefined;

@@ -1,31 +1,48 @@
 import { errorCode, type Run } from '@kmend/base';
 import type { Kernel } from '@kmend/kernel';
-import { type BuildRoot, type BuildRoots, debianCompiler, MACHINE } from '@kmend/toolchain';
+import { type BuildRoot, type BuildRoots, debianCompiler, MACHINE, rootName, type WantedRoot } from '@kmend/toolchain';
 import { confined } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 
-/**
- * The system that a kernel is compiled in: this machine's, if its compiler is the very one that CONFIG_CC_VERSION_TEXT
- * names; else a build root of the kernel's suite, made where there is none. Throws `compiler-missing` where the
- * compiler is none of Debian's, `compiler-differs` where the root's says it is another, and what
- * `BuildRoots.prepare` throws.
- */
-export async function rootFor(run: Run, kernel: Kernel, roots: BuildRoots): Promise<BuildRoot> {
-  const { release, compiler } = kernel;
+/** Where a kernel's compiler is: on this machine, or in a build root; `compiler` of `none`: what is here instead. */
+export type NeededRoot =
+  | { readonly kind: 'machine' }
+  | { readonly kind: 'root'; readonly wanted: WantedRoot; readonly name: string }
+  | { readonly kind: 'none'; readonly here: string };
+
+/** Looks for the very compiler that CONFIG_CC_VERSION_TEXT names. */
+export async function neededRoot(run: Run, { compiler, suite }: Kernel): Promise<NeededRoot> {
   const here = await compilerOf(run, MACHINE, compiler.command);
-  if (here === compiler.text) return MACHINE;
+  if (here === compiler.text) return { kind: 'machine' };
   const debian = debianCompiler(compiler.text);
-  if (debian === undefined) {
-    const found = here === '' ? 'this machine has none of that name' : `this machine's is "${here}"`;
+  if (debian === undefined) return { kind: 'none', here };
+  // Kernels of `trixie-backports` are compiled in trixie.
+  const wanted = { suite: suite.replace(/-.*$/, ''), compiler: debian };
+  return { kind: 'root', wanted, name: rootName(wanted) };
+}
+
+/**
+ * The system that a kernel is compiled in: this machine's, if its compiler is the very one; else a build root of the
+ * kernel's suite, made where there is none. Throws `compiler-missing` where the compiler is none of Debian's,
+ * `compiler-differs` where the root's says it is another, and what `BuildRoots.prepare` throws.
+ */
+export async function rootFor(
+  run: Run,
+  kernel: Kernel,
+  roots: Pick<BuildRoots, 'find' | 'prepare'>,
+): Promise<BuildRoot> {
+  const { release, compiler } = kernel;
+  const needed = await neededRoot(run, kernel);
+  if (needed.kind === 'machine') return MACHINE;
+  if (needed.kind === 'none') {
+    const found = needed.here === '' ? 'this machine has none of that name' : `this machine's is "${needed.here}"`;
     throw new BuilderError('compiler-missing', `${release} was built with "${compiler.text}"; ${found}`, {
       hint: 'a build root can only be made for a compiler of Debian: install that one on this machine',
     });
   }
-  // Kernels of `trixie-backports` are compiled in trixie.
-  const wanted = { suite: kernel.suite.replace(/-.*$/, ''), compiler: debian };
-  const known = await roots.find(wanted);
+  const known = await roots.find(needed.wanted);
   if (known !== undefined && (await compilerOf(run, known, compiler.command)) === compiler.text) return known;
-  const made = await roots.prepare(wanted);
+  const made = await roots.prepare(needed.wanted);
   const there = await compilerOf(run, made, compiler.command);
   if (there === compiler.text) return made;
   throw new BuilderError('compiler-differs', `${release} was built with "${compiler.text}"; Debian's is "${there}"`, {

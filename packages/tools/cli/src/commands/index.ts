@@ -11,6 +11,7 @@ const families: readonly (readonly [word: string, load: () => Promise<Register>]
   ['audit', async () => (await import('./audit.ts')).auditCommand],
   ['compare', async () => (await import('./compare.ts')).compareCommand],
   ['prove', async () => (await import('./prove.ts')).proveCommand],
+  ['doctor', async () => (await import('./doctor.ts')).doctorCommand],
   ['repo', async () => (await import('./repo.ts')).repoCommands],
   ['server', async () => (await import('./server.ts')).serverCommand],
   ['publish', async () => (await import('./publish.ts')).publishCommand],
