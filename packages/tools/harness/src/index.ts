@@ -6,7 +6,7 @@ export { cutAt, uncut } from './packaged-hosts/cut.ts';
 export { fixesIn, HOST_PACKAGES, PackagedHost } from './packaged-hosts/packaged-host.ts';
 export { ORIGIN, Publisher } from './packaged-hosts/publisher.ts';
 export { AGAIN, META, NOTE, packageOf, SERIES, Setting } from './packaged-hosts/setting.ts';
-export { patchOf } from './patch.ts';
+export { patchIn, patchOf } from './patch.ts';
 export { AGENT_HOST, agentInstalled, PatchedHost } from './patched-host.ts';
 export { subjectOf } from './subject.ts';
 export { preparedTree } from './tree.ts';

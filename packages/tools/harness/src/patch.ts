@@ -15,7 +15,18 @@ export async function patchOf(
   edit: (text: string) => string,
   onto: (text: string) => string = (text) => text,
 ): Promise<string> {
-  const text = onto(await readFile(join(await preparedTree(operator), path), 'utf8'));
+  return await patchIn(operator, await preparedTree(operator), path, edit, onto);
+}
+
+/** The same for a file of another kernel's `tree`. */
+export async function patchIn(
+  operator: Operator,
+  tree: string,
+  path: string,
+  edit: (text: string) => string,
+  onto: (text: string) => string = (text) => text,
+): Promise<string> {
+  const text = onto(await readFile(join(tree, path), 'utf8'));
   const changed = edit(text);
   assert.notEqual(changed, text, `the edit of ${path} changes nothing`);
   await mkdir(join(operator.home, 'edits'), { recursive: true });
