@@ -21,7 +21,7 @@ before(async () => {
 after(() => operator.remove());
 
 async function build(...edits: readonly (readonly [path: string, edit: (text: string) => string])[]) {
-  const patches = await Promise.all(edits.map(([path, edit]) => patchIn(operator, tree, path, edit)));
+  const patches = await Promise.all(edits.map(([path, edit]) => patchIn(operator, { tree, path }, edit)));
   const out = join(operator.home, 'out');
   const result: KmendResult = await operator.run('build', '--kernel', KERNEL, '--patch', ...patches, '--out', out);
   return { ...result, manifest: result.json as Livepatch };

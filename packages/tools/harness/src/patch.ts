@@ -15,14 +15,13 @@ export async function patchOf(
   edit: (text: string) => string,
   onto: (text: string) => string = (text) => text,
 ): Promise<string> {
-  return await patchIn(operator, await preparedTree(operator), path, edit, onto);
+  return await patchIn(operator, { tree: await preparedTree(operator), path }, edit, onto);
 }
 
-/** The same for a file of another kernel's `tree`. */
+/** The same for a file of another kernel's `tree`; `path` is inside it. */
 export async function patchIn(
   operator: Operator,
-  tree: string,
-  path: string,
+  { tree, path }: { readonly tree: string; readonly path: string },
   edit: (text: string) => string,
   onto: (text: string) => string = (text) => text,
 ): Promise<string> {
