@@ -2,7 +2,17 @@ import type { Kind, Layout, Member } from './model.ts';
 import type { Scope } from './scope.ts';
 
 /** In the order people want to read them: what follows from something else comes last. */
-const KINDS = ['size', 'removed', 'added', 'retyped', 'resized', 'reinterpreted', 'renamed', 'moved'] as const;
+const KINDS = [
+  'size',
+  'removed',
+  'added',
+  'retyped',
+  'resized',
+  'reinterpreted',
+  'renamed',
+  'added-in-padding',
+  'moved',
+] as const;
 
 /** What is different about one member, or about the size of the whole. */
 export interface Difference {
@@ -89,7 +99,11 @@ function diffLayouts(before: Layout, after: Layout, canStay: CanStay): Differenc
     }
     const there = oldPlaces.get(placeOf(member));
     if (there === undefined) {
-      differences.push({ kind: 'added', text: `member ${member.path} added at ${position(member)}` });
+      const isInPadding = endOf(member) <= before.size * 8 && !before.members.some((other) => overlap(other, member));
+      differences.push({
+        kind: isInPadding ? 'added-in-padding' : 'added',
+        text: `member ${member.path} added at ${position(member)}${isInPadding ? ', in padding' : ''}`,
+      });
     } else if (!newPlaces.has(placeOf(member)) || !there.some(({ path }) => newNames.has(path))) {
       const names = there.map(({ path }) => path).join(', ');
       differences.push({
@@ -104,6 +118,14 @@ function diffLayouts(before: Layout, after: Layout, canStay: CanStay): Differenc
     }
   }
   return differences.sort((a, b) => KINDS.indexOf(a.kind) - KINDS.indexOf(b.kind));
+}
+
+function endOf({ bit, bits }: Member): number {
+  return bit + bits;
+}
+
+function overlap(one: Member, other: Member): boolean {
+  return one.bit < endOf(other) && other.bit < endOf(one);
 }
 
 function isSame(before: Layout, after: Layout): boolean {
