@@ -219,7 +219,9 @@ smb() {
   printf 'secret\nsecret\n' | smbpasswd -c "$work/smb.conf" -s -a root
   smbd -D -s "$work/smb.conf"
   for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do (: </dev/tcp/127.0.0.1/445) 2>/dev/null && break; sleep 0.5; done
-  smb_client "vers=3.1.1,seal" "vers=3.1.1,cifsacl,sign" "vers=3.0,cache=none" "vers=2.1" "vers=1.0"
+  # With extended attributes over SMB 1 the client of 6.1.170 stops at a BUG: CIFSSMBSetEA() copies a name into an array
+  # of one byte, which FORTIFY_SOURCE takes for an overflow.
+  smb_client "vers=3.1.1,seal" "vers=3.1.1,cifsacl,sign" "vers=3.0,cache=none" "vers=2.1" "vers=1.0,nouser_xattr"
   kill "$(cat samba/smbd.pid)"
   unshare_back
 }
