@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { errorCode, errorText, type Run, type RunLimits } from '@kmend/base';
 import { limitedRun } from '@kmend/base/node';
+import { MACHINE } from '@kmend/toolchain';
 import type { PreparedTree } from '../tree/tree.ts';
 import type { KnownUnit } from '../tree/unit.ts';
 import { type CompiledUnit, compileUnit } from './compile.ts';
@@ -53,7 +54,7 @@ async function world(t: TestContext): Promise<World> {
       const input = { text: `#line 1 "lib/unit.c"\n${text}\n`, root: tree, headersKey: '', layout: 'shipped' } as const;
       // A tree of its own for each: what is read of one is remembered. A real one is a whole prepared kernel; compiling
       // reads these fields alone.
-      return await compileUnit(edges, { ...prepared } as unknown as PreparedTree, unit, input, cache);
+      return await compileUnit(edges, { ...prepared, root: MACHINE } as unknown as PreparedTree, unit, input, cache);
     },
     cached: async () => {
       const entries = await readdir(cache, { recursive: true, withFileTypes: true }).catch(() => []);

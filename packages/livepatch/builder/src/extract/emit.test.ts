@@ -6,9 +6,9 @@ import { objectOf } from '../testing/gcc.ts';
 import { type Extracted, emit } from './emit.ts';
 import { select, shortBranches } from './extract.ts';
 
-async function extract(before: string, after: string): Promise<Extracted> {
-  const patched = await objectOf(after);
-  const change = compareUnit({ source: 'a/unit.c', object: 'vmlinux' }, await objectOf(before), patched);
+async function extract(before: string, after: string, flags: readonly string[] = []): Promise<Extracted> {
+  const patched = await objectOf(after, { flags });
+  const change = compareUnit({ source: 'a/unit.c', object: 'vmlinux' }, await objectOf(before, { flags }), patched);
   assert.deepEqual(change.reasons, []);
   return emit(patched, change, select(patched, change), 'alias_');
 }
@@ -63,6 +63,26 @@ test('includes a new static function, which is called directly', async () => {
   );
   const fresh = file.symbols.find(({ name }) => name === 'fresh');
   assert.ok(fresh !== undefined && fresh.place !== SHN_UNDEF);
+});
+
+test('leads calls between extracted functions behind the padding in front of them, by whatever symbol', async () => {
+  const fresh = (linkage: string, name: string): string =>
+    `${linkage} __attribute__((noinline)) int ${name}(int a) { return helper(a) + 1; }`;
+  const after = BASE.replace(
+    '__attribute__((noinline)) int changed(int a) {',
+    `${fresh('static', 'own')} ${fresh('', 'shown')} $& a = own(a) + shown(a);`,
+  );
+  const { file } = await extract(BASE, after, ['-fpatchable-function-entry=16,16']);
+  const places = file.sections.flatMap(({ name, relocations }) =>
+    name === '.text.changed'
+      ? relocations.flatMap(({ symbol, addend }) =>
+          typeof symbol.place !== 'number' && /^.text.(?:own|shown)$/.test(symbol.place.name)
+            ? [symbol.value + addend + 4n]
+            : [],
+        )
+      : [],
+  );
+  assert.deepEqual(places, [16n, 16n]);
 });
 
 test('writes an object that can be read again', async () => {

@@ -6,6 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { silentProgress } from '@kmend/base';
 import { run, runOk, sha256 } from '@kmend/base/node';
 import { SourceStore } from '@kmend/kernel';
+import { MACHINE } from '@kmend/toolchain';
 import { compileUnit } from '../compile/compile.ts';
 import { applyFixes, type ChangedSource } from '../source/apply.ts';
 import { markedText } from '../source/marked.ts';
@@ -60,7 +61,7 @@ test('keeps the bytes of a patch file in the store, the source and the compiled 
   const text = source.versions[0]?.text ?? '';
   assert.deepEqual(bytes(text), AFTER);
   // The key of an object reads these fields of a tree and a unit alone.
-  const tree = { kernel: { buildId: 'b', compiler: { text: 'gcc' } } } as unknown as PreparedTree;
+  const tree = { kernel: { buildId: 'b', compiler: { text: 'gcc' } }, root: MACHINE } as unknown as PreparedTree;
   const command = { compiler: 'gcc', compilerArguments: ['-O2'], objtoolArguments: [] };
   const unit = { source: PATH, spelling: PATH, object: 'vmlinux', command } as unknown as KnownUnit;
   const input = {

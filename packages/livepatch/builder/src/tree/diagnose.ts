@@ -1,6 +1,6 @@
 import type { Edges, Run } from '@kmend/base';
 import type { Kernel } from '@kmend/kernel';
-import { BuildRoots } from '@kmend/toolchain';
+import { BuildRoots } from '@kmend/toolchain/roots';
 import { neededRoot } from './root.ts';
 
 /** Where a kernel is compiled. */

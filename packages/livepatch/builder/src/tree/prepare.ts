@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import type { Edges } from '@kmend/base';
 import { runOk, withLock } from '@kmend/base/node';
 import { type Kernel, parseConfig } from '@kmend/kernel';
-import { type BuildRoot, BuildRoots, MACHINE, rootOfDigest } from '@kmend/toolchain';
+import { type BuildRoot, MACHINE } from '@kmend/toolchain';
+import { BuildRoots, rootOfDigest } from '@kmend/toolchain/roots';
 import { confinedMake } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 import { makeRecipe } from './recipe.ts';
@@ -128,7 +129,9 @@ async function configure(
       'tree-config-differs',
       `the tree of ${kernel.release} cannot be configured as shipped: ${shown}`,
       {
-        hint: 'a build tool is missing or has another version: run script/bootstrap (pahole, of the package dwarves, decides about BTF)',
+        hint: kernel.release.endsWith('-rt-amd64')
+          ? "the rt flavour is built with patches that Debian's source package does not hold: no livepatch can be built for it"
+          : 'a build tool is missing or has another version: run script/bootstrap (pahole, of the package dwarves, decides about BTF)',
       },
     );
   }

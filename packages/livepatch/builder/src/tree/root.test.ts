@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Run } from '@kmend/base';
 import type { Kernel } from '@kmend/kernel';
-import { type BuildRoot, MACHINE, type WantedRoot } from '@kmend/toolchain';
+import { type BuildRoot, MACHINE } from '@kmend/toolchain';
+import type { WantedRoot } from '@kmend/toolchain/roots';
 import { rootFor } from './root.ts';
 
 const TEXT = 'x86_64-linux-gnu-gcc-14 (Debian 14.2.0-19) 14.2.0';

@@ -1,6 +1,7 @@
 import { errorCode, type Run } from '@kmend/base';
 import type { Kernel } from '@kmend/kernel';
-import { type BuildRoot, type BuildRoots, debianCompiler, MACHINE, rootName, type WantedRoot } from '@kmend/toolchain';
+import { type BuildRoot, MACHINE } from '@kmend/toolchain';
+import { type BuildRoots, debianCompiler, rootName, type WantedRoot } from '@kmend/toolchain/roots';
 import { confined } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 

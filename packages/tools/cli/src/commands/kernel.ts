@@ -80,7 +80,9 @@ async function addedKernel({ terminal }: Context, workshop: Workshop, spec: stri
   const kernel = await workshop.kernels.add(spec);
   const { system, compiler } = await workshop.workplace(kernel);
   if (system === 'build root')
-    terminal.note(`compiled in a build root of ${kernel.suite} with ${compiler}; the first build makes it`);
+    terminal.note(
+      `needs ${compiler}: compiled in a build root of ${kernel.suite}, which the first build makes if need be`,
+    );
   if (system === 'nowhere') terminal.note(`${compiler}: install this compiler before you build (kmend doctor)`);
   return kernel;
 }
