@@ -8,20 +8,16 @@ import { z } from 'zod';
 import { longestFirst } from './order.ts';
 
 /**
- * For script/test: runs some test files at a time (AT_ONCE), each in a process of its
+ * For script/test: runs as many test files at a time as there are processors (two at least), each in a process of its
  * own, the longest first, and lists at the end which ones took longest. `node --test` would take them by name.
  * Arguments: files or patterns; none is all of them, or with `--unit` all but those that boot guests or build for a
  * real kernel.
  */
 const EVERY = ['{bench,demo,packages,script,test}/**/*.test.ts'];
 const UNIT = ['{bench,demo,packages,script}/**/*.test.ts', 'test/run/*.test.ts'];
-/** A file has a guest of 1 GiB, or the compiler. */
+/** A file has a guest of 1 GiB, or the compiler. Guests that wait for each other's processors run into time limits. */
 const BYTES_A_FILE = 4 * 2 ** 30;
-/**
- * One more than there are processors, because a file waits for its guest's network and disk an eighth of its time. With
- * many more, guests that wait for each other's processors run into time limits.
- */
-const AT_ONCE = Math.max(2, Math.min(availableParallelism() + 1, Math.floor(totalmem() / BYTES_A_FILE)));
+const AT_ONCE = Math.max(2, Math.min(availableParallelism(), Math.floor(totalmem() / BYTES_A_FILE)));
 const SHOWN = 12;
 /** Shorter files are not worth a line of the record. */
 const RECORDED_S = 5;

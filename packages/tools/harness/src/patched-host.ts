@@ -15,6 +15,9 @@ import { subjectOf } from './subject.ts';
 /** Each look starts programs, on a machine that has enough to do with the guest. */
 const POLL_MS = 2_000;
 
+/** For what takes half a minute of processor time: a busy machine takes twenty times as long in an emulated guest. */
+const SLOW_MS = 1_800_000;
+
 /** Hosts that the agent is tried on are of one kind, so that they share one saved machine, with the agent installed. */
 export const AGENT_HOST = {
   // One processor: two guests at a time share the two of a small machine.
@@ -41,7 +44,7 @@ export async function agentInstalled(deb: string): Promise<Preparation> {
 async function installPackage(host: Host, deb: string): Promise<void> {
   const copy = '/root/kmend-agent.deb';
   await host.copyIn(deb, copy);
-  await host.check(['dpkg', '--install', copy], { timeoutMs: 600_000 });
+  await host.check(['dpkg', '--install', copy], { timeoutMs: SLOW_MS });
 }
 
 /** A lab host with the agent on it, and what the operator sees of it. */
@@ -79,7 +82,7 @@ export class PatchedHost {
     const address = ['--server', `http://${OPERATOR_ADDRESS}:${server.port}`, '--allow-plain-http'];
     await this.host.check(
       ['kmend-agent', 'enrol', ...address, '--key-file', '/root/activation-key', '--root', '/root/root.json', ...more],
-      { timeoutMs: 600_000 },
+      { timeoutMs: SLOW_MS },
     );
   }
 
