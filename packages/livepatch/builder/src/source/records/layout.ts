@@ -87,9 +87,7 @@ function isUnmoved(before: readonly LaidOut[], after: readonly LaidOut[], change
   const areScalars = scalars.every((name) => old.get(name)?.isScalar === true && !old.get(name)?.isBitField);
   const fields = before.filter(({ isBitField }) => isBitField);
   const fresh = after.filter(({ path, bit, bits }) => !old.has(path) && !isCovered(before, bit, bits));
-  const isApart = fresh.every(
-    (member) => joinsRun(fields, member) || fields.every((field) => !shareWord(field, member)),
-  );
+  const isApart = fresh.every(({ bit, bits }) => fields.every((field) => !shareWord(field, { bit, bits })));
   return stay && areScalars && isApart;
 }
 
@@ -99,23 +97,6 @@ function isCovered(members: readonly LaidOut[], bit: number, bits: number): bool
 }
 
 type Place = Pick<LaidOut, 'bit' | 'bits'>;
-
-/**
- * Whether a new bit-field lies in bytes alone that hold bit-fields already. gcc gives each run of bit-fields one piece
- * of memory, counted in whole bytes (stor-layout.cc, finish_bitfield_representative): such a run keeps its piece, so
- * that code which does not name the new bit stays the same, and writes back the bits that it does not know.
- */
-function joinsRun(fields: readonly LaidOut[], { bit, bits, isBitField }: LaidOut): boolean {
-  if (!isBitField || bits === 0) return false;
-  const isHeld = (byte: number): boolean =>
-    fields.some((field) => byteOf(field.bit) <= byte && byte <= byteOf(field.bit + field.bits - 1));
-  for (let byte = byteOf(bit); byte <= byteOf(bit + bits - 1); byte++) if (!isHeld(byte)) return false;
-  return true;
-}
-
-function byteOf(bit: number): number {
-  return Math.floor(bit / 8);
-}
 
 function shareWord(one: Place, other: Place): boolean {
   const words = ({ bit, bits }: Place): [first: number, last: number] => [
