@@ -4,7 +4,7 @@ import { type Dwarf, missingDwarf, readDwarf } from '../dwarf/index.ts';
 import type { Reason } from '../types.ts';
 import { compareConstants, comparePrototypes, compareStaticLocals, compareVariables } from './types/declarations.ts';
 import { type ChangedEnumeration, compareEnumerations } from './types/enumerations.ts';
-import { type ChangedLayout, compareLayouts, type Difference } from './types/layouts.ts';
+import { type ChangedLayout, compareLayouts } from './types/layouts.ts';
 import { type References, references, sourceName } from './types/references.ts';
 import { pairScopes, type Scope } from './types/scope.ts';
 import { typeKey, Usage, type Users } from './types/usage.ts';
@@ -21,8 +21,6 @@ export interface LivepatchFunctions {
 }
 
 const SHOWN = 8;
-/** Differences that leave every member of a live object in its place. */
-const STAYS: ReadonlySet<Difference['kind']> = new Set(['renamed', 'reinterpreted', 'added-in-padding']);
 
 /**
  * `compareTypes` of two objects; where one lacks debug information, that the types could not be compared is the reason.
@@ -118,12 +116,7 @@ class UnitTypes {
       );
     }
     const touched = `touched by ${listUsers(functions)}`;
-    if (differences.every(({ kind }) => STAYS.has(kind))) {
-      const isFilled = differences.some(({ kind }) => kind === 'added-in-padding');
-      if (isFilled) {
-        const message = `${changes}; every other member stays in its place, but live objects have there what was in the padding (zero if the object was zeroed), and old code may overwrite it; ${touched}`;
-        return this.#review('type-layout-review', message, name);
-      }
+    if (differences.every(({ kind }) => kind === 'renamed' || kind === 'reinterpreted')) {
       const message = `${changes}; every member stays in its place, but live objects were filled in under the old meaning; ${touched}`;
       return this.#review('type-layout-review', message, name);
     }

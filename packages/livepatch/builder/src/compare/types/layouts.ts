@@ -2,17 +2,7 @@ import type { Kind, Layout, Member } from './model.ts';
 import type { Scope } from './scope.ts';
 
 /** In the order people want to read them: what follows from something else comes last. */
-const KINDS = [
-  'size',
-  'removed',
-  'added',
-  'retyped',
-  'resized',
-  'reinterpreted',
-  'renamed',
-  'added-in-padding',
-  'moved',
-] as const;
+const KINDS = ['size', 'removed', 'added', 'retyped', 'resized', 'reinterpreted', 'renamed', 'moved'] as const;
 
 /** What is different about one member, or about the size of the whole. */
 export interface Difference {
@@ -99,11 +89,7 @@ function diffLayouts(before: Layout, after: Layout, canStay: CanStay): Differenc
     }
     const there = oldPlaces.get(placeOf(member));
     if (there === undefined) {
-      const isInPadding = endOf(member) <= before.size * 8 && !before.members.some((other) => overlap(other, member));
-      differences.push({
-        kind: isInPadding ? 'added-in-padding' : 'added',
-        text: `member ${member.path} added at ${position(member)}${isInPadding ? ', in padding' : ''}`,
-      });
+      differences.push({ kind: 'added', text: `member ${member.path} added at ${position(member)}` });
     } else if (!newPlaces.has(placeOf(member)) || !there.some(({ path }) => newNames.has(path))) {
       const names = there.map(({ path }) => path).join(', ');
       differences.push({
@@ -118,14 +104,6 @@ function diffLayouts(before: Layout, after: Layout, canStay: CanStay): Differenc
     }
   }
   return differences.sort((a, b) => KINDS.indexOf(a.kind) - KINDS.indexOf(b.kind));
-}
-
-function endOf({ bit, bits }: Member): number {
-  return bit + bits;
-}
-
-function overlap(one: Member, other: Member): boolean {
-  return one.bit < endOf(other) && other.bit < endOf(one);
 }
 
 function isSame(before: Layout, after: Layout): boolean {
