@@ -29,14 +29,14 @@ async function build(...edits: readonly (readonly [path: string, edit: (text: st
 
 const codes = (manifest: Livepatch): string[] => [...new Set(manifest.reasons.map(({ code }) => code))].sort();
 
-/** Refuses what it is given for one number that nobody gives. */
+/** An edit: one of the two functions refuses a file size that no program asks for. */
 const refusing = (number: number) => (text: string) =>
   text.replace(
     /(\n(?:int|static int) (?:setattr_prepare|ext4_setattr)\([^{]*\n\{\n)/,
     `$1\tif (attr->ia_size == ${number})\n\t\treturn -EINVAL;\n`,
   );
 
-test('a change in vmlinux and in a module: every function proven, audited, the root named', async () => {
+test('builds a change of vmlinux and a module: proves every function, audits, names the root', async () => {
   const { exitCode, manifest, stderr } = await build(
     ['fs/attr.c', refusing(4711)],
     ['fs/ext4/inode.c', refusing(4712)],
@@ -68,7 +68,7 @@ test('refuses the address of a function whose ENDBR the kernel overwrites at boo
   assert.ok(codes(manifest).includes('endbr-sealed'), stderr);
 });
 
-test('a fix sees nothing of the root but programs and headers of the compiler', async () => {
+test('shows a fix nothing of the root except programs and compiler headers', async () => {
   for (const path of ['/var/lib/dpkg/status', '/etc/passwd', '/usr/include/stdio.h']) {
     const { exitCode, json, stderr } = await build(['fs/attr.c', (text) => `#include "${path}"\n${text}`]);
     const { error } = json as { error?: { code: string } };

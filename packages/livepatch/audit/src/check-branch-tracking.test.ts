@@ -69,7 +69,7 @@ test('requires a stored address to be that of a function that may be called indi
   assert.equal(keeping(SEALED, { ...kernel, hasBranchTracking: false }), 0);
 });
 
-test('a replacing function needs no ENDBR where livepatch holds its address, and does anywhere else', () => {
+test('requires ENDBR of a replacing function, except in the address that livepatch itself holds', () => {
   assert.equal(holding(true), 0);
   assert.equal(holding(false), 1);
 });

@@ -34,13 +34,13 @@ function unwinding(...entries: readonly (readonly [offset: number, entry: readon
   return findings.list.map(({ message }) => message);
 }
 
-test('a function begins with an entry of its own, or with one at the padding in front of it', () => {
+test('accepts an unwind entry at a function or at the padding in front of it', () => {
   assert.deepEqual(unwinding([2, AT_START]), []);
   assert.deepEqual(unwinding([0, AT_START]), []);
   assert.deepEqual(unwinding([0, AT_START], [3, IN_THE_MIDST]), []);
 });
 
-test('an entry in front that says something else than holds where a function begins is none', () => {
+test('rejects an entry in front of a function that does not describe its first instruction', () => {
   for (const entries of [[[0, IN_THE_MIDST]], [[3, AT_START]], []] as const)
     assert.deepEqual(unwinding(...entries), ["the unwinder's table has no entry for padded"]);
 });

@@ -1,5 +1,4 @@
 import type { Edges } from '@kmend/base';
-import { cleanEnvironment } from '@kmend/base/node';
 
 /** What the lab needs from outside. */
 export interface LabEdges extends Pick<Edges, 'run' | 'clock' | 'progress' | 'signal'> {
@@ -7,10 +6,4 @@ export interface LabEdges extends Pick<Edges, 'run' | 'clock' | 'progress' | 'si
   readonly cache: string;
   /** Debian mirror, e.g. `http://deb.debian.org/debian`; absent: the default of mmdebstrap. */
   readonly mirror?: string | undefined;
-}
-
-/** For tools that live in `/usr/sbin`, which Debian does not put on the path of ordinary users. */
-export function toolEnvironment(): Record<string, string> {
-  const environment = cleanEnvironment();
-  return { ...environment, PATH: `${environment['PATH']}:/usr/sbin:/sbin` };
 }

@@ -50,7 +50,7 @@ async function setting(t: TestContext): Promise<{ cache: string; installer: Inst
   return { cache, installer, roots: new BuildRoots(edges, cache) };
 }
 
-test('a root is made once, for callers at the same time too, and says what it consists of', async (t) => {
+test('makes a root once, also for concurrent callers, and lists its packages', async (t) => {
   const { cache, installer, roots } = await setting(t);
   assert.equal(await roots.find(WANTED), undefined);
   const [first, second] = await Promise.all([roots.prepare(WANTED), roots.prepare(WANTED)]);
@@ -62,7 +62,7 @@ test('a root is made once, for callers at the same time too, and says what it co
   assert.equal(await rootOfDigest(cache, '0'.repeat(64)), undefined);
 });
 
-test('another revision of the compiler is another root', async (t) => {
+test('makes another root for another revision of the compiler', async (t) => {
   const { installer, roots } = await setting(t);
   const before = await roots.prepare(WANTED);
   const after = await roots.prepare({ ...WANTED, compiler: { name: 'gcc-14', version: '14.2.0-20' } });
@@ -78,7 +78,7 @@ const damages: Readonly<Record<string, (directory: string) => Promise<void>>> = 
 };
 
 for (const [what, damage] of Object.entries(damages)) {
-  test(`a root ${what} is shown as damaged, and made again`, async (t) => {
+  test(`shows a root ${what} as damaged, and makes it again`, async (t) => {
     const { installer, roots } = await setting(t);
     const made = await roots.prepare(WANTED);
     assert.deepEqual(
@@ -99,7 +99,7 @@ for (const [what, damage] of Object.entries(damages)) {
   });
 }
 
-test('what a killed run left is no root, and gone when one is made', async (t) => {
+test('ignores what a killed run left, and removes it when it makes the root', async (t) => {
   const { cache, roots } = await setting(t);
   const { directory } = await roots.prepare(WANTED);
   const name = dirname(directory).split('/').at(-1) ?? '';
@@ -110,7 +110,7 @@ test('what a killed run left is no root, and gone when one is made', async (t) =
   assert.deepEqual(await readdir(join(cache, 'roots')), [name]);
 });
 
-test('a revision that the archive does not have is told apart from other failures; nothing is left of either', async (t) => {
+test('reports a compiler revision that the archive lacks by its own code, and leaves nothing behind', async (t) => {
   const { cache, installer, roots } = await setting(t);
   for (const [said, code] of [
     ["E: Version '14.2.0-19' for 'gcc-14' was not found\nE: setup failed", 'compiler-unavailable'],
@@ -123,11 +123,11 @@ test('a revision that the archive does not have is told apart from other failure
   }
 });
 
-test('dpkg’s list tells what is installed', () => {
+test('reads the installed packages from dpkg’s list', () => {
   assert.deepEqual(installedPackages(STATUS), { 'gcc-14': '14.2.0-19' });
 });
 
-test('the package of a compiler is read from what the compiler calls itself', () => {
+test('reads the package of a compiler from its version text', () => {
   const gcc14 = { name: 'gcc-14', version: '14.2.0-19' };
   assert.deepEqual(debianCompiler('x86_64-linux-gnu-gcc-14 (Debian 14.2.0-19) 14.2.0'), gcc14);
   assert.deepEqual(debianCompiler('gcc-12 (Debian 12.2.0-14+deb12u1) 12.2.0'), {

@@ -5,12 +5,11 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { silentProgress } from '@kmend/base';
 import { run } from '@kmend/base/node';
-import type { Kernel } from '@kmend/kernel';
-import { MACHINE } from '@kmend/toolchain';
 import { moduleImage } from '../proof/image.ts';
 import { proveUnit } from '../proof/prove.ts';
 import { proofReasons } from '../proof/show.ts';
 import { elfOf, objectOf } from '../testing/gcc.ts';
+import { smallTree } from '../testing/small-tree.ts';
 import type { KnownUnit } from '../tree/unit.ts';
 import { OutcomeCache } from './outcome.ts';
 import { isUnlinked } from './reached.ts';
@@ -79,10 +78,9 @@ async function reached(t: TestContext, text: string): Promise<{ context: UnitCon
     spelling: 'lib/unit.c',
     command: { compiler: 'gcc', compilerArguments: [], objtoolArguments: [] },
   };
-  const kernel = { buildId: '00', compiler: { text: 'gcc' } } as Kernel;
   const context: UnitContext = {
     edges,
-    tree: { kernel, directory, source: directory, root: MACHINE },
+    tree: smallTree(directory),
     cache: directory,
     outcomes: new OutcomeCache(directory, () => true),
     code: '',

@@ -5,8 +5,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { errorCode, errorText, type Run, type RunLimits } from '@kmend/base';
 import { limitedRun } from '@kmend/base/node';
-import { MACHINE } from '@kmend/toolchain';
-import type { PreparedTree } from '../tree/tree.ts';
+import { smallTree } from '../testing/small-tree.ts';
 import type { KnownUnit } from '../tree/unit.ts';
 import { type CompiledUnit, compileUnit } from './compile.ts';
 
@@ -40,21 +39,14 @@ async function world(t: TestContext): Promise<World> {
     command: { compiler: 'gcc', compilerArguments: arguments_, objtoolArguments: [] },
   } as const satisfies KnownUnit;
   const cache = join(directory, 'cache');
-  // What compiling reads of a tree.
-  const prepared = {
-    kernel: { buildId: 'b', release: 'r', compiler: { text: 'gcc', command: 'gcc' } },
-    directory: tree,
-    source: tree,
-  };
   return {
     tree,
     secret,
     compile: async (text, run = limitedRun) => {
       const edges = { run, signal: new AbortController().signal };
       const input = { text: `#line 1 "lib/unit.c"\n${text}\n`, root: tree, headersKey: '', layout: 'shipped' } as const;
-      // A tree of its own for each: what is read of one is remembered. A real one is a whole prepared kernel; compiling
-      // reads these fields alone.
-      return await compileUnit(edges, { ...prepared, root: MACHINE } as unknown as PreparedTree, unit, input, cache);
+      // A tree of its own for each: what is read of one is remembered.
+      return await compileUnit(edges, smallTree(tree), unit, input, cache);
     },
     cached: async () => {
       const entries = await readdir(cache, { recursive: true, withFileTypes: true }).catch(() => []);

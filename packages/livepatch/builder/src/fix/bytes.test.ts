@@ -6,13 +6,11 @@ import { type TestContext, test } from 'node:test';
 import { silentProgress } from '@kmend/base';
 import { run, runOk, sha256 } from '@kmend/base/node';
 import { SourceStore } from '@kmend/kernel';
-import { MACHINE } from '@kmend/toolchain';
 import { compileUnit } from '../compile/compile.ts';
 import { applyFixes, type ChangedSource } from '../source/apply.ts';
 import { markedText } from '../source/marked.ts';
 import { changeOf, namesOf } from '../testing/fixture.ts';
-import type { PreparedTree } from '../tree/tree.ts';
-import type { KnownUnit } from '../tree/unit.ts';
+import { smallTree } from '../testing/small-tree.ts';
 import { importFromDebian, importFromGit, importFromPatch } from './import.ts';
 import type { Fix } from './model.ts';
 import { FixStore } from './store.ts';
@@ -60,10 +58,9 @@ test('keeps the bytes of a patch file in the store, the source and the compiled 
   const source = await applied(await importFromPatch(words, await write('f.patch', PATCH)));
   const text = source.versions[0]?.text ?? '';
   assert.deepEqual(bytes(text), AFTER);
-  // The key of an object reads these fields of a tree and a unit alone.
-  const tree = { kernel: { buildId: 'b', compiler: { text: 'gcc' } }, root: MACHINE } as unknown as PreparedTree;
+  const tree = smallTree(directory);
   const command = { compiler: 'gcc', compilerArguments: ['-O2'], objtoolArguments: [] };
-  const unit = { source: PATH, spelling: PATH, object: 'vmlinux', command } as unknown as KnownUnit;
+  const unit = { source: PATH, spelling: PATH, object: 'vmlinux', command };
   const input = {
     text: await markedText(edges, PATH, source.stock, text),
     root: directory,

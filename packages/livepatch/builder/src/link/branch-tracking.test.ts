@@ -33,7 +33,7 @@ const vmlinux = trackedVmlinux(
   { named: (name) => SYMBOLS.filter((one) => one.name === name) },
 );
 
-test('a function of vmlinux may be called through a pointer if its ENDBR is there and stays', () => {
+test('allows a pointer to a function of vmlinux only if its ENDBR exists and stays', () => {
   assert.equal(vmlinux.isCallable('called', 0), true);
   assert.equal(vmlinux.isCallable('sealed', 0), false);
   assert.equal(vmlinux.isCallable('plain', 0), false);
@@ -44,7 +44,7 @@ test('a function of vmlinux may be called through a pointer if its ENDBR is ther
   for (const name of ['table', 'absent']) assert.equal(vmlinux.isCallable(name, 0), undefined);
 });
 
-test('a module lists what is overwritten in a section', async () => {
+test('reads a module’s list of overwritten ENDBRs from its section', async () => {
   const text = `
     int first(int a) { return a + 1; }
     int second(int a) { return a + 2; }

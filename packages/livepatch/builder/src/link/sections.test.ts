@@ -7,7 +7,7 @@ import { dropSeals, unorder } from './sections.ts';
 const FLAGS = ['-fpatchable-function-entry=16,16', '-fcf-protection=branch'];
 const ENTRIES = '__patchable_function_entries';
 
-test('the linker joins places that are tied to their code with such that are not, once they are no more', async () => {
+test('removes the tie to code that stops the linker from joining lists of traced places', async () => {
   const file = readElf(await compiled('int first(int a) { return a; }', { flags: FLAGS }));
   assert.equal(unorder(file), true);
   const again = readElf(writeElf(file));
@@ -18,11 +18,11 @@ test('the linker joins places that are tied to their code with such that are not
   );
 });
 
-test('an object without such places stays as it is', async () => {
+test('leaves an object without such lists unchanged', async () => {
   assert.equal(unorder(readElf(await compiled('int first(int a) { return a; }'))), false);
 });
 
-test('a livepatch asks for no ENDBR of its own to be overwritten, and keeps all else', async () => {
+test('drops the list of ENDBRs to overwrite, and keeps everything else', async () => {
   const seal = 'asm(".pushsection .ibt_endbr_seal,\\"a\\"; .long first - .; .popsection");';
   const file = await linkedOf([['unit.c', `int first(int a) { return a; } ${seal}`]], FLAGS);
   const others = file.sections.filter(({ name }) => name !== '.ibt_endbr_seal');

@@ -5,9 +5,7 @@ import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { silentProgress } from '@kmend/base';
 import { run } from '@kmend/base/node';
-import type { Kernel } from '@kmend/kernel';
-import { MACHINE } from '@kmend/toolchain';
-import type { PreparedTree } from '../tree/tree.ts';
+import { smallTree } from '../testing/small-tree.ts';
 import { narrowed } from './narrow.ts';
 import type { UnmovedRecord } from './records/unmoved.ts';
 
@@ -41,7 +39,7 @@ async function left(t: TestContext, after: string, unmoved: Readonly<Record<stri
     await mkdir(dirname(join(source, path)), { recursive: true });
     await writeFile(join(source, path), text);
   }
-  const tree: PreparedTree = { kernel: { release: '1' } as Kernel, directory, source, root: MACHINE };
+  const tree = smallTree(directory, source);
   const edges = { run, progress: silentProgress, signal: new AbortController().signal };
   const changed = {
     stock: new Map([['include/unit.h', HEADER]]),

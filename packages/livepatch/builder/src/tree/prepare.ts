@@ -129,9 +129,10 @@ async function configure(
       'tree-config-differs',
       `the tree of ${kernel.release} cannot be configured as shipped: ${shown}`,
       {
-        hint: kernel.release.endsWith('-rt-amd64')
-          ? "the rt flavour is built with patches that Debian's source package does not hold: no livepatch can be built for it"
-          : 'a build tool is missing or has another version: run script/bootstrap (pahole, of the package dwarves, decides about BTF)',
+        hint:
+          want.get('CONFIG_PREEMPT_RT') === 'y'
+            ? 'Debian builds PREEMPT_RT kernels with patches that its source package does not hold: kmend cannot build livepatches for them'
+            : 'a build tool is missing or has another version: run script/bootstrap (pahole, of the package dwarves, decides about BTF)',
       },
     );
   }

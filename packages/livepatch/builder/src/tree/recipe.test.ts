@@ -15,13 +15,13 @@ test('objects that are linked into every module are inputs, not arguments', () =
   assert.equal(parseLink('savedcmd_/p/m.ko := cp a b\n'), undefined);
 });
 
-test('the list of objects is an argument of modpost only where it is standard input', () => {
+test('keeps modpost’s list of objects as an argument only if it is standard input', () => {
   assert.deepEqual(parseModpost(MODPOST), ['-M', '-m', '-e']);
   const piped = 'cmd_/p/Module.symvers := sed s/ko$/o/ /p/modules.order | scripts/mod/modpost -m -o /p/x -e -T -\n';
   assert.deepEqual(parseModpost(piped), ['-m', '-e', '-T', '-']);
 });
 
-test('a unit gets objtool’s delayed passes, those of modules as such', () => {
+test('gives a unit objtool’s delayed passes, and units of modules those of modules', () => {
   const none = { objtoolArguments: [] };
   const late = { objtoolArguments: ['--ibt', '--orc', '--link', '--module'] };
   assert.deepEqual(objtoolArguments(late, none, 'vmlinux'), ['--ibt', '--orc', '--link']);
@@ -30,7 +30,7 @@ test('a unit gets objtool’s delayed passes, those of modules as such', () => {
   assert.deepEqual(objtoolArguments(late, own, 'ext4'), own.objtoolArguments);
 });
 
-test('where nothing is delayed, a unit without objtool stays without', () => {
+test('runs no objtool on a unit without it if no pass is delayed', () => {
   assert.deepEqual(
     objtoolArguments({ objtoolArguments: ['--orc', '--module'] }, { objtoolArguments: [] }, 'vmlinux'),
     [],

@@ -51,18 +51,18 @@ test('this machine’s system is used where its compiler is the very one, and no
   assert.deepEqual(await rootOn(TEXT, ''), { root: MACHINE, wanted: [] });
 });
 
-test('a root of the suite is made where this machine has another compiler, or none', async () => {
+test('makes a root of the suite if this machine has another compiler or none', async () => {
   const wanted = [{ suite: 'trixie', compiler: { name: 'gcc-14', version: '14.2.0-19' } }];
   for (const here of ['', 'x86_64-linux-gnu-gcc-14 (Debian 14.2.0-20) 14.2.0'])
     assert.deepEqual(await rootOn(here, TEXT), { root: ROOT, wanted });
   assert.deepEqual(await rootOn('', TEXT, { suite: 'trixie-backports' }), { root: ROOT, wanted });
 });
 
-test('a root that is there is used as it is, if its compiler runs', async () => {
+test('uses an existing root if its compiler runs', async () => {
   assert.deepEqual(await rootOn('', TEXT, { isThere: true }), { root: ROOT, wanted: [] });
 });
 
-test('a compiler that is none of Debian’s, or not what the root has, is an error', async () => {
+test('reports a compiler that Debian does not package, or that differs in the root', async () => {
   await assert.rejects(rootOn('', '', { text: 'gcc-14 (GCC) 14.2.1 20250110' }), { code: 'compiler-missing' });
   await assert.rejects(rootOn('', 'x86_64-linux-gnu-gcc-14 (Debian 14.2.0-20) 14.2.0'), { code: 'compiler-differs' });
 });
