@@ -1,4 +1,4 @@
-import type { Diagnosis } from '@kmend/builder';
+import type { Diagnosis, Workplace } from '@kmend/builder';
 import { exitCodes } from '../error.ts';
 import type { Register } from '../program.ts';
 import { table } from '../terminal.ts';
@@ -25,21 +25,17 @@ export function diagnosisText({ kernels, roots }: Diagnosis): string {
     if (root === undefined) return 'made by the first build';
     return root.state === 'whole' ? 'ready' : 'damaged: made again by the next build';
   };
+  const placeOf = ({ system, root }: Workplace): string => {
+    if (root !== undefined) return `build root ${root} (${stateOf(root)})`;
+    return system === 'nowhere' ? 'nowhere: install that compiler' : system;
+  };
   const lines =
     kernels.length === 0
       ? ['no kernel yet; add one, e.g.: kmend kernel add bookworm/6.1.0-47-amd64']
       : [
           table(
             ['KERNEL', 'COMPILER', 'COMPILED IN'],
-            kernels.map(({ release, compiler, system, root }) => [
-              release,
-              compiler,
-              root === undefined
-                ? system === 'nowhere'
-                  ? 'nowhere: install that compiler'
-                  : system
-                : `build root ${root} (${stateOf(root)})`,
-            ]),
+            kernels.map((kernel) => [kernel.release, kernel.compiler, placeOf(kernel)]),
           ),
         ];
   if (roots.length > 0) {

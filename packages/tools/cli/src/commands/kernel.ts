@@ -80,10 +80,11 @@ async function addedKernel({ terminal }: Context, workshop: Workshop, spec: stri
   const kernel = await workshop.kernels.add(spec);
   const { system, compiler } = await workshop.workplace(kernel);
   if (system === 'build root')
+    terminal.note(`needs ${compiler}: the first build makes a build root of ${kernel.suite} with it, if there is none`);
+  if (system === 'nowhere')
     terminal.note(
-      `needs ${compiler}: compiled in a build root of ${kernel.suite}, which the first build makes if need be`,
+      `needs ${compiler}: install that compiler on this machine before you build (kmend doctor shows what is missing)`,
     );
-  if (system === 'nowhere') terminal.note(`${compiler}: install this compiler before you build (kmend doctor)`);
   return kernel;
 }
 
