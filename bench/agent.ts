@@ -8,14 +8,14 @@ import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { buildAgentPackage } from '@kmend/agent/package';
+import { buildAgentPackage } from '@kmend/agent/deb';
 import { bashArguments, run, runOk, systemClock } from '@kmend/base/node';
 import { KERNEL, Operator, openLab, PatchedHost, SUITE } from '@kmend/harness';
 import { build } from 'esbuild';
 import { median } from './lib/measure.ts';
 
 const ROUNDS = 15;
-/** Of the idle check, as the agent's service starts it (packages/host/agent/src/package/files/watch). */
+/** Of the idle check, as the agent's service starts it (packages/host/agent/src/deb/files/watch). */
 const OPTIONS = ['--max-old-space-size=64', '--v8-pool-size=0'] as const;
 const { values } = parseArgs({ options: { 'no-guest': { type: 'boolean', default: false } } });
 const stop = new AbortController();

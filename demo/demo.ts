@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { buildAgentPackage } from '@kmend/agent/package';
+import { buildAgentPackage } from '@kmend/agent/deb';
 import { type Clock, errorText, type Progress } from '@kmend/base';
 import {
   FIXES,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { buildAgentPackage, UNITS } from '@kmend/agent/package';
+import { buildAgentPackage, UNITS } from '@kmend/agent/deb';
 import { FIXES, KERNEL, MORE, type PatchedHost } from '@kmend/harness';
 import type { Host } from '@kmend/lab';
 import { OperatedHost } from '../lib/operated-host.ts';

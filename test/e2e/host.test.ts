@@ -3,7 +3,7 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { buildAgentPackage } from '@kmend/agent/package';
+import { buildAgentPackage } from '@kmend/agent/deb';
 import { systemClock } from '@kmend/base/node';
 import {
   AGENT_HOST,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { StatusDocument } from '@kmend/agent';
-import { buildAgentPackage } from '@kmend/agent/package';
+import { buildAgentPackage } from '@kmend/agent/deb';
 import { systemClock } from '@kmend/base/node';
 import { MANIFEST } from '@kmend/builder';
 import {

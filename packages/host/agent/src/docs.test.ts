@@ -87,7 +87,7 @@ test('names every exit code, file and unit', async () => {
   for (const code of Object.values(exitCodes)) assert.match(agent, new RegExp(`^\\| ${code} \\|`, 'm'));
   const words = Object.values(paths);
   assert.deepEqual(missing(words, { has: (path) => agent.includes(`\`${path}\``) }), []);
-  const files = await readdir(new URL('package/files/', import.meta.url));
+  const files = await readdir(new URL('deb/files/', import.meta.url));
   const units = files.filter((name) => /\.(service|socket)$/.test(name));
   assert.deepEqual(missing(units, explained(agent)), []);
 });

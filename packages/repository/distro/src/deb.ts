@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import type { Run } from '@kmend/base';
-import { cleanEnvironment, runOk } from '@kmend/base/node';
+import { packDeb } from '@kmend/base/node';
 import { type Need, type PackageMaker, type PackageSpec, versionText } from './package.ts';
 import { epochSeconds, mailDate, oneLine, shorten } from './text.ts';
-import { layOut, normalize } from './tree.ts';
+import { layOut } from './tree.ts';
 
 export function debFileName({ name, architecture, ...version }: PackageSpec): string {
   return `${name}_${versionText(version)}_${architecture}.deb`;
@@ -32,11 +32,7 @@ export async function buildDeb(run: Run, spec: PackageSpec, maker: PackageMaker,
     }
     for (const name of ['md5sums', 'control', ...(settings.length > 0 ? ['conffiles'] : [])])
       await chmod(join(tree, 'DEBIAN', name), 0o644);
-    await normalize(tree, spec.at);
-    // gzip: every dpkg reads it, and its bytes do not depend on how many threads packed it.
-    await runOk(run, 'dpkg-deb', ['--build', '--root-owner-group', '-Zgzip', '-z9', tree, path], {
-      env: { ...cleanEnvironment(), SOURCE_DATE_EPOCH: String(epochSeconds(spec.at)) },
-    });
+    await packDeb(run, tree, path, { epoch: epochSeconds(spec.at), level: 9 });
   } finally {
     await rm(tree, { recursive: true, force: true });
   }

@@ -11,9 +11,7 @@ import { promisify } from 'node:util';
  * before systemd's own judge. A cycle makes systemd drop a unit of it: networking, or the mount.
  */
 const run = promisify(execFile);
-const FOLDERS = ['../loader/units/', '../../../host/agent/src/package/files/'].map(
-  (it) => new URL(it, import.meta.url),
-);
+const FOLDERS = ['../loader/units/', '../../../host/agent/src/deb/files/'].map((it) => new URL(it, import.meta.url));
 const UNIT = /\.(service|socket|timer)$/;
 
 /**

@@ -2,11 +2,11 @@ import { copyFile, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Run } from '@kmend/base';
-import { runOk } from '@kmend/base/node';
+import { normalizeTree, runOk } from '@kmend/base/node';
 import { LIVEPATCH_FOLDER } from './names.ts';
 import type { Need, PackageMaker, PackageSpec, PackageVersion } from './package.ts';
 import { epochSeconds, oneLine, rpmDate, shorten } from './text.ts';
-import { layOut, normalize } from './tree.ts';
+import { layOut } from './tree.ts';
 
 const ARCHITECTURES = { all: 'noarch', amd64: 'x86_64' } as const;
 
@@ -29,7 +29,7 @@ export async function buildRpm(run: Run, spec: PackageSpec, maker: PackageMaker,
     const tree = join(work, 'tree');
     await mkdir(tree);
     await layOut(tree, spec, maker.signer);
-    await normalize(tree, spec.at);
+    await normalizeTree(tree, epochSeconds(spec.at));
     await writeFile(join(work, 'package.spec'), specText(spec, maker));
     // HOME: a person's own macros do not count.
     const env = { ...maker.signer.environment, HOME: work, SOURCE_DATE_EPOCH: String(epochSeconds(spec.at)) };

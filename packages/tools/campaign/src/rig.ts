@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { buildAgentPackage } from '@kmend/agent/package';
+import { buildAgentPackage } from '@kmend/agent/deb';
 import type { Progress } from '@kmend/base';
 import { sha256File, systemClock } from '@kmend/base/node';
 import { MANIFEST } from '@kmend/builder';

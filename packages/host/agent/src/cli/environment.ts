@@ -1,7 +1,7 @@
 import * as z from 'zod';
 
 /**
- * What the fetcher takes from an environment, by name (package/files/environment has the same list): anything else may
+ * What the fetcher takes from an environment, by name (deb/files/environment has the same list): anything else may
  * be a secret of root's, or something that Node itself would obey.
  */
 const NAMES = ['HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY', 'http_proxy', 'https_proxy', 'no_proxy'] as const;

@@ -1,7 +1,7 @@
 import type { PendingKernel } from '@kmend/protocol';
 import { exitCodes } from '../error.ts';
 import type { FlawSummary } from '../kernel/flaws.ts';
-import type { Problem } from '../seen/observed.ts';
+import type { Problem } from '../observed/observed.ts';
 import type { StatusDocument } from './document.ts';
 
 /** One thing that is so on this host, in plain words, and what a person does about it. */

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { KernelLivepatch } from '../kernel/livepatch.ts';
-import { type Contact, noContact } from '../seen/contact.ts';
-import { nothingObserved, type Observed } from '../seen/observed.ts';
+import { type Contact, noContact } from '../observed/contact.ts';
+import { nothingObserved, type Observed } from '../observed/observed.ts';
 import { type Attempt, emptyJournal, type Journal } from '../state/journal.ts';
 import { statusOf } from './status.ts';
 

@@ -1,9 +1,9 @@
 import type { HostStack, HostStatus, LoadedLivepatch } from '@kmend/protocol';
 import { type ExitCode, exitCodes } from '../error.ts';
 import { isOurs, type KernelView, toLoaded } from '../kernel/livepatch.ts';
-import type { Contact } from '../seen/contact.ts';
-import type { Observed } from '../seen/observed.ts';
-import type { SeenState } from '../seen/stored.ts';
+import type { Contact } from '../observed/contact.ts';
+import type { Observed } from '../observed/observed.ts';
+import type { SeenState } from '../observed/stored.ts';
 import { type Journal, serialOf } from '../state/journal.ts';
 
 export interface Seen {

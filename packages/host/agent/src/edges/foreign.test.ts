@@ -5,7 +5,7 @@ import { dirname } from 'node:path';
 import { test } from 'node:test';
 import { loadHost } from '../config/host.ts';
 import { readReportState } from '../fetcher/report-state.ts';
-import { readContact } from '../seen/contact.ts';
+import { readContact } from '../observed/contact.ts';
 import { sweep } from '../state/sweep.ts';
 import { enrolOther } from '../testing/clone.ts';
 import { code } from '../testing/errors.ts';

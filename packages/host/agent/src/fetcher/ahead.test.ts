@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { readObserved } from '../seen/observed.ts';
-import { pendingOf } from '../seen/pending.ts';
+import { readObserved } from '../observed/observed.ts';
+import { pendingOf } from '../observed/pending.ts';
 import { makeFetcher, makeHost, never } from '../testing/host.ts';
 import { fetchAhead } from './ahead.ts';
 import { whatToTell } from './report.ts';

@@ -1,6 +1,6 @@
 import { chosenSerial } from '@kmend/protocol';
-import { readObserved } from '../seen/observed.ts';
-import { openAhead } from '../seen/pending.ts';
+import { readObserved } from '../observed/observed.ts';
+import { openAhead } from '../observed/pending.ts';
 import { fetchLivepatch } from './check.ts';
 import { channelOf, type Fetcher } from './context.ts';
 

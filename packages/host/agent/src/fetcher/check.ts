@@ -1,8 +1,8 @@
 import { errorCode, errorText } from '@kmend/base';
 import { type CheckOutcome, failureKind } from '@kmend/trust';
 import { AgentError } from '../error.ts';
-import { DEFAULT_INTERVAL_SECONDS } from '../seen/contact.ts';
-import { see } from '../seen/stored.ts';
+import { DEFAULT_INTERVAL_SECONDS } from '../observed/contact.ts';
+import { see } from '../observed/stored.ts';
 import type { Fetcher } from './context.ts';
 
 /**

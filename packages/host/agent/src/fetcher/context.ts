@@ -6,7 +6,7 @@ import type { Edges } from '../edges/edges.ts';
 import { readBootId } from '../kernel/facts.ts';
 import { runningBuildId } from '../kernel/notes.ts';
 import type { Log } from '../log.ts';
-import { type ContactStore, openContact } from '../seen/contact.ts';
+import { type ContactStore, openContact } from '../observed/contact.ts';
 import { openReportState, type ReportStateStore } from './report-state.ts';
 
 /** What the fetcher works on: the network, its own cache, and what the loader lets it read. It decides nothing. */

@@ -2,7 +2,7 @@ import { HostId, Timestamp } from '@kmend/protocol';
 import * as z from 'zod';
 import type { Edges } from '../edges/edges.ts';
 import { paths } from '../edges/paths.ts';
-import { openStored, readStored, type Stored } from '../seen/stored.ts';
+import { openStored, readStored, type Stored } from '../observed/stored.ts';
 
 /** What the fetcher has to remember of its reports over a restart. */
 export const ReportState = z.object({

@@ -2,7 +2,7 @@ import type { CheckOutcome } from '@kmend/trust';
 import { proxySettings } from '../config/proxy.ts';
 import { paths } from '../edges/paths.ts';
 import { errorData } from '../log.ts';
-import { readObserved } from '../seen/observed.ts';
+import { readObserved } from '../observed/observed.ts';
 import type { CommandResult } from '../service/orders.ts';
 import { fetchAhead } from './ahead.ts';
 import { check } from './check.ts';

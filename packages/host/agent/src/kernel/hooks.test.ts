@@ -136,7 +136,7 @@ test('reports all conflicts on a host, and recognises its own livepatch in sysfs
     },
   );
   await kernel.load('kmend_0123456789ab');
-  await kernel.settle();
+  await kernel.endTransition();
   await kernel.write('/sys/kernel/livepatch/kmend_0123456789ab/vmlinux/tcp_ack,1', '');
   await assert.rejects(assertNotHooked(edges, wanted, await readKernelView(edges)), { code: 'conflict-kprobe' });
   await assertNotHooked(edges, manifest({ vmlinux: ['tcp_ack'] }), await readKernelView(edges));
@@ -146,7 +146,7 @@ test('conflicts with a function that a foreign livepatch holds', async (context)
   const kernel = await host(context);
   await kernel.write('/sys/kernel/tracing/enabled_functions', ENABLED);
   await kernel.load('other_patch');
-  await kernel.settle();
+  await kernel.endTransition();
   await kernel.write('/sys/kernel/livepatch/other_patch/vmlinux/tcp_ack,1', '');
   const edges = kernel.edges();
   const view = await readKernelView(edges);

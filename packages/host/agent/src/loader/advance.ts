@@ -1,13 +1,13 @@
 import { type Look, nextStep, pollMs, type Step } from '../decide/advance.ts';
 import { blockingTasks, describeBlockers } from '../kernel/blockers.ts';
 import { type KernelView, readKernelView } from '../kernel/livepatch.ts';
-import { disableLivepatch, removeModule } from '../kernel/loader.ts';
+import { disableLivepatch, removeModule } from '../kernel/modules.ts';
 import type { Attempt } from '../state/journal.ts';
 import * as machine from '../state/machine.ts';
 import { BROKEN_OFF } from '../state/reconcile.ts';
 import { complaintAbout } from './complaint.ts';
 import { commit, type Loader, now, wakeSoon } from './context.ts';
-import { settleConsolidation } from './settle.ts';
+import { finishConsolidation } from './finish-consolidation.ts';
 
 /** Most transitions end within a second or two. */
 const SLOW_MS = 5_000;
@@ -17,7 +17,7 @@ const SLOW_MS = 5_000;
  * again; `undefined` where nothing is in flight.
  */
 export async function advance(loader: Loader): Promise<number | undefined> {
-  const again = await settleConsolidation(loader);
+  const again = await finishConsolidation(loader);
   const attempt = loader.store.journal.current;
   if (attempt === null) return again;
   const kernel = await readKernelView(loader.edges);

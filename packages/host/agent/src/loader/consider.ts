@@ -6,9 +6,9 @@ import { windowAt } from '../decide/windows.ts';
 import { AgentError } from '../error.ts';
 import { findPending } from '../kernel/pending.ts';
 import { switchedOff } from '../kernel/switch.ts';
-import { readPackages } from '../packages/program.ts';
-import type { Problem } from '../seen/observed.ts';
-import { see } from '../seen/stored.ts';
+import type { Problem } from '../observed/observed.ts';
+import { see } from '../observed/stored.ts';
+import { readPackages } from '../stack/program.ts';
 import { withEvent } from '../state/journal.ts';
 import * as overrides from '../state/overrides.ts';
 import { consolidate, stackToReplace } from './consolidate.ts';
@@ -58,14 +58,14 @@ export async function consider(loader: Loader, what: Consideration, signal: Abor
       await withdraw(loader, decision.reason);
       await wakeSoon(loader);
     }
-    await settleProblem(loader, undefined, serial);
+    await recordProblem(loader, undefined, serial);
     return { action: decision.kind, reason: null, chosen, serial };
   } catch (cause) {
     const error =
       signal.aborted && !(cause instanceof AgentError)
         ? new AgentError('interrupted', 'interrupted: nothing was loaded', { cause })
         : cause;
-    await settleProblem(loader, error, loader.observed.value.chosen);
+    await recordProblem(loader, error, loader.observed.value.chosen);
     throw error;
   }
 }
@@ -156,7 +156,7 @@ function wakeAtOf(decision: Decision, now: number, consolidate: boolean): string
 }
 
 /** Records an obstacle; writes an event only if it is new. */
-async function settleProblem(loader: Loader, error: unknown, serial: number | null): Promise<void> {
+async function recordProblem(loader: Loader, error: unknown, serial: number | null): Promise<void> {
   const { observed } = loader;
   const before = observed.value.problem;
   const code = journalCode(error);

@@ -3,19 +3,19 @@ import { AgentError } from '../error.ts';
 import { readKernelView } from '../kernel/livepatch.ts';
 import { assertFits, assertLivepatchSupport } from '../kernel/preconditions.ts';
 import { assertPreflight } from '../kernel/preflight.ts';
-import { readPackages, yieldHost } from '../packages/program.ts';
+import { readPackages, yieldHost } from '../stack/program.ts';
 import { beginConsolidation } from '../state/consolidation.ts';
 import { commit, type Loader } from './context.ts';
+import { finishConsolidation } from './finish-consolidation.ts';
 import { loadCached } from './load.ts';
 import { lookAtPackages } from './packages.ts';
-import { settleConsolidation } from './settle.ts';
 
 /**
  * Replaces the whole stack of the packages by one livepatch of the agent, without a moment between: the kernel's atomic
  * replace. The order: all that can say no; the journal; the packages yield, for this boot alone; the load. The packages
- * yield over boots only once the livepatch is good (settle.ts), so a host that goes down before comes back with its
- * packages' stack, and the next run continues after an agent that died before. Throws `not-found` where the fetcher has
- * not brought that livepatch.
+ * yield over boots only once the livepatch is good (finish-consolidation.ts), so a host that goes down before comes
+ * back with its packages' stack, and the next run continues after an agent that died before. Throws `not-found` where
+ * the fetcher has not brought that livepatch.
  */
 export async function consolidate(
   loader: Loader,
@@ -40,7 +40,7 @@ export async function consolidate(
     await assertUnchanged(loader, modules);
     await loadCached(loader, serial, origin);
   } catch (error) {
-    await settleConsolidation(loader);
+    await finishConsolidation(loader);
     throw error;
   }
   await lookAtPackages(loader);

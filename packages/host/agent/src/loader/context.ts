@@ -10,7 +10,7 @@ import { readBootId } from '../kernel/facts.ts';
 import { uptime } from '../kernel/log.ts';
 import { runningBuildId } from '../kernel/notes.ts';
 import type { Log } from '../log.ts';
-import { type ObservedStore, openObserved } from '../seen/observed.ts';
+import { type ObservedStore, openObserved } from '../observed/observed.ts';
 import type { Journal } from '../state/journal.ts';
 import type { Moment } from '../state/machine.ts';
 import { type JournalStore, openJournal } from '../state/store.ts';

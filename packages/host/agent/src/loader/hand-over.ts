@@ -1,6 +1,6 @@
 import type { LivepatchStatus } from '@kmend/protocol';
 import { AgentError } from '../error.ts';
-import { readPackages, takeHost } from '../packages/program.ts';
+import { readPackages, takeHost } from '../stack/program.ts';
 import type { Attempt } from '../state/journal.ts';
 import * as machine from '../state/machine.ts';
 import { held } from './consolidate.ts';

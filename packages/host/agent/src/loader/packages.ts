@@ -3,8 +3,8 @@ import type { LivepatchStatus } from '@kmend/protocol';
 import { AgentError } from '../error.ts';
 import { kmendLivepatches } from '../kernel/livepatch.ts';
 import { errorData } from '../log.ts';
-import { measurePackages, readPackages } from '../packages/program.ts';
-import { packagesDrive, stackOf } from '../packages/stack.ts';
+import { measurePackages, readPackages } from '../stack/program.ts';
+import { packagesDrive, stackOf } from '../stack/stack.ts';
 import type { Loader } from './context.ts';
 
 export interface PackagesSeen {

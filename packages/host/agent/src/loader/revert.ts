@@ -1,7 +1,7 @@
 import type { Reason } from '../decide/decide.ts';
 import { AgentError } from '../error.ts';
 import { isOurs, readKernelView } from '../kernel/livepatch.ts';
-import { disableLivepatch } from '../kernel/loader.ts';
+import { disableLivepatch } from '../kernel/modules.ts';
 import { type Hold, isQuarantined } from '../state/journal.ts';
 import * as machine from '../state/machine.ts';
 import * as overrides from '../state/overrides.ts';

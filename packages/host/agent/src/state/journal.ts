@@ -105,7 +105,7 @@ export type Deferred = z.infer<typeof Deferred>;
 /**
  * The packages' stack is being replaced by the agent's livepatch. Set before the packages yield (for this boot), taken
  * away when the agent drives the host for good, or they do again: the next run of the agent that finds it brings it to
- * one of these ends (loader/settle.ts).
+ * one of these ends (loader/finish-consolidation.ts).
  */
 export const Consolidation = z.object({
   bootId: z.uuid(),

@@ -9,7 +9,7 @@ import { advance } from '../loader/advance.ts';
 import { type Considered, consider } from '../loader/consider.ts';
 import { type Loader, openLoader } from '../loader/context.ts';
 import type { Level } from '../log.ts';
-import { type Contact, noContact } from '../seen/contact.ts';
+import { type Contact, noContact } from '../observed/contact.ts';
 import { TestKernel } from './kernel.ts';
 import { TestRepository } from './repository.ts';
 

@@ -53,7 +53,7 @@ export class TestKernel {
   }
 
   readonly root: string;
-  readonly #settling = createQueue();
+  readonly #transitions = createQueue();
 
   private constructor(root: string) {
     this.root = root;
@@ -138,12 +138,12 @@ export class TestKernel {
   }
 
   /** Ends the transition under way, as klp_complete_transition does: what was replaced or disabled goes. */
-  settle(): Promise<void> {
+  endTransition(): Promise<void> {
     // One at a time: sysfs shows a test and the service under test one state, never half of a change.
-    return this.#settling(() => this.#settle());
+    return this.#transitions(() => this.#endTransition());
   }
 
-  async #settle(): Promise<void> {
+  async #endTransition(): Promise<void> {
     const names = await readdir(this.path('/sys/kernel/livepatch'));
     for (const name of names) {
       if (!(await readdir(this.path('/sys/kernel/livepatch'))).includes(name)) continue;
@@ -164,7 +164,7 @@ export class TestKernel {
       ...real,
       text: async (path, limit) => {
         if (path === '/proc/uptime') return `${(this.clock.ms - this.bootedAt) / 1000} 0\n`;
-        if (path.endsWith('/transition') && !this.blocked) await this.settle();
+        if (path.endsWith('/transition') && !this.blocked) await this.endTransition();
         return real.text(path, limit);
       },
       poke: async (path, value) => {

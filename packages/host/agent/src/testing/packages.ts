@@ -1,6 +1,6 @@
 import { type LivepatchMeasure, LivepatchStatus } from '@kmend/protocol';
 import { paths } from '../edges/paths.ts';
-import { PROGRAM } from '../packages/program.ts';
+import { PROGRAM } from '../stack/program.ts';
 import { BUILD_ID, type TestKernel } from './kernel.ts';
 
 interface Installed {

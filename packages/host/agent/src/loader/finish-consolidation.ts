@@ -1,7 +1,7 @@
 import { AgentError } from '../error.ts';
 import { readKernelView } from '../kernel/livepatch.ts';
 import { errorData } from '../log.ts';
-import { readPackages, takeHost, yieldHost } from '../packages/program.ts';
+import { readPackages, takeHost, yieldHost } from '../stack/program.ts';
 import { endConsolidation } from '../state/consolidation.ts';
 import { commit, type Loader } from './context.ts';
 import { lookAtPackages } from './packages.ts';
@@ -14,7 +14,7 @@ const AGAIN_MS = 30_000;
  * to the packages where it is not there, or went. Returns after how many milliseconds to try again where that did not
  * work; `undefined`: there is nothing to do (now).
  */
-export async function settleConsolidation(loader: Loader): Promise<number | undefined> {
+export async function finishConsolidation(loader: Loader): Promise<number | undefined> {
   const { consolidation, current } = loader.store.journal;
   if (consolidation === null) return undefined;
   const isGood = current?.phase === 'good';

@@ -1,22 +1,10 @@
-import {
-  chmod,
-  copyFile,
-  mkdir,
-  mkdtemp,
-  readdir,
-  readFile,
-  rename,
-  rm,
-  stat,
-  utimes,
-  writeFile,
-} from 'node:fs/promises';
+import { chmod, copyFile, mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Progress, Run } from '@kmend/base';
-import { cleanEnvironment, run, runOk, sha256File } from '@kmend/base/node';
+import { packDeb, run, runOk, sha256File } from '@kmend/base/node';
 import { AGENT_VERSION } from '../version.ts';
 import { bundleAgent } from './bundle.ts';
 import { PackageError } from './error.ts';
@@ -89,13 +77,10 @@ export async function buildAgentPackage(options: PackageOptions): Promise<AgentP
     }
     await placeFiles(tree);
     await placeControl(tree, version, architecture);
-    await settle(tree, epoch);
     options.progress?.step(`pack ${name}`);
     const built = join(work, name);
-    // gzip: every dpkg reads it, and it packs Node in seconds where xz takes a minute.
-    await runOk(runner, 'dpkg-deb', ['--build', '--root-owner-group', '-Zgzip', '-z6', tree, built], {
-      env: { ...cleanEnvironment(), SOURCE_DATE_EPOCH: String(epoch) },
-    });
+    // At level 9 Node takes three times as long to pack, for 0.7 % less.
+    await packDeb(runner, tree, built, { epoch, level: 6 });
     const path = join(options.out, name);
     await mkdir(options.out, { recursive: true });
     // Beside its place first: a reader never sees half of it.
@@ -178,14 +163,4 @@ Description: keeps the running kernel patched without reboots
   for (const script of ['postinst', 'prerm', 'postrm']) {
     await place(tree, `DEBIAN/${script}`, await readFile(join(files, script)), 0o755);
   }
-}
-
-/** Modes and times that do not depend on who builds when. */
-async function settle(path: string, epoch: number): Promise<void> {
-  for (const entry of await readdir(path, { withFileTypes: true })) {
-    if (entry.isDirectory()) await settle(join(path, entry.name), epoch);
-    else await utimes(join(path, entry.name), epoch, epoch);
-  }
-  await chmod(path, 0o755);
-  await utimes(path, epoch, epoch);
 }
