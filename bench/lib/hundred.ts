@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Outcome } from '@kmend/coverage';
 import { FROM, KERNEL, SUITE, TO } from '@kmend/harness';
 import type { FixOfOneFile } from './bare-compiler.ts';
+import { coverageFolder } from './coverage-folder.ts';
 
 export interface Hundred {
   readonly ids: readonly string[];
@@ -15,7 +16,7 @@ export async function hundred(
   kmend: (cache: string, ...args: string[]) => Promise<unknown>,
   cache: string,
 ): Promise<Hundred> {
-  const path = join(cache, 'bench', 'coverage', 'coverage.json');
+  const path = join(coverageFolder(cache, KERNEL, TO), 'coverage.json');
   const text = await readFile(path, 'utf8').catch(() => {
     throw new Error('the cumulative part needs fixes that are known to be patchable: run script/bench coverage first');
   });
