@@ -1,5 +1,5 @@
 /**
- * The fault campaign: every fault that a host may meet, on a real kernel in the lab, and what became of the host.
+ * The fault campaign: every fault that a host may meet, on a real kernel in the lab, and the outcome for the host.
  * script/bench faults [--quick] [--only GROUP]... [--id ROUND]... [--rounds N] [--guests N] [--results FOLDER]
  */
 import { join } from 'node:path';

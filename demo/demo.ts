@@ -30,7 +30,7 @@ export interface DemoOptions {
 /** The function that holds the Spectre fix, as compiled: the patched one is inlined into it. */
 const HARDENED = 'io_submit_sqes';
 const CHECK_INTERVAL = 10;
-/** Of the proof: enough to be seen; kmend prove makes 20 unless told otherwise. */
+/** Rounds of the proof: enough to show one. The default of kmend prove is 20. */
 const ROUNDS = 3;
 
 /** From a source fix to a patched running kernel. Returns the exit code: 0 only if all that had to be observed was. */
@@ -44,7 +44,7 @@ export async function runDemo(options: DemoOptions): Promise<number> {
   let server: ServerProcess | undefined;
   let failure: string | undefined;
   try {
-    const demo = new Demo(options, timeline, operator, machines, progress);
+    const demo = new Demo(options, { timeline, operator, machines, progress });
     await demo.run((started) => {
       server = started;
     });
@@ -72,7 +72,12 @@ export async function runDemo(options: DemoOptions): Promise<number> {
   return holds ? 0 : signal.aborted ? 130 : 1;
 }
 
-type Machines = ReturnType<typeof openLab>;
+interface Surroundings {
+  readonly timeline: Timeline;
+  readonly operator: Operator;
+  readonly machines: ReturnType<typeof openLab>;
+  readonly progress: Progress;
+}
 
 class Demo {
   readonly #options: DemoOptions;
@@ -83,7 +88,7 @@ class Demo {
   readonly #progress: Progress;
   #patched: PatchedHost | undefined;
 
-  constructor(options: DemoOptions, timeline: Timeline, operator: Operator, machines: Machines, progress: Progress) {
+  constructor(options: DemoOptions, { timeline, operator, machines, progress }: Surroundings) {
     this.#options = options;
     this.#timeline = timeline;
     this.#operator = operator;
@@ -150,7 +155,7 @@ class Demo {
     });
     await t.step('After: the flaws are gone, nothing was restarted', async () => {
       await this.#observeFlaws('fixed', `livepatch ${first.module}`);
-      t.observe('livepatches in memory', first.module, (await this.patched.settledModules()).join(', '));
+      t.observe('livepatches in memory', first.module, (await this.patched.modulesAfterUnload()).join(', '));
       t.observe('boot id', bootId, await this.patched.host.bootId());
     });
     const second = await t.step(`Build a second cumulative livepatch, with ${MORE.id} as well`, () =>
@@ -164,7 +169,7 @@ class Demo {
     );
     await t.step('After: it replaced the first', async () => {
       await this.#observeFlaws('fixed', `livepatch ${second.module}`);
-      t.observe('livepatches in memory', second.module, (await this.patched.settledModules()).join(', '));
+      t.observe('livepatches in memory', second.module, (await this.patched.modulesAfterUnload()).join(', '));
       t.observe('boot id', bootId, await this.patched.host.bootId());
       const result = await workload?.stop();
       t.note(

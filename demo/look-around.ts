@@ -8,7 +8,7 @@ export interface LookAround {
   readonly signal: AbortSignal;
 }
 
-/** `--keep`: everything goes on running, and what is typed runs in the guest, until the input ends or Ctrl-C. */
+/** `--keep`: everything keeps running, and what is typed runs in the guest, until the input ends or Ctrl-C. */
 export async function lookAround({ host, operator, say, signal }: LookAround): Promise<void> {
   const { KMEND_HOME, KMEND_CACHE, KMEND_SERVER } = operator.environment;
   say('\nServer and host keep running. To look around from another terminal:');

@@ -1,6 +1,6 @@
 import type { Clock } from '@kmend/base';
 
-/** One observation the demo stands on: what was expected, what was seen. The demo succeeds only if all hold. */
+/** One observation that the demo depends on: what was expected, what was seen. The demo succeeds only if all hold. */
 export interface Observation {
   readonly what: string;
   readonly expected: string;
@@ -52,7 +52,7 @@ export class Timeline {
     this.#say(`\n${String(this.steps.length).padStart(2)}. ${title}\n    (${seconds.toFixed(1)} s)`);
   }
 
-  /** Something worth knowing that the demo does not stand on. */
+  /** A remark that the demo does not depend on. */
   note(text: string): void {
     this.#say(`       ${text}`);
   }

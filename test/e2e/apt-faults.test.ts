@@ -22,7 +22,10 @@ import {
   uncut,
 } from '@kmend/harness';
 
-/** What goes wrong on a host that takes livepatches through apt: each ends in a state that is said, and that a person gets out of. */
+/**
+ * Failures on a host that gets livepatches through apt: each ends in a state that is reported, and that an
+ * administrator can resolve.
+ */
 const [options] = FIXES;
 const [, second] = SERIES;
 /** A later Debian kernel: what a host comes up with after its own upgrade. */
@@ -67,7 +70,7 @@ async function upgraded(): Promise<void> {
   assert.equal(await packaged.unconfigured(), '');
 }
 
-test('apt refuses a tampered and a stale repository; what runs stays', async () => {
+test('apt refuses a tampered and a stale repository; livepatches in force stay', async () => {
   await begin();
   const release = join(setting.publisher.served, 'dists', 'updates', 'InRelease');
   const text = await readFile(release, 'utf8');
@@ -84,7 +87,7 @@ test('apt refuses a tampered and a stale repository; what runs stays', async () 
   await untouched();
 });
 
-test("with a revoked publisher's key, apt installs and the loader loads nothing new; what runs stays", async () => {
+test("loads nothing new with a revoked publisher's key; apt installs, livepatches in force stay", async () => {
   await begin();
   const { host } = packaged;
   const { armoured, binary } = await revoked();
@@ -108,7 +111,7 @@ test("with a revoked publisher's key, apt installs and the loader loads nothing 
   assert.equal(await packaged.unconfigured(), '');
 });
 
-test('packages do nothing on another kernel, and load again on their own', async () => {
+test('does nothing on another kernel, and loads again on its own', async () => {
   await begin();
   const { host } = packaged;
   await setting.operator.kmend('kernel', 'add', `${SUITE}/${LATER}`);
@@ -118,7 +121,7 @@ test('packages do nothing on another kernel, and load again on their own', async
   const { exitCode, outcome, otherKernels } = await packaged.status();
   assert.deepEqual([exitCode, outcome?.code, otherKernels], [3, 'other-kernel', 1]);
   assert.deepEqual(await packaged.enabled(), []);
-  // The package manager goes on as ever.
+  // The package manager continues as usual.
   await packaged.mustApt('install', META);
   assert.equal(await packaged.unconfigured(), '');
   await setting.lab.changeKernel(host, await setting.kernel(KERNEL));
@@ -126,7 +129,7 @@ test('packages do nothing on another kernel, and load again on their own', async
   assert.deepEqual(await packaged.fixes(), [options.id, second]);
 });
 
-test('reports module-refused where the kernel requires signatures; packages install, the host runs', async () => {
+test('reports module-refused if the kernel requires signatures; packages install, the host runs', async () => {
   await begin();
   const { host } = packaged;
   await host.powerOffHard();
@@ -171,7 +174,7 @@ test('quarantines nothing after a boot into rescue mode, with /var over the netw
   assert.deepEqual(await packaged.fixes(), [options.id, second]);
 });
 
-test('after a power cut during an upgrade, loads what was in force, and apt continues', async () => {
+test('loads what was in force after a power cut during an upgrade, and apt continues', async () => {
   await begin();
   const { host } = packaged;
   await cutAt(host, "'processing: trigproc: kmend-livepatch'*", ['apt-get', '--yes', 'install', META]);
@@ -185,7 +188,7 @@ test('after a power cut during an upgrade, loads what was in force, and apt cont
   assert.equal((await packaged.status()).exitCode, 0);
 });
 
-test('on a full disk apt fails, what runs stays, and the loader continues when there is space', async () => {
+test('keeps livepatches in force when apt fails on a full disk, and the loader continues when there is space', async () => {
   await begin();
   const { host } = packaged;
   await host.check(
@@ -206,7 +209,7 @@ test('on a full disk apt fails, what runs stays, and the loader continues when t
 });
 
 // Last: a key that is revoked stays so.
-test('apt reports a revoked activation key; what runs stays', async () => {
+test('apt reports a revoked activation key; livepatches in force stay', async () => {
   await begin();
   await setting.operator.kmend('key', 'revoke', setting.key.id);
   const { stdout, stderr } = await packaged.apt('update');

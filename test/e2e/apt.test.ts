@@ -25,7 +25,7 @@ import {
 
 /**
  * Livepatches through the package manager: a real Debian host with apt and unattended-upgrades follows a real server's
- * repository, under one policy after the other. Tests go on where the last one ended.
+ * repository, under one policy after the other. Tests continue where the last one ended.
  */
 const [options, aead] = FIXES;
 const folders = new Map<string, string>();
@@ -90,7 +90,7 @@ APT::Periodic::Unattended-Upgrade "always";
 Unattended-Upgrade::Origins-Pattern { "${patterns}"; };
 `;
 
-test('one text and one package: the fix is in force, and apt tells what it is', async () => {
+test('applies the fix with one sources file and one package, and apt describes it', async () => {
   await packaged.follow(await setting.offer(folders.get(options.id)));
   // The package of the flavour asks for the same, without naming a kernel.
   assert.match(await packaged.mustApt('install', '--simulate', 'livepatch-amd64'), new RegExp(`^Inst ${META} `, 'm'));
@@ -102,7 +102,7 @@ test('one text and one package: the fix is in force, and apt tells what it is', 
   assert.match(await packaged.mustApt('changelog', META), new RegExp(options.id));
 });
 
-test('security only: a livepatch without a CVE waits until one with a CVE depends on it', async () => {
+test('installs a livepatch without a CVE from the security suite only when one with a CVE depends on it', async () => {
   await configure('/etc/apt/apt.conf.d/52kmend', automatic(`origin=${ORIGIN},label=${ORIGIN}-security`));
   await packaged.follow(await setting.offer(folders.get(NOTE), 'security'));
   await packaged.automaticUpgrade();
@@ -147,7 +147,7 @@ test('installs a staged, held or pinned livepatch only when its stage comes and 
   await packaged.host.check('rm /etc/apt/preferences.d/kmend');
 });
 
-test('after a manual upgrade the stack is loaded again in order after a power cut', async () => {
+test('loads the stack again in order after a manual upgrade and a power cut', async () => {
   await packaged.mustApt('upgrade', '--with-new-pkgs');
   await inOrder([...SERIES]);
   const { functionsCoveredSeveralTimes, depth } = await packaged.measure();
@@ -157,7 +157,7 @@ test('after a manual upgrade the stack is loaded again in order after a power cu
   await inOrder([...SERIES]);
 });
 
-test('in a timer’s maintenance window the cumulative livepatch replaces the stack', async () => {
+test('replaces the stack with the cumulative livepatch in a timer’s maintenance window', async () => {
   await setting.offer(cumulative);
   await packaged.host.check('systemctl start apt-daily.service', { timeoutMs: 600_000 });
   await configure(
@@ -180,14 +180,14 @@ test('in a timer’s maintenance window the cumulative livepatch replaces the st
   await packaged.host.check(`systemctl stop apt-daily-upgrade.timer && date -u -s @${Math.round(Date.now() / 1000)}`);
 });
 
-test('back to the stack, as it was at an earlier state', async () => {
+test('goes back to the stack of an earlier state', async () => {
   // The cumulative package goes: as long as it is there the loader keeps it.
   await packaged.mustApt('install', '--autoremove', '--allow-downgrades', `${META}=${SERIES.length}`);
   await inOrder([...SERIES]);
   assert.equal((await packaged.enabled()).length, SERIES.length);
 });
 
-test('the agent loads nothing on a host that packages drive, and says so', async () => {
+test('loads nothing by the agent on a host that packages drive, and says so', async () => {
   await setting.operator.kmend('publish', cumulative, '--unproven');
   const patched = new PatchedHost(packaged.host, setting.lab, setting.operator, systemClock);
   await patched.install((await buildAgentPackage({ out: `${setting.operator.home}/deb` })).path);
@@ -199,7 +199,7 @@ test('the agent loads nothing on a host that packages drive, and says so', async
   await inOrder([...SERIES]);
 });
 
-test('consolidation replaces the stack without a gap, and holds over a reboot', async () => {
+test('replaces the stack without a gap by consolidation, and keeps the livepatch over a reboot', async () => {
   const { host } = packaged;
   // As if a quarter of an hour had passed: what is watched still is not replaced.
   assert.equal((await agent<Refusal>(5, 'consolidate')).error.code, 'packages-busy');
@@ -242,7 +242,7 @@ test('keeps and reports a livepatch whose package was forcibly removed from the 
   await inOrder([...SERIES]);
 });
 
-test('removal reverts from the top; purge leaves nothing', async () => {
+test('reverts from the top on removal; leaves nothing after purge', async () => {
   // Without the metapackage apt would rather have its newest state, with the cumulative livepatch.
   await packaged.mustApt('remove', META, packageOf(MORE.id));
   const status = await packaged.status();

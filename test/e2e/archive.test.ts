@@ -103,7 +103,7 @@ async function smallPackage(archive: Archive): Promise<PackageEntry> {
 const isRelease = (path: string): boolean => path.startsWith(`/main/dists/${SUITE}/`) && path.endsWith('/InRelease');
 const isIndex = (path: string): boolean => /\/by-hash\/|\/Packages\.xz$/.test(path);
 
-test('a package by its signed index: fetched once, whole; fetched again when its file is damaged', async (t) => {
+test('fetches a package by its signed index once, and again when its file is damaged', async (t) => {
   const { archive, again, cached } = await world(t);
   const entries = await archive.packages(SUITE);
   assert.ok(entries.every(({ name }) => name.startsWith('linux-')));
@@ -121,7 +121,7 @@ test('a package by its signed index: fetched once, whole; fetched again when its
   assert.equal((await cached()).length, 1);
 });
 
-test('two at once fetch a package once', async (t) => {
+test('fetches a package once for two callers at the same time', async (t) => {
   let asked = 0;
   const { archive, again } = await world(t, (path, body) => {
     if (path.endsWith('.deb')) asked++;
@@ -153,7 +153,7 @@ const untrusted: Readonly<Record<string, Tamper>> = {
 };
 
 for (const [what, how] of Object.entries(untrusted)) {
-  test(`InRelease ${what}: untrusted, nothing kept`, async (t) => {
+  test(`rejects an InRelease ${what} as untrusted, and keeps nothing`, async (t) => {
     const { archive, cached } = await world(t, how);
     await assert.rejects(archive.packages(SUITE), (error: KmendError) => {
       assert.equal(error.code, 'archive-untrusted');
@@ -164,14 +164,14 @@ for (const [what, how] of Object.entries(untrusted)) {
   });
 }
 
-test('the signed InRelease of another distribution in the place of this one', async (t) => {
+test('rejects the signed InRelease of another distribution', async (t) => {
   const other = await fromUpstream(`/main/dists/${SUITE}-updates/InRelease`);
   assert.equal(other.status, 200);
   const { archive } = await world(t, (path, body) => (isRelease(path) ? other.body : body));
   await assert.rejects(archive.packages(SUITE), hasCode('archive-untrusted'));
 });
 
-test('text around what is signed is not read', async (t) => {
+test('ignores text around what is signed', async (t) => {
   const { archive } = await world(t, (path, body) => {
     if (!isRelease(path)) return body;
     return Buffer.concat([Buffer.from('Suite: mine\nValid-Until: never\n\n'), body]);
@@ -180,19 +180,19 @@ test('text around what is signed is not read', async (t) => {
   assert.ok((await archive.packages(SUITE)).length > 0);
 });
 
-test('an index with another byte, cut off, or gone', async (t) => {
+test('rejects an index that has another byte, is truncated, or is missing', async (t) => {
   for (const change of [flipped, (body: Buffer) => body.subarray(0, 1000), () => 404]) {
     const { archive } = await world(t, (path, body) => (isIndex(path) ? change(body) : body));
     await assert.rejects(archive.packages(SUITE), hasCode('archive-garbage'));
   }
 });
 
-test('an index without Acquire-By-Hash', async (t) => {
+test('reads an index without Acquire-By-Hash', async (t) => {
   const { archive } = await world(t, (path, body) => (path.includes('/by-hash/') ? 404 : body));
   assert.ok((await archive.packages(SUITE)).length > 0);
 });
 
-test('a package with another byte, cut off, or longer: damaged, nothing kept; gone: unknown', async (t) => {
+test('rejects a package with another byte, a truncated and a longer one as damaged; a missing one as unknown', async (t) => {
   const longer = (body: Buffer): Buffer => Buffer.concat([body, Buffer.from('more')]);
   for (const change of [flipped, (body: Buffer) => body.subarray(0, 1000), longer]) {
     const { archive, cached } = await world(t, (path, body) => (path.endsWith('.deb') ? change(body) : body));
@@ -211,7 +211,7 @@ test('rejects an expired index', async (t) => {
   await assert.rejects(archive.packages(SUITE), hasCode('archive-expired'));
 });
 
-test('a mirror that fails is asked again by the next call; a suite that it does not have', async (t) => {
+test('retries a failed mirror at the next call; reports a missing suite', async (t) => {
   const { archive } = await world(t, () => 500);
   await assert.rejects(archive.packages(SUITE), (error: KmendError) => {
     assert.equal(error.code, 'archive-unreachable');
@@ -223,7 +223,7 @@ test('a mirror that fails is asked again by the next call; a suite that it does 
   await assert.rejects(archive.packages('no-such-suite'), hasCode('kernel-unknown'));
 });
 
-test('a version that the suite does not have: by the signed index of its time, also when that is over', async (t) => {
+test('finds a version that the suite no longer has by the signed index of its time, also after that expired', async (t) => {
   const early = { ...systemClock, now: () => new Date('2000-01-01T00:00:00Z') };
   const { archive, again } = await world(t, honest, early);
   const own = new Set((await archive.packages(SUITE)).map(({ name }) => name));
@@ -259,7 +259,7 @@ test('a version that the suite does not have: by the signed index of its time, a
   }
 });
 
-test('a mirror that is down', async (t) => {
+test('reports a mirror that is down', async (t) => {
   const cache = await mkdtemp(join(tmpdir(), 'kmend-archive-'));
   t.after(() => rm(cache, { recursive: true, force: true }));
   const limits = { attempts: 2, pauseMs: 1, stallMs: 1000, attemptMs: 1000, leastRate: 1 << 20 };

@@ -17,7 +17,7 @@ const build = (patch: string, name: string) =>
     ...['--kernel', KERNEL, '--patch', patch, '--accept-review', '--out', join(operator.home, name)],
   );
 
-test('four builds of newly changed headers at once do not disturb each other', async () => {
+test('builds four fixes of newly changed headers at once without disturbing each other', async () => {
   // An inline function of qnx6, with numbers that are in no cache.
   const patches: string[] = [];
   for (let count = 0; count < 2; count++) {
@@ -43,7 +43,7 @@ test('four builds of newly changed headers at once do not disturb each other', a
   assert.notEqual(ids[0], ids[1]);
 });
 
-test('a file of two modules is patched in both; files that this kernel leaves out are named', async () => {
+test('patches a file of two modules in both, and names files that this kernel leaves out', async () => {
   const shared = 'drivers/net/ethernet/cavium/liquidio/octeon_device.c';
   const patch = await patchOf(operator, shared, (text) =>
     text.replace(

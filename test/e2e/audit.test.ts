@@ -56,7 +56,7 @@ function inTableOf(object: string): (file: ElfFile) => void {
   };
 }
 
-test('calls from a patched module into another are right in the table of the patched one alone', async () => {
+test('applies calls from a patched module into another by the table of the patched one alone', async () => {
   assert.deepEqual(await findings(inTableOf('vfat')), []);
   const wrong = await findings(inTableOf('fat'));
   const unapplied = wrong.filter(({ code }) => code === 'relocation-unapplied').map(({ message }) => message);
@@ -64,7 +64,7 @@ test('calls from a patched module into another are right in the table of the pat
   assert.match(unapplied.join('\n'), /is for fat, which the livepatch does not patch/);
 });
 
-test('the audit finds a reference that differs from the shipped code', async () => {
+test('finds a reference that differs from the shipped code', async () => {
   const inOrder = inTableOf('vfat');
   const edits: readonly (readonly [string, (file: ElfFile) => void])[] = [
     [

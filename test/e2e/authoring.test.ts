@@ -114,7 +114,7 @@ const first = { module: '' };
 const second = { module: '' };
 let queue = '';
 
-test('the builder takes shadow variables and callbacks, asks for a review of the callbacks, and names them', async () => {
+test('builds shadow variables and callbacks, asks for a review of the callbacks, and names them', async () => {
   const files = await patches('first');
   const waiting = await build(files);
   assert.equal(waiting.exitCode, 4, waiting.stderr);
@@ -133,7 +133,7 @@ test('the builder takes shadow variables and callbacks, asks for a review of the
   ]);
 });
 
-test('callbacks of vmlinux run when the livepatch is loaded, in order; those of a module wait for it', async () => {
+test('runs callbacks of vmlinux at the load, in order, and those of a module when it comes', async () => {
   queue = /\d+/.exec(await host.check('ipcmk -Q'))?.[0] ?? '';
   first.module = await bring('first');
   await load(first.module);
@@ -145,7 +145,7 @@ test('callbacks of vmlinux run when the livepatch is loaded, in order; those of 
   ]);
 });
 
-test('a queue from before the livepatch gets a variable of its own, and a new one too', async () => {
+test('attaches a shadow variable to old and new objects', async () => {
   await host.check('cat /proc/sysvipc/msg && cat /proc/sysvipc/msg');
   assert.deepEqual(await log(), [`first queue ${queue} seen 1`, `first queue ${queue} seen 2`]);
   const other = /\d+/.exec(await host.check('ipcmk -Q'))?.[0];
@@ -154,7 +154,7 @@ test('a queue from before the livepatch gets a variable of its own, and a new on
   await host.check(`ipcrm -q ${other}`);
 });
 
-test('a module that only has callbacks gets them at every load and unload', async () => {
+test('runs the callbacks of a module without changed functions at every load and unload', async () => {
   await host.check('modprobe algif_hash');
   assert.deepEqual(await log(), ['first hashes pre_patch algif_hash', 'first hashes post_patch algif_hash']);
   await host.check('modprobe -r algif_hash');
@@ -163,7 +163,7 @@ test('a module that only has callbacks gets them at every load and unload', asyn
   assert.deepEqual(await log(), ['first hashes pre_patch algif_hash', 'first hashes post_patch algif_hash']);
 });
 
-test('a replacing livepatch runs its own callbacks alone, and finds the variables', async () => {
+test('runs only the callbacks of a replacing livepatch, which finds the variables', async () => {
   second.module = await bring('second');
   await load(second.module);
   assert.deepEqual((await log()).sort(), [
@@ -179,7 +179,7 @@ test('a replacing livepatch runs its own callbacks alone, and finds the variable
   assert.deepEqual(await log(), [`second queue ${queue} seen 4`]);
 });
 
-test('a pre-patch callback that refuses keeps the livepatch out, and what ran before it is undone', async () => {
+test('stops the load at a refusing pre-patch callback, and undoes those before it', async () => {
   const third = await bring('third', '-EBUSY');
   const refused = await host.run(['insmod', `/root/${third}.ko`]);
   assert.notEqual(refused.exitCode, 0);
@@ -189,12 +189,12 @@ test('a pre-patch callback that refuses keeps the livepatch out, and what ran be
     ['third queues pre_patch vmlinux', 'third semaphores pre_patch vmlinux', 'third queues post_unpatch vmlinux'],
   );
   assert.equal(await host.check(`cat /sys/kernel/livepatch/${second.module}/enabled`), '1');
-  // Its post-unpatch callback freed the variables of the one that stays: they begin anew.
+  // Its post-unpatch callback freed the variables of the one that stays: they start again.
   await host.check('cat /proc/sysvipc/msg');
   assert.deepEqual(await log(), [`second queue ${queue} seen 1`]);
 });
 
-test('a revert runs the callbacks the other way round, and leaves nothing behind', async () => {
+test('runs the callbacks in reverse order at a revert, and leaves nothing behind', async () => {
   await host.check(`echo 0 >/sys/kernel/livepatch/${second.module}/enabled`);
   await settled(second.module);
   assert.deepEqual(

@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test';
 import { FROM, KERNEL, Operator, patchOf, SUITE, TO } from '@kmend/harness';
 import type { Livepatch } from '@kmend/protocol';
 
-/** Fixes that do not stand alone, and changed headers, on the real kernel. */
+/** Fixes that need companions, and changed headers, on the real kernel. */
 const operator = await Operator.make(new AbortController().signal);
 const range = ['--from', FROM, '--to', TO, '--suite', SUITE];
 
@@ -59,7 +59,7 @@ test('names no companions for a fix that compiles, or without a kernel of its ve
   assert.equal(unchecked.compiled, undefined);
 });
 
-test('a changed inline function of a header changes the functions of the files that use it, and no others', async () => {
+test('changes exactly the functions of the files that use a changed inline function of a header', async () => {
   const patch = await patchOf(operator, 'ipc/util.h', (text) =>
     text.replace(
       /(static inline void ipc_unlock_object\([^)]*\)\n\{\n)/,
@@ -76,7 +76,7 @@ test('a changed inline function of a header changes the functions of the files t
   assert.ok(built.byteProof.compared > 0 && built.byteProof.compared === built.byteProof.equal);
 });
 
-test('a C file that is a unit and is included by another is patched in both, and its lines keep their numbers there', async () => {
+test('patches a C file that is a unit and is included by another in both, and keeps its line numbers there', async () => {
   // The check moves the lines of every WARN below it, in the copy for 32 bits (fs/compat_binfmt_elf.c) too.
   const patch = await patchOf(operator, 'fs/binfmt_elf.c', (text) =>
     text.replace('\tretval = -ENOEXEC;\n', '$&\tif (!bprm->file)\n\t\treturn retval;\n'),

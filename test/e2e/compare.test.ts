@@ -44,7 +44,7 @@ function sample(paths: readonly string[], count: number, ...named: string[]): st
   return paths.filter((path, index) => index % step === 0 || named.some((name) => path.endsWith(`/${name}.ko`)));
 }
 
-test('modules against themselves: no change; entry sizes of tables, inferred, are those of the kernel', async () => {
+test('finds no change between modules and themselves, and infers the kernel’s entry sizes of tables', async () => {
   const vmlinux = readElf(await readFile((await kernels.open(KERNEL)).paths.vmlinux));
   const structs = { bug_entry: '__bug_table', exception_table_entry: '__ex_table', alt_instr: '.altinstructions' };
   const others = { jump_entry: '__jump_table', paravirt_patch_site: '.parainstructions' };
@@ -66,7 +66,7 @@ test('modules against themselves: no change; entry sizes of tables, inferred, ar
   assert.deepEqual([...seen].sort(), [...sizes.keys()].sort());
 });
 
-test('instructions of real modules have the lengths that binutils sees, and the same relative operands', async () => {
+test('decodes instructions of real modules with the lengths and relative operands that binutils sees', async () => {
   let count = 0;
   for (const path of modules.filter((each) =>
     /\/(?:kvm|ext4|aesni-intel|sha512-ssse3|poly1305-x86_64)\.ko$/.test(each),
@@ -97,7 +97,7 @@ test('instructions of real modules have the lengths that binutils sees, and the 
   assert.ok(count > 200_000, `${count}`);
 });
 
-test('two kernels of one series: what differs is told for every changed function', async () => {
+test('reports what differs for every changed function of two kernels of a series', async () => {
   const NEXT = '6.1.0-50-amd64';
   await operator.kmend('kernel', 'add', `${SUITE}/${NEXT}`);
   const later = new Map((await modulesOf(NEXT)).map((path) => [path.split('/').at(-1), path]));
@@ -125,7 +125,7 @@ int first(int a) { return late(a) + early(a); }
 int (*hook(void))(int) { return late; }
 `;
 
-test("objects that the kernel's objtool has been over", async () => {
+test("compares objects that the kernel's objtool has processed", async () => {
   const objtool = join(await preparedTree(operator), 'tools', 'objtool', 'objtool');
   const flags = ['-mindirect-branch=thunk-extern', '-mfunction-return=thunk-extern', '-fno-stack-protector'];
   const object = async (name: string, text: string, isChecked: boolean): Promise<string> => {

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { run } from '@kmend/base/node';
 
 /** The whole way, as script/demo goes it; script/test has set up the machine already. */
-test('the demo observes all that it tells', async () => {
+test('observes everything that the demo claims', async () => {
   const main = join(import.meta.dirname, '..', '..', 'demo', 'main.ts');
   const env = Object.fromEntries(
     Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined),

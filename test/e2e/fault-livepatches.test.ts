@@ -61,7 +61,7 @@ async function panics(work: () => Promise<unknown>): Promise<string> {
   return shown;
 }
 
-test('good ones say which is in force, in vmlinux and in a module that comes and goes meanwhile', async () => {
+test('shows which good livepatch is in force, in vmlinux and in a reloaded module', async () => {
   const [first, second] = [await faults.good(operator, 1), await faults.good(operator, 2)];
   assert.notEqual(first.manifest.id, second.manifest.id);
   assert.deepEqual(first.manifest.objects.map(({ name }) => name).sort(), [faults.PATCHED_MODULE, 'vmlinux']);
@@ -81,7 +81,7 @@ test('good ones say which is in force, in vmlinux and in a module that comes and
   assert.deepEqual(await faults.goodInForce(host), { vmlinux: undefined, module: undefined });
 });
 
-test('misbehaving livepatches reach a guest through the hostile mirror', async () => {
+test('delivers misbehaving livepatches to a guest through the hostile mirror', async () => {
   const server = await operator.startServer();
   const mirror = await HostileMirror.start(ownerOf(operator.home, systemClock));
   try {
@@ -106,7 +106,7 @@ test('misbehaving livepatches reach a guest through the hostile mirror', async (
   }
 });
 
-test('one warns whenever a user reads a file, and the warning names it', async () => {
+test('warns whenever a user reads a file, and the warning names the livepatch', async () => {
   const livepatch = await faults.warnsInPatched(operator);
   const ask = (): Promise<string> => host.check(livepatch.trigger, { user: 'nobody' });
   assert.deepEqual(complaints(await logged(ask)), [], 'harmless on the stock kernel');
@@ -121,7 +121,7 @@ test('one warns whenever a user reads a file, and the warning names it', async (
   assert.deepEqual(complaints(await logged(ask)), []);
 });
 
-test('one’s transition waits for a stopped process as long as that stands still, and ends with it', async () => {
+test('blocks a transition on a stopped process and ends with it', async () => {
   const livepatch = await faults.neverEnds(operator);
   const module = await bring(livepatch);
   const inTransition = (): Promise<string> => host.check(['cat', `/sys/kernel/livepatch/${module.name}/transition`]);
@@ -149,7 +149,7 @@ test('one’s transition waits for a stopped process as long as that stands stil
   await host.check(livepatch.release);
 });
 
-test('a livepatch that panics later makes a host reboot that is set to', async () => {
+test('reboots a host after a late panic if it is configured to', async () => {
   const module = await bring(await faults.panicsLater(operator, LATER));
   const load = `cut -d" " -f1 /proc/uptime; insmod ${module.path} && cut -d" " -f1 /proc/uptime`;
   let times: readonly number[] = [];
@@ -169,7 +169,7 @@ test('a livepatch that panics later makes a host reboot that is set to', async (
 });
 
 // After the panic: an oops marks the kernel (taint D), and its panics come without a call trace (kernel/panic.c).
-test('an oopsing livepatch kills the reader of a file, and the host continues', async () => {
+test('kills the reader of a file with an oops, and the host continues', async () => {
   const livepatch = await faults.oopsesInPatched(operator);
   const module = await bring(livepatch);
   await control.load(module);
@@ -182,7 +182,7 @@ test('an oopsing livepatch kills the reader of a file, and the host continues', 
   await host.check(livepatch.trigger, { user: 'nobody' });
 });
 
-test('one panics while it is being loaded', async () => {
+test('panics while it is being loaded', async () => {
   assert.equal(await host.check('cat /proc/sys/kernel/panic'), '0');
   const module = await bring(await faults.panicsOnLoad(operator));
   const shown = await panics(() => host.check(['insmod', module.path]));

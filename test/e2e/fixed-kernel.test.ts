@@ -25,7 +25,7 @@ async function imported(path: string): Promise<string> {
   return id;
 }
 
-test('a fix of Debian’s makes the function that Debian’s fixed kernel has', async () => {
+test('builds from a fix of Debian’s the function that Debian’s fixed kernel has', async () => {
   const { fixedKernel, file } = await build('--fix', await imported('net/ipv4/ip_options.c'));
   const { compared, equal, different, notCompared } = fixedKernel;
   assert.deepEqual(
@@ -39,7 +39,7 @@ test('a fix of Debian’s makes the function that Debian’s fixed kernel has', 
   assert.ok(file !== undefined);
 });
 
-test('a header that the fix left out, and that changes the function’s code, is named for a review', async () => {
+test('names a header that the fix left out and that changes the function’s code', async () => {
   const { fixedKernel, reasons } = await build('--fix', await imported('net/batman-adv/fragmentation.c'));
   assert.deepEqual(
     fixedKernel.different.map(({ name, cause, files }) => [name, cause, files]),

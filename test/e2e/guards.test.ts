@@ -37,7 +37,7 @@ async function inForce(fixes: readonly string[], codes: readonly string[]): Prom
   assert.equal(await packaged.unconfigured(), '');
 }
 
-test('a kprobe inside a function to be patched: not loaded while it is there, loaded once it is gone', async () => {
+test('does not load while a kprobe is inside a function, and loads after it is removed', async () => {
   const probe = '/sys/kernel/tracing';
   await packaged.host.check(
     `echo 'p:lab/body version_proc_show+5' >>${probe}/kprobe_events && echo 1 >${probe}/events/lab/body/enable`,
@@ -68,7 +68,7 @@ test('reports a transition that a stopped process blocks, reverts it, and comple
   await inForce([options.id, NOTE, NEVER_ENDS], []);
 });
 
-test('reverts and quarantines a livepatch whose function warns; those below it stay', async () => {
+test('reverts and quarantines a livepatch whose function warns, and keeps those below it', async () => {
   const under = [options.id, NOTE, NEVER_ENDS];
   await setting.offer(folders.get(WARNS));
   await packaged.mustApt('update');

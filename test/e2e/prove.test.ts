@@ -72,7 +72,7 @@ async function marked(name: string, statement: string): Promise<string[]> {
   return [out(name), '--no-exercise', '--reproducer', `${basename(patch, '.patch')}=${source}`];
 }
 
-test('a good livepatch, with a module, is proven; only then is it published', async () => {
+test('proves a good livepatch, with a module, and publishes it only then', async () => {
   const first = await build('first', '--fix', routing.id);
   const second = await build('second', '--fix', routing.id, aead.id);
   server = await operator.startServer();
@@ -112,7 +112,7 @@ test('a good livepatch, with a module, is proven; only then is it published', as
   assert.equal(unproven.proven, false);
 });
 
-test('a livepatch that leaks fails in the rounds', async () => {
+test('fails a livepatch that leaks in the rounds', async () => {
   const args = await marked('leak', 'if (!__get_free_pages(GFP_KERNEL, 8)) return -ENOMEM;');
   const result = await operator.run('prove', ...args, '--rounds', '4');
   assert.deepEqual([result.exitCode, codeOf(result)], [1, 'proof-failed'], result.stderr);
@@ -122,7 +122,7 @@ test('a livepatch that leaks fails in the rounds', async () => {
   assert.match(details, /grows by \d{6,7} bytes a round/);
   const { slope = 0 } = proof.figures.memory ?? {};
   assert.ok(slope > 0.7 * 2 ** 20 && slope < 1.3 * 2 ** 20, `1 MiB a round, measured ${slope}`);
-  // Known to be bad: no word makes it publishable.
+  // Known to be bad: no option makes it publishable.
   for (const more of [[], ['--unproven']]) {
     const refused = await operator.run('publish', out('leak'), ...more);
     assert.deepEqual([refused.exitCode, codeOf(refused)], [1, 'livepatch-proof-failed'], refused.stderr);
@@ -132,7 +132,7 @@ test('a livepatch that leaks fails in the rounds', async () => {
   assert.ok(!(await readdir(out('leak'))).includes('proof.json'));
 });
 
-test('a livepatch whose code warns fails where it is first called', async () => {
+test('fails a livepatch whose code warns where it is first called', async () => {
   const args = await marked('warns', 'WARN_ON(m->count > 0);');
   const result = await operator.run('prove', ...args, '--rounds', '1');
   assert.equal(codeOf(result), 'proof-failed', result.stderr);
@@ -141,7 +141,7 @@ test('a livepatch whose code warns fails where it is first called', async () => 
   assert.match(details, /WARNING: .*version/);
 });
 
-test('a transition that cannot end fails the load, with the task that holds it up', async () => {
+test('fails the load of a transition that cannot end, with the task that blocks it', async () => {
   const patch = await patchOf(operator, 'mm/oom_kill.c', (text) =>
     text.replace(
       /(struct task_struct \*tsk = NULL;\n)(\n\t\twait_event_freezable\(oom)/,
@@ -156,7 +156,7 @@ test('a transition that cannot end fails the load, with the task that holds it u
   assert.match(details, /did not end within 25 s.*oom_reaper \(\d+\): .*oom_reaper/s);
 });
 
-test('an interrupt leaves no record', async () => {
+test('leaves no record after an interrupt', async () => {
   await build('interrupted', '--fix', routing.id);
   const child = spawn(KMEND, ['prove', out('interrupted'), '--no-exercise'], {
     env: operator.environment,

@@ -50,7 +50,7 @@ async function copy(name: string, edit: (file: string, bytes: Buffer) => Buffer)
   return directory;
 }
 
-test('a damaged module, a damaged manifest and a folder that is none are not signed', async () => {
+test('refuses to sign a damaged module, a damaged manifest, or a wrong folder', async () => {
   const flipped = await copy('flipped', (file, bytes) =>
     file.endsWith('.ko') ? Buffer.concat([bytes, Buffer.from('x')]) : bytes,
   );
@@ -64,7 +64,7 @@ test('a damaged module, a damaged manifest and a folder that is none are not sig
   assert.equal(refusal(await operator.run('policy', 'kernel', KERNEL))[0], 1);
 });
 
-test('the release key of another repository, a key that others can read, and no key', async () => {
+test('refuses the release key of another repository, a key that others can read, and a missing key', async () => {
   const other = join(operator.home, 'other');
   await operator.kmend('repo', 'init', '--data-dir', join(other, 'data'), '--keys', join(other, 'keys'));
   assert.deepEqual(refusal(await operator.run('publish', out, '--unproven', '--keys', join(other, 'keys'))), [
@@ -83,7 +83,7 @@ test('the release key of another repository, a key that others can read, and no 
   assert.deepEqual(refusal(await operator.run('repo', 'init')), [1, 'repository-exists']);
 });
 
-test('a wrong token; a server that is down, or is none', async () => {
+test('reports a wrong token, a server that is down, and one that is not kmend', async () => {
   const env = { ...operator.environment, KMEND_TOKEN: 'not-the-token-at-all' };
   const wrong = await run(KMEND, ['publish', out, '--unproven'], { env });
   assert.equal(wrong.exitCode, 1);
@@ -103,7 +103,7 @@ test('a wrong token; a server that is down, or is none', async () => {
   }
 });
 
-test('plain HTTP is for the loopback alone', async () => {
+test('refuses plain HTTP except on the loopback', async () => {
   const result = await operator.run(
     'server',
     '--host',
@@ -119,7 +119,7 @@ test('plain HTTP is for the loopback alone', async () => {
   assert.ok(!(await readdir(operator.home)).includes('open'));
 });
 
-test('after all that, the good one is published, once', async () => {
+test('publishes the good livepatch once after all refusals', async () => {
   const published = await operator.kmend<{ serial: number }>('publish', out, '--unproven');
   assert.equal(published.serial, 1);
   assert.deepEqual(refusal(await operator.run('publish', out, '--unproven')), [1, 'publication-duplicate']);

@@ -32,7 +32,7 @@ async function build(cache: string, out: string): Promise<Map<string, Buffer>> {
   return files;
 }
 
-test('two builds, in trees of their own in different places, are the same byte for byte', async () => {
+test('builds the same bytes twice, in trees of their own in different places', async () => {
   const cache = join(elsewhere, 'cache');
   await mkdir(cache);
   await symlink(join(operator.cache, 'kernels'), join(cache, 'kernels'));
@@ -49,7 +49,7 @@ test('two builds, in trees of their own in different places, are the same byte f
   }
 });
 
-test('the provenance names what the files beside it are, and each input of the manifest', async () => {
+test('names in the provenance the hash of each file beside it, and each input of the manifest', async () => {
   const out = join(operator.home, 'out');
   const files = await build(operator.cache, out);
   const manifest = Livepatch.parse(JSON.parse(String(files.get('livepatch.json'))));

@@ -77,7 +77,7 @@ async function settled(module: string, enabled: string): Promise<void> {
 const shown = async (): Promise<string[]> =>
   (await host.check('cat /proc/version | tail -n +2; tail -n +2 /proc/cmdline')).trim().split('\n');
 
-test('a stack of three, each holding what it changes again, then one cumulative livepatch in its place', async () => {
+test('loads a stack of three with common functions, then replaces it with one cumulative livepatch', async () => {
   const first = await build('first', '--stacked', '--fix', 'first');
   assert.equal(first.exitCode, 0, first.stderr);
   assert.deepEqual([first.manifest.kind, first.manifest.dependsOn], ['stacked', []]);
@@ -116,7 +116,7 @@ test('a stack of three, each holding what it changes again, then one cumulative 
   assert.deepEqual(await own.complaints(), []);
 });
 
-test('state that an earlier livepatch of the stack added is out of reach: cumulative only', async () => {
+test('refuses a fix that uses state which an earlier livepatch of the stack added: cumulative only', async () => {
   const stacked = await build('fourth', '--stacked', '--on', 'first', 'second', '--fix', 'fourth');
   assert.deepEqual(
     [stacked.exitCode, stacked.manifest.reasons.map(({ code }) => code)],

@@ -37,7 +37,7 @@ async function build(name: string, ...more: string[]): Promise<Built> {
   return { manifest, module: await readFile(join(out, manifest.file?.name ?? '')), out };
 }
 
-test('a signed build: only the module’s end differs, and manifest and provenance say who signed', async () => {
+test('changes only the module’s end in a signed build, and names the signer in manifest and provenance', async () => {
   const plain = await build('plain');
   const signed = await build('signed', '--sign-key', key, '--sign-cert', join(operator.home, 'module.crt'));
   assert.ok(signed.module.subarray(0, plain.module.length).equals(plain.module));
@@ -52,7 +52,7 @@ test('a signed build: only the module’s end differs, and manifest and provenan
   assert.ok(again.module.equals(signed.module), 'RSA signatures are the same each time');
 });
 
-test('a key that cannot serve ends the build before it begins; options that lack one are a mistake', async () => {
+test('rejects an unusable key before the build, and signing options without a key', async () => {
   const out = join(operator.home, 'none');
   const args = ['build', '--kernel', KERNEL, '--fix', FIXES[0].id, '--out', out];
   const unsigned = await operator.run(...args, '--sign-key', key);
@@ -62,7 +62,7 @@ test('a key that cannot serve ends the build before it begins; options that lack
   assert.ok(!(await readdir(operator.home)).includes('none'));
 });
 
-test('the kernel reads the signature: it loads where keys do not matter, and misses the key where they do', async () => {
+test('the kernel reads the signature: loads where keys do not matter, reports a missing key where they do', async () => {
   const host = await lab.boot(await kernels.open(KERNEL), { name: 'sign' });
   const plain = await build('plain');
   const signed = await build('signed', '--sign-key', key, '--sign-cert', join(operator.home, 'module.crt'));

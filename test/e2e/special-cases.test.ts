@@ -145,7 +145,7 @@ static int __init`,
 
 let module = '';
 
-test('one livepatch of them all is built, every function proven', async () => {
+test('builds one livepatch of all cases, and proves every function', async () => {
   const patches: string[] = [];
   for (const [path, edit] of edits) patches.push(await patchOf(operator, path, edit));
   const { exitCode, stderr, manifest } = await build(...patches);
@@ -167,7 +167,7 @@ test('one livepatch of them all is built, every function proven', async () => {
 const settle = `for i in $(seq 300); do [ "$(cat /sys/kernel/livepatch/*/transition 2>/dev/null || echo 0)" = 0 ] && exit 0; sleep 0.2; done; exit 1`;
 const version = async (): Promise<string[]> => (await host.check('tail -n +2 /proc/version')).trim().split('\n');
 
-test('it loads before the modules that it patches, and they come', async () => {
+test('loads before the modules that it patches, and patches them when they come', async () => {
   await host.check('touch /root/kmend-hidden /root/kmend-shown');
   await host.check(['insmod', `/root/${module}.ko`]);
   await host.check(settle, { timeoutMs: 90_000 });
@@ -179,7 +179,7 @@ test('it loads before the modules that it patches, and they come', async () => {
   );
 });
 
-test('a new static key, new per-cpu data and a key of vmlinux work in the new code', async () => {
+test('uses a new static key, new per-cpu data and a key of vmlinux in the new code', async () => {
   assert.deepEqual(await version(), ['reads 2']);
   assert.deepEqual(await version(), ['reads 4', 'key on']);
   await host.check('sysctl -q net.core.high_order_alloc_disable=1');
@@ -188,7 +188,7 @@ test('a new static key, new per-cpu data and a key of vmlinux work in the new co
   assert.deepEqual(await version(), ['reads 8', 'key on']);
 });
 
-test('what one unit adds, another one and a module use', async () => {
+test('uses what one unit adds in another one and in a module', async () => {
   assert.equal((await host.check('tail -n 1 /proc/cmdline')).trim(), 'double 8');
   // sockaddr_alg: a hash by its name; 88 bytes.
   await host.check(
@@ -213,7 +213,7 @@ test('calls a module from the new code of another one, and what the livepatch ad
   await host.check('umount /root/volume');
 });
 
-test('an exception in the new code finds its way out', async () => {
+test('handles an exception in the new code', async () => {
   const list = (await host.check('ls /root')).split('\n');
   assert.ok(list.includes('kmend-shown') && !list.includes('kmend-hidden'));
   // getdents64 into an address that is not mapped: EFAULT.
@@ -223,13 +223,13 @@ test('an exception in the new code finds its way out', async () => {
   assert.equal(failed.trim(), '-1 14');
 });
 
-test('dynamic debugging knows the new code, under the name of the livepatch', async () => {
+test('lists the new code in dynamic debugging under the name of the livepatch', async () => {
   await host.check(`echo 'module ${module} +p' >/proc/dynamic_debug/control`);
   await version();
   assert.match(await host.kernelLog(), /kmend-test: version read$/m);
 });
 
-test('it is reverted with the modules there, and leaves nothing behind', async () => {
+test('reverts with the modules loaded, and leaves nothing behind', async () => {
   await host.check(`echo 0 >/sys/kernel/livepatch/${module}/enabled`);
   await host.check(settle, { timeoutMs: 90_000 });
   await unload(host, module);
@@ -265,7 +265,7 @@ int kmend_shift(int number)
 }
 `;
 
-test('whole units in which everything shifted: nothing changes', async () => {
+test('finds no change in whole units in which everything shifted', async () => {
   for (const path of ['net/ipv4/tcp_input.c', 'fs/namei.c', 'kernel/workqueue.c', 'mm/slub.c', 'fs/btrfs/inode.c']) {
     const patch = await patchOf(operator, path, (text) =>
       text.replace(/(?:#include .*\n)(?![\s\S]*#include)/, `$&${SHIFT}`),
@@ -283,7 +283,7 @@ test('whole units in which everything shifted: nothing changes', async () => {
   }
 });
 
-test('a type behind an export changes: refused for the modules that were built for the old one', async () => {
+test('refuses a changed type behind an export for the modules that were built for the old one', async () => {
   const patch = await patchOf(operator, 'include/crypto/if_alg.h', (text) =>
     text.replace('struct af_alg_sgl {\n', '$&\tlong added;\n'),
   );
@@ -293,7 +293,7 @@ test('a type behind an export changes: refused for the modules that were built f
   assert.match(reason?.message ?? '', /af_alg_make_sg/);
 });
 
-test("what cannot be: a static branch on a module's own key, and code of other images", async () => {
+test("refuses a static branch on a module's own key, and code of other images", async () => {
   const cases: readonly (readonly [code: string, path: string, edit: (text: string) => string])[] = [
     [
       'jump-label-module-key',

@@ -21,6 +21,9 @@ import {
 import type { Host } from '@kmend/lab';
 import { Livepatch } from '@kmend/protocol';
 
+/** The agent itself waits before it says that it is busy. */
+const BUSY_TIMES = 3;
+
 /** One enrolled host with the agent, and an operator who builds and publishes for it; nothing is published at first. */
 export class OperatedHost {
   readonly operator: Operator;
@@ -66,12 +69,17 @@ export class OperatedHost {
     return this.patched.host;
   }
 
-  /** Runs `kmend-agent ... --json` in the guest. */
+  /**
+   * Runs `kmend-agent ... --json` in the guest; again, as the agent's hint says, while its service has a turn of its
+   * own.
+   */
   async agent(...args: string[]) {
-    const { exitCode, stdout, stderr } = await this.host.run(['kmend-agent', ...args, '--json'], {
-      timeoutMs: 180_000,
-    });
-    return { exitCode, json: JSON.parse(stdout), text: `${stdout}${stderr}` };
+    const command = ['kmend-agent', ...args, '--json'];
+    for (let left = BUSY_TIMES; ; left -= 1) {
+      const { exitCode, stdout, stderr } = await this.host.run(command, { timeoutMs: 600_000 });
+      const json = JSON.parse(stdout);
+      if (json.error?.code !== 'busy' || left === 0) return { exitCode, json, text: `${stdout}${stderr}` };
+    }
   }
 
   async status(): Promise<StatusDocument> {
@@ -87,7 +95,13 @@ export class OperatedHost {
   /** Waits until what was loaded last has come through its soak. */
   async untilGood(): Promise<void> {
     const journal = '/var/lib/kmend-agent/loader/journal.json';
-    await this.host.check(`until grep -Eq '"phase": ?"good"' ${journal}; do sleep 1; done`, { timeoutMs: 180_000 });
+    await this.host.check(`until grep -Eq '"phase": ?"good"' ${journal}; do sleep 1; done`, { timeoutMs: 600_000 });
+  }
+
+  /** A check ends with that livepatch in force, or in its soak. */
+  async takes(serial: number): Promise<void> {
+    const { json, text } = await this.agent('check');
+    assert.equal(json.serial, serial, text);
   }
 
   /** A check ends with that code, `doctor` says why, and the kernel was handed nothing. */
@@ -122,7 +136,7 @@ export class OperatedHost {
     await this.host.check('sync && systemctl restart kmend-agent.service kmend-loader.service');
   }
 
-  /** Switches the host on anew, with more arguments for its kernel. */
+  /** Switches the host on again, with more arguments for its kernel. */
   async bootWith(argument: string): Promise<void> {
     await this.host.shutdown();
     await this.host.start({ kernelArguments: [argument] });

@@ -13,7 +13,7 @@ import { cleanEnvironment, run, runOk } from '@kmend/base/node';
 for (const proxy of ['nginx', 'caddy'] as const) {
   const found = await run('sh', ['-c', `command -v ${proxy}`]);
   const skip = found.exitCode === 0 ? false : `${proxy} is not installed (apt-get install ${proxy})`;
-  test(`${proxy}: hosts and operator get through the documented example what the server itself says`, {
+  test(`gives hosts and operator through the documented example of ${proxy} what the server itself says`, {
     skip,
   }, async (t) => {
     const folder = await mkdtemp(join(tmpdir(), 'kmend-proxy-'));

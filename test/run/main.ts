@@ -1,4 +1,5 @@
 import { glob, readFile, writeFile } from 'node:fs/promises';
+import { availableParallelism, totalmem } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
@@ -7,14 +8,16 @@ import { z } from 'zod';
 import { longestFirst } from './order.ts';
 
 /**
- * For script/test: runs test files two at a time, each in a process of its own, the longest first, and tells at the end
- * which ones took longest. `node --test` would take them by name. Arguments: files or patterns; none is all of them, or
- * with `--unit` all but those that boot guests or build for a real kernel.
+ * For script/test: runs as many test files at a time as there are processors (two at least), each in a process of its
+ * own, the longest first, and lists at the end which ones took longest. `node --test` would take them by name.
+ * Arguments: files or patterns; none is all of them, or with `--unit` all but those that boot guests or build for a
+ * real kernel.
  */
 const EVERY = ['{bench,demo,packages,script,test}/**/*.test.ts'];
 const UNIT = ['{bench,demo,packages,script}/**/*.test.ts', 'test/run/*.test.ts'];
-/** Guests that have to wait for each other's processors run into time limits. */
-const AT_ONCE = 2;
+/** A file has a guest of 1 GiB, or the compiler. Guests that wait for each other's processors run into time limits. */
+const BYTES_A_FILE = 4 * 2 ** 30;
+const AT_ONCE = Math.max(2, Math.min(availableParallelism(), Math.floor(totalmem() / BYTES_A_FILE)));
 const SHOWN = 12;
 /** Shorter files are not worth a line of the record. */
 const RECORDED_S = 5;

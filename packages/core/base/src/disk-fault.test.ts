@@ -7,7 +7,7 @@ function failed(code: string): Error {
   return Object.assign(new Error(`${code}: something, write`), { code });
 }
 
-test('each way in which a disk fails has its code, however deep it lies', () => {
+test('maps each disk failure to its code, however deeply it is nested', () => {
   assert.equal(diskFault(failed('ENOSPC'))?.code, 'disk-full');
   assert.equal(diskFault(failed('EDQUOT'))?.code, 'disk-full');
   assert.equal(diskFault(failed('EROFS'))?.code, 'disk-read-only');
@@ -16,7 +16,7 @@ test('each way in which a disk fails has its code, however deep it lies', () => 
   assert.equal(diskFault(new Error('Unable to persist: Error: EROFS: read-only file system'))?.code, 'disk-read-only');
 });
 
-test('what SQLite says of a disk is known, with what it adds to its codes', () => {
+test('maps SQLite’s disk errors, extended codes included', () => {
   const sqlite = (errcode: number): Error =>
     Object.assign(new Error('database or disk is full'), { code: 'ERR_SQLITE_ERROR', errcode });
   assert.equal(diskFault(sqlite(13))?.code, 'disk-full');
@@ -29,7 +29,7 @@ test('recognises an error that already has a disk code', () => {
   assert.equal(diskFault(new KmendError('disk-failing', 'no'))?.code, 'disk-failing');
 });
 
-test('anything else is not the disk’s fault', () => {
+test('leaves every other error alone', () => {
   assert.equal(diskFault(failed('EACCES')), undefined);
   assert.equal(diskFault(new Error('AVEIOU')), undefined);
   assert.equal(diskFault('ENOSPC'), undefined);

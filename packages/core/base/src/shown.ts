@@ -1,5 +1,5 @@
 /**
- * Text of somebody else (a server's answer, a host's name, a patch's title), fit for a terminal. Escape sequences begin
+ * Text from elsewhere (a server's answer, a host's name, a patch's title), fit for a terminal. Escape sequences begin
  * with a control character: of C0, or of C1, which a terminal takes in UTF-8 as well (U+009B is `ESC [`). Bidirectional
  * controls (U+202E) and other format characters show a text in an order, or equal to another, that it does not have:
  * "Trojan Source", CVE-2021-42574.

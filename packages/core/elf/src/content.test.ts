@@ -18,7 +18,7 @@ function signed(module: Uint8Array, message: string): Buffer {
   return Buffer.concat([module, Buffer.from(message), head, Buffer.from('~Module signature appended~\n')]);
 }
 
-test('a module’s name and build id are those of its content, whatever the linker wrote', () => {
+test('derives a module’s name and build id from its content, whatever the linker wrote', () => {
   const { module, identity } = identifyModule(unnamed('code'));
   assert.match(identity.name, /^kmend_[0-9a-f]{12}$/);
   assert.equal(identity.content.slice(0, 12), identity.id);
@@ -30,7 +30,7 @@ test('a module’s name and build id are those of its content, whatever the link
   assert.notEqual(identifyModule(unnamed('kode')).identity.id, identity.id);
 });
 
-test('a signature is no part of the content', () => {
+test('ignores the signature', () => {
   const { module, identity } = identifyModule(unnamed('code'));
   for (const message of ['one', 'another signature', '']) {
     assert.deepEqual(moduleIdentity(signed(module, message), identity.name), identity);
@@ -41,7 +41,7 @@ test('a signature is no part of the content', () => {
   assert.throws(() => unsignedModule(cut), { code: 'elf-truncated' });
 });
 
-test('a changed byte, a changed name and a changed build id are each another content', () => {
+test('gives another id when a byte, a name or the build id changes', () => {
   const { module, identity } = identifyModule(unnamed('code'));
   for (let at = 0; at < module.length; at++) {
     const changed = Buffer.from(module);
@@ -53,7 +53,7 @@ test('a changed byte, a changed name and a changed build id are each another con
   assert.equal(moduleIdentity(unnamed('code'), UNNAMED_MODULE), undefined);
 });
 
-test('a module that was not linked under the placeholder, or has no one build id, is refused', () => {
+test('refuses a module that was not linked under the placeholder or has not exactly one build id', () => {
   for (const module of [Buffer.from('code'), Buffer.concat([NOTE, Buffer.alloc(20)]), Buffer.from(UNNAMED_MODULE)])
     assert.throws(() => identifyModule(module), { code: 'elf-inconsistent' });
   const twice = Buffer.concat([unnamed('code'), NOTE, Buffer.alloc(20)]);
@@ -61,7 +61,7 @@ test('a module that was not linked under the placeholder, or has no one build id
   assert.throws(() => identifyModule(unnamed('code').subarray(0, 45)), { code: 'elf-inconsistent' });
 });
 
-test('a module that holds the placeholder beside its name has no content of its own', () => {
+test('refuses a module that holds the placeholder beside its name', () => {
   const { module, identity } = identifyModule(unnamed('code'));
   const forged = Buffer.from(module);
   forged.write(UNNAMED_MODULE, forged.indexOf(identity.name), 'latin1');

@@ -61,7 +61,7 @@ function meaning(file: ElfFile): unknown {
   };
 }
 
-test('sections, symbols and relocations of a compiled object are found', () => {
+test('finds sections, symbols and relocations of a compiled object', () => {
   const file = readElf(object);
   assert.equal(file.type, ET_REL);
   const entry = file.symbols.find((symbol) => symbol.name === 'entry');
@@ -76,7 +76,7 @@ test('sections, symbols and relocations of a compiled object are found', () => {
   assert.equal(linked.linkedTo?.name, '.text.entry');
 });
 
-test('a written copy means the same, is stable, and links into a running program', () => {
+test('writes a stable copy that links into a running program', () => {
   const copy = writeElf(readElf(object));
   assert.deepEqual(meaning(readElf(copy)), meaning(readElf(object)));
   assert.deepEqual(writeElf(readElf(copy)), copy);
@@ -91,7 +91,7 @@ test('a written copy means the same, is stable, and links into a running program
   execFileSync(join(directory, 'main'));
 });
 
-test('livepatch symbols and relocation tables survive a round trip', () => {
+test('keeps livepatch symbols and relocation tables when an object is read and written again', () => {
   const file = readElf(object);
   const target = file.sections.find((section) => section.name === '.text.entry');
   assert.ok(target !== undefined);
@@ -116,7 +116,7 @@ test('livepatch symbols and relocation tables survive a round trip', () => {
   assert.equal(again.livepatchRelocations[0]?.relocations[0]?.symbol.place, SHN_LIVEPATCH);
 });
 
-test('the build id of a linked file is read', () => {
+test('reads the build id of a linked file', () => {
   const path = join(directory, 'prog');
   execFileSync('gcc', ['-x', 'c', '-', '-o', path, '-Wl,--build-id=0x0123456789abcdef0123456789abcdef01234567'], {
     input: 'int main(){return 0;}',
@@ -124,7 +124,7 @@ test('the build id of a linked file is read', () => {
   assert.equal(buildId(readElf(readFileSync(path))), '0123456789abcdef0123456789abcdef01234567');
 });
 
-test('what is not an ELF object is refused by code', () => {
+test('refuses a file that is no ELF object with a code', () => {
   const code = (bytes: Uint8Array): string | undefined => {
     try {
       readElf(bytes);

@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { describeFuzz, fuzz, mutateBytes, mutateLength } from '@kmend/base/testing';
+import { cpuMs, describeFuzz, fuzz, mutateBytes, mutateLength } from '@kmend/base/testing';
 import {
   buildId,
   ET_REL,
@@ -40,7 +40,7 @@ function compile(...flags: string[]): Buffer {
 const object = compile('-c', '-ffunction-sections', '-fdata-sections');
 const program = compile('-Dother=puts', '-Wl,--build-id=sha1', '-w');
 
-test('mutated objects are read, or refused by code; what is read can be written, and that read again', async (t) => {
+test('reads a mutated object or refuses it by code, and reads again what it writes', async (t) => {
   const outcome = await fuzz({
     name: 'readElf and writeElf',
     cases: 20_000,
@@ -58,7 +58,7 @@ test('mutated objects are read, or refused by code; what is read can be written,
   for (const code of outcome.refused.keys()) assert.match(code, /^elf-/);
 });
 
-test('mutated linked files and their notes', async (t) => {
+test('reads mutated linked files and their notes or refuses them by code', async (t) => {
   const outcome = await fuzz({
     name: 'readElf and buildId',
     cases: 10_000,
@@ -79,7 +79,15 @@ function withMoreSections(sound: Buffer, headers: readonly Buffer[], data: Uint8
   return Buffer.concat([bytes, data, own, ...headers]);
 }
 
-function headerOf(type: number, offset: number, size: number, link = 0, info = 0): Buffer {
+interface Header {
+  readonly type: number;
+  readonly offset: number;
+  readonly size: number;
+  readonly link?: number;
+  readonly info?: number;
+}
+
+function headerOf({ type, offset, size, link = 0, info = 0 }: Header): Buffer {
   const header = Buffer.alloc(64);
   header.writeUInt32LE(type, 4);
   header.writeBigUInt64LE(BigInt(offset), 24);
@@ -89,7 +97,7 @@ function headerOf(type: number, offset: number, size: number, link = 0, info = 0
   return header;
 }
 
-test('many sections that are all the same large part of the file do not multiply it', () => {
+test('does not multiply a large part of the file that many sections share', () => {
   const data = Buffer.alloc(24 * 20_000);
   const index = (type: number): number =>
     Array.from({ length: object.readUInt16LE(60) }).findIndex(
@@ -98,14 +106,20 @@ test('many sections that are all the same large part of the file do not multiply
   const first = object.readUInt16LE(60);
   // Each has 20,000 entries for the one in front of it.
   const headers = Array.from({ length: 5000 }, (_, at) =>
-    headerOf(at === 0 ? SHT_PROGBITS : SHT_RELA, object.length, data.length, index(SHT_SYMTAB), first + at - 1),
+    headerOf({
+      type: at === 0 ? SHT_PROGBITS : SHT_RELA,
+      offset: object.length,
+      size: data.length,
+      link: index(SHT_SYMTAB),
+      info: first + at - 1,
+    }),
   );
-  const started = performance.now();
+  const started = cpuMs();
   assert.throws(() => readElf(withMoreSections(object, headers, data)), /sections overlap/);
-  assert.ok(performance.now() - started < 1000);
+  assert.ok(cpuMs() - started < 1000);
 });
 
-test('many names that share one long end do not multiply it', () => {
+test('does not multiply a long end that many names share', () => {
   const strings = Buffer.alloc(200_000, 'x');
   strings[strings.length - 1] = 0;
   const symbols = Buffer.alloc(24 * 50_000);
@@ -121,15 +135,15 @@ test('many names that share one long end do not multiply it', () => {
   for (const at of all) if (bytes.readUInt32LE(at + 4) === SHT_RELA) bytes.writeUInt32LE(SHT_PROGBITS, at + 4);
   const broken = withMoreSections(
     bytes,
-    [headerOf(SHT_STRTAB, bytes.length + symbols.length, strings.length)],
+    [headerOf({ type: SHT_STRTAB, offset: bytes.length + symbols.length, size: strings.length })],
     Buffer.concat([symbols, strings]),
   );
-  const started = performance.now();
+  const started = cpuMs();
   assert.throws(() => readElf(broken), /overlap too much/);
-  assert.ok(performance.now() - started < 1000);
+  assert.ok(cpuMs() - started < 1000);
 });
 
-test('mutated notes', async (t) => {
+test('reads mutated notes or refuses them by code', async (t) => {
   const section = readElf(program).sections.find(({ name }) => name === '.note.gnu.build-id');
   assert.ok(section !== undefined);
   const sound = Buffer.concat([section.data, section.data, section.data]);

@@ -129,6 +129,8 @@ export const ImportReportResponse = z.object({
   stored: z.boolean(),
   /** Sequence of the newest report that the server now has of the host. */
   newest: z.int().min(0),
+  /** Its number belongs to another report of the same boot: it was not taken. The host has to write a new one. */
+  numberUsed: z.boolean().optional(),
 });
 export type ImportReportResponse = z.infer<typeof ImportReportResponse>;
 /** Longest cursor: an id and a name of 253 characters of three bytes, as servers before took it, in base64url. */

@@ -15,7 +15,7 @@ const facts = {
   microcode: null,
 };
 
-test('the facts of an older agent, and of a host without machine-id, are taken', () => {
+test('accepts facts of an older agent and of a host without a machine-id', () => {
   assert.equal(HostFacts.parse(facts).machineId, undefined);
   assert.equal(HostFacts.parse({ ...facts, machineId: null, pendingKernel: null }).pendingKernel, null);
 });

@@ -30,8 +30,8 @@ export const HostFacts = z.object({
   hardwareFlaws: z.array(HardwareFlaw).max(64),
   microcode: z.string().max(32).nullable(),
   /**
-   * Names the machine without telling its id: HMAC-SHA256 of /etc/machine-id (machine-id(5)), lower-case hex. Two of them under one host id are
-   * clones of one image. `null`: the machine has no id. Absent: an agent that does not tell.
+   * Names the machine without telling its id: HMAC-SHA256 of /etc/machine-id (machine-id(5)), lower-case hex. Two of
+   * them under one host id are clones of one image. `null`: the machine has no id. Absent: an agent that does not tell.
    */
   machineId: Sha256.nullable().optional(),
   /** `null`: a reboot brings no other kernel. Absent: an agent that does not tell. */
@@ -130,6 +130,9 @@ export type Report = z.infer<typeof Report>;
 /** Bytes of a report that the server takes over the network, as JSON: some ten times what a busy host says. */
 export const MAX_REPORT = 2 ** 20;
 
-/** A report that is carried to the server by hand: what `kmend-agent check --report FILE` writes and `kmend host import` takes. */
+/**
+ * A report that is carried to the server by hand: what `kmend-agent check --report FILE` writes and `kmend host import`
+ * takes.
+ */
 export const ReportFile = z.object({ schema: z.literal('kmend.report-file/1'), hostId: HostId, report: Report });
 export type ReportFile = z.infer<typeof ReportFile>;

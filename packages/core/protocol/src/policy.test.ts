@@ -17,14 +17,14 @@ function policy(overrides: Partial<KernelPolicy> = {}): KernelPolicy {
 
 const hosts = Array.from({ length: 4000 }, (_, index) => `host-${index}`);
 
-test('a rollout reaches its share of the hosts and the rest keep the settled livepatch', () => {
+test('offers a rollout to its share of the hosts and the settled livepatch to the rest', () => {
   const chosen = hosts.map((host) => chosenSerial(policy(), 'stable', host));
   const inside = chosen.filter((serial) => serial === 4).length;
   assert.ok(inside > 850 && inside < 1150, `${inside} of 4000 hosts at 25 %`);
   assert.equal(chosen.filter((serial) => serial === 3).length, 4000 - inside);
 });
 
-test('a growing share only ever adds hosts', () => {
+test('only adds hosts when the share grows', () => {
   for (const host of hosts.slice(0, 300)) {
     const position = rolloutPosition(host, 'r4');
     const at = (permyriad: number) =>
@@ -38,14 +38,14 @@ test('a growing share only ever adds hosts', () => {
   }
 });
 
-test('another rollout meets the hosts in another order', () => {
+test('orders the hosts differently for another rollout', () => {
   const first = (id: string) => hosts.filter((host) => rolloutPosition(host, id) < 500);
   const later = new Set(first('r5'));
   const both = first('r4').filter((host) => later.has(host));
   assert.ok(both.length < 40, `${both.length} hosts are first in both`);
 });
 
-test('a withdrawn livepatch is never chosen, neither by rollout nor as settled', () => {
+test('never chooses a withdrawn livepatch, neither from a rollout nor as settled', () => {
   const withdrawn = [
     { serial: 4, reason: 'oops' },
     { serial: 3, reason: 'oops' },
@@ -53,11 +53,11 @@ test('a withdrawn livepatch is never chosen, neither by rollout nor as settled',
   for (const host of hosts.slice(0, 50)) assert.equal(chosenSerial(policy({ withdrawn }), 'stable', host), null);
 });
 
-test('a channel without policy offers nothing', () => {
+test('offers nothing in a channel without policy', () => {
   assert.equal(chosenSerial(policy(), 'canary', 'host-1'), null);
 });
 
-test('a channel needs no livepatch where the operator says so and nothing is settled', () => {
+test('reports that a channel needs no livepatch only if the operator says so and nothing is settled', () => {
   const stable = { settled: null, rollout: null, noneNeeded: true };
   const said = policy({ channels: { stable, early: { ...stable, settled: 3 } } });
   assert.equal(needsNone(said, 'stable'), true);
@@ -66,7 +66,7 @@ test('a channel needs no livepatch where the operator says so and nothing is set
   assert.equal(needsNone(policy(), 'stable'), false);
 });
 
-test('a floor makes hosts of every channel run it or a later livepatch, whatever policy says', () => {
+test('makes hosts of every channel run the floor’s livepatch or a later one, whatever policy says', () => {
   const published = new Set([1, 2, 3, 4, 5]);
   const at = (floor: number, said?: KernelPolicy, channel: 'stable' | 'canary' = 'stable') => {
     const obeyed = aboveFloor(buildId, said, { floor, published });

@@ -30,14 +30,14 @@ function record(names: readonly ProofStepName[], more: object = {}): unknown {
   };
 }
 
-test('a share is rounded down, and what took no probe has not run', () => {
+test('rounds a share down, and counts a function without a probe as not run', () => {
   assert.deepEqual(ranShare({ ran: [entry(7), entry(1), entry(null)] }), { ran: 2, of: 3, percent: 66 });
   assert.deepEqual(ranShare({ ran: [] }), { ran: 0, of: 0, percent: 100 });
   assert.equal(ranShare({ ran: null }), undefined);
   assert.equal(ranShare({}), undefined);
 });
 
-test('each function that did not run has its reason', () => {
+test('gives the reason of each function that did not run', () => {
   assert.deepEqual([entry(1), entry(0), entry(0, false), entry(null)].map(whyNotRun), [
     undefined,
     'not called',
@@ -46,7 +46,7 @@ test('each function that did not run has its reason', () => {
   ]);
 });
 
-test('records from before the counting are read, and say nothing about what ran', () => {
+test('reads records from before functions were counted, without figures of what ran', () => {
   const earlier = ProofStepName.options.filter((name) => name !== 'exercise');
   const proof = Proof.parse(record(earlier));
   assert.equal(ranShare(proof), undefined);

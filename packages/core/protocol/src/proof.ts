@@ -66,7 +66,7 @@ export type RanFunction = z.infer<typeof RanFunction>;
 /** Names of the steps, in order, of records from before the step `exercise`. */
 const EARLIER = ProofStepName.options.filter((name) => name !== 'exercise').join();
 
-/** `proof.json`: what became of one livepatch on its kernel in the lab. Written whole, when all is over. */
+/** `proof.json`: how one livepatch did on its kernel in the lab. Written whole, at the end. */
 export const Proof = z
   .object({
     schema: z.literal('kmend.proof/1'),

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { Livepatch, VerdictReason } from './livepatch.ts';
 import { verdictCodes } from './verdict-codes.ts';
 
-test('docs/builder.md explains every code of a verdict, with the verdicts that it leads to, and no other', async () => {
+test('docs/builder.md explains exactly the codes of verdicts, with the verdicts that each leads to', async () => {
   const page = await readFile(new URL('../../../../docs/builder.md', import.meta.url), 'utf8');
   const list = page.slice(page.indexOf('Each reason has a code'), page.indexOf('Errors before there is a verdict'));
   const shown: Record<string, string[]> = {};
@@ -14,7 +14,7 @@ test('docs/builder.md explains every code of a verdict, with the verdicts that i
   assert.deepEqual(shown, verdictCodes);
 });
 
-test('a manifest of a newer builder is read though it has a code that is not known here', () => {
+test('reads a manifest of a newer builder with an unknown code', () => {
   const reason = { code: 'of-the-future', verdict: 'refused', message: 'no' };
   assert.equal(VerdictReason.safeParse(reason).success, false);
   assert.equal(Livepatch.shape.reasons.safeParse([reason]).success, true);

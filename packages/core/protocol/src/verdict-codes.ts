@@ -31,6 +31,7 @@ export const verdictCodes = {
   'not-traceable': ['refused'],
   'user-not-replaceable': ['needs-review'],
   'short-branch': ['refused'],
+  'endbr-sealed': ['refused'],
   'static-local-added': ['needs-review'],
   'static-local-removed': ['refused'],
   'address-kept': ['needs-review'],

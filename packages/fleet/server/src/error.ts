@@ -36,7 +36,7 @@ export type ServerErrorCode =
   | 'server-garbage'
   | 'rotation-unseen';
 
-/** What a repository of packages is refused for, and who asks for it. */
+/** Why a repository of packages, or a request for one of its files, is refused. */
 export type PackagesErrorCode =
   | 'tar-damaged'
   | 'tar-extended'

@@ -29,7 +29,7 @@ await health();
 fill();
 await new Promise((resolve) => setTimeout(resolve, 2100));
 const events = Array.from({ length: 300 }, (_, n) => ({ at: '2026-11-02T00:00:00Z', code: 'x', message: n + 'y'.repeat(1500) }));
-const report = await ask(world, 'POST', '/v1/reports', exampleReport(1, { events }), host.token);
+const report = await ask(world, 'POST', '/v1/reports', { body: exampleReport(1, { events }), token: host.token });
 seen.push(report.status, report.body.error?.code);
 await health();
 await world.server.close().catch(() => {});

@@ -8,7 +8,7 @@ import { startServer } from './server.ts';
 import { withCode } from './testing/ask.ts';
 import { publish, testServer } from './testing/world.ts';
 
-test('the first start makes keys, repository, store and token, and says where the keys lie; the next start finds them', async (t) => {
+test('makes keys, repository, store and token at the first start, and finds them at the next', async (t) => {
   const world = await testServer(t);
   assert.equal(world.server.created?.keys.length, 5);
   assert.equal((await stat(world.server.tokenPath)).mode & 0o777, 0o600);
@@ -24,14 +24,14 @@ test('the first start makes keys, repository, store and token, and says where th
   assert.equal(again.token, world.token);
 });
 
-test('without initialize a missing repository is an error, and nothing is made', async (t) => {
+test('refuses to start without a repository unless initialize is given, and creates nothing', async (t) => {
   const world = await testServer(t);
   const options = { dataDir: world.path('other'), host: '127.0.0.1', port: 0 };
   await assert.rejects(startServer(options), withCode('repository-missing'));
   await assert.rejects(stat(world.path('other', 'repository')));
 });
 
-test('two servers never share a data directory', async (t) => {
+test('refuses a data directory that another server uses', async (t) => {
   const world = await testServer(t);
   const options = { dataDir: world.path('data'), host: '127.0.0.1', port: 0 };
   await assert.rejects(startServer(options), withCode('data-dir-busy'));
@@ -40,7 +40,7 @@ test('two servers never share a data directory', async (t) => {
   await second.close();
 });
 
-test('plain HTTP is for loopback, or behind a proxy that was named', async (t) => {
+test('allows plain HTTP only on loopback or behind a named proxy', async (t) => {
   const world = await testServer(t);
   const options = { dataDir: world.path('other'), initialize: { offlineKeys: world.path('k') }, port: 0 };
   await assert.rejects(startServer({ ...options, host: '0.0.0.0' }), withCode('tls-required'));
@@ -61,7 +61,7 @@ async function certify({ cert, key }: { cert: string; key: string }, days: numbe
   await runOk(run, 'openssl', [...made, ...subject]);
 }
 
-test('with certificate and key the server speaks TLS, and takes later ones without a restart', async (t) => {
+test('speaks TLS with certificate and key, and loads new ones without a restart', async (t) => {
   const world = await testServer(t);
   const tls = { cert: world.path('cert.pem'), key: world.path('key.pem') };
   await certify(tls, 2);
@@ -93,10 +93,10 @@ test('with certificate and key the server speaks TLS, and takes later ones witho
   await writeFile(tls.key, 'not a key');
   await again.server.reload();
   assert.equal((await ask('/healthz')).status, 200);
-  assert.match(again.log(), /the one before stays in force/);
+  assert.match(again.log(), /the previous one stays in use/);
 });
 
-test('an address of IPv6 may be written as in a URL', async (t) => {
+test('accepts an IPv6 address as written in a URL', async (t) => {
   const world = await testServer(t);
   const options = { dataDir: world.path('other'), initialize: { offlineKeys: world.path('k') }, port: 0 };
   for (const host of ['[::1]', '::1', '0:0:0:0:0:0:0:1']) {
@@ -145,14 +145,14 @@ test('names a port that is in use, and releases the data directory', async (t) =
   await (await startServer({ ...options, port: 0, logLevel: 'silent' })).close();
 });
 
-test('a damaged store is named', async (t) => {
+test('reports a damaged store', async (t) => {
   const world = await testServer(t);
   await world.server.close();
   await writeFile(world.path('data', 'store.sqlite'), 'this is not a database, and long enough to be looked at');
   await assert.rejects(world.restart(), withCode('store-damaged'));
 });
 
-test('the list of livepatches follows the repository after a crash between the two', async (t) => {
+test('restores the list of livepatches from the repository after a crash between the two', async (t) => {
   const world = await testServer(t);
   await publish(world, 1);
   await world.server.close();

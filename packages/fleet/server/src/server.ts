@@ -11,19 +11,19 @@ import type { DestinationStream } from 'pino';
 import { bareAddress, isLoopback } from './address.ts';
 import { asDiskError, DiskProbe } from './disk.ts';
 import { ServerError } from './error.ts';
+import { DEFAULT_TIMES, type HostTimes } from './fleet/presence.ts';
 import { type AppOptions, createApp, TLS } from './http/app.ts';
 import type { AppContext } from './http/context.ts';
-import { DEFAULT_TIMES, type HostTimes } from './http/host-times.ts';
 import { Limiter } from './http/limits.ts';
 import { registerCertificate } from './http/metrics.ts';
 import { PACKAGES_PREFIX } from './http/package-routes.ts';
 import { localProxy, type TrustsProxy, trustedProxies } from './http/proxies.ts';
 import { ReportWriter } from './http/report-writer.ts';
 import { REPOSITORY_PREFIX } from './http/repository-routes.ts';
-import { SeenBatch } from './http/seen.ts';
+import { UnchangedReports } from './http/unchanged-reports.ts';
 import { lockDirectory } from './lock.ts';
 import { operatorToken } from './operator-token.ts';
-import { PackageRepository } from './packages/package-repository.ts';
+import { PackageRepository } from './package-repository/package-repository.ts';
 import { listLivepatches, storeLivepatch } from './store/livepatches.ts';
 import { type Database, hasStore, openStore } from './store/store.ts';
 import { Certificate, loadTls, type Tls, type TlsFiles } from './tls.ts';
@@ -54,7 +54,7 @@ export interface ServerOptions {
   readonly newStore?: boolean;
   /** Serves packages to anyone; otherwise they ask for an activation key. */
   readonly openPackages?: boolean;
-  /** Default: a report a day, silent after two missed ones, a host's seat is free after 90 days without a word. */
+  /** Default: a report a day, silent after two missed ones, a host's seat is free after 90 days without a report. */
   readonly times?: Partial<HostTimes>;
   readonly clock?: Clock;
   readonly logLevel?: AppOptions['logLevel'];
@@ -73,7 +73,7 @@ export interface RunningServer {
   readonly packagesUrl: string;
   /** File with the operator's token. */
   readonly tokenPath: string;
-  /** Set where keys and repository were made just now: to be told to the operator, plainly. */
+  /** Set if keys and repository were created just now: to be shown to the operator. */
   readonly created: CreatedRepository | undefined;
   /**
    * Reads certificate and key again (SIGHUP). Never throws: what cannot be used is logged, and the one before stays in
@@ -93,7 +93,7 @@ const UPLOAD_LIFE_MS = 86_400_000;
 /**
  * Starts a patch server. Throws `tls-required`, `tls-unusable`, `data-dir-busy`, `data-dir-unusable`,
  * `address-unusable`, `store-damaged`, `store-missing`, what the disk says, and what `@kmend/trust` says of keys and
- * repository (`repository-missing` where there is none and `initialize` is absent).
+ * repository (`repository-missing` if there is none and `initialize` is absent).
  */
 export async function startServer(given: ServerOptions): Promise<RunningServer> {
   const options = { ...given, host: bareAddress(given.host) };
@@ -122,7 +122,9 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
     const uploads = join(dataDir, 'uploads');
     await sweepUploads(uploads, clock);
     const packages = await openPackages(join(dataDir, 'packages'), clock);
-    const seen = new SeenBatch(store, (error) => app.server.log.error({ err: error }, 'cannot store reports'));
+    const unchanged = new UnchangedReports(store, (error) =>
+      app.server.log.error({ err: error }, 'cannot store reports'),
+    );
     const context: AppContext = {
       store,
       repository,
@@ -134,7 +136,7 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
       clock,
       disk,
       times: { ...DEFAULT_TIMES, ...options.times },
-      seen,
+      unchanged,
       writer: new ReportWriter(store),
       failures: new Limiter('too many wrong secrets from this address', 30, 0.5, clock),
       reports: new Limiter('too many reports of this host', 30, 0.5, clock),
@@ -154,7 +156,7 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
     if (certificate !== undefined) registerCertificate(app.metrics, certificate, clock);
     undo.unshift(
       () => closeServer(app.server),
-      () => seen.flush(),
+      () => unchanged.flush(),
     );
     const refresh = async (): Promise<void> => {
       try {
@@ -165,7 +167,7 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
       }
       for (const format of PackageFormat.options) await packages[format].sweep();
     };
-    // Before anyone asks: after a long stop the first host finds fresh metadata.
+    // Before the first request: after a long stop the first host finds fresh metadata.
     await refresh();
     await listen(app.server, options);
 
@@ -299,7 +301,7 @@ async function openPackages(directory: string, clock: Clock): Promise<AppContext
   };
 }
 
-/** The socket server below, which is of TLS where there is a certificate; fastify's type does not tell. */
+/** The socket server below, which speaks TLS if there is a certificate; fastify's type does not say so. */
 function secure(server: FastifyInstance): SecureServer {
   if (server.server instanceof SecureServer) return server.server;
   throw new TypeError('the server was made without TLS');

@@ -54,7 +54,7 @@ export class Certificate {
   }
 
   /**
-   * Reads the files again: connections from now on get what is in them. Throws `tls-unusable`, and goes on with the one
+   * Reads the files again: new connections get what is in them. Throws `tls-unusable`, and keeps the one
    * before.
    */
   async reload(): Promise<void> {

@@ -10,7 +10,7 @@ import { events } from './codes.ts';
 import { Config } from './config/schema.ts';
 import { paths } from './edges/paths.ts';
 import { exitCodes } from './error.ts';
-import { transitions } from './state/machine.ts';
+import { transitions } from './state/transitions.ts';
 
 /** docs/agent.md and docs/operations.md against the code: nothing that a host can say or take is left out. */
 const agent = await document('agent');
@@ -39,7 +39,7 @@ function missing(words: readonly string[], there: Pick<Set<string>, 'has'>): str
   return words.filter((word) => !there.has(word));
 }
 
-test('every error code is explained, the repository’s too', async () => {
+test('explains every error code, the repository’s included', async () => {
   const own = await union('error.ts', 'AgentErrorCode');
   const trust = (await union('../../../repository/trust/src/error.ts', 'TrustErrorCode')) as TrustErrorCode[];
   const met = trust.filter((code) => failureKind(new TrustError(code, '')) !== 'local');
@@ -48,18 +48,18 @@ test('every error code is explained, the repository’s too', async () => {
   assert.deepEqual(missing([...own, ...met, ...local], explained(table)), []);
 });
 
-test('every reason for doing nothing, every state and every transition is explained', async () => {
+test('explains every reason for doing nothing, every state and every transition', async () => {
   const reasons = await union('decide/decide.ts', 'Reason');
   const states = Object.values(transitions).flatMap(({ from }) => [...from]);
   const words = [...new Set([...reasons, ...states, ...Object.keys(transitions)])];
   assert.deepEqual(missing(words, explained(agent)), []);
 });
 
-test('every event of the journal is explained', () => {
+test('explains every event of the journal', () => {
   assert.deepEqual(missing(Object.keys(events), { has: (code) => agent.includes(`\`${code}\``) }), []);
 });
 
-test('every key of the configuration is there with its default', () => {
+test('lists every key of the configuration with its default', () => {
   const defaults: Record<string, unknown> = Config.parse({ server: 'https://kmend.example.org' });
   assert.deepEqual(missing(Object.keys(Config.shape), explained(agent)), []);
   for (const [key, value] of Object.entries(defaults)) {
@@ -74,7 +74,7 @@ test('every key of the configuration is there with its default', () => {
   }
 });
 
-test('every command and every option is named', () => {
+test('names every command and every option', () => {
   const options = Object.values(commands).flatMap((command) => Object.keys(command.options));
   assert.deepEqual(missing(Object.keys(commands), { has: (name) => agent.includes(`\`${name}\``) }), []);
   assert.deepEqual(
@@ -83,7 +83,7 @@ test('every command and every option is named', () => {
   );
 });
 
-test('every exit code, file and unit is named', async () => {
+test('names every exit code, file and unit', async () => {
   for (const code of Object.values(exitCodes)) assert.match(agent, new RegExp(`^\\| ${code} \\|`, 'm'));
   const words = Object.values(paths);
   assert.deepEqual(missing(words, { has: (path) => agent.includes(`\`${path}\``) }), []);
@@ -92,7 +92,7 @@ test('every exit code, file and unit is named', async () => {
   assert.deepEqual(missing(units, explained(agent)), []);
 });
 
-test('links within the two documents lead somewhere', () => {
+test('links between the two documents lead somewhere', () => {
   const anchors = (text: string): Set<string> =>
     new Set([...text.matchAll(/^#+ (.+)$/gm)].map(([, title = '']) => anchorOf(title)));
   const known = { agent: anchors(agent), operations: anchors(operations) };
@@ -117,13 +117,13 @@ function scripts(text: string): string[] {
   return blocks.map(([, indent = '', body = '']) => body.replaceAll(new RegExp(`^${indent}`, 'gm'), ''));
 }
 
-test('what is written for a shell is a shell’s language', () => {
+test('contains only valid shell in shell blocks', () => {
   const all = [...scripts(agent), ...scripts(operations)];
   assert.ok(all.length > 20);
   for (const script of all) execFileSync('/bin/sh', ['-n'], { input: script, stdio: ['pipe', 'ignore', 'inherit'] });
 });
 
-test('the monitoring check turns each exit code into the one that Nagios knows, with a line of text', async (t) => {
+test('maps each exit code to Nagios’ code and a line of text in the monitoring check', async (t) => {
   const script = scripts(operations).find((it) => it.startsWith('#!/bin/sh'));
   assert.ok(script !== undefined);
   const directory = await mkdtemp(join(tmpdir(), 'kmend-docs-'));

@@ -64,7 +64,7 @@ function elfWith(name: string, data: Uint8Array): ElfFile {
   return { type: 2, sections: [section], symbols: [], livepatchRelocations: [], segments: [] };
 }
 
-test('sizes and offsets of structs, in bytes; the first of a name; bit fields by the byte they begin in', () => {
+test('reads sizes and offsets of structs in bytes: the first of a name, bit fields by their first byte', () => {
   const layouts = structLayouts(elfWith('.BTF', sampleBtf()), ['bug_entry', 'flags', 'absent']);
   assert.deepEqual(Object.fromEntries(layouts), {
     bug_entry: { size: 12, members: new Map(Object.entries({ bug_addr_disp: 0, file_disp: 4, line: 8 })) },
@@ -72,7 +72,7 @@ test('sizes and offsets of structs, in bytes; the first of a name; bit fields by
   });
 });
 
-test('no type information, or damaged', () => {
+test('rejects missing and damaged type information', () => {
   assert.throws(() => structLayouts(elfWith('.data', Buffer.alloc(8)), []), hasCode('btf-missing'));
   const whole = sampleBtf();
   const kind = Buffer.from(whole);

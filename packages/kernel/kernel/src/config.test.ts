@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseConfig } from './config.ts';
 
-test('options, strings without quotes and escapes, comments left out', () => {
+test('reads options, and strings without quotes and escapes, and ignores comments', () => {
   const config = parseConfig(
     [
       '#',

@@ -1,11 +1,10 @@
 import { mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { parseJson } from '@kmend/base';
+import { type Edges, parseJson } from '@kmend/base';
 import { withLock, writeFileAtomic } from '@kmend/base/node';
 import { z } from 'zod';
 import { KernelError } from './error.ts';
 import type { SourceStore } from './source.ts';
-import type { UnpackEdges } from './store/unpack.ts';
 
 /** Two versions of the source in a suite. */
 export interface DeltaRange {
@@ -30,7 +29,7 @@ const STEP_LIMIT_MS = 15 * 60_000;
  * has it without unpacking again.
  */
 export async function sourceDelta(
-  edges: UnpackEdges,
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
   sources: SourceStore,
   { suite, from, to }: DeltaRange,
 ): Promise<Delta> {
@@ -45,7 +44,7 @@ export async function sourceDelta(
 }
 
 async function compare(
-  { run, signal, progress }: UnpackEdges,
+  { run, signal, progress }: Pick<Edges, 'run' | 'progress' | 'signal'>,
   sources: SourceStore,
   { suite, from, to }: DeltaRange,
   list: string,

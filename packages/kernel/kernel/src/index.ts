@@ -15,6 +15,5 @@ export { ImageStore } from './store/images.ts';
 export { KernelStore } from './store/store.ts';
 export { SymbolTable } from './store/symbol-table.ts';
 export { readSymbols } from './store/symbols.ts';
-export type { UnpackEdges } from './store/unpack.ts';
 export { type ExportedSymbol, type Exports, parseSymvers } from './symvers.ts';
 export { compareVersions } from './versions.ts';

@@ -24,7 +24,7 @@ async function makeModule(directory: string): Promise<Buffer> {
   return await runOk(run, 'cat', [module]);
 }
 
-test('symbols in the order of the symbol table, each of a name; undefined, sections and files left out', async (t) => {
+test('lists symbols in the order of the table, each of a name, without undefined ones, sections and files', async (t) => {
   const directory = await folder(t);
   const path = join(directory, 'plain.ko');
   await writeFile(path, await makeModule(directory));
@@ -47,7 +47,7 @@ test('symbols in the order of the symbol table, each of a name; undefined, secti
   );
 });
 
-test('modules compressed in each way suites have, damaged ones, and one that is not there', async (t) => {
+test('reads modules in each compression of the suites, and reports damaged and missing ones', async (t) => {
   const directory = await folder(t);
   const module = await makeModule(directory);
   const packed = {
@@ -93,7 +93,7 @@ async function kernelWith(t: TestContext, order: string): Promise<Kernel> {
   };
 }
 
-test('modules.order: names as /proc/modules spells them', async (t) => {
+test('reads modules.order with names as in /proc/modules', async (t) => {
   const kernel = await kernelWith(t, 'kernel/net/nf-tables.ko\nkernel/crypto/af_alg.o\n\n');
   assert.deepEqual(Object.fromEntries(await moduleFiles(kernel)), {
     nf_tables: join(kernel.paths.modules, 'kernel/net/nf-tables.ko'),

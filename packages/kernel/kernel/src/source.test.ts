@@ -40,7 +40,7 @@ async function world(t: TestContext): Promise<World> {
   return { archive, sources, steps, directory: join(cache, 'sources') };
 }
 
-test('files of a version: the source is repacked once, later files come from that', async (t) => {
+test('repacks the source of a version once, and reads later files from that', async (t) => {
   const { archive, sources, steps, directory } = await world(t);
   const tree = await sources.files('bookworm', VERSION, ['net/ipv4/a.c']);
   assert.equal(await readFile(join(tree, 'net/ipv4/a.c'), 'utf8'), 'int a;\n');
@@ -52,7 +52,7 @@ test('files of a version: the source is repacked once, later files come from tha
   assert.deepEqual((await readdir(directory)).sort(), [VERSION, `${VERSION}.tar.zst`]);
 });
 
-test('callers at once repack once and all get their files', async (t) => {
+test('repacks once for callers at the same time, and gives all their files', async (t) => {
   const { sources, steps } = await world(t);
   const paths = ['net/ipv4/a.c', 'net/ipv4/b.c', 'crypto/c.c'];
   const trees = await Promise.all(paths.map((path) => sources.files('bookworm', VERSION, [path])));
@@ -60,7 +60,7 @@ test('callers at once repack once and all get their files', async (t) => {
   assert.equal(steps.filter((step) => step.startsWith('repack')).length, 1);
 });
 
-test('a path that the version does not have is missing, the others are there', async (t) => {
+test('reports a path that the version does not have as missing beside others', async (t) => {
   const { sources } = await world(t);
   const tree = await sources.files('bookworm', VERSION, ['net/ipv4/none.c', 'crypto/c.c', 'net']);
   await access(join(tree, 'crypto/c.c'));
@@ -68,7 +68,7 @@ test('a path that the version does not have is missing, the others are there', a
   await assert.rejects(access(join(tree, 'net')), 'a folder is not a file: half of one would pass for the whole');
 });
 
-test('paths that lead out of the tree', async (t) => {
+test('refuses paths that lead out of the tree', async (t) => {
   const { sources, archive } = await world(t);
   for (const path of ['../x', 'net/../../x', '/etc/passwd', '', 'net//a.c', './a.c', 'a\\b.c', 'a\nb.c', 'net/']) {
     await assert.rejects(sources.files('bookworm', VERSION, [path]), hasCode('source-path'), path);
@@ -76,7 +76,7 @@ test('paths that lead out of the tree', async (t) => {
   assert.deepEqual(archive.fetched, []);
 });
 
-test('a damaged repacked source is an error, not a missing file, and made again', async (t) => {
+test('reports a damaged repacked source as an error, not as a missing file, and makes it again', async (t) => {
   const { sources, directory } = await world(t);
   await sources.files('bookworm', VERSION, ['net/ipv4/a.c']);
   const tarball = join(directory, `${VERSION}.tar.zst`);
@@ -89,7 +89,7 @@ test('a damaged repacked source is an error, not a missing file, and made again'
   await access(join(tree, 'crypto/c.c'));
 });
 
-test('interrupted: nothing half is left, also not what a killed run left', async (t) => {
+test('leaves nothing incomplete after an interrupt or a killed run', async (t) => {
   const { archive, directory } = await world(t);
   await mkdir(join(directory, `.${VERSION}.tmp`), { recursive: true });
   const stop = new AbortController();
@@ -99,14 +99,14 @@ test('interrupted: nothing half is left, also not what a killed run left', async
   assert.deepEqual(await readdir(directory), []);
 });
 
-test('the changelog, read once', async (t) => {
+test('reads the changelog once', async (t) => {
   const { archive, sources } = await world(t);
   assert.equal(await sources.changelog('bookworm', VERSION), CHANGELOG);
   assert.equal(await sources.changelog('bookworm', VERSION), CHANGELOG);
   assert.equal(archive.fetched.length, 1);
 });
 
-test('titles of fixes by their CVE', () => {
+test('finds titles of fixes by their CVE', () => {
   for (const [cve, title] of Object.entries({
     'CVE-2026-80602': 'perf/x86/amd/lbr: Fix kernel address leakage',
     'CVE-2026-89633': 'smb: client: fix OOB read/write from unvalidated DataOffset in coalesce_t2()',
@@ -123,7 +123,7 @@ test('titles of fixes by their CVE', () => {
   }
 });
 
-test('the source package of a version', () => {
+test('finds the source package of a version', () => {
   assert.equal(sourcePackageOf('6.1.170-3'), 'linux-source-6.1');
   assert.equal(sourcePackageOf('6.12.117-1~deb12u1'), 'linux-source-6.12');
   for (const version of ['', 'x', '6', '6.1/..', '6.1 -3', '../6.1']) {

@@ -1,11 +1,11 @@
 import { lstat, mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
+import type { Edges } from '@kmend/base';
 import { bashArguments, runOk, withLock, writeFileAtomic } from '@kmend/base/node';
 import type { Packages } from './archive/archive.ts';
 import { KernelError } from './error.ts';
 import { unpackPackage } from './store/package.ts';
-import type { UnpackEdges } from './store/unpack.ts';
 
 const TREE_LIMIT_MS = 15 * 60_000;
 /** Bytes of an unpacked source: that of 6.1 has 1.3 billion. */
@@ -15,12 +15,12 @@ const SOURCE_LIMIT = 2 ** 32;
  * Kernel sources as Debian's `linux-source-*` packages carry them: upstream's release with Debian's patches applied.
  */
 export class SourceStore {
-  readonly #edges: UnpackEdges;
+  readonly #edges: Pick<Edges, 'run' | 'progress' | 'signal'>;
   readonly #archive: Packages;
   /** Where this keeps everything. */
   readonly directory: string;
 
-  constructor(edges: UnpackEdges, archive: Packages, cacheDirectory: string) {
+  constructor(edges: Pick<Edges, 'run' | 'progress' | 'signal'>, archive: Packages, cacheDirectory: string) {
     this.#edges = edges;
     this.#archive = archive;
     this.directory = join(cacheDirectory, 'sources');

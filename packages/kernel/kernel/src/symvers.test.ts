@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { parseSymvers } from './symvers.ts';
 import { hasCode } from './testing/errors.ts';
 
-test('exports of vmlinux and of modules, by the name that /proc/modules spells', () => {
+test('reads exports of vmlinux and of modules, by the name in /proc/modules', () => {
   const exports = parseSymvers(
     [
       '0x5d3a4e1c\t_printk\tvmlinux\tEXPORT_SYMBOL\t',
@@ -22,7 +22,7 @@ test('exports of vmlinux and of modules, by the name that /proc/modules spells',
   );
 });
 
-test('what is no export is not found', () => {
+test('does not find what is no export', () => {
   const exports = parseSymvers('0x5d3a4e1c\t_printk\tvmlinux\tEXPORT_SYMBOL\t\n');
   assert.deepEqual(
     [exports.has('printk'), exports.get('printk'), exports.has('_printk'), exports.size],
@@ -30,7 +30,7 @@ test('what is no export is not found', () => {
   );
 });
 
-test('lines that are no exports', () => {
+test('rejects lines that are no exports', () => {
   for (const line of [
     'garbage',
     '0x5d3a4e1c\t_printk\tvmlinux',

@@ -25,7 +25,7 @@ async function world(t: TestContext): Promise<{ readonly directory: string; read
 const sh = (sandbox: Sandbox, script: string, options = {}): ReturnType<Run> =>
   sandboxed(limitedRun, sandbox)('sh', ['-c', script], { timeoutMs: 60_000, ...options });
 
-test('a tool sees what it is given and nothing else', async (t) => {
+test('shows a tool only its inputs', async (t) => {
   const { directory, sandbox } = await world(t);
   const seen = await sh(sandbox, `cat ${directory}/tree/file; echo ${directory}/*; echo /*`);
   assert.deepEqual(seen.stdout.toString().split('\n').slice(0, 2), ['seen', `${directory}/output ${directory}/tree`]);
@@ -50,7 +50,7 @@ test('a tool sees what it is given and nothing else', async (t) => {
   }
 });
 
-test('a tool writes to the files that it is given and to its own temporary folder', async (t) => {
+test('lets a tool write only to its output files and its temporary folder', async (t) => {
   const { directory, sandbox } = await world(t);
   const written = await sh(sandbox, `echo done >${directory}/output; echo kept >/tmp/x; cat /tmp/x`);
   assert.deepEqual([written.exitCode, written.stdout.toString()], [0, 'kept\n'], written.stderr);
@@ -63,7 +63,7 @@ test('a tool writes to the files that it is given and to its own temporary folde
   assert.deepEqual((await readdir(directory)).sort(), ['output', 'secret', 'tree']);
 });
 
-test('a tool has no network, no environment of the operator, no capabilities and none of his processes', async (t) => {
+test('gives a tool no network, no environment or processes of the operator, and no capabilities', async (t) => {
   const { sandbox } = await world(t);
   const server = createServer((_, response) => response.end('reached'));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -88,7 +88,7 @@ test('a tool has no network, no environment of the operator, no capabilities and
   );
 });
 
-test('a tool that does not end, or prints or writes without end, breaks a limit and leaves nothing', async (t) => {
+test('ends a tool that does not end, or prints or writes without end, at a limit, and leaves nothing', async (t) => {
   const { directory, sandbox } = await world(t);
   const limits = { fileSize: MIB, cpuSeconds: 1, memory: 512 * MIB };
   const rejects = async (code: string, script: string, options: object): Promise<void> => {
@@ -110,7 +110,7 @@ test('a tool that does not end, or prints or writes without end, breaks a limit 
   assert.doesNotMatch(left, /^(?:sleep 66|yes)$/m);
 });
 
-test('a tool that starts processes without end is stopped, also as root', async (t) => {
+test('stops a tool that starts processes without end, also as root', async (t) => {
   const { sandbox } = await world(t);
   const bomb = 'f() { f | f & }; f; sleep 30';
   const begin = Date.now();
@@ -127,7 +127,7 @@ function groups(): string[] {
   return parents.flatMap((path) => readdirSync(path)).filter((name) => name.startsWith(`kmend-${process.pid}-`));
 }
 
-test('programs come from the root that is named', async (t) => {
+test('runs programs of the given root', async (t) => {
   const { directory, sandbox } = await world(t);
   const root = join(directory, 'root');
   await mkdir(join(root, 'usr', 'bin'), { recursive: true });
@@ -148,7 +148,7 @@ test('programs come from the root that is named', async (t) => {
   await assert.rejects(confined('gcc-12', ['--version']), (error) => errorCode(error) === 'tool-missing');
 });
 
-test('where nothing can confine, nothing runs', async (t) => {
+test('runs nothing if nothing can confine it', async (t) => {
   const { sandbox } = await world(t);
   // Neither root's rights nor user namespaces, as in most containers.
   const without: Run = (file, args, options) => {

@@ -18,11 +18,12 @@ import { checkReach } from './reach.ts';
 import { readRegistration } from './registration.ts';
 import { SameThing } from './same-thing.ts';
 import { modinfo } from './shipped-module.ts';
+import type { Simulation } from './simulation.ts';
 import type { AuditedSource } from './source.ts';
 import type { World } from './world.ts';
 
 export interface AuditRequest {
-  /** The module as it lies on disk, signature and all. */
+  /** The module as stored on disk, with its signature. */
   readonly module: Uint8Array;
   readonly manifest: Livepatch;
   readonly source: AuditedSource;
@@ -32,10 +33,10 @@ export interface AuditRequest {
 
 export interface AuditResult {
   readonly findings: readonly Finding[];
-  /** What was looked at, for people. */
+  /** Numbers of what was checked, for people. */
   readonly functions: number;
   readonly relocations: number;
-  /** Checks that were left out for want of what they need. */
+  /** Checks that were left out because something that they need is missing. */
   readonly notChecked: readonly string[];
 }
 
@@ -57,12 +58,13 @@ export async function audit(
   checkInfo(loaded, manifest, world, findings);
   loaded.relocate(world, findings);
   const own = new OwnCode(loaded, findings);
+  const simulation: Simulation = { world, loaded, own };
   const patch = readRegistration(loaded, world, findings);
   let replacements: readonly Replacement[] = [];
   if (fixed.length === 0) notChecked.push('references beside the fixed kernel’s: no image of it is in the store');
   if (patch !== undefined) {
     for (const { name } of patch.objects) if (name !== 'vmlinux') await world.load(name);
-    replacements = checkFunctions(loaded, own, patch, manifest, world, findings);
+    replacements = checkFunctions(simulation, patch, manifest, findings);
     checkReach(loaded, own, patch, findings);
     const sourceOf = ({ object, name, sympos }: Replacement): string | undefined =>
       manifest.objects
@@ -70,15 +72,18 @@ export async function audit(
         ?.functions.find((one) => one.name === name && one.sympos === sympos)?.source;
     const beside = await besides(world, fixed, own, replacements);
     const same = new SameThing(world, loaded, own);
-    const confirmed = checkTwins(beside, world, loaded, own, same, findings);
-    checkBalance(beside, world, loaded, own, findings);
-    checkTwinTables(beside, world, loaded, own, same, findings);
-    notChecked.push(...(await checkLikeness(world, loaded, own, replacements, sourceOf, source, confirmed, findings)));
-    notChecked.push(...(await checkUnits(runner, world, manifest, replacements, source, findings)));
+    const confirmed = checkTwins(beside, simulation, same, findings);
+    checkBalance(beside, simulation, findings);
+    checkTwinTables(beside, simulation, same, findings);
+    const changes = { replacements, source, sourceOf, confirmed };
+    notChecked.push(...(await checkLikeness(simulation, changes, findings)));
+    notChecked.push(...(await checkUnits(runner, world, { manifest, replacements, source }, findings)));
   }
-  checkCode(loaded, own, world, findings);
-  checkBranchTracking(loaded, own, world, findings);
-  checkTables(loaded, own, world, findings);
+  checkCode(simulation, findings);
+  const objects = patch?.objects ?? [];
+  const registered = new Set(objects.flatMap(({ functions }) => functions.map(({ heldAt }) => heldAt)));
+  checkBranchTracking(simulation, registered, findings);
+  checkTables(simulation, findings);
   let relocations = 0;
   for (const fields of loaded.fields.values()) relocations += fields.size;
   return { findings: findings.list, functions: replacements.length, relocations, notChecked };
@@ -100,11 +105,11 @@ function checkInfo(loaded: Loaded, manifest: Livepatch, world: World, findings: 
   const one = (tag: string): string | undefined => modinfo(loaded.file, tag)[0];
   const refuse = (message: string): void => findings.add('load-refused', message);
   if (one('livepatch') !== 'Y') refuse('the module does not say that it is a livepatch');
-  if (!/^GPL/.test(one('license') ?? '')) refuse('the module’s licence gives it no exports for GPL modules');
+  if (!/^GPL/.test(one('license') ?? '')) refuse('the module’s licence denies it exports for GPL modules');
   if (one('name') !== manifest.module)
     refuse(`the module is called ${one('name')}, livepatch.json says ${manifest.module}`);
   const { release } = world.kernel;
   if (!(one('vermagic') ?? '').startsWith(`${release} `))
     refuse(`the module is for ${one('vermagic')}, not for ${release}`);
-  if ((one('depends') ?? '') !== '') refuse(`the module wants ${one('depends')} loaded before it`);
+  if ((one('depends') ?? '') !== '') refuse(`the module requires ${one('depends')} to be loaded before it`);
 }

@@ -6,7 +6,7 @@ const tally = (counts: Record<string, number>) => new Map(Object.entries(counts)
 const THERE = tally({ 'call of gfs2_consist_inode_i': 2, 'call of gfs2_set_aops': 1, '"gfs2_inode_refresh"': 2 });
 const BEFORE = tally({ 'call of gfs2_consist_inode_i': 1, 'call of gfs2_set_aops': 1 });
 
-test('one reference that leads elsewhere than in the fixed kernel is told', () => {
+test('reports a reference that differs from the fixed kernel’s', () => {
   const here = tally({ 'call of gfs2_consist_inode_i': 1, 'call of gfs2_set_aops': 2, '"gfs2_inode_refresh"': 2 });
   assert.deepEqual(exchanged(here, THERE, BEFORE), {
     here: 'call of gfs2_set_aops',
@@ -14,12 +14,12 @@ test('one reference that leads elsewhere than in the fixed kernel is told', () =
   });
 });
 
-test('what the running kernel has as often may be left as it was by the fix', () => {
+test('accepts a reference that the running kernel has as often', () => {
   const here = tally({ 'call of gfs2_consist_inode_i': 1, 'call of gfs2_set_aops': 2, '"gfs2_inode_refresh"': 2 });
   assert.equal(exchanged(here, THERE, tally({ 'call of gfs2_set_aops': 2 })), undefined);
 });
 
-test('equal tallies, and those that differ in more than one place, tell nothing', () => {
+test('draws no conclusion from equal counts, or counts that differ in several places', () => {
   assert.equal(exchanged(THERE, THERE, BEFORE), undefined);
   assert.equal(exchanged(tally({ other: 1, another: 1 }), THERE, BEFORE), undefined);
   assert.equal(
@@ -32,7 +32,7 @@ test('equal tallies, and those that differ in more than one place, tell nothing'
   );
 });
 
-test('data that no name tells apart is not weighed: a lock class key has no size without lockdep', () => {
+test('does not weigh data without a name: a lock class key has no size without lockdep', () => {
   const there = tally({ 'call of __list_lru_init': 1, __key: 1 });
   const here = tally({ 'call of __list_lru_init': 1, [NAMELESS]: 1 });
   assert.equal(exchanged(here, there, there), undefined);

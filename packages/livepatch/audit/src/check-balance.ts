@@ -7,6 +7,7 @@ import { baseName, type OwnCode, type OwnFunction } from './own-code.ts';
 import type { Reference } from './references.ts';
 import { TEXTS } from './same-thing.ts';
 import type { ShippedPart } from './shipped-code.ts';
+import type { Simulation } from './simulation.ts';
 import type { World } from './world.ts';
 
 /** What a function refers to, by names that mean the same in every kernel, and how often. */
@@ -30,17 +31,11 @@ export interface Exchange {
  * something else there, and the shipped function does not refer to what the livepatch has in its place as often either,
  * no version of the source has it: the reference is wrong.
  */
-export function checkBalance(
-  all: readonly Beside[],
-  world: World,
-  loaded: Loaded,
-  own: OwnCode,
-  findings: Findings,
-): void {
+export function checkBalance(all: readonly Beside[], simulation: Simulation, findings: Findings): void {
   for (const { functions, shipped, fixed } of all) {
     const [main] = functions;
     if (main === undefined || shipped === undefined) continue;
-    const here = tally(functions.flatMap((one) => ownKeys(one, functions, world, loaded, own)));
+    const here = tally(functions.flatMap((one) => ownKeys(one, functions, simulation)));
     const before = tally(shippedKeys(shipped.parts, shipped.world));
     for (const { isWhole, parts, world: other } of fixed) {
       if (isWhole) continue;
@@ -94,13 +89,7 @@ function shippedKeys(parts: readonly ShippedPart[], world: World): string[] {
   );
 }
 
-function ownKeys(
-  one: OwnFunction,
-  functions: readonly OwnFunction[],
-  world: World,
-  loaded: Loaded,
-  own: OwnCode,
-): string[] {
+function ownKeys(one: OwnFunction, functions: readonly OwnFunction[], { world, loaded, own }: Simulation): string[] {
   return one.references.flatMap((reference) => {
     const code = own.functionAt(reference.target);
     if (code !== undefined && functions.includes(code.function)) return [];
@@ -144,7 +133,7 @@ function placeName(name: string, distance: number): string {
   return `${baseName(name)}${distance === 0 ? '' : `${distance < 0 ? '-' : '+'}${Math.abs(distance)}`}`;
 }
 
-/** So much of a text tells it from others. */
+/** Length of the beginning of a text that distinguishes it from others. */
 const TEXT_LIMIT = 64;
 
 /** Texts and nameless constants by their bytes up to the first that is 0. */

@@ -33,6 +33,20 @@ const kernel: TrackedKernel = {
   }),
 };
 
+/** Findings where new data hold the address of a new function without ENDBR. */
+function holding(isRegistered: boolean): number {
+  const module = new SmallModule();
+  const { symbol } = module.function('plain');
+  const data = module.data('table', 8);
+  data.relocations.push({ offset: 0, type: 1, symbol, addend: 0n });
+  const findings = new Findings();
+  const loaded = new Loaded(module.file);
+  loaded.relocate(smallKernel({}), findings);
+  const registered = new Set(isRegistered ? [loaded.base(data) ?? 0] : []);
+  checkBranchTracking({ loaded, own: new OwnCode(loaded, findings), world: kernel }, registered, findings);
+  return findings.list.length;
+}
+
 /** Findings where new code keeps an address: `mov $address,%rdi`. */
 function keeping(address: number, world: TrackedKernel = kernel): number {
   const module = new SmallModule();
@@ -44,13 +58,18 @@ function keeping(address: number, world: TrackedKernel = kernel): number {
   const findings = new Findings();
   const loaded = new Loaded(module.file);
   loaded.relocate(smallKernel({ 'vmlinux.f': address }), findings);
-  checkBranchTracking(loaded, new OwnCode(loaded, findings), world, findings);
+  checkBranchTracking({ loaded, own: new OwnCode(loaded, findings), world }, new Set(), findings);
   return findings.list.length;
 }
 
-test('an address that is kept must be of a function that the kernel lets be called through a pointer', () => {
+test('requires a stored address to be that of a function that may be called indirectly', () => {
   assert.equal(keeping(CALLED), 0);
   assert.equal(keeping(SEALED), 1);
   assert.equal(keeping(PLAIN), 1);
   assert.equal(keeping(SEALED, { ...kernel, hasBranchTracking: false }), 0);
+});
+
+test('requires ENDBR of a replacing function, except in the address that livepatch itself holds', () => {
+  assert.equal(holding(true), 0);
+  assert.equal(holding(false), 1);
 });

@@ -1,8 +1,7 @@
 import { SHF_EXECINSTR } from '@kmend/elf';
 import type { Address } from './address.ts';
 import type { Findings } from './finding.ts';
-import type { Loaded } from './loaded.ts';
-import type { OwnCode } from './own-code.ts';
+import type { Simulation } from './simulation.ts';
 import type { World } from './world.ts';
 
 /** What of the shipped kernel it takes. */
@@ -13,9 +12,15 @@ const ENDBR64 = 0xfa1e_0ff3;
 /**
  * With CONFIG_X86_KERNEL_IBT an indirect call must land on ENDBR. At boot the kernel overwrites those of functions
  * whose address it never takes (arch/x86/kernel/alternative.c, apply_ibt_endbr): new code that takes such an address
- * faults when it is called through. QEMU's emulation does not show it, so that no proof would.
+ * faults when it is called through. QEMU's emulation does not show it, so that no proof would. `registered`: where the
+ * addresses of replacing functions lie that livepatch is handed; those are returned to, never called
+ * (kernel/livepatch/patch.c, klp_ftrace_handler; arch/x86/kernel/ftrace_64.S).
  */
-export function checkBranchTracking(loaded: Loaded, own: OwnCode, world: TrackedKernel, findings: Findings): void {
+export function checkBranchTracking(
+  { loaded, own, world }: Omit<Simulation, 'world'> & { readonly world: TrackedKernel },
+  registered: ReadonlySet<Address>,
+  findings: Findings,
+): void {
   if (!world.hasBranchTracking) return;
   const sealed = new Map<string, ReadonlySet<Address>>();
   const judge = (target: Address, where: string): void => {
@@ -52,7 +57,8 @@ export function checkBranchTracking(loaded: Loaded, own: OwnCode, world: Tracked
     // No code calls the addresses in the loader's tables.
     if ((section.flags & SHF_EXECINSTR) !== 0 || !/^\.(?:data|rodata|bss)/.test(section.name)) continue;
     for (const [offset, { size }] of fields) {
-      const target = size === 8 ? loaded.pointer((loaded.base(section) ?? 0) + offset) : undefined;
+      const place = (loaded.base(section) ?? 0) + offset;
+      const target = size === 8 && !registered.has(place) ? loaded.pointer(place) : undefined;
       if (target !== undefined) judge(target, `${section.name}+0x${offset.toString(16)}`);
     }
   }

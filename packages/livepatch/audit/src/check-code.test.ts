@@ -40,7 +40,7 @@ function findings(code: readonly number[], field?: { readonly at: number; readon
   const found = new Findings();
   const loaded = new Loaded(module.file);
   loaded.relocate(smallKernel({}), found);
-  checkCode(loaded, new OwnCode(loaded, found), world, found);
+  checkCode({ world, loaded, own: new OwnCode(loaded, found) }, found);
   return found.list.map(({ code: what }) => what);
 }
 

@@ -1,24 +1,26 @@
-import { R_X86_64_64, type Section, SHF_ALLOC, SHF_STRINGS } from '@kmend/elf';
+import { R_X86_64_64, SHF_ALLOC, SHF_STRINGS } from '@kmend/elf';
 import { type Address, hex } from './address.ts';
 import type { Findings } from './finding.ts';
 import type { Instruction } from './instructions.ts';
-import type { Loaded } from './loaded.ts';
+import type { Loaded, SectionPlace } from './loaded.ts';
 import { isNameless, type OwnCode, type OwnFunction } from './own-code.ts';
 import { isLongMove, type Reference } from './references.ts';
 import type { Located } from './shipped-module.ts';
+import type { Simulation } from './simulation.ts';
 import type { World } from './world.ts';
 
 /**
  * Every instruction of the new code: branches lead to the start of a function or to an instruction of the same one,
  * other references into a known variable, and no operand is empty that a relocation should have filled in.
  */
-export function checkCode(loaded: Loaded, own: OwnCode, world: World, findings: Findings): void {
+export function checkCode(simulation: Simulation, findings: Findings): void {
+  const { world, loaded, own } = simulation;
   for (const one of own.functions) {
     checkFields(loaded, one, findings);
     for (const reference of one.references) {
       if (reference.kind === 'call' || reference.kind === 'jump' || reference.kind === 'branch') {
         const why = branchFault(one, reference, own, world);
-        if (why !== undefined) astray('branch-astray', one, reference, why, findings);
+        if (why !== undefined) findings.add('branch-astray', astray(one, reference, why), { symbol: one.name });
       } else {
         const filled = loaded.fields.get(one.section)?.get(one.start + reference.field.at);
         const meant = filled === undefined ? undefined : loaded.addressOf(filled.symbol);
@@ -26,25 +28,19 @@ export function checkCode(loaded: Loaded, own: OwnCode, world: World, findings: 
         const why =
           isName && reference.target !== meant
             ? `does not lead to the start of ${filled.symbol.name}`
-            : referenceFault(reference, meant, loaded, own, world);
-        if (why !== undefined) astray('reference-astray', one, reference, why, findings);
+            : referenceFault(reference, meant, simulation);
+        if (why !== undefined) findings.add('reference-astray', astray(one, reference, why), { symbol: one.name });
       }
     }
   }
-  checkDataFields(loaded, own, world, findings);
+  checkDataFields(simulation, findings);
 }
 
 /** Names of functions are handed on as a whole. */
 const NAMES = /^__(?:func|FUNCTION|PRETTY_FUNCTION)__(?:\.\d+)?$/;
 
-function astray(
-  code: 'branch-astray' | 'reference-astray',
-  one: OwnFunction,
-  { at, kind, target }: Reference,
-  why: string,
-  findings: Findings,
-): void {
-  findings.add(code, `${one.name}+0x${at.toString(16)}: the ${kind} to ${hex(target)} ${why}`, { symbol: one.name });
+function astray(one: OwnFunction, { at, kind, target }: Reference, why: string): string {
+  return `${one.name}+0x${at.toString(16)}: the ${kind} to ${hex(target)} ${why}`;
 }
 
 /** Fields that relocations fill in are operands, and operands that only a relocation can fill in are filled in. */
@@ -147,7 +143,7 @@ function branchFault(
   if (located === undefined) return 'leads nowhere';
   const where = `${located.names[0] ?? located.object}+0x${(target - located.start).toString(16)}`;
   if (!located.isCode) return `leads into data, ${where} of ${located.object}`;
-  if (located.isInit) return `leads to ${where} of ${located.object}, which is gone when the kernel is up`;
+  if (located.isInit) return `leads to ${where} of ${located.object}, which the kernel drops after its start`;
   // What returns is jumped to, and the tracer is called first of all.
   if (kind === 'call' && located.names.includes('__x86_return_thunk')) return 'returns at once';
   if (located.names.includes('__fentry__') && (kind !== 'call' || at > ENDBR_SIZE))
@@ -163,22 +159,17 @@ function isPartOf(a: string, b: string): boolean {
   return parent(a) === parent(b);
 }
 
-/** `meant`: where the symbol lies that the field is filled in with. */
-function referenceFault(
-  reference: Reference,
-  meant: Address | undefined,
-  loaded: Loaded,
-  own: OwnCode,
-  world: World,
-): string | undefined {
+/** Why a reference is wrong. `meant`: the address of the symbol that the field is filled in with. */
+function referenceFault(reference: Reference, meant: Address | undefined, simulation: Simulation): string | undefined {
+  const { world, loaded } = simulation;
   const { kind, isPerCpu } = reference;
   const target = aimOf(reference, meant, loaded);
   const place = loaded.at(target);
-  if (place !== undefined) return ownFault(place.section, place.offset, kind !== 'access', loaded, own);
+  if (place !== undefined) return ownFault(place, kind !== 'access', simulation);
   const located = (kind === 'access' ? undefined : endsAt(target, world)) ?? world.locate(target);
   if (located === undefined) return isPerCpu && target === 0x28 ? undefined : 'leads nowhere';
   const where = `${located.names[0] ?? located.object}+0x${(target - located.start).toString(16)} of ${located.object}`;
-  if (located.isInit) return `leads to ${where}, which is gone when the kernel is up`;
+  if (located.isInit) return `leads to ${where}, which the kernel drops after its start`;
   if (located.isCode && target !== located.start) return `leads into the middle of the function ${where}`;
   if (located.isCode && kind === 'access') return `reads or writes the function ${where}`;
   return undefined;
@@ -209,7 +200,7 @@ function endsAt(target: Address, world: World): Located | undefined {
 }
 
 /** A reference of code or data to a place in the livepatch itself. */
-function ownFault(section: Section, offset: number, mayEnd: boolean, loaded: Loaded, own: OwnCode): string | undefined {
+function ownFault({ section, offset }: SectionPlace, mayEnd: boolean, { loaded, own }: Simulation): string | undefined {
   if (loaded.isCode(section)) {
     const found = own.functionAt((loaded.base(section) ?? 0) + offset);
     if (found === undefined) return undefined;
@@ -230,7 +221,8 @@ function ownFault(section: Section, offset: number, mayEnd: boolean, loaded: Loa
 }
 
 /** Addresses that data of the livepatch holds. */
-function checkDataFields(loaded: Loaded, own: OwnCode, world: World, findings: Findings): void {
+function checkDataFields(simulation: Simulation, findings: Findings): void {
+  const { loaded } = simulation;
   for (const [section, fields] of loaded.fields) {
     if (loaded.isCode(section) || (section.flags & SHF_ALLOC) === 0) continue;
     for (const [offset, { size, type, symbol }] of fields) {
@@ -244,7 +236,7 @@ function checkDataFields(loaded: Loaded, own: OwnCode, world: World, findings: F
         isShifted: false,
         isPerCpu: false,
       } as const;
-      const why = referenceFault(reference, loaded.addressOf(symbol), loaded, own, world);
+      const why = referenceFault(reference, loaded.addressOf(symbol), simulation);
       if (why !== undefined)
         findings.add(
           'reference-astray',

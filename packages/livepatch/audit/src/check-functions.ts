@@ -1,9 +1,9 @@
 import type { Livepatch } from '@kmend/protocol';
 import { type Address, hex } from './address.ts';
 import type { Findings } from './finding.ts';
-import type { Loaded } from './loaded.ts';
-import type { OwnCode } from './own-code.ts';
+import type { OwnFunction } from './own-code.ts';
 import type { RegisteredPatch } from './registration.ts';
+import type { Simulation } from './simulation.ts';
 import type { World } from './world.ts';
 
 const ENDBR = [0xf3, 0x0f, 0x1e, 0xfa];
@@ -59,13 +59,12 @@ export interface Replacement {
  * functions do; and what is registered is what livepatch.json says.
  */
 export function checkFunctions(
-  loaded: Loaded,
-  own: OwnCode,
+  simulation: Simulation,
   patch: RegisteredPatch,
   manifest: Livepatch,
-  world: World,
   findings: Findings,
 ): Replacement[] {
+  const { world, own } = simulation;
   const traced = new TracedPlaces(world);
   const replacements: Replacement[] = [];
   for (const { name: object, functions } of patch.objects) {
@@ -91,7 +90,7 @@ export function checkFunctions(
         bad(`the kernel's ${oldName} is no function`);
         continue;
       }
-      if (old.isInit) bad('the kernel’s function is gone when it is up');
+      if (old.isInit) bad('the kernel drops the function after its start');
       if (olds.has(lookup.address)) bad('it is replaced twice');
       olds.add(lookup.address);
       // kernel/livepatch/patch.c: ftrace_location() of the function, which looks from its start to its end.
@@ -99,7 +98,7 @@ export function checkFunctions(
       if (site === undefined) bad('the tracer has no hook in it, so that the kernel cannot replace it');
       else if (site !== lookup.address && !hasEndbr(world.read(lookup.address, 4)))
         bad('its hook is not where it begins');
-      checkBegin(found.function.code, found.function.address, loaded, world, bad);
+      checkBegin(found.function, simulation, bad);
       if (found.function.name !== oldName && stripped(found.function.name) !== stripped(oldName)) {
         bad(`its new code is ${found.function.name}`);
       }
@@ -129,10 +128,8 @@ function hasEndbr(bytes: Uint8Array | undefined): boolean {
  * The new function calls the tracer first, so that a later livepatch or a kprobe can hook into it as into the old one.
  */
 function checkBegin(
-  code: Uint8Array,
-  address: Address,
-  loaded: Loaded,
-  world: World,
+  { code, address }: OwnFunction,
+  { world, loaded }: Simulation,
   bad: (message: string) => void,
 ): void {
   const at = hasEndbr(code) ? ENDBR.length : 0;
@@ -159,7 +156,7 @@ function checkManifest(patch: RegisteredPatch, manifest: Livepatch, findings: Fi
   for (const one of missing)
     findings.add('manifest-differs', `livepatch.json says that it replaces ${one}; the module does not`);
   for (const one of untold)
-    findings.add('manifest-differs', `the module replaces ${one}, of which livepatch.json does not tell`);
+    findings.add('manifest-differs', `the module replaces ${one}, which livepatch.json does not list`);
   if (patch.replace !== (manifest.kind === 'cumulative')) {
     findings.add(
       'manifest-differs',

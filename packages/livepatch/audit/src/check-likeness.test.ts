@@ -8,7 +8,7 @@ import { type Reference, referencesOf } from './references.ts';
 const MASK = Uint8Array.from([0x48, 0x25, 0xff, 0x3f, 0x40, 0xc0]);
 const TARGET = -0x3fbf_c001;
 
-test('a number in the shipped code is no reference where the new code has it in a field without a relocation', () => {
+test('takes a number in the shipped code for no reference if the new code has it in a field without a relocation', () => {
   const instructions = decode(MASK);
   assert.ok(instructions !== undefined);
   const shipped: Reference = {

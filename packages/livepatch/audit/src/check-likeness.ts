@@ -8,25 +8,30 @@ import { Judge, OWN_COPY, type ReferenceDifference } from './judge.ts';
 import { type BothSides, bothSides, type Likened, nameOf } from './likeness.ts';
 import type { Loaded } from './loaded.ts';
 import { Neighbourhood } from './neighbourhood.ts';
-import { baseName, type OwnCode, type OwnData, type OwnFunction } from './own-code.ts';
+import { baseName, type OwnData, type OwnFunction } from './own-code.ts';
+import type { Simulation } from './simulation.ts';
 import type { AuditedSource } from './source.ts';
 import { ChangedWords } from './source-words.ts';
 import type { World } from './world.ts';
+
+export interface LikenessRequest {
+  readonly replacements: readonly Replacement[];
+  readonly source: AuditedSource;
+  /** The C file that a replaced function is compiled from, as livepatch.json says; `undefined`: it says none. */
+  readonly sourceOf: (replacement: Replacement) => string | undefined;
+  readonly confirmed: Confirmed;
+}
 
 /**
  * Compares what each replaced function refers to, as shipped and as in the livepatch. What differs must come from the
  * lines that the fixes change; and a static variable must be the one that the shipped code uses.
  */
 export async function checkLikeness(
-  world: World,
-  loaded: Loaded,
-  own: OwnCode,
-  replacements: readonly Replacement[],
-  sourceOf: (replacement: Replacement) => string | undefined,
-  source: AuditedSource,
-  confirmed: Confirmed,
+  simulation: Simulation,
+  { replacements, source, sourceOf, confirmed }: LikenessRequest,
   findings: Findings,
 ): Promise<string[]> {
+  const { world, loaded, own } = simulation;
   const notChecked: string[] = [];
   const neighbourhood = new Neighbourhood(world);
   const words = ChangedWords.of(source);
@@ -35,12 +40,12 @@ export async function checkLikeness(
   const isMoved = (target: Address): boolean =>
     own.functions.some((one) => !replacing.has(one.address) && one.references.some((each) => each.target === target));
   for (const replacement of replacements) {
-    const sides = bothSides(world, loaded, own, replacements, replacement);
+    const sides = bothSides(simulation, replacements, replacement);
     if (sides === undefined) {
       notChecked.push(`references of ${replacement.name}: the shipped code cannot be read as instructions`);
       continue;
     }
-    checkStatics(sides, neighbourhood, world, loaded, own, findings);
+    checkStatics(sides, neighbourhood, simulation, findings);
     const differences = differencesOf(sides);
     if (differences.length === 0) continue;
     const unit = sourceOf(replacement);
@@ -48,15 +53,12 @@ export async function checkLikeness(
       notChecked.push(`references of ${replacement.name} that differ: the fixes or the kernel's source are not here`);
       continue;
     }
-    const judge = new Judge(
-      words,
-      unit,
-      differences,
-      (one) => namesOf(one, world, loaded, own),
-      (one) => textAt(one.reference.target, loaded),
-    );
+    const judge = new Judge(words, unit, differences, {
+      names: (one) => namesOf(one, simulation),
+      text: (one) => textAt(one.reference.target, loaded),
+    });
     const place = { object: replacement.object, symbol: replacement.name };
-    const called = (one: Likened): string => nameOf(one.reference.target, world, loaded, own);
+    const called = (one: Likened): string => nameOf(one.reference.target, simulation);
     for (const { before, after } of differences) {
       if (after !== undefined && confirmed.references.has(after.field)) continue;
       if (after !== undefined && isPlainNumberInShipped(after.reference.target, sides)) continue;
@@ -84,7 +86,7 @@ export async function checkLikeness(
       ) {
         findings.add(
           'reference-differs',
-          `the shipped code refers to ${called(before)} at ${before.where}, the new code does not; no line that the fixes change takes that away`,
+          `the shipped code refers to ${called(before)} at ${before.where}, the new code does not; no line that the fixes change removes that`,
           place,
         );
       }
@@ -106,9 +108,9 @@ function isPiece({ reference }: Likened, world: World): boolean {
 const LARGEST_PERCPU = 1 << 20;
 
 /**
- * A place of per-cpu data is a small number, which in shipped code nothing tells from others: `bpf_bprintf_bufs` in an
- * addition in bpf_bprintf_prepare(). It is taken for a reference where the shipped code of the function has the very
- * number.
+ * A place of per-cpu data is a small number. Nothing in shipped code distinguishes it from others: `bpf_bprintf_bufs`
+ * in an addition in bpf_bprintf_prepare(). It counts as a reference if the shipped code of the function has exactly
+ * this number.
  */
 function isPlainNumberInShipped(target: Address, { parts }: BothSides): boolean {
   if (target < 0 || target >= LARGEST_PERCPU) return false;
@@ -118,7 +120,7 @@ function isPlainNumberInShipped(target: Address, { parts }: BothSides): boolean 
 }
 
 /**
- * What looks like an address in the shipped code is a number where the new code has it too, in a field that no
+ * An apparent address in the shipped code is a number if the new code has it too, in a field that no
  * relocation fills: the mask of page flags in __free_pages_ok() lies where modules are loaded.
  */
 export function isPlainNumberInOwn(
@@ -163,7 +165,7 @@ function differencesOf({ shipped, own }: BothSides): ReferenceDifference[] {
   return found;
 }
 
-function namesOf({ reference }: Likened, world: World, loaded: Loaded, own: OwnCode): readonly string[] {
+function namesOf({ reference }: Likened, { world, loaded, own }: Simulation): readonly string[] {
   const place = loaded.at(reference.target);
   if (place !== undefined) {
     const held = own.functionAt(reference.target)?.function ?? own.dataAt(place.section, place.offset);
@@ -212,11 +214,10 @@ function isText({ reference }: Likened, world: World): boolean {
 function checkStatics(
   sides: BothSides,
   neighbourhood: Neighbourhood,
-  world: World,
-  loaded: Loaded,
-  own: OwnCode,
+  simulation: Simulation,
   findings: Findings,
 ): void {
+  const { world, loaded, own } = simulation;
   const { replacement, shipped } = sides;
   const place = { object: replacement.object, symbol: replacement.name };
   const starts = new Set(shipped.map(({ reference }) => world.locate(reference.target)?.start));
@@ -225,12 +226,12 @@ function checkStatics(
     const held = loaded.at(target);
     if (held !== undefined) {
       const variable = own.dataAt(held.section, held.offset);
-      const constant = variable === undefined ? undefined : shippedConstant(one, variable, shipped, world, loaded);
+      const constant = variable === undefined ? undefined : shippedConstant(one, variable, shipped, simulation);
       if (variable !== undefined && constant !== undefined) {
         findings.add(
           'variable-differs',
-          `${one.where} takes the address of its own copy of ${variable.name}, which is gone with the livepatch; ` +
-            `the shipped code takes that of ${nameOf(constant.reference.target, world, loaded, own)} at ${hex(constant.reference.target)}`,
+          `${one.where} takes the address of its own copy of ${variable.name}, which is lost with the livepatch; ` +
+            `the shipped code takes that of ${nameOf(constant.reference.target, simulation)} at ${hex(constant.reference.target)}`,
           place,
         );
         continue;
@@ -248,7 +249,7 @@ function checkStatics(
         continue;
       findings.add(
         'variable-differs',
-        `${one.where} uses its own copy of ${variable.name}; the shipped code uses ${nameOf(state.reference.target, world, loaded, own)} at ${hex(state.reference.target)}, whose state would be lost`,
+        `${one.where} uses its own copy of ${variable.name}; the shipped code uses ${nameOf(state.reference.target, simulation)} at ${hex(state.reference.target)}, whose state would be lost`,
         place,
       );
       continue;
@@ -269,7 +270,7 @@ function checkStatics(
     } else if (!neighbourhood.refersTo(replacement, located.start)) {
       findings.add(
         'variable-differs',
-        `${one.where} refers to ${nameOf(target, world, loaded, own)} at ${hex(located.start)}, a static one that no shipped function near ${replacement.name} refers to`,
+        `${one.where} refers to ${nameOf(target, simulation)} at ${hex(located.start)}, a static symbol that no shipped function near ${replacement.name} refers to`,
         place,
       );
     }
@@ -285,8 +286,7 @@ function shippedConstant(
   { reference }: Likened,
   { name, section, start, size }: OwnData,
   shipped: readonly Likened[],
-  world: World,
-  loaded: Loaded,
+  { world, loaded }: Simulation,
 ): Likened | undefined {
   const base = baseName(name);
   if ((reference.kind !== 'address' && reference.kind !== 'value') || (section.flags & SHF_WRITE) !== 0)

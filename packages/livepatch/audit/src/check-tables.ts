@@ -1,14 +1,16 @@
-import { type Section, SHF_STRINGS } from '@kmend/elf';
+import { SHF_STRINGS } from '@kmend/elf';
 import type { StructLayout } from '@kmend/kernel';
 import type { Address } from './address.ts';
+import { checkUnwind } from './check-unwind.ts';
 import type { Findings } from './finding.ts';
-import type { Loaded } from './loaded.ts';
-import { isNameless, type OwnCode } from './own-code.ts';
+import type { OwnCode } from './own-code.ts';
+import type { Simulation } from './simulation.ts';
 import { ABSOLUTE, type Aim, TABLES } from './table-shapes.ts';
 import type { World } from './world.ts';
 
 /** Entries of the tables that the loader acts on: each field leads to what an entry of that kind is about. */
-export function checkTables(loaded: Loaded, own: OwnCode, world: World, findings: Findings): void {
+export function checkTables(simulation: Simulation, findings: Findings): void {
+  const { world, loaded, own } = simulation;
   for (const section of loaded.file.sections) {
     const shape = TABLES[section.name];
     const base = loaded.base(section);
@@ -32,7 +34,7 @@ export function checkTables(loaded: Loaded, own: OwnCode, world: World, findings
         const value = field.wide ? Number(view.getBigInt64(at, true)) : view.getInt32(at, true);
         const target = isAbsolute ? value : base + at + value;
         if (field.aim === 'code' || field.aim === 'call') code.push(target);
-        const why = isFilled ? fault(field.aim, target, loaded, own, world) : 'is not filled in by a relocation';
+        const why = isFilled ? fault(field.aim, target, simulation) : 'is not filled in by a relocation';
         // A replacement of no bytes is nowhere.
         const isEmpty =
           field.aim === 'replacement' &&
@@ -41,7 +43,7 @@ export function checkTables(loaded: Loaded, own: OwnCode, world: World, findings
         if (why === undefined || isEmpty) continue;
         findings.add('table-astray', `${section.name}, entry ${entry / size}: ${field.member ?? 'its place'} ${why}`);
       }
-      const wrong = markFault(section.name, view, entry, layout, code[0], own, world);
+      const wrong = markFault({ table: section.name, view, entry, layout, code: code[0] }, simulation);
       if (wrong !== undefined) findings.add('table-astray', `${section.name}, entry ${entry / size}: ${wrong}`);
       if (section.name === '.static_call_sites' && code[0] !== undefined) {
         const offset = entry + (layout?.members.get('key') ?? 0);
@@ -60,18 +62,24 @@ export function checkTables(loaded: Loaded, own: OwnCode, world: World, findings
   checkUnwind(loaded, own, findings);
 }
 
+interface MarkedEntry {
+  /** The name of its section. */
+  readonly table: string;
+  readonly view: DataView;
+  /** Offset in the table, bytes. */
+  readonly entry: number;
+  readonly layout: StructLayout | undefined;
+  /** The instruction that the entry is about. */
+  readonly code: Address | undefined;
+}
+
 /**
  * The second bit of a key: of static calls the kernel's own (STATIC_CALL_SITE_INIT); of jump labels objtool's, which it
  * sets together with making the jump a no-operation (CONFIG_HAVE_JUMP_LABEL_HACK, arch/x86/include/asm/jump_label.h).
  */
 function markFault(
-  table: string,
-  view: DataView,
-  entry: number,
-  layout: StructLayout | undefined,
-  code: Address | undefined,
-  own: OwnCode,
-  world: World,
+  { table, view, entry, layout, code }: MarkedEntry,
+  { world, own }: Pick<Simulation, 'world' | 'own'>,
 ): string | undefined {
   const offset = layout?.members.get('key');
   if (offset === undefined) return undefined;
@@ -93,7 +101,7 @@ function markFault(
   return isMarked === (world.marksJumps && !isJump) ? undefined : 'has a mark that does not fit the instruction';
 }
 
-/** A static call goes to `__SCT__x`; its key is `__SCK__x`, or stands for it the trampoline itself. */
+/** A static call goes to `__SCT__x`; its key is `__SCK__x`, or the trampoline itself in its place. */
 function isKeyOf(site: Address, key: Address, own: OwnCode, world: World): boolean {
   const found = own.functionAt(site);
   const called = found?.function.references.find(({ at }) => at === found.offset)?.target;
@@ -105,7 +113,7 @@ function isKeyOf(site: Address, key: Address, own: OwnCode, world: World): boole
   );
 }
 
-function fault(aim: Aim, target: Address, loaded: Loaded, own: OwnCode, world: World): string | undefined {
+function fault(aim: Aim, target: Address, { world, loaded, own }: Simulation): string | undefined {
   if (aim === 'text') {
     const text = loaded.at(target);
     if (text === undefined) return world.locate(target) === undefined ? 'leads nowhere' : undefined;
@@ -119,7 +127,7 @@ function fault(aim: Aim, target: Address, loaded: Loaded, own: OwnCode, world: W
     const place = loaded.at(key);
     if (place !== undefined) return loaded.isCode(place.section) ? 'is a key in code' : undefined;
     const located = world.locate(key);
-    // Of a key that is not exported, the trampoline stands for it (kernel/static_call_inline.c,
+    // A trampoline replaces a key that is not exported (kernel/static_call_inline.c,
     // static_call_add_module).
     const isTrampoline = located?.names.some((name) => name.startsWith('__SCT__')) === true && located.start === key;
     // In vmlinux keys that are only written at boot lie in .rodata.
@@ -139,15 +147,15 @@ function fault(aim: Aim, target: Address, loaded: Loaded, own: OwnCode, world: W
     case 'bug':
       return bytes[0] === 0x0f && (bytes[1] === 0x0b || bytes[1] === 0xb9)
         ? undefined
-        : `leads to ${where}, where no trap is`;
+        : `leads to ${where}, which is no trap`;
     case 'lock':
-      return bytes[0] === 0xf0 || bytes[0] === 0x3e ? undefined : `leads to ${where}, where no lock prefix is`;
+      return bytes[0] === 0xf0 || bytes[0] === 0x3e ? undefined : `leads to ${where}, which is no lock prefix`;
     case 'call':
       return bytes[0] === 0xe8 || bytes[0] === 0xe9 || bytes[0] === 0xc3 || isConditional(bytes)
         ? undefined
-        : `leads to ${where}, where no call or jump is`;
+        : `leads to ${where}, which is no call or jump`;
     case 'traced':
-      return bytes[0] === 0xe8 ? undefined : `leads to ${where}, where no call of the tracer is`;
+      return bytes[0] === 0xe8 ? undefined : `leads to ${where}, which is no call of the tracer`;
     default:
       return undefined;
   }
@@ -157,37 +165,4 @@ function fault(aim: Aim, target: Address, loaded: Loaded, own: OwnCode, world: W
 function isConditional(bytes: Uint8Array): boolean {
   const first = bytes[0] === 0x2e ? bytes[1] : bytes[0];
   return first === 0x0f || first === 0xe8 || first === 0xe9;
-}
-
-/** Each entry of the unwinder's table is of code of the livepatch, and there are as many as it has places. */
-function checkUnwind(loaded: Loaded, own: OwnCode, findings: Findings): void {
-  const find = (name: string): Section | undefined => loaded.file.sections.find((section) => section.name === name);
-  const places = find('.orc_unwind_ip');
-  const entries = find('.orc_unwind');
-  if (places === undefined || entries === undefined) {
-    findings.add('table-astray', 'the livepatch has no table for the unwinder, without which no transition ends');
-    return;
-  }
-  if (places.size % 4 !== 0 || entries.size !== (places.size / 4) * 6) {
-    findings.add('table-astray', `.orc_unwind has ${entries.size} bytes for ${places.size / 4} places`);
-  }
-  const base = loaded.base(places) ?? 0;
-  const memory = loaded.memory(places);
-  const view = new DataView(memory.buffer, memory.byteOffset, memory.byteLength);
-  const begun = new Set<Address>();
-  for (let at = 0; at + 4 <= places.size; at += 4) {
-    const target = base + at + view.getInt32(at, true);
-    begun.add(target);
-    const place = loaded.at(target);
-    const found = own.functionAt(target);
-    const isInside = found?.function.boundaries.has(found.offset) ?? true;
-    if (place === undefined || !loaded.isCode(place.section) || !isInside) {
-      findings.add('table-astray', `.orc_unwind_ip, entry ${at / 4} leads to no instruction of the livepatch`);
-    }
-  }
-  for (const one of own.functions) {
-    const { name, address } = one;
-    if (!isNameless(one) && !begun.has(address))
-      findings.add('table-astray', `the unwinder's table has no entry for ${name}`, { symbol: name });
-  }
 }

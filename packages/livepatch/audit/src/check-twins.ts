@@ -2,10 +2,10 @@ import { type Address, hex } from './address.ts';
 import type { Replacement } from './check-functions.ts';
 import type { Findings } from './finding.ts';
 import { nameOf, withCold } from './likeness.ts';
-import type { Loaded } from './loaded.ts';
 import { isNameless, type OwnCode, type OwnFunction } from './own-code.ts';
 import type { SameThing } from './same-thing.ts';
 import { type ShippedPart, shippedFunction } from './shipped-code.ts';
+import type { Simulation } from './simulation.ts';
 import { type Twin, twinOf } from './twin.ts';
 import type { World } from './world.ts';
 
@@ -82,15 +82,13 @@ export interface Confirmed {
 }
 
 /**
- * Compares every reference of the livepatch with what stands in the same place of the shipped and of the fixed kernels'
+ * Compares every reference of the livepatch with the one in the same place of the shipped and of the fixed kernels'
  * function. Where a fixed kernel's function is otherwise the same, or the surroundings are the same and the shipped
  * function does not agree either, it must be the same thing.
  */
 export function checkTwins(
   all: readonly Beside[],
-  world: World,
-  loaded: Loaded,
-  own: OwnCode,
+  simulation: Simulation,
   same: SameThing,
   findings: Findings,
 ): Confirmed {
@@ -115,8 +113,8 @@ export function checkTwins(
           const there = twin.reference(one, reference)?.target ?? 0;
           findings.add(
             'reference-differs',
-            `${one.name}+0x${reference.at.toString(16)} refers to ${nameOf(reference.target, world, loaded, own)}, ` +
-              `where the fixed kernel ${twin.world.kernel.release} has ${nameOf(there, twin.world, loaded, own)} (${hex(there)})`,
+            `${one.name}+0x${reference.at.toString(16)} refers to ${nameOf(reference.target, simulation)}, ` +
+              `where the fixed kernel ${twin.world.kernel.release} has ${nameOf(there, { ...simulation, world: twin.world })} (${hex(there)})`,
             { symbol: one.name },
           );
         }

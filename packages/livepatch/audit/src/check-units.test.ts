@@ -74,19 +74,20 @@ async function found(
   // The check reads these two fields of a manifest alone.
   const manifest = { objects: [{ name: 'vmlinux', functions }], units } as unknown as Livepatch;
   const findings = new Findings();
-  await checkUnits(run, kernel, manifest, [replacement], { patches: [PATCH], tree }, findings);
+  const source = { patches: [PATCH], tree };
+  await checkUnits(run, kernel, { manifest, replacements: [replacement], source }, findings);
   return findings.list.map(({ code }) => code);
 }
 
 const TWICE = ['open', 'load', 'close', 'open', 'load', 'close'];
 
-test('a file that is a unit and is included by another has to be covered twice', async (t) => {
+test('requires a file that is a unit and is included by another to be covered twice', async (t) => {
   const units = [{ source: 'fs/both.c', object: 'vmlinux' }];
   assert.deepEqual(await found(t, TWICE, units), ['unit-uncovered']);
   assert.deepEqual(await found(t, TWICE, undefined), ['unit-uncovered']);
 });
 
-test('a unit that was compared and is the same needs nothing; nor does what has only the name', async (t) => {
+test('requires nothing of a unit that was compared and is equal, or that shares only the name', async (t) => {
   const units = [{ source: 'fs/both.c', object: 'vmlinux' }];
   assert.deepEqual(await found(t, TWICE, [...units, { source: 'fs/one.c', object: 'vmlinux' }]), []);
   assert.deepEqual(await found(t, ['open', 'load', 'close'], units), []);

@@ -18,6 +18,12 @@ export type CopySource = Pick<
   'kernel' | 'moduleFiles' | 'load' | 'module' | 'count' | 'find' | 'locate' | 'neighbours'
 >;
 
+export interface UnitsRequest {
+  readonly manifest: Livepatch;
+  readonly replacements: readonly Replacement[];
+  readonly source: AuditedSource;
+}
+
 /** Modules of one folder that are looked into; no folder whose files are in several modules has more. */
 const MODULES = 40;
 
@@ -29,9 +35,7 @@ const MODULES = 40;
 export async function checkUnits(
   run: Run,
   world: CopySource,
-  manifest: Livepatch,
-  replacements: readonly Replacement[],
-  source: AuditedSource,
+  { manifest, replacements, source }: UnitsRequest,
   findings: Findings,
 ): Promise<string[]> {
   const { patches, tree } = source;

@@ -11,7 +11,7 @@ import { SmallModule, smallKernel } from './testing/module.ts';
 
 const kernel = smallKernel({ 'vmlinux.kfree': -0x7e00_0000, 'vfat.add': -0x3e00_0000 });
 
-test('a damaged module is loaded with findings, or refused by code', async (t) => {
+test('loads a damaged module with findings, or refuses it by code', async (t) => {
   const module = new SmallModule();
   const helper = module.function('helper', 2);
   const main = module.function('main', 3);
@@ -27,7 +27,12 @@ test('a damaged module is loaded with findings, or refused by code', async (t) =
       const loaded = new Loaded(readElf(damaged));
       loaded.relocate(kernel, findings);
       const own = new OwnCode(loaded, findings);
-      const functions = own.functions.map(({ name, address }) => ({ oldName: name, sympos: 0, newFunction: address }));
+      const functions = own.functions.map(({ name, address }) => ({
+        oldName: name,
+        sympos: 0,
+        newFunction: address,
+        heldAt: 0,
+      }));
       checkReach(loaded, own, { replace: true, objects: [{ name: 'vfat', functions, callbacks: [] }] }, findings);
     },
   });

@@ -26,7 +26,7 @@ void exchange(long *a, long *b) { __sync_fetch_and_add(a, 5); __sync_bool_compar
 double half(double x) { return x / 2; }
 `;
 
-test('instructions begin where objdump says that they do', async (t) => {
+test('begins instructions where objdump does', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'kmend-audit-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
   for (const [name, text, flags] of [
@@ -48,7 +48,7 @@ test('instructions begin where objdump says that they do', async (t) => {
   }
 });
 
-test('finds operands, and what is no instruction is none', () => {
+test('finds operands, and reads nothing that is no instruction', () => {
   assert.deepEqual(decodeAt(Uint8Array.from([0x48, 0x8b, 0x05, 1, 0, 0, 0]), 0)?.memory, {
     at: 3,
     size: 4,

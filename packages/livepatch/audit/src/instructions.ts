@@ -41,7 +41,7 @@ const WITH_MODRM_ONE = new Set([
   0x62, 0x63, 0x69, 0x6b, 0xc0, 0xc1, 0xc6, 0xc7, 0xd0, 0xd1, 0xd2, 0xd3, 0xf6, 0xf7, 0xfe, 0xff,
 ]);
 
-/** Decodes the instruction at an offset; `undefined` where the bytes are none that kernels are compiled to. */
+/** Decodes the instruction at an offset; `undefined` if the bytes are none that compilers emit for kernels. */
 export function decodeAt(code: Uint8Array, start: number): Instruction | undefined {
   let at = start;
   let operandSize = 4;
@@ -95,7 +95,7 @@ export function decodeAt(code: Uint8Array, start: number): Instruction | undefin
       let hasWord = mode === 2;
       if (register === 4) {
         const sib = code[at++] ?? 0;
-        // An index of 4 is none without REX.X; the prefix shows r12 as an index.
+        // Without REX.X an index of 4 means no index; with the prefix it is r12.
         indexed = ((sib >> 3) & 7) !== 4 || rexOf(code, start, 2);
         if (mode === 0 && (sib & 7) === 5) {
           base = 'none';
@@ -177,7 +177,7 @@ function rexOf(code: Uint8Array, start: number, bit: number): boolean {
 }
 
 /**
- * A whole function, instruction by instruction; `undefined` where one is not understood. Bytes are decoded from the
+ * A whole function, instruction by instruction; `undefined` if one cannot be decoded. Bytes are decoded from the
  * first on.
  */
 export function decode(code: Uint8Array): Instruction[] | undefined {

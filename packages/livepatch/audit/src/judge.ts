@@ -7,9 +7,9 @@ export interface ReferenceDifference {
   readonly after?: Likened;
 }
 
-/** What compilers call by themselves, for what stands in the source as an operator or an array. */
+/** Functions that compilers call on their own, for an operator or an array in the source. */
 const MEMORY = /^(?:__)?(?:mem(?:cpy|set|move|cmp)|str(?:len|cmp|ncmp))$/;
-/** What they add to functions, whatever these do. */
+/** Symbols that they add to every function. */
 const FRAME =
   /^(?:__fentry__|fixed_percpu_data|__stack_chk_fail|__x86_\w*thunk\w*|__ubsan_\w+|__fortify_\w+|fortify_panic|__SCT__.*|copy_overflow|__(?:read|write)_overflow\w*)$/;
 /** arch/x86/lib/retpoline.S: one a register. */
@@ -18,9 +18,17 @@ const THUNK = /^__x86_indirect_(?:call_|jump_)?thunk_r\w+$/;
 export const OWN_COPY =
   /^(?:__key|__warned|__already_done|__func__|__FUNCTION__|__PRETTY_FUNCTION__|__msg|_rs|_entry|_entry_ptr|CSWTCH|descriptor|__UNIQUE_ID_.*|once|___done|___once_key|__print_once|__section_name)$/;
 
+/** How a judge reads what a reference leads to. */
+export interface Readings {
+  /** The symbols that lie there. */
+  readonly names: (one: Likened) => readonly string[];
+  /** The string that lies there, if it is one. */
+  readonly text: (one: Likened) => string | undefined;
+}
+
 /**
- * Tells whether a difference between what the shipped and the new function refer to comes from the lines that the fixes
- * change.
+ * Decides whether a difference between what the shipped and the new function refer to comes from the lines that the
+ * fixes change.
  */
 export class Judge {
   readonly #words: ChangedWords;
@@ -28,15 +36,14 @@ export class Judge {
   /** Names that the new code does not refer to any more in some place, and that it refers to in another. */
   readonly #gone: readonly string[];
   readonly #come: readonly string[];
-  readonly #names: (one: Likened) => readonly string[];
-  readonly #text: (one: Likened) => string | undefined;
+  readonly #names: Readings['names'];
+  readonly #text: Readings['text'];
 
   constructor(
     words: ChangedWords,
     unit: string,
     differences: readonly ReferenceDifference[],
-    names: (one: Likened) => readonly string[],
-    text: (one: Likened) => string | undefined,
+    { names, text }: Readings,
   ) {
     this.#words = words;
     this.#unit = unit;

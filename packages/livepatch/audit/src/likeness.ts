@@ -1,13 +1,12 @@
 import { SHF_STRINGS } from '@kmend/elf';
 import type { Address } from './address.ts';
 import type { Replacement } from './check-functions.ts';
-import type { Loaded } from './loaded.ts';
 import { baseName, type OwnCode, type OwnFunction } from './own-code.ts';
 import type { Reference } from './references.ts';
 import { type ShippedPart, shippedFunction } from './shipped-code.ts';
-import type { World } from './world.ts';
+import type { Simulation } from './simulation.ts';
 
-/** A reference of a function, with what it stands for on both sides. */
+/** A reference of a function, with a key that is equal on both sides. */
 export interface Likened {
   readonly reference: Reference;
   readonly where: string;
@@ -31,12 +30,11 @@ export interface BothSides {
  * stands for the shipped thing of the same content or name, if the shipped function refers to one.
  */
 export function bothSides(
-  world: World,
-  loaded: Loaded,
-  own: OwnCode,
+  simulation: Simulation,
   replacements: readonly Replacement[],
   replacement: Replacement,
 ): BothSides | undefined {
+  const { world, loaded, own } = simulation;
   const parts = shippedFunction(world, replacement.oldAddress, replacement.oldEnd);
   const main = own.functionAt(replacement.newAddress)?.function;
   if (parts === undefined || main === undefined) return undefined;
@@ -54,7 +52,7 @@ export function bothSides(
       })),
   );
   const newOf = new Map(replacements.map(({ newAddress, oldAddress }) => [newAddress, oldAddress]));
-  const stand = (target: Address): Address | undefined => standsFor(target, shipped, world, loaded, own, newOf);
+  const stand = (target: Address): Address | undefined => newOf.get(target) ?? standsFor(target, shipped, simulation);
   const likened = functions.flatMap((one) =>
     one.references
       .filter(({ target }) => {
@@ -100,13 +98,8 @@ export function withCold(own: OwnCode, main: OwnFunction): OwnFunction[] {
 function standsFor(
   target: Address,
   shipped: readonly Likened[],
-  world: World,
-  loaded: Loaded,
-  own: OwnCode,
-  newOf: ReadonlyMap<Address, Address>,
+  { world, loaded, own }: Simulation,
 ): Address | undefined {
-  const replaced = newOf.get(target);
-  if (replaced !== undefined) return replaced;
   const place = loaded.at(target);
   if (place === undefined) return undefined;
   const { section, offset } = place;
@@ -150,8 +143,8 @@ function standsFor(
   });
 }
 
-/** What lies at an address, for people. */
-export function nameOf(target: Address, world: World, loaded: Loaded, own: OwnCode): string {
+/** Describes an address, for people. */
+export function nameOf(target: Address, { world, loaded, own }: Simulation): string {
   const place = loaded.at(target);
   if (place !== undefined) {
     const held = own.functionAt(target)?.function ?? own.dataAt(place.section, place.offset);

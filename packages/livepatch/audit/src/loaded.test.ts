@@ -35,17 +35,17 @@ function patched(table: string): string[] {
   const { loaded, findings } = load(module);
   const own = new OwnCode(loaded, findings);
   const newFunction = own.functions[0]?.address ?? 0;
-  const functions = [{ oldName: 'vfat_mkdir', sympos: 0, newFunction }];
+  const functions = [{ oldName: 'vfat_mkdir', sympos: 0, newFunction, heldAt: 0 }];
   checkReach(loaded, own, { replace: true, objects: [{ name: 'vfat', functions, callbacks: [] }] }, findings);
   return findings.list.map(({ code }) => code);
 }
 
-test('a call into another module is applied by the table of the patched one, never by the owner’s', () => {
+test('applies a call into another module by the table of the patched one, never by the owner’s', () => {
   assert.deepEqual(patched('vfat'), []);
   assert.deepEqual(patched('fat'), ['relocation-unapplied', 'relocation-unapplied']);
 });
 
-test('code that several objects reach is not filled in while only one of them is there', () => {
+test('reports code that several objects reach and that only one of them fills in', () => {
   const module = new SmallModule();
   const shared = module.function('helper');
   const first = module.function('first');
@@ -54,7 +54,7 @@ test('code that several objects reach is not filled in while only one of them is
   const { loaded, findings } = load(module);
   const own = new OwnCode(loaded, findings);
   const newFunction = own.functions.find(({ name }) => name === 'first')?.address ?? 0;
-  const functions = [{ oldName: 'first', sympos: 0, newFunction }];
+  const functions = [{ oldName: 'first', sympos: 0, newFunction, heldAt: 0 }];
   const objects = [
     { name: 'vmlinux', functions, callbacks: [] },
     { name: 'vfat', functions, callbacks: [] },
@@ -66,7 +66,7 @@ test('code that several objects reach is not filled in while only one of them is
   );
 });
 
-test('code without symbols is one piece a jump: what one object jumps into has nothing to do with another’s', () => {
+test('follows jumps of code without symbols piece by piece, without mixing objects', () => {
   const module = new SmallModule();
   const names = ['of_kernel', 'of_vfat'];
   const functions = names.map((name) => module.function(name, 2));
@@ -95,7 +95,7 @@ test('code without symbols is one piece a jump: what one object jumps into has n
     name,
     functions: own.functions
       .filter((one) => one.name === names[index])
-      .map(({ address }) => ({ oldName: name, sympos: 0, newFunction: address })),
+      .map(({ address }) => ({ oldName: name, sympos: 0, newFunction: address, heldAt: 0 })),
     callbacks: [],
   }));
   checkReach(loaded, own, { replace: true, objects }, findings);
@@ -135,7 +135,7 @@ test('refuses what no module exports, a field that is filled in twice, and one t
   assert.match(load(full).findings.list[0]?.message ?? '', /not zero/);
 });
 
-test('two tables of one name are refused: sysfs has one file each', () => {
+test('refuses two tables of one name, because sysfs has one file each', () => {
   const module = new SmallModule();
   const { section } = module.function('f', 2);
   const symbol = module.undefined('.klp.sym.vfat.add,0');

@@ -28,6 +28,13 @@ export interface Filled {
   readonly table: string | undefined;
 }
 
+/** A place in a section of the livepatch. */
+export interface SectionPlace {
+  readonly section: Section;
+  /** Bytes from the section's start. */
+  readonly offset: number;
+}
+
 /** A livepatch symbol's name, as klp_resolve_symbols() reads it: `.klp.sym.%55[^.].%511[^,],%lu`. */
 export interface KlpName {
   readonly object: string;
@@ -88,7 +95,7 @@ export class Loaded {
   }
 
   /** The section at an address of the livepatch; its end counts as part of it, as ends of tables do. */
-  at(address: Address): { readonly section: Section; readonly offset: number } | undefined {
+  at(address: Address): SectionPlace | undefined {
     const placed = this.#placed[lastNotAbove(this.#starts, address)];
     if (placed === undefined || address > placed.base + placed.section.size) return undefined;
     return { section: placed.section, offset: address - placed.base };
@@ -185,7 +192,7 @@ export class Loaded {
       if (object !== 'vmlinux' && name.object === 'vmlinux') {
         findings.add(
           refused,
-          `${table.name} refers to ${name.name} of vmlinux: the kernel lets no module's table do so`,
+          `${table.name} refers to ${name.name} of vmlinux: the kernel refuses that in a module's table`,
           place,
         );
         continue;

@@ -12,7 +12,7 @@ test('pairs what two sequences have in common, in order', () => {
   assert.deepEqual(pair('abcabba', 'cbabac').filter((one) => one >= 0).length, 4);
 });
 
-test('gives up on sequences that have nothing to do with each other', () => {
+test('gives up on sequences that have nothing in common', () => {
   const many = (name: string): string[] => Array.from({ length: 1000 }, (_, index) => `${name}${index}`);
   assert.equal(pairsOf(many('a'), many('b')), undefined);
 });

@@ -1,4 +1,4 @@
-/** Larger differences are not looked for: such sequences have nothing to do with each other. */
+/** Larger differences are not searched for: such sequences are unrelated. */
 const EDITS = 400;
 
 /**

@@ -1,7 +1,7 @@
 import type { Address } from './address.ts';
 import type { Field, Instruction } from './instructions.ts';
 
-/** What an instruction refers to by an address that stands in it. */
+/** What an instruction refers to by an address in it. */
 export interface Reference {
   readonly kind: 'call' | 'jump' | 'branch' | 'access' | 'address' | 'value';
   /** Offset of the instruction in the code. */

@@ -11,6 +11,8 @@ export interface ReplacedFunction {
   readonly oldName: string;
   readonly sympos: number;
   readonly newFunction: Address;
+  /** Where its `struct klp_func` holds that address. */
+  readonly heldAt: Address;
 }
 
 export interface PatchedPart {
@@ -25,7 +27,7 @@ export interface RegisteredPatch {
   readonly objects: readonly PatchedPart[];
 }
 
-/** More are none that a livepatch has: a damaged table must not be walked for ever. */
+/** No livepatch has more: a damaged table must not be walked forever. */
 const MOST = 10_000;
 const MODULE_NAME_LIMIT = 56;
 
@@ -98,7 +100,7 @@ export function readRegistration(loaded: Loaded, world: World, findings: Finding
         });
         continue;
       }
-      functions.push({ oldName: text, sympos, newFunction });
+      functions.push({ oldName: text, sympos, newFunction, heldAt: entry + member('klp_func', 'new_func') });
     }
     const callbacksAt = at + member('klp_object', 'callbacks');
     const callbacks = ['pre_patch', 'post_patch', 'pre_unpatch', 'post_unpatch']

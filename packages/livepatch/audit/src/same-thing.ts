@@ -6,11 +6,11 @@ import type { Located } from './shipped-module.ts';
 import type { Twin } from './twin.ts';
 import type { World } from './world.ts';
 
-/** Names that each function has its own of: their content shows which is which. */
+/** Names that every function has a variable of: their content distinguishes them. */
 export const TEXTS = /^(?:__func__|__FUNCTION__|__PRETTY_FUNCTION__|__msg)$/;
 
 /**
- * Tells whether a place of the livepatch or of the running kernel is the same thing as one of a kernel that it is
+ * Decides whether a place of the livepatch or of the running kernel is the same thing as one of a kernel that it is
  * compared with.
  */
 export class SameThing {
@@ -26,11 +26,11 @@ export class SameThing {
     this.#own = own;
   }
 
-  /** `undefined`: that cannot be told. */
+  /** `undefined`: undecided. */
   is(target: Address, other: Address, twin: Twin): boolean | undefined {
     const inside = this.#own.functionAt(target);
     if (inside !== undefined && inside.offset > 0) {
-      // Of blocks that are there more than once, `gfs2_assert()`, it is certain which is which only where nothing else
+      // Blocks that occur more than once, `gfs2_assert()`, can be paired with certainty only if nothing else
       // differs.
       const paired = twin.isWhole ? twin.address(target) : undefined;
       return paired === undefined ? undefined : paired === other;
@@ -78,7 +78,7 @@ export class SameThing {
     if (TEXTS.test(name)) return isEqual(held.start + held.size);
     const isNamed = placesOf(other, world).some((one) => one.distance === inside && one.name === name);
     if (isNamed) return this.#isOnlyOne(target - inside, other - inside, world);
-    // Compilers number and name constants of switches by themselves.
+    // Compilers choose numbers and names of constants of switches.
     return !!((section.flags & SHF_WRITE) === 0 && code === undefined && isEqual(held.start + held.size));
   }
 

@@ -12,7 +12,7 @@ export interface ShippedPart {
   readonly references: readonly Reference[];
 }
 
-/** A shipped function with its `.cold` parts, as the kernel's files have it; `undefined` where it cannot be read. */
+/** A shipped function with its `.cold` parts, as the kernel's files have it; `undefined` if it cannot be read. */
 export function shippedFunction(world: World, start: Address, end: Address): ShippedPart[] | undefined {
   const parts: ShippedPart[] = [];
   const waiting = [{ start, end }];

@@ -17,7 +17,7 @@ import {
 } from '@kmend/elf';
 import { type Address, lastNotAbove } from './address.ts';
 
-/** What lies at an address of the shipped kernel. */
+/** The symbol at an address of the shipped kernel. */
 export interface Located {
   readonly object: string;
   /** All names at the start. */
@@ -40,7 +40,14 @@ export interface Placed {
 /** Where symbols lie that another object has. */
 export type ExportedAt = (name: string) => Address | undefined;
 
-/** A shipped module as it lies in memory after it was loaded at some address. */
+/** Where a module is loaded. */
+export interface ModulePlace {
+  readonly start: Address;
+  /** Of its per-cpu data. */
+  readonly percpu: Address;
+}
+
+/** A shipped module as it is in memory after it was loaded at some address. */
 export class ShippedModule {
   readonly name: string;
   readonly file: ElfFile;
@@ -54,7 +61,7 @@ export class ShippedModule {
   #names: ReadonlyMap<string, readonly ElfSymbol[]> | undefined;
   #starts: { readonly addresses: number[]; readonly symbols: ElfSymbol[][] } | undefined;
 
-  constructor(name: string, file: ElfFile, start: Address, percpu: Address, exported: ExportedAt) {
+  constructor(name: string, file: ElfFile, { start, percpu }: ModulePlace, exported: ExportedAt) {
     this.name = name;
     this.file = file;
     this.#exported = exported;

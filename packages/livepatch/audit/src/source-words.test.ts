@@ -20,7 +20,7 @@ const PATCH = `--- a/fs/f.c
 +++ plus;
 `;
 
-test('tells the names and texts of the lines that a patch changes, file by file', () => {
+test('collects the names and texts of the lines that a patch changes, file by file', () => {
   const [first, second, ...more] = changedFiles([PATCH]);
   assert.deepEqual([first?.path, second?.path, more.length], ['fs/f.c', 'fs/g.h', 0]);
   assert.deepEqual([...(first?.called ?? [])], ['kfree', 'report']);
@@ -29,7 +29,7 @@ test('tells the names and texts of the lines that a patch changes, file by file'
   assert.deepEqual([...(second?.words ?? [])], ['old', 'plus']);
 });
 
-test('follows macros and inline functions of what a unit includes, and variables not', async (t) => {
+test('follows macros and inline functions that a unit includes, but not variables', async (t) => {
   const tree = await mkdtemp(join(tmpdir(), 'kmend-audit-'));
   t.after(() => rm(tree, { recursive: true, force: true }));
   const files = {
@@ -50,7 +50,7 @@ test('follows macros and inline functions of what a unit includes, and variables
   );
 });
 
-test('follows names that macros paste together of what they give each other, and the texts that they make', async (t) => {
+test('follows names and texts that macros paste together', async (t) => {
   const tree = await mkdtemp(join(tmpdir(), 'kmend-audit-'));
   t.after(() => rm(tree, { recursive: true, force: true }));
   await mkdir(join(tree, 'fs'));
@@ -73,7 +73,7 @@ test('follows names that macros paste together of what they give each other, and
   );
 });
 
-test('gaps are what has nothing equal on the other side, in its place', () => {
+test('leaves as gaps what has no equal on the other side', () => {
   assert.deepEqual(gapsOf([...'abcd'], [...'abcd']), []);
   assert.deepEqual(gapsOf([...'abcd'], [...'abxd']), [{ before: [2], after: [2] }]);
   assert.deepEqual(gapsOf([...'abcd'], [...'axbcd']), [{ before: [], after: [1] }]);

@@ -11,14 +11,15 @@ export interface TableEntry {
   readonly targets: readonly Address[];
 }
 
+export interface Table {
+  /** Of its section. */
+  readonly name: string;
+  readonly shape: TableShape;
+  readonly layout: StructLayout | undefined;
+}
+
 /** The entries of a table that lies in memory at an address. */
-export function entriesOf(
-  name: string,
-  shape: TableShape,
-  layout: StructLayout | undefined,
-  bytes: Uint8Array,
-  base: Address,
-): TableEntry[] {
+export function entriesOf({ name, shape, layout }: Table, bytes: Uint8Array, base: Address): TableEntry[] {
   const size = shape.size ?? layout?.size;
   if (size === undefined) return [];
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -60,7 +61,7 @@ function read(world: World, object: string, name: string): Map<Address, TableEnt
   const layout = shape.struct === undefined ? undefined : world.layouts.get(shape.struct);
   for (const { start, end } of placesOf(world, object, name, shape)) {
     const bytes = world.read(start, end - start);
-    for (const entry of bytes === undefined ? [] : entriesOf(name, shape, layout, bytes, start)) {
+    for (const entry of bytes === undefined ? [] : entriesOf({ name, shape, layout }, bytes, start)) {
       const [place = 0] = entry.targets;
       const there = found.get(place);
       if (there === undefined) found.set(place, [entry]);

@@ -32,7 +32,7 @@ const CALL = [0xe8, 0x10, 0, 0, 0];
 const RET = [0xc3];
 const PADDING = [0xcc, 0xcc];
 
-test('pairs instructions that differ in nothing but what they refer to', () => {
+test('pairs instructions that differ only in what they refer to', () => {
   const { own, twin } = beside(2, [...CALL, ...CALL, ...RET, ...PADDING]);
   assert.equal(twin?.isWhole, true);
   const targets = own.references.map((reference) => twin.reference(own, reference)?.target);
@@ -40,13 +40,13 @@ test('pairs instructions that differ in nothing but what they refer to', () => {
   assert.equal(twin.address(own.address + 10), THERE + 10);
 });
 
-test('is not whole where the other function has more or other instructions', () => {
+test('is not whole if the other function has more or other instructions', () => {
   const many = Array.from({ length: 20 }, () => CALL).flat();
   assert.equal(beside(21, [...many, 0x50, ...CALL, ...RET]).twin?.isWhole, false);
   assert.equal(beside(20, [...many, 0x50, ...RET]).twin?.isWhole, false);
   assert.equal(beside(20, [...many, ...RET]).twin?.isWhole, true);
 });
 
-test('tells nothing where too little is the same', () => {
+test('draws no conclusion if too little is equal', () => {
   assert.equal(beside(3, [0x50, 0x51, ...CALL, 0x52, 0x53, 0x58, 0x59]).twin, undefined);
 });

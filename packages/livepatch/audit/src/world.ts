@@ -58,6 +58,17 @@ interface Order {
   readonly all: readonly KernelSymbol[];
 }
 
+/** What the store has of a kernel. */
+interface KernelFiles {
+  readonly vmlinux: ElfFile;
+  readonly symbols: SymbolTable;
+  /** Modules by name, with the files that hold them. */
+  readonly files: ReadonlyMap<string, string>;
+  /** `undefined`: of an image, which does not say it. */
+  readonly exports: Exports | undefined;
+  readonly config: KernelConfig;
+}
+
 /**
  * The shipped kernel: vmlinux, and its modules as they are asked for, each at an address of its own. Everything is read
  * from the store's files, nothing from what a builder made of them.
@@ -79,14 +90,7 @@ export class World {
   #next: Address = MODULES_START;
   #percpu: Address = PERCPU_START;
 
-  private constructor(
-    kernel: KernelImage,
-    vmlinux: ElfFile,
-    symbols: SymbolTable,
-    exports: Exports | undefined,
-    files: ReadonlyMap<string, string>,
-    config: KernelConfig,
-  ) {
+  private constructor(kernel: KernelImage, { vmlinux, symbols, files, exports, config }: KernelFiles) {
     this.kernel = kernel;
     this.exports = exports ?? parseSymvers('');
     this.#isImage = exports === undefined;
@@ -116,7 +120,13 @@ export class World {
       moduleFiles(kernel),
       readFile(kernel.paths.config, 'utf8'),
     ]);
-    return new World(kernel, readElf(bytes), symbols, parseSymvers(symvers), files, parseConfig(config));
+    return new World(kernel, {
+      vmlinux: readElf(bytes),
+      symbols,
+      files,
+      exports: parseSymvers(symvers),
+      config: parseConfig(config),
+    });
   }
 
   /** A kernel that is only compared with: nothing is loaded there, and its image says not what exports which symbol. */
@@ -126,7 +136,7 @@ export class World {
       readSymbols(kernel),
       moduleFiles(kernel),
     ]);
-    return new World(kernel, readElf(bytes), symbols, undefined, files, new Map());
+    return new World(kernel, { vmlinux: readElf(bytes), symbols, files, exports: undefined, config: new Map() });
   }
 
   has(object: string): boolean {
@@ -145,7 +155,9 @@ export class World {
     const path = this.#files.get(name);
     if (path === undefined) return undefined;
     const file = await readModule(path);
-    const module = new ShippedModule(name, file, this.#next, this.#percpu, (symbol) => this.exportedAt(symbol));
+    const module = new ShippedModule(name, file, { start: this.#next, percpu: this.#percpu }, (symbol) =>
+      this.exportedAt(symbol),
+    );
     this.#next = module.end;
     this.#percpu += 0x1_0000;
     if (this.#next > LIVEPATCH_START)

@@ -8,6 +8,7 @@ import {
   moduleDepends,
   moduleFiles,
   moduleSymbols,
+  parseConfig,
   parseSymvers,
   readModule,
   readSymbols,
@@ -15,6 +16,7 @@ import {
   type SymbolTable,
   structLayouts,
 } from '@kmend/kernel';
+import { type TrackedObject, trackedModule, trackedVmlinux } from './link/branch-tracking.ts';
 import { lateStructs } from './link/late.ts';
 import { tableStructs } from './object/tables.ts';
 import { moduleImage, type ShippedImage, vmlinuxImage } from './proof/image.ts';
@@ -28,6 +30,8 @@ export interface BuildFacts {
   readonly symbols: SymbolTable;
   readonly vmlinux: ShippedImage;
   readonly modules: Map<string, readonly KernelSymbol[]>;
+  /** The functions of an object that may be called through pointers; `undefined` without CONFIG_X86_KERNEL_IBT. */
+  tracked(object: ObjectName): Promise<TrackedObject | undefined>;
   /** Reads the symbols of every module that exports one of these names, and of the unit's own. */
   loadModules(names: readonly string[], unit: Unit): Promise<void>;
   /**
@@ -38,12 +42,14 @@ export interface BuildFacts {
 }
 
 export async function loadFacts(kernel: Kernel): Promise<BuildFacts> {
-  const [bytes, symbols, symvers, files] = await Promise.all([
+  const [bytes, symbols, symvers, files, config] = await Promise.all([
     readFile(kernel.paths.vmlinux),
     readSymbols(kernel),
     readFile(kernel.paths.moduleSymvers, 'utf8'),
     moduleFiles(kernel),
+    readFile(kernel.paths.config, 'utf8'),
   ]);
+  const hasBranchTracking = parseConfig(config).get('CONFIG_X86_KERNEL_IBT') === 'y';
   const elf = readElf(bytes);
   const exports = parseSymvers(symvers);
   const modules = new Map<string, readonly KernelSymbol[]>();
@@ -59,12 +65,25 @@ export async function loadFacts(kernel: Kernel): Promise<BuildFacts> {
     const path = files.get(name);
     if (path !== undefined && !modules.has(name)) modules.set(name, moduleSymbols(await readModule(path)));
   };
+  const memory = new KernelMemory(elf);
+  const tracked = new Map<ObjectName, Promise<TrackedObject | undefined>>();
+  const trackedOf = async (object: ObjectName): Promise<TrackedObject | undefined> => {
+    if (object === 'vmlinux') return trackedVmlinux(memory, symbols);
+    const path = files.get(object);
+    return path === undefined ? undefined : trackedModule(await readModule(path));
+  };
   return {
     layouts: structLayouts(elf, [...tableStructs, ...lateStructs]),
     exports,
     symbols,
-    vmlinux: vmlinuxImage(new KernelMemory(elf), symbols),
+    vmlinux: vmlinuxImage(memory, symbols),
     modules,
+    async tracked(object) {
+      if (!hasBranchTracking) return undefined;
+      const known = tracked.get(object) ?? trackedOf(object);
+      tracked.set(object, known);
+      return await known;
+    },
     async loadModules(names, unit) {
       if (unit.object !== 'vmlinux') await load(unit.object);
       for (const name of names) {

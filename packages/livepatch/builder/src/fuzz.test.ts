@@ -72,7 +72,7 @@ function view(bytes: Uint8Array): ObjectView {
   return new ObjectView(readElf(bytes), layouts);
 }
 
-test('what is mutated here works as it is: a change, and table entries that go with it', () => {
+test('accepts the unmutated livepatch: a change with its table entries', () => {
   const patched = view(sound('after'));
   const change = compareUnit(unit, view(sound('before')), patched);
   assert.deepEqual([...change.changed.keys()].map(({ symbol }) => symbol?.name).sort(), ['changed', 'other']);
@@ -86,7 +86,7 @@ test('what is mutated here works as it is: a change, and table entries that go w
   }
 });
 
-test('comparing and extracting mutated objects', async (t) => {
+test('compares and extracts mutated objects or refuses them by code', async (t) => {
   const outcome = await fuzz({
     name: 'ObjectView, compareUnit, select and emit',
     cases: 6000,
@@ -107,7 +107,7 @@ test('comparing and extracting mutated objects', async (t) => {
   assert.ok(outcome.cases >= 300 && outcome.accepted > 50);
 });
 
-test('the byte proof with mutated objects and mutated modules', async (t) => {
+test('proves mutated objects and mutated modules or refuses them by code', async (t) => {
   const outcome = await fuzz({
     name: 'moduleImage and proveUnit',
     cases: 5000,
@@ -124,7 +124,7 @@ test('the byte proof with mutated objects and mutated modules', async (t) => {
   assert.ok(outcome.cases >= 300 && outcome.accepted > 50);
 });
 
-test('comparing the types of mutated objects', async (t) => {
+test('compares the types of mutated objects or refuses them by code', async (t) => {
   const healthy = readElf(sound('before'));
   const outcome = await fuzz({
     name: 'readDwarf and compareTypes',
@@ -141,7 +141,7 @@ test('comparing the types of mutated objects', async (t) => {
   assert.ok(outcome.cases >= 300 && outcome.accepted > 50);
 });
 
-test('turning mutated modules into livepatches', async (t) => {
+test('turns mutated modules into livepatches or refuses them by code', async (t) => {
   const resolutions = new Map<string, Resolution>([
     ['hook', { kind: 'klp', name: 'hook', object: 'vmlinux', symbol: 'hook', sympos: 2 }],
     ['printk', { kind: 'klp', name: 'printk', object: 'some_mod', symbol: 'printk', sympos: 0 }],

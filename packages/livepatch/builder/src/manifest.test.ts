@@ -29,7 +29,7 @@ const parts: ManifestParts = {
   inputs: { fixes: { f: hash }, config: hash, moduleSymvers: hash, vmlinux: hash, source: hash },
 };
 
-test('the effective version is in the manifest where it was stated, and changes nothing else', () => {
+test('puts a stated effective version into the manifest, and changes nothing else', () => {
   const plain = makeManifest(parts);
   assert.equal('effectiveVersion' in plain, false);
   const stated = makeManifest({ ...parts, effectiveVersion: '6.1.176-1' });
@@ -37,7 +37,7 @@ test('the effective version is in the manifest where it was stated, and changes 
   assert.deepEqual(Livepatch.parse(JSON.parse(JSON.stringify(stated))), stated);
 });
 
-test('an effective version is a package version, whatever the distribution adds to it', () => {
+test('accepts a package version as effective version, whatever the distribution adds to it', () => {
   for (const good of ['6.1.176-1', '6.12.57+deb13', '6.1.176-1~bpo11+1', '1:5.10.0-1', '7'])
     assert.doesNotThrow(() => assertEffectiveVersion(good), good);
   assert.doesNotThrow(() => assertEffectiveVersion(undefined));

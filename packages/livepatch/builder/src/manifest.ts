@@ -20,13 +20,15 @@ export interface ManifestParts {
   readonly units: readonly UnitOutcome[];
   readonly fixedKernel?: Livepatch['fixedKernel'] | undefined;
   readonly inputs: Livepatch['inputs'];
+  /** Absent for this machine's system. */
+  readonly buildRoot?: Livepatch['buildRoot'] | undefined;
   /** C files of the fixes that the kernel is not built from. */
   readonly leftOut: readonly string[];
 }
 
 /**
- * What the maker of a livepatch says it brings a kernel up to. Nothing here can check it: which fixes a version has is known to the
- * distribution, not to a build. Throws `version-malformed`.
+ * What the maker of a livepatch says it brings a kernel up to. Nothing here can check it: which fixes a version has is
+ * known to the distribution, not to a build. Throws `version-malformed`.
  */
 export function assertEffectiveVersion(version: string | undefined): void {
   if (version === undefined || EffectiveVersion.safeParse(version).success) return;
@@ -38,6 +40,7 @@ export function assertEffectiveVersion(version: string | undefined): void {
 /** `livepatch.json` without the module's hash. */
 export function makeManifest(parts: ManifestParts): Livepatch {
   const { kernel, fixes, kind, effectiveVersion, reasons, acceptReview, units, fixedKernel, inputs, leftOut } = parts;
+  const { buildRoot } = parts;
   const verdict = reasons.some((reason) => reason.verdict === 'refused')
     ? 'refused'
     : reasons.length > 0
@@ -73,6 +76,7 @@ export function makeManifest(parts: ManifestParts): Livepatch {
     ...(fixedKernel === undefined ? {} : { fixedKernel }),
     inputs,
     compiler: kernel.compiler.text,
+    ...(buildRoot === undefined ? {} : { buildRoot }),
     builder: { name: 'kmend', version: BUILDER_VERSION },
   };
   const { id = sha256(JSON.stringify(said)).slice(0, 12) } = parts;

@@ -39,7 +39,7 @@ const manifest = Livepatch.parse({
   builder: { name: 'kmend', version: '0.1.0' },
 });
 
-test('the statement has what in-toto and SLSA require, and names every input with its hash', () => {
+test('writes a statement as in-toto and SLSA require, and names every input with its hash', () => {
   const statement = provenanceOf(manifest, hash('manifest'));
   assert.ok(statement !== undefined);
   assert.deepEqual(Provenance.parse(JSON.parse(JSON.stringify(statement))), statement);
@@ -83,7 +83,7 @@ test('the statement has what in-toto and SLSA require, and names every input wit
   assert.equal(runDetails.metadata, undefined);
 });
 
-test('each field that the specifications require is required', () => {
+test('requires each field that the specifications require', () => {
   const statement = provenanceOf(manifest, hash('manifest'));
   const without = (...path: string[]): unknown => {
     const copy = structuredClone(statement) as unknown as Record<string, unknown>;
@@ -118,19 +118,30 @@ test('each field that the specifications require is required', () => {
   );
 });
 
-test('an effective version is a parameter of the build: livepatch.json is not the same without it', () => {
+test('records an effective version as a parameter of the build, because livepatch.json depends on it', () => {
   const stated = provenanceOf({ ...manifest, effectiveVersion: '6.12.3-1' }, hash('manifest'));
   assert.equal(stated?.predicate.buildDefinition.externalParameters['effectiveVersion'], '6.12.3-1');
 });
 
-test('a signed module is the subject; what was signed is told too', () => {
+test('names the build root, and each package that was installed in it', () => {
+  const buildRoot = { suite: 'trixie', digest: hash('root'), packages: { 'gcc-14': '14.2.0-19', 'libstdc++6': '1' } };
+  const definition = provenanceOf({ ...manifest, buildRoot }, hash('manifest'))?.predicate.buildDefinition;
+  const { suite, digest } = buildRoot;
+  assert.deepEqual(definition?.internalParameters?.['buildRoot'], { suite, digest });
+  assert.deepEqual(
+    definition?.resolvedDependencies?.slice(-2).map(({ uri }) => uri),
+    ['pkg:deb/debian/gcc-14@14.2.0-19?arch=amd64', 'pkg:deb/debian/libstdc%2B%2B6@1?arch=amd64'],
+  );
+});
+
+test('names the signed module as the subject, and the module before', () => {
   const signature = { signer: 'me', keyId: '12ab', hash: 'sha256', unsigned: hash('before') } as const;
   const statement = provenanceOf({ ...manifest, signature }, hash('manifest'));
   assert.deepEqual(statement?.predicate.buildDefinition.internalParameters?.['signature'], signature);
   assert.deepEqual(statement?.predicate.runDetails.byproducts?.[1]?.digest, { sha256: hash('before') });
 });
 
-test('it lies beside the manifest, names its hash, and goes with the next build', async (t) => {
+test('writes the proof beside the manifest with its hash; the next build removes it', async (t) => {
   const directory = await mkdtemp(join(tmpdir(), 'kmend-output-'));
   t.after(() => rm(directory, { recursive: true }));
   await writeLivepatch(directory, { manifest, module });

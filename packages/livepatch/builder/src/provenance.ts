@@ -75,8 +75,19 @@ export type Provenance = z.infer<typeof Provenance>;
  * `undefined` where no module was built. `manifestSha256`: of `livepatch.json` as written.
  */
 export function provenanceOf(manifest: Livepatch, manifestSha256: string): Provenance | undefined {
-  const { file, kernel, inputs, fixes, kind, effectiveVersion, reviewAccepted, compiler, builder, signature } =
-    manifest;
+  const {
+    file,
+    kernel,
+    inputs,
+    fixes,
+    kind,
+    effectiveVersion,
+    reviewAccepted,
+    compiler,
+    buildRoot,
+    builder,
+    signature,
+  } = manifest;
   if (file === undefined) return undefined;
   const { release, version } = kernel;
   const sourcePackage = sourcePackageOf(version);
@@ -100,7 +111,11 @@ export function provenanceOf(manifest: Livepatch, manifestSha256: string): Prove
           ...(effectiveVersion === undefined ? {} : { effectiveVersion }),
           acceptReview: reviewAccepted,
         },
-        internalParameters: { compiler, ...(signature === undefined ? {} : { signature }) },
+        internalParameters: {
+          compiler,
+          ...(buildRoot === undefined ? {} : { buildRoot: { suite: buildRoot.suite, digest: buildRoot.digest } }),
+          ...(signature === undefined ? {} : { signature }),
+        },
         resolvedDependencies: [
           { name: 'config', uri: inHeaders('.config'), digest: digest(inputs.config) },
           { name: 'Module.symvers', uri: inHeaders('Module.symvers'), digest: digest(inputs.moduleSymvers) },
@@ -118,6 +133,10 @@ export function provenanceOf(manifest: Livepatch, manifestSha256: string): Prove
           },
           ...patches(inputs.on ?? {}),
           ...patches(inputs.fixes),
+          ...Object.entries(buildRoot?.packages ?? {}).map(([name, of]) => ({
+            name,
+            uri: packageUrl(name, of, 'amd64'),
+          })),
         ],
       },
       runDetails: {
@@ -133,8 +152,12 @@ export function provenanceOf(manifest: Livepatch, manifestSha256: string): Prove
   };
 }
 
-/** A file in a Debian package as a package URL (purl specification, type `deb`). */
+/** A file in a Debian package. */
 function debian(name: string, version: string, arch: string, path: string): string {
-  const steps = path.split('/').map(encodeURIComponent).join('/');
-  return `pkg:deb/debian/${encodeURIComponent(name)}@${encodeURIComponent(version)}?arch=${arch}#${steps}`;
+  return `${packageUrl(name, version, arch)}#${path.split('/').map(encodeURIComponent).join('/')}`;
+}
+
+/** A Debian package as a package URL (purl specification, type `deb`). */
+function packageUrl(name: string, version: string, arch: string): string {
+  return `pkg:deb/debian/${encodeURIComponent(name)}@${encodeURIComponent(version)}?arch=${arch}`;
 }

@@ -4,7 +4,7 @@ import { chooseFiles } from './choose.ts';
 
 const CHANGED = ['fs/a.c', 'fs/a.h', 'fsx/b.c', 'drivers/net/c.c', 'drivers/net/d.c', 'drivers/md/e.c', 'Makefile'];
 
-test('chooses the C files of the folders, and no folder whose name only begins alike', () => {
+test('chooses the C files of the folders, and none of a folder whose name only begins alike', () => {
   assert.deepEqual(chooseFiles(CHANGED, { folders: ['fs'], only: /./ }), ['fs/a.c']);
   assert.deepEqual(chooseFiles(CHANGED, { folders: ['fs', 'drivers/net'], only: /[ad]\.c$/ }), [
     'fs/a.c',
@@ -12,7 +12,7 @@ test('chooses the C files of the folders, and no folder whose name only begins a
   ]);
 });
 
-test('takes a sample outside the core, the same one for the same seed', () => {
+test('takes the same sample outside the core for the same seed', () => {
   const sampled = (seed: string): string[] =>
     chooseFiles(CHANGED, { folders: ['fs', 'drivers'], only: /./, sample: { count: 2, seed } });
   assert.deepEqual(sampled('1'), sampled('1'));

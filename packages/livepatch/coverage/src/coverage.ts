@@ -133,7 +133,7 @@ export class Coverage {
     const measured = { mutants: mutants ?? null, together: loaded ?? null };
     const report = { kernel: release, ...range, files: this.files.length, ...summary, ...measured, outcomes };
     await writeFileAtomic(join(out, 'coverage.json'), `${JSON.stringify(report, null, 1)}\n`);
-    const text = reportText(release, range, outcomes, summary, mutants, loaded);
+    const text = reportText({ kernel: release, range, outcomes, summary, mutants, loaded });
     await writeFileAtomic(join(out, 'coverage.md'), text);
     return text;
   }

@@ -34,7 +34,7 @@ export interface Material {
   pick(limit: number): number;
 }
 
-/** Edits the file; says what it did, or `undefined` where the livepatch has nothing of the kind. */
+/** Edits the file; returns what it did, or `undefined` if the livepatch has nothing of the kind. */
 export type Mutation = (material: Material) => string | undefined;
 
 /** Sections in which a changed field changes nothing: what only keeps symbols alive (`__addressable`). */

@@ -15,19 +15,19 @@ const LOG = `[   97.434949] livepatch: enabling patch 'kmend_c12913e02332'
 `;
 const NAME = 'kmend_c12913e02332';
 
-test('the phases of a load and of a revert', () => {
+test('finds the phases of a load and of a revert', () => {
   assert.deepEqual(phasesOf(LOG, NAME, 'patching'), { prepare: 2.066, tasks: 0.043, finish: 0.001 });
   assert.deepEqual(phasesOf(LOG, NAME, 'unpatching'), { prepare: 0, tasks: 0.001, finish: 27.718 });
 });
 
-test('the last transition counts, and only when it has ended', () => {
+test('takes the last transition, and only after its end', () => {
   const again = LOG.replaceAll(/^\[ *(\d+)/gm, (_, seconds) => `[ ${1000 + Number(seconds)}`);
   assert.deepEqual(phasesOf(LOG + again, NAME, 'unpatching')?.finish, 27.718);
   const begun = again.split('\n').slice(0, 3).join('\n');
   assert.equal(phasesOf(LOG + begun, NAME, 'patching'), undefined);
 });
 
-test('nothing is known without the messages, or of another livepatch', () => {
+test('finds no phases without the messages, or of another livepatch', () => {
   assert.equal(phasesOf(LOG, 'kmend_000000000000', 'patching'), undefined);
   assert.equal(phasesOf(LOG.replaceAll(/.*completing.*\n/g, ''), NAME, 'patching'), undefined);
   assert.equal(phasesOf('', NAME, 'patching'), undefined);

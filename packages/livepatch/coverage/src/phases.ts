@@ -1,13 +1,13 @@
 /**
- * Where the time of a livepatch's transition goes, by what the kernel says of it (kernel/livepatch/transition.c, with
- * its debug messages on).
+ * The phases of a livepatch's transition with their times, from the kernel's messages (kernel/livepatch/transition.c,
+ * with its debug messages on).
  */
 export interface Phases {
-  /** Redirecting the functions, before any task goes over; 0 on the way back. */
+  /** Redirecting the functions, before any task switches; 0 at a revert. */
   readonly prepare: number;
-  /** Until every task has gone over. */
+  /** Until every task has switched. */
   readonly tasks: number;
-  /** On the way back: until the kernel has let go of the last function; it waits for grace periods of RCU for each. */
+  /** At a revert: until the kernel has released the last function; it waits for grace periods of RCU for each. */
   readonly finish: number;
 }
 

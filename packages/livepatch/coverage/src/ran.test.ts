@@ -17,7 +17,7 @@ const RAN = [
   entry('net/ipv4/netfilter/nft_fib.c', 'nft_fib', null),
 ];
 
-test('functions are counted by the first two folders of their source', () => {
+test('counts functions by the first two folders of their source', () => {
   assert.deepEqual(ranByFolder(RAN), [
     { folder: 'fs/smb', ran: 1, of: 2 },
     { folder: 'kernel', ran: 1, of: 1 },
@@ -25,7 +25,7 @@ test('functions are counted by the first two folders of their source', () => {
   ]);
 });
 
-test('the text gives the share, and names what did not run with the reason', () => {
+test('shows the share, and names what did not run with the reason', () => {
   const text = ranText(RAN);
   assert.match(text, /Ran 2 of 4 replaced functions \(50 %\).*of the 3 in objects that were in memory, 2/);
   assert.match(text, /- fs\/smb\/client\/ioctl\.c: cifs_ioctl \(vmlinux\): its module was not in memory/);

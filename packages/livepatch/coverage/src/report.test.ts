@@ -12,7 +12,7 @@ function outcome(path: string, equal: number, compared: number, more: Partial<Ou
   return { paths: [path], fix: '', verdict: 'patchable', reasons: [], seconds: 1, fixed, ...more };
 }
 
-test('the report counts the functions that equal the fixed kernel, in all and by file, with companions where a fix has some', () => {
+test('counts the functions that equal the fixed kernel, in all and by file, including companions', () => {
   const outcomes = [
     outcome('net/a.c', 3, 4),
     outcome('net/b.c', 0, 2, { together: outcome('net/b.c', 2, 2) }),
@@ -30,7 +30,7 @@ test('the report counts the functions that equal the fixed kernel, in all and by
     kinds,
     missed: ['addend changed: net/a.c: f'],
   };
-  const text = reportText('6.1.0-47-amd64', range, outcomes, summarise(outcomes), mutants, undefined);
+  const text = reportText({ kernel: '6.1.0-47-amd64', range, outcomes, summary: summarise(outcomes), mutants });
   assert.match(text, /fixed kernel of 6\.1\.176-1: \*\*5 of 6\*\* replaced functions; the others: own-file 1\.$/m);
   assert.match(text, /finds 4 of 5 mutants\*\* of 2 livepatches/);
   assert.match(text, /^\| addend changed \| 1 \| 2 \|$/m);

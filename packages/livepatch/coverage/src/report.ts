@@ -6,11 +6,11 @@ import { type MutantTable, mutantText } from './mutants.ts';
 import { ranText } from './ran.ts';
 import type { Together } from './together.ts';
 
-/** What became of fixes: alone, and with the files that they need. */
+/** Outcomes of fixes: alone, and with the files that they need. */
 export interface Summary {
-  /** Files by what became of each alone. */
+  /** Files by the outcome of each alone. */
   readonly alone: Readonly<Record<string, number>>;
-  /** Files by what became of each with the companions that `fix import` finds. */
+  /** Files by the outcome of each with the companions that `fix import` finds. */
   readonly whole: Readonly<Record<string, number>>;
   /** Files with anything to patch: built into this kernel, and changing code that a running kernel still runs. */
   readonly toPatch: number;
@@ -25,7 +25,7 @@ export interface Summary {
   readonly strictShare: number;
 }
 
-/** What became of one fix by itself. */
+/** The outcome of one fix by itself. */
 export function classOf(outcome: Outcome): string {
   const { error, verdict, reasons = [], companions } = outcome;
   if (companions !== undefined) return 'needs-companion';
@@ -38,7 +38,7 @@ export function classOf(outcome: Outcome): string {
   return reasons.some(({ code }) => code === 'init-changed') ? 'init-or-exit-only' : 'no-code-changed';
 }
 
-/** What became of it with what it needs. */
+/** Its outcome with the files that it needs. */
 export function wholeClassOf(outcome: Outcome): string {
   const { companions, together } = outcome;
   if (companions === undefined) return classOf(outcome);
@@ -73,24 +73,29 @@ const MEANING: Readonly<Record<string, string>> = {
   patchable: 'built, nothing to say',
   'needs-review': 'built; read the reasons first',
   refused: 'not built, for the reason given',
-  'init-or-exit-only': 'nothing to patch: only code that starting or ending runs, which is gone or not traced',
+  'init-or-exit-only': 'nothing to patch: only code of start-up or exit, which is dropped or not traced',
   'no-code-changed':
-    'nothing to patch: compiles to the same code as before: annotations, types, what is configured out',
+    'nothing to patch: compiles to the same code as before (annotations, types, code that is configured out)',
   'needs-companion': 'does not compile, or is not complete, without other files of the delta',
-  'no-companions-found': 'no files of the delta are found that make it complete',
+  'no-companions-found': 'no files of the delta make it complete',
   'not-built': 'not in the configuration of this kernel',
   'audit-failed': 'a livepatch was built, and the audit refused it: a defect of the builder',
   failed: 'no verdict',
 };
 
-export function reportText(
-  kernel: string,
-  range: DeltaRange,
-  outcomes: readonly Outcome[],
-  summary: Summary,
-  mutants: MutantTable | undefined,
-  loaded: Together | undefined,
-): string {
+/** The content of a report. */
+export interface Measured {
+  /** The kernel's release. */
+  readonly kernel: string;
+  readonly range: DeltaRange;
+  readonly outcomes: readonly Outcome[];
+  readonly summary: Summary;
+  readonly mutants?: MutantTable | undefined;
+  /** All that is patchable, loaded as one livepatch. */
+  readonly loaded?: Together | undefined;
+}
+
+export function reportText({ kernel, range, outcomes, summary, mutants, loaded }: Measured): string {
   const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
   const lines = [
     `# Coverage: ${range.from} to ${range.to}, for ${kernel}`,
@@ -103,7 +108,7 @@ export function reportText(
       ([name, meaning]) => `| ${name} | ${summary.alone[name] ?? 0} | ${summary.whole[name] ?? 0} | ${meaning} |`,
     ),
     '',
-    `Of the ${summary.toPatch} files that have anything to patch, **${percent(summary.share)}** are patchable (${percent(summary.patchableShare)}) or need review, companions taken along;`,
+    `Of the ${summary.toPatch} files that have anything to patch, **${percent(summary.share)}** are patchable (${percent(summary.patchableShare)}) or need review, with their companions;`,
     `with what changes only init or exit code, or no code at all, counted as not patchable ${percent(summary.strictShare)}.`,
     '',
     ...fixedText(outcomes, range.to),
@@ -151,7 +156,7 @@ function equalText(outcome: Outcome): string {
   return fixed === undefined ? '' : `${fixed.equal} of ${fixed.compared}`;
 }
 
-/** What became of all that is patchable, in one livepatch. */
+/** The outcome of all that is patchable, in one livepatch. */
 export function loadedText(loaded: Together): string {
   const {
     fixes,
@@ -175,15 +180,15 @@ export function loadedText(loaded: Together): string {
   const missing = Object.keys(absent);
   return [
     `Together: ${fixes} fixes, one cumulative livepatch of ${functions} functions in ${objects} kernel objects (${size} bytes), with ${modules.length} of the patched modules in memory`,
-    `and ${late.length} loaded behind it${missing.length > 0 ? ` (${missing.join(', ')} want what the guest does not have)` : ''};`,
+    `and ${late.length} loaded behind it${missing.length > 0 ? ` (${missing.join(', ')} need what the guest lacks)` : ''};`,
     load === undefined
       ? 'not loaded;'
-      : `loaded under load in ${seconds(load.prepare)} s, every task had gone over ${seconds(load.tasks)} s later;`,
+      : `loaded under load in ${seconds(load.prepare)} s, every task was patched ${seconds(load.tasks)} s later;`,
     `exercised before, during and after: ${operations} operations in ${areas.length} areas (${areas.join(', ')})` +
       `${skipped.length > 0 ? `, without what this kernel does not have (${skipped.join(', ')})` : ''};`,
     revert === undefined
       ? 'not reverted;'
-      : `reverted, every task had gone back after ${seconds(revert.tasks)} s, and the kernel had let go of the functions ${seconds(revert.finish)} s later;`,
+      : `reverted, every task was unpatched after ${seconds(revert.tasks)} s, and the kernel released the functions ${seconds(revert.finish)} s later;`,
     problems.length === 0
       ? 'no failure, kernel log clean.'
       : `**${problems.length} problems**: ${problems.join('; ')}.`,

@@ -9,13 +9,13 @@ const LOOPING = [
   ...['irqentry_nmi_enter', 'kprobe_int3_handler', 'asm_exc_int3', 'irqentry_nmi_exit', 'exc_int3'],
 ];
 
-test('a processor that handles one breakpoint after the other runs stale code; one that waits, or met a breakpoint once, does not', () => {
+test('recognises stale code by repeated breakpoints, not by one or by waiting', () => {
   assert.equal(runsStaleCode([WAITING, LOOPING]), true);
   assert.equal(runsStaleCode([WAITING, WAITING]), false);
   assert.equal(runsStaleCode([WAITING, ['exc_int3', ...WAITING]]), false);
   assert.equal(runsStaleCode([['print3', 'int32_add', 'point3d']]), false);
 });
 
-test('where processors were is told by how often', () => {
+test('shows how often each place was sampled', () => {
   assert.equal(placesText([['a', 'b', 'b'], ['c']]), 'processor 0: b 2, a 1\nprocessor 1: c 1');
 });

@@ -34,7 +34,7 @@ export async function watchProcessors(
  * Translated code is stale when it still has a breakpoint that the kernel has written over. QEMU before 8.1 can keep
  * such code where one processor translates it while another changes it (accel/tcg/translate-all.c does not lock the
  * page first). The kernel finds no breakpoint there, goes back to run the instruction (`kprobe_int3_handler`), and
- * comes again for ever, with interrupts off. A real breakpoint takes less than a microsecond, and an unknown one is an
+ * comes again forever, with interrupts off. A real breakpoint takes less than a microsecond, and an unknown one is an
  * oops: no other fault of a kernel looks like this.
  */
 export function runsStaleCode(processors: readonly (readonly string[])[]): boolean {

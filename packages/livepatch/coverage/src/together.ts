@@ -38,7 +38,7 @@ const EXERCISE_S = 30;
 const MODPROBE_MS = 180_000;
 /** One in so many of the patched modules is loaded after the livepatch. */
 const LATE_SHARE = 6;
-/** A guest that hangs for a fault of the emulator tells nothing: another one takes its place. */
+/** A guest that hangs because of the emulator proves nothing: another one replaces it. */
 const MOST_GUESTS = 4;
 
 export interface Together {
@@ -202,7 +202,7 @@ class Trial {
     say(`${functions} functions in force in ${patched.length} objects, of which late: ${this.measured.late.join(' ')}`);
     await this.#exercise('with all of it in force');
     const system: SystemExercise = (where, seconds) => this.#lab.exercise(where, seconds);
-    const work = await exerciseAreas(host, chooseAreas(this.#manifest.objects), system, say);
+    const work = await exerciseAreas(host, chooseAreas(this.#manifest.objects), system, { say });
     this.measured.areas = work;
     await counter.end();
     this.measured.ran = counter.functions() ?? [];
@@ -215,7 +215,7 @@ class Trial {
     // Is it the livepatch, or is it so on the shipped kernel?
     const suspects = judgeAreas(work);
     const areas = suspects.map(({ area }) => area);
-    const alone = judgeAreas(await exerciseAreas(host, areas, system, say));
+    const alone = judgeAreas(await exerciseAreas(host, areas, system, { say }));
     for (const { name, why } of suspects) {
       if (alone.some((other) => other.name === name)) say(`fails on the kernel alone as well: ${why}`);
       else this.measured.problems.push(`fails beside the livepatch, not on the kernel alone: ${why}`);
@@ -242,7 +242,7 @@ class Trial {
     }
     this.measured.absent = { ...this.measured.absent, ...absent };
     for (const [name, words] of Object.entries(absent))
-      this.#around.say(`not to be had in the guest: ${name}: ${words}`);
+      this.#around.say(`not available in the guest: ${name}: ${words}`);
     return loaded;
   }
 
@@ -252,7 +252,7 @@ class Trial {
     problems.push(...failures.map((failure) => `${when}: ${failure}`));
     const known = exercises[0]?.skipped ?? skipped;
     const gone = skipped.filter((what) => !known.includes(what));
-    problems.push(...gone.map((what) => `${when}: ${what} is not there any more`));
+    problems.push(...gone.map((what) => `${when}: ${what} is missing now`));
     exercises.push({ when, operations, areas, skipped });
     this.#around.say(
       `exercised ${when}: ${operations} operations in ${Object.keys(areas).length} areas, ${failures.length} with failures; not in this kernel: ${skipped.join(', ') || 'nothing'}`,
@@ -261,10 +261,10 @@ class Trial {
 
   async #phases(direction: 'patching' | 'unpatching'): Promise<Phases> {
     const phases = phasesOf(await this.#host.kernelLog(), this.#manifest.module, direction);
-    if (phases === undefined) throw new ProofFailure(`the kernel log does not tell of the end of ${direction}`);
+    if (phases === undefined) throw new ProofFailure(`the kernel log does not show the end of ${direction}`);
     const { prepare, tasks, finish } = phases;
     this.#around.say(
-      `${direction}: prepared in ${prepare} s, every task had gone over ${tasks} s later, done ${finish} s later`,
+      `${direction}: prepared in ${prepare} s, every task switched ${tasks} s later, done ${finish} s later`,
     );
     return phases;
   }

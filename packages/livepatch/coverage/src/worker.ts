@@ -13,8 +13,10 @@ export interface WorkerOrder {
 
 const order = parseJson(process.argv[2] ?? '') as WorkerOrder | undefined;
 if (order === undefined) throw new Error('a worker of a coverage run is started by workers.ts alone');
-const { signal } = new AbortController();
-const edges = { run, clock: systemClock, fetch, progress: silentProgress, signal };
+const stop = new AbortController();
+// The run is over, or was interrupted: what is being built ends with it.
+process.once('disconnect', () => stop.abort(new Error('the coverage run ended')));
+const edges = { run, clock: systemClock, fetch, progress: silentProgress, signal: stop.signal };
 const workshop = new Workshop(edges, places(), process.env);
 const judge = await Judge.open(workshop, await workshop.kernels.open(order.kernel), order.range);
 

@@ -36,7 +36,7 @@ export interface BuildOrder {
 
 /**
  * Builds a livepatch, signs it for the kernel where a key is given, audits the finished module, and writes all of it. A
- * refusal is a verdict in the manifest; throws `BuilderError` where there can be none.
+ * refusal is a verdict in the manifest; throws `BuilderError` if there can be none.
  */
 export async function buildLivepatch(workshop: Workshop, order: BuildOrder): Promise<Livepatch> {
   const { edges, images, sources } = workshop;
@@ -54,7 +54,9 @@ export async function buildLivepatch(workshop: Workshop, order: BuildOrder): Pro
   const built = await builder
     .build({ fixes, kind, on, effectiveVersion, acceptReview, fixed })
     .catch(async (error: unknown) => {
-      throw await withCompanionHint(workshop, builder, kernel, fixes, error);
+      if (!(error instanceof BuilderError) || errorCode(error) !== 'patch-does-not-compile') throw error;
+      const hints = await companionHints(workshop, builder, { kernel, fixes });
+      throw hints.length === 0 ? error : withHint(error, hints.join('\n'));
     });
   const signed = key === undefined ? built : await signResult(edges, built, key);
   edges.progress.step('audit the finished livepatch');
@@ -65,17 +67,14 @@ export async function buildLivepatch(workshop: Workshop, order: BuildOrder): Pro
 }
 
 /**
- * The error of a build that does not compile, with a hint that names what `fix import` would have: the files of the
- * same delta that make a fix compile, and the command. Other errors are given back as they are.
+ * For fixes that do not compile: the files of the same delta that make one compile, and the `fix import` command that
+ * takes them. One line a fix that such files are found for.
  */
-async function withCompanionHint(
+async function companionHints(
   workshop: Workshop,
   builder: Builder,
-  kernel: Kernel,
-  fixes: readonly Fix[],
-  error: unknown,
-): Promise<unknown> {
-  if (!(error instanceof BuilderError) || errorCode(error) !== 'patch-does-not-compile') return error;
+  { kernel, fixes }: { readonly kernel: Kernel; readonly fixes: readonly Fix[] },
+): Promise<string[]> {
   const hints: string[] = [];
   for (const fix of fixes) {
     const { origin } = fix;
@@ -85,9 +84,12 @@ async function withCompanionHint(
     const files = found.companions.join(' ');
     hints.push(`${fix.id} compiles together with ${files} of the same delta: ${importCommand(fix, origin)}`);
   }
-  if (hints.length === 0) return error;
+  return hints;
+}
+
+function withHint(error: BuilderError, hint: string): BuilderError {
   const { code, message, details } = error;
-  return new BuilderError(code, message, { hint: hints.join('\n'), details: { ...details }, cause: error });
+  return new BuilderError(code, message, { hint, details: { ...details }, cause: error });
 }
 
 function importCommand({ id }: Fix, origin: Extract<Fix['origin'], { kind: 'debian' }>): string {

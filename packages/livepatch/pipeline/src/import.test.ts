@@ -24,7 +24,7 @@ async function patchOf(home: string, path: string, word: string): Promise<Import
   return { words, source: { kind: 'patch', file }, check: true, replace: false };
 }
 
-test('keeps a fix of a patch file; another one of its id only where it replaces it', async (t) => {
+test('keeps a fix of a patch file, and overwrites one of the same id only with replace', async (t) => {
   const { home, workshop: here } = await workshop(t);
   const notes: string[] = [];
   const note = (text: string): void => void notes.push(text);

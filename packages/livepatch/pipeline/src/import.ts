@@ -49,13 +49,13 @@ export interface CheckedFix extends Companions {
 
 export interface ImportedFix {
   readonly fix: Fix;
-  /** Absent where it was not compiled. */
+  /** Absent if it was not compiled. */
   readonly checked?: CheckedFix;
-  /** It has more files than were asked for: its companions. */
+  /** It has more files than were requested: its companions. */
   readonly taken: boolean;
 }
 
-/** Makes a fix and keeps it. `note` is told what a person should know. Throws `BuilderError`. */
+/** Makes a fix and stores it. `note` gets remarks for the operator. Throws `BuilderError`. */
 export async function importFix(
   workshop: Workshop,
   request: ImportRequest,
@@ -101,7 +101,11 @@ async function check(
   return found === undefined ? undefined : { kernel: kernel.release, ...found };
 }
 
-/** A fix can be kept on a machine that cannot compile for its kernel; `note` is told that it was not compiled. */
+const WITHOUT_COMPILER = new Set(['compiler-missing', 'compiler-differs', 'compiler-unavailable', 'root-failed']);
+
+/**
+ * A fix can be stored on a machine that cannot compile for its kernel; `note` gets a remark that it was not compiled.
+ */
 async function builderFor(
   workshop: Workshop,
   kernel: Kernel,
@@ -111,8 +115,8 @@ async function builderFor(
     return await workshop.builder(kernel);
   } catch (error) {
     const code = errorCode(error);
-    if (code !== 'compiler-missing' && code !== 'compiler-differs') throw error;
-    note(`not compiled to see whether it stands alone: ${errorText(error)}`);
+    if (!WITHOUT_COMPILER.has(code ?? '')) throw error;
+    note(`not compiled to check whether it needs companions: ${errorText(error)}`);
     return undefined;
   }
 }

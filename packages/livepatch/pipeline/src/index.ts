@@ -2,4 +2,4 @@ export { type AuditedLivepatch, auditLivepatch } from './audit.ts';
 export { type BuildOrder, buildLivepatch } from './build.ts';
 export { type CheckedFix, type FixSource, type ImportedFix, type ImportRequest, importFix } from './import.ts';
 export { type Published, publishLivepatch } from './publish.ts';
-export { Workshop, type WorkshopEdges } from './workshop.ts';
+export { Workshop } from './workshop.ts';

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import type { PublishOptions, PublishOutcome } from '@kmend/server';
 import { publishLivepatch } from './publish.ts';
 
-test('tells what was published, and the reason for less than a whole proof only where one was given', async () => {
+test('says what was published, and the reason for less than a whole proof only if one was given', async () => {
   const livepatch = {
     id: '0123456789ab',
     kernel: { release: '6.1.0-47-amd64', buildId: 'ab'.repeat(20) },
@@ -14,6 +14,7 @@ test('tells what was published, and the reason for less than a whole proof only 
     publish: async (options: PublishOptions): Promise<PublishOutcome> => {
       asked.push(options);
       const publication = { proven: false, artifact: { livepatch } };
+      // Only what is read of a publication: a whole one needs a signed repository.
       return { serial: 7, snapshotVersion: 3, timestampVersion: 4, publication } as unknown as PublishOutcome;
     },
   };

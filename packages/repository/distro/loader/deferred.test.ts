@@ -23,14 +23,11 @@ for (const [name, shell] of Object.entries(shells)) {
     host.passes(100);
     const ran = await host.run('sync');
     assert.equal(ran.code, 5);
-    assert.match(
-      ran.err,
-      /did not end and is taken back, to be tried again in 15 minutes; in the way: sleeper \(813\)/,
-    );
+    assert.match(ran.err, /did not end and is reversed; it is retried in 15 minutes; blocked by: sleeper \(813\)/);
     assert.deepEqual([host.outcome(), host.enabled(), host.state('quarantined')], ['deferred', [], []]);
     host.remove('/fake/blocked');
     host.calls();
-    // What does not stand on it is loaded meanwhile.
+    // What does not depend on it is loaded meanwhile.
     assert.equal((await host.run('sync')).code, 5);
     assert.deepEqual(host.calls(), [`rmmod ${first.module}`, `insmod ${beside.module}`]);
     assert.deepEqual(host.problems(), [`deferred ${first.module}`, `below-missing ${second.name}`]);
@@ -43,7 +40,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual([host.enabled().length, host.state('deferred'), isRetried(host)], [3, [], false]);
   });
 
-  test(`${name}: each time the pause is twice as long, up to six hours; it ends with the boot`, async (t) => {
+  test(`${name}: doubles the pause each time, up to six hours, until the next boot`, async (t) => {
     const host = new TestHost(t, shell);
     const { module } = host.install({ position: 1 });
     for (const minutes of [15, 30, 60, 120, 240, 360, 360]) {
@@ -53,7 +50,7 @@ for (const [name, shell] of Object.entries(shells)) {
       assert.deepEqual([host.outcome(), host.calls()], ['transition-stuck', [`insmod ${module}`]], `${minutes}`);
       host.passes(901);
       const ran = await host.run('sync');
-      assert.match(ran.err, new RegExp(`tried again in ${minutes} minutes`));
+      assert.match(ran.err, new RegExp(`retried in ${minutes} minutes`));
       host.remove('/fake/blocked');
       assert.equal((await host.run('sync')).code, 5);
       assert.deepEqual([host.outcome(), host.enabled(), host.modules()], ['deferred', [], []]);
@@ -73,7 +70,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal((await host.run('sync')).code, 0);
   });
 
-  test(`${name}: resume retries at once; a new revision starts without a delay`, async (t) => {
+  test(`${name}: retries at once after resume, and starts a new revision without a delay`, async (t) => {
     const host = new TestHost(t, shell);
     const { module } = host.install({ position: 1 });
     host.write('/fake/blocked', '');
@@ -132,7 +129,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual(host.enabled(), [cumulative.module]);
   });
 
-  test(`${name}: the next run reverses a transition if the last one died before it did`, async (t) => {
+  test(`${name}: reverses a transition in the next run if the last one died before it did`, async (t) => {
     const host = new TestHost(t, shell);
     const { module } = host.install({ position: 1 });
     host.write('/fake/blocked', '');

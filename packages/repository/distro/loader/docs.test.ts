@@ -3,6 +3,8 @@ import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { packageCodes } from '@kmend/rules';
+import { rulesText } from './rules.ts';
 
 /** docs/packages.md against the scripts: nothing that a host can say or take is left out. */
 const here = import.meta.dirname;
@@ -18,26 +20,19 @@ function explained(text: string): string[] {
   return cells.flatMap((cell) => [...cell.matchAll(/`([^`]+)`/g)].map(([, word = '']) => word));
 }
 
-/** The words before `)` of the cases of a function of the shell. */
-function cases(name: string, source: string): string[] {
-  const [, body = ''] = new RegExp(`^${name}\\(\\) \\{\\n([\\s\\S]*?)^\\}`, 'm').exec(source) ?? [];
-  return [...body.matchAll(/^ {4}([a-z][a-z| -]*)\)/gm)].flatMap(([, words = '']) => words.split(' | '));
-}
-
-const codes = cases('hint_of', part('codes'));
+const codes: readonly string[] = Object.keys(packageCodes);
 const [, table = ''] = document.split('## Codes');
 
-test('every code has its item, and every item its code', () => {
+test('documents exactly the codes that exist', () => {
   assert.ok(codes.length > 30);
   assert.deepEqual(explained(table).sort(), [...codes].sort());
 });
 
 test('marks each retried code in the page', () => {
-  const passing = cases('is_passing', part('codes'));
-  assert.ok(passing.length > 5);
-  for (const item of table.split(/^(?=- `)/m).slice(1)) {
-    const [word = ''] = explained(item);
-    assert.equal(item.includes('**again**'), passing.includes(word), item);
+  const passing = Object.entries(packageCodes).flatMap(([code, { weight }]) => (weight === 'passing' ? code : []));
+  for (const line of table.split('\n').filter((it) => it.startsWith('| `'))) {
+    const [word = ''] = explained(line);
+    assert.equal(line.includes('**again**'), passing.includes(word), line);
   }
 });
 
@@ -52,7 +47,7 @@ test('uses no code that is not in the list', () => {
   );
 });
 
-test('every command, exit code, key of the configuration and unit is there', () => {
+test('documents every command, exit code, key of the configuration and unit', () => {
   const [, names = ''] = /^ {4}(sync \| .*)\) ;;$/m.exec(part('commands')) ?? [];
   const words = explained(document);
   const commands = names.split(' | ');
@@ -65,7 +60,11 @@ test('every command, exit code, key of the configuration and unit is there', () 
     assert.match(document, new RegExp(`\`/etc/kmend-livepatch/config\` .*\`${key}\``));
 });
 
-test('every part is loaded, and every shell can read it', () => {
+test('contains the generated part that the tables give', () => {
+  assert.equal(part('rules'), rulesText(), 'script/check --fix writes it again');
+});
+
+test('loads every part, and every shell can read it', () => {
   const program = readFileSync(join(here, 'bin/kmend-livepatch'), 'utf8');
   const [, loaded = ''] = /^for part in (.*); do$/m.exec(program) ?? [];
   assert.deepEqual(loaded.split(' ').sort(), [...parts].sort());

@@ -1,19 +1,14 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { claimText } from '@kmend/rules';
 import { shells, TestHost } from './testing/host.ts';
 
 const isRoot = process.getuid?.() === 0;
 const STATE = '/var/lib/kmend-livepatch';
 
-/** The agent's journal, as it writes it (packages/host/agent/src/state/journal.ts). */
-function agentJournal(host: TestHost, module: string, phase: string, bootId: string): void {
-  const current = { buildId: 'ab'.repeat(20), serial: 3, id: module.slice(6), module, phase, bootId, failure: null };
-  const events = [{ at: '2026-11-01T00:00:00Z', code: 'x', message: '"phase":"failed"', number: 1 }];
-  const journal = { schema: 'kmend.agent-journal/1', current, previous: null, good: [], events };
-  host.write('/var/lib/kmend-agent/loader/journal.json', `${JSON.stringify(journal)}\n`);
-}
+const CLAIM = '/run/kmend-agent/loader/claim';
 
 for (const [name, shell] of Object.entries(shells)) {
   test(`${name}: with a full /var asks nothing of the kernel, reports in /run, and retries`, {
@@ -51,7 +46,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.ok(!existsSync(host.path('/run/kmend-livepatch/state')));
   });
 
-  test(`${name}: a /var that cannot be written`, async (t) => {
+  test(`${name}: reports a /var that cannot be written`, async (t) => {
     const host = new TestHost(t, shell);
     host.install({ position: 1 });
     // A file in place of the directory fails for root too.
@@ -68,7 +63,7 @@ for (const [name, shell] of Object.entries(shells)) {
     host.write(`${STATE}/state`, '\0\0\0');
     host.calls();
     assert.equal((await host.run('sync')).code, 5);
-    // What runs is known by its package, and watched anew.
+    // What runs is known by its package, and watched again.
     assert.deepEqual([host.outcome(), host.calls(), host.enabled()], ['state-damaged', [], [only.module]]);
     assert.equal(host.state('livepatch').length, 1);
     assert.ok(existsSync(host.path(`${STATE}/state.damaged`)));
@@ -83,29 +78,61 @@ for (const [name, shell] of Object.entries(shells)) {
   test(`${name}: does nothing while the agent has a livepatch in force`, async (t) => {
     const host = new TestHost(t, shell);
     host.install({ position: 1 });
-    const boot = host.read('/proc/sys/kernel/random/boot_id').trim();
     const agents = 'kmend_aaaaaaaaaaaa';
-    for (const phase of ['loading', 'transition', 'replacing', 'soak', 'good', 'reverting']) {
-      agentJournal(host, agents, phase, boot);
-      if (phase !== 'loading') host.stranger(agents);
+    for (const state of ['loading', 'loaded'] as const) {
+      host.write(CLAIM, claimText({ module: agents, state }));
+      if (state === 'loaded') host.loadForeign(agents);
       assert.equal((await host.run('sync')).code, 5);
-      assert.deepEqual([host.outcome(), host.calls()], ['conflict-agent', []], phase);
+      assert.deepEqual([host.problems(), host.calls()], [[`conflict-agent ${agents}`], []], state);
     }
-    // What it refused, or did in another boot, conflicts with nothing.
-    agentJournal(host, agents, 'good', '11111111-2222-3333-4444-555555555555');
+    // Without a claim it is a foreign livepatch.
+    host.remove(CLAIM);
     assert.equal((await host.run('sync')).code, 5);
     assert.deepEqual([host.outcome(), host.calls()], ['conflict-livepatch', []]);
+    // A livepatch that is no longer in the kernel, although the agent does not know yet, blocks nothing.
+    host.write(CLAIM, claimText({ module: agents, state: 'loaded' }));
     host.remove(`/sys/kernel/livepatch/${agents}`);
-    agentJournal(host, agents, 'failed', boot);
     assert.equal((await host.run('sync')).code, 0);
-    // Nor is one that is not in the kernel any more, of which the agent has not heard yet.
-    agentJournal(host, agents, 'good', boot);
+  });
+
+  test(`${name}: loads nothing on a claim of the agent that it cannot read`, async (t) => {
+    const good = claimText({ module: 'kmend_aaaaaaaaaaaa', state: 'loaded' });
+    const host = new TestHost(t, shell);
+    host.install({ position: 1 });
+    const bad = {
+      empty: '',
+      'of a later version': good.replace(' 1\n', ' 2\n'),
+      'cut short': good.slice(0, -10),
+      'with more in it': `${good}more of it\n`,
+      'too long': `${good.slice(0, -1)}${' '.repeat(300)}\n`,
+      'of another module': good.replace('kmend_', 'other_'),
+      'in another state': good.replace('loaded', 'lost'),
+      'in another order': 'state loaded\nmodule kmend_aaaaaaaaaaaa\nkmend-agent-claim 1\n',
+      binary: '\0\0\0',
+    };
+    for (const [what, text] of Object.entries(bad)) {
+      host.write(CLAIM, text);
+      assert.equal((await host.run('sync')).code, 5, what);
+      assert.deepEqual([host.problems(), host.calls()], [['conflict-agent -'], []], what);
+    }
+    host.write(CLAIM, good);
+    assert.equal((await host.run('sync')).code, 0);
+  });
+
+  test(`${name}: loads nothing beside the module of another live patch system`, async (t) => {
+    const host = new TestHost(t, shell);
+    host.install({ position: 1 });
+    host.write('/sys/module/kmodlve_kcare/coresize', '4096\n');
+    assert.equal((await host.run('sync')).code, 5);
+    assert.deepEqual([host.problems(), host.calls()], [['conflict-module kmodlve_kcare'], []]);
+    host.remove('/sys/module/kmodlve_kcare');
+    host.write('/sys/module/livepatch/coresize', '4096\n');
     assert.equal((await host.run('sync')).code, 0);
   });
 
   test(`${name}: does nothing beside a foreign livepatch, and does not touch it`, async (t) => {
     const host = new TestHost(t, shell);
-    host.stranger('kpatch_something');
+    host.loadForeign('kpatch_something');
     host.install({ position: 1, kind: 'cumulative' });
     assert.equal((await host.run('sync', '--package')).code, 0);
     assert.deepEqual([host.outcome(), host.calls()], ['conflict-livepatch', []]);
@@ -114,12 +141,12 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual(host.enabled(), ['kpatch_something']);
   });
 
-  test(`${name}: revert reverts our livepatches beside foreign ones`, async (t) => {
+  test(`${name}: reverts its own livepatches beside foreign ones`, async (t) => {
     const host = new TestHost(t, shell);
     const stack = host.installStack(2);
     assert.equal((await host.run('sync')).code, 0);
     host.calls();
-    host.stranger('kpatch_something');
+    host.loadForeign('kpatch_something');
     assert.equal((await host.run('sync')).code, 5);
     assert.deepEqual(host.calls(), []);
     assert.equal((await host.run('revert')).code, 5);
@@ -218,7 +245,7 @@ for (const [name, shell] of Object.entries(shells)) {
     host.write('/proc/1/task/1/patch_state', '1\n');
     const ran = await host.run('sync', '--package');
     assert.deepEqual([ran.code, host.outcome()], [0, 'transition-stuck'], ran.err);
-    assert.match(ran.err, /in the way: a "task" \(813\)/);
+    assert.match(ran.err, /blocked by: a "task" \(813\)/);
     assert.equal(host.calls().length, 1);
     assert.deepEqual([(await host.run('status')).code, host.read('/run/kmend-livepatch/soak')], [1, '']);
     assert.ok(existsSync(host.path('/run/kmend-livepatch/retry')));
@@ -238,7 +265,7 @@ for (const [name, shell] of Object.entries(shells)) {
     host.write('/proc/812/task/813/patch_state', '0\n');
     host.write('/proc/812/task/813/comm', '\x1b[2J\u009b31m\u202ex\n');
     const ran = await host.run('sync');
-    assert.match(ran.err, /in the way: .*31m.*x \(813\)/);
+    assert.match(ran.err, /blocked by: .*31m.*x \(813\)/);
     const shown = await host.run('status');
     assert.doesNotMatch((ran.err + shown.out + shown.err).replaceAll('\n', ''), /[\p{Cc}\p{Cf}]/u);
   });
@@ -269,7 +296,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal((await host.run('sync')).code, 0);
   });
 
-  test(`${name}: a second run waits, and each livepatch is loaded once`, async (t) => {
+  test(`${name}: makes a second run wait, and loads each livepatch once`, async (t) => {
     const host = new TestHost(t, shell);
     const stack = host.installStack(3);
     const runs = await Promise.all([host.run('sync'), host.run('sync', '--package'), host.run('sync')]);
@@ -344,7 +371,7 @@ test('finishes in the next run what a killed run left', async (t) => {
     host.remove('/fake/kill-at');
     if (killed.code === 0) break;
     lives++;
-    // The retry unit would go on: unless it was killed before it began, or when it had just ended.
+    // The retry unit would continue, unless it was killed before it began, or when it had just ended.
     if (killed.err.includes('is in force') || host.calls().length > 2) {
       const ended = host.outcome() === 'in-force' && host.state('livepatch').length === 3;
       assert.ok(ended || existsSync(host.path('/run/kmend-livepatch/retry')), `killed at step ${at}`);
@@ -385,16 +412,4 @@ test('recovers from a kill while a cumulative livepatch replaces the stack', asy
     assert.deepEqual([host.enabled(), host.modules()], [[cumulative.module], [cumulative.module]], what);
     assert.equal(host.state('livepatch').length, 1, what);
   }
-});
-
-test('the agent’s journal is read as it is written', () => {
-  const source = readFileSync(new URL('../../../host/agent/src/state/journal.ts', import.meta.url), 'utf8');
-  assert.match(
-    source,
-    /z\.object\(\{\s+schema: z\.literal\('kmend\.agent-journal\/1'\),\s+current: Attempt\.nullable\(\),/,
-  );
-  assert.match(
-    source,
-    /Phase = z\.enum\(\['loading', 'transition', 'replacing', 'soak', 'good', 'reverting', 'failed'\]\)/,
-  );
 });

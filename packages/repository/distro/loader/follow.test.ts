@@ -28,7 +28,7 @@ for (const [name, shell] of Object.entries(allShells)) {
   });
 
   test(`${name}: ignores a statement that fails verification`, async (t) => {
-    const other = new TestKey('somebody');
+    const other = new TestKey('other');
     t.after(() => other.remove());
     const host = new TestHost(t, shell);
     const sync = async (): Promise<readonly unknown[]> => [(await host.run('sync')).code, host.outcome()];
@@ -57,7 +57,7 @@ for (const [name, shell] of Object.entries(allShells)) {
     assert.deepEqual(host.state('not-needed'), []);
   });
 
-  test(`${name}: status says what the next boot brings, and whether a livepatch is there for it`, async (t) => {
+  test(`${name}: shows in status what the next boot brings, and whether a livepatch is there for it`, async (t) => {
     const host = new TestHost(t, shell);
     host.installKernel(RELEASE);
     host.installKernel('6.1.0-9-amd64');

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { shells, TestHost } from './testing/host.ts';
 
 for (const [name, shell] of Object.entries(shells)) {
-  test(`${name}: a host that crashes in the first soak of a livepatch does not get it again`, async (t) => {
+  test(`${name}: does not load a livepatch again after the host crashed in its first soak`, async (t) => {
     const host = new TestHost(t, shell);
     const [first, second] = host.installStack(2);
     assert.ok(first && second);
@@ -36,7 +36,7 @@ for (const [name, shell] of Object.entries(shells)) {
     const host = new TestHost(t, shell);
     const [first, second, third] = host.installStack(3);
     assert.ok(first && second && third);
-    // Killed within the insmod of the second: the state says that it was on its way in.
+    // Killed within the insmod of the second: the state says that it was being loaded.
     host.write('/fake/blocked', '');
     host.write('/etc/kmend-livepatch/config', 'wait 1\n');
     await host.run('sync');
@@ -66,7 +66,7 @@ for (const [name, shell] of Object.entries(shells)) {
       assert.equal((await host.run('sync', '--boot')).code, 0);
       assert.deepEqual([host.enabled().length, host.state('quarantined')], [4, []]);
     }
-    // An orderly shutdown begins anew.
+    // An orderly shutdown starts again.
     assert.equal((await host.run('shutdown')).code, 0);
     for (const _ of ['in order', 'within', 'within']) {
       host.boot();
@@ -82,7 +82,7 @@ for (const [name, shell] of Object.entries(shells)) {
     }
   });
 
-  test(`${name}: an orderly shutdown in the soak is no crash`, async (t) => {
+  test(`${name}: does not count an orderly shutdown in the soak as a crash`, async (t) => {
     const host = new TestHost(t, shell);
     host.installStack(2);
     assert.equal((await host.run('sync')).code, 0);
@@ -110,7 +110,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal((await host.run('sync')).code, 0);
     assert.equal(host.enabled().length, 2);
     host.write('/etc/kmend-livepatch/off', '');
-    // What runs stays; what is removed goes; what comes is not loaded, nor in place of the one that runs.
+    // Livepatches in force stay; removed ones are reverted; new ones are not loaded, not even as a replacement.
     host.calls();
     host.install({ position: 1, version: '1.2' });
     assert.equal((await host.run('sync')).code, 0);
@@ -122,7 +122,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.match((await host.run('status')).out, /^switched off: \/etc\/kmend-livepatch\/off is there$/m);
   });
 
-  test(`${name}: hold keeps what runs over a boot; resume loads the rest`, async (t) => {
+  test(`${name}: keeps loaded livepatches over a boot under hold; resume loads the rest`, async (t) => {
     const host = new TestHost(t, shell);
     const [first, second] = host.installStack(2);
     assert.ok(first && second);
@@ -175,7 +175,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal(host.enabled().length, 2);
   });
 
-  test(`${name}: yield lets the agent drive, take --over replaces the agent's livepatch`, async (t) => {
+  test(`${name}: lets the agent drive after yield; take --over replaces the agent's livepatch`, async (t) => {
     const host = new TestHost(t, shell);
     const stack = host.installStack(2);
     assert.equal((await host.run('sync')).code, 0);
@@ -184,11 +184,11 @@ for (const [name, shell] of Object.entries(shells)) {
     // The agent's cumulative one replaces the stack, and unloads it.
     const agents = 'kmend_aaaaaaaaaaaa';
     for (const it of stack) for (const part of ['kernel/livepatch', 'module']) host.remove(`/sys/${part}/${it.module}`);
-    host.stranger(agents);
+    host.loadForeign(agents);
     host.install({ position: 3, on: [stack[1]?.module ?? ''] });
     assert.equal((await host.run('sync', '--package')).code, 0);
     assert.deepEqual([host.outcome(), host.calls(), host.state('quarantined')], ['yielded', [], []]);
-    // Without the word for it that livepatch is somebody else's.
+    // Without the option that livepatch is a foreign one.
     assert.equal((await host.run('take')).code, 5);
     assert.deepEqual([host.outcome(), host.enabled()], ['conflict-livepatch', [agents]]);
     assert.equal((await host.run('take', '--over', agents)).code, 0);
@@ -196,7 +196,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal(host.calls()[0], `rmmod ${agents}`);
   });
 
-  test(`${name}: yield --until-boot ends at the next boot`, async (t) => {
+  test(`${name}: ends yield --until-boot at the next boot`, async (t) => {
     const host = new TestHost(t, shell);
     const stack = host.installStack(2);
     assert.equal((await host.run('sync')).code, 0);
@@ -238,11 +238,11 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual([host.enabled().length, host.state('quarantined')], [2, []]);
   });
 
-  test(`${name}: take with a cumulative package replaces the agent's at once`, async (t) => {
+  test(`${name}: replaces the agent's livepatch at once by take with a cumulative package`, async (t) => {
     const host = new TestHost(t, shell);
     const agents = 'kmend_aaaaaaaaaaaa';
     assert.equal((await host.run('yield')).code, 0);
-    host.stranger(agents);
+    host.loadForeign(agents);
     // With nothing that could take its place, it stays where it is.
     assert.equal((await host.run('take', '--over', agents)).code, 5);
     assert.deepEqual([host.outcome(), host.enabled(), host.calls()], ['yielded', [agents], []]);

@@ -4,11 +4,11 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 // The agent and the packages' loader must find the same hooks in the way.
-import { ftraceHooksOf, hookConflicts, kprobesOf } from '../../../host/agent/src/kernel/hooks.ts';
-import { ENABLED as COMMON, KPROBES } from '../../../host/agent/src/testing/hook-listings.ts';
+import { ftraceHooksOf, hookConflicts, kprobesOf } from '@kmend/rules';
+import { ENABLED as COMMON, KPROBES } from '@kmend/rules/testing';
 import { allShells, shells, TestHost } from './testing/host.ts';
 
-const PART = join(import.meta.dirname, 'parts/hooks.sh');
+const PARTS = join(import.meta.dirname, 'parts');
 
 /** Beside what the agent is tried with: a direct call without a name, more flags, one function twice. */
 const ENABLED = [
@@ -37,7 +37,7 @@ for (const [name, shell] of Object.entries(allShells)) {
         const [first] = hookConflicts(hooks, objects, counts);
         const kprobesFirst = listings.split('\n').sort((a, b) => (a[0] === b[0] ? 0 : a.startsWith('k') ? -1 : 1));
         const lines = [...patched.map((it) => `patched ${it}`), `wanted kmend_x ${place}`, ...kprobesFirst];
-        const out = execFileSync(file, [...before, '-c', `. ${PART}; hooked_in`], {
+        const out = execFileSync(file, [...before, '-c', `. ${PARTS}/rules.sh; . ${PARTS}/hooks.sh; hooked_in`], {
           input: `${lines.join('\n')}\n`,
           encoding: 'utf8',
         });
@@ -54,7 +54,7 @@ for (const [name, shell] of Object.entries(allShells)) {
 }
 
 for (const [name, shell] of Object.entries(shells)) {
-  test(`${name}: does not load what a kprobe conflicts with, reverts nothing for it, and loads the rest`, async (t) => {
+  test(`${name}: does not load what conflicts with a kprobe, reverts nothing for it, and loads the rest`, async (t) => {
     const host = new TestHost(t, shell);
     const older = host.install({ position: 1 });
     assert.equal((await host.run('sync')).code, 0);
@@ -107,7 +107,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal(host.enabled().length, 2);
   });
 
-  test(`${name}: ftrace switched off: nothing is asked of the kernel`, async (t) => {
+  test(`${name}: asks nothing of the kernel while ftrace is off`, async (t) => {
     const host = new TestHost(t, shell);
     host.install({ position: 1 });
     host.write('/proc/sys/kernel/ftrace_enabled', '0\n');

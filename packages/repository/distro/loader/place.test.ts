@@ -25,7 +25,7 @@ const foreign: Record<string, [code: string, change: (host: TestHost) => void]> 
 };
 
 for (const [name, shell] of Object.entries(shells)) {
-  test(`${name}: nothing is loaded, and nothing remembered, in a capture kernel, a container, a chroot or an image`, async (t) => {
+  test(`${name}: loads and records nothing in a capture kernel, a container, a chroot or an image`, async (t) => {
     for (const [what, [code, change]] of Object.entries(foreign)) {
       const host = new TestHost(t, shell);
       host.install({ position: 1 });

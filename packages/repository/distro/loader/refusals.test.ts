@@ -6,12 +6,12 @@ import { TestKey } from './testing/key.ts';
 
 /** What a package may hold that must never reach the kernel: how it comes about, and the code. */
 const bad: Record<string, [code: string, make: (host: TestHost, context: { after(end: () => void): void }) => void]> = {
-  'a signature of somebody else': [
+  'a signature with another key': [
     'signature-wrong',
     (host, context) => {
-      const stranger = new TestKey('stranger');
-      context.after(() => stranger.remove());
-      host.install({ position: 1, key: stranger });
+      const foreign = new TestKey('foreign');
+      context.after(() => foreign.remove());
+      host.install({ position: 1, key: foreign });
     },
   ],
   'a signature of another manifest': [
@@ -34,31 +34,34 @@ const bad: Record<string, [code: string, make: (host: TestHost, context: { after
       host.write(`${directory}/manifest.sig`, signature);
     },
   ],
-  'no signature at all in the file': [
+  'a signature file without a signature': [
     'signature-wrong',
     (host) => host.write(`${host.install({ position: 1 }).directory}/manifest.sig`, ''),
   ],
-  'no manifest.sig': [
+  'a missing manifest.sig': [
     'package-incomplete',
     (host) => host.remove(`${host.install({ position: 1 }).directory}/manifest.sig`),
   ],
-  'no manifest': ['package-incomplete', (host) => host.remove(`${host.install({ position: 1 }).directory}/manifest`)],
-  'no livepatch.ko': [
+  'a missing manifest': [
+    'package-incomplete',
+    (host) => host.remove(`${host.install({ position: 1 }).directory}/manifest`),
+  ],
+  'a missing livepatch.ko': [
     'package-incomplete',
     (host) => host.remove(`${host.install({ position: 1 }).directory}/livepatch.ko`),
   ],
-  'bytes that were changed': [
+  'changed bytes': [
     'livepatch-damaged',
     (host) => {
       const { directory } = host.install({ position: 1 });
       host.write(`${directory}/livepatch.ko`, host.read(`${directory}/livepatch.ko`).replace('stacked', 'stuffed'));
     },
   ],
-  'bytes that are cut short': [
+  'truncated bytes': [
     'livepatch-damaged',
     (host) => host.write(`${host.install({ position: 1 }).directory}/livepatch.ko`, 'kmend'),
   ],
-  'a manifest too large': [
+  'a manifest above the limit': [
     'manifest-too-large',
     (host) =>
       host.forge(
@@ -66,25 +69,25 @@ const bad: Record<string, [code: string, make: (host: TestHost, context: { after
         (it) => it + 'function vmlinux aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n'.repeat(6000),
       ),
   ],
-  'no manifest but noise': [
+  'noise in place of a manifest': [
     'manifest-garbage',
     (host) => host.forge(host.install({ position: 1 }), () => 'kmend-livepatch 1\n\0\0\u0007'),
   ],
-  'no key on the host': [
+  'a package on a host without a key': [
     'key-missing',
     (host) => {
       host.install({ position: 1 });
       host.remove('/usr/share/kmend-livepatch/packages.gpg');
     },
   ],
-  'an empty key': [
+  'a package on a host with an empty key': [
     'key-missing',
     (host) => {
       host.install({ position: 1 });
       host.write('/usr/share/kmend-livepatch/packages.gpg', '');
     },
   ],
-  'a revoked key': [
+  'a package signed with a revoked key': [
     'signature-wrong',
     (host, context) => {
       const revoked = new TestKey('revoked');
@@ -108,7 +111,7 @@ const garbage: Record<string, (manifest: string) => string> = {
   'a position in octal': (it) => it.replace(/^position .*$/m, 'position 010'),
   'a position that is a command': (it) => it.replace(/^position .*$/m, 'position $(reboot)'),
   'a module that is not of its id': (it) => it.replace(/^module .*$/m, 'module kmend_000000000000'),
-  'a module of somebody else': (it) => it.replace(/^module .*$/m, 'module ext4'),
+  'a foreign module': (it) => it.replace(/^module .*$/m, 'module ext4'),
   'a size beyond bounds': (it) => it.replace(/^size .*$/m, 'size 99999999'),
   'keys in another order': (it) => it.replace(/^(kind .*)\n(position .*)$/m, '$2\n$1'),
   'a key twice': (it) => it.replace(/^(kind .*)$/m, '$1\n$1'),
@@ -124,7 +127,7 @@ const garbage: Record<string, (manifest: string) => string> = {
 
 for (const [name, shell] of Object.entries(shells)) {
   for (const [what, [code, make]] of Object.entries(bad)) {
-    test(`${name}: ${what}: ${code}, and insmod is not asked`, async (t) => {
+    test(`${name}: refuses ${what} with ${code}, and does not run insmod`, async (t) => {
       const host = new TestHost(t, shell);
       make(host, t);
       const ran = await host.run('sync', '--package');
@@ -149,7 +152,7 @@ for (const [name, shell] of Object.entries(shells)) {
     }
   });
 
-  test(`${name}: keeps what runs when the key has expired`, async (t) => {
+  test(`${name}: keeps what is loaded when the key has expired`, async (t) => {
     const host = new TestHost(t, shell);
     const expired = new TestKey('expired', '20200101T000000!', '1y');
     t.after(() => expired.remove());
@@ -159,7 +162,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual([ran.code, host.enabled()], [0, [module]], ran.err);
   });
 
-  test(`${name}: a link in place of a file is not followed`, async (t) => {
+  test(`${name}: does not follow a link in place of a file`, async (t) => {
     const host = new TestHost(t, shell);
     const { directory } = host.install({ position: 1 });
     renameSync(host.path(`${directory}/livepatch.ko`), host.path('/fake/elsewhere'));

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { shells, TestHost } from './testing/host.ts';
 
 for (const [name, shell] of Object.entries(shells)) {
-  test(`${name}: a newer revision takes the place of the older one; what is under it stays`, async (t) => {
+  test(`${name}: replaces the older revision with a newer one, and keeps what is below it`, async (t) => {
     const host = new TestHost(t, shell);
     const before = host.installStack(4);
     assert.equal((await host.run('sync')).code, 0);
@@ -21,7 +21,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual(host.enabled(), before.map((it) => it.module).sort());
   });
 
-  test(`${name}: a cumulative livepatch replaces the whole stack at once, and the modules go`, async (t) => {
+  test(`${name}: replaces the whole stack with a cumulative livepatch at once, and unloads its modules`, async (t) => {
     const host = new TestHost(t, shell);
     const stack = host.installStack(3);
     assert.equal((await host.run('sync')).code, 0);
@@ -57,7 +57,7 @@ for (const [name, shell] of Object.entries(shells)) {
     );
   });
 
-  test(`${name}: the top is removed; then all of it`, async (t) => {
+  test(`${name}: removes the top, then all of it`, async (t) => {
     const host = new TestHost(t, shell);
     const [first, second, third] = host.installStack(3);
     assert.ok(first && second && third);
@@ -72,7 +72,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual([host.outcome(), host.modules(), host.state('livepatch')], ['none-installed', [], []]);
   });
 
-  test(`${name}: one in the middle is removed: it stays until what stands on it goes`, async (t) => {
+  test(`${name}: keeps a removed livepatch until its dependants are gone`, async (t) => {
     const host = new TestHost(t, shell);
     const stack = host.installStack(4);
     const [first, second, third, fourth] = stack;
@@ -96,7 +96,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual([host.enabled(), host.problems()], [[first.module], []]);
   });
 
-  test(`${name}: one in the middle that nothing stands on goes alone`, async (t) => {
+  test(`${name}: reverts a livepatch in the middle without dependants alone`, async (t) => {
     const host = new TestHost(t, shell);
     const [first, second, third] = [1, 2, 3].map((position) => host.install({ position }));
     assert.ok(first && second && third);
@@ -111,7 +111,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual(host.calls(), [`rmmod ${third.module}`, `insmod ${second.module}`, `insmod ${third.module}`]);
   });
 
-  test(`${name}: an upgrade of one alone waits for what stands on the old one`, async (t) => {
+  test(`${name}: delays an upgrade until the dependants of the old revision are gone`, async (t) => {
     const host = new TestHost(t, shell);
     const [, second, third] = host.installStack(3);
     assert.ok(second && third);
@@ -146,7 +146,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual(host.enabled(), [fits.module]);
   });
 
-  test(`${name}: keeps what runs if its successor is damaged`, async (t) => {
+  test(`${name}: keeps what is loaded if its successor is damaged`, async (t) => {
     const host = new TestHost(t, shell);
     const stack = host.installStack(2);
     assert.equal((await host.run('sync')).code, 0);

@@ -12,7 +12,7 @@ const titles: readonly (readonly [id: string, title: string])[] = [
 ];
 
 for (const [name, shell] of Object.entries(allShells)) {
-  test(`${name}: status --json is valid JSON of its schema, whatever titles hold`, async (t) => {
+  test(`${name}: writes valid JSON of its schema with status --json, whatever titles hold`, async (t) => {
     const host = new TestHost(t, shell);
     const empty = await host.run('status', '--json');
     assert.equal(empty.code, 3);
@@ -54,7 +54,7 @@ for (const [name, shell] of Object.entries(allShells)) {
     assert.match(text.out, new RegExp(`^installed, not in force: ${next.name} 2\\.1 \\(load-refused\\)$`, 'm'));
   });
 
-  test(`${name}: the stack is measured`, async (t) => {
+  test(`${name}: measures the stack`, async (t) => {
     const host = new TestHost(t, shell);
     const none = LivepatchMeasure.parse(JSON.parse((await host.run('measure', '--json')).out));
     assert.deepEqual([none.depth, none.memoryBytes, none.livepatches], [0, 0, []]);

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { allShells, TestHost } from './testing/host.ts';
 
 for (const [name, shell] of Object.entries(allShells)) {
-  test(`${name}: one livepatch is loaded, once, and watched`, async (t) => {
+  test(`${name}: loads one livepatch once, and watches it`, async (t) => {
     const host = new TestHost(t, shell);
     const only = host.install({ position: 1 });
     const ran = await host.run('sync', '--package');
@@ -16,7 +16,7 @@ for (const [name, shell] of Object.entries(allShells)) {
     assert.deepEqual(host.calls(), []);
   });
 
-  test(`${name}: five are stacked in order, whatever order the disk has`, async (t) => {
+  test(`${name}: stacks five in order, whatever order the disk has`, async (t) => {
     const host = new TestHost(t, shell);
     const stack = host.installStack(5);
     const ran = await host.run('sync');

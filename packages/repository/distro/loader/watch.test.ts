@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { test } from 'node:test';
-import { nullPointer, stamped, warning } from '../../../host/agent/src/testing/kernel-logs.ts';
+import { nullPointer, stamped, warning } from '@kmend/rules/testing';
 import { type Installed, shells, TestHost } from './testing/host.ts';
 
 /** The kernel says something, at a moment of its own clock. */
@@ -32,7 +32,8 @@ for (const [name, shell] of Object.entries(shells)) {
     );
     assert.ok(host.state('kernel-log').some((it) => it.endsWith(within(second))));
     assert.match((await host.run('status')).out, /^kernel log: WARNING: CPU: 1 /m);
-    // It stays out, with the kernel's words, until somebody wants it again; then only what comes after that load counts.
+    // It stays reverted, with the kernel's messages, until an administrator resumes; then only what comes after that
+    // load counts.
     assert.equal((await host.run('sync')).code, 5);
     assert.deepEqual([host.calls(), host.outcome()], [[], 'quarantined']);
     assert.ok(host.state('kernel-log').length > 5);
@@ -59,7 +60,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.deepEqual(host.enabled(), [only.module]);
   });
 
-  test(`${name}: a complaint of the last moment of a soak counts, in the old body of what it patches too`, async (t) => {
+  test(`${name}: counts a complaint of the last moment of a soak, also in the old body of what it patches`, async (t) => {
     const host = new TestHost(t, shell);
     const only = host.install({ position: 1 });
     assert.equal((await host.run('sync')).code, 0);
@@ -75,7 +76,7 @@ for (const [name, shell] of Object.entries(shells)) {
     assert.equal(host.read('/run/kmend-livepatch/soak'), '');
   });
 
-  test(`${name}: a complaint right after a load ends the run; a newer revision is tried`, async (t) => {
+  test(`${name}: ends the run after a complaint right after a load, and tries a newer revision`, async (t) => {
     const host = new TestHost(t, shell);
     const [first, second] = host.installStack(2);
     assert.ok(first && second);
@@ -103,11 +104,11 @@ for (const [name, shell] of Object.entries(shells)) {
   });
 
   test(`${name}: reverts a harmful livepatch beside foreign ones and under a hold`, async (t) => {
-    for (const word of ['stranger', 'hold', 'yield']) {
+    for (const word of ['foreign', 'hold', 'yield']) {
       const host = new TestHost(t, shell);
       const only = host.install({ position: 1 });
       assert.equal((await host.run('sync')).code, 0);
-      if (word === 'stranger') host.stranger('kpatch_something');
+      if (word === 'foreign') host.loadForeign('kpatch_something');
       else assert.equal((await host.run(word)).code, 0);
       says(host, warning('function_1+0x1/0x20'), 100);
       await host.run('soaked');
@@ -152,7 +153,7 @@ for (const [name, shell] of Object.entries(shells)) {
     const host = new TestHost(t, shell);
     const only = host.install({ position: 1 });
     assert.equal((await host.run('sync')).code, 0);
-    host.stranger('kpatch_something');
+    host.loadForeign('kpatch_something');
     host.write('/sys/kernel/livepatch/kpatch_something/transition', '1\n');
     says(host, warning('function_1+0x1/0x20'), 100);
     host.passes(901);

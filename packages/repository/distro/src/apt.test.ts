@@ -23,7 +23,7 @@ const ALL = {
 } as const;
 const stacked = (...fixes: string[]): string[] => fixes.map((fix) => `${META}-${fix}`);
 
-test('apt reads the repository: order of the stack, what each package mends, its changelog', async (t) => {
+test('apt reads the order of the stack, the fixes of each package and its changelog', async (t) => {
   const { folder, clock, take, apt, web } = await publisher(t);
   clock.set(new Date());
   for (const one of [A, B, C]) await take(one);
@@ -58,7 +58,7 @@ test('apt reads the repository: order of the stack, what each package mends, its
   ]);
 });
 
-test('the security suite has what mends a CVE, and what that lies on', async (t) => {
+test('publishes in the security suite the livepatches with a CVE and their dependencies', async (t) => {
   const { folder, clock, take, apt, options } = await publisher(t);
   clock.set(new Date());
   await take(A);
@@ -82,7 +82,7 @@ test('the security suite has what mends a CVE, and what that lies on', async (t)
   }
 });
 
-test('an upgrade adds to the stack; the cumulative livepatch comes without a removal', async (t) => {
+test('adds to the stack in an upgrade, and removes nothing with the cumulative package', async (t) => {
   const { folder, clock, take, apt, options } = await publisher(t);
   clock.set(new Date());
   await take(A);
@@ -142,7 +142,7 @@ test('removes a deep stack in the run that installs the cumulative package', asy
   assert.deepEqual(planOf(await host.get('--simulate', '--with-new-pkgs', 'upgrade')), []);
 });
 
-test('phased updates hold the newest state back', async (t) => {
+test('holds the newest state back by phased updates', async (t) => {
   const { folder, clock, depot, take, apt, options } = await publisher(t);
   clock.set(new Date());
   await take(A);
@@ -167,7 +167,7 @@ test('phased updates hold the newest state back', async (t) => {
   assert.deepEqual(planOf(await host.get(...upgrade)), [`Inst ${META}-speed-up`, `Inst ${META}`]);
 });
 
-test('publishes the newest states in early first, in the other suites when they get a share', async (t) => {
+test('publishes the newest states in early first, and in the other suites when they get a share', async (t) => {
   const { folder, clock, depot, take, apt, options } = await publisher(t);
   clock.set(new Date());
   await take(A);
@@ -194,7 +194,7 @@ test('publishes the newest states in early first, in the other suites when they 
   assert.deepEqual(await offered(all), ['4', '2', '1']);
 });
 
-test('apt refuses what was changed, is out of date, or is signed with another key', async (t) => {
+test('apt refuses metadata that was changed, is out of date, or is signed with another key', async (t) => {
   const { folder, clock, take, apt, web } = await publisher(t);
   clock.set(new Date());
   await take(A);
@@ -240,7 +240,7 @@ test('apt refuses what was changed, is out of date, or is signed with another ke
   assert.match(wrong.said, /NO_PUBKEY/);
 });
 
-test('a repository that asks for an activation key is read with auth.conf', async (t) => {
+test('reads a repository that requires an activation key with auth.conf', async (t) => {
   const { folder, clock, take, apt, web } = await publisher(t);
   clock.set(new Date());
   await take(A);
@@ -255,7 +255,7 @@ test('a repository that asks for an activation key is read with auth.conf', asyn
   assert.equal(update.exitCode, 0, update.said);
 });
 
-test('a new repository comes in one step, and what an old index names is still there', async (t) => {
+test('replaces a repository in one step, and keeps what the old index names', async (t) => {
   const { folder, clock, take, apt, options } = await publisher(t);
   clock.set(new Date());
   await take(A);
@@ -275,7 +275,7 @@ test('a new repository comes in one step, and what an old index names is still t
   assert.equal((await readdir(join(folder, 'served'))).filter((name) => name.startsWith('.apt.')).length, 2);
 });
 
-test('the same depot gives the same repository', async (t) => {
+test('writes the same repository from the same depot', async (t) => {
   const { folder, clock, depot, take, apt } = await publisher(t);
   await take(A);
   await take(B);

@@ -1,6 +1,7 @@
 import { mkdir, readdir, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
+import { fieldOf, stanzasOf } from '@kmend/base';
 import { cleanEnvironment, runOk, sha256 } from '@kmend/base/node';
 import { deliver, linkOrCopy } from './build.ts';
 import type { Contents, SuiteContents } from './contents.ts';
@@ -60,12 +61,11 @@ interface Stanza {
 
 async function scan({ run }: Contents, folder: string): Promise<Stanza[]> {
   const text = (await ftparchive(run, folder, [], ['packages', 'pool'])).toString();
-  const stanzas = text.split('\n\n').filter((stanza) => stanza.trim() !== '');
-  return stanzas
+  return stanzasOf(text)
     .map((stanza) => {
-      const field = (name: string): string => new RegExp(`^${name}: (.*)$`, 'm').exec(stanza)?.[1] ?? '';
+      const field = (name: string): string => fieldOf(stanza, name);
       const fileName = field('Filename').split('/').at(-1) ?? '';
-      return { name: field('Package'), version: field('Version'), fileName, text: stanza.trim() };
+      return { name: field('Package'), version: field('Version'), fileName, text: stanza };
     })
     .sort((a, b) => (a.fileName < b.fileName ? -1 : 1));
 }

@@ -31,6 +31,14 @@ export interface BuiltPackage {
   readonly sha256: string;
 }
 
+/** Where and how packages are built. */
+export interface PackageOrder {
+  /** Keeps built packages, by format. */
+  readonly folder: string;
+  readonly format: PackageFormat;
+  readonly maker: PackageMaker;
+}
+
 /**
  * The package of a spec, built once: hosts compare what they have with what is offered under the same version, so its
  * bytes stay even when the maintainer's name, the key or this program is another one later. Throws `release-taken`
@@ -38,10 +46,8 @@ export interface BuiltPackage {
  */
 export async function builtPackage(
   run: Run,
-  folder: string,
-  format: PackageFormat,
+  { folder, format, maker }: PackageOrder,
   spec: PackageSpec,
-  maker: PackageMaker,
 ): Promise<BuiltPackage> {
   const { fileName: nameOf, build } = FORMATS[format];
   const fileName = nameOf(spec);
@@ -76,7 +82,7 @@ export async function deliver(built: BuiltPackage, to: string, before: string | 
   await linkOrCopy(path, to);
 }
 
-/** A hard link where that can be, for a repository is written anew each time. */
+/** A hard link if possible, because a repository is written again each time. */
 export async function linkOrCopy(from: string, to: string): Promise<void> {
   await link(from, to).catch(async () => await copyFile(from, to));
 }
@@ -94,6 +100,6 @@ function inputsOf({ needs, replaces, takesOut, scripts, files }: PackageSpec): s
 
 function releaseTaken(fileName: string, why: string): DistroError {
   return new DistroError('release-taken', `${fileName} ${why}`, {
-    hint: 'bring the depot back to what was published last, or publish to another place',
+    hint: 'restore the depot to what was published last, or publish to another folder',
   });
 }

@@ -24,7 +24,7 @@ export const RepositorySettings = z.object({
 });
 export type RepositorySettings = z.infer<typeof RepositorySettings>;
 
-/** What a format's writer gets: every package built, and which of them each suite has. */
+/** Input of a format's writer: every built package, and which of them each suite has. */
 export interface Contents {
   readonly run: Run;
   readonly signer: Signer;

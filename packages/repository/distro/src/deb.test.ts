@@ -10,7 +10,7 @@ import { publisher } from './testing/publishing.ts';
 const NAME = `livepatch-${RELEASE}-cve-2026-1001`;
 const A = { fixes: ['CVE-2026-1001'], functions: ['tcp_ack', 'tcp_ack'] };
 
-test('a livepatch package holds the module, its manifest and a signature that gpgv believes', async (t) => {
+test('builds a livepatch package with the module, its manifest and a signature that gpgv accepts', async (t) => {
   const { folder, take, apt, depot, keyFile } = await publisher(t);
   await take(A);
   await apt();
@@ -52,7 +52,7 @@ test('a livepatch package holds the module, its manifest and a signature that gp
   assert.match(sums, /manifest: FAILED|md5sum/, 'md5sums names every file: the one changed above is found');
 });
 
-test('what a fix is called reaches no field, no line and no macro of its own', async (t) => {
+test('escapes a fix’s name in fields, lines and macros', async (t) => {
   const { folder, take, apt, dnf, depot } = await publisher(t);
   const title = `a %(touch ${folder}/touched) %{lua:os.execute("touch ${folder}/touched")} $(touch x) <b>&amp;\tDepends: evil\u2028\u202e`;
   const fixes = ['CVE-2026-1001'];

@@ -7,7 +7,7 @@ import type { Run } from '@kmend/base';
 import { cleanEnvironment, runOk } from '@kmend/base/node';
 import { type Need, type PackageMaker, type PackageSpec, versionText } from './package.ts';
 import { epochSeconds, mailDate, oneLine, shorten } from './text.ts';
-import { layOut, settle } from './tree.ts';
+import { layOut, normalize } from './tree.ts';
 
 export function debFileName({ name, architecture, ...version }: PackageSpec): string {
   return `${name}_${versionText(version)}_${architecture}.deb`;
@@ -32,7 +32,7 @@ export async function buildDeb(run: Run, spec: PackageSpec, maker: PackageMaker,
     }
     for (const name of ['md5sums', 'control', ...(settings.length > 0 ? ['conffiles'] : [])])
       await chmod(join(tree, 'DEBIAN', name), 0o644);
-    await settle(tree, spec.at);
+    await normalize(tree, spec.at);
     // gzip: every dpkg reads it, and its bytes do not depend on how many threads packed it.
     await runOk(run, 'dpkg-deb', ['--build', '--root-owner-group', '-Zgzip', '-z9', tree, path], {
       env: { ...cleanEnvironment(), SOURCE_DATE_EPOCH: String(epochSeconds(spec.at)) },
@@ -93,7 +93,7 @@ function changelogFile(spec: PackageSpec, maker: PackageMaker): PackageSpec['fil
 async function md5sums(tree: string, spec: PackageSpec, maker: PackageMaker): Promise<string> {
   const paths = [...spec.files, changelogFile(spec, maker)].map(({ path }) => path).sort();
   const lines: string[] = [];
-  // dpkg's own format: for damage by accident, not against anybody.
+  // dpkg's own format: it detects accidental damage, not an attack.
   for (const path of paths) {
     const sum = createHash('md5')
       .update(await readFile(join(tree, path)))

@@ -20,7 +20,7 @@ const ALL = {
   functions: ['f', 'g', 'h'],
 } as const;
 
-test('dnf reads the repository with both signatures on: packages, their order, advisories', async (t) => {
+test('dnf reads packages, their order and advisories with both signature checks on', async (t) => {
   const { folder, take, dnf, web, depot } = await publisher(t);
   for (const one of [A, B, C]) await take(one);
   const { keyring } = await dnf();
@@ -54,7 +54,7 @@ test('dnf reads the repository with both signatures on: packages, their order, a
   assert.match(changelog, /CVE-2026-1003: net: mend CVE-2026-1003/);
 });
 
-test('an upgrade adds to the stack; the cumulative livepatch replaces it', async (t) => {
+test('adds to the stack in an upgrade, and replaces it with the cumulative livepatch', async (t) => {
   const { folder, take, dnf, web, depot } = await publisher(t);
   await take(A);
   await take(B);
@@ -82,7 +82,7 @@ test('an upgrade adds to the stack; the cumulative livepatch replaces it', async
   );
 });
 
-test('rpm believes a package that is signed with the key, and no other', async (t) => {
+test('rpm accepts only a package that is signed with the key', async (t) => {
   const { folder, take, dnf, depot } = await publisher(t, 'rsa4096');
   await take(A);
   const { keyring } = await dnf();
@@ -123,7 +123,7 @@ test('dnf refuses metadata that was changed or is signed with another key', asyn
   web.tamper = (path, data) =>
     path.endsWith('repomd.xml') ? Buffer.from(data.toString().replace('<revision>', '<revision>1')) : undefined;
   const changed = await host.dnf('repoquery');
-  // Debian's dnf goes on with its other repositories.
+  // Debian's dnf continues with its other repositories.
   assert.doesNotMatch(changed.said, /livepatch-/);
   assert.match(changed.said, /repomd\.xml GPG signature verification error: Bad GPG signature/);
   web.tamper = undefined;
@@ -141,7 +141,7 @@ test('dnf refuses metadata that was changed or is signed with another key', asyn
   assert.match(wrong.said, /GPG signature verification error/);
 });
 
-test('rpm has the loader look after each run, and does not fail for it', async (t) => {
+test('rpm starts the loader after each run, and does not fail for it', async (t) => {
   const { folder, take, dnf, depot } = await publisher(t);
   await take(A);
   await take(B);
@@ -165,7 +165,7 @@ test('rpm has the loader look after each run, and does not fail for it', async (
   assert.notEqual(left.exitCode, 0, 'no folder is left');
 });
 
-test('the same depot gives the same packages and metadata', async (t) => {
+test('writes the same packages and metadata from the same depot', async (t) => {
   const { folder, take, dnf, depot } = await publisher(t);
   await take(A);
   await dnf({ out: join(folder, 'one') });

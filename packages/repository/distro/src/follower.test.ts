@@ -41,7 +41,7 @@ async function republish({ apt }: Publisher, host: AptHost): Promise<void> {
   assert.equal(exitCode, 0, said);
 }
 
-test('a release says its flavour', () => {
+test('reads the flavour of a release', () => {
   const flavours = {
     '6.1.0-47-amd64': 'amd64',
     '6.1.0-47-cloud-amd64': 'cloud-amd64',
@@ -66,7 +66,7 @@ test('a release says its flavour', () => {
   );
 });
 
-test('apt: the package of a flavour brings the livepatches of each new kernel and keeps those of the running one', async (t) => {
+test('apt installs the livepatches of each new kernel with the package of a flavour, and keeps those of the running one', async (t) => {
   const publishing = await publisher(t);
   const { clock, depot } = publishing;
   clock.set(new Date());
@@ -133,7 +133,7 @@ test('apt keeps livepatches of a kept kernel when the flavour moves on', async (
   );
 });
 
-test('apt: a host gets those of a few kernels a series, and each suite follows what it has', async (t) => {
+test('apt installs the livepatches of a few kernels of a series, and each suite follows its own', async (t) => {
   const publishing = await publisher(t);
   const { clock, depot } = publishing;
   clock.set(new Date());
@@ -159,7 +159,7 @@ test('apt: a host gets those of a few kernels a series, and each suite follows w
   assert.doesNotMatch((await host.cache('show', FOLLOWER)).said, /^Phased/m);
 });
 
-test('apt: a fresh kernel that needs none has a package that says so, signed, until it has its first livepatch', async (t) => {
+test('apt installs a signed package for a fresh kernel that needs none, until its first livepatch', async (t) => {
   const publishing = await publisher(t);
   const { clock, depot, folder } = publishing;
   clock.set(new Date());
@@ -188,7 +188,7 @@ test('apt: a fresh kernel that needs none has a package that says so, signed, un
   await assert.rejects(readFile(join(await extract(2), 'none')));
 });
 
-test('dnf: the livepatches of a kernel are asked for beside that kernel', async (t) => {
+test('dnf requires the livepatches of a kernel only beside that kernel', async (t) => {
   const publishing = await publisher(t, 'rsa4096');
   const { folder, dnf, web, depot } = publishing;
   const kernels = [1, 2, 3, 4, 5, 6, 7, 8].map((it) => `5.14.0-${it}.el9.x86_64`);

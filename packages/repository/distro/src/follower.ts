@@ -12,7 +12,7 @@ import { canBeConditional } from './rpm.ts';
  */
 const WINDOW = 6;
 
-const COPYRIGHT = 'This package holds nothing: it only asks for other packages.\n';
+const COPYRIGHT = 'This package contains nothing: it only depends on other packages.\n';
 
 /** A flavour of kernels, and what is on offer for it. */
 export interface Follower {
@@ -34,7 +34,7 @@ export function followersOf(releases: readonly string[]): Follower[] {
     .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-/** The package that asks for the livepatches of whatever kernel of a flavour a host has, or will have. */
+/** The package that depends on the livepatches of every kernel of a flavour that a host has, or will have. */
 export async function followerPackage(depot: Depot, follower: Follower, format: PackageFormat): Promise<PackageSpec> {
   const { name, flavour, releases } = follower;
   const needs = { deb: needsOf(releases, () => false), rpm: needsOf(releases, canBeConditional) };

@@ -67,7 +67,7 @@ async function currentOf(out: string, prefix: string): Promise<string | undefine
     if (target.startsWith(prefix) && basename(target) === target) return target;
   }
   if (found.isDirectory() && (await readdir(out)).length === 0) return undefined;
-  throw new DistroError('out-occupied', `${out} is there already, and not a repository that was written here`, {
-    hint: 'name another place, or move it away',
+  throw new DistroError('out-occupied', `${out} exists, and is not a repository that kmend wrote`, {
+    hint: 'name another folder, or move it away',
   });
 }

@@ -3,7 +3,7 @@ import { manifestText, statementText } from './manifest.ts';
 import { LIVEPATCH_FOLDER, LOADER_PACKAGE, metapackageName } from './names.ts';
 import type { Change, PackageSpec } from './package.ts';
 
-/** Fixes that a description tells with their titles at most. */
+/** Largest number of fixes that a description lists with their titles. */
 const TOLD_FIXES = 50;
 
 /** Functions that a description names at most. */

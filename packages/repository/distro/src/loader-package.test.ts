@@ -13,7 +13,7 @@ const A = { fixes: ['CVE-2026-1001'], functions: ['f'] };
 const B = { fixes: ['CVE-2026-1002'], functions: ['g'] };
 const SYNC = 'sync --package';
 
-test('the loader package has everything of its folder, its keyring and its triggers', async (t) => {
+test('contains everything of its folder, its keyring and its triggers', async (t) => {
   const { folder, take, apt, depot } = await publisher(t);
   await take(A);
   const { fingerprint } = await apt();
@@ -54,7 +54,7 @@ test('the loader package has everything of its folder, its keyring and its trigg
   );
 });
 
-test('dpkg has the loader look once a run, and never fails for it', async (t) => {
+test('dpkg starts the loader once a run, and never fails for it', async (t) => {
   const { folder, take, apt, depot } = await publisher(t);
   await take(A);
   await take(B);
@@ -81,7 +81,7 @@ test('dpkg has the loader look once a run, and never fails for it', async (t) =>
   assert.deepEqual(await callsIn(root), [`${SYNC} ${META}-cve-2026-1001`]);
   const status = (await runOk(run, 'dpkg', ['--root', root, '--audit'])).toString();
   assert.equal(status, '', 'nothing is half-configured');
-  // Everything goes in one run: what was loaded is taken out while there is a loader.
+  // Everything is removed in one run: what was loaded is reverted while the loader is still there.
   await mkdir(join(root, 'var/lib/kmend-livepatch'), { recursive: true });
   await dpkg('--purge', `${META}-cve-2026-1001`, 'kmend-livepatch');
   assert.ok((await callsIn(root)).includes(SYNC));
@@ -89,7 +89,7 @@ test('dpkg has the loader look once a run, and never fails for it', async (t) =>
   assert.equal(await exists(join(root, 'usr/lib/kmend-livepatch')), false);
 });
 
-test('a change of the loader is a new revision, and only that', async (t) => {
+test('makes a new revision only for a change of the loader', async (t) => {
   const { folder, take, apt } = await publisher(t);
   await take(A);
   assert.ok((await apt()).packages.includes('kmend-livepatch_0.1.0-1_all.deb'));

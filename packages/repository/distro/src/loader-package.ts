@@ -21,7 +21,7 @@ export const LOADER_FOLDER = fileURLToPath(new URL('../loader/', import.meta.url
 const DOCUMENTS = `usr/share/doc/${LOADER_PACKAGE}`;
 const UNIT_FOLDERS = { deb: 'lib/systemd/system', rpm: 'usr/lib/systemd/system' } as const;
 
-/** Everything of a minimal host is there in any case; what is not is asked for. */
+/** Dependencies: what even a minimal host has is not listed. */
 const NEEDS: Readonly<Record<PackageFormat, readonly Need[]>> = {
   deb: [{ name: 'gpgv' }, { name: 'kmod' }],
   // By its path: the distributions with RPM have it in packages of different names.

@@ -1,12 +1,11 @@
+import { manifestRule, patternOf } from '@kmend/rules';
 import type { Entry } from './depot/schema.ts';
 import { DistroError } from './error.ts';
 import { oneLine, shorten } from './text.ts';
 
-/** What the loader takes; it is shell, and says no to anything else. */
-const MANIFEST_LIMIT = 256 * 1024;
-const MODULE_LIMIT = 64 * 1024 * 1024;
-const TITLE_LENGTH = 250;
-const NAME = /^[A-Za-z0-9_.$]+$/;
+/** The characters that the loader accepts; it is shell, and refuses all others. */
+const { manifestBytes, moduleBytes, fixTitle } = manifestRule;
+const NAME = patternOf(manifestRule.function);
 
 /** What a manifest says of a livepatch, beside the kernel it is for. */
 export type ManifestSubject = Pick<
@@ -15,8 +14,8 @@ export type ManifestSubject = Pick<
 >;
 
 /**
- * The text that the loader verifies and reads before it loads: `key value` a line, in this order. Throws `manifest-invalid` where
- * a value does not fit into its line, or all of it not into what the loader reads.
+ * The text that the loader verifies and reads before it loads: `key value` a line, in this order. Throws
+ * `manifest-invalid` where a value does not fit into its line, or all of it not into what the loader reads.
  */
 export function manifestText(
   kernel: { readonly release: string; readonly buildId: string },
@@ -40,13 +39,13 @@ export function manifestText(
     `sha256 ${of.sha256}`,
     `size ${of.size}`,
     ...of.on.map((module) => `on ${module}`),
-    ...of.fixes.map(({ id, title }) => `fix ${id} ${shorten(oneLine(title), TITLE_LENGTH) || id}`),
+    ...of.fixes.map(({ id, title }) => `fix ${id} ${shorten(oneLine(title), fixTitle) || id}`),
     ...[...functions].map((line) => `function ${line}`),
   ];
   const text = `${lines.join('\n')}\n`;
-  if (Buffer.byteLength(text) > MANIFEST_LIMIT) {
-    throw new DistroError('manifest-invalid', `the manifest of ${of.package} is larger than ${MANIFEST_LIMIT} bytes`, {
-      hint: 'the loader reads no more: build it from fewer fixes',
+  if (Buffer.byteLength(text) > manifestBytes) {
+    throw new DistroError('manifest-invalid', `the manifest of ${of.package} is larger than ${manifestBytes} bytes`, {
+      hint: 'that is the loader’s limit: build it from fewer fixes',
     });
   }
   return text;
@@ -69,7 +68,7 @@ export function statementText(
 
 function faultOf({ module, id, size, functions }: ManifestSubject): string | undefined {
   if (module !== `kmend_${id}`) return `its module is called ${module}, not kmend_${id}`;
-  if (size > MODULE_LIMIT) return `its module has ${size} bytes, at most ${MODULE_LIMIT} are taken`;
+  if (size > moduleBytes) return `its module has ${size} bytes; the limit is ${moduleBytes}`;
   if (functions.length === 0) return 'it patches no function';
   const odd = functions.find(({ name }) => !NAME.test(name))?.name;
   return odd === undefined ? undefined : `"${oneLine(odd)}" is no name of a function`;

@@ -21,7 +21,10 @@ export function cumulativeName(release: string): string {
   return `${metapackageName(release)}-cumulative`;
 }
 
-/** `cloud-amd64` of `6.1.0-47-cloud-amd64`, `x86_64+rt` of `5.14.0-70.el9.x86_64+rt`; `undefined` where a release names none. */
+/**
+ * `cloud-amd64` of `6.1.0-47-cloud-amd64`, `x86_64+rt` of `5.14.0-70.el9.x86_64+rt`; `undefined` where a release names
+ * none.
+ */
 export function flavourOf(release: string): string | undefined {
   const rpm = /\.(x86_64(?:\+[A-Za-z0-9._-]+)?)$/.exec(release)?.[1];
   if (rpm !== undefined) return rpm;

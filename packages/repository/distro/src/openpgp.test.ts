@@ -10,7 +10,7 @@ const TIME = new Date('2026-10-01T00:00:00Z');
 const LATER = new Date('2026-11-01T00:00:00Z');
 const who = { name: 'Example Fleet', email: 'packages@example.invalid', time: TIME };
 
-test('a key signs, gpgv believes it, and nothing of it is left behind', async (t) => {
+test('signs with a key that gpgv accepts, and leaves nothing of it behind', async (t) => {
   const { folder } = await world(t);
   const keyFile = join(folder, 'packages.key');
   const fingerprint = await createKey(run, { keyFile, ...who });
@@ -54,7 +54,7 @@ test('a key signs, gpgv believes it, and nothing of it is left behind', async (t
   );
 });
 
-test('a key with a passphrase is opened by a file', async (t) => {
+test('opens a key with a passphrase from a file', async (t) => {
   const { folder } = await world(t);
   const keyFile = join(folder, 'packages.key');
   const passphraseFile = join(folder, 'passphrase');
@@ -86,7 +86,7 @@ test('a key with a passphrase is opened by a file', async (t) => {
   );
 });
 
-test('a key that is missing, open to others or none is refused', async (t) => {
+test('refuses a key that is missing, readable by others or not a key', async (t) => {
   const { folder } = await world(t);
   const keyFile = join(folder, 'packages.key');
   await assert.rejects(

@@ -6,7 +6,7 @@ import { cleanEnvironment, exists, runOk, writeFileAtomic } from '@kmend/base/no
 import { DistroError } from './error.ts';
 import { epochSeconds, oneLine } from './text.ts';
 
-/** The operator's key in use. Lives in a folder of its own that is gone afterwards. */
+/** The operator's key in use, in a folder of its own that is removed afterwards. */
 export interface Signer {
   /** 40 hex digits. */
   readonly fingerprint: string;
@@ -29,7 +29,7 @@ export interface Signer {
 export interface KeyFiles {
   /** The secret key as `gpg --export-secret-keys` writes it, mode 0600. */
   readonly keyFile: string;
-  /** A file whose first line opens the key, where it has a passphrase. */
+  /** A file whose first line is the passphrase, if the key has one. */
   readonly passphraseFile?: string | undefined;
 }
 
@@ -60,7 +60,7 @@ export async function createKey(
     throw new DistroError('key-exists', `${keyFile} exists already; keys are never overwritten`);
   }
   if (oneLine(name) !== name || /[<>()@]/.test(name) || !/^[^\s<>@]+@[^\s<>@]+$/.test(email)) {
-    throw new DistroError('key-invalid', 'a key is for a name and an address: "Example Fleet", packages@example.org');
+    throw new DistroError('key-invalid', 'a key needs a name and an address: "Example Fleet", packages@example.org');
   }
   return await withHome(run, async (gpg) => {
     // The time of what is signed with it later may not lie before this.

@@ -94,7 +94,7 @@ const layouts: Record<string, Readonly<Record<string, string>>> = {
 };
 
 for (const [what, mounts] of Object.entries(layouts)) {
-  test(`systemd finds no ordering cycle: ${what}`, async () => {
+  test(`systemd finds no ordering cycle in ${what}`, async () => {
     assert.equal(await verify(mounts), '');
   });
 }

@@ -35,7 +35,7 @@ export interface Change extends PackageVersion {
   readonly lines: readonly string[];
 }
 
-/** What a package is, whatever format it gets. */
+/** A package, independent of its format. */
 export interface PackageSpec extends PackageVersion {
   readonly name: string;
   readonly architecture: 'all' | 'amd64';

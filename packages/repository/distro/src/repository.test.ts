@@ -12,7 +12,7 @@ const META = `livepatch-${RELEASE}`;
 const A = { fixes: ['CVE-2026-1001'], functions: ['f'] };
 const B = { fixes: ['CVE-2026-1002'], functions: ['g'] };
 
-test('after a change of key, packages keep their bytes and the loader knows both keys', async (t) => {
+test('keeps the bytes of packages after a change of key, and gives the loader both keys', async (t) => {
   const { folder, clock, take, apt, depot } = await publisher(t);
   await take(A);
   const first = await apt();
@@ -42,7 +42,7 @@ test('after a change of key, packages keep their bytes and the loader knows both
   }
 });
 
-test('what was withdrawn is published no more, and the metapackage says what was below it', async (t) => {
+test('no longer publishes a withdrawn livepatch, and points the metapackage to the one below', async (t) => {
   const { take, apt, depot } = await publisher(t);
   await take(A);
   await take(B);
@@ -62,7 +62,7 @@ test('what was withdrawn is published no more, and the metapackage says what was
   assert.match(control, new RegExp(`Depends: kmend-livepatch, ${META}-cve-2026-1001 \\(= 1.1\\)`));
 });
 
-test('a package that was damaged in the depot is built again, one of another content is not', async (t) => {
+test('rebuilds a package that was damaged in the depot, and refuses one with other content', async (t) => {
   const { folder, take, apt, depot } = await publisher(t);
   await take(A);
   await apt();
@@ -78,7 +78,7 @@ test('a package that was damaged in the depot is built again, one of another con
   await assert.rejects(apt(), hasCode('release-taken'));
 });
 
-test('a module that is not what the depot says is not packed', async (t) => {
+test('does not pack a module that differs from the depot’s record', async (t) => {
   const { take, apt, depot } = await publisher(t);
   const { entry } = await take(A);
   await writeFile(depot.modulePath(entry), 'another module');

@@ -104,13 +104,13 @@ async function collectLocked(
   { maintainer }: RepositorySettings,
 ): Promise<Pick<Contents, 'packages' | 'suites'>> {
   const built = new Map<string, BuiltPackage>();
-  const maker = { signer, maintainer };
+  const order = { folder: depot.packages, format, maker: { signer, maintainer } };
   const loaderSpec = (await loaderPackages(depot, loader, signer.keyring))[format];
   const kernels = await depot.kernels();
   const suites = new Map<Suite, SuiteContents>();
   const add = async (spec: PackageSpec, files: Set<string>): Promise<void> => {
     const key = `${spec.name} ${spec.version}`;
-    const one = built.get(key) ?? (await builtPackage(run, depot.packages, format, spec, maker));
+    const one = built.get(key) ?? (await builtPackage(run, order, spec));
     if (!built.has(key)) progress.step(`package ${one.fileName}`);
     built.set(key, one);
     files.add(one.fileName);

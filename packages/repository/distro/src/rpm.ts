@@ -6,7 +6,7 @@ import { runOk } from '@kmend/base/node';
 import { LIVEPATCH_FOLDER } from './names.ts';
 import type { Need, PackageMaker, PackageSpec, PackageVersion } from './package.ts';
 import { epochSeconds, oneLine, rpmDate, shorten } from './text.ts';
-import { layOut, settle } from './tree.ts';
+import { layOut, normalize } from './tree.ts';
 
 const ARCHITECTURES = { all: 'noarch', amd64: 'x86_64' } as const;
 
@@ -29,7 +29,7 @@ export async function buildRpm(run: Run, spec: PackageSpec, maker: PackageMaker,
     const tree = join(work, 'tree');
     await mkdir(tree);
     await layOut(tree, spec, maker.signer);
-    await settle(tree, spec.at);
+    await normalize(tree, spec.at);
     await writeFile(join(work, 'package.spec'), specText(spec, maker));
     // HOME: a person's own macros do not count.
     const env = { ...maker.signer.environment, HOME: work, SOURCE_DATE_EPOCH: String(epochSeconds(spec.at)) };
@@ -71,7 +71,7 @@ export async function buildRpm(run: Run, spec: PackageSpec, maker: PackageMaker,
   }
 }
 
-/** Nothing is stripped, compressed anew or added to, and nothing of the machine is kept. */
+/** Nothing is stripped, compressed again or added, and nothing of the machine is kept. */
 const BUILD = {
   _buildhost: 'kmend',
   use_source_date_epoch_as_buildtime: '1',

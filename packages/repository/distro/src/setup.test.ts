@@ -16,7 +16,7 @@ async function makeKeyring(folder: string): Promise<string> {
   return await withSigner(run, { keyFile }, async (signer) => signer.keyringText);
 }
 
-test('the snippet writes the files, those with a key readable by root alone', async (t) => {
+test('writes the files with the snippet, those with a key readable by root alone', async (t) => {
   const { folder } = await world(t);
   const keyring = await makeKeyring(folder);
   const setups = [aptSetup({ url: URL, keyring, gated: true }), dnfSetup({ url: URL, keyring, gated: true })];
@@ -40,7 +40,7 @@ test('the snippet writes the files, those with a key readable by root alone', as
   );
 });
 
-test('machines without an id get a name each', async (t) => {
+test('gives each machine without an id a name of its own', async (t) => {
   const { folder } = await world(t);
   const { snippet } = aptSetup({ url: URL, keyring: await makeKeyring(folder), gated: true });
   const names = new Set<string>();
@@ -56,7 +56,7 @@ test('machines without an id get a name each', async (t) => {
   assert.equal(names.size, 5);
 });
 
-test('addresses and names that would write something else are refused', async (t) => {
+test('refuses addresses and names that would write something else', async (t) => {
   const { folder } = await world(t);
   const keyring = await makeKeyring(folder);
   const good = { url: URL, keyring };

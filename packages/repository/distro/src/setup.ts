@@ -17,9 +17,9 @@ export const SetupOptions = z.object({
     .string()
     .regex(/^[a-z0-9][a-z0-9-]{0,31}$/, 'lower-case letters, digits and "-" only')
     .default('kmend'),
-  /** Of APT: `security` for what mends a CVE alone. */
+  /** Of APT: `security` for fixes of CVEs alone. */
   suite: z.enum(SUITES).default('updates'),
-  /** The repository asks for an activation key. */
+  /** The repository requires an activation key. */
   gated: z.boolean().default(false),
   /** The activation key may travel in the clear: in a test network alone. */
   allowPlainHttp: z.boolean().default(false),
@@ -32,13 +32,13 @@ export interface HostFile {
   readonly text: string;
 }
 
-/** How a host is told of a repository: the files, and one text for a root shell that writes them. */
+/** How a host is configured for a repository: the files, and one text for a root shell that writes them. */
 export interface Setup {
   readonly files: readonly HostFile[];
   readonly snippet: string;
 }
 
-/** What stands for the activation key until a person puts it there: a text that is copied around holds no secret. */
+/** The placeholder that a person replaces with the activation key: a text that is copied around holds no secret. */
 const KEY_PLACE = 'ACTIVATION-KEY';
 
 /** Whose seat of the key it is (docs/decisions/052-package-seats.md); the host puts its own name in. */
@@ -104,11 +104,11 @@ function checked(options: SetupOptions): z.output<typeof SetupOptions> {
   if (username !== '' || password !== '') {
     throw new DistroError(
       'setting-invalid',
-      'an address with a name or a password in it would be readable by everyone on the host',
+      'everyone on the host could read a user name or a password in the address',
     );
   }
   if (parsed.data.gated && protocol !== 'https:' && !parsed.data.allowPlainHttp) {
-    throw new DistroError('setting-invalid', 'an activation key travels over https alone');
+    throw new DistroError('setting-invalid', 'an activation key needs an https address');
   }
   return parsed.data;
 }

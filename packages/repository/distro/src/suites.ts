@@ -3,7 +3,7 @@ import { entryOf } from './livepatch-package.ts';
 
 /**
  * `early` has everything at once, `updates` what is for more than the hosts that follow `early`, `security` of that
- * what mends a CVE (and what that lies on).
+ * fixes of CVEs (and their dependencies).
  */
 export const SUITES = ['early', 'updates', 'security'] as const;
 export type Suite = (typeof SUITES)[number];

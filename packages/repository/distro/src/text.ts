@@ -1,7 +1,7 @@
 /** Control, format and separator characters: none of them may reach a control file, a spec or a terminal. */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
 
-/** A text of somebody else's, as one printable line. */
+/** A text from elsewhere, as one printable line. */
 export function oneLine(text: string): string {
   return text.replace(UNPRINTABLE, ' ').replace(/\s+/g, ' ').trim();
 }

@@ -26,16 +26,16 @@ export async function layOut(
 async function placeFile(content: { readonly file: string; readonly sha256: string }, target: string): Promise<void> {
   await copyFile(content.file, target);
   if ((await sha256File(target)) === content.sha256) return;
-  throw new DistroError('depot-damaged', `${content.file} is not the file it is named by`, {
-    hint: 'bring it back from a backup, or take the livepatch in again from its build',
+  throw new DistroError('depot-damaged', `${content.file} is not the file that its name says`, {
+    hint: 'restore it from a backup, or add the livepatch again from its build',
   });
 }
 
 /** Modes of folders, and times, that do not depend on who builds when. */
-export async function settle(path: string, at: Date): Promise<void> {
+export async function normalize(path: string, at: Date): Promise<void> {
   const seconds = epochSeconds(at);
   for (const entry of await readdir(path, { withFileTypes: true })) {
-    if (entry.isDirectory()) await settle(join(path, entry.name), at);
+    if (entry.isDirectory()) await normalize(join(path, entry.name), at);
     else await utimes(join(path, entry.name), seconds, seconds);
   }
   await chmod(path, 0o755);

@@ -17,7 +17,7 @@ const WORST_FIRST: readonly Severity[] = ['critical', 'high', 'medium', 'low'];
 
 /**
  * `updateinfo.xml`: one advisory a state, so that `dnf updateinfo` and `dnf upgrade --security` know what a package
- * mends.
+ * fixes.
  */
 export function updateinfo(offers: readonly Offer[], specs: readonly PackageSpec[], from: string): string {
   const updates = offers.flatMap((offer) => offer.states.map((state) => advisory(offer, state, specs, from)));

@@ -28,7 +28,7 @@ import type { Round } from './round.ts';
 export interface Around {
   readonly rig: Rig;
   readonly life: Life;
-  /** Present where the group asks for it. */
+  /** Present if the group requires it. */
   readonly steps: Steps | undefined;
   /** How many rounds are wanted. */
   readonly count: number;

@@ -69,7 +69,7 @@ test('reports a claim that the kernel contradicts', () => {
   assert.deepEqual(harms({ before: moving, after: on }), []);
 });
 
-test('no claim, no false claim', () => {
+test('reports no false claim where there is no claim', () => {
   const transition = { ...protectedClaims.status, transition: { state: 'in-transition' } };
   const claims = { ...protectedClaims, status: transition, effectiveSerial: null, exitCode: 1 };
   assert.deepEqual(harms({ before: moving, after: moving, claims, effect: 'vulnerable' }), []);
@@ -118,7 +118,7 @@ test('reports a server state that exceeds the host’s', () => {
   assert.deepEqual(toldTooMuch({ ...told, transition: 'in-transition' }, nothing, published), []);
 });
 
-test('a revert that was answered with success is not forgotten', () => {
+test('keeps a revert that was answered with success', () => {
   assert.equal(answerKept('revert', 0, sound).length, 1);
   assert.deepEqual(answerKept('revert', 5, sound), []);
   assert.deepEqual(answerKept('revert', 0, { ...sound, claims: { ...protectedClaims, hold: {} } }), []);

@@ -67,7 +67,7 @@ export interface Told {
   readonly effectiveSerial: number | null;
 }
 
-/** The server was told of more than there is. A report takes a moment: ask again before this is believed. */
+/** The server shows more than there is. A report takes a moment: look again before this counts. */
 export function toldTooMuch(told: Told, seen: Observation, published: readonly Published[]): Finding[] {
   const { loaded, transition, effectiveSerial } = told;
   if (loaded !== 'loaded' || transition !== 'complete' || effectiveSerial === null) return [];
@@ -84,7 +84,7 @@ function journalLost(seen: Observation): Finding[] {
   return found.map((text) => ({ harm: 'journal-lost', text }));
 }
 
-/** How a host stands when a fault is over. */
+/** The state of a host when a fault is over. */
 export type Standing =
   /** What the policy wants is in force, or a person's hold is kept. */
   | { readonly kind: 'right'; readonly text: string }
@@ -127,7 +127,7 @@ export function standing(seen: Observation, journal: Journal | undefined, wanted
   return { kind: 'right', text: `serial ${wanted.serial} in force (${claims.status.verified.state})` };
 }
 
-/** `out`: nothing is in force. `stay`: something is, and it is told. */
+/** `out`: nothing is in force. `stay`: something is, and is reported. */
 function heldRight({ after, claims }: Observation, kind: 'out' | 'stay', nothing: boolean): boolean {
   if (kind === 'out') return nothing;
   const name = after.find((it) => it.enabled)?.name;

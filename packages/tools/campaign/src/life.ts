@@ -18,8 +18,8 @@ export type Phase = (typeof PHASES)[number];
 
 /**
  * Who has it loaded:
- * - resume: a person lifts a hold, and the loader goes on by itself with what was fetched before
- * - check: the fetcher, which finds newer signed metadata and fetches the livepatch anew
+ * - resume: an administrator lifts a hold, and the loader continues with what was fetched before
+ * - check: the fetcher, which finds newer signed metadata and fetches the livepatch again
  */
 export type Way = 'resume' | 'check';
 
@@ -87,8 +87,8 @@ export class Life {
   async #lead(phase: Phase, way: Way, repository: string | undefined): Promise<void> {
     if (repository !== undefined) await this.configure({ repository });
     const fetches = way === 'check' && (phase === 'load' || phase === 'replace');
-    // What is asked for by number is held. One that is to be fetched anew leaves another in the cache, to be re-applied
-    // at boot.
+    // What is requested by number is held. One that is to be fetched again leaves another in the cache, to be
+    // re-applied at boot.
     if (phase === 'replace' || fetches) await this.must('apply', '--serial', '1');
     if (phase === 'load') await this.must('revert');
     if (fetches) {
@@ -136,7 +136,7 @@ export class Life {
   async configure(change: Readonly<Record<string, unknown>>): Promise<void> {
     const { host } = this.guest;
     await host.copyIn(Buffer.from(JSON.stringify(change)), '/etc/kmend-agent/config.d/90-faults.json');
-    // On the disk, whatever becomes of the host next.
+    // On the disk, whatever happens to the host next.
     await host.check(`sync && systemctl restart ${layout.acting.join(' ')}`, { timeoutMs: 120_000 });
     this.#known = undefined;
   }
@@ -150,7 +150,7 @@ systemctl reset-failed; systemctl start ${layout.resident.join(' ')}; exit $done
     this.#known = undefined;
   }
 
-  /** Does what the phase is about; whatever comes of it. Not for `boot`: the holder of the power switch does that. */
+  /** Does what the phase is about, with any outcome. Not for `boot`: the caller, who cuts the power, does that. */
   order(phase: Exclude<Phase, 'boot'>, way: Way): Promise<GuestResult> {
     return this.ask(phase === 'revert' ? 'revert' : way);
   }

@@ -25,7 +25,7 @@ const KeptSteps = z.object({
 });
 const STEPS = 'steps.json';
 
-/** What the rounds of one group gave, on disk after each: a campaign that was interrupted goes on where it was. */
+/** Results of the rounds of one group, on disk after each: an interrupted campaign continues where it was. */
 export class Results {
   readonly #directory: string;
   readonly #group: string;

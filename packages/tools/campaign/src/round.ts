@@ -21,7 +21,7 @@ export interface Round {
   run(): Promise<RoundResult>;
 }
 
-/** What a group tells of a round; the rest is the same for all. */
+/** What a group records of a round; the rest is the same for all. */
 export interface Struck {
   readonly what: string;
   readonly struck: boolean;

@@ -11,7 +11,7 @@ export interface Hangups {
 /** For a command that runs in its own process. */
 export const noHangups: Hangups = { listen: () => () => undefined };
 
-/** What every command gets. */
+/** The surroundings of every command. */
 export interface Context {
   readonly terminal: Terminal;
   readonly places: Places;
@@ -24,13 +24,19 @@ export interface Context {
   exitWith(code: ExitCode): void;
 }
 
+/** What reaches a run of the program from outside. */
+export interface Surroundings {
+  readonly streams: Streams;
+  readonly env: Context['env'];
+  readonly signal: AbortSignal;
+  readonly hangups?: Hangups;
+}
+
+/** `json`: results and errors are printed as JSON. */
 export function createContext(
-  streams: Streams,
-  env: Readonly<Record<string, string | undefined>>,
-  signal: AbortSignal,
+  { streams, env, signal, hangups = noHangups }: Surroundings,
   json: boolean,
-  hangups: Hangups,
-  exitWith: (code: ExitCode) => void,
+  exitWith: Context['exitWith'],
 ): Context {
   return { terminal: createTerminal(streams, json), places: places(env), env, hangups, signal, exitWith };
 }

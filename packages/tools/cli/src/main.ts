@@ -9,17 +9,15 @@ for (const name of ['SIGINT', 'SIGTERM'] as const) {
   });
 }
 const argv = process.argv.slice(2);
-const { exitCode } = await runProgram(
-  argv,
-  await registersFor(argv),
-  { out: process.stdout, err: process.stderr },
-  process.env,
-  stop.signal,
-  {
+const { exitCode } = await runProgram(argv, await registersFor(argv), {
+  streams: { out: process.stdout, err: process.stderr },
+  env: process.env,
+  signal: stop.signal,
+  hangups: {
     listen(heard) {
       process.on('SIGHUP', heard);
       return () => void process.off('SIGHUP', heard);
     },
   },
-);
+});
 process.exitCode = exitCode;

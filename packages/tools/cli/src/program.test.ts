@@ -40,7 +40,7 @@ async function kmend(...argv: string[]): Promise<{ exitCode: number; out: string
       },
     },
   };
-  const { exitCode } = await runProgram(argv, [family], streams, {}, new AbortController().signal);
+  const { exitCode } = await runProgram(argv, [family], { streams, env: {}, signal: new AbortController().signal });
   return { exitCode, out, err };
 }
 

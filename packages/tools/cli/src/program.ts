@@ -1,7 +1,7 @@
 import { errorCode } from '@kmend/base';
 import { Command, CommanderError, Option } from 'commander';
-import { type Context, createContext, type Hangups, noHangups } from './context.ts';
-import { type ExitCode, exitCodes } from './error.ts';
+import { type Context, createContext, type Surroundings } from './context.ts';
+import { exitCodes } from './error.ts';
 import { type Streams, shownStreams } from './terminal.ts';
 import { VERSION } from './version.ts';
 
@@ -26,15 +26,13 @@ export interface Outcome {
 export async function runProgram(
   argv: readonly string[],
   registers: readonly Register[],
-  streams: Streams,
-  env: Readonly<Record<string, string | undefined>>,
-  signal: AbortSignal,
-  hangups: Hangups = noHangups,
+  surroundings: Surroundings,
 ): Promise<Outcome> {
+  const { streams, signal } = surroundings;
   // Known before parsing, so that a usage error is JSON too.
   const json = argv.includes('--json');
   let exitCode: number = exitCodes.done;
-  const context = createContext(streams, env, signal, json, hangups, (code: ExitCode) => {
+  const context = createContext(surroundings, json, (code) => {
     exitCode = code;
   });
   const program = new Command('kmend')

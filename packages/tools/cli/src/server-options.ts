@@ -28,12 +28,12 @@ export async function connect(context: Context, options: ServerOptions): Promise
   return createApiClient({ url, token, signal: context.signal });
 }
 
-/** Where the server of this machine keeps its data unless told otherwise. */
+/** Default folder of the data of this machine's server. */
 export function dataDirectory(context: Context): string {
   return join(context.places.home, 'server');
 }
 
-/** Where root and release key lie unless told otherwise. */
+/** Default folder of the root and release keys. */
 export function keysDirectory(context: Context): string {
   return join(context.places.home, 'keys');
 }

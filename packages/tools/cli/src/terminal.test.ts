@@ -38,7 +38,7 @@ test('cleans terminal control characters from every kind of output', async () =>
   }
 });
 
-test('under --json keeps texts as they were, escaped', async () => {
+test('keeps texts unchanged but escaped under --json', async () => {
   const { out } = await runKmend([evil], {}, 'result', '--json');
   assert.deepEqual(JSON.parse(out), { name: EVIL });
   const failed = JSON.parse((await runKmend([evil], {}, 'fail', '--json')).out);

@@ -6,7 +6,7 @@ export interface Streams {
   readonly err: { write(text: string): unknown; readonly isTTY?: boolean };
 }
 
-/** How a command shows things: one JSON document on stdout under `--json`, text for people otherwise. */
+/** The output of a command: one JSON document on stdout under `--json`, text for people otherwise. */
 export interface Terminal {
   readonly json: boolean;
   readonly progress: Progress;
@@ -19,7 +19,7 @@ export interface Terminal {
 
 /**
  * The same streams, through which nothing that a terminal obeys gets: everything that this command line writes passes
- * here, whoever wrote the words (a server's error, a host's name, a compiler's message that quotes a patch).
+ * here, from any source (a server's error, a host's name, a compiler's message that quotes a patch).
  */
 export function shownStreams({ out, err }: Streams): Streams {
   return {

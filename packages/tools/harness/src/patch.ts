@@ -15,7 +15,17 @@ export async function patchOf(
   edit: (text: string) => string,
   onto: (text: string) => string = (text) => text,
 ): Promise<string> {
-  const text = onto(await readFile(join(await preparedTree(operator), path), 'utf8'));
+  return await patchIn(operator, { tree: await preparedTree(operator), path }, edit, onto);
+}
+
+/** The same for a file of another kernel's `tree`; `path` is inside it. */
+export async function patchIn(
+  operator: Operator,
+  { tree, path }: { readonly tree: string; readonly path: string },
+  edit: (text: string) => string,
+  onto: (text: string) => string = (text) => text,
+): Promise<string> {
+  const text = onto(await readFile(join(tree, path), 'utf8'));
   const changed = edit(text);
   assert.notEqual(changed, text, `the edit of ${path} changes nothing`);
   await mkdir(join(operator.home, 'edits'), { recursive: true });

@@ -15,6 +15,9 @@ import { subjectOf } from './subject.ts';
 /** Each look starts programs, on a machine that has enough to do with the guest. */
 const POLL_MS = 2_000;
 
+/** For what takes half a minute of processor time: a busy machine takes twenty times as long in an emulated guest. */
+const SLOW_MS = 1_800_000;
+
 /** Hosts that the agent is tried on are of one kind, so that they share one saved machine, with the agent installed. */
 export const AGENT_HOST = {
   // One processor: two guests at a time share the two of a small machine.
@@ -23,7 +26,7 @@ export const AGENT_HOST = {
   kernelArguments: [
     // Every module that the kernel takes is written down, from the first moment of every boot (campaign).
     'trace_event=module:module_load',
-    // What panics comes back by itself, as a host without a person beside it is set up.
+    // Reboots after a panic, as unattended hosts are configured.
     'panic=1',
     // An emulated processor that stood still for minutes, because its emulator did, is no fault of the host's.
     'nowatchdog',
@@ -31,8 +34,8 @@ export const AGENT_HOST = {
 } as const satisfies Partial<BootOptions>;
 
 /**
- * For `Lab.boot`: a host with the agent's package installed. An emulated one takes minutes to unpack it, once for each agent:
- * other documents in the package make no other agent.
+ * For `Lab.boot`: a host with the agent's package installed. An emulated one takes minutes to unpack it, once for each
+ * agent: other documents in the package make no other agent.
  */
 export async function agentInstalled(deb: string): Promise<Preparation> {
   return { key: `agent ${await subjectOf(deb)}`, prepare: (host) => installPackage(host, deb) };
@@ -41,7 +44,7 @@ export async function agentInstalled(deb: string): Promise<Preparation> {
 async function installPackage(host: Host, deb: string): Promise<void> {
   const copy = '/root/kmend-agent.deb';
   await host.copyIn(deb, copy);
-  await host.check(['dpkg', '--install', copy], { timeoutMs: 600_000 });
+  await host.check(['dpkg', '--install', copy], { timeoutMs: SLOW_MS });
 }
 
 /** A lab host with the agent on it, and what the operator sees of it. */
@@ -79,7 +82,7 @@ export class PatchedHost {
     const address = ['--server', `http://${OPERATOR_ADDRESS}:${server.port}`, '--allow-plain-http'];
     await this.host.check(
       ['kmend-agent', 'enrol', ...address, '--key-file', '/root/activation-key', '--root', '/root/root.json', ...more],
-      { timeoutMs: 120_000 },
+      { timeoutMs: SLOW_MS },
     );
   }
 
@@ -103,7 +106,7 @@ export class PatchedHost {
   }
 
   /** Waits until the agent has unloaded what was replaced; what is in memory then, or after 20 seconds. */
-  async settledModules(): Promise<string[]> {
+  async modulesAfterUnload(): Promise<string[]> {
     const until = this.#clock.monotonic() + 20_000;
     for (;;) {
       const names = await this.loadedModules();
@@ -120,8 +123,8 @@ export class PatchedHost {
     return await this.#operator.kmend<HostDetail>('host', 'show', own.id);
   }
 
-  /** Waits until the server was told that a serial is in force for every task. */
-  async untilReported(serial: number | null, timeoutMs = 180_000): Promise<HostDetail> {
+  /** Waits until the server shows that a serial is in force for every task. */
+  async untilReported(serial: number | null, timeoutMs = 600_000): Promise<HostDetail> {
     const until = this.#clock.monotonic() + timeoutMs;
     for (;;) {
       const detail = await this.seen();

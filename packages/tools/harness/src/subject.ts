@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { run, runOk, sha256File } from '@kmend/base/node';
 
-/** What comes with the agent and is never run. */
+/** Documents that come with the agent and are never run. */
 const DOCUMENTS = 'usr/share/doc/';
 
 /**

@@ -21,7 +21,7 @@ const ALIVE = /Kernel panic - not syncing: VFS: Unable to mount root fs/;
 
 /**
  * KVM if a real kernel really runs under it, else TCG. A `/dev/kvm` that opens proves little: nested in another virtual
- * machine it may start a guest that then stands still. The answer is kept until the machine reboots.
+ * machine it may start a guest that then hangs. The answer is kept until the machine reboots.
  */
 export async function chooseAccelerator(cache: string, clock: Clock, vmlinuz: string): Promise<AcceleratorChoice> {
   try {

@@ -49,7 +49,7 @@ async function until(condition: () => Promise<boolean>): Promise<boolean> {
 }
 
 for (const how of ['SIGKILL', 'SIGINT', 'SIGTERM'] as const) {
-  test(`a process that dies of ${how} takes its children, its scratch directory and its locks with it`, async () => {
+  test(`ends the children, the scratch directory and the locks of a process that dies of ${how}`, async () => {
     const owner = spawn(process.execPath, ['--input-type=module', '-e', OWNER, directory], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
@@ -73,7 +73,7 @@ for (const how of ['SIGKILL', 'SIGINT', 'SIGTERM'] as const) {
   });
 }
 
-test('channels are there from the first byte', async () => {
+test('opens channels before the first byte', async () => {
   const child = spawnBound('sh', ['-c', 'echo hello >&3; read line <&3; echo "$line"'], { cwd: '/', channels: 1 });
   const channel = child.stdio[3];
   assert.ok(channel !== null && channel !== undefined && 'write' in channel);
@@ -85,7 +85,7 @@ test('channels are there from the first byte', async () => {
   assert.equal(String(answer), 'back\n');
 });
 
-test('a lock lets one in at a time, and an interrupt ends the waiting', async () => {
+test('lets one holder of a lock in at a time, and ends the waiting on an interrupt', async () => {
   const path = join(directory, 'once');
   let inside = 0;
   let most = 0;
@@ -105,7 +105,7 @@ test('a lock lets one in at a time, and an interrupt ends the waiting', async ()
   });
 });
 
-test('a scratch directory is removed with what is in it', async () => {
+test('removes a scratch directory with its content', async () => {
   const scratch = await makeScratch(join(directory, 'runs'));
   assert.ok(await exists(scratch.path));
   await scratch.remove();

@@ -2,8 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { cleanEnvironment } from '@kmend/base/node';
 
 /**
- * Set the death signal, then make sure the parent is still the one that asked: had it died in between, the signal would
- * never come.
+ * Sets the death signal, then checks that the parent is still the same: if it died in between, the signal would never
+ * come.
  */
 const GUARD = '[ "$PPID" = "$1" ] || exit 1; shift; exec "$@"';
 

@@ -5,11 +5,11 @@ import { judge } from './code-in-force.ts';
 const ftrace =
   'ftrace cmdline_proc_show (1)   I  \ttramp: 0xffffffffc0349000 (klp_ftrace_handler+0x0/0x110) ->klp_ftrace_handler+0x0/0x110';
 
-test('without a livepatch it is the kernel', () => {
+test('reports the kernel’s code without a livepatch', () => {
   assert.deepEqual(judge(''), { source: 'kernel', transition: false, evidence: [] });
 });
 
-test('a livepatch that claims and redirects the function is in force', () => {
+test('reports a livepatch that claims and redirects the function', () => {
   const sysfs = 'sysfs lp/vmlinux/cmdline_proc_show,1 enabled=1 transition=0';
   assert.deepEqual(judge(`module lp\n${sysfs}\n${ftrace}`), {
     source: 'livepatch',
@@ -19,13 +19,13 @@ test('a livepatch that claims and redirects the function is in force', () => {
   });
 });
 
-test('a claim without a redirection is not in force: the module to patch is not loaded', () => {
+test('reports no claim without a redirection: the module to patch is not loaded', () => {
   const result = judge('module lp\nsysfs lp/af_alg/af_alg_sendmsg,1 enabled=1 transition=0');
   assert.equal(result.source, 'kernel');
   assert.equal(result.livepatch, undefined);
 });
 
-test('a tracer on a function is not a livepatch', () => {
+test('does not take a tracer on a function for a livepatch', () => {
   const traced = 'ftrace cmdline_proc_show (1)        \ttramp: 0xffffffffc0349000 (function_trace_call+0x0/0x110)';
   const claim = 'sysfs lp/vmlinux/cmdline_proc_show,1 enabled=1 transition=0';
   assert.equal(judge(`module lp\n${claim}\n${traced}`).source, 'kernel');
@@ -34,7 +34,7 @@ test('a tracer on a function is not a livepatch', () => {
   assert.equal(judge(`module lp\n${claim}\n${both}`).source, 'livepatch');
 });
 
-test('of several livepatches the one loaded last and still enabled counts', () => {
+test('reports of several livepatches the one that was loaded last and is still enabled', () => {
   const claims = [
     'sysfs first/vmlinux/cmdline_proc_show,1 enabled=1 transition=0',
     'sysfs second/vmlinux/cmdline_proc_show,1 enabled=1 transition=1',

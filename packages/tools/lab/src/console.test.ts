@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ConsoleLog, panicIn } from './console.ts';
 
-test('lines are told whole, however they arrive', () => {
+test('passes on whole lines, however they arrive', () => {
   const log = new ConsoleLog();
   const lines: string[] = [];
   const stop = log.onLine((line) => lines.push(line));
@@ -18,13 +18,13 @@ test('lines are told whole, however they arrive', () => {
   assert.equal(log.tail(2), 'two\nthree');
 });
 
-test('only the end of a long console is kept', () => {
+test('keeps only the end of a long console', () => {
   const log = new ConsoleLog(8);
   log.append('0123456789');
   assert.equal(log.text(), '23456789');
 });
 
-test('a kernel panic is recognised with its reason', () => {
+test('recognises a kernel panic with its reason', () => {
   assert.equal(panicIn('[   36.2] Kernel panic - not syncing: sysrq triggered crash'), 'sysrq triggered crash');
   assert.equal(panicIn('[   36.2] sysrq: Trigger a crash'), undefined);
 });

@@ -1,21 +1,9 @@
-import type { Clock, Progress, Run } from '@kmend/base';
-import { cleanEnvironment } from '@kmend/base/node';
+import type { Edges } from '@kmend/base';
 
-/** What the lab gets from outside. */
-export interface LabEdges {
-  readonly run: Run;
-  readonly clock: Clock;
-  readonly progress: Progress;
+/** What the lab needs from outside. */
+export interface LabEdges extends Pick<Edges, 'run' | 'clock' | 'progress' | 'signal'> {
   /** The lab's own directory (absolute): the Debian root, boot files, programs, and scratch space of running hosts. */
   readonly cache: string;
-  /** Ends whatever the lab is doing; hosts are ended by `Lab.close()` or with the process. */
-  readonly signal: AbortSignal;
-  /** Debian mirror, e.g. `http://deb.debian.org/debian`; absent means what mmdebstrap takes by itself. */
+  /** Debian mirror, e.g. `http://deb.debian.org/debian`; absent: the default of mmdebstrap. */
   readonly mirror?: string | undefined;
-}
-
-/** For tools that live in `/usr/sbin`, which Debian does not put on the path of ordinary users. */
-export function toolEnvironment(): Record<string, string> {
-  const environment = cleanEnvironment();
-  return { ...environment, PATH: `${environment['PATH']}:/usr/sbin:/sbin` };
 }

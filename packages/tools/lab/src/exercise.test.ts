@@ -5,7 +5,7 @@ import { parseExercise } from './exercise.ts';
 const area = (more: object) => ({ rounds: 2, operations: 10, failures: 0, status: 0, first: '', absent: '', ...more });
 const reportOf = (areas: Record<string, object>): string => JSON.stringify(areas);
 
-test('operations are summed, what a kernel does not have is named', () => {
+test('sums operations, and names what the kernel lacks', () => {
   const areas = {
     ipv4: area({}),
     hash: area({ operations: 0, absent: 'sha256' }),
@@ -19,7 +19,7 @@ test('operations are summed, what a kernel does not have is named', () => {
   });
 });
 
-test('a failure, a death, a standstill and idleness without a reason are failures', () => {
+test('counts a failure, a death, a standstill and unexplained idleness as failures', () => {
   const found = parseExercise(
     reportOf({
       keys: area({ failures: 2, first: 'line 3: key > 0' }),

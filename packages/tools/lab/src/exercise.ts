@@ -4,7 +4,7 @@ import { LabError } from './error.ts';
 import type { Host } from './host.ts';
 
 const PROGRAM = '/run/kmend-lab/exercise';
-/** How much longer than asked for the program may take on a host that has much to do. */
+/** How much longer than requested the program may take on a busy host. */
 const PATIENCE_MS = 240_000;
 
 const Report = z.record(
@@ -43,7 +43,7 @@ export async function exercise(host: Host, program: string, seconds: number): Pr
   return found;
 }
 
-/** The program's report; `undefined` when it is none. */
+/** The program's report; `undefined` for an invalid one. */
 export function parseExercise(text: string): Exercise | undefined {
   const parsed = Report.safeParse(parseJson(text));
   if (!parsed.success) return undefined;

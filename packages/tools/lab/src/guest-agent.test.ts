@@ -33,7 +33,7 @@ function guest(answer: Answer): { channel: Duplex; commands: string[] } {
   return { channel, commands };
 }
 
-test('the channel is synchronised once, commands go one after the other', async () => {
+test('synchronises the channel once, and sends commands one after the other', async () => {
   const { channel, commands } = guest((command) => `{"return":"${command} done"}`);
   const agent = new GuestAgent(channel);
   const answers = await Promise.all([agent.execute('a', z.string()), agent.execute('b', z.string())]);
@@ -68,7 +68,7 @@ test('does not take a late answer for the next one', async () => {
   assert.deepEqual(commands, ['guest-sync-delimited', 'slow', 'guest-sync-delimited', 'next']);
 });
 
-test('when the guest goes, what waits and what comes fails with the reason', async () => {
+test('fails waiting and new calls with the reason when the guest is gone', async () => {
   const { channel } = guest(() => undefined);
   const agent = new GuestAgent(channel);
   const waiting = agent.execute('forever', z.string());

@@ -1,6 +1,7 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { posix } from 'node:path';
 import { type Clock, errorText } from '@kmend/base';
+import { sha256 } from '@kmend/base/node';
 import { z } from 'zod';
 import { LabError } from './error.ts';
 import { runInGuest } from './guest.ts';
@@ -26,8 +27,7 @@ export async function writeGuestFile(
   machine: Machine,
   clock: Clock,
   bytes: Uint8Array,
-  path: string,
-  mode: number,
+  { path, mode }: { readonly path: string; readonly mode: number },
 ): Promise<void> {
   const { agent } = machine;
   const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
@@ -41,7 +41,7 @@ export async function writeGuestFile(
   try {
     if (bytes.length >= BULK && machine.data.usable) {
       const answer = await machine.data.send(bytes, () => shell(RECEIVE, temporary, String(bytes.length)));
-      const expected = createHash('sha256').update(bytes).digest('hex');
+      const expected = sha256(bytes);
       if (!answer.startsWith(expected)) throw new LabError('lab-copy-failed', `${path} arrived damaged`);
     } else {
       await writeThroughAgent(agent, bytes, temporary);

@@ -11,8 +11,9 @@ import type { Accelerator, MachineSpec, PortForward } from './qemu.ts';
 
 /** Until the guest's systemd says that it is up. */
 const BOOT_TIMEOUT_MS = { kvm: 60_000, tcg: 180_000 } as const satisfies Record<Accelerator, number>;
-const SHUTDOWN_TIMEOUT_MS = 60_000;
-/** A guest that never comes up, but reboots again and again, is given up. */
+/** Emulated on a busy machine, a guest that ends its boot took more than a minute. */
+const SHUTDOWN_TIMEOUT_MS = { kvm: 60_000, tcg: 180_000 } as const satisfies Record<Accelerator, number>;
+/** Number of reboots after which a guest that never comes up is given up. */
 const MOST_RESTARTS = 3;
 
 /** What holds for one power-on alone. */
@@ -62,7 +63,7 @@ export class Host {
     return this.#bootSeconds;
   }
 
-  /** The host did not make its present boot itself, but goes on from a saved one. */
+  /** The host did not boot itself, but continues from a saved boot. */
   get restored(): boolean {
     return this.#restored;
   }
@@ -108,7 +109,7 @@ export class Host {
     this.#machine = machine;
     this.#stayOff = false;
     void machine.ended.then((reason) => {
-      // A real machine comes back by itself after a reset; this runs before those who waited for the end go on.
+      // A real machine comes back by itself after a reset; this runs before those who waited for the end continue.
       if (reason === 'reset' && !this.#stayOff) void this.#powerOn({});
     });
     try {
@@ -163,7 +164,7 @@ export class Host {
   /** Writes a file into the guest, whole or not at all: bytes, or the local file of that path. Directories are made. */
   async copyIn(source: string | Uint8Array, guestPath: string, mode = 0o644): Promise<void> {
     const bytes = typeof source === 'string' ? await readFile(source) : source;
-    await this.#explain((machine) => writeGuestFile(machine, this.#clock, bytes, guestPath, mode));
+    await this.#explain((machine) => writeGuestFile(machine, this.#clock, bytes, { path: guestPath, mode }));
   }
 
   /** Reads a file of the guest, at most 16 MiB. */
@@ -225,7 +226,7 @@ export class Host {
   }
 
   /**
-   * Makes the host what it was when it was saved, whatever has become of it since; only its clock says the time of day.
+   * Makes the host what it was when it was saved, whatever happened to it since; only its clock says the time of day.
    */
   async restore(name: string): Promise<void> {
     if (this.#machine?.running === true && this.#machine.failure === undefined) {
@@ -249,7 +250,7 @@ export class Host {
     await this.#machine?.powerOff();
   }
 
-  /** Shuts the host down in an orderly way; cuts the power when that takes more than a minute. */
+  /** Shuts the host down in an orderly way; cuts the power when that takes too long. */
   async shutdown(): Promise<void> {
     const machine = this.#on();
     this.#stayOff = true;
@@ -263,7 +264,7 @@ export class Host {
 
   async #endsInTime(machine: Machine): Promise<boolean> {
     const timeout = new AbortController();
-    const late = this.#clock.sleep(SHUTDOWN_TIMEOUT_MS, timeout.signal).then(
+    const late = this.#clock.sleep(SHUTDOWN_TIMEOUT_MS[this.accelerator], timeout.signal).then(
       () => false,
       () => false,
     );
@@ -302,7 +303,7 @@ export class Host {
     }
   }
 
-  /** A guest that panics or ends in the middle of a command is told as that. */
+  /** Reports a guest that panics or ends during a command as such. */
   async #explain<T>(work: (machine: Machine) => Promise<T>): Promise<T> {
     const machine = this.#on();
     try {

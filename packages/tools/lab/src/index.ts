@@ -16,7 +16,7 @@ export { exerciseAreas, judgeAreas } from './proof/exercise.ts';
 export { ProofFailure } from './proof/failure.ts';
 export { requireInForce, requireNothingLeft } from './proof/in-force.ts';
 export { KernelWatch } from './proof/kernel-watch.ts';
-export { type ProofEdges, proveLivepatch } from './proof/prove.ts';
+export { proveLivepatch } from './proof/prove.ts';
 export type { BuiltLivepatch, ProofRequest } from './proof/request.ts';
 export type { Accelerator } from './qemu.ts';
 export { RunCounter } from './ran/count.ts';

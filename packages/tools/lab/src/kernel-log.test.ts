@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { complaints, newTaints } from './kernel-log.ts';
 
-test('what a kernel in trouble prints is found', () => {
+test('finds what a kernel in trouble prints', () => {
   const lines = [
     '[   12.1] WARNING: CPU: 1 PID: 612 at net/ipv4/ip_options.c:518 ip_options_get+0x1f/0x90',
     '[   12.1] Call Trace:',
@@ -19,7 +19,7 @@ test('what a kernel in trouble prints is found', () => {
   assert.deepEqual(complaints(lines.join('\n')), lines);
 });
 
-test('what a livepatch prints as it comes and goes is no complaint', () => {
+test('does not take messages of livepatching for complaints', () => {
   const log = [
     '[    5.1] kmend_1: loading out-of-tree module taints kernel.',
     '[    5.1] kmend_1: tainting kernel with TAINT_LIVEPATCH',

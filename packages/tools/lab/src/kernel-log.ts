@@ -1,4 +1,7 @@
-/** What a sound kernel never prints: lib/bug.c, kernel/panic.c, the sanitizers, lockdep, the watchdogs, and livepatch's own refusals. */
+/**
+ * What a sound kernel never prints: lib/bug.c, kernel/panic.c, the sanitizers, lockdep, the watchdogs, and livepatch's
+ * own refusals.
+ */
 const COMPLAINTS: readonly RegExp[] = [
   /\b(?:BUG|WARNING|Oops|Call Trace|KASAN|KCSAN|KFENCE|UBSAN)\b/,
   /general protection|double fault|invalid opcode|stack segment|unable to handle/i,
@@ -16,13 +19,13 @@ export function complaints(log: string): string[] {
 }
 
 /**
- * Taints that say nothing against a livepatch: 12 out-of-tree module, 13 unsigned module, 15 livepatch, and of what exercises use: 16 the
- * distribution's own (Debian's kernel sets it when a program asks fanotify for permission events), 18 test modules
- * (Documentation/admin-guide/tainted-kernels.rst).
+ * Taints that say nothing against a livepatch: 12 out-of-tree module, 13 unsigned module, 15 livepatch, and of what
+ * exercises use: 16 the distribution's own (Debian's kernel sets it when a program asks fanotify for permission
+ * events), 18 test modules (Documentation/admin-guide/tainted-kernels.rst).
  */
 const EXPECTED_TAINTS: ReadonlySet<number> = new Set([12, 13, 15, 16, 18]);
 
-/** Bits of `/proc/sys/kernel/tainted` that came since `before` and speak of trouble, e.g. 9: a warning. */
+/** Bits of `/proc/sys/kernel/tainted` that were set since `before` and mean trouble, e.g. 9: a warning. */
 export function newTaints(before: number, now: number): number[] {
   return Array.from({ length: 32 }, (_, bit) => bit).filter(
     (bit) => !EXPECTED_TAINTS.has(bit) && ((now >>> bit) & 1) === 1 && ((before >>> bit) & 1) === 0,

@@ -47,7 +47,7 @@ export interface BootOptions {
   readonly preparation?: Preparation;
 }
 
-/** Work on a new host that takes long and comes out the same each time, such as the installation of a package. */
+/** Work on a new host that takes long and has the same result each time, such as the installation of a package. */
 export interface Preparation {
   /** Differs where the outcome differs, e.g. the hash of the package. */
   readonly key: string;
@@ -211,7 +211,7 @@ export class Lab {
       await start();
     } catch (error) {
       if (errorCode(error) !== 'lab-qemu-failed') throw error;
-      progress.step(`lab: QEMU does not take the saved machine, which is made again: ${errorText(error)}`);
+      progress.step(`lab: QEMU rejects the saved machine, which is made again: ${errorText(error)}`);
       await store.discard(key);
       await start();
     }

@@ -13,7 +13,9 @@ export class Machine {
   readonly agent: GuestAgent;
   readonly data: DataChannel;
   readonly qmp: Qmp;
-  /** Resolves when the process has ended and its console is read to the end: with `reset` if the guest wanted to reboot. */
+  /**
+   * Resolves when the process has ended and its console is read to the end: with `reset` if the guest wanted to reboot.
+   */
   readonly ended: Promise<'reset' | 'off'>;
   readonly #child: ChildProcess;
   readonly #log: ConsoleLog;

@@ -12,23 +12,23 @@ const spec: MachineSpec = {
   forwards: [{ guestPort: 22, hostPort: 0 }],
 };
 
-test('forwarded ports are bound to the loopback only', () => {
+test('binds forwarded ports to the loopback only', () => {
   const network = machineArguments(spec).find((argument) => argument.startsWith('user,'));
   assert.equal(network, 'user,id=network,ipv6=off,restrict=on,hostfwd=tcp:127.0.0.1:0-:22');
 });
 
-test('a guest reaches this machine and its network only where that was asked for', () => {
+test('lets a guest reach this machine and its network only on request', () => {
   const network = (reachesOperator: boolean): string | undefined =>
     machineArguments({ ...spec, reachesOperator }).find((argument) => argument.startsWith('user,'));
   assert.match(network(false) ?? '', /,restrict=on,/);
   assert.doesNotMatch(network(true) ?? '', /restrict/);
 });
 
-test('a comma in a path does not become an option', () => {
+test('does not read a comma in a path as an option', () => {
   assert.ok(machineArguments(spec).some((argument) => argument.includes('file=/cache/a,,b/web-1.qcow2,format=qcow2')));
 });
 
-test('only an emulated host gets patience from its watchdogs', () => {
+test('makes the watchdogs patient only in an emulated host', () => {
   const append = (accelerator: MachineSpec['accelerator']): string => {
     const list = machineArguments({ ...spec, accelerator });
     return list[list.indexOf('-append') + 1] ?? '';
@@ -37,7 +37,7 @@ test('only an emulated host gets patience from its watchdogs', () => {
   assert.doesNotMatch(append('kvm'), /watchdog_thresh/);
 });
 
-test('the ports QEMU chose are read from its table', () => {
+test('reads the ports that QEMU chose from its table', () => {
   const table = [
     'Hub -1 (network):',
     '  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ',
@@ -54,7 +54,7 @@ test('the ports QEMU chose are read from its table', () => {
   );
 });
 
-test('instruction pointers are read from what QEMU prints of each processor', () => {
+test('reads instruction pointers from what QEMU prints of each processor', () => {
   const text = [
     '',
     'CPU#0',
@@ -68,7 +68,7 @@ test('instruction pointers are read from what QEMU prints of each processor', ()
   assert.deepEqual(parseRegisters(text), [0xffff_ffff_8116_fb71n, 0xffff_ffff_81a4_713cn]);
 });
 
-test('modules are taken in the order of loading, built-in ones left out', () => {
+test('takes modules in load order without built-in ones', () => {
   const text = 'builtin virtio\ninsmod /m/kernel/fs/jbd2/jbd2.ko \ninsmod /m/kernel/fs/ext4/ext4.ko.xz \n';
   assert.deepEqual(insmodPaths(text), ['/m/kernel/fs/jbd2/jbd2.ko', '/m/kernel/fs/ext4/ext4.ko.xz']);
 });

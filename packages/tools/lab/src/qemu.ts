@@ -1,7 +1,7 @@
 /** How guest code runs: by the processor itself, or translated by QEMU (about ten times slower, needs nothing). */
 export type Accelerator = 'kvm' | 'tcg';
 
-/** Everything QEMU is told for one start of a host. Paths are absolute; memory in MiB. */
+/** The configuration of QEMU for one start of a host. Paths are absolute; memory in MiB. */
 export interface MachineSpec {
   readonly name: string;
   readonly uuid: string;
@@ -18,7 +18,7 @@ export interface MachineSpec {
   readonly reachesOperator: boolean;
   /** What the clock says at power on; absent: the time of day. */
   readonly clock?: Date | undefined;
-  /** Stand still until told to go on. */
+  /** Stand still until told to continue. */
   readonly paused?: boolean;
 }
 
@@ -28,7 +28,7 @@ export interface PortForward {
   readonly hostPort: number;
 }
 
-/** The block devices' serial numbers, by which the initramfs tells them apart. */
+/** The block devices' serial numbers, by which the initramfs distinguishes them. */
 export const ROOT_SERIAL = 'kmend-root';
 export const MODULES_SERIAL = 'kmend-modules';
 /** The virtio-serial port qemu-guest-agent listens on by default, and its id in QEMU's events. */
@@ -120,7 +120,7 @@ export function machineArguments(spec: MachineSpec): string[] {
   ];
 }
 
-/** What the kernel of an emulated guest is told. */
+/** Kernel parameters of an emulated guest. */
 const EMULATED = [
   // An emulated processor shared with other work stalls for seconds without any fault of the kernel's, also while the
   // kernel looks whether its timer ticks: it would panic.
@@ -128,7 +128,7 @@ const EMULATED = [
   'watchdog_thresh=60',
   'no_timer_check',
   // QEMU keeps what it translated by the address it ran at: where each process has other addresses, all is translated
-  // for each process anew, and starting one takes five times as long.
+  // for each process again, and starting one takes five times as long.
   'norandmaps',
 ];
 

@@ -65,7 +65,7 @@ export class Qmp {
     await this.#must(`savevm ${name}`);
   }
 
-  /** Makes memory and disks what they were, and goes on from there. */
+  /** Makes memory and disks what they were, and continues from there. */
   async load(name: string): Promise<void> {
     try {
       await this.#must(`loadvm ${name}`);

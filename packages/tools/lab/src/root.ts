@@ -1,9 +1,10 @@
-import { createHash } from 'node:crypto';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorText } from '@kmend/base';
-import { bashArguments, exists, runOk } from '@kmend/base/node';
-import { type LabEdges, toolEnvironment } from './edges.ts';
+import { bashArguments, exists, runOk, sha256 } from '@kmend/base/node';
+import { toolEnvironment } from '@kmend/toolchain';
+import { type DebianSystem, MMDEBSTRAP_HINT, mmdebstrapArguments } from '@kmend/toolchain/roots';
+import type { LabEdges } from './edges.ts';
 import { LabError } from './error.ts';
 import { withLock } from './lock.ts';
 
@@ -79,8 +80,6 @@ const IDLE_DRIVERS = [
   'psmouse',
   'serio_raw',
 ];
-/** What a guest never reads. */
-const EXCLUDED = ['/usr/share/man/*', '/usr/share/doc/*', '/usr/share/locale/*', '/usr/share/info/*'];
 const IMAGE_SIZE = '4G';
 
 /** Runs last in the new root ($1): the network is set up by the initramfs, the machine id by the first boot. */
@@ -119,7 +118,7 @@ tar -C "$work" --sparse -cf - image
  * Debian packages that it has beside the usual ones; each such set is an image of its own.
  */
 export async function prepareRoot(edges: LabEdges, more: readonly string[] = []): Promise<Root> {
-  const recipe: Recipe = { packages: [...PACKAGES, ...more], mirror: edges.mirror };
+  const recipe = { suite: SUITE, packages: [...PACKAGES, ...more], mirror: edges.mirror, customize: CUSTOMIZE };
   const image = join(edges.cache, `root-${recipeKey(recipe)}.ext4`);
   if (await exists(image)) return { image, seconds: 0 };
   return withLock(`${image}.lock`, edges.signal, async () => {
@@ -134,7 +133,7 @@ export async function prepareRoot(edges: LabEdges, more: readonly string[] = [])
       if (edges.signal.aborted) throw error;
       throw new LabError('lab-root-failed', `the lab's Debian root could not be made: ${errorText(error)}`, {
         cause: error,
-        hint: 'see that script/bootstrap went through and that the Debian mirror can be reached (KMEND_MIRROR names another)',
+        hint: MMDEBSTRAP_HINT,
       });
     } finally {
       await rm(work, { recursive: true, force: true });
@@ -143,7 +142,7 @@ export async function prepareRoot(edges: LabEdges, more: readonly string[] = [])
   });
 }
 
-async function make(edges: LabEdges, recipe: Recipe, work: string, image: string): Promise<void> {
+async function make(edges: LabEdges, recipe: DebianSystem, work: string, image: string): Promise<void> {
   const { run, progress, signal } = edges;
   const options = { signal, env: toolEnvironment() };
   const asRoot = process.getuid?.() === 0;
@@ -160,29 +159,8 @@ async function make(edges: LabEdges, recipe: Recipe, work: string, image: string
   await rename(partial, image);
 }
 
-/** What makes one root another than the other. */
-interface Recipe {
-  readonly packages: readonly string[];
-  readonly mirror: string | undefined;
-}
-
-function mmdebstrapArguments({ packages, mirror }: Recipe, mode: 'root' | 'unshare', output: string): string[] {
-  return [
-    `--mode=${mode}`,
-    '--variant=minbase',
-    '--format=tar',
-    `--include=${packages.join(',')}`,
-    '--aptopt=Apt::Install-Recommends "false"',
-    ...EXCLUDED.map((pattern) => `--dpkgopt=path-exclude=${pattern}`),
-    `--customize-hook=${CUSTOMIZE}`,
-    SUITE,
-    output,
-    ...(mirror === undefined ? [] : [mirror]),
-  ];
-}
-
-/** Changes when anything that goes into the root does. */
-function recipeKey(recipe: Recipe): string {
+/** The key of a root: changes with everything that goes into it. */
+function recipeKey(recipe: DebianSystem): string {
   const text = JSON.stringify([mmdebstrapArguments(recipe, 'root', ''), MAKE_IMAGE]);
-  return createHash('sha256').update(text).digest('hex').slice(0, 16);
+  return sha256(text).slice(0, 16);
 }

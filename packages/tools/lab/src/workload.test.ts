@@ -10,18 +10,18 @@ function check(bytes: Buffer, piece: number): { intact: number; damaged: number 
   return { intact: result.intact, damaged: result.damaged };
 }
 
-test('an intact stream is intact in any pieces', () => {
+test('accepts an intact stream in any pieces', () => {
   for (const piece of [1, 7, RECORD, 1000, stream.length]) {
     assert.deepEqual(check(stream, piece), { intact: 20, damaged: 0 });
   }
 });
 
-test('one lost byte damages all that follows', () => {
+test('reports all after one lost byte as damaged', () => {
   const lost = Buffer.concat([stream.subarray(0, 5 * RECORD + 3), stream.subarray(5 * RECORD + 4)]);
   assert.deepEqual(check(lost, 100), { intact: 5, damaged: 14 });
 });
 
-test('swapped records, a lost record and a changed byte are damage', () => {
+test('reports swapped records, a lost record and a changed byte as damage', () => {
   const swapped = Buffer.from(stream);
   record(4).copy(swapped, 3 * RECORD);
   record(3).copy(swapped, 4 * RECORD);
@@ -33,7 +33,7 @@ test('swapped records, a lost record and a changed byte are damage', () => {
   assert.deepEqual(check(changed, 64), { intact: 19, damaged: 1 });
 });
 
-test('a report is read only when it is one', () => {
+test('reads only a valid report', () => {
   const text = '{"sent":3,"echoed":3,"damaged":0,"longestGapMs":8.5,"seconds":1.25,"error":""}\n';
   assert.equal(parseReport(text)?.sent, 3);
   assert.equal(parseReport(''), undefined);

@@ -149,7 +149,7 @@ export class Workload {
   }
 }
 
-/** One connection on which all that comes is checked and sent back. */
+/** One connection whose data is checked and sent back. */
 class Echo {
   readonly check = new StreamCheck();
   /** True once there was anything. */

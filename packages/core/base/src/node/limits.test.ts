@@ -12,7 +12,7 @@ const code =
   (error: unknown): boolean =>
     errorCode(error) === wanted;
 
-test('a tool within its limits runs as without them', async () => {
+test('runs a tool within its limits as without them', async () => {
   const limits = { memory: 512 * MIB, fileSize: MIB, cpuSeconds: 5 };
   const script = 'cat; echo "$1" >&2; exit 3';
   const plain = await run('sh', ['-c', script, 'sh', '--version'], { stdin: 'in' });
@@ -35,7 +35,7 @@ test('ends a tool whose file grows beyond its limit, also in a pipeline', async 
   await assert.rejects(run('bash', bashArguments(script, path), { limits }), code('tool-limit'));
 });
 
-test('memory and processor time run out for the tool, not for the machine', async () => {
+test('ends a tool at its memory and processor limits and leaves the machine alone', async () => {
   const hungry = await run('tail', ['/dev/zero'], { limits: { memory: 256 * MIB }, timeoutMs: 30_000 });
   assert.notEqual(hungry.exitCode, 0);
   assert.match(hungry.stderr, /memory/);
@@ -43,7 +43,7 @@ test('memory and processor time run out for the tool, not for the machine', asyn
   await assert.rejects(busy, code('tool-limit'));
 });
 
-test('a missing tool is named, with and without limits', async () => {
+test('names a missing tool, with and without limits', async () => {
   for (const runner of [run, limitedRun]) {
     await assert.rejects(
       runner('no-such-tool', []),

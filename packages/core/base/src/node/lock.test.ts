@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { errorCode } from '../error.ts';
 import { withLock } from './lock.ts';
 
-test('one at a time; the lock is gone afterwards, also after a failure', async (t) => {
+test('lets one holder in at a time and removes the lock afterwards, also after a failure', async (t) => {
   const directory = await mkdtemp(join(tmpdir(), 'kmend-lock-'));
   t.after(() => rm(directory, { recursive: true }));
   const path = join(directory, 'lock');

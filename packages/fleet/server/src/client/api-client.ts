@@ -78,9 +78,9 @@ export interface ApiClient {
   listHosts(query?: HostQuery): Promise<HostPage>;
   showHost(id: string): Promise<HostDetail>;
   removeHost(id: string): Promise<void>;
-  /** Starts the count of a host's reports anew. */
+  /** Resets the count of a host's reports. */
   resetHost(id: string): Promise<void>;
-  /** Hands over a report that was carried here by hand. */
+  /** Imports a report file that a person carried here. */
   importReport(file: ReportFile): Promise<ImportReportResponse>;
   listLivepatches(): Promise<PublishedLivepatch[]>;
   fleetPolicy(): Promise<FleetPolicy>;
@@ -148,7 +148,7 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
     operator,
     prepareKeys: async (roles) => (await call('POST', '/v1/signing-keys', NextKeysResponse, { json: { roles } })).keys,
     async rotate(own, rotation) {
-      // A record that cannot be written is told of before anything is sent.
+      // Fails on a record that cannot be written before anything is sent.
       await own.save();
       const json = await rotation.sign();
       const response = await call('POST', '/v1/rotate', RotateResponse, { json, timeoutMs: UPLOAD_TIMEOUT_MS });
@@ -157,7 +157,7 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
     },
     async publish({ progress = silentProgress, keys, ...options }) {
       progress.step('read the repository’s metadata');
-      // A key that cannot be used is told of before anyone is asked.
+      // Fails on an unusable key before the first request.
       await loadReleaseKey(keys);
       const own = await operator(keys);
       progress.step('sign with the release key');
@@ -190,7 +190,7 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
   };
 }
 
-/** Passes bytes on and tells how many there were. */
+/** Passes bytes on and counts them. */
 function counted(tell: (done: number) => void): TransformStream<Uint8Array, Uint8Array> {
   let done = 0;
   return new TransformStream({

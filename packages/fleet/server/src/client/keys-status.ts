@@ -25,7 +25,7 @@ export interface KeysStatus {
   readonly waiting: readonly string[];
 }
 
-/** What each role's key is, where it lies, and until when what it signed holds; verified as before a signature. */
+/** The key of each role, where it is stored, and when its signatures expire; verified as before a signature. */
 export async function keysStatus(api: ApiClient, keys: string, rootKeys?: string): Promise<KeysStatus> {
   const operator = await api.operator(keys, rootKeys);
   const { state } = operator;

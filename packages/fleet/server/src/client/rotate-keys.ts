@@ -21,11 +21,11 @@ import type { ApiClient } from './api-client.ts';
 export interface OfflineSigning {
   /** The operator's own directory: release key, pinned root, record. */
   readonly keys: string;
-  /** Where the root key is, if not there too. */
+  /** Folder of the root key, if it is another one. */
   readonly rootKeys?: string | undefined;
   /** Told before anything is signed. */
   readonly confirm: Confirm;
-  /** False: what would be signed is told, and nothing is changed anywhere. */
+  /** False: only shows what would be signed, and changes nothing. */
   readonly sign: boolean;
 }
 
@@ -60,7 +60,7 @@ export async function rotateKeys(api: ApiClient, options: RotateKeysOptions): Pr
   }
   const { keep = [], drop = [], reason } = options;
   const prepare = (fresh: FreshKeys): Promise<Rotation> => prepareRotation(operator, { fresh, keep, drop, reason });
-  // Everything that can say no comes before the first new key.
+  // Every check that can refuse comes before the first new key.
   const rehearsal = await prepare(await freshKeys(roles, async (role) => generateKey(role).key, rehearsedOnline));
   if (!options.sign) {
     const plan = nameless(rehearsal.plan);

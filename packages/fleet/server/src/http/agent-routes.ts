@@ -63,7 +63,7 @@ export function agentRoutes(context: AppContext) {
         onRequest: async (request, reply) => {
           const host = await requireHost(context, request);
           context.reports.charge(host.id);
-          // One body of a host in memory, and what the last one changed is there when the next one is judged.
+          // One body of a host in memory at a time; the changes of one are stored before the next is judged.
           const end = await turns.turn(host.id);
           if (reply.raw.destroyed) end();
           else reply.raw.once('close', end);
@@ -75,11 +75,11 @@ export function agentRoutes(context: AppContext) {
         const host = await hostById(context.store, id);
         // Removed while its report was on its way.
         if (host === undefined) throw forgotten(context.clock.now().toISOString());
-        const { newest, used } = await takeReport(context, host, request.body, context.clock.now().toISOString());
+        const { kind, newest } = await takeReport(context, host, request.body, context.clock.now().toISOString());
         return {
           nextReportSeconds: context.times.reportSeconds,
           channel: host.channel,
-          newest: used === true ? newest + 1 : newest,
+          newest: kind === 'number-used' ? newest + 1 : newest,
         };
       },
     );

@@ -98,10 +98,10 @@ function shownLog(stream: Pick<DestinationStream, 'write'>): DestinationStream {
   return { write: (line) => void stream.write(escapedJson(line)) };
 }
 
-/** Seconds until a server that is stopped is up again, where it is restarted. */
+/** Seconds until a server that is restarted is up again. */
 const RESTART_SECONDS = 10;
 
-/** Connections that are open still when the server ends are told to come back, by the same error body as all. */
+/** Connections that are still open when the server stops get an error body that says when to retry. */
 function refuseOnClosing(server: FastifyInstance): void {
   let closing = false;
   server.addHook('preClose', async () => {

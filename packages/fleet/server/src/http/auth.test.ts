@@ -28,14 +28,14 @@ test('accepts a valid secret however many wrong ones come from the same address'
   const { key } = await world.api.createKey({ name: 'k', channel: 'stable', seats: null, expires: null });
   await exhaust(world);
   await world.api.setFleetPolicy({ halted: true });
-  assert.equal((await ask(world, 'POST', '/v1/reports', exampleReport(1), host.token)).status, 200);
+  assert.equal((await ask(world, 'POST', '/v1/reports', { body: exampleReport(1), token: host.token })).status, 200);
   assert.equal((await enrol(world, key)).status, 201);
   const packages = await fetch(`${world.server.url}/packages/apt/dists/stable/InRelease`, { headers: basic(key) });
   assert.equal(packages.status, 404, 'past the gate: nothing is published');
   // And the wrong ones still wait, each kind of them.
   const wrong = 'kmend-00000-00000-00000-00000-00000';
-  assert.equal((await ask(world, 'GET', '/v1/hosts', undefined, 'kmo_wrong')).status, 429);
-  assert.equal((await ask(world, 'POST', '/v1/reports', exampleReport(2), 'kmh_wrong')).status, 429);
+  assert.equal((await ask(world, 'GET', '/v1/hosts', { token: 'kmo_wrong' })).status, 429);
+  assert.equal((await ask(world, 'POST', '/v1/reports', { body: exampleReport(2), token: 'kmh_wrong' })).status, 429);
   assert.equal((await enrol(world, wrong)).status, 429);
   const gate = await fetch(`${world.server.url}/packages/apt/x`, { headers: basic(wrong) });
   assert.deepEqual([gate.status, Number(gate.headers.get('retry-after')) >= 1], [429, true]);
@@ -59,7 +59,7 @@ test('trusts X-Forwarded-For only from a named proxy', async (t) => {
   assert.equal(await from(chain, '10.9.9.9, nonsense, 192.0.2.5'), 'nonsense', 'no address is never a proxy');
 });
 
-test('wrong secrets through a proxy count for the client that sent them', async (t) => {
+test('counts wrong secrets through a proxy for the client that sent them', async (t) => {
   const world = await testServer(t, { behindProxy: true, clock });
   await exhaust(world, { 'x-forwarded-for': '203.0.113.9' });
   const { status } = await fetch(`${world.server.url}/v1/hosts`, {

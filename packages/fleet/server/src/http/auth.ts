@@ -35,7 +35,7 @@ export async function requireHost(context: AppContext, request: FastifyRequest):
   throw refuse(context, request, 'host', 'the host was removed, or belongs to another server: enrol it again');
 }
 
-/** What a host is told whom the operator removed at that time. */
+/** The answer for a host that the operator removed at that time. */
 export function forgotten(removed: string): ServerError {
   return new ServerError('host-removed', `the operator removed this host at ${removed}`, {
     hint: 'enrol it again (kmend-agent enrol --again), or remove the agent',

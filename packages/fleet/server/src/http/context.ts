@@ -2,12 +2,12 @@ import type { Clock } from '@kmend/base';
 import type { PackageFormat } from '@kmend/protocol/packages';
 import type { Repository } from '@kmend/trust';
 import type { DiskProbe } from '../disk.ts';
-import type { PackageRepository } from '../packages/package-repository.ts';
+import type { HostTimes } from '../fleet/presence.ts';
+import type { PackageRepository } from '../package-repository/package-repository.ts';
 import type { Database } from '../store/store.ts';
-import type { HostTimes } from './host-times.ts';
 import type { Limiter } from './limits.ts';
 import type { ReportWriter } from './report-writer.ts';
-import type { SeenBatch } from './seen.ts';
+import type { UnchangedReports } from './unchanged-reports.ts';
 
 /** What the routes work with. */
 export interface AppContext {
@@ -24,7 +24,7 @@ export interface AppContext {
   readonly clock: Clock;
   readonly times: HostTimes;
   readonly disk: DiskProbe;
-  readonly seen: SeenBatch;
+  readonly unchanged: UnchangedReports;
   readonly writer: ReportWriter;
   /** Failed authentications, by address. */
   readonly failures: Limiter;

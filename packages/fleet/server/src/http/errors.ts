@@ -12,7 +12,7 @@ export interface Answer {
   readonly body: ApiError;
 }
 
-/** What a client is told of a failure. What is not meant for it (a bug, a path) stays in the log. */
+/** What of a failure a client sees. What is not meant for it (a bug, a path) stays in the log. */
 export function answerTo(error: unknown): Answer {
   const known = asKnown(error);
   const { code, message, hint } = known;

@@ -14,12 +14,12 @@ function reporter(world: TestServer, token: string) {
       effectiveSerial: serial,
       ...(at === undefined ? {} : { at }),
     };
-    const { status, body } = await ask(world, 'POST', '/v1/reports', exampleReport(sequence, more), token);
+    const { status, body } = await ask(world, 'POST', '/v1/reports', { body: exampleReport(sequence, more), token });
     return { status, newest: body['newest'], code: body.error?.code };
   };
 }
 
-test('accepts reports of a host that went back to a snapshot', async (t) => {
+test('accepts reports of a host that was restored from a snapshot', async (t) => {
   const world = await testServer(t);
   const { hostId, token } = await enrolled(world);
   const report = reporter(world, token);
@@ -79,7 +79,7 @@ test('accepts reports of a muted host again after a reset', async (t) => {
   assert.equal((await again.api.showHost(hostId)).effectiveSerial, 5);
 });
 
-test('shows clones: at once by machine-id, without one when they report in turns', async (t) => {
+test('detects clones: at once by machine-id, otherwise when they report in turns', async (t) => {
   const time = { offset: 0 };
   const clock = { ...systemClock, now: () => new Date(Date.now() + time.offset) };
   const world = await testServer(t, { clock });
@@ -112,7 +112,7 @@ test('shows clones: at once by machine-id, without one when they report in turns
   assert.deepEqual([await others(unnamed.hostId), await shared()], [undefined, '0']);
 });
 
-test('reports of one host are taken one after the other, those of others beside them', async (t) => {
+test('handles reports of one host in sequence, those of others in parallel', async (t) => {
   const world = await testServer(t);
   const { token } = await enrolled(world);
   const other = await enrolled(world);
@@ -137,7 +137,7 @@ test('reports of one host are taken one after the other, those of others beside 
   assert.equal((await second).status, 200);
 });
 
-test('a report larger than any is refused before it is read', async (t) => {
+test('refuses a report above the size limit before reading it', async (t) => {
   const world = await testServer(t);
   const { token } = await enrolled(world);
   const events = Array.from({ length: 500 }, () => ({
@@ -145,6 +145,9 @@ test('a report larger than any is refused before it is read', async (t) => {
     code: 'x',
     message: 'y'.repeat(2000),
   }));
-  const reply = await ask(world, 'POST', '/v1/reports', exampleReport(1, { events: [...events, ...events] }), token);
+  const reply = await ask(world, 'POST', '/v1/reports', {
+    body: exampleReport(1, { events: [...events, ...events] }),
+    token,
+  });
   assert.deepEqual([reply.status, reply.body.error?.code], [413, 'too-large']);
 });

@@ -23,7 +23,7 @@ export class Limiter {
     this.#clock = clock;
   }
 
-  /** Takes one from the key's bucket; throws `rate-limited` where none is left. */
+  /** Takes one from the key's bucket; throws `rate-limited` if it is empty. */
   charge(key: string): void {
     const bucket = this.#bucket(key);
     if (bucket.level >= 1) {

@@ -1,10 +1,10 @@
 import type { Clock } from '@kmend/base';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { AXES, countAxes, silentSince } from '../fleet/presence.ts';
 import { countShared } from '../store/boots.ts';
-import { AXES, countByAxis } from '../store/hosts.ts';
+import { groupHosts } from '../store/hosts.ts';
 import type { Certificate } from '../tls.ts';
 import type { AppContext } from './context.ts';
-import { silentSince } from './host-times.ts';
 
 export interface Metrics {
   readonly registry: Registry;
@@ -75,7 +75,7 @@ export function registerCertificate({ registry }: Metrics, certificate: Certific
   );
 }
 
-/** Adds what is looked up when Prometheus asks. */
+/** Adds figures that are computed when Prometheus reads them. */
 export function registerGauges({ registry }: Metrics, { store, repository, clock, times }: AppContext): void {
   registry.registerMetric(
     new Gauge({
@@ -86,7 +86,7 @@ export function registerGauges({ registry }: Metrics, { store, repository, clock
       async collect() {
         this.reset();
         for (const axis of AXES) this.set({ axis, state: 'unknown' }, 0);
-        for (const { axis, state, hosts } of await countByAxis(store, silentSince(times, clock)))
+        for (const { axis, state, hosts } of countAxes(await groupHosts(store, silentSince(times, clock))))
           this.set({ axis, state }, hosts);
       },
     }),

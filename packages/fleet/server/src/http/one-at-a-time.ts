@@ -10,7 +10,7 @@ export class OneAtATime {
     this.#waitMs = waitMs;
   }
 
-  /** Resolves once it is the caller's turn, with what ends it. Throws `rate-limited` where that takes too long. */
+  /** Resolves once it is the caller's turn, with what ends it. Throws `rate-limited` if that takes too long. */
   async turn(key: string): Promise<() => void> {
     const before = this.#last.get(key);
     const { promise, resolve } = Promise.withResolvers<void>();

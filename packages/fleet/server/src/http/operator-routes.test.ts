@@ -11,7 +11,7 @@ import { BUILD_ID, exampleReport, exampleTrouble, publish, testServer, writeArti
 
 const { signal } = new AbortController();
 
-test('from publishing to a verified livepatch on the client', async (t) => {
+test('delivers a published livepatch to the client, which verifies it', async (t) => {
   const world = await testServer(t);
   const published = await publish(world, 1);
   assert.deepEqual([published.serial, published.snapshotVersion], [1, 2]);
@@ -31,7 +31,7 @@ test('from publishing to a verified livepatch on the client', async (t) => {
   assert.deepEqual(await readdir(world.path('data', 'uploads')), [], 'uploads are gone once published');
 });
 
-test('uploads: damaged, endless and broken-off ones leave nothing behind', async (t) => {
+test('keeps nothing of damaged, endless and interrupted uploads', async (t) => {
   const world = await testServer(t);
   const put = (hash: string, body: string | ReadableStream, type = 'application/octet-stream') =>
     fetch(`${world.server.url}/v1/uploads/${hash}`, {
@@ -67,17 +67,17 @@ test('refuses to publish twice, without uploads, or with another key', async (t)
   const world = await testServer(t);
   const { publication } = await publish(world, 1);
   await assert.rejects(publish(world, 1), withCode('publication-duplicate'));
-  const replay = await ask(world, 'POST', '/v1/publish', publication.request, world.token);
+  const replay = await ask(world, 'POST', '/v1/publish', { body: publication.request, token: world.token });
   assert.deepEqual([replay.status, replay.body.error?.code], [409, 'publication-outdated']);
-  const stranger = await testServer(t);
+  const foreign = await testServer(t);
   const livepatch = await writeArtifact(world.path('artifact-9'), 9);
   await assert.rejects(
-    world.api.publish({ livepatch, channel: 'stable', keys: stranger.path('keys') }),
+    world.api.publish({ livepatch, channel: 'stable', keys: foreign.path('keys') }),
     withCode('key-wrong'),
   );
 });
 
-test('a renewal goes through the API, and hosts follow it', async (t) => {
+test('renews the signatures through the API, and hosts accept them', async (t) => {
   const world = await testServer(t);
   await publish(world, 1);
   const client = await openRepositoryClient({
@@ -140,7 +140,7 @@ test('rejects a contradictory policy change, and changes nothing', async (t) => 
   assert.equal((await api.setKernelPolicy(BUILD_ID, { withdraw })).channels.stable?.settled, 2);
 });
 
-test('hosts come in pages by name, can be searched, and removed', async (t) => {
+test('lists hosts in pages by name, searches and removes them', async (t) => {
   const world = await testServer(t);
   const { key } = await world.api.createKey({ name: 'k', channel: 'stable', seats: null, expires: null });
   for (let n = 0; n < 5; n++) await enrol(world, key, `web-${n % 3}`);
@@ -189,7 +189,7 @@ test('stores a carried report as if the host had sent it when it was written', a
     true,
     'as large as by wire',
   );
-  assert.equal((await ask(world, 'POST', '/v1/reports', exampleReport(5), token)).status, 200);
+  assert.equal((await ask(world, 'POST', '/v1/reports', { body: exampleReport(5), token })).status, 200);
   assert.equal((await world.api.showHost(hostId)).effectiveSerial, 5, 'nor by wire');
 });
 
@@ -203,14 +203,14 @@ test('refuses a carried report of an unknown host, garbage, and a host’s own t
       withCode('not-found')(error) && /web-1.*enrolled here/.test(error.message) && /enrol/.test(error.hint ?? ''),
   );
   const send = async (body: unknown, as: string): Promise<number> =>
-    (await ask(world, 'POST', '/v1/hosts/reports', body, as)).status;
+    (await ask(world, 'POST', '/v1/hosts/reports', { body, token: as })).status;
   assert.equal(await send(file.report, world.token), 400);
   assert.equal(await send({ ...file, report: { ...file.report, sequence: 0 } }, world.token), 400);
   assert.equal(await send(file, token), 401);
   assert.equal((await world.api.showHost(hostId)).lastReport, null);
 });
 
-test('the operator’s client names a server that is down, slow, or not one of ours', async (t) => {
+test('names a server that is down, slow, or not a kmend server', async (t) => {
   const world = await testServer(t);
   const client = (url: string, timeoutMs = 30_000) => createApiClient({ url, token: world.token, signal, timeoutMs });
   await assert.rejects(client(`${world.server.repositoryUrl}/metadata`).listKeys(), withCode('not-found'));
@@ -237,7 +237,7 @@ test('the operator’s client names a server that is down, slow, or not one of o
   await assert.rejects(client(world.server.url).listKeys(), withCode('server-unreachable'));
 });
 
-test('hosts with long names of any characters are listed to the end, page by page', async (t) => {
+test('lists hosts with long names of any characters to the end, page by page', async (t) => {
   const world = await testServer(t);
   const { key } = await world.api.createKey({ name: 'k', channel: 'stable', seats: null, expires: null });
   const names = ['東'.repeat(253), '🙂'.repeat(126), '\u{10ffff}'.repeat(126), 'é'.repeat(200), 'a\0b', 'web-1'];

@@ -21,19 +21,20 @@ import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { ServerError } from '../error.ts';
+import { carriedAt } from '../fleet/ingest.ts';
+import { beginsPolicy, changedFleetPolicy, changedPolicy } from '../fleet/policy.ts';
+import { silentSince } from '../fleet/presence.ts';
 import { hostById, listHosts, removeHost, resetHost, showHost } from '../store/hosts.ts';
 import { createKey, listKeys, revokeKey } from '../store/keys.ts';
 import { listLivepatches } from '../store/livepatches.ts';
 import { requireOperator } from './auth.ts';
 import type { AppContext } from './context.ts';
-import { silentSince } from './host-times.ts';
 import { packagePublishRoutes } from './package-publish-routes.ts';
-import { changedPolicy } from './policy-change.ts';
 import { publishRoutes } from './publish-routes.ts';
 import { MAX_REPORT_FILE } from './report-writer.ts';
 import { takeReport } from './take-report.ts';
 
-/** What the operator asks for. Every route below needs the operator's token. */
+/** Routes of the operator. Every route below needs the operator's token. */
 export function operatorRoutes(context: AppContext) {
   return async (app: FastifyInstance): Promise<void> => {
     app.addHook('onRequest', async (request) => requireOperator(context, request));
@@ -68,7 +69,7 @@ function keyRoutes({ store, clock, times: { seatMs } }: AppContext) {
 }
 
 function hostRoutes(context: AppContext) {
-  const { store, clock, times, seen } = context;
+  const { store, clock, times, unchanged } = context;
   return async (instance: FastifyInstance): Promise<void> => {
     const app = instance.withTypeProvider<ZodTypeProvider>();
     const params = z.object({ id: HostId });
@@ -101,7 +102,7 @@ function hostRoutes(context: AppContext) {
       { schema: { ...operator, tags: ['hosts'], params, response: { 204: z.undefined(), 404: ApiError } } },
       async (request, reply) => {
         await removeHost(store, request.params.id, clock);
-        seen.forget(request.params.id);
+        unchanged.forget(request.params.id);
         return reply.code(204).send();
       },
     );
@@ -117,7 +118,7 @@ function hostRoutes(context: AppContext) {
         },
       },
       async (request, reply) => {
-        seen.forget(request.params.id);
+        unchanged.forget(request.params.id);
         await resetHost(store, request.params.id);
         return reply.code(204).send();
       },
@@ -136,11 +137,9 @@ async function importReport(context: AppContext, { hostId, report }: ReportFile)
       hint: 'it was removed, or belongs to another server: import the file there, or enrol the host here and make a new report',
     });
   }
-  // When the host wrote it, not when it was carried; a host clock that is ahead must not make it the newest
-  // permanently.
-  const at = new Date(Math.min(Date.parse(report.at), context.clock.now().getTime())).toISOString();
-  const { stored, newest } = await takeReport(context, host, report, at);
-  return { stored, newest };
+  const { kind, newest } = await takeReport(context, host, report, carriedAt(report, context.clock.now()));
+  const stored = kind === 'news' || kind === 'same';
+  return { stored, newest, ...(kind === 'number-used' ? { numberUsed: true } : {}) };
 }
 
 function policyRoutes({ store, repository }: AppContext) {
@@ -161,13 +160,7 @@ function policyRoutes({ store, repository }: AppContext) {
       '/v1/policy/fleet',
       { schema: { ...operator, tags: ['policy'], body: ChangeFleetPolicy, response: { 200: FleetPolicy } } },
       async (request) => {
-        const { checkIntervalSeconds, halted, consolidate } = request.body;
-        await repository.setFleetPolicy((before) => ({
-          ...before,
-          checkIntervalSeconds: checkIntervalSeconds ?? before.checkIntervalSeconds,
-          halted: halted ?? before.halted,
-          ...(consolidate === undefined ? {} : { consolidate }),
-        }));
+        await repository.setFleetPolicy((before) => changedFleetPolicy(before, request.body));
         return repository.fleetPolicy();
       },
     );
@@ -188,9 +181,7 @@ function policyRoutes({ store, repository }: AppContext) {
       },
       async (request) => {
         const { buildId } = request.params;
-        // A fresh kernel that needs no livepatch yet has no policy before this one.
-        const none = Object.values(request.body.channels ?? {}).some(({ noneNeeded }) => noneNeeded === true);
-        if (!none) await kernelPolicy(buildId);
+        if (!beginsPolicy(request.body)) await kernelPolicy(buildId);
         await repository.setKernelPolicy(buildId, (before) => changedPolicy(before, request.body));
         return kernelPolicy(buildId);
       },

@@ -11,7 +11,7 @@ for (const tool of ['apt-get', 'apt-ftparchive', 'dpkg-deb', 'gpg']) {
   if (!(await exists(`/usr/bin/${tool}`))) missing.push(tool);
 }
 
-test('a real apt: with an activation key in auth.conf it updates and downloads, without one it says why not', {
+test('lets a real apt update and download with an activation key in auth.conf, and says why not without one', {
   skip: missing.length > 0 && `not here: ${missing.join(', ')}`,
 }, async (t) => {
   const world = await testServer(t);
@@ -20,8 +20,8 @@ test('a real apt: with an activation key in auth.conf it updates and downloads, 
   await world.api.publishPackages('apt', await packFolder(world.path('one')));
   const host = await aptHost(world.path('host'), key, `${world.server.packagesUrl}/apt`);
 
-  const stranger = await host.apt('update');
-  assert.match(stranger.said, /401 +kmend asks for an activation key \(unauthorized\)/);
+  const unknown = await host.apt('update');
+  assert.match(unknown.said, /401 +kmend asks for an activation key \(unauthorized\)/);
   const made = await world.api.createKey({ name: 'k', channel: 'stable', seats: 1, expires: null });
   await host.login('kmend', made.key);
   assert.match((await host.apt('update')).said, /403 +the user must be kmend-NAME-OF-THE-MACHINE \(host-unnamed\)/);

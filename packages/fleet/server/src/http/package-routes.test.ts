@@ -75,7 +75,7 @@ test('serves an uploaded folder byte for byte, with content types and cache head
   assert.deepEqual((await seen('dnf/repodata/repomd.xml.asc')).slice(0, 3), [200, plain, 'no-cache']);
 });
 
-test('conditional requests, ranges and HEAD, as apt and dnf ask', async (t) => {
+test('answers conditional requests, ranges and HEAD as apt and dnf send them', async (t) => {
   const world = await testServer(t, { openPackages: true });
   await put(world, 'apt', aptEntries('one'));
   const first = await fetchFile(world, INDEX);
@@ -103,7 +103,7 @@ test('conditional requests, ranges and HEAD, as apt and dnf ask', async (t) => {
   assert.deepEqual([whole.status, await whole.text()], [200, 'Package: two\n'], 'no half of one and half of another');
 });
 
-test('nothing but files of the repository: no listing, nothing above, no other format, and what is not there yet is said', async (t) => {
+test('serves only files of the repository, and says if none is published', async (t) => {
   const world = await testServer(t, { openPackages: true });
   const none = await fetchFile(world, RELEASE);
   assert.deepEqual([none.status, none.headers.get('content-type')], [404, 'text/plain; charset=utf-8']);
@@ -124,7 +124,7 @@ test('nothing but files of the repository: no listing, nothing above, no other f
   assert.equal((await fetchFile(world, 'gem/x')).status, 400);
 });
 
-test('readers get one repository or the other, never a mixture, while it is replaced again and again', async (t) => {
+test('serves one repository or the other, never a mixture, while it is replaced again and again', async (t) => {
   const world = await testServer(t, { openPackages: true });
   const big = (n: number) => aptEntries(`r${n}`, [{ name: 'dists/updates/big', data: String(n).repeat(2_000_000) }]);
   await put(world, 'apt', big(0));
@@ -149,12 +149,12 @@ test('readers get one repository or the other, never a mixture, while it is repl
   assert.ok(reads >= 6, String(reads));
 });
 
-test('uploads: the operator’s alone; what is refused has its code at the client, however much would come after', async (t) => {
+test('accepts uploads only from the operator, whose client gets the code of a refusal at any size', async (t) => {
   const world = await testServer(t);
   const { token } = await enrolled(world);
-  assert.equal((await ask(world, 'PUT', '/v1/packages/apt', {}, token)).status, 401);
-  assert.equal((await ask(world, 'PUT', '/v1/packages/apt', {}, world.token)).status, 400);
-  assert.equal((await ask(world, 'GET', '/v1/packages/seats', undefined, token)).status, 401);
+  assert.equal((await ask(world, 'PUT', '/v1/packages/apt', { body: {}, token })).status, 401);
+  assert.equal((await ask(world, 'PUT', '/v1/packages/apt', { body: {}, token: world.token })).status, 400);
+  assert.equal((await ask(world, 'GET', '/v1/packages/seats', { token })).status, 401);
   const long = [
     { name: '/x', data: 'x' },
     ...Array.from({ length: 20 }, (_, n) => ({ name: `x${n}`, data: Buffer.alloc(2 ** 20) })),
@@ -188,7 +188,7 @@ test('drops an interrupted upload and accepts the next', async (t) => {
   assert.equal(await (await fetchFile(again, INDEX)).text(), 'Package: two\n');
 });
 
-test('the package gate names a missing, unknown, revoked or expired key in words that apt shows', async (t) => {
+test('refuses a missing, unknown, revoked or expired key in words that apt shows', async (t) => {
   const world = await testServer(t);
   await put(world, 'apt', aptEntries('one'));
   const { key } = await newKey(world);
@@ -264,7 +264,7 @@ test('rate-limits wrong keys, and does not count missing ones', async (t) => {
   assert.match((await limited?.text()) ?? '', /^rate-limited/);
 });
 
-test('seats: machines and hosts share them, a machine keeps its own, and leaves it after thirty days', async (t) => {
+test('shares seats between machines and hosts, and frees a machine’s seat after thirty days', async (t) => {
   const time = { offset: 0 };
   const clock = { ...systemClock, now: () => new Date(Date.now() + time.offset) };
   const world = await testServer(t, { clock });
@@ -298,7 +298,7 @@ test('seats: machines and hosts share them, a machine keeps its own, and leaves 
   assert.deepEqual([await visit('kmend-b'), await visit('kmend-a')], ['ok', 'key-no-seats']);
 });
 
-test('the last seat goes to one machine only, however many ask at once', async (t) => {
+test('gives the last seat to one machine only, however many ask at once', async (t) => {
   const world = await testServer(t);
   await put(world, 'apt', aptEntries('one'));
   const { key } = await newKey(world, 3);

@@ -4,8 +4,8 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { ServerError } from '../error.ts';
-import { contentType } from '../packages/kinds.ts';
-import { askedPath } from '../packages/names.ts';
+import { contentType } from '../package-repository/kinds.ts';
+import { askedPath } from '../package-repository/names.ts';
 import type { AppContext } from './context.ts';
 import { packageGate } from './package-gate.ts';
 

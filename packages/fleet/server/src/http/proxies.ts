@@ -8,8 +8,8 @@ import { ServerError } from '../error.ts';
 export type TrustsProxy = (address: string, hop: number) => boolean;
 
 /**
- * The proxy of `--behind-proxy` unless told otherwise: on this machine, and one alone. What it says of a local client
- * is no proxy's word.
+ * The default of `--behind-proxy`: one proxy, on this machine. What a local client itself says is not taken for a
+ * proxy's statement.
  */
 export function localProxy(): TrustsProxy {
   const local = trustedProxies(['127.0.0.0/8', '::1']);

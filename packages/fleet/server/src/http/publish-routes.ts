@@ -129,7 +129,7 @@ async function receive(body: Readable, directory: string, sha256: string): Promi
   try {
     const handle = await open(temporary, 'wx', 0o600);
     try {
-      // Ended early, it must not take the connection with it: the answer goes there.
+      // Ending it early must not close the connection: the answer is sent on it.
       for await (const chunk of body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
         size += chunk.length;
         if (size > MAX_UPLOAD) throw new ServerError('too-large', `the upload is larger than ${MAX_UPLOAD} bytes`);

@@ -1,3 +1,4 @@
+import type { Verdict } from '../fleet/ingest.ts';
 import { type NewReport, storeReports } from '../store/reports.ts';
 import type { Database } from '../store/store.ts';
 
@@ -11,26 +12,27 @@ export const MAX_REPORT_FILE = 4 * 2 ** 20;
 export class ReportWriter {
   readonly #store: Database;
   #waiting: NewReport[] = [];
-  #next: Promise<void> | undefined;
-  #last: Promise<void> = Promise.resolve();
+  #next: Promise<readonly Verdict[]> | undefined;
+  #last: Promise<unknown> = Promise.resolve();
 
   constructor(store: Database) {
     this.#store = store;
   }
 
-  /** Resolves once the report is on disk. */
-  write(report: NewReport): Promise<void> {
-    this.#waiting.push(report);
+  /** Resolves once the report is on disk, with its outcome. */
+  async write(report: NewReport): Promise<Verdict> {
+    const index = this.#waiting.push(report) - 1;
     this.#next ??= this.#afterLast();
-    return this.#next;
+    const verdicts = await this.#next;
+    return verdicts[index] ?? { kind: 'known', newest: report.report.sequence };
   }
 
-  async #afterLast(): Promise<void> {
+  async #afterLast(): Promise<readonly Verdict[]> {
     await this.#last.catch(() => undefined);
     const batch = this.#waiting;
     this.#waiting = [];
     this.#last = this.#next ?? Promise.resolve();
     this.#next = undefined;
-    await storeReports(this.#store, batch);
+    return await storeReports(this.#store, batch);
   }
 }

@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto';
 import fastifyStatic from '@fastify/static';
+import { sha256 } from '@kmend/base/node';
 import type { FastifyInstance } from 'fastify';
 import type { AppContext } from './context.ts';
 import { matchesTag } from './etag.ts';
@@ -10,15 +10,14 @@ export const REPOSITORY_PREFIX = '/repository/';
 /** The repository's static files: metadata asks to be revalidated, targets never change under their name. */
 export function repositoryRoutes({ repository, repositoryDirectory }: AppContext) {
   return async (app: FastifyInstance): Promise<void> => {
-    // What every host asks for at every check: answered from memory.
+    // Every host requests this at every check: answered from memory.
     let served = { text: '', etag: '' };
     app.get(
       `${REPOSITORY_PREFIX}metadata/timestamp.json`,
       { logLevel: 'warn', schema: { hide: true } },
       (request, reply) => {
         const text = repository.timestampText;
-        if (served.text !== text)
-          served = { text, etag: `"${createHash('sha256').update(text).digest('hex').slice(0, 22)}"` };
+        if (served.text !== text) served = { text, etag: `"${sha256(text).slice(0, 22)}"` };
         reply.header('etag', served.etag).header('cache-control', 'no-cache');
         if (matchesTag(request.headers['if-none-match'], served.etag)) reply.code(304).send();
         else reply.type('application/json').send(served.text);

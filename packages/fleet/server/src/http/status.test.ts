@@ -5,7 +5,7 @@ import { TrustError } from '@kmend/trust';
 import { answerTo } from './errors.ts';
 import { answeredCodes } from './status.ts';
 
-test('docs/server.md shows the status of every code that the API answers with, and no other', async () => {
+test('docs/server.md lists exactly the codes that the API answers with, each with its status', async () => {
   const page = await readFile(new URL('../../../../../docs/server.md', import.meta.url), 'utf8');
   const [, section = ''] = page.split('## Codes');
   const shown: Record<string, number> = {};
@@ -14,7 +14,7 @@ test('docs/server.md shows the status of every code that the API answers with, a
   assert.deepEqual(shown, answeredCodes());
 });
 
-test('what is not meant for a client stays in the log', () => {
+test('keeps messages that are not meant for a client in the log', () => {
   const { status, body } = answerTo(new TrustError('key-damaged', 'cannot read /srv/keys/policy.json'));
   assert.deepEqual([status, body.error.code], [500, 'internal']);
   assert.doesNotMatch(JSON.stringify(body), /srv/);

@@ -5,7 +5,7 @@ type Code = ServerErrorCode | TrustErrorCode;
 
 /**
  * HTTP status of every code that there is: a new code does not compile before it is decided here how requests are
- * answered. `null`: nothing a client is told; if a request meets it all the same, the answer is `internal` and the text
+ * answered. `null`: not meant for clients; if a request causes it nevertheless, the answer is `internal` and the text
  * stays in the log.
  */
 const STATUS: Readonly<Record<Code, number | null>> = {

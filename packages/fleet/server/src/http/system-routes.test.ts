@@ -5,7 +5,7 @@ import { systemClock } from '@kmend/base/node';
 import { ask, enrol, enrolled } from '../testing/ask.ts';
 import { BUILD_ID, exampleReport, publish, testServer } from '../testing/world.ts';
 
-test('the repository: revalidated metadata, immutable targets, nothing outside', async (t) => {
+test('serves metadata for revalidation, targets as immutable, and nothing outside the repository', async (t) => {
   const world = await testServer(t);
   await publish(world, 1);
   const get = (path: string, headers: Record<string, string> = {}) =>
@@ -48,10 +48,10 @@ test('the repository: revalidated metadata, immutable targets, nothing outside',
   }
 });
 
-test('health, metrics and the API’s description', async (t) => {
+test('serves health, metrics and the description of the API', async (t) => {
   const world = await testServer(t);
   const host = await enrolled(world);
-  await ask(world, 'POST', '/v1/reports', exampleReport(1), host.token);
+  await ask(world, 'POST', '/v1/reports', { body: exampleReport(1), token: host.token });
   assert.deepEqual((await ask(world, 'GET', '/healthz')).body, {
     status: 'ok',
     checks: { store: 'ok', repository: 'ok' },
@@ -73,7 +73,7 @@ test('health, metrics and the API’s description', async (t) => {
   }
 });
 
-test('an expired repository is unhealthy until the server has signed it again', async (t) => {
+test('reports an expired repository as unhealthy until it is signed again', async (t) => {
   let offset = 0;
   const clock = { ...systemClock, now: () => new Date(Date.now() + offset) };
   const world = await testServer(t, { clock });
@@ -117,7 +117,7 @@ test('reports repository files that are missing before a host needs them', async
   assert.match((await health())[1], /policy\/[0-9a-f]+\.fleet\.json/);
 });
 
-test('a running server signs again by itself', async (t) => {
+test('signs again by itself while it runs', async (t) => {
   let offset = 0;
   const clock = { ...systemClock, now: () => new Date(Date.now() + offset) };
   const world = await testServer(t, { clock, refreshIntervalMs: 20 });
@@ -130,8 +130,8 @@ test('writes no secret to the log', async (t) => {
   const world = await testServer(t, { logLevel: 'debug' });
   const { key } = await world.api.createKey({ name: 'k', channel: 'stable', seats: null, expires: null });
   const { body } = await enrol(world, key);
-  await ask(world, 'POST', '/v1/reports', exampleReport(1), String(body['token']));
-  await ask(world, 'POST', '/v1/reports', { bad: 1 }, String(body['token']));
+  await ask(world, 'POST', '/v1/reports', { body: exampleReport(1), token: String(body['token']) });
+  await ask(world, 'POST', '/v1/reports', { body: { bad: 1 }, token: String(body['token']) });
   await publish(world, 1);
   const log = world.log();
   assert.match(log, /host enrolled/);
@@ -183,7 +183,7 @@ test('re-signs what a start with a wrong clock signed for too long', async (t) =
   assert.ok(Date.parse(JSON.parse(text).signed.expires) <= Date.now() + DAY);
 });
 
-test('health says what was signed by a clock that was ahead', async (t) => {
+test('reports signatures that were made by a clock that was ahead', async (t) => {
   const DAY = 86_400_000;
   const made = await testServer(t, { clock: { ...systemClock, now: () => new Date(Date.now() + 300 * DAY) } });
   const world = await made.restart({});

@@ -71,13 +71,13 @@ test('refuses an upload of unknown length at the limit, with the reason', async 
   assert.deepEqual([heard.status, heard.ended], [413, 'closed']);
 });
 
-test('a request without a body, and one whose body was read, keep their connection', async (t) => {
+test('keeps the connection of a request without a body, and of one whose body was read', async (t) => {
   const world = await testServer(t);
   for (const [method, path, body] of [
     ['GET', '/v1/hosts', undefined],
     ['POST', '/v1/enrol', {}],
   ] as const) {
-    const { status, headers } = await ask(world, method, path, body);
+    const { status, headers } = await ask(world, method, path, { body });
     assert.ok(status >= 400);
     assert.notEqual(headers.get('connection'), 'close', path);
   }
@@ -101,12 +101,12 @@ async function refused(t: TestContext, limits: { bytes: number; ms: number }): P
   return socket;
 }
 
-test('a refused body that does not come is waited for no longer than the limit', async (t) => {
+test('waits for a refused body no longer than the limit', async (t) => {
   const socket = await refused(t, { bytes: LARGE, ms: 100 });
   await new Promise((resolve) => socket.once('close', resolve));
 });
 
-test('of a refused body no more is read than the limit', async (t) => {
+test('reads no more of a refused body than the limit', async (t) => {
   const socket = await refused(t, { bytes: 2 ** 20, ms: 60_000 });
   const closed = new Promise((resolve) => socket.once('close', resolve));
   const more = setInterval(() => socket.write(Buffer.alloc(2 ** 18)), 5);

@@ -1,5 +1,6 @@
 import type { HostMachine, Report } from '@kmend/protocol';
 import { sql } from 'kysely';
+import { type Count, numberOf } from './portable.ts';
 import type { Database } from './store.ts';
 
 /** Boots remembered of each host. */
@@ -17,8 +18,8 @@ export interface BootBefore {
 }
 
 /**
- * Notes that another boot reports as a host. A reboot is one too: the boot before never comes back. Where it does (A, B, A), two machines
- * are up at once under one identity: clones of an image, or a thief of the token.
+ * Notes that another boot reports as a host. A reboot is one too: the boot before never comes back. Where it does (A,
+ * B, A), two machines are up at once under one identity: clones of an image, or a thief of the token.
  */
 export async function noteBoot(db: Database, hostId: string, before: BootBefore, { facts }: Report): Promise<void> {
   if (before.boot_id === null || before.boot_id === facts.bootId) return;
@@ -62,7 +63,9 @@ export async function noteBoot(db: Database, hostId: string, before: BootBefore,
     .execute();
 }
 
-/** Boots seen since then that are other machines than their host's newest: another machine-id, or up in turns with it. */
+/**
+ * Boots seen since then that are other machines than their host's newest: another machine-id, or up in turns with it.
+ */
 function others(db: Database, since: string) {
   return db
     .selectFrom('host_boots')
@@ -116,7 +119,7 @@ export async function otherMachines(
 /** How many hosts' identities several machines use. */
 export async function countShared(db: Database, since: string): Promise<number> {
   const { shared } = await others(db, since)
-    .select(sql<number>`count(distinct host_boots.host_id)`.as('shared'))
+    .select(sql<Count>`count(distinct host_boots.host_id)`.as('shared'))
     .executeTakeFirstOrThrow();
-  return shared;
+  return numberOf(shared);
 }

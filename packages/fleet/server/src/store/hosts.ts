@@ -1,17 +1,11 @@
 import type { Clock } from '@kmend/base';
-import {
-  Channel,
-  HostDetail,
-  type HostMachine,
-  type HostPage,
-  type HostPresence,
-  type HostQuery,
-  HostSummary,
-} from '@kmend/protocol';
+import { Channel, HostDetail, type HostMachine, type HostPage, type HostQuery, HostSummary } from '@kmend/protocol';
 import { sql } from 'kysely';
 import type { z } from 'zod';
 import { ServerError } from '../error.ts';
+import { AXES, type HostGroup, isNoneNeeded, NONE_NEEDED, presenceOf } from '../fleet/presence.ts';
 import { otherMachines } from './boots.ts';
+import { type Count, contains, flag, numberOf } from './portable.ts';
 import { KEPT_EVENTS } from './reports.ts';
 import { hashSecret } from './secrets.ts';
 import type { Database } from './store.ts';
@@ -86,20 +80,14 @@ function summaryOf(row: SummaryRow, silentSince: string, machines: readonly Host
     effectiveSerial: row.effective_serial,
     enrolled: row.enrolled,
     lastReport: row.last_report,
-    presence: presenceOf(row, silentSince),
-    ...(row.reason === NONE_NEEDED && row.effective_serial === null ? { noneNeeded: true } : {}),
+    presence: presenceOf(
+      { enrolled: row.enrolled, lastReport: row.last_report, replacedBy: row.replaced_by },
+      silentSince,
+    ),
+    ...(isNoneNeeded(row.reason, row.effective_serial) ? { noneNeeded: true } : {}),
     ...(pendingKernel === undefined ? {} : { pendingKernel }),
     ...(machines.length === 0 ? {} : { otherMachines: machines }),
   });
-}
-
-/** Reason of the agent's decision where the signed policy says that its kernel needs no livepatch yet. */
-const NONE_NEEDED = 'none-needed';
-
-function presenceOf(row: SummaryRow, silentSince: string): HostPresence {
-  if (row.replaced_by !== null) return 'replaced';
-  if ((row.last_report ?? row.enrolled) < silentSince) return 'silent';
-  return row.last_report === null ? 'never' : 'reporting';
 }
 
 /** A page of hosts by name; `after` continues where the page before ended, however many hosts were added meanwhile. */
@@ -111,11 +99,11 @@ export async function listHosts(
   const matching = () => {
     const all = db.selectFrom('hosts');
     if (query.search === undefined || query.search === '') return all;
-    // instr, not like: no wildcard to escape.
-    return all.where(sql<boolean>`instr(hostname, ${query.search}) > 0`);
+    const { search } = query;
+    return all.where((expression) => contains(expression.ref('hostname'), search));
   };
   const { total } = await matching()
-    .select((expression) => expression.fn.countAll<number>().as('total'))
+    .select((expression) => expression.fn.countAll<Count>().as('total'))
     .executeTakeFirstOrThrow();
   const cursor = query.after === undefined ? undefined : parseCursor(query.after);
   let page = matching()
@@ -138,7 +126,7 @@ export async function listHosts(
   const hosts = shown.map((row) => summaryOf(row, silentSince, machines.get(row.id)));
   const last = hosts.at(-1);
   const next = rows.length > query.limit && last !== undefined ? cursorOf(last.hostname, last.id) : null;
-  return { hosts, total, next };
+  return { hosts, total: numberOf(total), next };
 }
 
 function cursorOf(hostname: string, id: string): string {
@@ -179,10 +167,10 @@ export async function showHost(db: Database, id: string, silentSince = ''): Prom
   });
 }
 
-/** Removals that are remembered; a later host is told that it is unknown, and has to enrol again just the same. */
+/** Number of removals that are remembered; an older one is reported as unknown, and has to enrol again too. */
 const KEPT_REMOVALS = 10_000;
 
-/** Forgets a host: its seat is free, and its token is good for no more than to be told so. Throws `not-found`. */
+/** Removes a host: frees its seat; with its token it only learns that it was removed. Throws `not-found`. */
 export async function removeHost(db: Database, id: string, clock: Clock): Promise<void> {
   await db.transaction().execute(async (transaction) => {
     const host = await transaction
@@ -219,7 +207,7 @@ export async function removalByToken(db: Database, token: string): Promise<strin
   return row?.removed;
 }
 
-/** Starts a host's count of reports anew, and forgets who else reported as it. Throws `not-found`. */
+/** Resets a host's count of reports, and forgets its clones. Throws `not-found`. */
 export async function resetHost(db: Database, id: string): Promise<void> {
   await db.transaction().execute(async (transaction) => {
     const { numUpdatedRows } = await transaction
@@ -236,44 +224,33 @@ function noHost(id: string): ServerError {
   return new ServerError('not-found', `there is no host ${id}`, { hint: 'see "kmend host list"' });
 }
 
-export const AXES = ['contact', 'coverage', 'loaded', 'transition', 'verified'] as const;
-
-export interface AxisCount {
-  readonly axis: (typeof AXES)[number] | 'kernel';
-  readonly state: string;
-  readonly hosts: number;
-}
-
-/** Axes on which a host without a livepatch is fine where none is needed. */
-const PROTECTION: ReadonlySet<string> = new Set(['coverage', 'loaded']);
-
 /**
- * Hosts by state, for each axis, and by whether a newer kernel waits for a reboot. A host that was not heard of since
- * then is `silent` on every axis: what it said last is no longer known to be so. One that enrolled again counts once.
+ * Hosts that say the same, counted; one that enrolled again counts once. Hosts last heard of before `silentSince` are
+ * silent.
  */
-export async function countByAxis(db: Database, silentSince: string): Promise<AxisCount[]> {
-  const silent = sql<number>`coalesce(last_report, enrolled) < ${silentSince}`;
-  const needless = sql<number>`reason is ${NONE_NEEDED} and effective_serial is null`;
-  const kernel = sql<string>`case when next_kernel is null then 'unknown' when next_kernel = '' then 'newest' else 'waits-for-reboot' end`;
-  const counted = db
+export async function groupHosts(db: Database, silentSince: string): Promise<HostGroup[]> {
+  const silent = flag(sql`coalesce(last_report, enrolled) < ${silentSince}`);
+  const needless = flag(sql`reason = ${NONE_NEEDED} and effective_serial is null`);
+  const kernel = sql<
+    HostGroup['nextKernel']
+  >`case when next_kernel is null then 'unknown' when next_kernel = '' then 'newest' else 'waits-for-reboot' end`;
+  const rows = await db
     .selectFrom('hosts')
     .select((expression) => [
       ...AXES,
-      silent.as('silent'),
-      needless.as('needless'),
+      sql<number>`${silent}`.as('silent'),
+      sql<number>`${needless}`.as('needless'),
       kernel.as('kernel'),
-      expression.fn.countAll<number>().as('hosts'),
+      expression.fn.countAll<Count>().as('hosts'),
     ])
     .where('replaced_by', 'is', null)
-    .groupBy([...AXES, 'silent', 'needless', 'kernel']);
-  const rows = await counted.execute();
-  const counts = new Map<string, AxisCount>();
-  for (const row of rows) {
-    for (const axis of [...AXES, 'kernel'] as const) {
-      const state = row.silent === 1 ? 'silent' : row.needless === 1 && PROTECTION.has(axis) ? 'not-needed' : row[axis];
-      const key = `${axis} ${state}`;
-      counts.set(key, { axis, state, hosts: (counts.get(key)?.hosts ?? 0) + row.hosts });
-    }
-  }
-  return [...counts.values()];
+    .groupBy([...AXES, 'silent', 'needless', 'kernel'])
+    .execute();
+  return rows.map(({ silent, needless, kernel, hosts, ...axes }) => ({
+    ...axes,
+    isSilent: silent === 1,
+    isNoneNeeded: needless === 1,
+    nextKernel: kernel,
+    hosts: numberOf(hosts),
+  }));
 }

@@ -7,10 +7,18 @@ import {
   type CreateKeyResponse,
   type EnrolRequest,
 } from '@kmend/protocol';
-import { type Selectable, sql, type Transaction } from 'kysely';
+import { type SqlBool, sql, type Transaction } from 'kysely';
 import { ServerError } from '../error.ts';
+import {
+  assertSeat,
+  assertValidKey,
+  HOST_SEAT_MS,
+  hostSeatsSince,
+  packageSeatsSince,
+  type SeatKey,
+} from '../fleet/seats.ts';
+import { type Count, hold, numberOf } from './portable.ts';
 import type { Tables } from './schema.ts';
-import { HOST_SEAT_MS, hostSeatsSince, seatsSince } from './seats.ts';
 import { hashSecret, newActivationKey, newToken } from './secrets.ts';
 import { initialStatus } from './status.ts';
 import type { Database } from './store.ts';
@@ -41,7 +49,10 @@ export async function listKeys(db: Database, clock: Clock, seatMs = HOST_SEAT_MS
   return rows.map(toKey);
 }
 
-/** Hosts that enrolled with the key go on; no further one can, and none gets packages with it. Throws `not-found`. */
+/**
+ * Hosts that enrolled with the key stay enrolled. No other host can enrol or fetch packages with it. Throws
+ * `not-found`.
+ */
 export async function revokeKey(db: Database, id: string, clock: Clock, seatMs = HOST_SEAT_MS): Promise<ActivationKey> {
   await db.updateTable('activation_keys').set({ revoked: 1 }).where('id', '=', id).where('revoked', '=', 0).execute();
   return findKey(db, id, clock, seatMs);
@@ -54,7 +65,7 @@ async function findKey(db: Database, id: string, clock: Clock, seatMs: number): 
 }
 
 function selectKeys(db: Database, clock: Clock, seatMs: number) {
-  const since = seatsSince(clock.now());
+  const since = packageSeatsSince(clock.now());
   const hostsSince = hostSeatsSince(clock.now(), seatMs);
   return db.selectFrom('activation_keys').select((expression) => [
     'activation_keys.id',
@@ -68,26 +79,26 @@ function selectKeys(db: Database, clock: Clock, seatMs: number) {
       .selectFrom('hosts')
       .whereRef('hosts.key_id', '=', 'activation_keys.id')
       .where(seated(hostsSince))
-      .select((count) => count.fn.countAll<number>().as('count'))
+      .select((count) => count.fn.countAll<Count>().as('count'))
       .as('hosts'),
     expression
       .selectFrom('package_hosts')
       .whereRef('package_hosts.key_id', '=', 'activation_keys.id')
       .where('last_seen', '>=', since)
-      .select((count) => count.fn.countAll<number>().as('count'))
+      .select((count) => count.fn.countAll<Count>().as('count'))
       .as('packageHosts'),
   ]);
 }
 
-/** Hosts that hold a seat: heard of since then, and not enrolled anew as another host. */
+/** Hosts that hold a seat: they reported since then, and did not enrol again as another host. */
 function seated(since: string) {
-  return sql<boolean>`replaced_by is null and coalesce(last_report, enrolled) >= ${since}`;
+  return sql<SqlBool>`replaced_by is null and coalesce(last_report, enrolled) >= ${since}`;
 }
 
 type KeyRow = Awaited<ReturnType<ReturnType<typeof selectKeys>['executeTakeFirstOrThrow']>>;
 
 function toKey({ hosts, packageHosts, ...row }: KeyRow): ActivationKey {
-  return ActivationKey.parse({ ...row, used: (hosts ?? 0) + (packageHosts ?? 0), revoked: row.revoked === 1 });
+  return ActivationKey.parse({ ...row, used: numberOf(hosts) + numberOf(packageHosts), revoked: row.revoked === 1 });
 }
 
 export interface Enrolled {
@@ -108,11 +119,11 @@ export function enrol(
   seatMs = HOST_SEAT_MS,
 ): Promise<Enrolled> {
   return db.transaction().execute(async (transaction) => {
-    const now = clock.now().toISOString();
+    const now = clock.now();
     const key = await validKey(transaction, activationKey, now);
-    const host = { hostId: randomUUID(), token: newToken('kmh'), channel: Channel.parse(key.channel) };
+    const host = { hostId: randomUUID(), token: newToken('kmh'), channel: key.channel };
     await replace(transaction, facts.machineId ?? null, host.hostId);
-    await requireSeat(transaction, key, now, seatMs);
+    await takeSeat(transaction, key, now, seatMs);
     const status = initialStatus();
     await transaction
       .insertInto('hosts')
@@ -124,7 +135,7 @@ export function enrol(
         release: facts.kernel.release,
         build_id: facts.kernel.buildId,
         channel: key.channel,
-        enrolled: now,
+        enrolled: now.toISOString(),
         last_report: null,
         sequence: 0,
         digest: null,
@@ -153,64 +164,48 @@ export function enrol(
 }
 
 /**
- * A machine that enrols again (`kmend-agent enrol --again`) leaves the seat of the host that it was. That host's token stays good: where it
- * reports after all, there are two machines with one machine-id, and both hold a seat.
+ * A machine that enrols again (`kmend-agent enrol --again`) leaves the seat of the host that it was. That host's token
+ * stays good: where it reports after all, there are two machines with one machine-id, and both hold a seat.
  */
 async function replace(db: Transaction<Tables>, machine: string | null, by: string): Promise<void> {
   if (machine === null) return;
   await db.updateTable('hosts').set({ replaced_by: by }).where('machine', '=', machine).execute();
 }
 
-/** A key's row. Throws `key-unknown`, `key-revoked`, `key-expired`. */
-export async function validKey(db: Database | Transaction<Tables>, activationKey: string, now: string) {
-  const key = await db
+/** A key that lets in. Throws `key-unknown`, `key-revoked`, `key-expired`. */
+export async function validKey(
+  db: Database | Transaction<Tables>,
+  activationKey: string,
+  now: Date,
+): Promise<SeatKey & { readonly channel: Channel }> {
+  const row = await db
     .selectFrom('activation_keys')
-    .selectAll()
+    .select(['id', 'name', 'channel', 'seats', 'expires', 'revoked'])
     .where('hash', '=', hashSecret(activationKey.trim()))
     .executeTakeFirst();
-  if (key === undefined) {
-    throw new ServerError('key-unknown', 'this server does not know the activation key', {
-      hint: 'check for a typing error, and that the host uses the right server',
-    });
-  }
-  const details = { id: key.id, name: key.name };
-  if (key.revoked === 1) {
-    const hint = 'ask the operator for another key';
-    throw new ServerError('key-revoked', `the activation key "${key.name}" was revoked`, { hint, details });
-  }
-  if (key.expires !== null && Date.parse(key.expires) <= Date.parse(now)) {
-    const hint = 'ask the operator for a new key';
-    throw new ServerError('key-expired', `the activation key "${key.name}" expired at ${key.expires}`, {
-      hint,
-      details,
-    });
-  }
+  const key =
+    row === undefined ? undefined : { ...row, channel: Channel.parse(row.channel), revoked: row.revoked === 1 };
+  assertValidKey(key, now);
   return key;
 }
 
-/** Throws `key-no-seats` where enrolled hosts and machines that fetch packages have taken them all. */
-export async function requireSeat(
-  db: Transaction<Tables>,
-  { id, name, seats }: Pick<Selectable<Tables['activation_keys']>, 'id' | 'name' | 'seats'>,
-  now: string,
-  seatMs: number,
-): Promise<void> {
-  if (seats === null) return;
+/**
+ * Takes a seat of the key in this transaction, so that two machines never share the last one. Throws `key-no-seats`.
+ */
+export async function takeSeat(db: Transaction<Tables>, key: SeatKey, now: Date, seatMs: number): Promise<void> {
+  if (key.seats === null) return;
+  await hold(db, 'activation_keys', key.id);
   const { hosts } = await db
     .selectFrom('hosts')
-    .select((expression) => expression.fn.countAll<number>().as('hosts'))
-    .where('key_id', '=', id)
-    .where(seated(hostSeatsSince(new Date(now), seatMs)))
+    .select((expression) => expression.fn.countAll<Count>().as('hosts'))
+    .where('key_id', '=', key.id)
+    .where(seated(hostSeatsSince(now, seatMs)))
     .executeTakeFirstOrThrow();
   const { packageHosts } = await db
     .selectFrom('package_hosts')
-    .select((expression) => expression.fn.countAll<number>().as('packageHosts'))
-    .where('key_id', '=', id)
-    .where('last_seen', '>=', seatsSince(new Date(now)))
+    .select((expression) => expression.fn.countAll<Count>().as('packageHosts'))
+    .where('key_id', '=', key.id)
+    .where('last_seen', '>=', packageSeatsSince(now))
     .executeTakeFirstOrThrow();
-  if (hosts + packageHosts < seats) return;
-  throw new ServerError('key-no-seats', `all ${seats} seats of the activation key "${name}" are taken`, {
-    hint: 'remove hosts that are gone, or ask the operator for a key with more seats',
-    details: { id, name },
-  });
+  assertSeat(key, { hosts: numberOf(hosts), packageHosts: numberOf(packageHosts) });
 }

@@ -1,12 +1,9 @@
 import type { Clock } from '@kmend/base';
 import type { PackageSeats } from '@kmend/protocol/packages';
-import { ServerError } from '../error.ts';
-import { requireSeat, validKey } from './keys.ts';
-import { seatsSince } from './seats.ts';
+import { assertNamed, isNoteDue, needsSeat, packageSeatsSince } from '../fleet/seats.ts';
+import { takeSeat, validKey } from './keys.ts';
+import { type Count, numberOf } from './portable.ts';
 import type { Database } from './store.ts';
-
-/** Milliseconds between two notes of one machine: `apt` asks for many files in one run. */
-const NOTE_MS = 3_600_000;
 
 export interface PackageVisitor {
   readonly activationKey: string;
@@ -15,8 +12,9 @@ export interface PackageVisitor {
 }
 
 /**
- * Lets a machine at the packages, and notes it. Seat and note are one transaction, so that two machines never share the last seat; one that has
- * a seat keeps it. Throws `key-unknown`, `key-revoked`, `key-expired`, `key-no-seats`, `host-unnamed`.
+ * Lets a machine at the packages, and notes it. Seat and note are one transaction, so that two machines never share the
+ * last seat; one that has a seat keeps it. Throws `key-unknown`, `key-revoked`, `key-expired`, `key-no-seats`,
+ * `host-unnamed`.
  */
 export async function admitPackageHost(
   db: Database,
@@ -25,25 +23,18 @@ export async function admitPackageHost(
   /** Milliseconds after which an enrolled host's seat is free. */
   seatMs: number,
 ): Promise<void> {
-  const at = clock.now();
-  const now = at.toISOString();
+  const now = clock.now();
   const key = await validKey(db, activationKey, now);
-  if (label === undefined) {
-    if (key.seats === null) return;
-    throw new ServerError('host-unnamed', `the activation key "${key.name}" has seats, and the machine has no name`, {
-      hint: 'the user must be kmend-<name of the machine>: run the operator’s setup again, on the machine itself',
-      details: { id: key.id, name: key.name },
-    });
-  }
-  const seen = (await lastSeen(db, key.id, label)) ?? '';
-  if (seen > new Date(at.getTime() - NOTE_MS).toISOString()) return;
+  if (label === undefined && key.seats === null) return;
+  assertNamed(key, label);
+  if (!isNoteDue(await lastSeen(db, key.id, label), now)) return;
+  const seen = now.toISOString();
   await db.transaction().execute(async (transaction) => {
-    const before = await lastSeen(transaction, key.id, label);
-    if (before === undefined || before < seatsSince(at)) await requireSeat(transaction, key, now, seatMs);
+    if (needsSeat(await lastSeen(transaction, key.id, label), now)) await takeSeat(transaction, key, now, seatMs);
     await transaction
       .insertInto('package_hosts')
-      .values({ key_id: key.id, label, first_seen: now, last_seen: now })
-      .onConflict((conflict) => conflict.columns(['key_id', 'label']).doUpdateSet({ last_seen: now }))
+      .values({ key_id: key.id, label, first_seen: seen, last_seen: seen })
+      .onConflict((conflict) => conflict.columns(['key_id', 'label']).doUpdateSet({ last_seen: seen }))
       .execute();
   });
 }
@@ -64,12 +55,12 @@ export async function packageSeats(db: Database, clock: Clock): Promise<PackageS
     .selectFrom('package_hosts')
     .select((expression) => [
       'key_id as keyId',
-      expression.fn.countAll<number>().as('hosts'),
+      expression.fn.countAll<Count>().as('hosts'),
       expression.fn.max('last_seen').as('lastSeen'),
     ])
-    .where('last_seen', '>=', seatsSince(clock.now()))
+    .where('last_seen', '>=', packageSeatsSince(clock.now()))
     .groupBy('key_id')
     .orderBy('key_id')
     .execute();
-  return { keys };
+  return { keys: keys.map((key) => ({ ...key, hosts: numberOf(key.hosts) })) };
 }

@@ -1,47 +1,54 @@
-import { createHash } from 'node:crypto';
 import type { HostEvent, Report } from '@kmend/protocol';
+import type { Transaction } from 'kysely';
+import { judgeReport, type Verdict, type WaitingReport } from '../fleet/ingest.ts';
 import { noteBoot } from './boots.ts';
+import { hold } from './portable.ts';
+import type { Tables } from './schema.ts';
 import type { Database } from './store.ts';
 
 /** Events kept of each host. */
 export const KEPT_EVENTS = 1000;
 
-/** What makes a report differ from the one before. */
-export function reportDigest({ facts, status, livepatches, effectiveSerial, trouble, stack }: Report): string {
-  // When an axis was last seen changes with each report and says nothing new.
-  const axes = Object.entries(status).map(([name, axis]) => [name, axis.state, axis.since, axis.detail]);
-  return createHash('sha256')
-    .update(JSON.stringify([facts, axes, livepatches, effectiveSerial, trouble, stack]))
-    .digest('hex');
-}
-
-/** A report that says something new, with when it came. */
+/** A report with changes, and when it arrived. */
 export interface NewReport {
   readonly hostId: string;
   readonly report: Report;
-  readonly digest: string;
   readonly at: string;
+  /** The host's newest report without changes that was not stored yet when this one arrived. */
+  readonly waiting?: WaitingReport | undefined;
 }
 
 /**
- * Stores reports in one transaction. Older sequences than the stored one change nothing; an equal one does: whoever
- * restores a snapshot of a host makes it count some numbers twice.
+ * Stores reports in one transaction, and returns the outcome of each: it is judged by what the store has at that
+ * moment.
  */
-export async function storeReports(db: Database, reports: readonly NewReport[]): Promise<void> {
-  await db.transaction().execute(async (transaction) => {
-    for (const report of reports) await storeReport(transaction, report);
+export async function storeReports(db: Database, reports: readonly NewReport[]): Promise<readonly Verdict[]> {
+  return await db.transaction().execute(async (transaction) => {
+    const verdicts: Verdict[] = [];
+    for (const report of reports) verdicts.push(await storeReport(transaction, report));
+    return verdicts;
   });
 }
 
-async function storeReport(db: Database, { hostId, report, digest, at }: NewReport): Promise<void> {
+async function storeReport(db: Transaction<Tables>, { hostId, report, at, waiting }: NewReport): Promise<Verdict> {
   const { facts, status } = report;
+  await hold(db, 'hosts', hostId);
   const before = await db
     .selectFrom('hosts')
-    .select(['boot_id', 'machine', 'hostname', 'release', 'effective_serial', 'last_report', 'enrolled'])
+    .select(['sequence', 'digest', 'report_at', 'boot_id', 'machine', 'hostname', 'release'])
+    .select(['effective_serial', 'last_report', 'enrolled'])
     .where('id', '=', hostId)
-    .where('sequence', '<=', report.sequence)
     .executeTakeFirst();
-  if (before === undefined) return;
+  // Removed meanwhile.
+  if (before === undefined) return { kind: 'known', newest: report.sequence };
+  const { sequence, digest } = before;
+  const verdict = judgeReport(
+    { sequence, digest, reportAt: before.report_at, bootId: before.boot_id },
+    waiting,
+    report,
+  );
+  if (verdict.kind === 'same') await noteUnchanged(db, hostId, { sequence: report.sequence, at, reportAt: report.at });
+  if (verdict.kind !== 'news') return verdict;
   await noteBoot(db, hostId, before, report);
   await db
     .updateTable('hosts')
@@ -57,7 +64,7 @@ async function storeReport(db: Database, { hostId, report, digest, at }: NewRepo
       replaced_by: null,
       reason: report.trouble?.reason ?? null,
       next_kernel: facts.pendingKernel === undefined ? null : (facts.pendingKernel?.release ?? ''),
-      digest,
+      digest: verdict.digest,
       effective_serial: report.effectiveSerial,
       facts: JSON.stringify(facts),
       status: JSON.stringify(status),
@@ -73,6 +80,7 @@ async function storeReport(db: Database, { hostId, report, digest, at }: NewRepo
     .where('id', '=', hostId)
     .execute();
   if (report.events.length > 0) await storeEvents(db, hostId, report.events);
+  return verdict;
 }
 
 /** Milliseconds between two events about refused reports: a sender of such reports sends many. */
@@ -123,8 +131,8 @@ async function storeEvents(db: Database, hostId: string, events: readonly HostEv
 }
 
 /**
- * A host tells its events until it knows that they arrived: again when an answer got lost, and in every report file,
- * because it is not told what became of those.
+ * A host reports its events until it knows that they arrived: again when an answer got lost, and in every report file,
+ * because it does not learn whether those arrived.
  */
 async function withoutKnown(db: Database, hostId: string, events: readonly HostEvent[]): Promise<HostEvent[]> {
   const oldest = events.reduce((least, { at }) => (at < least ? at : least), events[0]?.at ?? '');
@@ -140,23 +148,27 @@ async function withoutKnown(db: Database, hostId: string, events: readonly HostE
   return events.filter((event) => !keys.has(key(event)));
 }
 
-export interface Seen {
+/** A report that says the same as the one before. */
+export interface UnchangedReport {
   readonly sequence: number;
   readonly at: string;
   /** By the host's own clock. */
   readonly reportAt: string;
 }
 
-/** Notes reports that said nothing new, many at once. */
-export async function storeSeen(db: Database, seen: ReadonlyMap<string, Seen>): Promise<void> {
+/** Records reports without changes, many at once. */
+export async function storeUnchanged(db: Database, reports: ReadonlyMap<string, UnchangedReport>): Promise<void> {
   await db.transaction().execute(async (transaction) => {
-    for (const [id, { sequence, at, reportAt }] of seen) {
-      await transaction
-        .updateTable('hosts')
-        .set({ last_report: at, sequence, report_at: reportAt, replaced_by: null })
-        .where('id', '=', id)
-        .where('sequence', '<=', sequence)
-        .execute();
-    }
+    for (const [id, one] of reports) await noteUnchanged(transaction, id, one);
   });
+}
+
+/** A newer report may have been stored since it came. */
+async function noteUnchanged(db: Database, hostId: string, { sequence, at, reportAt }: UnchangedReport): Promise<void> {
+  await db
+    .updateTable('hosts')
+    .set({ last_report: at, sequence, report_at: reportAt, replaced_by: null })
+    .where('id', '=', hostId)
+    .where('sequence', '<=', sequence)
+    .execute();
 }

@@ -44,7 +44,7 @@ interface HostTable {
   readonly livepatches: string;
   /** HostTrouble; `null` before the first report, and of agents that do not tell. */
   readonly trouble: string | null;
-  /** HostStack; `null` where no packages' loader was told of. */
+  /** HostStack; `null` if the host reported no packages' loader. */
   readonly stack: string | null;
   /** `machineId` and `bootId` of the newest facts, to be compared. */
   readonly machine: string | null;
@@ -111,7 +111,7 @@ interface HostBootTable {
   readonly returned: number;
 }
 
-/** Tokens of removed hosts: a host that still sends one is told that it was removed. */
+/** Tokens of removed hosts: a host that still sends one learns that it was removed. */
 interface RemovedHostTable {
   readonly token_hash: string;
   readonly host_id: string;

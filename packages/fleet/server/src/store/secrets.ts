@@ -1,4 +1,5 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { sha256 } from '@kmend/base/node';
 
 /** Crockford's base 32: no letters that are mistaken for digits. */
 const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
@@ -16,7 +17,7 @@ export function newToken(prefix: string): string {
 
 /** How secrets are kept. They are random and long, so a plain SHA-256 cannot be guessed back. */
 export function hashSecret(secret: string): string {
-  return createHash('sha256').update(secret).digest('hex');
+  return sha256(secret);
 }
 
 /** Compares in constant time, whatever the lengths. */

@@ -4,13 +4,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { systemClock } from '@kmend/base/node';
+import type { Report } from '@kmend/protocol';
 import { Kysely } from 'kysely';
 import { Migrator } from 'kysely/migration';
+import { reportDigest } from '../fleet/ingest.ts';
 import { exampleFacts, exampleReport, exampleStack, exampleTrouble } from '../testing/world.ts';
-import { showHost } from './hosts.ts';
+import { listHosts, showHost } from './hosts.ts';
 import { migrationProvider } from './migrations.ts';
 import { packageSeats } from './package-hosts.ts';
-import { reportDigest, storeReports } from './reports.ts';
+import { storeReports } from './reports.ts';
 import { openSqlite } from './sqlite.ts';
 import { initialStatus } from './status.ts';
 import { openStore } from './store.ts';
@@ -53,7 +55,7 @@ async function firstVersion(path: string): Promise<void> {
   await db.destroy();
 }
 
-test('a store of the first version keeps its hosts and takes what newer agents tell', async (t) => {
+test('keeps the hosts of a store of the first version, and stores what newer agents report', async (t) => {
   const directory = await mkdtemp(join(tmpdir(), 'kmend-store-'));
   t.after(() => rm(directory, { recursive: true, force: true }));
   const path = join(directory, 'store.sqlite');
@@ -63,10 +65,53 @@ test('a store of the first version keeps its hosts and takes what newer agents t
   assert.deepEqual([(await showHost(db, HOST)).hostname, (await showHost(db, HOST)).trouble], ['web-1', null]);
   assert.equal((await showHost(db, HOST)).stack, null);
   const report = exampleReport(1, { trouble: exampleTrouble, stack: exampleStack });
-  await storeReports(db, [{ hostId: HOST, report, digest: reportDigest(report), at: report.at }]);
+  await storeReports(db, [{ hostId: HOST, report, at: report.at }]);
   assert.deepEqual((await showHost(db, HOST)).trouble, exampleTrouble);
   assert.deepEqual((await showHost(db, HOST)).stack, exampleStack);
   const changed = exampleReport(2, { trouble: exampleTrouble, stack: { ...exampleStack, depth: 10 } });
   assert.notEqual(reportDigest(changed), reportDigest(report), 'a deeper stack is news');
   assert.deepEqual(await packageSeats(db, systemClock), { keys: [] });
+});
+
+test('judges reports that arrive at once by what the one before them left', async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), 'kmend-store-'));
+  t.after(() => rm(directory, { recursive: true, force: true }));
+  const path = join(directory, 'store.sqlite');
+  await firstVersion(path);
+  const db = await openStore(path);
+  t.after(() => db.destroy());
+  const kindsOf = async (...reports: Report[]): Promise<string[]> =>
+    (
+      await storeReports(
+        db,
+        reports.map((report) => ({ hostId: HOST, report, at: report.at })),
+      )
+    ).map(({ kind }) => kind);
+  const [first, newer] = [exampleReport(1), exampleReport(5, { effectiveSerial: 9 })];
+  // Carried here by a person while the host sends a newer one; then the same file once more.
+  assert.deepEqual(await kindsOf(newer, first, newer), ['news', 'known', 'known']);
+  assert.equal((await showHost(db, HOST)).effectiveSerial, 9);
+  const other = exampleReport(5, { effectiveSerial: 2, at: '2026-11-03T00:00:00Z' });
+  assert.deepEqual(await kindsOf(other, exampleReport(200_000, { effectiveSerial: 2 })), [
+    'number-used',
+    'number-jumps',
+  ]);
+  assert.deepEqual(await kindsOf({ ...newer, sequence: 6 }), ['same']);
+  assert.deepEqual(await kindsOf({ ...first, sequence: 5 }), ['known']);
+  const again = await storeReports(db, [{ hostId: 'x', report: first, at: first.at }]);
+  assert.deepEqual(again, [{ kind: 'known', newest: 1 }]);
+});
+
+test('searches for a part of the name literally', async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), 'kmend-store-'));
+  t.after(() => rm(directory, { recursive: true, force: true }));
+  const path = join(directory, 'store.sqlite');
+  await firstVersion(path);
+  const db = await openStore(path);
+  t.after(() => db.destroy());
+  const found = async (search: string): Promise<number> => (await listHosts(db, { limit: 10, search }, '')).total;
+  assert.deepEqual(
+    [await found('eb-'), await found('web-1'), await found('WEB'), await found('w%1'), await found('_')],
+    [1, 1, 0, 0, 0],
+  );
 });

@@ -18,14 +18,10 @@ export async function openStore(path: string): Promise<Database> {
   await db.destroy();
   const fault = asDiskError(error, path);
   if (fault !== undefined) throw fault;
-  throw new ServerError(
-    'store-damaged',
-    `the store ${path} cannot be brought up to date: ${(error as Error).message}`,
-    {
-      cause: error,
-      hint: 'it is from a newer version of kmend, or damaged: upgrade, or restore a backup',
-    },
-  );
+  throw new ServerError('store-damaged', `cannot migrate the store ${path}: ${(error as Error).message}`, {
+    cause: error,
+    hint: 'it is from a newer version of kmend, or damaged: upgrade, or restore a backup',
+  });
 }
 
 /** Whether there is a store with anything in it: a file that SQLite has made tables in. */

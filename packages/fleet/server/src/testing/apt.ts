@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { cleanEnvironment, run, runOk } from '@kmend/base/node';
+import { run, runOk } from '@kmend/base/node';
+import { makeAptRoot } from '@kmend/base/testing';
 import type { Cleanup } from './world.ts';
 
 /** A key of OpenPGP that signs, in a folder of its own. */
@@ -76,36 +77,11 @@ export async function writeAptRepository(folder: string, version: string, { gpg 
 
 /** A host as far as apt sees one: everything in a folder of its own. `apt` answers with what apt says. */
 export async function aptHost(root: string, { publicKey }: Signer, url: string) {
-  const folders = [
-    'etc/apt/apt.conf.d',
-    'etc/apt/sources.list.d',
-    'etc/apt/preferences.d',
-    'etc/apt/auth.conf.d',
-    'etc/apt/trusted.gpg.d',
-  ];
-  const state = [
-    'var/lib/apt/lists/partial',
-    'var/lib/dpkg',
-    'var/cache/apt/archives/partial',
-    'var/log/apt',
-    'downloads',
-  ];
-  for (const folder of [...folders, ...state]) await mkdir(join(root, folder), { recursive: true });
-  await writeFile(join(root, 'var/lib/dpkg/status'), '');
+  const env = await makeAptRoot(root);
+  await mkdir(join(root, 'downloads'));
   await writeFile(join(root, 'etc/apt/key.asc'), publicKey);
   const source = `deb [signed-by=${root}/etc/apt/key.asc] ${url} updates main\n`;
   await writeFile(join(root, 'etc/apt/sources.list'), source);
-  const settings = [
-    `Dir "${root}";`,
-    `Dir::State::status "${root}/var/lib/dpkg/status";`,
-    'APT::Architecture "amd64";',
-    'APT::Architectures { "amd64"; };',
-    'APT::Sandbox::User "root";',
-    'Acquire::Languages "none";',
-    'Acquire::Retries "0";',
-  ];
-  await writeFile(join(root, 'apt.conf'), `${settings.join('\n')}\n`);
-  const env = { ...cleanEnvironment(), APT_CONFIG: join(root, 'apt.conf') };
   return {
     /** Puts a login in `auth.conf`, or none. */
     async login(user?: string, password?: string): Promise<void> {

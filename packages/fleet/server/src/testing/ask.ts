@@ -19,8 +19,7 @@ export async function ask(
   { server }: TestServer,
   method: string,
   path: string,
-  body?: unknown,
-  token?: string,
+  { body, token }: { readonly body?: unknown; readonly token?: string | undefined } = {},
 ): Promise<Reply> {
   const response = await fetch(`${server.url}${path}`, {
     method,
@@ -35,7 +34,7 @@ export async function ask(
 }
 
 export const enrol = (world: TestServer, activationKey: string, hostname = 'web-1') =>
-  ask(world, 'POST', '/v1/enrol', { activationKey, facts: exampleFacts(hostname) });
+  ask(world, 'POST', '/v1/enrol', { body: { activationKey, facts: exampleFacts(hostname) } });
 
 export async function enrolled(world: TestServer): Promise<{ hostId: string; token: string }> {
   const { key } = await world.api.createKey({ name: 'k', channel: 'stable', seats: null, expires: null });

@@ -1,13 +1,12 @@
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { sha256 } from '@kmend/base/node';
-import type { HostFacts, HostStack, HostTrouble, Livepatch, Report } from '@kmend/protocol';
-import { exampleModule } from '@kmend/trust/testing';
+import type { HostFacts, HostStack, HostTrouble, Report } from '@kmend/protocol';
+import { BUILD_ID, exampleManifest, exampleModule, writeBuild } from '@kmend/trust/testing';
 import { type ApiClient, createApiClient } from '../client/api-client.ts';
 import { type RunningServer, type ServerOptions, startServer } from '../server.ts';
 
-export const BUILD_ID = 'ab'.repeat(20);
+export { BUILD_ID };
 
 export interface TestServer {
   readonly server: RunningServer;
@@ -120,34 +119,7 @@ export const exampleTrouble: HostTrouble = {
 
 /** Writes what `kmend build --out` would. */
 export async function writeArtifact(directory: string, n: number): Promise<string> {
-  const { module, identity } = exampleModule(`livepatch ${n}`);
-  const { id } = identity;
-  const manifest: Livepatch = {
-    schema: 'kmend.livepatch/1',
-    id,
-    module: `kmend_${id}`,
-    kind: 'cumulative',
-    kernel: { buildId: BUILD_ID, release: '6.1.0-47-amd64', version: '6.1.170-3', arch: 'x86_64' },
-    fixes: [{ id: `CVE-2026-${1000 + n}`, title: 'a fix', severity: 'high', hardware: false }],
-    verdict: 'patchable',
-    reasons: [],
-    reviewAccepted: false,
-    objects: [],
-    byteProof: { compared: 1, equal: 1, different: [] },
-    file: { name: 'livepatch.ko', sha256: sha256(module), size: module.length },
-    inputs: {
-      fixes: {},
-      config: sha256('config'),
-      moduleSymvers: sha256('symvers'),
-      vmlinux: sha256('vmlinux'),
-      source: sha256('source'),
-    },
-    compiler: 'gcc',
-    builder: { name: 'kmend', version: '0.1.0' },
-  };
-  await mkdir(directory, { recursive: true });
-  await writeFile(join(directory, 'livepatch.ko'), module);
-  await writeFile(join(directory, 'livepatch.json'), JSON.stringify(manifest));
+  await writeBuild(directory, exampleManifest(n), exampleModule(`livepatch ${n}`).module);
   return directory;
 }
 

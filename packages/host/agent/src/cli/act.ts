@@ -23,6 +23,7 @@ import { readObserved } from '../seen/observed.ts';
 import { runLoader } from '../service/run.ts';
 import { sleep } from '../service/sleep.ts';
 import * as machine from '../state/machine.ts';
+import { stateOf } from '../state/transitions.ts';
 import { trustCertificates } from './certificates.ts';
 import type { Context, Values } from './context.ts';
 import { inheritedPlaces } from './listen.ts';
@@ -115,7 +116,7 @@ export async function fetcherEnrol({ edges, env, uid, stdin, terminal }: Context
   return 0;
 }
 
-/** `kmend-agent loader`: the service that loads; systemd starts it when somebody asks, or after it died at work. */
+/** `kmend-agent loader`: the service that loads; systemd starts it on a request, or after it died at work. */
 export async function loader({ edges, env, uid, signal }: Context): Promise<number> {
   assertRoot(uid);
   const session = await openLoaderSession(edges, { ...logging(env), patient: true });
@@ -161,11 +162,11 @@ export async function bootCommand({ edges, env, uid, signal, terminal }: Context
     const { outcome, crashed } = await boot(loader);
     const until = edges.clock.monotonic() + BOOT_WAIT_MS;
     while (!signal.aborted && edges.clock.monotonic() < until) {
-      const state = machine.stateOf(loader.store.journal);
+      const state = stateOf(loader.store.journal);
       if (state !== 'transition' && state !== 'replacing') break;
       await sleep(edges.clock, (await advance(loader)) ?? 0, signal);
     }
-    const state = machine.stateOf(loader.store.journal);
+    const state = stateOf(loader.store.journal);
     terminal.result({ outcome, crashed, state }, (it) => `boot: ${it.outcome} (${it.state})`);
   } finally {
     const { current } = loader.store.journal;
@@ -203,7 +204,7 @@ export async function shutdown({ edges, env, uid, terminal }: Context): Promise<
   try {
     await reconcileBoot(loader);
     if (loader.store.journal.current !== null) await commit(loader, machine.markShutdown);
-    terminal.result({ state: machine.stateOf(loader.store.journal) }, (it) => `shutdown noted (${it.state})`);
+    terminal.result({ state: stateOf(loader.store.journal) }, (it) => `shutdown noted (${it.state})`);
   } finally {
     lock.release();
   }

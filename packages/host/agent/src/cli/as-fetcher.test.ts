@@ -64,7 +64,7 @@ test('runs a command of root in the fetcher’s unit, with input, output, exit c
   assert.deepEqual(seen?.env, { HTTPS_PROXY: 'http://p:1', NO_PROXY: 'a' });
 });
 
-test('stops a command whose caller left', async (t) => {
+test('stops a command whose caller has gone away', async (t) => {
   const asked = new AbortController();
   let stopped: () => void = () => {};
   const done = new Promise<void>((resolve) => {
@@ -121,7 +121,7 @@ test('runs only the requests of root', async (t) => {
   assert.match(far.notes.join(), /not a command of root/);
 });
 
-test('runs no command where systemd does not listen', async (t) => {
+test('runs no command if systemd does not listen', async (t) => {
   const kernel = await TestKernel.make();
   t.after(() => kernel.remove());
   const given = { env: {}, signal: never, note: () => {} };

@@ -40,7 +40,7 @@ async function copy(source: FileHandle, path: string, place: string): Promise<vo
     const most = Math.min(MAX_BUNDLE, (bavail * bsize) / 2);
     if (about.size > most)
       throw unreadable(`${path} has ${about.size} bytes, and at most ${Math.floor(most)} are taken`);
-    // No more than it had when it was looked at: somebody may be writing to it.
+    // No more than it had when its size was read: another process may be writing to it.
     for (let at = 0; at < about.size; ) {
       const { bytesRead, buffer } = await source.read(Buffer.alloc(CHUNK), 0, Math.min(CHUNK, about.size - at), at);
       if (bytesRead === 0) break;

@@ -95,16 +95,16 @@ async function ask(settings: { caFile?: string; config?: object }): Promise<{ fu
   return JSON.parse(stdout);
 }
 
-test('over IPv6 where there is any: an authority of the owner’s own is trusted where it is named, and only there', async () => {
+test('trusts an own certificate authority over IPv6 only where it is configured', async () => {
   assert.deepEqual(await ask({ caFile }), { full: 200, idle: true });
   assert.deepEqual(await ask({}), { full: 'DEPTH_ZERO_SELF_SIGNED_CERT', idle: false });
 });
 
-test('through a proxy, except for what is to go without', async () => {
+test('uses the proxy except for excluded addresses', async () => {
   assert.deepEqual(await ask({ caFile, config: { proxy: proxyUrl } }), { full: 200, idle: true });
   assert.deepEqual(asked, [new URL(url).host, new URL(url).host]);
   assert.deepEqual(await ask({ caFile, config: { proxy: proxyUrl, noProxy: address } }), { full: 200, idle: true });
   assert.deepEqual(asked, []);
-  const nobody = await ask({ caFile, config: { proxy: 'http://127.0.0.1:1' } });
-  assert.deepEqual([nobody.full === 200, nobody.idle], [false, false]);
+  const refused = await ask({ caFile, config: { proxy: 'http://127.0.0.1:1' } });
+  assert.deepEqual([refused.full === 200, refused.idle], [false, false]);
 });

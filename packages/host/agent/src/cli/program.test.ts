@@ -23,7 +23,7 @@ async function call(kernel: TestKernel, uid: number, ...argv: string[]) {
   return { exitCode, out: out.join(''), err: err.join('') };
 }
 
-test('help, version and wrong usage need no root', async (t) => {
+test('prints help, version and usage errors without root', async (t) => {
   const kernel = await TestKernel.make();
   t.after(() => kernel.remove());
   assert.match((await call(kernel, 1000, '--help')).out, /Exit codes of status and doctor: 0 latest/);
@@ -36,7 +36,7 @@ test('help, version and wrong usage need no root', async (t) => {
   }
 });
 
-test('not root, then not enrolled: code, hint, exit code 5, also as JSON', async (t) => {
+test('reports first not-root, then not-enrolled, with code, hint and exit code 5, also as JSON', async (t) => {
   const kernel = await TestKernel.make();
   t.after(() => kernel.remove());
   const wantRoot = ['status', 'doctor', 'uname', 'history', 'check', 'apply', 'revert', 'hold', 'resume', 'enrol'];
@@ -58,7 +58,7 @@ test('not root, then not enrolled: code, hint, exit code 5, also as JSON', async
   assert.equal((await call(kernel, 0, 'apply', '--serial', '0')).exitCode, 6);
 });
 
-test('boot and shutdown units succeed on a clone; commands report other-machine', async (t) => {
+test('lets boot and shutdown units succeed on a clone, while commands report other-machine', async (t) => {
   const kernel = await TestKernel.make();
   t.after(() => kernel.remove());
   await enrolOther(kernel);

@@ -54,7 +54,7 @@ export async function openLoaderSession(
       // It costs a look into the fetcher's cache: a root that the fetcher has is followed at the next look.
       rootIntervalMs: 0,
     });
-    return { loader: await openLoader(edges, config, identity, repository, log), lock };
+    return { loader: await openLoader({ edges, config, identity, repository, log }), lock };
   } catch (error) {
     lock.release();
     throw error;
@@ -92,7 +92,7 @@ export async function openFetcherSession(
   try {
     if (identity.machine !== stored.machine) await saveIdentity(edges, identity);
     for (const directory of [paths.fetcher, paths.fetcherRuntime]) await sweep(edges, directory);
-    return { fetcher: await openFetcher(edges, config, identity, repository, log, env, pauseMs), lock };
+    return { fetcher: await openFetcher({ edges, config, identity, repository, log, env, pauseMs }), lock };
   } catch (error) {
     lock.release();
     throw error;

@@ -1,6 +1,6 @@
 import { startupSnapshot } from 'node:v8';
 
-/** What Node keeps of the process that makes a snapshot. It is set anew in each process that starts from it. */
+/** What Node keeps of the process that makes a snapshot. It is set again in each process that starts from it. */
 const OF_THE_BUILDER = {
   pid: 1,
   execPath: '/usr/lib/kmend-agent/node',

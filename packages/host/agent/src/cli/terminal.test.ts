@@ -17,7 +17,7 @@ function screen(json: boolean) {
   return { terminal: createTerminal(streams, json), said };
 }
 
-test('writes no terminal control characters: results, notes, errors, words of the fetcher', () => {
+test('writes no terminal control characters in results, notes, errors and the fetcher’s messages', () => {
   for (const json of [false, true]) {
     const { terminal, said } = screen(json);
     terminal.result({ name: EVIL }, ({ name }) => name);
@@ -28,13 +28,13 @@ test('writes no terminal control characters: results, notes, errors, words of th
   }
 });
 
-test('what the fetcher said as JSON means the same', () => {
+test('keeps the meaning of the fetcher’s JSON', () => {
   const { terminal, said } = screen(true);
   terminal.raw(JSON.stringify({ name: EVIL }));
   assert.deepEqual(JSON.parse(said.out), { name: EVIL });
 });
 
-test('an event of the journal is one line, and so is a line of the log', () => {
+test('writes an event of the journal and a line of the log as one line each', () => {
   const event = { number: 1, at: '2026-11-02T00:00:00Z', code: 'failed', message: 'a\n2026-11-02 all is well' };
   assert.equal(historyText({ events: [event] }).split('\n').length, 1);
   let log = '';

@@ -8,7 +8,10 @@ import { assertThisMachine, notEnrolled } from './enrolled.ts';
 import { Identity } from './identity.ts';
 import { saveDocument } from './save.ts';
 
-/** Who this host is, on root's side: the fetcher cannot give it another place in a rollout, or another channel than the server said. */
+/**
+ * Who this host is, on root's side: the fetcher cannot give it another place in a rollout, or another channel than the
+ * server said.
+ */
 export const Host = z.object({
   schema: z.literal('kmend.agent-host/1'),
   hostId: HostId,

@@ -5,7 +5,7 @@ import { TestKernel } from '../testing/kernel.ts';
 import { loadConfig, mergeConfig } from './load.ts';
 import { repositoryUrls } from './schema.ts';
 
-test('fragments are laid over the configuration in the order of their names', async (t) => {
+test('merges fragments over the configuration in the order of their names', async (t) => {
   const kernel = await TestKernel.make();
   t.after(() => kernel.remove());
   const edges = kernel.edges();
@@ -21,7 +21,7 @@ test('fragments are laid over the configuration in the order of their names', as
   await assert.rejects(loadConfig(edges), code('config-invalid'));
 });
 
-test('unknown keys, wrong values and plain HTTP to elsewhere are refused', () => {
+test('refuses unknown keys, wrong values and plain HTTP to another machine', () => {
   for (const fragment of [
     { server: 'https://a', sever: 1 },
     { server: 'ftp://a' },

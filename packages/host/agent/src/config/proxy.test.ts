@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { AgentError } from '../error.ts';
 import { proxySettings } from './proxy.ts';
 
-test('the configuration stands above the environment; none means none', () => {
+test('prefers the configuration over the environment, and uses no proxy for none', () => {
   const environment = { HTTPS_PROXY: 'http://a:1', https_proxy: 'http://b:2', NO_PROXY: 'x', PATH: '/bin' };
   assert.deepEqual(proxySettings({}, environment), { https_proxy: 'http://b:2', no_proxy: 'x' });
   assert.deepEqual(proxySettings({ proxy: 'http://c:3', noProxy: 'y' }, environment), {
@@ -15,7 +15,7 @@ test('the configuration stands above the environment; none means none', () => {
   assert.deepEqual(proxySettings({}, { HTTP_PROXY: '' }), {});
 });
 
-test('a proxy that is no http URL is one clear error, which keeps its password', () => {
+test('refuses a proxy that is no http URL, without showing its password', () => {
   for (const value of [
     'proxy:3128',
     '10.0.0.1:3128',

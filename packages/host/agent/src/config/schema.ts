@@ -1,4 +1,5 @@
 import { Channel } from '@kmend/protocol';
+import { timing } from '@kmend/rules';
 import * as z from 'zod';
 import { MaintenanceWindows } from '../decide/windows.ts';
 import { AcceptedTaint } from '../kernel/taint.ts';
@@ -30,11 +31,11 @@ export const Config = z.strictObject({
   /** Overrides the interval of the signed fleet policy. */
   checkIntervalSeconds: z.int().min(5).max(86_400).optional(),
   /** How long a livepatch is watched before it counts as good. */
-  soakSeconds: z.int().min(0).max(86_400).default(900),
+  soakSeconds: z.int().min(0).max(86_400).default(timing.soak),
   /** After how long a transition is reported as stuck. The agent never forces one. */
-  stuckAfterSeconds: z.int().min(5).max(86_400).default(60),
+  stuckAfterSeconds: z.int().min(5).max(86_400).default(timing.stuckAfter),
   /** After how long a transition is taken back, to be tried again later; 0: never. */
-  transitionLimitSeconds: z.int().min(0).max(604_800).default(900),
+  transitionLimitSeconds: z.int().min(0).max(604_800).default(timing.transitionLimit),
   /** When livepatches may be loaded, in this host's local time; empty: always. Withdrawals wait for no window. */
   maintenanceWindows: MaintenanceWindows.default([]),
   /** Taint flags of the kernel that the owner has looked at and accepts (docs/agent.md, `kernel-tainted`). */

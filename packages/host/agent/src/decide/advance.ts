@@ -1,3 +1,4 @@
+import { isOverdue, isSoaked } from '@kmend/rules';
 import { isOurs, type KernelView } from '../kernel/livepatch.ts';
 import type { Attempt } from '../state/journal.ts';
 
@@ -13,7 +14,7 @@ export type Step =
   | { readonly kind: 'stuck' }
   /** The transition is taken back: it did not end in its time. */
   | { readonly kind: 'time-out' }
-  /** The kernel complained of it: it is taken out. */
+  /** The kernel complained of it: it is reverted. */
   | { readonly kind: 'indict'; readonly complaint: string }
   /** Unload these modules: replaced or reverted, no livepatch any more. */
   | { readonly kind: 'unload'; readonly modules: readonly string[] }
@@ -27,9 +28,9 @@ export interface Patience {
   readonly soakMs: number;
   /** After this long a transition is reported as stuck. */
   readonly stuckMs: number;
-  /** After this long a transition is taken back, to be tried again later. */
+  /** After this long a transition is taken back, to be tried again later; 0: never. */
   readonly limitMs: number;
-  /** How long the kernel may take to let go of replaced modules. */
+  /** How long the kernel may take to release replaced modules. */
   readonly unloadMs: number;
 }
 
@@ -42,14 +43,25 @@ export function pollMs(elapsedMs: number): number {
 /** How often the kernel log is looked at while a livepatch is watched, in milliseconds. */
 export const WATCH_MS = 10_000;
 
-/** Pure: `elapsedMs` is the time since the attempt entered its phase; `complaint`: what the kernel said of it. */
-export function nextStep(
-  attempt: Attempt | null,
-  kernel: KernelView,
-  elapsedMs: number,
-  patience: Patience,
-  complaint?: string,
-): Step {
+/** What is looked at for the next step. */
+export interface Look {
+  readonly attempt: Attempt | null;
+  readonly kernel: KernelView;
+  /** Since the attempt entered its phase. */
+  readonly elapsedMs: number;
+}
+
+/** Pure. `complaint`: what the kernel said of the attempt. */
+export function nextStep({
+  attempt,
+  kernel,
+  elapsedMs,
+  patience,
+  complaint,
+}: Look & {
+  readonly patience: Patience;
+  readonly complaint?: string | undefined;
+}): Step {
   if (attempt === null || attempt.phase === 'failed') return { kind: 'rest' };
   const { phase } = attempt;
   if (complaint !== undefined && (phase === 'transition' || phase === 'replacing' || phase === 'soak'))
@@ -63,7 +75,7 @@ export function nextStep(
     case 'transition':
       if (mine === undefined || !mine.enabled) return { kind: 'vanished' };
       if (!mine.transition) return { kind: 'transitioned' };
-      if (elapsedMs >= patience.limitMs) return { kind: 'time-out' };
+      if (isOverdue(elapsedMs, patience.limitMs)) return { kind: 'time-out' };
       return !attempt.stuck && elapsedMs >= patience.stuckMs ? { kind: 'stuck' } : poll;
     case 'replacing': {
       if (mine === undefined || !mine.enabled) return { kind: 'vanished' };
@@ -75,7 +87,7 @@ export function nextStep(
     }
     case 'soak':
       if (mine === undefined || !mine.enabled) return { kind: 'vanished' };
-      if (elapsedMs >= patience.soakMs) return { kind: 'soaked' };
+      if (isSoaked(elapsedMs, patience.soakMs)) return { kind: 'soaked' };
       return { kind: 'wait', ms: Math.min(patience.soakMs - elapsedMs, WATCH_MS) };
     case 'good':
       return mine?.enabled === true ? { kind: 'wait', ms: 60_000 } : { kind: 'vanished' };

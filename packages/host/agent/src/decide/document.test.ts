@@ -14,7 +14,7 @@ const IDENTITY = {
   channel: 'stable',
 };
 
-test('status and doctor of a host that its packages drive: who, how deep, which fixes, and nothing to be alarmed at', async (t) => {
+test('shows driver, depth and fixes of a host that packages drive, without an alarm', async (t) => {
   const host = await makeHost(t);
   await host.kernel.write(paths.identity, JSON.stringify(IDENTITY));
   await host.kernel.write(paths.config, JSON.stringify({ server: 'http://127.0.0.1:1' }));

@@ -23,8 +23,8 @@ import { readContact } from '../seen/contact.ts';
 import { type Observed, readObserved } from '../seen/observed.ts';
 import { pendingOf } from '../seen/pending.ts';
 import { type Hold, holdInForce, type Journal, type Quarantined } from '../state/journal.ts';
-import { type State, stateOf } from '../state/machine.ts';
 import { peekJournal } from '../state/store.ts';
+import { type State, stateOf } from '../state/transitions.ts';
 import { readManifest } from './manifest.ts';
 import { statusOf } from './status.ts';
 

@@ -56,13 +56,13 @@ function look(livepatches: KernelLivepatch[], current: Attempt | null, seen: Obs
   });
 }
 
-test('an axis without an observation is unknown', () => {
+test('shows an axis without an observation as unknown', () => {
   const { status, exitCode } = look([], null, nothingObserved);
   assert.deepEqual([status.contact.state, status.coverage.state, status.loaded.state], ['unknown', 'unknown', 'none']);
   assert.equal(exitCode, 1);
 });
 
-test('an axis with an old observation is unknown and shows the old state', () => {
+test('shows an axis with an old observation as unknown, with the old state', () => {
   const { status, exitCode } = look([livepatch(names[0])], attempt(1), observed(60));
   assert.equal(status.contact.state, 'unknown');
   assert.match(status.contact.detail ?? '', /last seen ok/);
@@ -70,7 +70,7 @@ test('an axis with an old observation is unknown and shows the old state', () =>
   assert.equal(look([], null, observed(-60)).status.contact.state, 'unknown');
 });
 
-test('exit codes: latest, newer available, not covered', () => {
+test('exits differently for latest, newer available and not covered', () => {
   const loaded = [livepatch(names[0])];
   assert.equal(look(loaded, attempt(1), observed(1)).exitCode, 0);
   assert.equal(look(loaded, attempt(1), observed(1, { chosen: 2 })).exitCode, 2);
@@ -78,14 +78,14 @@ test('exit codes: latest, newer available, not covered', () => {
   assert.equal(look([], null, observed(1, { coverage, chosen: null })).exitCode, 3);
 });
 
-test('in transition nothing is in force for every task', () => {
+test('shows a livepatch in transition as not in force for every task', () => {
   const first = look([livepatch(names[0], true)], attempt(1), observed(1));
   assert.deepEqual([first.status.transition.state, first.effectiveSerial, first.exitCode], ['in-transition', null, 1]);
   const second = look([livepatch(names[0]), livepatch(names[1], true)], attempt(2), observed(1, { chosen: 2 }));
   assert.deepEqual([second.effectiveSerial, second.exitCode], [null, 1]);
 });
 
-test('verified only where this boot compared the bytes', () => {
+test('shows verified only if this boot compared the bytes', () => {
   const loaded = [livepatch(names[0])];
   assert.equal(look(loaded, attempt(1), observed(1)).status.verified.state, 'verified');
   assert.equal(look(loaded, { ...attempt(1), sha256: null }, observed(1)).status.verified.state, 'unverified');
@@ -100,7 +100,7 @@ test('shows a foreign livepatch without a serial, and not as protection', () => 
   assert.equal(exitCode, 1);
 });
 
-test('coverage follows what was loaded or reverted since the check', () => {
+test('updates coverage after a load or revert since the check', () => {
   const behind = { state: 'behind', since: now.toISOString(), seen: now.toISOString() } as const;
   const loaded = look([livepatch(names[0])], attempt(1), observed(1, { coverage: behind }));
   assert.equal(loaded.status.coverage.state, 'current');

@@ -12,31 +12,31 @@ function state(windows: MaintenanceWindow[], now: string, zone = 'Europe/Berlin'
 
 const night: MaintenanceWindow[] = [{ from: '02:00', to: '05:00' }];
 
-test('without windows it is always open', () => {
+test('is always open without windows', () => {
   assert.deepEqual(windowAt([], at('2026-11-01T00:00:00Z'), 'UTC'), { open: true, until: null, opens: null });
 });
 
-test('a window opens at its first minute and is closed at its last', () => {
+test('opens at the first minute of a window and closes at its last', () => {
   assert.equal(state(night, '2026-06-10T23:59:59Z'), 'opens 2026-06-11T00:00');
   assert.equal(state(night, '2026-06-11T00:00:00Z'), 'open until 2026-06-11T03:00');
   assert.equal(state(night, '2026-06-11T02:59:59Z'), 'open until 2026-06-11T03:00');
   assert.equal(state(night, '2026-06-11T03:00:00Z'), 'opens 2026-06-12T00:00');
 });
 
-test('the time zone is the host’s, or the window’s own', () => {
+test('uses the time zone of the window, otherwise that of the host', () => {
   assert.equal(state(night, '2026-06-10T12:00:00Z', 'America/New_York'), 'opens 2026-06-11T06:00');
   const tokyo: MaintenanceWindow[] = [{ from: '02:00', to: '05:00', timeZone: 'Asia/Tokyo' }];
   assert.equal(state(tokyo, '2026-06-10T12:00:00Z', 'America/New_York'), 'opens 2026-06-10T17:00');
 });
 
-test('days name the day on which it begins', () => {
+test('takes the day as the one on which the window begins', () => {
   const saturday: MaintenanceWindow[] = [{ days: ['sat'], from: '22:00', to: '06:00' }];
   assert.equal(state(saturday, '2026-11-08T03:00:00Z'), 'open until 2026-11-08T05:00');
   assert.equal(state(saturday, '2026-11-07T03:00:00Z'), 'opens 2026-11-07T21:00');
   assert.equal(state(saturday, '2026-11-08T05:00:00Z'), 'opens 2026-11-14T21:00');
 });
 
-test('windows that touch or overlap are one', () => {
+test('joins windows that touch or overlap', () => {
   const pair: MaintenanceWindow[] = [
     { from: '01:00', to: '02:00' },
     { from: '02:00', to: '04:00' },
@@ -46,7 +46,7 @@ test('windows that touch or overlap are one', () => {
   assert.equal(state(pair, '2026-06-11T01:30:00Z', 'UTC'), 'open until 2026-06-11T05:00');
 });
 
-test('whole days: one closes a day later, all of them never', () => {
+test('closes a whole-day window a day later, and never closes if all days are whole', () => {
   assert.equal(
     state([{ days: ['sun'], from: '00:00', to: '00:00' }], '2026-11-08T12:00:00Z'),
     'open until 2026-11-08T23:00',
@@ -59,7 +59,7 @@ test('whole days: one closes a day later, all of them never', () => {
   );
 });
 
-test('spring: a time that does not exist is where the clock jumps to', () => {
+test('moves a time that does not exist in spring to where the clock jumps to', () => {
   // Europe/Berlin, 29 March 2026: 02:00 is 03:00.
   assert.equal(state([{ from: '02:30', to: '05:00' }], '2026-03-29T00:00:00Z'), 'opens 2026-03-29T01:00');
   assert.equal(state([{ from: '01:30', to: '02:30' }], '2026-03-29T00:45:00Z'), 'open until 2026-03-29T01:00');
@@ -70,7 +70,7 @@ test('spring: a time that does not exist is where the clock jumps to', () => {
   );
 });
 
-test('autumn: a time that comes twice is the first one', () => {
+test('takes the first of two equal times in autumn', () => {
   // Europe/Berlin, 25 October 2026: 03:00 is 02:00 again.
   assert.equal(state([{ from: '02:30', to: '05:00' }], '2026-10-25T00:00:00Z'), 'opens 2026-10-25T00:30');
   assert.equal(state([{ from: '02:30', to: '05:00' }], '2026-10-25T01:10:00Z'), 'open until 2026-10-25T04:00');
@@ -78,13 +78,13 @@ test('autumn: a time that comes twice is the first one', () => {
   assert.equal(state([{ from: '01:00', to: '02:30' }], '2026-10-25T01:00:00Z'), 'opens 2026-10-26T00:00');
 });
 
-test('a clock set back over midnight does not close what began at midnight', () => {
+test('keeps a window open that began at midnight when a clock is set back over midnight', () => {
   // America/St_Johns, 7 November 2010: 00:01 is 23:01 of the day before.
   const early: MaintenanceWindow[] = [{ from: '00:00', to: '02:00' }];
   assert.equal(state(early, '2010-11-07T03:00:00Z', 'America/St_Johns'), 'open until 2010-11-07T05:30');
 });
 
-test('leap day and the turn of the year', () => {
+test('handles leap day and the turn of the year', () => {
   assert.equal(
     state([{ days: ['tue'], from: '23:00', to: '01:00' }], '2028-02-29T12:00:00Z', 'UTC'),
     'opens 2028-02-29T23:00',
@@ -99,7 +99,7 @@ test('leap day and the turn of the year', () => {
   );
 });
 
-test('what is not a window is refused with the reason', () => {
+test('refuses an invalid window with the reason', () => {
   const wrong: object[] = [
     { from: '2:00', to: '05:00' },
     { from: '02:00', to: '24:00' },
@@ -164,7 +164,7 @@ function openMinutes(minutes: { at: number; wall: number }[], windows: Maintenan
 }
 
 for (const [zone, day] of odd) {
-  test(`${zone} around ${day}: as by looking at the clock every minute`, () => {
+  test(`agrees with looking at the clock every minute in ${zone} around ${day}`, () => {
     let seed = Date.parse(day) + zone.length;
     const random = (below: number): number => {
       seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0;

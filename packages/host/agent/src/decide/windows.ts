@@ -42,8 +42,6 @@ const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
-/** No zone is or was further from UTC. */
-const FARTHEST = 16 * HOUR;
 /** A week of windows that touch each other repeats itself. */
 const HORIZON = 8 * DAY;
 /** A weekly window that falls into the hour that is left out in spring begins a week later only. */
@@ -129,52 +127,26 @@ function modulo(value: number, by: number): number {
 
 /** A time zone by the runtime's own data. Times on the wall are milliseconds as if they were UTC. */
 class Zone {
-  readonly #format: Intl.DateTimeFormat;
+  readonly #name: string;
 
   constructor(name: string) {
-    this.#format = new Intl.DateTimeFormat('en-US', {
-      timeZone: name,
-      hourCycle: 'h23',
-      calendar: 'gregory',
-      numberingSystem: 'latn',
-      year: 'numeric',
-      month: 'numeric',
-      day: 'numeric',
-      hour: 'numeric',
-      minute: 'numeric',
-      second: 'numeric',
-    });
+    this.#name = name;
   }
 
   /** Milliseconds by which the wall is ahead of UTC. */
   offset(at: number): number {
-    const parts = new Map(this.#format.formatToParts(at).map((it) => [it.type, Number(it.value)]));
-    const part = (type: Intl.DateTimeFormatPartTypes): number => parts.get(type) ?? 0;
-    const wall = Date.UTC(part('year'), part('month') - 1, part('day'), part('hour'), part('minute'), part('second'));
-    return wall - (at - modulo(at, SECOND));
+    return Math.round(
+      Temporal.Instant.fromEpochMilliseconds(at).toZonedDateTimeISO(this.#name).offsetNanoseconds / 1e6,
+    );
   }
 
-  /**
-   * The first instant at which the clock on the wall shows `wall` or later. Zones change their offset at most once in
-   * 32 hours.
-   */
+  /** The first instant at which the clock on the wall shows `wall` or later. */
   reaches(wall: number): number {
-    const before = this.offset(wall - FARTHEST);
-    const after = this.offset(wall + FARTHEST);
-    if (before === after) return wall - before;
-    const change = this.#change(wall - FARTHEST, wall + FARTHEST, after);
-    return wall - before < change ? wall - before : Math.max(wall - after, change);
-  }
-
-  /** The instant between two at which the offset becomes `after`. */
-  #change(from: number, to: number, after: number): number {
-    let [low, high] = [from, to];
-    while (high - low > 1) {
-      const middle = Math.floor((low + high) / 2);
-      if (this.offset(middle) === after) high = middle;
-      else low = middle;
-    }
-    return high;
+    const plain = Temporal.Instant.fromEpochMilliseconds(wall).toZonedDateTimeISO('UTC').toPlainDateTime();
+    const at = plain.toZonedDateTime(this.#name, { disambiguation: 'earlier' });
+    if (at.toPlainDateTime().equals(plain)) return at.epochMilliseconds;
+    // It falls into an hour that is left out: the clock jumps over it.
+    return at.getTimeZoneTransition('next')?.epochMilliseconds ?? at.epochMilliseconds;
   }
 }
 

@@ -25,7 +25,7 @@ const traps: Record<string, (path: string) => unknown> = {
 };
 
 for (const [what, lay] of Object.entries(traps)) {
-  test(`${what} in place of a file of the fetcher's is refused without waiting for it`, {
+  test(`refuses ${what} in place of a file of the fetcher's without waiting for it`, {
     timeout: 20_000,
   }, async (t) => {
     const kernel = await TestKernel.make();
@@ -44,7 +44,7 @@ for (const [what, lay] of Object.entries(traps)) {
   });
 }
 
-test('keeps the host’s identity on root’s side', async (t) => {
+test('keeps the host’s identity with root', async (t) => {
   const kernel = await TestKernel.make();
   t.after(() => kernel.remove());
   const host = { schema: 'kmend.agent-host/1', channel: 'stable', machine: null };
@@ -70,7 +70,7 @@ test('recognises a clone of an enrolled machine', async (t) => {
   await assert.rejects(loadHost(kernel.edges()), code('other-machine'));
 });
 
-test('what was left half-written goes, and nothing else', async (t) => {
+test('removes only half-written files', async (t) => {
   const kernel = await TestKernel.make();
   t.after(() => kernel.remove());
   const left = ['journal.json.0123456789ab.tmp', 'load-0123456789abcdef.ko'];

@@ -29,6 +29,8 @@ export const paths = {
   /** The boot's own re-application is over. */
   booted: '/run/kmend-agent/loader/booted',
   observed: '/run/kmend-agent/loader/observed.json',
+  /** For the packages' loader: what the agent loads or has in force in this boot (@kmend/rules, claim). */
+  claim: '/run/kmend-agent/loader/claim',
   lock: '/run/kmend-agent/loader/lock',
   /** Root alone: every order. */
   loaderSocket: '/run/kmend-agent/loader.sock',

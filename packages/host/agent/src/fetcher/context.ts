@@ -26,23 +26,13 @@ export interface Fetcher {
   identity: Identity;
 }
 
-export async function openFetcher(
-  edges: Edges,
-  config: Config,
-  identity: Identity,
-  repository: RepositoryClient,
-  log: Log,
-  env: Fetcher['env'],
-  pauseMs: Fetcher['pauseMs'],
-): Promise<Fetcher> {
+/** What a fetcher is opened with; the rest is read from the host. */
+export type FetcherParts = Pick<Fetcher, 'edges' | 'config' | 'identity' | 'repository' | 'log' | 'env' | 'pauseMs'>;
+
+export async function openFetcher(parts: FetcherParts): Promise<Fetcher> {
+  const { edges } = parts;
   return {
-    edges,
-    config,
-    identity,
-    repository,
-    log,
-    env,
-    pauseMs,
+    ...parts,
     contact: await openContact(edges),
     reports: await openReportState(edges),
     buildId: await runningBuildId(edges),

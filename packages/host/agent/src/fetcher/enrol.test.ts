@@ -11,7 +11,7 @@ import { buySeat, type Enrolment, finishEnrolment, prepareEnrolment } from './en
 const root = JSON.stringify({ signed: { _type: 'root', version: 1 }, signatures: [] });
 const hostId = '2d0a0f5e-8c1d-4a53-9a43-1a9fd7b2c5aa';
 
-test('enrolment writes state only for an accepted key', async (t) => {
+test('writes state only for an accepted activation key', async (t) => {
   const kernel = await TestKernel.make();
   let asked = 0;
   const server = createServer(async (request, response) => {

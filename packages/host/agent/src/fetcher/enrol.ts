@@ -54,7 +54,7 @@ export async function prepareEnrolment(edges: Edges, enrolment: Enrolment): Prom
   return config;
 }
 
-/** Buys a seat with the activation key and keeps what came of it. The part that talks to the network. */
+/** Buys a seat with the activation key and keeps the answer. The part that talks to the network. */
 export async function buySeat(edges: Edges, { config, activationKey }: EnrolRequest): Promise<Identity> {
   const facts = await readFacts(edges);
   const { hostId, token, channel } = await ask(edges, config, activationKey, facts);

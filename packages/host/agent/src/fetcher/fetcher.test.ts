@@ -86,7 +86,7 @@ test('reports at once after enrolling again', async (t) => {
   assert.equal(heard, 2);
 });
 
-test('a report carries the events once, counts up, and takes the channel the server gives', async (t) => {
+test('reports events once, counts up, and takes the channel that the server gives', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(1);
   await look(host.loader, never);
@@ -119,7 +119,7 @@ test('a report carries the events once, counts up, and takes the channel the ser
   assert.equal(digestOf((await whatToTell(fetcher)).content), digestOf(after.content));
 });
 
-test('tells the loader of a good livepatch that is gone from the kernel', async (t) => {
+test('tells the loader if a good livepatch is missing from the kernel', async (t) => {
   const host = await makeHost(t, { soakSeconds: 0 });
   const fetcher = await makeFetcher(host);
   host.repository.choose(1);
@@ -153,7 +153,7 @@ const glance: Glance = {
   now: 2_000,
 };
 
-test('an idle check asks for a full turn only where something may be due', () => {
+test('asks for a full check after an idle one only if something may be due', () => {
   assert.equal(isDue(glance), false);
   const due: Partial<Glance>[] = [
     { idle: undefined },
@@ -173,7 +173,7 @@ test('an idle check asks for a full turn only where something may be due', () =>
   assert.equal(isDue({ ...glance, inForce: false, journal: { current: null, events: [{ number: 4 }] } }), false);
 });
 
-test('an idle check asks once, with the ETag; only 304 counts', async (t) => {
+test('sends one request with the ETag in an idle check, and counts only 304 as idle', async (t) => {
   const asked: (string | undefined)[] = [];
   let status = 304;
   const server = createServer((request, response) => {
@@ -189,7 +189,7 @@ test('an idle check asks once, with the ETag; only 304 counts', async (t) => {
   assert.equal(await stillCurrent(idle), false);
 });
 
-test('the next check comes after the interval, or when the loader wants it', () => {
+test('checks again after the interval, or when the loader requests it', () => {
   const now = 1_000_000;
   assert.equal(waitSeconds({ intervalSeconds: 100, wakeAt: undefined, now }, 0.5), 100);
   assert.equal(waitSeconds({ intervalSeconds: 100, wakeAt: now + 20_000, now }, 0.5), 21);
@@ -197,7 +197,7 @@ test('the next check comes after the interval, or when the loader wants it', () 
   assert.equal(waitSeconds({ intervalSeconds: 1, wakeAt: undefined, now }, 0), 5);
 });
 
-test('intervals are jittered, retries back off to an hour', () => {
+test('jitters intervals, and backs retries off to an hour', () => {
   assert.deepEqual([jittered(100, 0), jittered(100, 0.5), jittered(100, 1)], [80_000, 100_000, 120_000]);
   assert.deepEqual([retryMs(1, 0), retryMs(1, 1), retryMs(5, 1), retryMs(99, 1)], [2_500, 5_000, 80_000, 3_600_000]);
 });

@@ -23,7 +23,7 @@ async function serve(t: TestContext, listener: RequestListener): Promise<string>
 const ask = (url: string, timeoutMs = 5_000) =>
   post(nodeEdges(), { url, body: {}, token: 'sesame', answer, timeoutMs });
 
-test('a good answer comes back, and the token goes out as a bearer', async (t) => {
+test('sends the token as a bearer, and returns a good answer', async (t) => {
   const url = await serve(t, (request, response) => {
     assert.equal(request.headers.authorization, 'Bearer sesame');
     response.end('{"ok":true}');
@@ -31,11 +31,11 @@ test('a good answer comes back, and the token goes out as a bearer', async (t) =
   assert.deepEqual(await ask(url), { ok: true });
 });
 
-test('a server that is down', async () => {
+test('reports a server that is down', async () => {
   await assert.rejects(ask('http://127.0.0.1:1/'), code('server-unreachable'));
 });
 
-test('a server that is slow, at the head and in the middle of its answer', async (t) => {
+test('reports a server that is slow, before its answer and in the middle of it', async (t) => {
   await assert.rejects(ask(await serve(t, () => {}), 100), code('server-slow'));
   const trickle = await serve(t, (_, response) => void response.write('{'));
   await assert.rejects(ask(trickle, 100), code('server-slow'));
@@ -47,12 +47,12 @@ for (const [name, listener] of [
   ['an error page', (_, response) => response.writeHead(500).end('{}')],
   ['an endless answer', (_, response) => void response.end(Buffer.alloc(1_000_000, 32))],
 ] as const satisfies readonly (readonly [string, RequestListener])[]) {
-  test(`a server that answers with ${name}`, async (t) => {
+  test(`rejects an answer with ${name}`, async (t) => {
     await assert.rejects(ask(await serve(t, listener)), code('server-garbage'));
   });
 }
 
-test('a redirect is not followed: the token would go elsewhere', async (t) => {
+test('does not follow a redirect, which could leak the token', async (t) => {
   let seen = 0;
   const elsewhere = await serve(t, (_, response) => {
     seen += 1;
@@ -65,7 +65,7 @@ test('a redirect is not followed: the token would go elsewhere', async (t) => {
   assert.equal(seen, 0);
 });
 
-test('a refusal keeps the server’s own code and hint; a gateway that is down is no garbage', async (t) => {
+test('keeps the code and hint of a refusal, and reports a gateway that is down as unreachable', async (t) => {
   const error = { code: 'seats-exhausted', message: 'no seat left', hint: 'buy one' };
   await assert.rejects(ask(await serve(t, (_, response) => response.writeHead(403).end(JSON.stringify({ error })))), {
     code: 'server-refused',
@@ -78,7 +78,7 @@ test('a refusal keeps the server’s own code and hint; a gateway that is down i
   );
 });
 
-test('names a proxy’s or a limit’s refusal by status', async (t) => {
+test('names a refusal by a proxy or a rate limit by its status', async (t) => {
   const status = async (code: number): Promise<string> =>
     serve(t, (_, response) => response.writeHead(code).end('<html>no</html>'));
   await assert.rejects(ask(await status(429)), code('server-busy'));

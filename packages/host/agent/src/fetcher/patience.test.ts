@@ -46,7 +46,7 @@ test('waits for the Retry-After pause with checks and reports', async (t) => {
   assert.ok(made.reports.value.dueAt - host.kernel.clock.ms >= 900_000);
 });
 
-test('names a proxy that requires a password, whatever words Node uses', async (t) => {
+test('names a proxy that requires a password, however Node words it', async (t) => {
   const { clock } = (await makeHost(t)).kernel;
   for (const cause of [
     new Error('Proxy Authentication Required (407)'),
@@ -59,7 +59,7 @@ test('names a proxy that requires a password, whatever words Node uses', async (
   }
 });
 
-test('a server that refuses a host’s reports by a code of its own is remembered until it takes one', async (t) => {
+test('remembers a server’s refusal of reports until it accepts one', async (t) => {
   const host = await makeHost(t);
   const made = await makeFetcher(host);
   const error = { code: 'host-unknown', message: 'no such host' };

@@ -30,7 +30,7 @@ export async function whatToTell(fetcher: Fetcher): Promise<Told> {
   const { stack } = observed;
   const view = statusOf({ observed, contact: contact.value, journal, kernel, buildId, bootId, now, stack });
   const newest = journal.events.at(-1)?.number ?? 0;
-  // A journal that was damaged and begun anew counts from one again.
+  // A new journal after a damaged one counts from one again.
   const sent = reports.value.sent > newest ? 0 : reports.value.sent;
   const { current } = journal;
   const running = current !== null && current.bootId === bootId && current.phase !== 'failed';

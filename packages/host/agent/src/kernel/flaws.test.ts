@@ -64,7 +64,7 @@ const texts: readonly [string, string, FlawState, Mitigation, string[]][] = [
   ['some_later_flaw', '', 'unknown', 'reboot', []],
 ];
 for (const [name, words, state, mitigation, unsettled] of texts) {
-  test(`${name}: “${words}” is ${state}`, () => {
+  test(`reads “${words}” as ${state} (${name})`, () => {
     assert.equal(flawState(`${words}\n`), state);
     const { flaws, otherFixes } = hardwareSummary([{ name, state: words }], []);
     assert.deepEqual(flaws, [{ name, state, words, unsettled, mitigation, fixes: [] }]);
@@ -81,19 +81,19 @@ const mitigations = (
   return [flaw?.mitigation, flaw?.fixes];
 };
 
-test('a fix in force counts beside what the kernel does, and alone where the kernel does nothing', () => {
+test('combines a fix in force with what the kernel does, and counts it alone where the kernel does nothing', () => {
   const vmscape = fix('CVE-2025-40300', 'x86/vmscape: Add conditional IBPB mitigation');
   assert.deepEqual(mitigations('Mitigation: IBPB on VMEXIT', vmscape), ['kernel-and-livepatch', ['CVE-2025-40300']]);
   assert.deepEqual(mitigations('Vulnerable', vmscape), ['livepatch', ['CVE-2025-40300']]);
   assert.deepEqual(mitigations('Not affected', vmscape), ['not-needed', ['CVE-2025-40300']]);
 });
 
-test('a fix that is not tagged, or for another flaw, changes nothing', () => {
+test('ignores a fix that is not tagged or is for another flaw', () => {
   assert.deepEqual(mitigations('Vulnerable', fix('CVE-2025-40300', 'x86/vmscape', false)), ['reboot', []]);
   assert.deepEqual(mitigations('Vulnerable', fix('CVE-2024-28956', 'x86/its: also for vmscape')), ['reboot', []]);
 });
 
-test('fixes find their flaw by CVE or by title; the rest is not lost', () => {
+test('assigns fixes to flaws by CVE or title, and keeps the rest', () => {
   const fixes = [
     fix('CVE-2024-2201', 'x86/bhi: Add support for clearing branch history at syscall entry'),
     fix('its-thunks', 'x86/its: Add support for ITS-safe indirect thunk'),

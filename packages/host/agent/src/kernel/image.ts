@@ -5,9 +5,15 @@ import type { Readable } from 'node:stream';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
 import { buildIdOfNotes } from './notes.ts';
 
-/** The build id inside a kernel image (`/boot/vmlinuz-*`), read as a stream: unpacked it is larger than this process may be. */
+/**
+ * The build id inside a kernel image (`/boot/vmlinuz-*`), read as a stream: unpacked it is larger than this process may
+ * be.
+ */
 
-/** Documentation/arch/x86/boot.rst: HdrS at 0x202, setup_sects at 0x1f1, payload_offset at 0x248, payload_length at 0x24c. */
+/**
+ * Documentation/arch/x86/boot.rst: HdrS at 0x202, setup_sects at 0x1f1, payload_offset at 0x248, payload_length at
+ * 0x24c.
+ */
 const HEADER = 0x250;
 /** Long enough for a slow machine; nothing else is done meanwhile. */
 const TIME_MS = 60_000;

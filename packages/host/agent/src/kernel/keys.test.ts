@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { cpuMs } from '@kmend/base/testing';
 import { keysOf } from './keys.ts';
 
 /** A Debian 12 host with Secure Boot and a machine owner key, as security/keys/proc.c prints it. */
@@ -15,7 +16,7 @@ const SECURE_BOOT = `01a25a7c I--Q---     1 perm 1f3f0000     0 65534 keyring   
 32c2aa53 I--Q---     1 perm 3f010000  1000  1000 user      invocation_id: 16
 `;
 
-test('certificates are listed with subject and identifier, whatever the subject holds', () => {
+test('lists certificates with subject and identifier, whatever the subject holds', () => {
   assert.deepEqual(keysOf(SECURE_BOOT), [
     { subject: 'Debian Secure Boot CA', id: '6ccece7e4c6c0d1f6149f3dd27dfcc5cbb419ea1', usable: true },
     {
@@ -60,7 +61,7 @@ test('ignores revoked, dead, invalidated, negative and expired keys', () => {
 
 test('reads a hostile list in linear time', () => {
   const long = `2b0f1d44 I------     1 perm 1f030000     0     0 asymmetri ${': aa'.repeat(100_000)}\n`;
-  const began = performance.now();
+  const began = cpuMs();
   assert.equal(keysOf(long.repeat(20)), undefined);
-  assert.ok(performance.now() - began < 1000);
+  assert.ok(cpuMs() - began < 1000);
 });

@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { diskFault, errorCode, errorText } from '@kmend/base';
+import { diskFault, errorCode, errorText, KmendError } from '@kmend/base';
+import { type HostRefusal, hostRefusalOf, manifestRule, timing } from '@kmend/rules';
 import type { Edges } from '../edges/edges.ts';
 import { paths } from '../edges/paths.ts';
 import { AgentError, diskError } from '../error.ts';
@@ -9,9 +10,9 @@ import { modulesDisabled } from './preconditions.ts';
 
 const INSMOD = '/sbin/insmod';
 const RMMOD = '/sbin/rmmod';
-const TOOL_TIMEOUT_MS = 60_000;
+const TOOL_TIMEOUT_MS = timing.insmod * 1000;
 /** Largest module the agent reads into memory. */
-export const MAX_MODULE = 64 * 1024 * 1024;
+export const MAX_MODULE = manifestRule.moduleBytes;
 
 /** A copy of a module that only root can reach, whose bytes were compared after they were written. */
 export interface StagedModule {
@@ -53,39 +54,17 @@ export async function stageModule(
 }
 
 /**
- * What a call failed with for want of memory or by the disk's fault, by the words that end insmod's complaint
- * (strerror(3); kmod sets no locale): it says nothing of the livepatch.
- */
-const TROUBLE = [
-  [': Cannot allocate memory', 'ENOMEM'],
-  [': Input/output error', 'EIO'],
-  [': Read-only file system', 'EROFS'],
-  [': No space left on device', 'ENOSPC'],
-] as const;
-
-/**
  * Hands the module to the kernel. Throws `load-refused` with the kernel's own words; where it is the host that cannot
- * (no memory, a failing disk, no process to be had, no loads permitted) `memory-low`, the disk's codes, `tool-failed`,
- * `modules-disabled`, `load-not-permitted` (`isOfHost`).
+ * (no memory, a failing disk, no process to be had, no loads permitted, no trust in the signer) `memory-low`, the
+ * disk's codes, `tool-failed`, `conflict-transition`, `conflict-module`, `modules-disabled`, `load-not-permitted`,
+ * `signature-untrusted` (`isOfHost`).
  */
 export async function insertModule(edges: Edges, staged: StagedModule, module: string): Promise<void> {
   const before = await lastLogTime(edges);
   const result = await tool(edges, INSMOD, [edges.files.real(staged.path)]);
   if (result === undefined) return;
-  const trouble = TROUBLE.find(([words]) => result.endsWith(words))?.[1];
-  if (trouble === 'ENOMEM') {
-    throw new AgentError('memory-low', `the kernel had no memory for ${module}: ${result}`, {
-      hint: 'free some memory (MemAvailable in /proc/meminfo); the agent retries at its next check',
-    });
-  }
-  if (result.endsWith(': Device or resource busy')) {
-    throw new AgentError('conflict-transition', `the kernel was busy with another transition: ${result}`, {
-      hint: 'the kernel does one transition at a time; the agent retries at its next check',
-    });
-  }
-  if (trouble !== undefined) throw diskError(Object.assign(new Error(result), { code: trouble }), staged.path);
-  if (result.endsWith(': Operation not permitted'))
-    throw (await modulesDisabled(edges)) ?? notPermitted(module, result);
+  const means = hostRefusalOf(result);
+  if (means !== undefined) throw await ofHost(edges, staged, module, result, means);
   const kernelLog = await linesSince(edges, before);
   const said = kernelLog.length === 0 ? 'the kernel log says nothing' : `kernel log: ${kernelLog.join(' | ')}`;
   throw new AgentError('load-refused', `the kernel refused ${module}: ${result}; ${said}`.slice(0, 2000), {
@@ -94,7 +73,37 @@ export async function insertModule(edges: Edges, staged: StagedModule, module: s
   });
 }
 
-/** EPERM comes before the kernel has looked at the module (may_init_module, security_kernel_read_file). */
+async function ofHost(
+  edges: Edges,
+  staged: StagedModule,
+  module: string,
+  said: string,
+  means: HostRefusal,
+): Promise<unknown> {
+  switch (means) {
+    case 'memory-low':
+      return new AgentError('memory-low', `the kernel had no memory for ${module}: ${said}`, {
+        hint: 'free some memory (MemAvailable in /proc/meminfo); the agent retries at its next check',
+      });
+    case 'conflict-transition':
+      return new AgentError('conflict-transition', `the kernel was busy with another transition: ${said}`, {
+        hint: 'the kernel does one transition at a time; the agent retries at its next check',
+      });
+    case 'conflict-module':
+      return new AgentError('conflict-module', `a module of the name ${module} is in memory already: ${said}`, {
+        hint: 'the agent retries at its next check; a reboot clears it',
+      });
+    case 'not-permitted':
+      return (await modulesDisabled(edges)) ?? notPermitted(module, said);
+    case 'key-untrusted':
+      return new AgentError('signature-untrusted', `the kernel trusts no key that ${module} is signed with: ${said}`, {
+        hint: 'enrol the certificate of the signer on this host (`mokutil --import`, then reboot), or sign livepatches with a key that is enrolled',
+      });
+    default:
+      return diskError(new KmendError(means, said), staged.path);
+  }
+}
+
 function notPermitted(module: string, said: string): AgentError {
   return new AgentError('load-not-permitted', `the kernel permits no load of ${module}: ${said}`, {
     hint: 'check for lockdown, a security module or a container (dmesg); the agent retries at its next check',
@@ -105,8 +114,10 @@ const OF_HOST: readonly unknown[] = [
   'memory-low',
   'tool-failed',
   'conflict-transition',
+  'conflict-module',
   'modules-disabled',
   'load-not-permitted',
+  'signature-untrusted',
 ];
 
 /** Whether a load failed for what the host lacks: that is nothing against the livepatch, which is tried again. */

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { neededMemory } from '@kmend/rules';
 import { TestKernel } from '../testing/kernel.ts';
-import { assertMemory, availableMemory, neededMemory } from './memory.ts';
+import { assertMemory, availableMemory } from './memory.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -16,7 +17,7 @@ async function hostWith(available: string): Promise<TestKernel> {
   return kernel;
 }
 
-test('the need grows with the module and with what it patches, and never falls under the floor', () => {
+test('needs more memory for a larger module and more functions, and never less than the floor', () => {
   assert.equal(neededMemory({ moduleSize: 0, functions: 0 }), 32 * MIB);
   assert.equal(neededMemory({ moduleSize: 5 * MIB, functions: 1000 }), 20 * MIB + 8000 * KIB + 32 * MIB);
 });

@@ -2,13 +2,14 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
-import { BUILD_ID, notes, TestKernel } from '../testing/kernel.ts';
+import { kernelNotes } from '@kmend/rules/testing';
+import { BUILD_ID, TestKernel } from '../testing/kernel.ts';
 import { buildIdOfImage } from './image.ts';
 import { byVersion, findPending } from './pending.ts';
 
 /** A 64-bit ELF with its notes far into it. */
 function vmlinux(buildId: string): Buffer {
-  const note = notes(buildId);
+  const note = kernelNotes(buildId);
   const at = 3_000_000;
   const elf = Buffer.alloc(at + note.length + 1_000_000, 7);
   elf.fill(0, 0, 64 + 56);
@@ -41,7 +42,7 @@ const packings: Record<string, (elf: Buffer) => Buffer> = {
     execFileSync('xz', ['-c', '--check=crc32', '--x86', '--lzma2=dict=1MiB'], { input: elf, maxBuffer: 2 ** 26 }),
 };
 
-test('the build id is read out of an image, however it is packed; a damaged one does not tell', async (t) => {
+test('reads the build id of an image in every compression, and none of a damaged one', async (t) => {
   const kernel = await TestKernel.make();
   t.after(() => kernel.remove());
   const other = 'cd'.repeat(20);
@@ -60,7 +61,7 @@ test('the build id is read out of an image, however it is packed; a damaged one 
   assert.equal(await buildIdOfImage(path), undefined);
 });
 
-test('the kernel that a reboot brings: a newer release, or another build of the same; nothing where there is none', async (t) => {
+test('finds the kernel of the next boot: a newer release or another build, or nothing', async (t) => {
   const kernel = await TestKernel.make();
   t.after(() => kernel.remove());
   const edges = kernel.edges();
@@ -85,7 +86,7 @@ test('the kernel that a reboot brings: a newer release, or another build of the 
   assert.deepEqual([newer?.release, newer?.buildId], ['6.1.0-48-amd64', null]);
 });
 
-test('releases are in the order of a boot loader', () => {
+test('orders releases as a boot loader does', () => {
   const sorted = ['5.10.0-28-amd64', '6.1.0-9-amd64', '6.1.0-47-amd64', '6.1.0-47-cloud-amd64', '6.12.9+bpo-amd64'];
   const shuffled = sorted.toReversed();
   assert.deepEqual(

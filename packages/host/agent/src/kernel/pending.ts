@@ -31,7 +31,7 @@ export async function findPending(
   if (file === undefined) return null;
   const known = before?.release === newest && before.file === file ? before : undefined;
   const buildId = known === undefined ? await readBuildId(edges, path) : known.buildId;
-  // Of the kernel that runs, as far as anybody can tell.
+  // Of the kernel that runs, as far as is known.
   if (newest === running && (buildId === null || buildId === runningBuildId)) return null;
   return { release: newest, buildId, file };
 }

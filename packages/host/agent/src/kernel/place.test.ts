@@ -28,7 +28,7 @@ const cases: Record<string, [code: string, change: (kernel: TestKernel) => Promi
 };
 
 for (const [what, [code, change]] of Object.entries(cases)) {
-  test(`${what} is told from a host`, async (t) => {
+  test(`recognises ${what}`, async (t) => {
     const kernel = await TestKernel.make();
     t.after(() => kernel.remove());
     await change(kernel);

@@ -1,20 +1,15 @@
+import { isWholeUidMap, place } from '@kmend/rules';
 import type { Edges } from '../edges/edges.ts';
 import { AgentError } from '../error.ts';
 
-/** Inodes of the first namespaces: PROC_PID_INIT_INO (include/linux/proc_ns.h). */
-const FIRST_PID_NAMESPACE = 'pid:[4026531836]';
-/** Every id is itself: the first user namespace (user_namespaces(7)). */
-const WHOLE_UID_MAP = /^\s*0\s+0\s+4294967295\s*$/;
-/** What systemd, Docker and Podman leave in their containers. */
-const CONTAINER_MARKS = ['/run/systemd/container', '/.dockerenv', '/run/.containerenv'];
-
 /**
- * Why the running kernel is not this system's to patch: a kernel that only writes a dump (kdump's capture kernel), a container, a chroot, an
- * image that is being built. `undefined`: it is. Looks without changing anything; what cannot be read says nothing.
+ * Why the running kernel is not this system's to patch: a kernel that only writes a dump (kdump's capture kernel), a
+ * container, a chroot, an image that is being built. `undefined`: it is. Looks without changing anything; what cannot
+ * be read says nothing.
  */
 export async function foreignKernel(edges: Edges): Promise<AgentError | undefined> {
   const { files } = edges;
-  if (await files.exists('/proc/vmcore')) {
+  if (await files.exists(place.capture)) {
     return new AgentError(
       'capture-kernel',
       'this is a capture kernel, which only writes a crash dump (/proc/vmcore exists)',
@@ -31,12 +26,12 @@ export async function foreignKernel(edges: Edges): Promise<AgentError | undefine
 }
 
 async function container({ files }: Edges): Promise<string | undefined> {
-  for (const mark of CONTAINER_MARKS) if (await files.exists(mark)) return `a container (${mark} is there)`;
+  for (const mark of place.containerMarks) if (await files.exists(mark)) return `a container (${mark} is there)`;
   const namespace = await files.link('/proc/self/ns/pid');
-  if (namespace !== undefined && namespace !== FIRST_PID_NAMESPACE)
+  if (namespace !== undefined && namespace !== place.firstPidNamespace)
     return 'a container (a process namespace of its own)';
   const map = await files.text('/proc/self/uid_map');
-  return map === undefined || WHOLE_UID_MAP.test(map) ? undefined : 'a container (a user namespace of its own)';
+  return map === undefined || isWholeUidMap(map) ? undefined : 'a container (a user namespace of its own)';
 }
 
 async function chroot({ files }: Edges): Promise<string | undefined> {

@@ -1,10 +1,8 @@
 import type { Livepatch } from '@kmend/protocol';
+import { isRivalModule } from '@kmend/rules';
 import type { Edges } from '../edges/edges.ts';
 import { AgentError } from '../error.ts';
 import { isOurs, type KernelView, LIVEPATCH_DIRECTORY } from './livepatch.ts';
-
-/** Modules of other live patch systems: two of them on one kernel undo or break each other. */
-const RIVALS = /^(kpatch|kpatch_.*|ksplice_.*|kcare|kernelcare|kmodlve_kcare|lkp_.*|livepatch_.*)$/;
 
 /** Throws where this kernel cannot take any livepatch. */
 export function assertLivepatchSupport(kernel: KernelView): void {
@@ -14,7 +12,10 @@ export function assertLivepatchSupport(kernel: KernelView): void {
   });
 }
 
-/** Why the kernel takes no module at all any more; `undefined` where it does. Once set it stays until the next boot (kernel/module/main.c). */
+/**
+ * Why the kernel takes no module at all any more; `undefined` where it does. Once set it stays until the next boot
+ * (kernel/module/main.c).
+ */
 export async function modulesDisabled(edges: Edges): Promise<AgentError | undefined> {
   const value = await edges.files.text('/proc/sys/kernel/modules_disabled');
   if (value?.trim() !== '1') return undefined;
@@ -59,7 +60,7 @@ export function assertNoConflict(kernel: KernelView): void {
       hint: 'a cumulative livepatch would replace it: remove it (and what loads it) first, then check again',
     });
   }
-  const rival = kernel.modules.find((name) => RIVALS.test(name));
+  const rival = kernel.modules.find(isRivalModule);
   if (rival !== undefined) {
     throw new AgentError('conflict-module', `the module of another live patch system is loaded: ${rival}`, {
       details: { module: rival },

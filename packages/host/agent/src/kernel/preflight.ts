@@ -20,7 +20,7 @@ export interface Candidate {
 
 type Check = () => Promise<void> | void;
 
-/** Everything that may stand in the way of a load on this kernel now, worst first, each with its own code. */
+/** Everything that may prevent a load on this kernel now, worst first, each with its own code. */
 function checks(edges: Edges, candidate: Candidate | undefined, accepted: AcceptedTaint): readonly Check[] {
   const always: Check[] = [
     async () => assertLivepatchSupport(await readKernelView(edges)),
@@ -49,12 +49,12 @@ async function assertSigned(edges: Edges, { signature }: Livepatch): Promise<voi
   if (refusal !== undefined) throw refusal;
 }
 
-/** Throws the first thing that stands in the way. */
+/** Throws the first obstacle. */
 export async function assertPreflight(edges: Edges, candidate: Candidate, accepted: AcceptedTaint): Promise<void> {
   for (const check of checks(edges, candidate, accepted)) await check();
 }
 
-/** All that stands in the way now; nothing is changed by looking. */
+/** All obstacles of a load now. Changes nothing. */
 export async function preflight(
   edges: Edges,
   candidate: Candidate | undefined,

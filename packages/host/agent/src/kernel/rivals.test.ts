@@ -106,7 +106,7 @@ const idle: readonly [string, string, Files][] = [
   ['SUSE live patching', 'a module of a package', { [`/lib/modules/${RELEASE}/livepatch/livepatch-12_4.ko.zst`]: '' }],
 ];
 for (const [system, what, files] of idle) {
-  test(`${system} is only told of: ${what}`, async (context) => {
+  test(`only notes ${system}: ${what}`, async (context) => {
     const edges = await host(context, files);
     await assertNoRival(edges);
     assert.deepEqual(
@@ -116,13 +116,13 @@ for (const [system, what, files] of idle) {
   });
 }
 
-test('a host without any has none; units of other names do not count', async (context) => {
+test('finds none on an ordinary host, and ignores units of other names', async (context) => {
   const edges = await host(context, { ...unit('ssh.service'), '/run/systemd/units/log-level-max:kpatch.service': '' });
   assert.deepEqual(await findRivals(edges), []);
   await assertNoRival(edges);
 });
 
-test('the active one is named, whatever else is installed', async (context) => {
+test('names the active system, whatever else is installed', async (context) => {
   const edges = await host(context, {
     ...CANONICAL,
     '/etc/sysconfig/kcare/kcare.conf': '',

@@ -1,10 +1,15 @@
 import type { Edges } from '../edges/edges.ts';
 import { AgentError } from '../error.ts';
 
-/** Another live patch system on this host. Its modules, where they are loaded, are found by their names (preconditions.ts). */
+/**
+ * Another live patch system on this host. Its modules, where they are loaded, are found by their names
+ * (preconditions.ts).
+ */
 export interface Rival {
   readonly system: string;
-  /** It would load something of its own without anybody asking: it refuses. Otherwise it is only there: `doctor` tells. */
+  /**
+   * It would load a livepatch on its own: the load is refused. Otherwise it is only installed: `doctor` says so.
+   */
   readonly active: boolean;
   /** What was found. */
   readonly evidence: string;
@@ -25,7 +30,9 @@ interface Host {
 
 type Detector = (host: Host) => Promise<Rival | undefined>;
 
-/** systemd links an invocation id there for each active unit, and takes it away when the unit stops (src/core/unit.c). */
+/**
+ * systemd links an invocation id there for each active unit, and takes it away when the unit stops (src/core/unit.c).
+ */
 const UNITS = '/run/systemd/units';
 const WANTS = '/etc/systemd/system/multi-user.target.wants';
 
@@ -58,8 +65,8 @@ export async function assertNoRival(edges: Edges): Promise<void> {
 }
 
 /**
- * TuxCare: a cron entry runs `kcarectl --auto-update` every four hours unless the configuration says AUTO_UPDATE=NO; the service loads what is
- * cached at boot whatever it says (docs.tuxcare.com, "Config options").
+ * TuxCare: a cron entry runs `kcarectl --auto-update` every four hours unless the configuration says AUTO_UPDATE=NO;
+ * the service loads what is cached at boot whatever it says (docs.tuxcare.com, "Config options").
  */
 async function kernelCare({ units, enabled, text }: Host): Promise<Rival | undefined> {
   const config = await text('/etc/sysconfig/kcare/kcare.conf');
@@ -94,7 +101,10 @@ async function canonicalLivepatch({ units, text, names }: Host): Promise<Rival |
   };
 }
 
-/** Oracle: an access key, and one of the settings that install without being asked (Ksplice User's Guide, "Client Configuration Options"). */
+/**
+ * Oracle: an access key, and one of the settings that install without being asked (Ksplice User's Guide, "Client
+ * Configuration Options").
+ */
 async function ksplice({ text }: Host): Promise<Rival | undefined> {
   const config = await text('/etc/uptrack/uptrack.conf');
   if (config === undefined) return undefined;
@@ -117,7 +127,10 @@ async function ksplice({ text }: Host): Promise<Rival | undefined> {
   };
 }
 
-/** kpatch.service runs `kpatch load --all` at boot: what is installed for this release (contrib/kpatch.service of kpatch). */
+/**
+ * kpatch.service runs `kpatch load --all` at boot: what is installed for this release (contrib/kpatch.service of
+ * kpatch).
+ */
 async function kpatch({ units, enabled, release, names }: Host): Promise<Rival | undefined> {
   const modules: string[] = [];
   for (const directory of [`/var/lib/kpatch/${release}`, `/usr/lib/kpatch/${release}`]) {

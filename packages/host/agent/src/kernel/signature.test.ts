@@ -21,7 +21,7 @@ function signed(message = der(500), trailer: { type?: number; length?: number; h
   return Buffer.concat([CODE, message, block, Buffer.from(MAGIC)]);
 }
 
-test('a signature is read as the kernel reads it', () => {
+test('reads a signature as the kernel does', () => {
   assert.deepEqual(signatureOf(CODE), { kind: 'none' });
   assert.deepEqual(signatureOf(new Uint8Array()), { kind: 'none' });
   assert.deepEqual(signatureOf(signed()), { kind: 'pkcs7' });
@@ -57,7 +57,7 @@ async function host(context: { after(f: () => unknown): void }, keys?: string, h
   return kernel.edges();
 }
 
-test('where nothing is enforced, only a broken signature stands in the way', async (context) => {
+test('refuses only a broken signature without enforcement', async (context) => {
   const edges = await host(context, BUILTIN + certificate('Debian', 'aa'), 'none');
   await assertMayLoad(edges, CODE);
   await assertMayLoad(edges, signed(), NAMED);
@@ -66,7 +66,7 @@ test('where nothing is enforced, only a broken signature stands in the way', asy
   await assert.rejects(assertMayLoad(edges, CODE, NAMED), { code: 'livepatch-damaged' });
 });
 
-test('no signature, or one of another kind, where one is asked for', async (context) => {
+test('refuses a missing or foreign signature where one is required', async (context) => {
   for (const [how, code] of [
     ['lockdown', 'lockdown'],
     ['enforced', 'signature-required'],
@@ -78,7 +78,7 @@ test('no signature, or one of another kind, where one is asked for', async (cont
   }
 });
 
-test('a signer that no listed key is of', async (context) => {
+test('refuses a signer that no listed key belongs to', async (context) => {
   for (const how of ['lockdown', 'enforced']) {
     const edges = await host(context, BUILTIN + certificate('Debian Secure Boot CA', 'aabb'), how);
     await assert.rejects(assertMayLoad(edges, signed(), NAMED), (error: { code?: string; details?: object }) => {
@@ -95,7 +95,7 @@ test('a signer that no listed key is of', async (context) => {
   }
 });
 
-test('a signer that is listed, by serial number, by name, or by name behind its organisation', async (context) => {
+test('finds a listed signer by serial number, by name, or by name behind its organisation', async (context) => {
   const fitting: readonly [string, string][] = [
     ['Someone', '00f2c4a1'],
     ['kmend modules', 'aabbcc'],

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { rm } from 'node:fs/promises';
 import { test } from 'node:test';
+import { flagsOf, taintFlags } from '@kmend/rules';
 import { TestKernel } from '../testing/kernel.ts';
-import { AcceptedTaint, assertSound, flagsOf, readTaint, taintFlags } from './taint.ts';
+import { AcceptedTaint, assertSound, readTaint } from './taint.ts';
 
 async function hostWith(tainted: string | undefined, oopses?: string): Promise<TestKernel> {
   const kernel = await TestKernel.make();
@@ -17,7 +18,7 @@ const lettersOf = (mask: bigint): string =>
     .map((it) => it.letter)
     .join('');
 
-test('bits have the letters of kernel/panic.c, in its order', () => {
+test('has the letters of kernel/panic.c in its order', () => {
   assert.equal(lettersOf((1n << 19n) - 1n), 'PFSRMBUDAWCIOELKXTN');
   assert.deepEqual(
     taintFlags.map((it) => it.bit),
@@ -37,7 +38,7 @@ test('warns about an unknown taint bit, the highest included', () => {
   );
 });
 
-test('exactly these flags refuse a load', async (context) => {
+test('refuses a load for exactly these flags', async (context) => {
   const refusing: string[] = [];
   for (const { bit, letter } of taintFlags) {
     const kernel = await hostWith(`${2n ** BigInt(bit)}\n`);

@@ -1,4 +1,4 @@
-import { nextStep, pollMs, type Step } from '../decide/advance.ts';
+import { type Look, nextStep, pollMs, type Step } from '../decide/advance.ts';
 import { blockingTasks, describeBlockers } from '../kernel/blockers.ts';
 import { type KernelView, readKernelView } from '../kernel/livepatch.ts';
 import { disableLivepatch, removeModule } from '../kernel/loader.ts';
@@ -23,19 +23,18 @@ export async function advance(loader: Loader): Promise<number | undefined> {
   const kernel = await readKernelView(loader.edges);
   const elapsedMs = ((await now(loader.edges)).uptime - attempt.sinceUptime) * 1000;
   await noteBlockers(loader, attempt, elapsedMs);
-  const step = nextStep(attempt, kernel, elapsedMs, loader.patience, await complaintAbout(loader, attempt, elapsedMs));
+  const complaint = await complaintAbout(loader, attempt, elapsedMs);
+  const step = nextStep({ attempt, kernel, elapsedMs, patience: loader.patience, complaint });
   if (step.kind === 'rest') return again;
   if (step.kind === 'wait') return Math.min(step.ms, again ?? step.ms);
-  return (await act(loader, attempt, kernel, step, elapsedMs)) ? 0 : pollMs(elapsedMs);
+  return (await act(loader, step, { attempt, kernel, elapsedMs })) ? 0 : pollMs(elapsedMs);
 }
 
 /** Whether to look again at once. */
 async function act(
   loader: Loader,
-  attempt: Attempt,
-  kernel: KernelView,
   step: Exclude<Step, { kind: 'rest' | 'wait' }>,
-  elapsedMs: number,
+  { attempt, kernel, elapsedMs }: Look & { readonly attempt: Attempt },
 ): Promise<boolean> {
   switch (step.kind) {
     case 'loaded':

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { TrustError } from '@kmend/trust';
 import * as machine from '../state/machine.ts';
+import { stateOf } from '../state/transitions.ts';
 import { code } from '../testing/errors.ts';
 import { check, makeHost, never, type TestHost, view } from '../testing/host.ts';
 import { BUILD_ID } from '../testing/kernel.ts';
@@ -41,7 +42,7 @@ test('re-applies the livepatch with a new soak after an orderly reboot in its so
   assert.deepEqual(await boot(await host.restart()), { outcome: 'nothing-good', crashed: false });
 });
 
-test('a reboot with a good livepatch: it is back from the cache, without the network', async (t) => {
+test('re-applies a good livepatch from the cache after a reboot, without the network', async (t) => {
   const host = await makeHost(t, { soakSeconds: 10 });
   host.repository.choose(1);
   await check(host.loader, never);
@@ -126,7 +127,7 @@ test('ignores the journal of another machine', async (t) => {
   assert.equal((await host.restart()).store.journal.current?.phase, 'transition');
 });
 
-test('a good livepatch of another kernel is not loaded at boot', async (t) => {
+test('does not load a good livepatch of another kernel at boot', async (t) => {
   const host = await makeHost(t, { soakSeconds: 0 });
   host.repository.choose(1);
   await check(host.loader, never);
@@ -156,11 +157,11 @@ test('continues from the kernel’s state after the agent died between journal a
   } as const;
   await commit(host.loader, (journal, now) => machine.beginLoad(journal, candidate, now));
   await reconcileBoot(await host.restart());
-  assert.equal(machine.stateOf(host.loader.store.journal), 'idle');
+  assert.equal(stateOf(host.loader.store.journal), 'idle');
   await commit(host.loader, (journal, now) => machine.beginLoad(journal, candidate, now));
   await host.kernel.load(module);
   await reconcileBoot(await host.restart());
-  assert.equal(machine.stateOf(host.loader.store.journal), 'transition');
+  assert.equal(stateOf(host.loader.store.journal), 'transition');
 });
 
 test('adopts a loaded livepatch as unverified when the journal is lost', async (t) => {

@@ -1,5 +1,5 @@
+import { complaintsOf } from '@kmend/rules';
 import { readManifest } from '../decide/manifest.ts';
-import { complaintsOf } from '../kernel/complaints.ts';
 import { kernelLog } from '../kernel/log.ts';
 import type { Attempt } from '../state/journal.ts';
 import type { Loader } from './context.ts';
@@ -10,8 +10,8 @@ const LEAST_MS = 2_000;
 const WATCHED: ReadonlySet<Attempt['phase']> = new Set(['transition', 'replacing', 'soak']);
 
 /**
- * What the kernel complained of since the livepatch came in, where the code of that livepatch is part of it: an oops, a warning, a lock-up with
- * one of its functions on the stack. `undefined` where there is nothing.
+ * What the kernel complained of since the livepatch came in, where the code of that livepatch is part of it: an oops, a
+ * warning, a lock-up with one of its functions on the stack. `undefined` where there is nothing.
  */
 export async function complaintAbout(
   { edges }: Loader,

@@ -38,8 +38,8 @@ export interface Consideration {
 }
 
 /**
- * Looks at what the fetcher brought: verifies all of it anew, decides by the signed policy, begins what that asks for.
- * Throws the trust package's errors as they are, and whatever stands in the way of a load.
+ * Looks at what the fetcher brought: verifies all of it again, decides by the signed policy, begins what that requires.
+ * Throws the trust package's errors as they are, and every obstacle of a load.
  */
 export async function consider(loader: Loader, what: Consideration, signal: AbortSignal): Promise<Considered> {
   try {
@@ -51,7 +51,8 @@ export async function consider(loader: Loader, what: Consideration, signal: Abor
     if (decision.kind === 'load') {
       const origin = what.order === undefined ? 'check' : 'order';
       const load = consolidates ? consolidate : loadLivepatch;
-      if (!(await loadOrWant(load, loader, serial, origin, what.fetched, signal)))
+      const loaded = async (): Promise<void> => await load(loader, serial, origin, signal);
+      if (!(await loadOrWant(loaded, !what.fetched.includes(serial))))
         return { action: 'fetch', reason: null, chosen, serial };
     } else {
       await withdraw(loader, decision.reason);
@@ -69,20 +70,13 @@ export async function consider(loader: Loader, what: Consideration, signal: Abor
   }
 }
 
-/** False where the fetcher has to bring it first. */
-async function loadOrWant(
-  load: typeof loadLivepatch,
-  loader: Loader,
-  serial: number,
-  origin: 'check' | 'order',
-  fetched: readonly number[],
-  signal: AbortSignal,
-): Promise<boolean> {
+/** False where the fetcher has to bring it first, and may be asked to. */
+async function loadOrWant(load: () => Promise<void>, mayAsk: boolean): Promise<boolean> {
   try {
-    await load(loader, serial, origin, signal);
+    await load();
     return true;
   } catch (error) {
-    if (errorCode(error) === 'not-found' && !fetched.includes(serial)) return false;
+    if (errorCode(error) === 'not-found' && mayAsk) return false;
     throw error;
   }
 }
@@ -161,7 +155,7 @@ function wakeAtOf(decision: Decision, now: number, consolidate: boolean): string
   return at === undefined ? null : new Date(at).toISOString();
 }
 
-/** Remembers what stands in the way; an event is left only where that is news. */
+/** Records an obstacle; writes an event only if it is new. */
 async function settleProblem(loader: Loader, error: unknown, serial: number | null): Promise<void> {
   const { observed } = loader;
   const before = observed.value.problem;

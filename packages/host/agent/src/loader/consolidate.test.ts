@@ -73,7 +73,7 @@ test('loads nothing by check, command or boot while the packages drive, and says
   assert.deepEqual(await inForce(host), host.stack);
 });
 
-test('what is installed and not yet in force is the packages’ to load, and where nothing is the agent drives', async (t) => {
+test('leaves an installed stack that is not in force to the packages, and drives without one', async (t) => {
   const host = await makeStacked(t);
   await host.kernel.boot();
   assert.equal((await boot(await host.restart())).outcome, 'packages-drive');
@@ -113,7 +113,7 @@ test('does not load while the packages’ loader gives an invalid answer, but fo
   assert.equal((await check(host.loader, never)).action, 'revert');
 });
 
-test('keeps the packages’ state for the report, and asks for a new look if the kernel differs', async (t) => {
+test('keeps the packages’ state for the report, and asks again if the kernel differs', async (t) => {
   const host = await makeStacked(t);
   const fetcher = await makeFetcher(host);
   const told = await whatToTell(fetcher);
@@ -137,7 +137,7 @@ test('reports a consolidation that cannot ask the packages', async (t) => {
   assert.deepEqual(await inForce(host), host.stack);
 });
 
-test('consolidate replaces the stack at once, unloads it, and drives the host for good once it is good', async (t) => {
+test('replaces the stack at once, unloads it, and drives the host permanently after a good soak', async (t) => {
   const host = await makeStacked(t, { soakSeconds: 60 });
   assert.equal((await byHand(host)).action, 'load');
   assert.equal(host.packages.yielded, await host.kernel.bootId());
@@ -157,7 +157,7 @@ test('consolidate replaces the stack at once, unloads it, and drives the host fo
   assert.deepEqual(await inForce(host), [moduleOf(5)]);
 });
 
-test('the journal is on disk before the packages yield, and they yield before the kernel is asked', async (t) => {
+test('writes the journal before the packages yield, and lets them yield before it asks the kernel', async (t) => {
   const host = await makeStacked(t);
   const steps: string[] = [];
   const before = host.kernel.beforeWrite;
@@ -182,7 +182,7 @@ const obstacles: Record<string, readonly [wanted: string, spoil: (host: StackedH
   'finds a hold': ['packages-held', ({ packages }) => Object.assign(packages, { hold: 'stay' })],
   'finds a transition': ['packages-busy', ({ packages, stack }) => packages.phases.set(stack[1] ?? '', 'transition')],
   'finds a soak': ['packages-busy', ({ packages, stack }) => packages.phases.set(stack[0] ?? '', 'soak')],
-  'finds a stranger in the kernel': ['conflict-livepatch', ({ kernel }) => kernel.stand('kmend_aaaaaaaaaaaa')],
+  'finds a foreign livepatch in the kernel': ['conflict-livepatch', ({ kernel }) => kernel.stand('kmend_aaaaaaaaaaaa')],
   'finds a kernel that is not sound': [
     'kernel-tainted',
     ({ kernel }) => kernel.write('/proc/sys/kernel/tainted', '128\n'),
@@ -194,7 +194,7 @@ const obstacles: Record<string, readonly [wanted: string, spoil: (host: StackedH
 };
 
 for (const [name, [wanted, spoil]] of Object.entries(obstacles)) {
-  test(`a consolidation that ${name} changes nothing`, async (t) => {
+  test(`changes nothing in a consolidation that ${name}`, async (t) => {
     const host = await makeStacked(t);
     const { stack } = host;
     await spoil(host);
@@ -210,7 +210,7 @@ for (const [name, [wanted, spoil]] of Object.entries(obstacles)) {
   });
 }
 
-test('where the kernel refuses it, the packages drive again and their stack stays in force', async (t) => {
+test('lets the packages drive again with their stack in force if the kernel refuses', async (t) => {
   const host = await makeStacked(t);
   host.kernel.refusal = 'Invalid argument';
   await assert.rejects(byHand(host), code('load-refused'));
@@ -336,7 +336,7 @@ for (const [name, begin, ready] of [
     },
   ],
 ] as const) {
-  test(`a ${name} that dies at any step leaves a host that somebody drives, in this boot and after it`, async (t) => {
+  test(`leaves a driver of the host after a ${name} that dies at any step, in this boot and the next`, async (t) => {
     let step = 0;
     for (let died = true; died; step += 1) {
       for (const next of ['life', 'boot'] as const) {
@@ -364,7 +364,7 @@ for (const [name, begin, ready] of [
   });
 }
 
-test('undo: the packages drive again, nothing is quarantined, and at the next boot they load', async (t) => {
+test('lets the packages drive and load again after undo, and quarantines nothing', async (t) => {
   const host = await makeStacked(t, { soakSeconds: 60 });
   await byHand(host);
   for (let i = 0; i < 3; i += 1) await host.advance(100_000);
@@ -418,7 +418,7 @@ test('a check consolidates by fleet policy once the stack is ready', async (t) =
   assert.deepEqual(await inForce(host), [moduleOf(5)]);
 });
 
-test('a policy that consolidates waits for windows, holds and the halt as for any load', async (t) => {
+test('waits for windows, holds and the halt when policy consolidates, as for any load', async (t) => {
   const host = await makeStacked(t);
   host.repository.fleet = { ...host.repository.fleet, consolidate: true, halted: true };
   assert.equal((await check(host.loader, never)).reason, 'halted');

@@ -19,7 +19,7 @@ async function withSigned(t: Parameters<typeof makeHost>[0], ms: number): Promis
   return host;
 }
 
-test('a livepatch that was signed since is the newer serial without a load, and re-applied as it', async (t) => {
+test('takes a livepatch that was signed again as the newer serial without a load, and re-applies it as such', async (t) => {
   const host = await withSigned(t, SOAKED_MS);
   const before = host.loader.store.journal.current;
   assert.equal(before?.phase, 'good');
@@ -42,7 +42,7 @@ test('a livepatch that was signed since is the newer serial without a load, and 
   assert.equal(host.loader.store.journal.current?.serial, 2);
 });
 
-test('a soak goes on under the newer serial', async (t) => {
+test('continues a soak under the newer serial', async (t) => {
   const host = await withSigned(t, 1_000);
   assert.equal(host.loader.store.journal.current?.phase, 'soak');
   await check(host.loader, never);
@@ -58,7 +58,7 @@ for (const [title, content] of [
   ['another content', 'ef'.repeat(20)],
   ['no build id', ''],
 ] as const) {
-  test(`a module of the same name with ${title} is not taken for the livepatch`, async (t) => {
+  test(`does not take a module of the same name with ${title} for the livepatch`, async (t) => {
     const host = await makeHost(t);
     host.repository.choose(1);
     await host.kernel.load(moduleOf(1), content);
@@ -68,7 +68,7 @@ for (const [title, content] of [
   });
 }
 
-test('content that crashed a host is not loaded again under a newer serial', async (t) => {
+test('does not load content that crashed a host again under a newer serial', async (t) => {
   const host = await withSigned(t, 1_000);
   await host.kernel.boot();
   await boot(await host.restart());

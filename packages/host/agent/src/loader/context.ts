@@ -1,4 +1,5 @@
 import type { Channel } from '@kmend/protocol';
+import { timing } from '@kmend/rules';
 import type { RepositoryClient } from '@kmend/trust';
 import { severityOf } from '../codes.ts';
 import type { Host } from '../config/host.ts';
@@ -13,9 +14,6 @@ import { type ObservedStore, openObserved } from '../seen/observed.ts';
 import type { Journal } from '../state/journal.ts';
 import type { Moment } from '../state/machine.ts';
 import { type JournalStore, openJournal } from '../state/store.ts';
-
-/** How long the kernel may take to let go of replaced modules before the agent says so and goes on. */
-const UNLOAD_MS = 30_000;
 
 /** What every act of the loader works on. One actor at a time (service/lock.ts). */
 export interface Loader {
@@ -32,19 +30,13 @@ export interface Loader {
   identity: Host;
 }
 
-export async function openLoader(
-  edges: Edges,
-  config: Config,
-  identity: Host,
-  repository: RepositoryClient,
-  log: Log,
-): Promise<Loader> {
+/** What a loader is opened with; the rest is read from the host. */
+export type LoaderParts = Pick<Loader, 'edges' | 'config' | 'identity' | 'repository' | 'log'>;
+
+export async function openLoader(parts: LoaderParts): Promise<Loader> {
+  const { edges, config } = parts;
   return {
-    edges,
-    config,
-    identity,
-    repository,
-    log,
+    ...parts,
     store: await openJournal(edges),
     observed: await openObserved(edges),
     buildId: await runningBuildId(edges),
@@ -52,8 +44,8 @@ export async function openLoader(
     patience: {
       soakMs: config.soakSeconds * 1000,
       stuckMs: config.stuckAfterSeconds * 1000,
-      limitMs: config.transitionLimitSeconds === 0 ? Number.POSITIVE_INFINITY : config.transitionLimitSeconds * 1000,
-      unloadMs: UNLOAD_MS,
+      limitMs: config.transitionLimitSeconds * 1000,
+      unloadMs: timing.unload * 1000,
     },
   };
 }
@@ -81,7 +73,10 @@ export async function commit(loader: Loader, change: (journal: Journal, moment: 
 /** Milliseconds until what has just come to its end is looked at by the policy again. */
 const SOON_MS = 1_000;
 
-/** Has the loader look again although the repository says nothing new: by itself while it is there, else when the fetcher asks. */
+/**
+ * Has the loader look again although the repository says nothing new: by itself while it is there, else when the
+ * fetcher asks.
+ */
 export async function wakeSoon({ edges, observed }: Loader): Promise<void> {
   const wakeAt = new Date(edges.clock.now().getTime() + SOON_MS).toISOString();
   await observed.save({ ...observed.value, wakeAt });

@@ -10,6 +10,7 @@ import { assertFits, assertLivepatchSupport } from '../kernel/preconditions.ts';
 import { assertPreflight } from '../kernel/preflight.ts';
 import { type Attempt, condemnation } from '../state/journal.ts';
 import * as machine from '../state/machine.ts';
+import { stateOf } from '../state/transitions.ts';
 import { commit, type Loader } from './context.ts';
 import { assertMine } from './packages.ts';
 
@@ -59,7 +60,7 @@ export async function loadCached(loader: Loader, serial: number, origin: 'check'
     );
     await insertModule(edges, staged, module);
   } catch (error) {
-    if (machine.stateOf(loader.store.journal) === 'loading') await giveUp(loader, error);
+    if (stateOf(loader.store.journal) === 'loading') await giveUp(loader, error);
     throw error;
   } finally {
     await staged.discard();
@@ -68,8 +69,8 @@ export async function loadCached(loader: Loader, serial: number, origin: 'check'
 }
 
 /**
- * What is wanted is in the kernel already: nothing is loaded. An earlier life of the agent loaded it and the journal is
- * lost, or it is there as another serial: a livepatch that was signed for Secure Boot since is the same livepatch.
+ * What is wanted is in the kernel already: nothing is loaded. A previous run of the agent loaded it and the journal
+ * is lost, or it is there as another serial: a livepatch that was signed for Secure Boot since is the same livepatch.
  */
 async function takeOver(loader: Loader, verified: VerifiedLivepatch, logFrom: number): Promise<void> {
   const { module } = verified.target;

@@ -22,10 +22,10 @@ test('loads a chosen livepatch once and follows it through transition and soak t
   assert.equal(effectiveSerial, 1);
   assert.equal(exitCode, 0);
   assert.equal(status.verified.state, 'verified');
-  assert.deepEqual(await readdir(host.kernel.path('/run/kmend-agent/loader')), ['observed.json']);
+  assert.deepEqual(await readdir(host.kernel.path('/run/kmend-agent/loader')), ['claim', 'observed.json']);
 });
 
-test('the journal is on disk before the kernel is asked', async (t) => {
+test('writes the journal to disk before it asks the kernel', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(1);
   let onDisk = '';
@@ -39,7 +39,7 @@ test('the journal is on disk before the kernel is asked', async (t) => {
   assert.equal(onDisk, 'loading');
 });
 
-test('a second cumulative livepatch replaces the first: exactly one module remains', async (t) => {
+test('replaces the first cumulative livepatch with the second, and leaves exactly one module', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(1);
   await check(host.loader, never);
@@ -52,7 +52,7 @@ test('a second cumulative livepatch replaces the first: exactly one module remai
   assert.ok(modules.includes(moduleOf(2)) && !modules.includes(moduleOf(1)), modules);
 });
 
-test('what the kernel refuses is quarantined with the kernel log, and not tried again until resume', async (t) => {
+test('quarantines what the kernel refuses with the kernel log, and retries only after resume', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(1);
   host.kernel.refusal = 'Invalid module format';
@@ -68,7 +68,7 @@ test('what the kernel refuses is quarantined with the kernel log, and not tried 
   assert.equal((await check(host.loader, never)).action, 'load');
 });
 
-test('where a replacement is refused, the one in force stays the host’s livepatch', async (t) => {
+test('keeps the livepatch in force when its replacement is refused', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(1);
   await check(host.loader, never);
@@ -114,7 +114,7 @@ for (const [name, obstacle, wanted] of [
     'wrong-kernel',
   ],
 ] as const) {
-  test(`${name} bars a load: nothing is loaded, the journal untouched, one event however often`, async (t) => {
+  test(`loads nothing because of ${name}, leaves the journal alone, and records one event`, async (t) => {
     const host = await makeHost(t);
     host.repository.choose(1);
     await obstacle(host);
@@ -160,7 +160,7 @@ for (const [words, wanted] of [
   ['Read-only file system', 'disk-read-only'],
   ['No space left on device', 'disk-full'],
 ] as const) {
-  test(`where a load fails for the host's own trouble (${words}), the livepatch is not blamed and is tried again`, async (t) => {
+  test(`retries a load that fails for a reason of the host (${words}), without quarantine`, async (t) => {
     const host = await makeHost(t);
     host.repository.choose(1);
     await check(host.loader, never);
@@ -208,7 +208,7 @@ test('distinguishes a tool that cannot start from a refusal of the kernel', asyn
   assert.equal(host.loader.store.journal.current, null);
 });
 
-test('a long transition is reported once with the tasks that hold it up, and never forced', async (t) => {
+test('reports a long transition once with the tasks that block it, and never forces it', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(1);
   host.kernel.blocked = true;
@@ -227,7 +227,7 @@ test('a long transition is reported once with the tasks that hold it up, and nev
   assert.equal(await host.advance(10_000), 'soak');
 });
 
-test('revert reverts the livepatch and holds until resume', async (t) => {
+test('reverts the livepatch and holds until resume', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(1);
   await check(host.loader, never);
@@ -241,7 +241,7 @@ test('revert reverts the livepatch and holds until resume', async (t) => {
   assert.equal((await check(host.loader, never)).action, 'load');
 });
 
-test('revert --until-newer allows a newer serial', async (t) => {
+test('allows a newer serial after revert --until-newer', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(1);
   await check(host.loader, never);
@@ -253,7 +253,7 @@ test('revert --until-newer allows a newer serial', async (t) => {
   assert.equal((await check(host.loader, never)).action, 'load');
 });
 
-test('revert during a transition reverses it; the previous livepatch stays', async (t) => {
+test('reverses the transition when reverted in it, and keeps the previous livepatch', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(1);
   await check(host.loader, never);
@@ -282,7 +282,7 @@ test('replaces a withdrawn livepatch, or reverts it while the fleet is halted', 
   assert.equal(await host.advance(5_000), 'idle');
 });
 
-test('halted: nothing new is loaded', async (t) => {
+test('loads nothing new while halted', async (t) => {
   const host = await makeHost(t);
   host.repository.choose(1);
   host.repository.fleet = { ...host.repository.fleet, halted: true };
@@ -300,7 +300,7 @@ test('does not reload a livepatch that an administrator disabled', async (t) => 
   assert.equal((await check(host.loader, never)).reason, 'quarantined');
 });
 
-test('a kernel without livepatch support, and one that is not covered, say so', async (t) => {
+test('reports a kernel without livepatch support, and one that is not covered', async (t) => {
   const host = await makeHost(t);
   await check(host.loader, never);
   assert.equal((await view(host)).exitCode, 3);

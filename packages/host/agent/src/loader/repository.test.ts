@@ -103,7 +103,7 @@ async function tamper(directory: string, bytes: Buffer): Promise<number> {
   return count;
 }
 
-test('from a signed repository on a web server into the kernel', async (t) => {
+test('loads a livepatch from a signed repository on a web server into the kernel', async (t) => {
   const { host, loader, stop } = await makeSigned(t);
   assert.equal((await check(loader, never)).action, 'load');
   assert.equal(await host.advance(1_000), 'soak');
@@ -112,7 +112,7 @@ test('from a signed repository on a web server into the kernel', async (t) => {
   await assert.rejects(check(loader, never), code('repository-unreachable'));
 });
 
-test('a module that changed in the cache between fetch and load is not loaded', async (t) => {
+test('does not load a module that changed in the cache between fetch and load', async (t) => {
   const { host, loader, cache } = await makeSigned(t);
   const { repository } = loader;
   const fetchLivepatch: RepositoryClient['fetchLivepatch'] = async (buildId, serial, signal) => {
@@ -130,7 +130,7 @@ test('a module that changed in the cache between fetch and load is not loaded', 
   assert.equal((await check(loader, never)).action, 'load');
 });
 
-test('a module that changes after its verification does not reach the kernel either', async (t) => {
+test('does not give the kernel a module that changes after its verification', async (t) => {
   const { host, loader, cache } = await makeSigned(t);
   const { repository } = loader;
   const verifyCached: RepositoryClient['verifyCached'] = async (buildId, serial) => {

@@ -50,7 +50,7 @@ export async function withdraw(loader: Loader, reason: string): Promise<void> {
   if (after.current !== null) await disableLivepatch(loader.edges, after.current.module);
 }
 
-/** What runs now goes on running, whatever the policy asks for, except that what is withdrawn still goes. */
+/** The livepatch in force stays, whatever the policy requires, unless it is withdrawn. */
 export async function hold(loader: Loader, until: string | null, reason: string): Promise<void> {
   await commit(loader, (journal) => overrides.hold(journal, holdOf(loader, 'stay', until, reason)));
   await remark(loader, 'held', until);

@@ -1,6 +1,9 @@
+import fsPromises from 'node:fs/promises';
+import os from 'node:os';
 import { basename } from 'node:path';
+import readline from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { type BuildOptions, build } from 'esbuild';
+import { type BuildOptions, build, type Plugin } from 'esbuild';
 
 const common = {
   absWorkingDir: fileURLToPath(new URL('../../../../..', import.meta.url)),
@@ -15,8 +18,32 @@ const common = {
   logLevel: 'silent',
 } as const satisfies BuildOptions;
 
+/** Node's modules that load `os`, and itself. */
+const LATE: Readonly<Record<string, object>> = { os, 'fs/promises': fsPromises, readline };
+
+/**
+ * Has Node's `os` module loaded only when something of it is used. As it is loaded it asks for the kernel's release and
+ * version, and keeps them: in a startup snapshot they would be those of the machine that made it.
+ */
+const LATE_OS: Plugin = {
+  name: 'late-os',
+  setup(build) {
+    const filter = new RegExp(`^(node:)?(${Object.keys(LATE).join('|')})$`);
+    build.onResolve({ filter }, ({ path }) => ({ path: path.replace(/^node:/, ''), namespace: 'late' }));
+    build.onLoad({ filter: /./, namespace: 'late' }, ({ path }) => ({
+      contents: `for (const name of ${JSON.stringify(Object.keys(LATE[path] ?? {}))})
+        Object.defineProperty(exports, name, { enumerable: true, get: () => process.getBuiltinModule('node:${path}')[name] });`,
+    }));
+  },
+};
+
 /** One CommonJS file: that is what Node makes a startup snapshot of. */
-const agent = { ...common, format: 'cjs', outExtension: { '.js': '.cjs' } } as const satisfies BuildOptions;
+export const SNAPSHOT_FORMAT = {
+  ...common,
+  format: 'cjs',
+  outExtension: { '.js': '.cjs' },
+  plugins: [LATE_OS],
+} as const satisfies BuildOptions;
 
 /** An ES module; of the libraries it has only what it uses. */
 const idle = {
@@ -31,12 +58,12 @@ const idle = {
 
 /**
  * The agent's programs with nothing of the build machine in them: `agent.cjs`, and `idle.mjs`, the small program that
- * runs at every check. Whitespace is taken out, since every start of a program reads all of it; names are kept, for
- * what a stack says.
+ * runs at every check. Whitespace is removed, since every start of a program reads all of it; names are kept for
+ * stack traces.
  */
 export async function bundleAgent(): Promise<ReadonlyMap<string, Uint8Array>> {
   const outputs = await Promise.all([
-    build({ ...agent, entryPoints: { agent: source('../cli/main.ts') } }),
+    build({ ...SNAPSHOT_FORMAT, entryPoints: { agent: source('../cli/main.ts') } }),
     build({ ...idle, entryPoints: { idle: source('../fetcher/idle-main.ts') } }),
   ]);
   const files = outputs.flatMap(({ outputFiles }) => outputFiles);

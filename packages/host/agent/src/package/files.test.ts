@@ -9,7 +9,7 @@ const file = (name: string): string => readFileSync(new URL(`files/${name}`, imp
 const shells = [['/bin/dash'], ['/bin/bash', '--posix'], ['/bin/busybox', 'sh']];
 
 for (const [shell = '', ...words] of shells) {
-  test(`${shell}: what the program takes of its environment it takes by name`, () => {
+  test(`${shell} passes on exactly the variables of the environment that the program reads`, () => {
     const script = `${file('environment')}\nexec /usr/bin/env -0`;
     const given = {
       PATH: '/tmp:/usr/bin:/bin',
@@ -51,7 +51,7 @@ for (const [shell = '', ...words] of shells) {
   });
 }
 
-test('root’s command passes on what the program takes, and no more', () => {
+test('root’s command passes on exactly the variables that the program reads', () => {
   const [, names = ''] = /^ {4}(HTTP_PROXY \| .*)\) ;;$/m.exec(file('environment')) ?? [];
   const all = Object.fromEntries([...names.split(' | '), 'LISTEN_FDS', 'NODE_OPTIONS'].map((it) => [it, 'x']));
   assert.deepEqual(Object.keys(fetcherEnvironment(all)).sort(), names.split(' | ').sort());
@@ -74,14 +74,14 @@ test('runs the fetcher in the same sandbox from every unit', () => {
     assert.deepEqual(sandbox(name), service, name);
 });
 
-test('no unit runs in a capture kernel or a container', () => {
+test('runs no unit in a capture kernel or a container', () => {
   for (const name of UNITS.filter((it) => it !== 'kmend-agent-command@.service')) {
     assert.match(file(name), /^ConditionPathExists=!\/proc\/vmcore$/m, name);
     assert.match(file(name), /^ConditionVirtualization=!container$/m, name);
   }
 });
 
-test('every unit that loads starts the shutdown unit', () => {
+test('starts the shutdown unit from every unit that loads', () => {
   for (const name of ['kmend-agent-boot.service', 'kmend-agent-boot-late.service', 'kmend-loader.service'])
     assert.match(file(name), /^Requires=.*\bkmend-agent-shutdown\.service/m, name);
 });

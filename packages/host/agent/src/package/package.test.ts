@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { version as osVersion, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { buildAgentPackage } from './index.ts';
 import { SNAPSHOT } from './snapshot.ts';
 
-test('the package is reproducible, complete, and its agent runs on its own Node', async (t) => {
+test('builds a reproducible, complete package whose agent runs on its own Node', async (t) => {
   const out = await mkdtemp(join(tmpdir(), 'kmend-agent-package-'));
   t.after(() => rm(out, { recursive: true, force: true }));
   const first = await buildAgentPackage({ out: join(out, 'a') });
@@ -23,6 +23,9 @@ test('the package is reproducible, complete, and its agent runs on its own Node'
     assert.match(contents, new RegExp(`root/root .* \\./${path}\n`));
   }
   const library = join(out, 'x/usr/lib/kmend-agent');
+  const made = await readFile(join(library, SNAPSHOT));
+  for (const word of [out, release(), osVersion()])
+    assert.equal(made.includes(word), false, `the snapshot tells of ${word}`);
   const node = join(library, 'node');
   const snapshot = [`--snapshot-blob=${join(library, SNAPSHOT)}`, 'kmend-agent'];
   // A host's processor has other features than the one that the snapshot was made on: nothing of it is machine code.

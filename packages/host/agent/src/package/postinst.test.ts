@@ -13,7 +13,7 @@ const POSTINST = fileURLToPath(new URL('files/postinst', import.meta.url));
 /** As systemd-tmpfiles of Debian 12 does it. */
 const TMPFILES = '#!/bin/sh\n[ -e /proc/self ] || { echo "/proc/ is not mounted" >&2; exit 1; }\n[ ! -e "$FAILS" ]\n';
 
-test('the package is configured in an image that is built without /proc; with it, folders that cannot be made are an error', async (t) => {
+test('configures in an image that is built without /proc; with /proc, fails if folders cannot be made', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'kmend-postinst-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
   const log = join(folder, 'log');

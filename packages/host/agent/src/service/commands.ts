@@ -26,7 +26,7 @@ export async function perform(actor: Actor, order: LoaderOrder, stop: AbortSigna
   const { loader } = actor;
   switch (order.command) {
     case 'consider': {
-      // First what the kernel shows: a livepatch that someone took out is not there to be compared with the policy.
+      // First what the kernel shows: a livepatch that an administrator reverted is not compared with the policy.
       await actor.queue(() => advance(loader));
       const { channel } = order;
       if (channel !== undefined) await actor.queue(() => moveTo(loader, channel));
@@ -122,7 +122,7 @@ function outcome(
 }
 
 /**
- * Follows what is in flight until it rests. Throws `transition-stuck` (the loader goes on waiting) and what made it
+ * Follows what is in flight until it rests. Throws `transition-stuck` (the loader keeps waiting) and what made it
  * fail.
  */
 export async function follow(actor: Actor, stop: AbortSignal, tell: Tell): Promise<void> {

@@ -1,4 +1,5 @@
 import type { Server } from 'node:net';
+import { createQueue } from '@kmend/base';
 import { advance } from '../loader/advance.ts';
 import { reconcileBoot } from '../loader/boot.ts';
 import { consider } from '../loader/consider.ts';
@@ -7,10 +8,10 @@ import { errorData } from '../log.ts';
 import { type Actor, perform } from './commands.ts';
 import { type Place, serveControl } from './control.ts';
 import { ConsiderOrder, LoaderOrder } from './orders.ts';
-import { type Bell, createBell, createQueue, sleep } from './sleep.ts';
+import { type Bell, createBell, sleep } from './sleep.ts';
 import { createTeller } from './teller.ts';
 
-/** How often to look at what is in flight while an attempt to go on with it fails. */
+/** How often to look at what is in flight while an attempt to continue it fails. */
 const TROUBLE_MS = 10_000;
 /** How long the loader stays although it is idle. */
 const LINGER_MS = 5_000;

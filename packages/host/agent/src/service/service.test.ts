@@ -4,6 +4,7 @@ import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { createQueue } from '@kmend/base';
 import { systemClock } from '@kmend/base/node';
 import { paths } from '../edges/paths.ts';
 import { AgentError } from '../error.ts';
@@ -16,7 +17,6 @@ import { askService, serveControl } from './control.ts';
 import { takeLock } from './lock.ts';
 import { type CommandResult, ConsiderOrder } from './orders.ts';
 import { runLoader } from './run.ts';
-import { createQueue } from './sleep.ts';
 
 async function directory(t: { after(work: () => Promise<void>): void }): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), 'kmend-agent-service-'));
@@ -53,7 +53,7 @@ test('allows one actor at a time, and frees a lock with its holder', async (t) =
 
 const LOOK = { command: 'consider', fetched: [], follow: true } as const;
 
-test('carries orders over a socket: progress, result, errors, no listener, other orders', async (t) => {
+test('carries requests over a socket: progress, result, errors, no listener, unknown requests', async (t) => {
   const path = join(await directory(t), 'control.sock');
   assert.equal(await askService(path, LOOK, () => {}, never), undefined);
   const result: CommandResult = { action: 'load', reason: null, chosen: 1, state: 'soak', serial: 1 };
@@ -129,7 +129,7 @@ test('asks for a missing livepatch once', async (t) => {
   assert.equal((await perform(actor, { ...LOOK, fetched: [1] }, never, () => {})).action, 'load');
 });
 
-test('apply --serial holds a serial, revert --previous goes back, resume follows the policy again', async (t) => {
+test('holds a serial with apply --serial, goes back with revert --previous, follows policy again with resume', async (t) => {
   const host = await makeHost(t);
   const actor = actorOf(host);
   const say = (): void => {};
@@ -147,7 +147,7 @@ test('apply --serial holds a serial, revert --previous goes back, resume follows
   assert.equal((await perform(actor, LOOK, never, say)).serial, 2);
 });
 
-test('the loader exits when idle, and each socket takes only its own orders', async (t) => {
+test('exits when idle, and each socket takes only its own requests', async (t) => {
   const host = await makeHost(t, { soakSeconds: 0 });
   host.repository.choose(1);
   const place = await directory(t);

@@ -27,13 +27,3 @@ export function createBell(): Bell {
     signal: () => controller.signal,
   };
 }
-
-/** Runs functions one after the other. */
-export function createQueue(): <T>(work: () => Promise<T>) => Promise<T> {
-  let last: Promise<unknown> = Promise.resolve();
-  return (work) => {
-    const mine = last.then(work);
-    last = mine.catch(() => {});
-    return mine;
-  };
-}

@@ -54,7 +54,7 @@ async function makeWorld(t: TestContext, states: string[] = []): Promise<World> 
   };
 }
 
-test('reports unreported news at once, one report at a time', async (t) => {
+test('reports events at once, one report at a time', async (t) => {
   const { teller, started, happen, finish } = await makeWorld(t);
   teller.tell();
   assert.equal(teller.isBusy, true);
@@ -68,7 +68,7 @@ test('reports unreported news at once, one report at a time', async (t) => {
   assert.deepEqual([started.length, teller.isBusy], [2, false]);
 });
 
-test('sends another report after one that was started before the news', async (t) => {
+test('sends another report after one that was started before the event', async (t) => {
   const { teller, started, finish } = await makeWorld(t, ['activating']);
   teller.tell();
   await finish();

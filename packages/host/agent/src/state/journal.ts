@@ -34,7 +34,10 @@ export const Attempt = z.object({
   since: Timestamp,
   /** The same in seconds since boot, for durations: the wall clock may jump, early in a boot above all. */
   sinceUptime: z.number().min(0),
-  /** SHA-256 of the verified file whose content was handed to the kernel; `null` where the agent found the module loaded already. */
+  /**
+   * SHA-256 of the verified file whose content was handed to the kernel; `null` where the agent found the module loaded
+   * already.
+   */
   sha256: Sha256.nullable(),
   /**
    * Time of the last kernel log line before it, in seconds of the log's own clock: what complains later may be its
@@ -115,9 +118,6 @@ export type Consolidation = z.infer<typeof Consolidation>;
 /** `number` counts up without an end, so that a reporter knows which events were sent. */
 export const JournalEvent = HostEvent.extend({ number: z.int().min(1) });
 export type JournalEvent = z.infer<typeof JournalEvent>;
-
-/** So often in a row a host may go down in a later soak of a livepatch before that is held against it. */
-export const MOST_CUTS = 2;
 
 export const limits = { good: 24, goodOfKernel: 3, quarantined: 100, known: 32, events: 200 } as const;
 

@@ -4,6 +4,7 @@ import { AgentError } from '../error.ts';
 import { type Attempt, emptyJournal, type Good, Journal, limits, Phase } from './journal.ts';
 import * as machine from './machine.ts';
 import * as overrides from './overrides.ts';
+import * as table from './transitions.ts';
 
 const now = { at: '2026-11-01T00:00:00.000Z', uptime: 100 };
 const bootId = 'd94b1c6a-6d9f-4b0e-8c39-0b8b1a2f6f11';
@@ -23,11 +24,11 @@ function attempt(phase: Phase, serial = 3): Attempt {
   return { ...candidate, serial, phase, ...times, stuck: false, cleanShutdown: false, failure: null };
 }
 
-function inState(state: machine.State): Journal {
+function inState(state: table.State): Journal {
   return { ...emptyJournal, current: state === 'idle' ? null : attempt(state) };
 }
 
-const transitions: Record<machine.TransitionName, (journal: Journal) => Journal> = {
+const transitions: Record<table.TransitionName, (journal: Journal) => Journal> = {
   beginLoad: (journal) => machine.beginLoad(journal, candidate, now),
   adopt: (journal) => machine.adopt(journal, { ...candidate, sha256: null }, now),
   renumber: (journal) => machine.renumber(journal, 4, candidate.sha256, now),
@@ -50,7 +51,7 @@ const transitions: Record<machine.TransitionName, (journal: Journal) => Journal>
   keep: (journal) => machine.keep(journal, attempt('good'), now, 'they were busy'),
 };
 
-const targets: Record<machine.TransitionName, machine.State | 'same'> = {
+const targets: Record<table.TransitionName, table.State | 'same'> = {
   beginLoad: 'loading',
   adopt: 'transition',
   renumber: 'same',
@@ -73,14 +74,14 @@ const targets: Record<machine.TransitionName, machine.State | 'same'> = {
   keep: 'good',
 };
 
-for (const name of Object.keys(transitions) as machine.TransitionName[]) {
-  test(`${name}: from every legal state to its target, from no other`, () => {
+for (const name of Object.keys(transitions) as table.TransitionName[]) {
+  test(`allows ${name} from every legal state to its target, and from no other`, () => {
     for (const state of ['idle', ...Phase.options] as const) {
       const before = inState(state);
-      if ((machine.transitions[name].from as readonly string[]).includes(state)) {
+      if ((table.transitions[name].from as readonly string[]).includes(state)) {
         const after = transitions[name](before);
-        assert.equal(machine.stateOf(after), targets[name] === 'same' ? state : targets[name], state);
-        const to: readonly string[] = machine.transitions[name].to;
+        assert.equal(table.stateOf(after), targets[name] === 'same' ? state : targets[name], state);
+        const to: readonly string[] = table.transitions[name].to;
         assert.ok(to.includes(targets[name]) || (targets[name] === 'idle' && to.includes('before')));
         assert.deepEqual(Journal.parse(after), after);
         assert.notEqual(after, before);
@@ -95,7 +96,7 @@ for (const name of Object.keys(transitions) as machine.TransitionName[]) {
   });
 }
 
-test('what was in force comes back where its replacement fails before it took over', () => {
+test('keeps the previous livepatch if its replacement fails early', () => {
   const inForce = { ...emptyJournal, current: attempt('good', 2) };
   const loading = machine.beginLoad(inForce, candidate, now);
   assert.equal(loading.previous?.serial, 2);
@@ -109,7 +110,7 @@ test('what was in force comes back where its replacement fails before it took ov
   assert.equal(machine.replaced(machine.transitioned(moving, now, 1), now, []).previous, null);
 });
 
-test('failure and crash quarantine, and take the livepatch off the list of good ones', () => {
+test('quarantines after a failure or a crash, and removes the livepatch from the list of good ones', () => {
   const good = machine.soaked(inState('soak'), now);
   assert.deepEqual(
     good.good.map((it) => it.serial),
@@ -127,7 +128,7 @@ test('failure and crash quarantine, and take the livepatch off the list of good 
   }
 });
 
-test('what crashed a host is no fall-back under another serial; what was refused for its signature is', () => {
+test('does not fall back to what crashed a host under another serial, but to what was refused for its signature', () => {
   const good = (serial: number, id: string): Good => ({
     ...{ buildId: candidate.buildId, serial, id, module: `kmend_${id}` },
     ...{ sha256: 'ab'.repeat(32), since: now.at, soaked: true, cuts: 0 },
@@ -143,12 +144,12 @@ test('what crashed a host is no fall-back under another serial; what was refused
   );
 });
 
-test('an adopted livepatch never counts as good: its bytes were not compared', () => {
+test('never counts an adopted livepatch as good, because its bytes were not compared', () => {
   const adopted = { ...inState('soak'), current: { ...attempt('soak'), sha256: null } };
   assert.deepEqual(machine.soaked(adopted, now).good, []);
 });
 
-test('resume lifts hold and quarantine, and does not touch what is loaded', () => {
+test('lifts hold and quarantine with resume, and leaves what is loaded alone', () => {
   const held = overrides.hold(
     machine.fail(inState('loading'), now, { code: 'load-refused', message: 'no', previousInForce: false }),
     {
@@ -167,7 +168,7 @@ test('resume lifts hold and quarantine, and does not touch what is loaded', () =
   assert.equal(overrides.resume(inState('soak'), now).current?.phase, 'soak');
 });
 
-test('lists are bounded however long the host lives', () => {
+test('bounds its lists however long the host lives', () => {
   let journal = emptyJournal;
   for (let serial = 1; serial <= 300; serial += 1) {
     journal = machine.beginLoad(journal, { ...candidate, serial }, now);
@@ -193,7 +194,7 @@ test('defers a transition that did not end, longer each time, in this boot only'
   assert.equal(machine.timeOut({ ...journal, current: other }, now, 'x').deferred?.tries, 1);
 });
 
-test('a few good livepatches of each kernel are kept to fall back to, never a withdrawn one', () => {
+test('keeps a few good livepatches of each kernel for fallback, never a withdrawn one', () => {
   let journal = emptyJournal;
   for (let serial = 1; serial <= 5; serial += 1)
     journal = machine.soaked({ ...journal, current: attempt('soak', serial) }, now);

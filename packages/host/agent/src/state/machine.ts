@@ -1,5 +1,5 @@
+import { blamedForCrash, mostCuts, retryAfter } from '@kmend/rules';
 import type { JournalCode } from '../codes.ts';
-import { AgentError } from '../error.ts';
 import {
   type Attempt,
   condemnation,
@@ -9,74 +9,19 @@ import {
   type Hold,
   type Journal,
   limits,
-  MOST_CUTS,
   type Phase,
   type Quarantined,
   withEvent,
 } from './journal.ts';
+import { assertSource, attemptIn } from './transitions.ts';
+
+// The loader's state machine: one function a transition, each of which asserts where it may come from and returns the
+// whole next journal. Pure: the caller makes it durable before it acts on it. The states are in transitions.ts.
 
 /**
- * The loader's state machine: one function a transition, each of which asserts where it may come from and returns the
- * whole next journal. Pure: the caller makes it durable before it acts on it. `transitions` is the picture in docs/agent.md
- * (state/picture.ts).
+ * A moment on this host: wall clock for people (ISO 8601, UTC), seconds since boot for durations (the wall clock may
+ * jump).
  */
-export type State = Phase | 'idle';
-
-export function stateOf(journal: Journal): State {
-  return journal.current?.phase ?? 'idle';
-}
-
-/**
- * Of each transition: the states it may come from, and where it leads. `same`: it stays, with something noted. `before`: back to
- * what was in force before, `soak` or `good` as it was, else `idle`.
- */
-export const transitions = {
-  beginLoad: { from: ['idle', 'soak', 'good', 'failed'], to: ['loading'] },
-  adopt: { from: ['idle', 'failed'], to: ['transition'] },
-  renumber: { from: ['soak', 'good'], to: ['same'] },
-  loaded: { from: ['loading'], to: ['transition'] },
-  neverLoaded: { from: ['loading'], to: ['before'] },
-  transitioned: { from: ['transition'], to: ['replacing'] },
-  replaced: { from: ['replacing'], to: ['soak'] },
-  soaked: { from: ['soak'], to: ['good'] },
-  reportStuck: { from: ['transition', 'reverting'], to: ['same'] },
-  timeOut: { from: ['transition'], to: ['reverting'] },
-  indict: { from: ['transition', 'replacing', 'soak'], to: ['reverting'] },
-  fail: {
-    from: ['loading', 'transition', 'replacing', 'soak', 'good', 'reverting'],
-    to: ['failed', 'before'],
-  },
-  beginRevert: { from: ['transition', 'replacing', 'soak', 'good', 'failed'], to: ['reverting'] },
-  reverted: { from: ['reverting'], to: ['before'] },
-  markShutdown: { from: ['loading', 'transition', 'replacing', 'soak', 'good', 'reverting', 'failed'], to: ['same'] },
-  crashed: { from: ['loading', 'transition', 'replacing', 'soak', 'reverting'], to: ['idle'] },
-  cutOff: { from: ['transition', 'replacing', 'soak'], to: ['idle'] },
-  rebooted: {
-    from: ['loading', 'transition', 'replacing', 'soak', 'good', 'reverting', 'failed'],
-    to: ['idle'],
-  },
-  handOver: { from: ['idle', 'soak', 'good', 'failed'], to: ['idle'] },
-  keep: { from: ['idle'], to: ['soak', 'good'] },
-} as const satisfies Record<string, { from: readonly State[]; to: readonly (State | 'same' | 'before')[] }>;
-export type TransitionName = keyof typeof transitions;
-
-function assertSource(name: TransitionName, journal: Journal): void {
-  const state = stateOf(journal);
-  if (!(transitions[name].from as readonly State[]).includes(state)) {
-    throw new AgentError('illegal-transition', `"${name}" is not possible in state ${state}`, {
-      details: { transition: name, state },
-      hint: 'this is a defect of the agent; nothing was changed; report it with the journal',
-    });
-  }
-}
-
-function attemptIn(name: TransitionName, journal: Journal): Attempt {
-  assertSource(name, journal);
-  if (journal.current === null) throw new AgentError('illegal-transition', `"${name}" needs a livepatch`);
-  return journal.current;
-}
-
-/** A moment on this host: wall clock for people (ISO 8601, UTC), seconds since boot for durations (the wall clock may jump). */
 export interface Moment {
   readonly at: string;
   readonly uptime: number;
@@ -128,7 +73,10 @@ export function adopt(journal: Journal, candidate: Candidate, now: Moment): Jour
   });
 }
 
-/** What runs is another serial too, signed otherwise: it is that one from now on, where it stands. `sha256`: of the other's file. */
+/**
+ * What runs is another serial too, signed otherwise: it is that one from now on, where it stands. `sha256`: of the
+ * other's file.
+ */
 export function renumber(journal: Journal, serial: number, sha256: string, now: Moment): Journal {
   const attempt = attemptIn('renumber', journal);
   const { buildId, id, module } = attempt;
@@ -169,7 +117,10 @@ export function loaded(journal: Journal, now: Moment): Journal {
   });
 }
 
-/** The kernel was not asked, or was and the host could not do it, in this same boot: nothing is held against the livepatch. */
+/**
+ * The kernel was not asked, or was and the host could not do it, in this same boot: nothing is held against the
+ * livepatch.
+ */
 export function neverLoaded(journal: Journal, now: Moment, reason: string): Journal {
   const attempt = attemptIn('neverLoaded', journal);
   const message = `${attempt.module} was not loaded: ${reason}`.slice(0, 2000);
@@ -211,7 +162,7 @@ function goodWith(journal: Journal, attempt: Attempt, now: Moment, soaked: boole
   return [...others, ...mine.slice(1 - limits.goodOfKernel), good].slice(-limits.good);
 }
 
-/** Said once a transition: it takes long, and what holds it up. The agent goes on waiting; it never forces. */
+/** Reported once a transition: it takes long, and what blocks it. The agent keeps waiting; it never forces. */
 export function reportStuck(journal: Journal, now: Moment, message: string): Journal {
   const attempt = attemptIn('reportStuck', journal);
   const next = { ...journal, current: { ...attempt, stuck: true } };
@@ -267,12 +218,10 @@ export function fail(journal: Journal, now: Moment, { code, message, previousInF
   return withEvent({ ...next, current, previous: null }, { at: now.at, code, message: text, serial: attempt.serial });
 }
 
-/** How long until a transition that did not end is tried again: doubling, at most six hours. Seconds. */
-export function retryAfter(tries: number): number {
-  return Math.min(6 * 3600, 900 * 2 ** (tries - 1));
-}
-
-/** The transition did not end in its time: it is taken back, and tried again later. Nothing is quarantined: the tasks were in the way. */
+/**
+ * The transition did not end in its time: it is taken back, and tried again later. Nothing is quarantined: the tasks
+ * were in the way.
+ */
 export function timeOut(journal: Journal, now: Moment, message: string): Journal {
   const attempt = attemptIn('timeOut', journal);
   const { buildId, serial, bootId } = attempt;
@@ -288,7 +237,7 @@ export function timeOut(journal: Journal, now: Moment, message: string): Journal
   });
 }
 
-/** The kernel complained of it while it was watched: it is taken out and quarantined. */
+/** The kernel complained of it while it was watched: it is reverted and quarantined. */
 export function indict(journal: Journal, now: Moment, complaint: string): Journal {
   const attempt = attemptIn('indict', journal);
   const next = quarantine(journal, attempt, now, { code: 'kernel-complaint', reason: complaint } satisfies CauseNow);
@@ -319,7 +268,10 @@ export function markShutdown(journal: Journal): Journal {
   return { ...journal, current: { ...attempt, cleanShutdown: true } };
 }
 
-/** Another boot, and no orderly shutdown before it: the livepatch is quarantined. `pstore`: names of what the kernel left there. */
+/**
+ * Another boot, and no orderly shutdown before it: the livepatch is quarantined. `pstore`: names of what the kernel
+ * left there.
+ */
 export function crashed(journal: Journal, now: Moment, pstore: readonly string[]): Journal {
   const attempt = attemptIn('crashed', journal);
   const traces = pstore.length === 0 ? 'nothing in pstore' : `pstore holds ${pstore.join(', ')}`;
@@ -334,23 +286,29 @@ export function crashed(journal: Journal, now: Moment, pstore: readonly string[]
 }
 
 /**
- * Whether a host that went down without an orderly shutdown says nothing of this livepatch yet: it came through a soak here before, was put
- * back by a boot, and this is not the third time in a row. Somebody pulled the plug in a rescue shell, or something else panicked.
+ * Whether a host that went down without an orderly shutdown says nothing of this livepatch yet: it came through a soak
+ * here before, was put back by a boot, and this is not the third time in a row. Somebody pulled the plug in a rescue
+ * shell, or something else panicked.
  */
-export function isTrusted(journal: Journal, { phase, buildId, serial }: Attempt): boolean {
+export function isTrusted(journal: Journal, { phase, module, buildId, serial }: Attempt): boolean {
+  if (phase === 'good' || phase === 'failed') return false;
   const good = goodOf(journal, buildId, serial);
-  const watched = (transitions.cutOff.from as readonly Phase[]).includes(phase);
-  return watched && good?.soaked === true && good.cuts < MOST_CUTS;
+  const watched = phase === 'replacing' ? 'transition' : phase;
+  const load = { module, phase: watched, wasGood: good !== undefined, isTrusted: good?.soaked === true } as const;
+  return blamedForCrash([load], good?.cuts ?? 0) === 'counted';
 }
 
-/** Another boot, and no orderly shutdown before it, in a later soak of a livepatch that `isTrusted`: it is counted, and re-applied. */
+/**
+ * Another boot, and no orderly shutdown before it, in a later soak of a livepatch that `isTrusted`: it is counted, and
+ * re-applied.
+ */
 export function cutOff(journal: Journal, now: Moment): Journal {
   const { module, serial, buildId, phase } = attemptIn('cutOff', journal);
   const cuts = (goodOf(journal, buildId, serial)?.cuts ?? 0) + 1;
   const good = journal.good.map((it) => (it.buildId === buildId && it.serial === serial ? { ...it, cuts } : it));
   const message =
     `the host went down without an orderly shutdown while ${module}, which came through its soak before, was in state ${phase}: ` +
-    `not quarantined (${cuts} of ${MOST_CUTS} in a row)`;
+    `not quarantined (${cuts} of ${mostCuts} in a row)`;
   return withEvent(
     { ...journal, current: null, previous: null, good },
     { at: now.at, code: 'went-down', message, serial },
@@ -358,9 +316,9 @@ export function cutOff(journal: Journal, now: Moment): Journal {
 }
 
 /**
- * Another boot after an orderly shutdown, or after the livepatch was good (or failed) already: nothing is loaded now. One
- * that ran until the shutdown is good enough to be re-applied, so that a reboot in the soak takes no protection away; its
- * soak begins again.
+ * Another boot after an orderly shutdown, or after the livepatch was good (or failed) already: nothing is loaded now.
+ * One that ran until the shutdown is good enough to be re-applied, so that a reboot in the soak takes no protection
+ * away; its soak begins again.
  */
 export function rebooted(journal: Journal, now: Moment): Journal {
   const attempt = attemptIn('rebooted', journal);
@@ -370,7 +328,10 @@ export function rebooted(journal: Journal, now: Moment): Journal {
   return { ...next, good: goodWith(journal, attempt, now, before?.soaked ?? false) };
 }
 
-/** The packages are about to take what runs, or out of the way what failed: it is theirs from now on, and its going is no failure. */
+/**
+ * The packages are about to take what runs, or out of the way what failed: it is theirs from now on, and its going is
+ * no failure.
+ */
 export function handOver(journal: Journal, now: Moment): Journal {
   assertSource('handOver', journal);
   const { current } = journal;

@@ -1,4 +1,4 @@
-import { transitions } from './machine.ts';
+import { transitions } from './transitions.ts';
 
 /**
  * The state machine as a Mermaid state diagram, from the very table that the transitions assert. docs/agent.md shows

@@ -3,7 +3,9 @@ import * as z from 'zod';
 import type { Edges } from '../edges/edges.ts';
 import { paths } from '../edges/paths.ts';
 import { AgentError, diskError } from '../error.ts';
+import { readBootId } from '../kernel/facts.ts';
 import { readMachineId } from '../kernel/machine.ts';
+import { openClaim } from './claim.ts';
 import { emptyJournal, Journal, withEvent } from './journal.ts';
 
 const MAX_JOURNAL = 4 * 1024 * 1024;
@@ -13,7 +15,8 @@ const LOADER_MODE = 0o750;
 /**
  * The journal on disk. Every change is durable (temporary file, fsync, rename, fsync of the directory) before `update`
  * resolves; where that fails the journal in memory stays what the disk says. So a torn write is never seen, and what
- * runs after `update` acts on what a crash would find.
+ * runs after `update` sees what a crash would leave. The claim that the packages' loader reads (claim.ts) is kept in
+ * step.
  */
 export interface JournalStore {
   readonly journal: Journal;
@@ -24,6 +27,8 @@ export interface JournalStore {
 export async function openJournal(edges: Edges): Promise<JournalStore> {
   await edges.files.directory(paths.loader, LOADER_MODE);
   let journal = await ofThisMachine(edges, await readJournal(edges));
+  const claim = await openClaim(edges, await readBootId(edges));
+  await claim.save(journal);
   let last: Promise<unknown> = Promise.resolve();
   return {
     get journal() {
@@ -33,7 +38,14 @@ export async function openJournal(edges: Edges): Promise<JournalStore> {
       const mine = last.then(async () => {
         const next = change(journal);
         if (next === journal) return journal;
-        await save(edges, next);
+        // First the claim: the packages' loader must know of a load before the kernel is asked for it.
+        await claim.save(next);
+        try {
+          await save(edges, next);
+        } catch (error) {
+          await claim.save(journal).catch(() => {});
+          throw error;
+        }
         journal = next;
         return next;
       });

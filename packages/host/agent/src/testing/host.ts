@@ -48,13 +48,13 @@ export async function makeHost(context: TestContext, config: Partial<Config> = {
       ...it,
       modulePath: it.modulePath.slice(kernel.root.length),
     });
-    return openLoader(
-      kernel.edges(),
-      Config.parse({ server: 'http://127.0.0.1:1', ...config }),
-      { schema: 'kmend.agent-host/1', hostId: HOST_ID, channel: 'stable', machine: null },
-      rooted,
+    return openLoader({
+      edges: kernel.edges(),
+      config: Config.parse({ server: 'http://127.0.0.1:1', ...config }),
+      identity: { schema: 'kmend.agent-host/1', hostId: HOST_ID, channel: 'stable', machine: null },
+      repository: rooted,
       log,
-    );
+    });
   };
   const host: TestHost = {
     kernel,
@@ -94,15 +94,8 @@ export function makeFetcher({ loader, repository }: TestHost): Promise<Fetcher> 
     channel: 'stable',
     machine: null,
   } as const;
-  return openFetcher(
-    loader.edges,
-    loader.config,
-    identity,
-    repository,
-    () => {},
-    {},
-    () => 0,
-  );
+  const { edges, config } = loader;
+  return openFetcher({ edges, config, identity, repository, log: () => {}, env: {}, pauseMs: () => 0 });
 }
 
 /** A fetcher that was in contact when the loader last looked. */

@@ -1,12 +1,13 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import type { Clock, RunResult } from '@kmend/base';
+import { type Clock, createQueue, type RunResult } from '@kmend/base';
+import { sha256 } from '@kmend/base/node';
 import { buildIdOf } from '@kmend/elf';
+import { kernelNotes } from '@kmend/rules/testing';
 import type { Edges, Files } from '../edges/edges.ts';
 import { nodeFiles } from '../edges/node.ts';
-import { createQueue } from '../service/sleep.ts';
 
 /** Where a test sets the time. */
 export class TestClock implements Clock {
@@ -60,7 +61,7 @@ export class TestKernel {
 
   static async make(): Promise<TestKernel> {
     const kernel = new TestKernel(await mkdtemp(join(tmpdir(), 'kmend-agent-test-')));
-    await kernel.write('/sys/kernel/notes', notes(BUILD_ID));
+    await kernel.write('/sys/kernel/notes', kernelNotes(BUILD_ID));
     await kernel.write('/sys/kernel/security/lockdown', '[none] integrity confidentiality\n');
     await kernel.write('/sys/devices/system/cpu/vulnerabilities/spectre_v2', 'Mitigation: Retpolines\n');
     await kernel.write('/proc/sys/kernel/tainted', '0\n');
@@ -93,8 +94,8 @@ export class TestKernel {
   }
 
   /** `content`: the build id of the module; else one of its name. */
-  async load(name: string, content = sha256Text(name).slice(0, 40)): Promise<void> {
-    await this.write(`/sys/module/${name}/notes/.note.gnu.build-id`, notes(content));
+  async load(name: string, content = sha256(name).slice(0, 40)): Promise<void> {
+    await this.write(`/sys/module/${name}/notes/.note.gnu.build-id`, kernelNotes(content));
     await this.write(`/sys/kernel/livepatch/${name}/enabled`, '1\n');
     await this.write(`/sys/kernel/livepatch/${name}/transition`, '1\n');
     await this.write(`/sys/kernel/livepatch/${name}/vmlinux/patched`, '1\n');
@@ -229,21 +230,4 @@ export class TestKernel {
 
 function result(exitCode: number, stdout = '', stderr = ''): RunResult {
   return { exitCode, stdout: Buffer.from(stdout), stderr };
-}
-
-/** ELF notes as /sys/kernel/notes has them: one of another owner, then the build id. */
-export function notes(buildId: string): Buffer {
-  const note = (name: string, type: number, data: Buffer): Buffer => {
-    const head = Buffer.alloc(12);
-    head.writeUInt32LE(name.length + 1, 0);
-    head.writeUInt32LE(data.length, 4);
-    head.writeUInt32LE(type, 8);
-    const pad = (bytes: Buffer): Buffer => Buffer.concat([bytes, Buffer.alloc((4 - (bytes.length % 4)) % 4)]);
-    return Buffer.concat([head, pad(Buffer.from(`${name}\0`)), pad(data)]);
-  };
-  return Buffer.concat([note('Linux', 257, Buffer.from([1])), note('GNU', 3, Buffer.from(buildId, 'hex'))]);
-}
-
-export function sha256Text(text: string | Uint8Array): string {
-  return createHash('sha256').update(text).digest('hex');
 }

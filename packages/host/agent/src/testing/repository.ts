@@ -1,8 +1,10 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { sha256 } from '@kmend/base/node';
 import type { FleetPolicy, KernelPolicy, Livepatch } from '@kmend/protocol';
+import { kernelNotes } from '@kmend/rules/testing';
 import { type RepositoryClient, TrustError, type VerifiedLivepatch } from '@kmend/trust';
-import { BUILD_ID, notes, sha256Text } from './kernel.ts';
+import { BUILD_ID } from './kernel.ts';
 
 const LATER = new Date('2027-01-01T00:00:00Z');
 
@@ -13,7 +15,7 @@ export function moduleOf(serial: number): string {
 
 /** A module's file: its name, and its build id as the kernel shows it. */
 export function bytesOf(module: string): Buffer {
-  return Buffer.concat([Buffer.from(`${module}\n`), notes(sha256Text(module).slice(0, 40))]);
+  return Buffer.concat([Buffer.from(`${module}\n`), kernelNotes(sha256(module).slice(0, 40))]);
 }
 
 /** A repository whose signatures are taken as checked: for the rules that follow from its content. */
@@ -34,7 +36,7 @@ export class TestRepository implements RepositoryClient {
   readonly cached = new Set<number>();
   /** Serials that the policy may name although the fetcher has not brought them. */
   readonly missing = new Set<number>();
-  /** Serials that have the content of another one, which somebody signed for the kernel. */
+  /** Serials that have the content of another one, with a signature for the kernel. */
   readonly signed = new Map<number, number>();
   readonly #directory: string;
 
@@ -93,13 +95,13 @@ export class TestRepository implements RepositoryClient {
         { name: 'vmlinux', functions: [{ name: 'ip_options_compile', sympos: 0, source: 'net/ipv4/ip_options.c' }] },
       ],
       byteProof: { compared: 1, equal: 1, different: [] },
-      file: { name: 'livepatch.ko', sha256: sha256Text(bytes), size: bytes.length },
+      file: { name: 'livepatch.ko', sha256: sha256(bytes), size: bytes.length },
       inputs: {
         fixes: {},
-        config: sha256Text(''),
-        moduleSymvers: sha256Text(''),
-        vmlinux: sha256Text(''),
-        source: sha256Text(''),
+        config: sha256(''),
+        moduleSymvers: sha256(''),
+        vmlinux: sha256(''),
+        source: sha256(''),
       },
       compiler: 'gcc',
       builder: { name: 'kmend', version: '0.1.0' },
@@ -108,7 +110,7 @@ export class TestRepository implements RepositoryClient {
       target: { serial, id, module, kind: 'cumulative', fixes: [...this.fixes], proven: false },
       manifest,
       modulePath,
-      sha256: sha256Text(bytes),
+      sha256: sha256(bytes),
       size: bytes.length,
     };
   }

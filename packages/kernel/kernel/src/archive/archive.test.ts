@@ -31,7 +31,7 @@ function archiveOf(distributions: readonly string[]): Archive {
   return new Archive({ run, fetch, clock: systemClock, progress: silentProgress, signal }, MIRRORS, tmpdir());
 }
 
-test('the kernels of a suite are those of all its parts', async () => {
+test('lists the kernels of all parts of a suite', async () => {
   const archive = archiveOf(['bookworm', 'bookworm-updates', 'bookworm-security']);
   assert.deepEqual(
     (await archive.packages('bookworm')).map(({ name }) => name),

@@ -44,14 +44,14 @@ async function nothingLeft({ directory }: World): Promise<void> {
   assert.deepEqual(await readdir(join(directory, 'down')), []);
 }
 
-test('a file with the hash that is expected', async (t) => {
+test('downloads a file with the expected hash', async (t) => {
   const it = await world(t, (_, response) => void response.end(CONTENT));
   assert.equal(await download(it.edges, it.url, it.destination, { limit: 100, expected }), it.destination);
   assert.equal(await readFile(it.destination, 'utf8'), CONTENT);
   assert.deepEqual(await readdir(join(it.directory, 'down')), ['file']);
 });
 
-test('another content: at once the error of the caller, nothing left', async (t) => {
+test('rejects other content at once with the caller’s error, and leaves nothing', async (t) => {
   for (const content of ['b package', '', `${CONTENT} and more`]) {
     const it = await world(t, (_, response) => void response.end(content));
     await assert.rejects(
@@ -74,7 +74,7 @@ test('reports a missing file', async (t) => {
   await nothingLeft(it);
 });
 
-test('an answer without end is cut at the limit', async (t) => {
+test('stops an endless answer at the limit', async (t) => {
   const it = await world(t, (_, response) => {
     response.writeHead(200);
     const more = (): void => {
@@ -104,7 +104,7 @@ const faults: Readonly<Record<string, RequestListener>> = {
 };
 
 for (const [what, answer] of Object.entries(faults)) {
-  test(`${what}: tried again, then unreachable, within bounds`, async (t) => {
+  test(`retries after ${what}, then reports unreachable, within bounds`, async (t) => {
     const it = await world(t, answer);
     const started = performance.now();
     await assert.rejects(download(it.edges, it.url, it.destination, { limit: 1000 }), (error: KmendError) => {
@@ -151,7 +151,7 @@ test('reports a full disk or a missing folder at once, and does not blame the mi
   await assert.rejects(download(it.edges, it.url, join(file, 'below'), { limit: 100 }), hasCode('cache-unwritable'));
 });
 
-test('interrupted in the middle: no further attempt, nothing left', async (t) => {
+test('makes no further attempt after an interrupt, and leaves nothing', async (t) => {
   const stop = new AbortController();
   const it = await world(
     t,

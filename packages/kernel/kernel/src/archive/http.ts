@@ -4,7 +4,7 @@ import { mkdir, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { type Clock, errorText, type Progress } from '@kmend/base';
+import { type Edges, errorText } from '@kmend/base';
 import { KernelError, type KernelErrorCode } from '../error.ts';
 
 /** The network as this package needs it; the platform's `fetch` fits. */
@@ -25,11 +25,8 @@ export interface HttpLimits {
 
 const patient: HttpLimits = { attempts: 3, pauseMs: 1_000, stallMs: 30_000, attemptMs: 60_000, leastRate: 64 << 10 };
 
-export interface HttpEdges {
+export interface HttpEdges extends Pick<Edges, 'clock' | 'progress' | 'signal'> {
   readonly fetch: Fetch;
-  readonly clock: Clock;
-  readonly progress: Progress;
-  readonly signal: AbortSignal;
   /** Default: three attempts, 30 s without a byte, 64 KiB a second. */
   readonly limits?: HttpLimits;
 }

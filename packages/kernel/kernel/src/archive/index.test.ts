@@ -20,7 +20,7 @@ function stanza(fields: Readonly<Record<string, string>>): string {
     .join('');
 }
 
-test('kernel packages of an index', () => {
+test('reads the kernel packages of an index', () => {
   const text = [
     stanza({ Package: 'less' }),
     stanza({ Description: 'Linux\n Version: of a description\n .\n more' }),
@@ -47,7 +47,7 @@ test('kernel packages of an index', () => {
   ]);
 });
 
-test('entries without a usable place, size or hash are left out', () => {
+test('skips entries without a usable place, size or hash', () => {
   for (const fields of [
     { Filename: '../../etc/passwd' },
     { Filename: '/etc/passwd' },
@@ -64,14 +64,14 @@ test('entries without a usable place, size or hash are left out', () => {
   assert.deepEqual(parsePackages('<html>not an index</html>', 'http://mirror'), []);
 });
 
-test('cached files of two versions, and of two files of one version, have different names', () => {
+test('names cached files of two versions, and of two files of one version, differently', () => {
   const [entry] = parsePackages(stanza({ Version: '1:6.1-1' }), 'http://mirror');
   assert.ok(entry !== undefined);
   assert.match(cacheName(entry), /^linux-image-6\.1\.0-47-amd64_1%3a6\.1-1_[0-9a-f]{8}\.deb$/);
   assert.notEqual(cacheName(entry), cacheName({ ...entry, sha256: 'cd'.repeat(32) }));
 });
 
-test('mirrors by the environment: empty is unset, a slash at the end does no harm', () => {
+test('takes mirrors from the environment; ignores an empty one and a slash at the end', () => {
   assert.equal(mirrors({}).main, 'http://deb.debian.org/debian');
   assert.equal(mirrors({ KMEND_MIRROR: '' }).main, 'http://deb.debian.org/debian');
   const named = mirrors({ KMEND_MIRROR: 'http://a/debian//', KMEND_SECURITY_MIRROR: 'http://b/' });

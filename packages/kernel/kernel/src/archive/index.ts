@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Clock, Run } from '@kmend/base';
+import { type Clock, type Edges, fieldOf, stanzasOf } from '@kmend/base';
 import { runOk, sha256 } from '@kmend/base/node';
 import { KernelError } from '../error.ts';
 import { download, type HttpEdges } from './http.ts';
@@ -17,9 +17,7 @@ export interface PackageEntry {
   readonly depends: string;
 }
 
-export interface ArchiveEdges extends HttpEdges {
-  readonly run: Run;
-}
+export type ArchiveEdges = HttpEdges & Pick<Edges, 'run'>;
 
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 const RELEASE_LIMIT = 4 << 20;
@@ -28,9 +26,9 @@ const INDEX_LIMIT = 64 << 20;
 const INDEX_UNPACKED_LIMIT = 256 << 20;
 
 /**
- * The kernel packages (`linux-*`) of one distribution (`bookworm`, `bookworm-security`, ...) under `base`: InRelease checked with
- * Debian's keyring, the index with the hashes in it. `undefined` where the archive has no such distribution.
- * `acceptExpired`: for snapshots of the past, whose Valid-Until is over by design.
+ * The kernel packages (`linux-*`) of one distribution (`bookworm`, `bookworm-security`, ...) under `base`: InRelease
+ * checked with Debian's keyring, the index with the hashes in it. `undefined` where the archive has no such
+ * distribution. `acceptExpired`: for snapshots of the past, whose Valid-Until is over by design.
  */
 export async function readIndex(
   edges: ArchiveEdges,
@@ -120,9 +118,9 @@ function hashOf(release: string, path: string): { size: number; sha256: string }
 /** Stanzas of a Packages file (Debian policy, "Control files"), `linux-*` only. */
 export function parsePackages(text: string, base: string): PackageEntry[] {
   const entries: PackageEntry[] = [];
-  for (const stanza of text.split('\n\n')) {
+  for (const stanza of stanzasOf(text)) {
     if (!stanza.startsWith('Package: linux-')) continue;
-    const field = (name: string): string => new RegExp(`^${name}: (.*)$`, 'm').exec(stanza)?.[1] ?? '';
+    const field = (name: string): string => fieldOf(stanza, name);
     const filename = field('Filename');
     const hash = field('SHA256');
     const size = field('Size');

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { cpuMs } from '@kmend/base/testing';
 import { hasCode } from '../testing/errors.ts';
 import { type Encoding, encodeKallsyms, sampleSymbols } from '../testing/kallsyms.ts';
 import { makeVmlinux } from '../testing/vmlinux.ts';
@@ -17,12 +18,12 @@ const encodings: readonly (Encoding & { readonly percpu: boolean })[] = [
 for (const encoding of encodings) {
   const { layout, absolutePercpu, percpu } = encoding;
   const title = `${layout}${absolutePercpu ? ', absolute per-cpu symbols' : ''}`;
-  test(`tables of ${title}: every symbol, in order, long and duplicate names included`, () => {
+  test(`reads every symbol of tables of ${title} in order, long and duplicate names included`, () => {
     const symbols = sampleSymbols(percpu);
     assert.deepEqual(decodeKallsyms(makeVmlinux(encodeKallsyms(symbols, encoding))), symbols);
   });
 
-  test(`tables of ${title}, damaged: an error, never a wrong table or a hang`, () => {
+  test(`reports an error for damaged tables of ${title}, never a wrong table or a hang`, () => {
     const symbols = sampleSymbols(percpu);
     const rodata = encodeKallsyms(symbols, encoding);
     const digits = rodata.indexOf('0\x001\x002\x003\x00', 0, 'latin1');
@@ -40,9 +41,9 @@ for (const encoding of encodings) {
     };
     for (const [what, damage] of Object.entries(damages)) {
       const damaged = makeVmlinux(damage(Buffer.from(rodata)));
-      const started = performance.now();
+      const started = cpuMs();
       assert.throws(() => decodeKallsyms(damaged), hasCode('kallsyms-not-found'), what);
-      assert.ok(performance.now() - started < 5_000, what);
+      assert.ok(cpuMs() - started < 5_000, what);
     }
   });
 }
@@ -56,17 +57,17 @@ test('rejects addresses that do not ascend', () => {
   }
 });
 
-test('an image full of counts that almost fit ends in bounded time', () => {
+test('searches an image full of counts that almost fit in bounded time', () => {
   // Each eight bytes are a count of 204,807 names and, from the next eight on, names of 7 bytes: quadratic without a
   // budget.
   const tables = encodeKallsyms(sampleSymbols(false), { layout: '6.12' });
   const tokens = tables.subarray(tables.indexOf('x0_\x00', 0, 'latin1'));
   const rodata = Buffer.concat([Buffer.alloc(8 << 20, Buffer.from([7, 0x20, 0x03, 0, 0, 0, 0, 0])), tokens]);
-  const started = performance.now();
+  const started = cpuMs();
   assert.throws(() => decodeKallsyms(makeVmlinux(rodata)), hasCode('kallsyms-not-found'));
-  assert.ok(performance.now() - started < 10_000);
+  assert.ok(cpuMs() - started < 10_000);
 });
 
-test('what is no ELF file', () => {
+test('refuses a file that is no ELF file', () => {
   assert.throws(() => decodeKallsyms(Buffer.alloc(4096)), hasCode('elf-not-elf'));
 });

@@ -23,7 +23,7 @@ async function pack(kind: string): Promise<Buffer> {
 }
 
 for (const kind of ['gzip', ...Object.keys(packers)]) {
-  test(`a bzImage packed with ${kind}`, async () => {
+  test(`unpacks a bzImage packed with ${kind}`, async () => {
     const payload = await pack(kind);
     const image = makeBzImage(payload);
     assert.ok(vmlinux.equals(await extractVmlinux(run, image)));
@@ -35,13 +35,13 @@ for (const kind of ['gzip', ...Object.keys(packers)]) {
   });
 }
 
-test('a payload that is not ELF, or packed in a way that is not known', async () => {
+test('refuses a payload that is not ELF, or packed in an unknown way', async () => {
   await assert.rejects(extractVmlinux(run, makeBzImage(gzipSync(Buffer.alloc(5000)))), hasCode('image-unsupported'));
   await assert.rejects(extractVmlinux(run, makeBzImage(Buffer.from('BZh91AY'))), hasCode('image-unsupported'));
   await assert.rejects(extractVmlinux(run, makeBzImage(Buffer.alloc(0))), hasCode('image-unsupported'));
 });
 
-test('what is no bzImage: nothing, text, cut off, too old', async () => {
+test('refuses empty, text, truncated and too old input as no bzImage', async () => {
   const image = makeBzImage(gzipSync(vmlinux));
   const old = Buffer.from(image);
   old.writeUInt16LE(0x207, 0x206);
@@ -59,7 +59,7 @@ test('what is no bzImage: nothing, text, cut off, too old', async () => {
   }
 });
 
-test('a missing tool is named, not taken for a damaged image', async () => {
+test('names a missing tool, and does not report a damaged image', async () => {
   const missing = (): never => {
     throw Object.assign(new Error('zstd is not installed'), { code: 'tool-missing' });
   };

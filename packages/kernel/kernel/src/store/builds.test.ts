@@ -26,7 +26,7 @@ async function twoBuilds(t: TestContext) {
   return { archive, cache, store, images: new ImageStore(edges, archive, store, cache) };
 }
 
-test('two builds of one release are two kernels, each with files of its own', async (t) => {
+test('keeps two builds of one release as two kernels, each with files of its own', async (t) => {
   const { store, cache } = await twoBuilds(t);
   const own = await store.add(`bookworm/${RELEASE}=6.1.199-1own1`);
   const debian = await store.add(`bookworm/${RELEASE}=6.1.199-1`);
@@ -39,7 +39,7 @@ test('two builds of one release are two kernels, each with files of its own', as
   assert.deepEqual(await store.add(`bookworm/${RELEASE}=6.1.199-1own1`), own);
 });
 
-test('a kernel that an earlier version of kmend added under its release is found where it is, beside another build', async (t) => {
+test('finds a kernel that an earlier version of kmend added under its release, beside another build', async (t) => {
   const { store, cache, archive } = await twoBuilds(t);
   const { buildId } = await store.add(`bookworm/${RELEASE}=6.1.199-1`);
   await rename(join(cache, 'kernels', buildId), join(cache, 'kernels', RELEASE));
@@ -52,14 +52,14 @@ test('a kernel that an earlier version of kmend added under its release is found
   assert.deepEqual(await store.list(), [old, own]);
 });
 
-test('a build id that another release has already is refused', async (t) => {
+test('refuses a build id that another release has already', async (t) => {
   const { store, archive } = await twoBuilds(t);
   await archive.addKernel({ release: '6.1.0-98-amd64', version: '6.1.199-1' });
   await store.add(`bookworm/${RELEASE}=6.1.199-1`);
   await assert.rejects(store.add('bookworm/6.1.0-98-amd64'), hasCode('image-unsupported'));
 });
 
-test('two builds of one fixed kernel: neither is taken for the other', async (t) => {
+test('does not mix up two builds of one fixed kernel', async (t) => {
   const { store, images } = await twoBuilds(t);
   await images.add(`bookworm/${RELEASE}`);
   const [first] = await images.list();

@@ -30,7 +30,7 @@ async function world(t: TestContext, ...made: readonly MadeUpKernel[]) {
   return { archive, cache, kernels, images: new ImageStore(edges, archive, kernels, cache) };
 }
 
-test('an image is fetched without headers and source, and its symbols and modules can be read', async (t) => {
+test('fetches an image without headers and source, with readable symbols and modules', async (t) => {
   const { archive, images } = await world(t, FIXED);
   const image = await images.add('some-suite/6.1.0-99-amd64');
   assert.deepEqual(archive.fetched, ['linux-image-6.1.0-99-amd64']);
@@ -40,7 +40,7 @@ test('an image is fetched without headers and source, and its symbols and module
   for (const path of (await moduleFiles(image)).values()) await access(path);
 });
 
-test('an image in parts is fetched with all of them', async (t) => {
+test('fetches all parts of an image in parts', async (t) => {
   const release = '7.2.99+deb14-amd64';
   const { archive, images } = await world(t, { release, version: '7.2.99-1', layout: 14 });
   await access((await images.add(`some-suite/${release}`)).paths.vmlinux);
@@ -50,7 +50,7 @@ test('an image in parts is fetched with all of them', async (t) => {
   );
 });
 
-test('a version names the image of that version, of the flavour behind it', async (t) => {
+test('finds the image of a version, of the flavour behind it', async (t) => {
   const { images } = await world(t, FIXED, CLOUD, { release: '6.1.0-98-amd64', version: '6.1.198-1' });
   assert.equal((await images.add('some-suite/6.1.199-1')).release, FIXED.release);
   assert.equal((await images.add('some-suite/6.1.199-1/cloud-amd64')).release, CLOUD.release);
@@ -58,7 +58,7 @@ test('a version names the image of that version, of the flavour behind it', asyn
   await assert.rejects(images.add('6.1.199-1'), hasCode('kernel-spec'));
 });
 
-test('an image is found by version or release, only of the flavour that is asked for', async (t) => {
+test('finds an image by version or release, only of the requested flavour', async (t) => {
   const { images } = await world(t, FIXED, CLOUD);
   await images.add(`some-suite/${FIXED.release}`);
   assert.equal((await images.find('6.1.199-1', '6.1.0-47-amd64'))?.release, FIXED.release);

@@ -1,6 +1,6 @@
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseJson } from '@kmend/base';
+import { type Edges, parseJson } from '@kmend/base';
 import { exists, runOk, syncDirectory, withLock } from '@kmend/base/node';
 import { z } from 'zod';
 import type { Packages } from '../archive/archive.ts';
@@ -9,7 +9,7 @@ import type { KernelImage } from '../kernel.ts';
 import { readFolders, sameBuild } from './folders.ts';
 import { findImage, flavourOf, imageParts, RELEASE, releaseOf } from './image-packages.ts';
 import type { KernelStore } from './store.ts';
-import { type UnpackEdges, unpackImage } from './unpack.ts';
+import { unpackImage } from './unpack.ts';
 
 /** What tells an image apart; its folder has the layout of a kernel's, without headers and source. */
 const ImageRecord = z.object({
@@ -27,13 +27,18 @@ const FILE = 'image.json';
  * livepatches are built for, so that nothing is ever built for one of these.
  */
 export class ImageStore {
-  readonly #edges: UnpackEdges;
+  readonly #edges: Pick<Edges, 'run' | 'progress' | 'signal'>;
   readonly #archive: Packages;
   readonly #kernels: KernelStore;
   readonly #directory: string;
 
   /** `cacheDirectory`: the folder `images` in it is the store's. `kernels` serve as images too. */
-  constructor(edges: UnpackEdges, archive: Packages, kernels: KernelStore, cacheDirectory: string) {
+  constructor(
+    edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
+    archive: Packages,
+    kernels: KernelStore,
+    cacheDirectory: string,
+  ) {
     this.#edges = edges;
     this.#archive = archive;
     this.#kernels = kernels;

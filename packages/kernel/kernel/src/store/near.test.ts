@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { nearest } from './near.ts';
 
-test('at most four, the most similar first, nothing far away', () => {
+test('suggests at most four names, the most similar first, and no distant one', () => {
   const known = [
     '6.1.0-47-amd64',
     '6.1.0-48-amd64',

@@ -77,7 +77,7 @@ async function world(t: TestContext): Promise<World> {
   };
 }
 
-test('files and folders are laid out as they are, links inside too, without owners and set-user-id bits', async (t) => {
+test('unpacks files, folders and inner links unchanged, without owners and set-user-id bits', async (t) => {
   const { into, unpack } = await world(t);
   await unpack(
     member('./usr/', FOLDER, { mode: 0o755 }),
@@ -92,7 +92,7 @@ test('files and folders are laid out as they are, links inside too, without owne
   assert.deepEqual([mode & 0o7777, uid], [0o755, process.getuid?.()]);
 });
 
-test('links that lead out are dropped, whatever way they lead', async (t) => {
+test('drops links that lead out in any way', async (t) => {
   const { into, outside, unpack } = await world(t);
   const links = {
     absolute: outside,
@@ -112,7 +112,7 @@ test('links that lead out are dropped, whatever way they lead', async (t) => {
   assert.deepEqual(kept.sort(), ['./a', './a/dangling', './x', './x/y', './x/y/d', './z', './z/deep']);
 });
 
-test('nothing is written outside: names that go up, absolute ones, through a link of this package or an earlier one', async (t) => {
+test('writes nothing outside for names that go up, absolute ones, or through a link of this package or an earlier one', async (t) => {
   const { outside, unpack, secretsTouched } = await world(t);
   const evil = { content: 'overwritten' };
   for (const members of [
@@ -138,7 +138,7 @@ test('refuses pipes and devices, which would block or feed a reader', async (t) 
   await assert.rejects(unpack(member('./zero', DEVICE)), hasCode('package-damaged'));
 });
 
-test('a package that is cut off, damaged or none', async (t) => {
+test('refuses a truncated, a damaged and a false package', async (t) => {
   const directory = await folder(t);
   const sound = await debOf(
     directory,
@@ -157,7 +157,7 @@ test('a package that is cut off, damaged or none', async (t) => {
   }
 });
 
-test('a link in the place of a part of the kernel is not followed out of the folder', async (t) => {
+test('does not follow a link in place of a part of the kernel out of the folder', async (t) => {
   const directory = await folder(t);
   await symlink('/etc/passwd', join(directory, 'link'));
   const into = join(directory, 'into');

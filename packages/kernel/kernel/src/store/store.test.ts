@@ -52,7 +52,7 @@ const layouts: readonly (readonly [DebianLayout, release: string, version: strin
 ];
 
 for (const [layout, release, version] of layouts) {
-  test(`a kernel packed as in Debian ${layout}: every path is there, symbols and build id are read`, async (t) => {
+  test(`adds a kernel packed as in Debian ${layout} with every path, symbols and build id`, async (t) => {
     const { store, archive, names } = await worldWith(t, { release, version, layout });
     const kernel = await store.add(`some-suite/${release}`);
     assert.equal(kernel.buildId, BUILD_ID);
@@ -87,7 +87,7 @@ const unfit: readonly (readonly [code: string, kernel: Partial<MadeUpKernel>])[]
 ];
 
 for (const [index, [code, kernel]] of unfit.entries()) {
-  test(`a kernel that cannot be served (${index + 1}): ${code}, and nothing is left behind`, async (t) => {
+  test(`refuses an unsuitable kernel (${index + 1}) with ${code}, and leaves nothing behind`, async (t) => {
     const { store, names } = await worldWith(t, kernel);
     await assert.rejects(store.add(`bookworm/${RELEASE}`), hasCode(code));
     assert.deepEqual(await names(), []);
@@ -95,7 +95,7 @@ for (const [index, [code, kernel]] of unfit.entries()) {
   });
 }
 
-test('interrupted at any step: no half kernel, and the next run succeeds', async (t) => {
+test('leaves no half kernel when interrupted at any step, and succeeds in the next run', async (t) => {
   const { archive, cache, names } = await worldWith(t, {});
   const steps: string[] = [];
   const counting = { ...silentProgress, step: (text: string) => steps.push(text) };
@@ -131,14 +131,14 @@ test('removes what a killed run left', async (t) => {
   assert.deepEqual(await names(), [BUILD_ID]);
 });
 
-test('two at once add it once', async (t) => {
+test('adds a kernel once for two callers at the same time', async (t) => {
   const { store, archive } = await worldWith(t, {});
   const [one, other] = await Promise.all([store.add(`bookworm/${RELEASE}`), store.add(`bookworm/${RELEASE}`)]);
   assert.deepEqual(one, other);
   assert.equal(archive.fetched.filter((name) => name === `linux-image-${RELEASE}`).length, 1);
 });
 
-test('names: by release, by build id, near ones in the hint, another suite', async (t) => {
+test('finds a kernel by release and by build id, and hints at near names and other suites', async (t) => {
   const { store } = await worldWith(t, {});
   const kernel = await store.add(`bookworm/${RELEASE}`);
   assert.deepEqual(await store.open(RELEASE), kernel);
@@ -161,7 +161,7 @@ test('names: by release, by build id, near ones in the hint, another suite', asy
   assert.deepEqual(await store.add(`trixie/${RELEASE}`), kernel);
 });
 
-test('a kernel that the suite does not have, and what is no kernel', async (t) => {
+test('refuses a kernel that the suite does not have, and a name of no kernel', async (t) => {
   const { store, archive } = await worldWith(t, {});
   await archive.add(`linux-image-${RELEASE}-dbg`, VERSION, {});
   await assert.rejects(store.add('bookworm/6.1.0-98-amd64'), (error: KmendError) => {
@@ -184,14 +184,14 @@ test('a kernel that the suite does not have, and what is no kernel', async (t) =
   assert.deepEqual(archive.fetched, []);
 });
 
-test('a kernel without its headers: nothing is fetched', async (t) => {
+test('fetches nothing of a kernel without its headers', async (t) => {
   const { store, archive } = await worldWith(t);
   await archive.add(`linux-image-${RELEASE}`, VERSION, {});
   await assert.rejects(store.add(`bookworm/${RELEASE}`), hasCode('package-unknown'));
   assert.deepEqual(archive.fetched, []);
 });
 
-test('a damaged record says which folder to remove, and does not hide another kernel', async (t) => {
+test('names the folder to remove for a damaged record, and still lists other kernels', async (t) => {
   const damaged = { release: '6.1.0-98-amd64', version: '6.1.198-1', vmlinuz: soundVmlinuz(OTHER_BUILD_ID) };
   const { store, cache } = await worldWith(t, {}, damaged);
   const sound = await store.add(`bookworm/${RELEASE}`);
@@ -217,7 +217,7 @@ test('a damaged record says which folder to remove, and does not hide another ke
   }
 });
 
-test('a damaged list of symbols', async (t) => {
+test('reports a damaged list of symbols', async (t) => {
   const { store } = await worldWith(t, {});
   const kernel = await store.add(`bookworm/${RELEASE}`);
   const path = join(kernel.paths.directory, 'kallsyms');

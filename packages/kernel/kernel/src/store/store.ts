@@ -1,5 +1,6 @@
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Edges } from '@kmend/base';
 import { exists, syncDirectory, withLock } from '@kmend/base/node';
 import type { Packages } from '../archive/archive.ts';
 import type { PackageEntry } from '../archive/index.ts';
@@ -10,7 +11,7 @@ import { type Found, readFolders, sameBuild } from './folders.ts';
 import { findImage, imageParts, RELEASE } from './image-packages.ts';
 import { nearest } from './near.ts';
 import { commonHeadersPackage, readRecord, recordPath } from './record.ts';
-import { type UnpackEdges, unpackKernel } from './unpack.ts';
+import { unpackKernel } from './unpack.ts';
 
 /** What `kmend kernel add` is given, in parts. */
 interface Spec {
@@ -20,14 +21,16 @@ interface Spec {
   readonly version: string | undefined;
 }
 
-/** Kernels on this machine: one folder for each build id, added whole or not at all. A release may have several builds. */
+/**
+ * Kernels on this machine: one folder for each build id, added whole or not at all. A release may have several builds.
+ */
 export class KernelStore {
-  readonly #edges: UnpackEdges;
+  readonly #edges: Pick<Edges, 'run' | 'progress' | 'signal'>;
   readonly #archive: Packages;
   readonly #directory: string;
 
   /** `cacheDirectory`: the folder `kernels` in it is the store's. */
-  constructor(edges: UnpackEdges, archive: Packages, cacheDirectory: string) {
+  constructor(edges: Pick<Edges, 'run' | 'progress' | 'signal'>, archive: Packages, cacheDirectory: string) {
     this.#edges = edges;
     this.#archive = archive;
     this.#directory = join(cacheDirectory, 'kernels');
@@ -41,8 +44,8 @@ export class KernelStore {
   }
 
   /**
-   * A kernel by its release or by its build id (whole, or at least 8 digits of it). Throws `kernel-not-added`, and `kernel-ambiguous`
-   * where several builds go by that name.
+   * A kernel by its release or by its build id (whole, or at least 8 digits of it). Throws `kernel-not-added`, and
+   * `kernel-ambiguous` where several builds go by that name.
    */
   async open(name: string): Promise<Kernel> {
     const { entries, damaged } = await this.#read();
@@ -70,8 +73,8 @@ export class KernelStore {
   }
 
   /**
-   * Fetches and unpacks a kernel. `spec`: `<suite>/<release>`, e.g. `bookworm/6.1.0-47-amd64`, with `=<version>` for another version of
-   * the package than the suite's newest. One already there is returned.
+   * Fetches and unpacks a kernel. `spec`: `<suite>/<release>`, e.g. `bookworm/6.1.0-47-amd64`, with `=<version>` for
+   * another version of the package than the suite's newest. One already there is returned.
    */
   async add(spec: string): Promise<Kernel> {
     const [, suite, release, version] = /^([a-z][a-z-]*)\/([^=]+)(?:=([A-Za-z0-9.+~:-]+))?$/.exec(spec) ?? [];

@@ -14,7 +14,7 @@ const symbols: KernelSymbol[] = [
 const tableOf = (list: readonly KernelSymbol[]): SymbolTable =>
   new SymbolTable(symbolsText(list), (line) => new Error(line));
 
-test('symbols by name in their order, and names by address', () => {
+test('finds symbols by name in their order, and names by address', () => {
   const table = tableOf(symbols);
   assert.deepEqual(table.all(), symbols);
   assert.deepEqual(table.named('twice'), [symbols[2], symbols[4]]);
@@ -24,7 +24,7 @@ test('symbols by name in their order, and names by address', () => {
   assert.deepEqual(table.namesAt(0xffff_ffff_8100_0041n), []);
 });
 
-test('a kernel that lists its symbols in another order keeps it for names', () => {
+test('keeps the order of a kernel that lists its symbols in another order', () => {
   const table = tableOf([...symbols].reverse());
   assert.deepEqual(table.named('twice'), [symbols[4], symbols[2]]);
   assert.deepEqual(table.namesAt(0xffff_ffff_8100_0000n), ['twice', '_stext']);

@@ -1,6 +1,6 @@
 import { access, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import type { Progress, Run } from '@kmend/base';
+import type { Edges } from '@kmend/base';
 import { runOk } from '@kmend/base/node';
 import { buildId, readElf } from '@kmend/elf';
 import { parseConfig } from '../config.ts';
@@ -21,19 +21,13 @@ export interface KernelPackages {
   readonly source: string;
 }
 
-export interface UnpackEdges {
-  readonly run: Run;
-  readonly progress: Progress;
-  readonly signal: AbortSignal;
-}
-
 /**
  * Lays out a kernel's folder: packages unpacked, vmlinux extracted, symbols decoded, the record last. Returns the build
  * id. `kernel-without-livepatch`, `kernel-compiler`, `image-unsupported`, `kallsyms-not-found` for kernels that cannot
  * be served; `kernel-incomplete` where a package lacks what it should hold.
  */
 export async function unpackKernel(
-  edges: UnpackEdges,
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
   packages: KernelPackages,
   about: Pick<Kernel, 'release' | 'version' | 'suite' | 'sourcePackage'>,
   directory: string,
@@ -80,7 +74,7 @@ export async function unpackKernel(
  * the build id. `image-unsupported`, `kallsyms-not-found` and `kernel-incomplete` as above.
  */
 export async function unpackImage(
-  edges: UnpackEdges,
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
   images: readonly string[],
   release: string,
   directory: string,

@@ -6,6 +6,7 @@ import {
   type Section,
   SHF_ALLOC,
   SHF_EXECINSTR,
+  SHF_WRITE,
   SHN_LIVEPATCH,
   SHN_UNDEF,
   SHT_PROGBITS,
@@ -25,21 +26,29 @@ export class SmallModule {
   /** A function of so many calls, each with an empty displacement, and `ret`. */
   function(name: string, calls = 1): { readonly section: Section; readonly symbol: ElfSymbol } {
     const data = Uint8Array.from([...Array.from({ length: calls }, () => [0xe8, 0, 0, 0, 0]).flat(), 0xc3]);
-    const section: Section = {
-      name: `.text.${name}`,
-      type: SHT_PROGBITS,
-      flags: SHF_ALLOC | SHF_EXECINSTR,
-      address: 0n,
-      align: 16,
-      entrySize: 0,
-      data,
-      size: data.length,
-      relocations: [],
-    };
+    const section = this.#section(`.text.${name}`, { flags: SHF_ALLOC | SHF_EXECINSTR, align: 16, data });
     const symbol = { name, value: 0n, size: data.length, bind: STB_LOCAL, type: STT_FUNC, other: 0, place: section };
-    this.file.sections.push(section);
     this.file.symbols.push(symbol);
     return { section, symbol };
+  }
+
+  /** Zeros in a data section of its own. */
+  data(name: string, size: number): Section {
+    return this.#section(`.data.${name}`, { flags: SHF_ALLOC | SHF_WRITE, align: 8, data: new Uint8Array(size) });
+  }
+
+  #section(name: string, parts: Pick<Section, 'flags' | 'align' | 'data'>): Section {
+    const section: Section = {
+      ...parts,
+      name,
+      type: SHT_PROGBITS,
+      address: 0n,
+      entrySize: 0,
+      size: parts.data.length,
+      relocations: [],
+    };
+    this.file.sections.push(section);
+    return section;
   }
 
   undefined(name: string): ElfSymbol {

@@ -27,7 +27,7 @@ export async function addedAssembler(
   const textOf = async (state: UnitState): Promise<string> => {
     const { root } = await compiler.input(state);
     // Without its text all that the patched state has counts as added.
-    return (await preprocess(context.edges, unit, state.text, root)) ?? '';
+    return (await preprocess(context.edges, context.tree, unit, state.text, root)) ?? '';
   };
   const [old, fresh] = await Promise.all([textOf(base), textOf(patched)]);
   return [...reasons, ...topLevelReasons(unit.source, old, fresh)];

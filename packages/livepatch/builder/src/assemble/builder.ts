@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import type { Edges } from '@kmend/base';
 import { sha256 } from '@kmend/base/node';
 import { identifyModule, readElf, writeElf } from '@kmend/elf';
 import type { Kernel } from '@kmend/kernel';
@@ -23,7 +24,7 @@ import { applyFixes, type ChangedSource } from '../source/apply.ts';
 import { type ChangedHeaders, headersKey, headerTree } from '../source/header-tree.ts';
 import { prepareTree } from '../tree/prepare.ts';
 import { readRecipe } from '../tree/recipe.ts';
-import type { PreparedTree, TreeEdges } from '../tree/tree.ts';
+import type { PreparedTree } from '../tree/tree.ts';
 import { hashInputs } from './inputs.ts';
 import { type LeftAlone, type LeftAloneSample, leftAlone } from './left-alone.ts';
 import { findLeftOut } from './left-out.ts';
@@ -79,11 +80,16 @@ const UNITS_AT_ONCE = 2;
 
 /** Builds livepatches for one kernel; what is known of the kernel is read once. */
 export class Builder {
-  readonly #edges: TreeEdges;
+  readonly #edges: Pick<Edges, 'run' | 'progress' | 'signal'>;
   readonly #tree: PreparedTree;
   readonly #context: UnitContext;
 
-  private constructor(edges: TreeEdges, cacheDirectory: string, tree: PreparedTree, code: string) {
+  private constructor(
+    edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
+    cacheDirectory: string,
+    tree: PreparedTree,
+    code: string,
+  ) {
     this.#edges = edges;
     this.#tree = tree;
     let facts: Promise<BuildFacts> | undefined;
@@ -104,9 +110,14 @@ export class Builder {
     };
   }
 
-  /** Prepares the kernel's tree, or finds it in the cache. */
-  static async open(edges: TreeEdges, cacheDirectory: string, kernel: Kernel): Promise<Builder> {
-    const [tree, code] = await Promise.all([prepareTree(edges, kernel, cacheDirectory), codeDigest()]);
+  /** Prepares the kernel's tree, or finds it in the cache. `mirror`: Debian's archive, for its build root. */
+  static async open(
+    edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
+    cacheDirectory: string,
+    kernel: Kernel,
+    mirror?: string,
+  ): Promise<Builder> {
+    const [tree, code] = await Promise.all([prepareTree(edges, kernel, cacheDirectory, mirror), codeDigest()]);
     return new Builder(edges, cacheDirectory, tree, code);
   }
 
@@ -230,7 +241,7 @@ export class Builder {
     });
     await comparer?.compare(planned, [...on, ...fixes]);
     reasons.push(...(comparer?.reasons() ?? []), ...partReasons(fixes, comparer?.summary()));
-    const { kernel } = this.#tree;
+    const { kernel, root } = this.#tree;
     const inputs = {
       fixes: Object.fromEntries(fixes.map((fix) => [fix.id, fix.sha256])),
       ...(on.length === 0 ? {} : { on: Object.fromEntries(on.map((fix) => [fix.id, fix.sha256])) }),
@@ -248,6 +259,7 @@ export class Builder {
       fixedKernel,
       inputs,
       leftOut: without,
+      buildRoot: root.contents,
     };
     const draft = makeManifest({ ...parts, reasons });
     if (draft.verdict === 'refused' || (draft.verdict === 'needs-review' && !acceptReview)) return { manifest: draft };

@@ -11,6 +11,7 @@ import { emit } from '../extract/emit.ts';
 import { select, shortBranches } from '../extract/extract.ts';
 import { addressKeptReasons } from '../extract/kept.ts';
 import { type BuildFacts, imageOf, moduleSymbolsOf } from '../facts.ts';
+import { sealedReasons } from '../link/branch-tracking.ts';
 import { nameReferences } from '../link/klp.ts';
 import { settleLateReferences } from '../link/late.ts';
 import { ALIAS_PREFIX } from '../link/link.ts';
@@ -103,6 +104,7 @@ export async function extractUnit(
   reasons.push(...settleLateReferences(unit.source, object, resolutions, facts.layouts));
   const left = new Set(object.symbols.filter(({ place }) => place === SHN_UNDEF).map(({ name }) => name));
   for (const name of wanted) if (!left.has(name)) resolutions.delete(name);
+  reasons.push(...(await sealedReasons(unit.source, object, resolutions, (name) => facts.tracked(name))));
   // What the kernel does not know may be new in another unit of the fixes: settled when all are built.
   const unknown = [...unsettled].filter(([name, { code }]) => left.has(name) && code === 'symbol-unknown');
   for (const [name, reason] of unsettled) if (left.has(name) && reason.code !== 'symbol-unknown') reasons.push(reason);

@@ -24,7 +24,7 @@ async function cacheOf(t: TestContext): Promise<{ readonly cache: OutcomeCache; 
   };
 }
 
-test('what another build is linking stays in its place when the same outcome is kept again', async (t) => {
+test('keeps an outcome in place that another build is linking', async (t) => {
   const { cache, directory } = await cacheOf(t);
   const first = await cache.keep(KEY, OUTCOME, OBJECT, MADE_OF);
   const { ino } = await stat(first.objectPath ?? '');
@@ -34,14 +34,14 @@ test('what another build is linking stays in its place when the same outcome is 
   assert.deepEqual(await readdir(directory), [KEY]);
 });
 
-test('many that keep one outcome at once all get one', async (t) => {
+test('gives an outcome to many processes that store it at once', async (t) => {
   const { cache, directory } = await cacheOf(t);
   const kept = await Promise.all(Array.from({ length: 8 }, () => cache.keep(KEY, OUTCOME, OBJECT, MADE_OF)));
   for (const { objectPath = '' } of kept) assert.deepEqual(await readFile(objectPath), OBJECT);
   assert.deepEqual(await readdir(directory), [KEY]);
 });
 
-test('a damaged outcome is replaced', async (t) => {
+test('replaces a damaged outcome', async (t) => {
   const { cache, directory } = await cacheOf(t);
   await cache.keep(KEY, OUTCOME, OBJECT, MADE_OF);
   await writeFile(join(directory, KEY, 'outcome.json'), '{');
@@ -51,7 +51,7 @@ test('a damaged outcome is replaced', async (t) => {
   assert.deepEqual(await readdir(directory), [KEY]);
 });
 
-test('an outcome is built again once a file of the tree that it was made of is another', async (t) => {
+test('rebuilds an outcome when a file of the tree changed', async (t) => {
   const { cache, directory } = await cacheOf(t);
   t.after(() => {
     current = 'now';

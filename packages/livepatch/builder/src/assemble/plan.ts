@@ -1,8 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Edges } from '@kmend/base';
 import { BuilderError } from '../error.ts';
 import type { Fix } from '../fix/model.ts';
-import { type ApplyEdges, type ChangedSource, textAfter } from '../source/apply.ts';
+import { type ChangedSource, textAfter } from '../source/apply.ts';
 import type { ChangedTexts } from '../source/changed-texts.ts';
 import type { ChangedHeaders } from '../source/header-tree.ts';
 import { markedInclude, markedText } from '../source/marked.ts';
@@ -170,7 +171,7 @@ function prefixes(fixes: readonly Fix[]): { fix: string; applied: ReadonlySet<st
 }
 
 async function changedHeaders(
-  edges: ApplyEdges,
+  edges: Pick<Edges, 'run' | 'signal'>,
   texts: readonly ChangedSource[],
   applied: ReadonlySet<string>,
 ): Promise<ChangedHeaders> {

@@ -5,11 +5,11 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { silentProgress } from '@kmend/base';
 import { run } from '@kmend/base/node';
-import type { Kernel } from '@kmend/kernel';
 import { moduleImage } from '../proof/image.ts';
 import { proveUnit } from '../proof/prove.ts';
 import { proofReasons } from '../proof/show.ts';
 import { elfOf, objectOf } from '../testing/gcc.ts';
+import { smallTree } from '../testing/small-tree.ts';
 import type { KnownUnit } from '../tree/unit.ts';
 import { OutcomeCache } from './outcome.ts';
 import { isUnlinked } from './reached.ts';
@@ -44,7 +44,7 @@ test('skips a reached unit only if the linker took nothing of it', async () => {
   );
 });
 
-test('a unit none of whose functions equals the shipped one is refused with the differences', async () => {
+test('refuses a unit of which no function equals the shipped one, with the differences', async () => {
   const unit = { source: 'lib/unit.c', object: 'unit' };
   const proof = proveUnit(
     unit,
@@ -78,10 +78,9 @@ async function reached(t: TestContext, text: string): Promise<{ context: UnitCon
     spelling: 'lib/unit.c',
     command: { compiler: 'gcc', compilerArguments: [], objtoolArguments: [] },
   };
-  const kernel = { buildId: '00', compiler: { text: 'gcc' } } as Kernel;
   const context: UnitContext = {
     edges,
-    tree: { kernel, directory, source: directory },
+    tree: smallTree(directory),
     cache: directory,
     outcomes: new OutcomeCache(directory, () => true),
     code: '',

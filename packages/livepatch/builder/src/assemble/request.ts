@@ -1,6 +1,7 @@
+import type { Edges } from '@kmend/base';
 import type { BuildFacts } from '../facts.ts';
 import type { ChangedHeaders } from '../source/header-tree.ts';
-import type { PreparedTree, TreeEdges } from '../tree/tree.ts';
+import type { PreparedTree } from '../tree/tree.ts';
 import type { KnownUnit } from '../tree/unit.ts';
 import type { OutcomeCache } from './outcome.ts';
 
@@ -25,7 +26,7 @@ export interface UnitRequest {
 
 /** What units of one kernel are built with. */
 export interface UnitContext {
-  readonly edges: TreeEdges;
+  readonly edges: Pick<Edges, 'run' | 'progress' | 'signal'>;
   readonly tree: PreparedTree;
   readonly cache: string;
   readonly outcomes: OutcomeCache;

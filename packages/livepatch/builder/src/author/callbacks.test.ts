@@ -44,7 +44,7 @@ async function declare(base: string, patched: string): Promise<Declared> {
   return { change, codes, names: declared.map(({ name }) => name), extracted };
 }
 
-test('callbacks alone change no function; they bring along what they need', async () => {
+test('includes callbacks with what they need, without a changed function', async () => {
   const declaration = 'KMEND_CALLBACKS(one, .pre_patch = before, .post_unpatch = after);';
   const { change, codes, extracted } = await declare(BASE, `${BASE}${CALLBACKS}${declaration}`);
   assert.equal(change.changed.size, 0);
@@ -61,7 +61,7 @@ test('callbacks alone change no function; they bring along what they need', asyn
   assert.deepEqual(offsets, [0, 24]);
 });
 
-test('several declarations of a file stay apart and in their order', async () => {
+test('keeps several declarations of a file apart and in their order', async () => {
   const declarations = 'KMEND_CALLBACKS(zero, .post_patch = after);\nKMEND_CALLBACKS(one, .pre_unpatch = after);';
   const { extracted, names } = await declare(BASE, `${BASE}${CALLBACKS}${declarations}`);
   assert.deepEqual(names, ['zero', 'one']);
@@ -85,13 +85,13 @@ test('calls the new function from a callback of the same fix', async () => {
   assert.ok(!extracted.needs.some(({ name }) => name === 'work'));
 });
 
-test('what only starting up has cannot be called', async () => {
+test('refuses a call of what exists only during start-up', async () => {
   const early = CALLBACKS.replace('static void after', 'static __attribute__((section(".init.text"))) void after');
   const { codes } = await declare(BASE, `${BASE}${early}KMEND_CALLBACKS(one, .post_patch = after);`);
   assert.deepEqual(codes, ['callback-unusable', 'callback-declared']);
 });
 
-test('the callbacks of fixes below a stacked livepatch are theirs', async () => {
+test('leaves the callbacks of fixes below a stacked livepatch to their own livepatches', async () => {
   const below = `${BASE}${CALLBACKS}KMEND_CALLBACKS(one, .post_patch = after);`;
   const { names } = await declare(`${authorHeader}${below}`, `${below}KMEND_CALLBACKS(two, .post_patch = after);`);
   assert.deepEqual(names, ['two']);

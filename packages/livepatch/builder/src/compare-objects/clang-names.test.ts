@@ -40,7 +40,7 @@ const OWN_COPIES: Readonly<Record<string, readonly [type: string, section?: stri
 };
 
 for (const [label, [type, section]] of Object.entries(OWN_COPIES)) {
-  test(`${label} of clang is each one's own copy: it may come and go`, async () => {
+  test(`accepts an added or removed ${label} of clang, of which each object has its own copy`, async () => {
     const [with_, declared] = [withStatic('int', 'x'), type.replace(/^(.*?)(\[\d+\])?$/, 'typeof($1$2)')];
     const text = (name: string): string =>
       with_.replace(
@@ -57,21 +57,21 @@ for (const [label, [type, section]] of Object.entries(OWN_COPIES)) {
   });
 }
 
-test('a static variable of a function is known as one: it may not go, and a new one begins anew', async () => {
+test('recognises a function’s static variable: refuses its removal, asks for a review of a new one', async () => {
   const text = withStatic('int', 'f.calls').replace('use(&variable, a)', 'use(0, variable++ + a)');
   const none = withStatic('int', 'f.calls').replace('use(&variable, a)', 'use(0, a)');
   assert.deepEqual(codes(await compare(text, none)), ['static-local-removed']);
   assert.deepEqual(codes(await compare(none, text)), ['static-local-added']);
 });
 
-test('one that has another number is the same variable', async () => {
+test('takes a static variable with another number for the same variable', async () => {
   const counting = (label: string): string =>
     withStatic('int', label).replace('use(&variable, a)', 'use(0, variable++ + a)');
   const comparison = await compare(counting('f.calls.3'), counting('f.calls.11'));
   assert.deepEqual([comparison.verdict, comparison.data.same], ['unchanged', 1]);
 });
 
-test('what link-time optimisation made global is what it was, whatever hash it has', async () => {
+test('recognises what link-time optimisation made global, whatever hash it has', async () => {
   const promoted = (hash: string): string => `
     int state asm("state${hash}") = 4; const int table[2] asm("table${hash}") = { 1, 2 };
     int helper(int a) asm("helper${hash}");

@@ -56,14 +56,14 @@ int fourth(int a) { return third(a) - 1; }
 `;
 
 for (const layout of ['joined', 'separate'] as const) {
-  test(`an object against itself: no change (${layout})`, async () => {
+  test(`finds no change between an object and itself (${layout})`, async () => {
     const comparison = await compare(BASE, BASE, { layout });
     assert.equal(comparison.verdict, 'unchanged');
     assert.deepEqual(short(comparison), [[], [], [], [], [], []]);
     assert.deepEqual([comparison.functions.same, comparison.data.same], [6, 4]);
   });
 
-  test(`a function that grows changes alone, though all behind it and their calls move (${layout})`, async () => {
+  test(`reports only the function that grows, though all behind it and their calls move (${layout})`, async () => {
     const grown = BASE.replace('a * 3 + shared', '(a > 7 ? a * 3 + limit : a) * a + shared');
     const comparison = await compare(BASE, grown, { layout });
     assert.deepEqual(short(comparison), [['early'], [], [], [], [], []]);
@@ -74,7 +74,7 @@ for (const layout of ['joined', 'separate'] as const) {
     assert.ok(size > originalSize);
   });
 
-  test(`a call that goes to another function is told with both (${layout})`, async () => {
+  test(`reports a call that goes to another function with both (${layout})`, async () => {
     const comparison = await compare(BASE, BASE.replace('third(a) - 1', 'early(a) - 1'), { layout });
     const { name, difference, gained, lost } = only(comparison.functions.changed);
     assert.equal(name, 'fourth');
@@ -84,7 +84,7 @@ for (const layout of ['joined', 'separate'] as const) {
   });
 }
 
-test('a branch that only goes further is not what differs first', async () => {
+test('does not report a longer branch as the first difference', async () => {
   const branching = `int printk(const char *, ...); int limit, sum;
     int f(int a) { if (__builtin_expect(a > 9, 0)) { sum += a; return 1; } printk("small"); printk("%d", a); return sum; }`;
   const comparison = await compare(branching, branching.replace('printk("%d", a);', 'printk("%d", a + limit);'));
@@ -93,7 +93,7 @@ test('a branch that only goes further is not what differs first', async () => {
   assert.doesNotMatch(difference.original, /^j/);
 });
 
-test('texts count by content, and are shown', async () => {
+test('compares texts by content, and shows them', async () => {
   const comparison = await compare(BASE, BASE.replace('too large', 'too great'), JOINED);
   const { name, difference } = only(comparison.functions.changed);
   assert.equal(name, 'first');
@@ -102,7 +102,7 @@ test('texts count by content, and are shown', async () => {
   assert.match(difference.patched ?? '', /^mov .*<"too great: %d %s">$/);
 });
 
-test('data that changed, came and went, with what differs', async () => {
+test('reports changed, new and removed data with what differs', async () => {
   const changed = BASE.replace('state = 4', 'state = 5')
     .replace('"two"', '"three"')
     .replace('int shared;', 'int shared, fresh = 1;');
@@ -117,7 +117,7 @@ test('data that changed, came and went, with what differs', async () => {
   assert.deepEqual(only(longer.data.changed).difference, { kind: 'size', original: 12, patched: 16 });
 });
 
-test('new and removed functions', async () => {
+test('reports new and removed functions', async () => {
   const more = BASE.replace(
     'int second(int a) {',
     'int extra(int a) { return a + 2; } int second(int a) { a += extra(a);',
@@ -132,7 +132,7 @@ void warns(void) { before(); asm volatile("1: ud2\\n.pushsection __bug_table,\\"
 void other(void) { before(); }
 `;
 
-test('an entry of a table that differs is told with what differs', async () => {
+test('reports a table entry with what differs', async () => {
   const flagged = only((await compare(BUG(17), BUG(17, 9), JOINED)).functions.changed);
   assert.deepEqual(flagged.difference, {
     kind: 'entry',
@@ -165,14 +165,14 @@ void something(void) { before(); asm volatile(ALT("nop; nop; nop", "${replacemen
 void last(void) { behind(); asm volatile(ALT("nop; nop; nop", "")); before(); }
 `;
 
-test('a replacement without bytes is not that of the function behind it', async () => {
+test('does not take a replacement without bytes for that of the function behind it', async () => {
   const { functions } = await compare(ALTERNATIVES('lfence'), ALTERNATIVES('mfence'), JOINED);
   assert.deepEqual([names(functions.changed), functions.same], [['something'], 2]);
   const flagged = ALTERNATIVES('lfence').replace('.word 7', '.word 8');
   assert.equal((await compare(ALTERNATIVES('lfence'), flagged, JOINED)).functions.changed.length, 3);
 });
 
-test('a changed cold part is told of with its function', async () => {
+test('reports a changed cold part with its function', async () => {
   const cold = `__attribute__((cold)) void bad(int); int x; int third(int a) { if (a < 0) { bad(a); bad(2); x = 9; } return a; }`;
   const { name, difference } = only((await compare(cold, cold.replace('bad(2)', 'bad(3)'), JOINED)).functions.changed);
   assert.equal(name, 'third');
@@ -183,7 +183,7 @@ test('a changed cold part is told of with its function', async () => {
   );
 });
 
-test('aliases and weak symbols', async () => {
+test('compares aliases and weak symbols', async () => {
   const aliased = `${BASE} int alias(int) __attribute__((alias("second"))); __attribute__((weak)) int soft(int a) { return a; }`;
   assert.equal((await compare(aliased, aliased, JOINED)).verdict, 'unchanged');
   assert.deepEqual(short(await compare(BASE, aliased, JOINED)).slice(0, 3), [[], ['alias', 'soft'], []]);
@@ -191,7 +191,7 @@ test('aliases and weak symbols', async () => {
   assert.equal(changed.functions.changed.length, 1);
 });
 
-test('common symbols are variables', async () => {
+test('compares common symbols as variables', async () => {
   const common: CompileOptions = { layout: 'joined', flags: ['-fcommon'] };
   assert.equal((await compare(BASE, BASE, common)).verdict, 'unchanged');
   const larger = await compare(
@@ -223,7 +223,7 @@ __pfx_three: .nops 16
 three: jmp one
 `;
 
-test('assembler functions without type or size, and the padding in front of functions', async () => {
+test('compares assembler functions without type or size, and ignores the padding in front of functions', async () => {
   const source: CompileOptions = { language: 's' };
   const same = await compare(ASSEMBLER(2), ASSEMBLER(2), source);
   assert.deepEqual([same.verdict, same.functions.same], ['unchanged', 3]);
@@ -234,7 +234,7 @@ test('assembler functions without type or size, and the padding in front of func
   assert.deepEqual(codes(await compare(ASSEMBLER(2), ASSEMBLER(3), source)), ['not-traceable']);
 });
 
-test('the type hash in front of a function belongs to it', async () => {
+test('compares the type hash in front of a function with it', async () => {
   const hashed = (hash: number): string => `.text
     .globl f
     __cfi_f: .nops 11
@@ -253,7 +253,7 @@ const SYMBOLS = ['first', 'second', 'third', 'third', 'printk', '__ksymtab_print
   .map((name, index) => `ffffffff8100${index}000 t ${name}\n`)
   .join('');
 
-test('with a list of symbols: which functions the kernel has, and what could be linked to', async () => {
+test('shows with a list of symbols which functions the kernel has, and what could be linked to', async () => {
   const changed = BASE.replace('shared += a', 'shared -= a')
     .replace('third(a) - 1', 'third(a) - 2')
     .replace('a ? early(a)', 'a > 1 ? early(a)')
@@ -274,7 +274,7 @@ test('with a list of symbols: which functions the kernel has, and what could be 
   assert.equal(comparison.checks.find(({ check }) => check === 'symbols')?.made, true);
 });
 
-test('without them it says what was not checked', async () => {
+test('says without it what was not checked', async () => {
   const { checks, references, functions } = await compare(BASE, BASE.replace('shared += a', 'shared -= a'), JOINED);
   const made = Object.fromEntries(checks.map((entry) => [entry.check, entry.made]));
   assert.deepEqual(made, { tables: true, types: false, symbols: false, objtool: true, 'byte-proof': false });
@@ -288,7 +288,7 @@ struct session { int id; int users; }; struct bug_entry *entry; struct session *
 int count(int a) { struct session *s = find(a); return s->users + a; }
 `;
 
-test('with debug information types are compared too; one object without it is told', async () => {
+test('compares types with debug information, and reports an object without it', async () => {
   const debug: CompileOptions = { layout: 'joined', flags: ['-g'] };
   const same = await compare(TYPED, TYPED, debug);
   assert.deepEqual([same.verdict, same.checks.find(({ check }) => check === 'types')?.made], ['unchanged', true]);
@@ -302,7 +302,7 @@ test('with debug information types are compared too; one object without it is to
   assert.match(types?.note ?? '', /of the patched object, it has no debug information/);
 });
 
-test("a table's entry size from the object's own debug information", async () => {
+test("takes a table's entry size from the object's own debug information", async () => {
   const debug: CompileOptions = { layout: 'joined', flags: ['-g'] };
   const { tables } = await compare(`${TYPED}${BUG(3)}`, `${TYPED}${BUG(3)}`, debug);
   assert.deepEqual(

@@ -1,5 +1,5 @@
 import { basename } from 'node:path';
-import type { Run } from '@kmend/base';
+import type { Edges } from '@kmend/base';
 import type { ElfFile } from '@kmend/elf';
 import { CALLBACKS_SECTION } from '../author/callbacks.ts';
 import { compareUnit } from '../compare/compare.ts';
@@ -27,17 +27,15 @@ export interface CompareRequest {
   readonly symbols?: string;
 }
 
-export interface CompareEdges {
-  readonly run: Run;
-  readonly signal: AbortSignal;
-}
-
 /**
  * Compares two objects of one unit from any kernel: what changed, why, and what that means for a livepatch. Errors: a
  * file cannot be read or is no such object (`object-unreadable`, `object-unsupported`, `symbols-unreadable`, those of
  * the ELF reader); all else is in the answer.
  */
-export async function compareObjects(edges: CompareEdges, request: CompareRequest): Promise<ObjectComparison> {
+export async function compareObjects(
+  edges: Pick<Edges, 'run' | 'signal'>,
+  request: CompareRequest,
+): Promise<ObjectComparison> {
   const { run, signal } = edges;
   const original = await readObject(request.original);
   const patched = await readObject(request.patched);

@@ -56,13 +56,13 @@ const MOVES: Readonly<Record<string, string>> = {
 
 for (const [what, body] of Object.entries(MOVES)) {
   for (const layout of ['joined', 'separate'] as const) {
-    test(`${what} that moved is no change (${layout})`, async () => {
+    test(`takes ${what} that moved for no change (${layout})`, async () => {
       const comparison = await compare(moving(body, 0), moving(body, 3), { layout });
       assert.deepEqual(told(comparison), { moved: ['f 10-13'], changed: [] });
       assert.deepEqual([comparison.verdict, comparison.functions.same, comparison.reasons], ['unchanged', 0, []]);
     });
 
-    test(`${what} that moved beside a change is part of it (${layout})`, async () => {
+    test(`takes ${what} that moved beside a change as part of it (${layout})`, async () => {
       const comparison = await compare(
         moving(body, 0),
         moving(body, 3).replace('work(a)', 'work(a + 1)').replace('117', '118'),
@@ -100,7 +100,7 @@ const NO_LINES: Readonly<Record<string, readonly [before: string, after: string]
 };
 
 for (const [what, [before, after]] of Object.entries(NO_LINES)) {
-  test(`${what} is a change`, async () => {
+  test(`takes ${what} for a change`, async () => {
     const body = (text: string): string => `${KERNEL}\n#line 10 "unit.c"\nvoid f(int a) { ${text} work(a); }`;
     assert.deepEqual(told(await compare(body(before), body(after))), { moved: [], changed: ['f'] });
   });
@@ -110,7 +110,7 @@ const SHIFTS =
   'int values[8]; int f(int i, int s) { work(s); return values[i] << s; } int g(int i) { return values[i]; }';
 
 for (const layout of ['joined', 'separate'] as const) {
-  test(`where a check of UBSAN stands is no change, what it checks is one (${layout})`, async () => {
+  test(`ignores where a check of UBSAN stands, and reports what it checks (${layout})`, async () => {
     const options: CompileOptions = { layout, flags: ['-fsanitize=bounds,shift'] };
     const comparison = await compare(moving(SHIFTS, 0), moving(SHIFTS, 3), options);
     assert.deepEqual(told(comparison), { moved: ['f 10-13', 'g 10-13'], changed: [] });
@@ -120,7 +120,7 @@ for (const layout of ['joined', 'separate'] as const) {
   });
 }
 
-test('where memory was allocated is no change', async () => {
+test('ignores where memory was allocated', async () => {
   const tagged = (lines: number, flags = 0): string => `${KERNEL}
     struct tag { unsigned flags, lineno; const char *modname, *function, *filename; void *counters; };
     void *allocate(struct tag *);

@@ -38,7 +38,7 @@ const numbered = (number: number, factor: number): string => `
   static __attribute__((noipa)) int changed(int a) { printk("%d", a); return helper(a) * ${factor}; }
   int f(int a) { return changed(a) + 1; }`;
 
-test('the kernel is asked for the names of the original', async () => {
+test('looks up the original’s names in the kernel', async () => {
   const symbols = ['helper.part.0', 'changed.constprop.0', 'calls.0', 'f', 'printk', '__ksymtab_printk', '__fentry__'];
   const comparison = await compare(numbered(0, 3), numbered(1, 5), symbols);
   const [item] = comparison.functions.changed;
@@ -49,7 +49,7 @@ test('the kernel is asked for the names of the original', async () => {
   assert.deepEqual(needed(comparison), { 'helper.part.0': 'unexported', printk: 'exported', __fentry__: 'unexported' });
 });
 
-test('what a function brings along is not needed of the kernel, what that refers to is', async () => {
+test('does not require of the kernel what a function brings along, but what that refers to', async () => {
   const text = (result: string): string => `
     int outer; void noisy(int); __attribute__((cold)) void bad(int);
     __attribute__((noipa)) static int fresh(int a) { noisy(a); return a; }
@@ -76,7 +76,7 @@ const NOTHING: Readonly<Record<string, readonly [before: string, after: string, 
 };
 
 for (const [what, [before, patched, also = []]] of Object.entries(NOTHING)) {
-  test(`${what} is nothing to patch`, async () => {
+  test(`reports ${what} as nothing to patch`, async () => {
     const comparison = await compare(before, patched);
     assert.deepEqual([comparison.verdict, codes(comparison)], ['refused', [...also, 'no-function-changed']]);
     assert.match(comparison.reasons.at(-1)?.message ?? '', /nothing to patch/);
@@ -89,7 +89,7 @@ test('asks for a review of init changes beside other changes', async () => {
   assert.deepEqual([comparison.verdict, codes(comparison)], ['needs-review', ['init-changed']]);
 });
 
-test('unwind tables of user space say nothing of what the code does', async () => {
+test('ignores unwind tables of user space', async () => {
   const options: CompileOptions = { flags: ['-fasynchronous-unwind-tables'] };
   const text = 'void use(int *); int f(int a) { int list[4]; use(list); return a; }';
   const comparison = await compare(text, text.replace('list[4]', 'list[400]'), [], options);

@@ -21,18 +21,18 @@ int first(int a) { if (a > 3) printk("too large: %d", a); return helper(a); }
 int second(int a) { shared += a; state++; return helper(a + 1); }
 `;
 
-test('a unit against itself shows no change', async () => {
+test('finds no change between a unit and itself', async () => {
   const change = await compare(BASE, BASE);
   assert.deepEqual([change.changed.size, change.added.size, change.reasons], [0, 0, []]);
 });
 
-test('a changed function is changed, its callers are not', async () => {
+test('reports a changed function, but not its callers', async () => {
   const change = await compare(BASE, BASE.replace('a * table', '1 + a * table'));
   assert.deepEqual(names(change.changed.keys()), ['helper']);
   assert.deepEqual(codes(change), []);
 });
 
-test('a string counts by its content, not by its place among others', async () => {
+test('compares a string by its content, not by its place among others', async () => {
   const moved = BASE.replace('int first', 'int zero(int a) { printk("another text"); return a; } int first');
   const change = await compare(BASE, moved);
   assert.deepEqual([names(change.changed.keys()), names(change.added)], [[], ['zero']]);
@@ -40,23 +40,23 @@ test('a string counts by its content, not by its place among others', async () =
   assert.deepEqual(names(other.changed.keys()), ['first']);
 });
 
-test('a changed static function that was inlined shows up as its callers', async () => {
+test('reports the callers of a changed static function that was inlined', async () => {
   const inlined = BASE.replace('__attribute__((noinline))', 'inline __attribute__((always_inline))');
   const change = await compare(inlined, inlined.replace('a * table', '1 + a * table'));
   assert.deepEqual(names(change.changed.keys()), ['first', 'second']);
 });
 
-test('changed initial values of live data are refused', async () => {
+test('refuses changed initial values of live data', async () => {
   assert.deepEqual(codes(await compare(BASE, BASE.replace('state = 4', 'state = 5'))), ['data-changed']);
 });
 
-test('a private constant changes with the functions that use it', async () => {
+test('includes a changed private constant with the functions that use it', async () => {
   const change = await compare(BASE, BASE.replace('{ 1, 2, 3 }', '{ 1, 2, 4 }'));
   assert.deepEqual([names(change.changed.keys()), names(change.added), codes(change)], [['helper'], ['table'], []]);
   assert.ok(![...change.same.keys()].some(({ key }) => key === 'table'), 'the new code must not use the old constant');
 });
 
-test('an untraced private function comes along with all that call it, and is refused where its address is kept', async () => {
+test('includes an untraced private function with its callers, and refuses it if its address is stored', async () => {
   const hidden = BASE.replace(
     'static __attribute__((noinline))',
     'static __attribute__((noinline, no_instrument_function))',
@@ -81,7 +81,7 @@ test("keeps the kernel's constant where other objects can store its address", as
   ]);
 });
 
-test('new static and global functions and variables are additions', async () => {
+test('reports new static and global functions and variables as additions', async () => {
   const after = BASE.replace(
     'int second(int a) {',
     'static int fresh; static __attribute__((noinline)) int check(int a) { return a > fresh++; } int second(int a) { if (check(a)) return 0;',
@@ -93,13 +93,13 @@ test('new static and global functions and variables are additions', async () => 
   );
 });
 
-test('what the fix no longer has is left alone; state that changed code forgets is refused', async () => {
+test('ignores what the fix removes, and refuses dropped state', async () => {
   assert.deepEqual(codes(await compare(BASE, BASE.replace(/int second.*\n/, ''))), []);
   const change = await compare(BASE, BASE.replace('static int calls; calls++;', ''));
   assert.deepEqual([names(change.changed.keys()), codes(change)], [['helper'], ['static-local-removed']]);
 });
 
-test('static variables of one name are told apart by the functions that use them', async () => {
+test('distinguishes static variables of one name by the functions that use them', async () => {
   const two = BASE.replace('int second(int a) {', 'int second(int a) { static int calls; a += calls++;');
   const added = await compare(BASE, two.replace('calls++; return a *', 'calls++; return 2 * a *'));
   assert.deepEqual([names(added.changed.keys()), codes(added)], [['helper', 'second'], ['static-local-added']]);
@@ -111,7 +111,7 @@ test('static variables of one name are told apart by the functions that use them
   assert.equal(pairs.length, 2);
 });
 
-test('one of several static variables of one name in one function comes: which is which is not certain', async () => {
+test('reports as uncertain a new one among several static variables of one name in one function', async () => {
   const before = BASE.replace(
     'int second(int a) {',
     'int second(int a) { { static int n; a += n++; } { static int n; a -= n++; }',
@@ -123,7 +123,7 @@ test('one of several static variables of one name in one function comes: which i
   assert.deepEqual([...new Set(codes(await compare(before, after)))], ['static-local-ambiguous']);
 });
 
-test('code that runs once, is not traced, or lies in a section of its own is refused', async () => {
+test('refuses code that runs once, is not traced, or is in a special section', async () => {
   const place = (attribute: string): string => BASE.replace('int second', `${attribute} int second`);
   const changed = (attribute: string): Promise<Change> =>
     compare(place(attribute), place(attribute).replace('shared += a', 'shared -= a'));
@@ -132,7 +132,7 @@ test('code that runs once, is not traced, or lies in a section of its own is ref
   assert.deepEqual(codes(await changed('__attribute__((no_instrument_function))')), ['not-traceable']);
 });
 
-test('a changed cold part changes its parent', async () => {
+test('reports the parent of a changed cold part', async () => {
   const cold = BASE.replace(
     'int second',
     '__attribute__((cold)) void bad(int); int third(int a) { if (a < 0) { bad(a); bad(2); shared = 9; } return a; } int second',

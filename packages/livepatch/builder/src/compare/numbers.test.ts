@@ -6,7 +6,7 @@ import { numberedApart } from './numbers.ts';
 const FIRST = 'int first(int a) { static int n; static int own; return own += n += a; }\n';
 const SECOND = 'int second(int a) { static int n; return n -= a; }\n';
 
-test('a number stands for the same variable in two compilations only where the declaration is the same', async () => {
+test('pairs variables by number in two compilations only where the declaration is the same', async () => {
   const flags = ['-g'];
   const separate = await objectOf(FIRST + SECOND, { flags });
   const joined = await objectOf(FIRST + SECOND, { flags, layout: 'joined' });

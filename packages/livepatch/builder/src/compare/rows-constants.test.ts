@@ -19,7 +19,7 @@ int init(struct inode *inode) {
 int other(int a) { static const struct ops empty_iops = { no_open, no_open }; return use(empty_iops.open == (void *)use); }
 `;
 
-test('constants whose address live objects keep are the running kernel’s', async () => {
+test('keeps the running kernel’s constants whose address live objects keep', async () => {
   const { change, file, needs } = await extractOf(INODE, INODE.replace('count = 1', 'count = 2'));
   assert.deepEqual(summary(change), [['init'], [], []]);
   const wanted = needs.filter(({ name }) => /_(?:iops|fops)/.test(name));
@@ -33,7 +33,7 @@ test('constants whose address live objects keep are the running kernel’s', asy
   assert.ok(!file.sections.some(({ name }) => name.includes('iops') || name.includes('fops')));
 });
 
-test('numbers that shift do not lead to another function’s constant', async () => {
+test('does not follow shifted numbers to another function’s constant', async () => {
   const added = (name: string, ops: string): string =>
     `int ${name}(int a) { static const struct ops no_open_fops = ${ops}; return use((long)&no_open_fops + a); }\nint init(`;
   const text = INODE.replace('int init(', added('first', '{ .read = no_open }'));
@@ -49,7 +49,7 @@ test('numbers that shift do not lead to another function’s constant', async ()
   assert.deepEqual(places, [[0]]);
 });
 
-test('changed operations that live objects point to are refused', async () => {
+test('refuses changed operations that live objects point to', async () => {
   const after = INODE.replace('{ .open = no_open }', '{ .open = no_open, .read = no_open }');
   assert.deepEqual(codesOf(await changeOf(INODE, after)), ['constant-changed']);
 });
@@ -60,14 +60,14 @@ int pick(int a) { static const int table[] = { 3, 1, 4, 1, 5, 9, 2, 6 }; counter
 int call(int a) { static int (*const handlers[])(int) = { use, pick }; counter += 2; return handlers[a & 1](a); }
 `;
 
-test('a table that is only read may be the livepatch’s own: changed, or where its place is not proven', async () => {
+test('copies a table that is only read if it changed or its place is not proven', async () => {
   const numbers = await changeOf(TABLE, TABLE.replace('9, 2, 6', '9, 2, 7'));
   assert.deepEqual(summary(numbers), [['pick'], ['table'], []]);
   const handlers = await changeOf(TABLE, TABLE.replace('{ use, pick }', '{ pick, use }'));
   assert.deepEqual(summary(handlers), [['call'], ['handlers'], []]);
 });
 
-test('without a proven place a table that is read is copied, operations are not', async () => {
+test('copies a table that is read without a proven place, but not operations', async () => {
   const text = `${INODE}${TABLE.replace('int use(int);', '')}`;
   const after = text.replace('count = 1', 'count = 2').replace('counter++', 'counter--').replace('+= 2', '+= 3');
   const flags = ['-g', '-I', `${import.meta.dirname}/../testing/include`];
@@ -82,7 +82,7 @@ test('without a proven place a table that is read is copied, operations are not'
   assert.ok([...known.same.keys()].some(({ key }) => key === 'handlers'));
 });
 
-test('texts and tables of the compiler are the livepatch’s own, whatever their number', async () => {
+test('copies texts and tables of the compiler, whatever their number', async () => {
   const before = `void take(const char *); int counter;
 int one(int a) { static const char name[] = "one"; take(name); take(__func__); counter++; return 0; }
 int two(int a) { switch (a) { case 0: return 7; case 1: return 11; case 2: return 5; case 3: return 90; case 4: return 2; case 5: return 8; } return counter; }`;
@@ -94,7 +94,7 @@ int two(int a) { switch (a) { case 0: return 7; case 1: return 11; case 2: retur
   assert.deepEqual(needs.map(({ name }) => name).sort(), ['__fentry__', 'counter', 'take']);
 });
 
-test('of two of a name in the blocks of a changed function, operations are ambiguous and tables are not', async () => {
+test('takes operations of one name in two blocks of a changed function as ambiguous, but not tables', async () => {
   const blocks = (type: string, first: string, second: string, use: string): string => `
 struct ops { int (*open)(int); }; int use(int); void take(const void *);
 int f(int a) {

@@ -7,7 +7,7 @@ import { changeOf, codesOf, extractOf, sectionNamed, summary, targetsOf } from '
  * function in particular.
  */
 
-test('strings count by their content, in code, in tables of texts and with a common end', async () => {
+test('compares strings by content, in code, in tables of texts and with a common end', async () => {
   const before = `static const char *const words[] = { "one", "two" };
     const char *word(int a) { return words[a]; } const char *end(void) { return "a longer text"; } const char *part(void) { return "text"; }`;
   const shifted = `const char *fresh(void) { return "another longer text"; } ${before}`;
@@ -29,7 +29,7 @@ int changed(int a) { switch (a) { case 0: return use(1); case 1: return other(7)
 int above(int a) { return changed(a); }
 `;
 
-test('switch statements, with and without jump tables: a table belongs to its function, and leads into the new code', async () => {
+test('includes the jump table of a switch statement with its function, leading into the new code', async () => {
   const edited = SWITCH.replace('use(5)', 'use(6)');
   const plain = await extractOf(SWITCH, edited);
   assert.deepEqual(summary(plain.change), [['changed'], [], []]);
@@ -43,7 +43,7 @@ test('switch statements, with and without jump tables: a table belongs to its fu
   assert.deepEqual(summary(await changeOf(SWITCH, swapped, ['-fjump-tables']))[0], ['changed']);
 });
 
-test('.rodata.cst*: constants of a size are shared by the functions of a unit, and each has its own', async () => {
+test('.rodata.cst*: shares constants of a size between the functions of a unit, as copies', async () => {
   const before = 'double first(double a) { return a * 1.5; } double second(double a) { return a * 2.5 + 7.25; }';
   const { change, file } = await extractOf(before, before.replace('7.25', '8.25'), ['-mhard-float']);
   assert.deepEqual(summary(change), [['second'], [], []]);
@@ -53,7 +53,7 @@ test('.rodata.cst*: constants of a size are shared by the functions of a unit, a
   assert.deepEqual(summary(await changeOf(before, more)), [[], ['zero'], []]);
 });
 
-test('CSWTCH: a switch that became a table is part of its function', async () => {
+test('CSWTCH: includes the table of a switch with its function', async () => {
   const before = `int changed(int a) { switch (a) { case 0: return 17; case 1: return 4; case 2: return 99; case 3: return -5; case 4: return 66; } return 0; }
     int other(int a) { switch (a) { case 0: return 7; case 1: return 5; case 2: return 3; case 3: return -1; case 4: return 11; } return 1; }`;
   const { change, file, needs } = await extractOf(before, before.replace('99', '98'));
@@ -83,7 +83,7 @@ const OWN_COPIES: readonly (readonly [name: string, use: string])[] = [
 ];
 
 for (const [name, use] of OWN_COPIES) {
-  test(`never matched: ${name}`, async () => {
+  test(`never pairs ${name}`, async () => {
     const unit = (first: string, more = ''): string =>
       `int shared; void keep(const void *);\n${first}\nint changed(int a) { ${use} return a; }\nint below(int a) { ${use}${more} return a * 2; }\n`;
     const before = unit('');
@@ -102,7 +102,7 @@ for (const [name, use] of OWN_COPIES) {
   });
 }
 
-test("UBSAN's data: nameless, by content", async () => {
+test("compares UBSAN's nameless data by content", async () => {
   const flags = ['-fsanitize=shift,bounds'];
   const before = 'int table[8]; int changed(int a) { return table[a] << a; }\nint below(int a) { return 3 << a; }\n';
   const shifted = `int zero(int a) { return 1 << a; }\n#line 1\n${before}`;
@@ -121,7 +121,7 @@ test("UBSAN's data: nameless, by content", async () => {
   );
 });
 
-test('a static variable of a function stays that of the running kernel', async () => {
+test('keeps a static variable of a function in the running kernel', async () => {
   const before = `int shared; int one(int a) { static int seen; return seen += a; } int two(int a) { static int seen = 1; return seen *= a; }`;
   const { change, file, needs } = await extractOf(before, before.replace('seen *= a', 'seen -= a'));
   assert.deepEqual(summary(change), [['two'], [], []]);
@@ -142,7 +142,7 @@ test('a static variable of a function stays that of the running kernel', async (
 
 const PERCPU = '__section(".data..percpu")';
 
-test('per-cpu variables: one that changes is refused, a new one is the loader’s', async () => {
+test('refuses a changed per-cpu variable, and leaves a new one to the loader', async () => {
   const before = `${PERCPU} int load = 3; int changed(int a) { return a + load; }`;
   assert.deepEqual(codesOf(await changeOf(before, before.replace('load = 3', 'load = 4'))), ['percpu-changed']);
   for (const suffix of ['', '..shared_aligned', '..read_mostly']) {

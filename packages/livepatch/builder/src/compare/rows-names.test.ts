@@ -11,7 +11,7 @@ static noinline int inner(int a) { if (a < 0) { bad(a); bad(2); shared = 9; } pr
 int outer(int a) { if (a > 9) { bad(a); shared = 3; } return inner(a); }
 `;
 
-test('.cold: a part that changed stands for its function, and comes along with it', async () => {
+test('.cold: reports the function of a changed part, and includes the part with it', async () => {
   const { change, file, replacements } = await extractOf(COLD, COLD.replace('bad(2)', 'bad(3)'));
   assert.deepEqual(summary(change), [['inner'], [], []]);
   assert.deepEqual(
@@ -25,7 +25,7 @@ test('.cold: a part that changed stands for its function, and comes along with i
   assert.ok(jumps[0]?.includes('.text.unlikely.inner') && jumps[1]?.includes('.text.inner'), JSON.stringify(jumps));
 });
 
-test('.cold of a function that nothing has is refused', async () => {
+test('.cold: refuses a part of a function that does not exist', async () => {
   const orphan = 'int shared; int lone(int a) __asm__("gone.cold"); int lone(int a) { return a + shared; }';
   assert.deepEqual(codesOf(await changeOf(orphan, orphan.replace('a + shared', 'a - shared'))), [
     'cold-without-parent',
@@ -44,7 +44,7 @@ int one(int *p) { return check(p) + 1; }
 int two(int *p) { return check(p) + 2; }
 `;
 
-test('.part: a split-off part with its own call to the tracer is replaced itself', async () => {
+test('.part: replaces a split-off part with its own call to the tracer', async () => {
   const { change, replacements } = await extractOf(PART, PART.replace('use(p, 4)', 'use(p, 5)'));
   assert.deepEqual(summary(change), [['check.part'], [], []]);
   assert.deepEqual(
@@ -53,7 +53,7 @@ test('.part: a split-off part with its own call to the tracer is replaced itself
   );
 });
 
-test('static variables of a function are the same ones when the function is split another way', async () => {
+test('pairs static variables of a function that is split another way', async () => {
   const two = (text: string): string =>
     text.replace('int one(int *p) {', 'int one(int *p) { static int seen; counter += seen++;');
   // Without the quick return there is nothing to split: the function itself is there again. Another of that name comes
@@ -79,7 +79,7 @@ int two(int *p) { return scale(p, 77) + scale(p, 77); }
 `;
 const CLONE = ['-fipa-cp-clone', '-O3'];
 
-test('.constprop: copies whose numbers swap are what they were', async () => {
+test('.constprop: pairs copies whose numbers swap', async () => {
   const [first = '', second = ''] = COPIES.match(/^int (?:one|two)\(.*$/gm) ?? [];
   const swapped = COPIES.replace(first, '').replace(second, `${second}\n${first}`);
   const numbered = await changeOf(COPIES, COPIES, CLONE);
@@ -88,14 +88,14 @@ test('.constprop: copies whose numbers swap are what they were', async () => {
   assert.deepEqual(summary(await changeOf(COPIES, swapped, CLONE)), [[], [], []]);
 });
 
-test('.constprop: a copy more is new, the others stay what they are', async () => {
+test('.constprop: adds one more copy, and keeps the others paired', async () => {
   const third = `${COPIES.replace('int one', 'int zero(int *p) { return scale(p, 5) + scale(p, 5); }\nint one')}`;
   const change = await changeOf(COPIES, third, CLONE);
   assert.deepEqual([namesOf(change.changed.keys()), codesOf(change)], [[], []]);
   assert.equal(namesOf(change.added).length, 2);
 });
 
-test('copies of one name that changed, of which some came or went, are refused where they are used', async () => {
+test('refuses changed copies of one name, of which some came or went, where they are used', async () => {
   const copy = (label: string, body: string): string =>
     `static noinline int ${label.replaceAll('.', '_')}(int) __asm__("${label}"); static noinline int ${label.replaceAll('.', '_')}(int a) { ${body} }\n`;
   const user = (calls: string): string => `int user(int a) { return ${calls}; }\n`;
@@ -104,7 +104,7 @@ test('copies of one name that changed, of which some came or went, are refused w
   assert.deepEqual(codesOf(await changeOf(before, after)), ['function-ambiguous']);
 });
 
-test('.isra: numbers say nothing, and what is specialised otherwise than before is another function', async () => {
+test('.isra: ignores numbers, and treats another specialisation as another function', async () => {
   const labelled = (name: string, more = ''): string =>
     `int s; static noinline int f(int) __asm__("${name}"); static noinline int f(int a) { return a * s${more}; } int user(int a) { return f(a); }`;
   assert.deepEqual(summary(await changeOf(labelled('f.isra.0'), labelled('f.isra.3'))), [[], [], []]);
@@ -115,7 +115,7 @@ test('.isra: numbers say nothing, and what is specialised otherwise than before 
 
 const PLAIN = 'int s; int above(int a) { return a * s; } int changed(int a) { return above(a) + s; }';
 
-test('the space that -fpatchable-function-entry leaves in front of a function travels with it', async () => {
+test('includes the space that -fpatchable-function-entry leaves in front of a function', async () => {
   const flags = ['-fpatchable-function-entry=16,16'];
   const { change, file, replacements } = await extractOf(PLAIN, PLAIN.replace('+ s', '- s'), flags);
   assert.deepEqual(summary(change), [['changed'], [], []]);
@@ -131,7 +131,7 @@ test('the space that -fpatchable-function-entry leaves in front of a function tr
   assert.equal(entries?.relocations[0]?.addend, 0n);
 });
 
-test('__pfx_ and __cfi_ symbols travel with their function, and are no functions themselves', async () => {
+test('includes __pfx_ and __cfi_ symbols with their function, and takes them for no functions', async () => {
   // As objtool and kCFI leave it, in assembler: a type hash and padding in front of the function.
   const typed = (hash: string, body: string): string => `
 int s;

@@ -15,7 +15,7 @@ const BASE = 'int shared; int one(int a) { return a + shared; } int two(int a) {
 const entry = (section: string, value: number, flags = 'a'): string =>
   `asm(".pushsection ${section},\\"${flags}\\"\\n.long ${value}, one - .\\n.popsection");\n`;
 
-test('tables that the kernel has read once: a change, an addition and a removal are refused', async () => {
+test('refuses changed, added and removed entries of tables that the kernel has read once', async () => {
   const nameless = ['.pci_fixup_final', '__tracepoints_ptrs', '.some_table_that_is_not_known'];
   for (const section of nameless) {
     const before = BASE + entry(section, 1);
@@ -45,7 +45,7 @@ test('asks for a review of changed init and exit code, which has no effect any m
   assert.deepEqual(await changed(more), []);
 });
 
-test('code that lives on and comes to use what is gone after the start is refused', async () => {
+test('refuses code that newly uses what is dropped after the start', async () => {
   const start = `${BASE} int __section(".init.text") start(int a) { return a; }\n`;
   const uses = (name: string, declared = ''): string =>
     `${declared}${start}`.replace('return a + shared', `return ${name}`);
@@ -68,12 +68,12 @@ test('reports nothing for added, removed and changed exports, which running code
   );
 });
 
-test('.modinfo is no difference, its namespaces come from the exports that are used', async () => {
+test('.modinfo: reports no difference, and takes namespaces from the exports that are used', async () => {
   const info = (text: string): string => `${BASE}static const char info[] __used __section(".modinfo") = "${text}";`;
   assert.deepEqual(summary(await changeOf(info('import_ns=A'), info('import_ns=LONGER'))), [[], [], []]);
 });
 
-test('code in sections that are not traced, or that is not traced itself, cannot be replaced', async () => {
+test('refuses to replace code in untraced sections, and code that is not traced itself', async () => {
   const cases = [
     ['__section(".noinstr.text")', 'section-unpatchable'],
     ['__section(".entry.text")', 'section-unpatchable'],
@@ -93,7 +93,7 @@ test('code in sections that are not traced, or that is not traced itself, cannot
   assert.deepEqual(codesOf(await changeOf(BASE, added)), ['section-unpatchable']);
 });
 
-test('assembler at the top of a file: changed code without a name is no function to replace', async () => {
+test('refuses changed code in assembler outside of functions, which is no function to replace', async () => {
   const named = (body: string): string =>
     `${BASE}asm(".pushsection .text\\n.globl three\\n.type three,@function\\nthree: ${body}\\nret\\n.size three, . - three\\n.popsection");`;
   assert.deepEqual(codesOf(await changeOf(named('nop'), named('cld'))), ['not-traceable']);
@@ -119,12 +119,12 @@ int two(int a) {
 `;
 const LOGGING = `${RECORDS}int shared; int one(int a) { return a + shared; }`;
 
-test('.printk_index, __dyndbg, __verbose: where a text stands is no difference, another text is', async () => {
+test('.printk_index, __dyndbg, __verbose: compares texts, not their lines', async () => {
   assert.deepEqual(summary(await changeOf(LOGGING + records(10), LOGGING + records(11))), [[], [], []]);
   assert.deepEqual(summary(await changeOf(LOGGING + records(10), LOGGING + records(10, 'gone %d'))), [['two'], [], []]);
 });
 
-test("a livepatch has its own record of dynamic debugging, and so its own key: no module's is needed", async () => {
+test("uses its own record and key of dynamic debugging, and no module's", async () => {
   const branch = records(10).replace('if (descriptor.key)', 'STATIC_BRANCH(&descriptor.key, yes); return a; yes:');
   const { file, needs } = await extractOf(LOGGING + branch, LOGGING + branch.replace('return a;\n', 'return a + 1;\n'));
   assert.deepEqual(needs.map(({ name }) => name).sort(), ['__fentry__', 'printk']);
@@ -137,7 +137,7 @@ test("a livepatch has its own record of dynamic debugging, and so its own key: n
 const WARNING =
   'int shared; void warned(int line); int one(int a) { return a + shared; }\n\nint two(int a) { if (a > 4) { BUG_ENTRY(0, 1); warned(__LINE__); } return a; }\n';
 
-test('__LINE__: an added line leaves what stands below as it was', async () => {
+test('__LINE__: reports no change in code below an added line', async () => {
   const edges = { run, signal: new AbortController().signal };
   const after = WARNING.replace('return a + shared;', '\n\n\treturn a - shared;\n').replace(
     '}\n\nint two',

@@ -55,7 +55,7 @@ const TABLES: readonly {
 ];
 
 for (const { section, size, body, edit } of TABLES) {
-  test(`${section}: a changed entry changes its function, and goes with it alone`, async () => {
+  test(`${section}: reports the function of a changed entry, and includes it with that function alone`, async () => {
     const before = three(body);
     const after = before.replace(...edit);
     assert.notEqual(after, before);
@@ -70,7 +70,7 @@ for (const { section, size, body, edit } of TABLES) {
   });
 }
 
-test('.altinstr_aux: code out of line belongs to the function that jumps there', async () => {
+test('.altinstr_aux: includes code out of line with the function that jumps there', async () => {
   const before = three((n) => `CPU_HAS(${n}, &byte, yes, no);`);
   const { change, file } = await extractOf(before, before.replace('(2, &byte', '(8, &byte'));
   assert.deepEqual(summary(change), [['changed'], [], []]);
@@ -81,7 +81,7 @@ test('.altinstr_aux: code out of line belongs to the function that jumps there',
   assert.deepEqual(targetsOf(piece), ['byte!', '.text.changed', '.text.changed']);
 });
 
-test('.discard.*: what objtool is told of a function goes with it, and is no difference', async () => {
+test('.discard.*: keeps annotations for objtool with their function, and reports no difference', async () => {
   const before = three((n) => `if (*p > ${n}) { REACHABLE(); state++; }`);
   const { change, file } = await extractOf(before, before.replace('*p > 2', '*p > 5'));
   assert.deepEqual(summary(change), [['changed'], [], []]);
@@ -91,7 +91,7 @@ test('.discard.*: what objtool is told of a function goes with it, and is no dif
   assert.deepEqual(summary(await changeOf(noted, noted.replace('REACHABLE();', ''))), [[], [], []]);
 });
 
-test('__mcount_loc: an entry a traced function of the livepatch', async () => {
+test('__mcount_loc: makes one entry for each traced function of the livepatch', async () => {
   const { file } = await extractOf(
     three(() => ''),
     three((n) => (n === 2 ? 'state++;' : '')),
@@ -100,7 +100,7 @@ test('__mcount_loc: an entry a traced function of the livepatch', async () => {
   assert.deepEqual([calls?.size, targetsOf(calls)], [8, ['.text.changed']]);
 });
 
-test("objtool's products are no difference and are not taken along: it makes them afresh", async () => {
+test("drops objtool's products, which it makes again, and reports no difference", async () => {
   const products = [
     '.orc_unwind',
     '.orc_unwind_ip',

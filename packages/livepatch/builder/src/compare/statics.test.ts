@@ -56,7 +56,7 @@ async function compareTexts(before: string, after: string, flags: readonly strin
 
 const lines = (...parts: string[]): string => `int use(int);\n${parts.join('\n')}\n`;
 
-test('a static variable that comes in one function is not another’s that goes', async () => {
+test('does not pair a new static variable with a removed one of another function', async () => {
   const first = (body: string): string => `int first(int a) { ${body} return use(a); }`;
   const second = (body: string): string => `int second(int a) { ${body} return use(a + 1); }`;
   const counter = 'static unsigned int counter; a += counter++;';
@@ -65,14 +65,14 @@ test('a static variable that comes in one function is not another’s that goes'
   assert.deepEqual(codes, ['static-local-added?', 'static-local-removed']);
 });
 
-test('a static variable of a function that is renamed is lost with it', async () => {
+test('reports the static variable of a renamed function as removed and added', async () => {
   const named = (name: string): string => `int ${name}(int a) { static int n; return use(a + n++); }`;
   const { codes, stateOf } = await compareTexts(lines(named('first')), lines(named('second')));
   assert.deepEqual([stateOf('second'), codes], [['new'], ['static-local-added?', 'static-local-removed']]);
 });
 
 for (const flags of [['-g'], ['-gdwarf-4'], []]) {
-  test(`a variable of the file and one of a function are never the same (${flags.join() || 'no debug information'})`, async () => {
+  test(`never pairs a variable of the file with one of a function (${flags.join() || 'no debug information'})`, async () => {
     const file = lines('static int n; int first(int a) { return use(a + n++); } int second(int a) { return a; }');
     const inside = lines(
       'int first(int a) { return use(a); } int second(int a) { static int n; return use(a + n++); }',
@@ -93,7 +93,7 @@ test('keeps a function’s file-level state where a static variable of that name
   assert.deepEqual([stateOf('first'), stateOf('second'), codes], [['first'], ['new'], ['static-local-added?']]);
 });
 
-test('of two blocks, each goes on with its own, whichever the compiler uses first', async () => {
+test('pairs static variables of two blocks correctly in any compiler order', async () => {
   const before = lines(
     'int first(int a) { static int n; if (a > 3) { static int n; a += use(n--); } else a = use(n++); return a; }',
   );
@@ -118,7 +118,7 @@ test('of two blocks, each goes on with its own, whichever the compiler uses firs
   );
 });
 
-test('static variables of one name in blocks of a function that changed cannot be told apart', async () => {
+test('refuses static variables of one name in blocks of a changed function', async () => {
   const one = '{ static int n; a += n++; }';
   const two = '{ static int n; a -= n++; }';
   const unit = (...blocks: string[]): string => lines('int first(int a) {', ...blocks, 'return use(a); }');
@@ -142,7 +142,7 @@ test('static variables of one name in blocks of a function that changed cannot b
   }
 });
 
-test('a static variable of a block is the same where it is declared at the same place', async () => {
+test('pairs a static variable of a block where it is declared at the same place', async () => {
   const before = lines('int first(int a) {', 'if (a > 3) { static int n; a += n++; }', 'return use(a); }');
   const { codes, stateOf } = await compareTexts(before, before.replace('a > 3', 'a > 4'));
   assert.deepEqual([stateOf('first'), codes], [['first'], []]);
@@ -155,14 +155,14 @@ test('a static variable of a block is the same where it is declared at the same 
   assert.deepEqual([moved.stateOf('first'), moved.codes], [['first'], []]);
 });
 
-test('code that did not change tells even equal blocks apart', async () => {
+test('tells equal blocks apart by code that did not change', async () => {
   const blocks = 'int first(int a) { { static int n; a += n++; } { static int n; a -= n++; } return use(a); }';
   const before = lines('int zero(int a) { static int n; return n += a; }', blocks);
   const { change, codes } = await compareTexts(before, lines(blocks));
   assert.deepEqual([change.changed.size, codes], [0, ['static-local-removed']]);
 });
 
-test('a static variable of an inline function is one, whatever it is inlined into', async () => {
+test('pairs a static variable of an inline function as one, whatever it is inlined into', async () => {
   const before = lines(
     'static inline __attribute__((always_inline)) int next(int a) { static int n; return a + n++; }',
     'int first(int a) { return use(next(a)); }',
@@ -227,7 +227,7 @@ int two(int *p) { static int n; return work(p) + n++; }`,
 ];
 
 for (const [suffix, flags, text] of CLONES) {
-  test(`.${suffix}: a static variable belongs to the function of the source`, async () => {
+  test(`.${suffix}: assigns a static variable to the function of the source`, async () => {
     const one = 'int one(';
     // One more in front: all are numbered anew.
     const after = text
@@ -253,7 +253,7 @@ for (const [suffix, flags, text] of CLONES) {
   });
 }
 
-test('another type or size of the same variable is no silent pair', async () => {
+test('does not silently pair a variable with another type or size', async () => {
   const typed = (type: string): string => lines(`int first(int a) { static ${type} n; return use(a + (int)(n++)); }`);
   assert.deepEqual((await compareTexts(typed('int'), typed('long'))).codes, ['data-changed']);
   const nested = (type: string): string =>
@@ -261,7 +261,7 @@ test('another type or size of the same variable is no silent pair', async () => 
   assert.deepEqual((await compareTexts(nested('int'), nested('unsigned'))).codes, ['static-local-ambiguous']);
 });
 
-test("clang's names have the function in them", async () => {
+test("reads the function from clang's names", async () => {
   const unit = (first: string, second: string): string =>
     lines(`int first(int a) { ${first} return use(a); }`, `int second(int a) { ${second} return use(a + 1); }`);
   const own = (name: string): string => `static int n __asm__("${name}"); a += n++;`;
@@ -271,7 +271,7 @@ test("clang's names have the function in them", async () => {
   assert.deepEqual([kept.stateOf('first'), kept.codes], [['first'], []]);
 });
 
-test('literals of the file belong to the variable that leads to them', async () => {
+test('assigns literals of the file to the variable that leads to them', async () => {
   const unit = (...names: string[]): string =>
     lines(
       'struct state { int n; };',
@@ -288,7 +288,7 @@ test('literals of the file belong to the variable that leads to them', async () 
   assert.deepEqual([literals(shifted), shifted.codes.includes('data-changed')], [2, false]);
 });
 
-test('tables of functions are each livepatch’s own, wherever else one of that name came or went', async () => {
+test('copies tables of functions, wherever else one of that name came or went', async () => {
   const unit = (first: string, second: string): string =>
     lines(`int first(int a) { ${first} return use(a); }`, `int second(int a) { ${second} return use(a + 1); }`);
   const table = (more: number): string => `static const int table[] = { 5, 3, 9, ${more} }; a += table[a & 3];`;
@@ -298,7 +298,7 @@ test('tables of functions are each livepatch’s own, wherever else one of that 
   assert.ok(![...change.same.keys()].some(({ key }) => key.startsWith('table')));
 });
 
-test('without debug information only code that did not change tells which is which', async () => {
+test('tells statics apart only by code that did not change if there is no debug information', async () => {
   const before = lines(
     'int first(int a) { static int n; return use(a + n++); }',
     'int second(int a) { static int n; return use(a - n++); }',
@@ -316,7 +316,7 @@ test('without debug information only code that did not change tells which is whi
 });
 
 for (const flags of [['-g'], []]) {
-  test(`files of one module each have their own (${flags.join() || 'no debug information'})`, async () => {
+  test(`separates the statics of several files of one module (${flags.join() || 'no debug information'})`, async () => {
     const file = (name: string, body: string): string =>
       `int use(int); static int state; static __attribute__((noinline)) int step(int a) { return use(a + state++); } int ${name}(int a) { ${body} }`;
     const link = async (...texts: [string, string][]): Promise<ObjectView> =>
@@ -339,7 +339,7 @@ for (const flags of [['-g'], []]) {
   });
 }
 
-test('files of a module that was stripped of their names are told apart by the functions and variables that lead there', async () => {
+test('distinguishes files of a stripped module by the functions and variables that lead there', async () => {
   const file = (name: string, body: string): string =>
     `int use(int); static int state; static int held; int *hold_${name} = &held; int ${name}(int a) { ${body} return use(a + state++); }`;
   const link = async (...texts: [string, string][]): Promise<ObjectView> => {

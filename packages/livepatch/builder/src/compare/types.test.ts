@@ -53,12 +53,12 @@ async function edit(from: string, to: string, ...functions: string[]): Promise<R
   return await compare(BASE, after, functions);
 }
 
-test('a unit against itself, and one whose functions stay, give no reason', async () => {
+test('gives no reason for a unit against itself, and for one whose functions stay', async () => {
   assert.deepEqual(await compare(BASE, BASE, ['use', 'walk', 'none']), []);
   assert.deepEqual(await edit('int id;', 'long id;'), []);
 });
 
-test('an added member is refused with its place, the sizes, what holds the struct, and the functions with their way', async () => {
+test('refuses an added member with its place, the sizes, what holds the struct, and the functions with their path', async () => {
   const reasons = await edit('char name[8];', 'char name[8]; long refs;', 'use', 'walk');
   assert.deepEqual(verdicts(reasons), [[LAYOUT, 'refused', 'struct conn']]);
   assert.match(
@@ -70,13 +70,13 @@ test('an added member is refused with its place, the sizes, what holds the struc
   assert.equal(reasons[0]?.source, SOURCE);
 });
 
-test('an added member counts even where it fits into padding', async () => {
+test('refuses an added member even if it fits into padding', async () => {
   const reasons = await edit('short first;', 'short first; int more;', 'pads');
   assert.deepEqual(verdicts(reasons), [[LAYOUT, 'refused', 'struct pad']]);
   assert.match(message(reasons), /changes: member more added at 4; live objects/);
 });
 
-test('removed, moved, resized and retyped members are told apart, also in unions and bit-fields', async () => {
+test('distinguishes removed, moved, resized and retyped members, also in unions and bit-fields', async () => {
   for (const [from, to, text] of [
     ['void *data; union', 'union', /size 56 -> 48; .*member data removed at 8/],
     ['int id; void *data;', 'void *data; int id;', /member data moved from 8 to 0; member id moved from 0 to 8/],
@@ -96,7 +96,7 @@ test('removed, moved, resized and retyped members are told apart, also in unions
   }
 });
 
-test('function pointers count by their parameters', async () => {
+test('compares function pointers by their parameters', async () => {
   const body = 'void *use(struct table *t) { return t->open; }';
   const after = HEADER.replace('(*open)(struct conn *)', '(*open)(struct conn *, int)');
   const reasons = await compare(unit(HEADER, body), unit(after, body), ['use']);
@@ -104,7 +104,7 @@ test('function pointers count by their parameters', async () => {
   assert.match(message(reasons), /open at 0: int \(struct conn \*\) \* -> int \(struct conn \*, int\) \*/);
 });
 
-test('members that mean something else in the same place need review', async () => {
+test('asks for a review of members that mean something else in the same place', async () => {
   for (const [from, to, text] of [
     ['int id;', 'unsigned id;', /id at 0: int -> unsigned int/],
     ['void *data;', 'struct inner *data;', /data at 8: void \* -> struct inner \*/],
@@ -117,7 +117,7 @@ test('members that mean something else in the same place need review', async () 
   }
 });
 
-test('typedefs, qualifiers, open bounds and a second name for the same place change nothing', async () => {
+test('ignores typedefs, qualifiers, open bounds and a second name for the same place', async () => {
   for (const [from, to] of [
     ['struct inner { int a; int b; };', 'typedef const int number; struct inner { number a; volatile int b; };'],
     ['union { int small; long large; };', 'union { int small; long large; struct { long large; } group; };'],
@@ -136,7 +136,7 @@ test('asks for a review of a changed struct that no function visibly touches', a
   assert.match(message(reasons), /no function of the livepatch is seen to touch it/);
 });
 
-test('variables that only the code refers to, results of called functions and inlined functions count', async () => {
+test('counts variables that only the code refers to, results of called functions and inlined functions', async () => {
   const header = 'struct conf { int limit; }; struct conf conf; struct conf *find(int); void take(int);';
   for (const [body, way] of [
     ['int use(void) { return conf.limit; }', /use \(conf: struct conf\)/],
@@ -161,7 +161,7 @@ test('variables that only the code refers to, results of called functions and in
   }
 });
 
-test('a struct that only functions of the livepatch know needs review; one that anything else knows is refused', async () => {
+test('asks for a review of a struct that only the livepatch knows, and refuses others', async () => {
   const local = 'struct walk { int depth; };';
   const body = (struct: string, more: string): string =>
     `${struct} void go(void *); int use(int a) { struct walk w = { a }; go(&w); return w.depth; } ${more}`;
@@ -184,7 +184,7 @@ test('a struct that only functions of the livepatch know needs review; one that 
   assert.deepEqual(verdicts(shared), [[LAYOUT, 'refused', 'struct walk']]);
 });
 
-test('a new struct that is found behind an untyped pointer needs review: what live objects have there is something else', async () => {
+test('asks for a review of a new struct behind an untyped pointer, where live objects have another one', async () => {
   const header = 'struct seq { void *private; }; void set(void *); struct state *make(void);';
   const state = 'struct state { long first; void *dev; };';
   const old = unit(header, 'int use(struct seq *s) { set(s->private); return 0; }');
@@ -210,7 +210,7 @@ test('a new struct that is found behind an untyped pointer needs review: what li
   }
 });
 
-test('a struct that a header declares is new only where the fixes change that header', async () => {
+test('takes a struct of a header as new only if the fixes change that header', async () => {
   const header = 'struct seq { void *private; }; void set(void *);';
   const added = `${header} struct state { long first; };`;
   const before = 'int use(struct seq *s) { set(s); return 0; }';
@@ -221,12 +221,12 @@ test('a struct that a header declares is new only where the fixes change that he
   assert.deepEqual(verdicts(found), [['type-added', 'needs-review', 'struct state']]);
 });
 
-test('compiled copies of a function belong to it by name', async () => {
+test('assigns compiled copies of a function to it by name', async () => {
   const reasons = await edit('char name[8];', 'char name[8]; long refs;', 'use.isra.0');
   assert.match(message(reasons), /touched by use \(/);
 });
 
-test('a struct without a tag counts by its typedef', async () => {
+test('compares a struct without a tag by its typedef', async () => {
   const header = (member: string): string =>
     `typedef struct { int counter; ${member} } state_t; struct box { state_t s; };`;
   const body = 'int use(struct box *b) { return b->s.counter; }';
@@ -235,7 +235,7 @@ test('a struct without a tag counts by its typedef', async () => {
   assert.match(message(reasons), /with it struct box, of which it is a part/);
 });
 
-test('members of anonymous structs are named by their way, also in arrays', async () => {
+test('names members of anonymous structs by their path, also in arrays', async () => {
   const header = (member: string): string =>
     `struct set { struct { int a; ${member} } slots[2]; struct { int c; } one; };`;
   const body = 'int use(struct set *s) { return s->slots[1].a; }';
@@ -244,7 +244,7 @@ test('members of anonymous structs are named by their way, also in arrays', asyn
   assert.match(message(reasons), /changes: member slots\[\]\.b at 4: int -> char \[4\];/);
 });
 
-test('without debug information the types are said to be unchecked', async () => {
+test('reports types as unchecked without debug information', async () => {
   const [bare, full] = [await elfOf(BASE), await elfOf(BASE, ['-g'])];
   for (const [before, after, which] of [
     [bare, full, 'original'],

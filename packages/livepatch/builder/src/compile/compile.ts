@@ -1,6 +1,6 @@
 import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, normalize } from 'node:path';
-import { parseJson } from '@kmend/base';
+import { type Edges, parseJson } from '@kmend/base';
 import { EdgeError, exists, sha256 } from '@kmend/base/node';
 import { z } from 'zod';
 import { AUTHOR_DIGEST, AUTHOR_INCLUDE } from '../author/header.ts';
@@ -9,7 +9,6 @@ import { BuilderError } from '../error.ts';
 import type { PreparedTree } from '../tree/tree.ts';
 import type { KnownUnit } from '../tree/unit.ts';
 import { assembledPaths, errorsOutside, includedPaths } from './dependencies.ts';
-import type { CompileEdges } from './edges.ts';
 import { generateFor, missingFile } from './generated.ts';
 import { contentHashes, isUnchanged } from './hashes.ts';
 
@@ -57,7 +56,9 @@ export interface CompiledUnit extends z.infer<typeof Dependencies> {
 export function objectKey(tree: PreparedTree, unit: KnownUnit, input: CompileInput): string {
   const { kernel } = tree;
   const args = [...unit.command.compilerArguments, ...ADDED[input.layout]];
-  const words = ['confined', kernel.buildId, kernel.compiler.text, AUTHOR_DIGEST, unit.spelling, ...args];
+  // The same compiler with another assembler may make another object.
+  const system = tree.root.contents === undefined ? [] : [tree.root.contents.digest];
+  const words = ['confined', ...system, kernel.buildId, kernel.compiler.text, AUTHOR_DIGEST, unit.spelling, ...args];
   return sha256([...words, input.headersKey, input.text].join('\0'));
 }
 
@@ -74,7 +75,7 @@ export function placeArguments(unit: Pick<KnownUnit, 'spelling'>): string[] {
 
 /** Compiles one text of a unit straight with the compiler; what was compiled before comes from the cache. */
 export async function compileUnit(
-  edges: CompileEdges,
+  edges: Pick<Edges, 'run' | 'signal'>,
   tree: PreparedTree,
   unit: KnownUnit,
   input: CompileInput,
@@ -98,7 +99,7 @@ export async function compileUnit(
     ];
     await writeFile(source, input.text, 'latin1');
     const at = { unit, root: input.root, text: source };
-    const run = await confined(edges.run, [input.root, source], [output, included, assembled]);
+    const run = await confined(edges.run, tree.root, [input.root, source], [output, included, assembled]);
     const where = [
       ...placeArguments(unit),
       '-MD',

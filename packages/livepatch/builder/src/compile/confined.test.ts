@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { errorCode, errorText, type Run, type RunLimits } from '@kmend/base';
 import { limitedRun } from '@kmend/base/node';
-import type { PreparedTree } from '../tree/tree.ts';
+import { smallTree } from '../testing/small-tree.ts';
 import type { KnownUnit } from '../tree/unit.ts';
 import { type CompiledUnit, compileUnit } from './compile.ts';
 
@@ -39,21 +39,14 @@ async function world(t: TestContext): Promise<World> {
     command: { compiler: 'gcc', compilerArguments: arguments_, objtoolArguments: [] },
   } as const satisfies KnownUnit;
   const cache = join(directory, 'cache');
-  // What compiling reads of a tree.
-  const prepared = {
-    kernel: { buildId: 'b', release: 'r', compiler: { text: 'gcc', command: 'gcc' } },
-    directory: tree,
-    source: tree,
-  };
   return {
     tree,
     secret,
     compile: async (text, run = limitedRun) => {
       const edges = { run, signal: new AbortController().signal };
       const input = { text: `#line 1 "lib/unit.c"\n${text}\n`, root: tree, headersKey: '', layout: 'shipped' } as const;
-      // A tree of its own for each: what is read of one is remembered. A real one is a whole prepared kernel; compiling
-      // reads these fields alone.
-      return await compileUnit(edges, { ...prepared } as unknown as PreparedTree, unit, input, cache);
+      // A tree of its own for each: what is read of one is remembered.
+      return await compileUnit(edges, smallTree(tree), unit, input, cache);
     },
     cached: async () => {
       const entries = await readdir(cache, { recursive: true, withFileTypes: true }).catch(() => []);
@@ -68,7 +61,7 @@ const within =
   (file, args, options) =>
     limitedRun(file, args, { ...options, limits: { ...options?.limits, ...limits } });
 
-test('an include of what is not in the tree is an error that quotes nothing of it', async (t) => {
+test('rejects an include from outside the tree without quoting it', async (t) => {
   const { tree, secret, compile, cached } = await world(t);
   const out = '../'.repeat(12);
   for (const text of [
@@ -105,14 +98,14 @@ test('an include of what is not in the tree is an error that quotes nothing of i
   await assert.rejects(compile('#include <link.h>'), (error) => !errorText(error).includes(SECRET));
 });
 
-test('what a file may ask for is the same on every machine', async (t) => {
+test('allows a file the same includes on every machine', async (t) => {
   const { secret, compile } = await world(t);
   for (const asked of [`"${secret}"`, '"/etc/passwd"', '</usr/include/stdio.h>', '"/proc/self/status"'])
     await compile(`#if __has_include(${asked})\n#error there is ${asked}\n#endif`);
   await compile(`#if !__has_include(<known.h>)\n#error not there\n#endif\n#include <known.h>\nint known = KNOWN;`);
 });
 
-test('an object is made anew once a file that it includes holds something else', async (t) => {
+test('rebuilds an object after a file that it includes has changed', async (t) => {
   const { tree, compile } = await world(t);
   const plain = '#include <known.h>\n#include <kmend/livepatch.h>\nint known = KNOWN;';
   const first = await compile(plain);
@@ -126,7 +119,7 @@ test('an object is made anew once a file that it includes holds something else',
   assert.notDeepEqual(await readFile(second.object), before);
 });
 
-test('files of the tree that assembler code takes in are told, whatever hides them', async (t) => {
+test('reports files of the tree that assembler code includes, however they are hidden', async (t) => {
   const { compile } = await world(t);
   for (const text of [
     'asm(".incbin \\"lib/data.bin\\"");',
@@ -138,7 +131,7 @@ test('files of the tree that assembler code takes in are told, whatever hides th
   assert.deepEqual((await compile('void f(void) { asm("nop"); }')).assembled, []);
 });
 
-test('a text that would take all memory, time or disk breaks a limit and leaves nothing', async (t) => {
+test('ends a text that would take all memory, time or disk at a limit, and leaves nothing', async (t) => {
   const { compile, cached } = await world(t);
   const exponential = Array.from({ length: 9 }, (_, n) => `#define A${n + 1}${' '}${`A${n} `.repeat(16)}`).join('\n');
   const cases: readonly (readonly [string, RunLimits, string])[] = [

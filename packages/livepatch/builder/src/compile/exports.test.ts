@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { elfOf } from '../testing/gcc.ts';
 import { exportReasons, hasExports } from './exports.ts';
 
-test('an export whose CRC changes is refused; one that comes, goes or is counted otherwise in the kernel is not', () => {
+test('refuses an export with a changed CRC, not a new, removed or differently counted one', () => {
   const shipped = new Map(['changed', 'same', 'gone', 'otherwise'].map((name) => [name, { crc: '0x00000001' }]));
   const before = new Map([
     ['changed', '0x00000001'],
@@ -26,7 +26,7 @@ test('an export whose CRC changes is refused; one that comes, goes or is counted
   assert.deepEqual(exportReasons('a/unit.c', shipped, before, before), []);
 });
 
-test('exports are told in the forms of every kernel', async () => {
+test('recognises exports in the forms of every kernel', async () => {
   const table = (section: string): string =>
     `int f(void) { return 1; } asm(".pushsection \\"${section}\\",\\"a\\"\\n.long f - .\\n.popsection");`;
   for (const section of ['___ksymtab+f', '___ksymtab_gpl+f', '__ksymtab', '.export_symbol'])

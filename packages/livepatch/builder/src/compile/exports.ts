@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import type { Edges } from '@kmend/base';
 import { exists, runOk } from '@kmend/base/node';
 import type { ElfFile } from '@kmend/elf';
 import type { ExportedSymbol } from '@kmend/kernel';
@@ -9,7 +10,6 @@ import type { PreparedTree } from '../tree/tree.ts';
 import type { KnownUnit } from '../tree/unit.ts';
 import type { Reason } from '../types.ts';
 import { COMPILER_LIMITS, type CompileInput } from './compile.ts';
-import type { CompileEdges } from './edges.ts';
 
 /** Preprocessed kernel source is a few megabytes. */
 const TEXT_LIMIT = 64 << 20;
@@ -21,7 +21,7 @@ const TEXT_LIMIT = 64 << 20;
  * debug information. `scratch`: a folder of the caller's own.
  */
 export async function exportCrcs(
-  edges: CompileEdges,
+  edges: Pick<Edges, 'run' | 'signal'>,
   tree: PreparedTree,
   unit: KnownUnit,
   input: CompileInput,
@@ -34,7 +34,7 @@ export async function exportCrcs(
   await writeFile(source, input.text, 'latin1');
   const where = ['-iquote', dirname(unit.spelling), '-I', AUTHOR_INCLUDE, source];
   const options = { cwd: input.root, signal: edges.signal, maxOutput: TEXT_LIMIT, limits: COMPILER_LIMITS };
-  const run = await confined(edges.run, [input.root, tree.source, source]);
+  const run = await confined(edges.run, tree.root, [input.root, tree.source, source]);
   const text = await runOk(run, compiler, [...compilerArguments, '-E', '-D__GENKSYMS__', ...where], options);
   const said = await runOk(run, genksyms, ['-r', '/dev/null'], { ...options, stdin: text });
   // `#SYMVER name crc`; before 6.1 `__crc_name = crc;`, for the linker.

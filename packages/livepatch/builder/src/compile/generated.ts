@@ -1,11 +1,10 @@
 import { link, mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { errorCode } from '@kmend/base';
+import { type Edges, errorCode } from '@kmend/base';
 import { exists, withLock } from '@kmend/base/node';
 import { confinedMake } from '../confine.ts';
 import { type PreparedTree, treeArguments } from '../tree/tree.ts';
 import type { KnownUnit } from '../tree/unit.ts';
-import type { CompileEdges } from './edges.ts';
 
 const MAKE_LIMIT_MS = 10 * 60_000;
 
@@ -24,7 +23,7 @@ export function missingFile(errors: string): string | undefined {
  * not one that Kbuild makes.
  */
 export async function generateFor(
-  edges: CompileEdges,
+  edges: Pick<Edges, 'run' | 'signal'>,
   tree: PreparedTree,
   unit: KnownUnit,
   name: string,
@@ -37,7 +36,11 @@ export async function generateFor(
     const args = ['-s', '-C', tree.source, ...treeArguments(tree), goal];
     await withLock(
       join(tree.directory, '.generate.lock'),
-      () => confinedMake(edges.run, tree.directory)('make', args, { signal: edges.signal, timeoutMs: MAKE_LIMIT_MS }),
+      () =>
+        confinedMake(edges.run, tree.root, tree.directory)('make', args, {
+          signal: edges.signal,
+          timeoutMs: MAKE_LIMIT_MS,
+        }),
       { signal: edges.signal },
     );
     path = await placeOf(tree, unit, name);

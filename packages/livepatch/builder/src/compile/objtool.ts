@@ -17,7 +17,7 @@ export async function runObjtool(
 ): Promise<string[]> {
   if (args.length === 0) return [];
   const tool = join(tree.source, 'tools', 'objtool', 'objtool');
-  const confinedRun = await confined(run, [tree.source], [object]);
+  const confinedRun = await confined(run, tree.root, [tree.source], [object]);
   const result = await confinedRun(tool, [...args, object], { cwd: tree.source, signal, timeoutMs: 120_000 });
   const said = result.stderr.split('\n').filter((line) => line.trim() !== '');
   if (result.exitCode !== 0) {

@@ -68,7 +68,7 @@ const VARIANTS = [
 ];
 
 for (const flags of VARIANTS) {
-  test(`types, functions and variables are read from ${flags}`, async () => {
+  test(`reads types, functions and variables from ${flags}`, async () => {
     const scope = scopeOf(await elfOf(TEXT, flags.split(' ')));
     assert.deepEqual(members(scope, 'struct whole'), WHOLE);
     assert.deepEqual(members(scope, 'mask_t'), ['0+384 bits: long unsigned int [2][3]']);
@@ -81,7 +81,7 @@ for (const flags of VARIANTS) {
   });
 }
 
-test('source files of other directories are named with them', async () => {
+test('names source files of other directories with them', async () => {
   const text =
     '#line 1 "include/linux/list.h"\nstruct list { int count; };\n#line 1 "fs/unit.c"\nint use(struct list *l) { return l->count; }';
   for (const flags of ['-gdwarf-3', '-gdwarf-4', '-gdwarf-5']) {
@@ -93,7 +93,7 @@ test('source files of other directories are named with them', async () => {
   }
 });
 
-test('units that were linked together are told apart, and paired by name', async () => {
+test('distinguishes linked units, and pairs them by name', async () => {
   const file = await linkedOf(
     [
       ['one.c', 'struct item { int a; }; int one(struct item *i) { return i->a; }'],
@@ -113,7 +113,7 @@ test('units that were linked together are told apart, and paired by name', async
   );
 });
 
-test('a section compressed with zstd is read', async () => {
+test('reads a section compressed with zstd', async () => {
   const file = await elfOf(TEXT, ['-g']);
   // The strings have no relocations, so that they can be packed here.
   const strings = file.sections.find(({ name }) => name === '.debug_str');
@@ -126,7 +126,7 @@ test('a section compressed with zstd is read', async () => {
   assert.deepEqual(members(scopeOf(file), 'struct whole'), WHOLE);
 });
 
-test('objects without debug information of their own say what to do', async () => {
+test('says what to do for objects without debug information of their own', async () => {
   const bare = await elfOf(TEXT);
   assert.equal(readDwarf(bare), undefined);
   assert.match(missingDwarf(bare), /no debug information.*compile with -g/);

@@ -1,5 +1,4 @@
 import type { ElfFile } from '@kmend/elf';
-import type { Abbreviation } from './abbreviations.ts';
 import { type Address, Addresses } from './addresses.ts';
 import {
   DW_AT_abstract_origin,
@@ -38,23 +37,12 @@ import {
   DW_OP_addrx,
 } from './constants.ts';
 import { Cursor, damaged } from './cursor.ts';
+import type { Entry } from './entry.ts';
 import { readBlock, readConstant, skipForm } from './forms.ts';
 import { readFileNames } from './lines.ts';
 import { joinSections } from './sections.ts';
 import { Strings } from './strings.ts';
 import { readUnits, type Unit } from './units.ts';
-
-/**
- * A debugging information entry: where it is and what shape it has. Its attributes are read when they are asked for.
- */
-export interface Entry {
-  /** In the joined sections; tells entries apart. */
-  readonly offset: number;
-  readonly unit: Unit;
-  readonly abbreviation: Abbreviation;
-  /** Where its attributes begin. */
-  readonly attributes: number;
-}
 
 /** How many entries a declaration may lead through to what it declares; two are seen. */
 const LONGEST_ORIGIN = 8;

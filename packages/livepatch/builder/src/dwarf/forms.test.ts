@@ -96,7 +96,7 @@ async function read(name: readonly [string, string], reference: readonly [string
 const combinations = NAMES.map((name, index) => [name, REFERENCES[index % REFERENCES.length] ?? name] as const);
 
 for (const [name, reference] of combinations) {
-  test(`a name by form ${name[0]} and a reference by form ${reference[0]}`, async () => {
+  test(`reads a name by form ${name[0]} and a reference by form ${reference[0]}`, async () => {
     const [dwarf, [root, base, variable]] = await read(name, reference);
     assert.ok(root !== undefined && base !== undefined && variable !== undefined);
     assert.deepEqual(
@@ -147,7 +147,7 @@ type: .uleb128 3; .string "item"; .byte 24
 ownend:
 `;
 
-test('a type in a section of its own is found by signature and across sections', async () => {
+test('finds a type in a section of its own by signature and across sections', async () => {
   const dwarf = readDwarf(await elfOf(TWO_SECTIONS, [], 'hand.s'));
   assert.ok(dwarf?.units[0] !== undefined);
   const scope = new Scope(dwarf, dwarf.units[0]);
@@ -159,7 +159,7 @@ test('a type in a section of its own is found by signature and across sections',
   }
 });
 
-test('the address of a variable is its relocation, in the entry or in the table that clang has', async () => {
+test('reads the address of a variable from its relocation, in the entry or in clang’s table', async () => {
   const file = await elfOf(
     `
   .section .debug_abbrev,"",@progbits

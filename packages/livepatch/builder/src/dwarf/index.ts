@@ -1,4 +1,5 @@
 export type { Address } from './addresses.ts';
-export { Dwarf, type Entry } from './dwarf.ts';
+export { Dwarf } from './dwarf.ts';
+export type { Entry } from './entry.ts';
 export { missingDwarf, readDwarf } from './read.ts';
 export type { Unit } from './units.ts';

@@ -37,20 +37,20 @@ function marked(file: ElfFile): string[] {
   });
 }
 
-test('calls of functions that stay in the kernel and never return are marked as dead ends', async () => {
+test('marks calls of functions that stay in the kernel and never return as dead ends', async () => {
   const { file } = await extractOf(BASE, BASE.replace('use(a) + 1', 'use(a) + 2'));
   assert.ok(file.symbols.some(({ name, place }) => name === 'stop' && place === SHN_UNDEF));
   assert.deepEqual(marked(file).sort(), ['loop!', 'stop!', 'through!']);
 });
 
-test('a call of a replaced function that ends in one of the kernel is marked too', async () => {
+test('marks a call of a replaced function that ends in one of the kernel', async () => {
   const after = BASE.replace('use(a) + 1', 'use(a) + 2').replace('use(a); stop(a + 1)', 'use(a); stop(a + 2)');
   const { file } = await extractOf(BASE, after);
   assert.ok(file.symbols.some(({ name, place }) => name === 'through' && place !== SHN_UNDEF));
   assert.ok(marked(file).includes('.text.through'));
 });
 
-test('marks are added to those that the unit has', async () => {
+test('adds marks to those that the unit has', async () => {
   const own = 'asm volatile("1: ud2; .pushsection .discard.unreachable; .long 1b + 2 - .; .popsection");';
   const before = BASE.replace('if (a == 1)', `if (a == 9) { ${own} } if (a == 1)`);
   const { file } = await extractOf(before, before.replace('use(a) + 1', 'use(a) + 2'));
@@ -94,7 +94,7 @@ async function neverReturns(body: string, bind?: string): Promise<boolean> {
 }
 
 for (const [what, body] of RETURNING) {
-  test(`a function that ${what} is no dead end`, async () => {
+  test(`takes a function that ${what} for no dead end`, async () => {
     assert.equal(await neverReturns(body), false);
   });
 }

@@ -6,9 +6,9 @@ import { objectOf } from '../testing/gcc.ts';
 import { type Extracted, emit } from './emit.ts';
 import { select, shortBranches } from './extract.ts';
 
-async function extract(before: string, after: string): Promise<Extracted> {
-  const patched = await objectOf(after);
-  const change = compareUnit({ source: 'a/unit.c', object: 'vmlinux' }, await objectOf(before), patched);
+async function extract(before: string, after: string, flags: readonly string[] = []): Promise<Extracted> {
+  const patched = await objectOf(after, { flags });
+  const change = compareUnit({ source: 'a/unit.c', object: 'vmlinux' }, await objectOf(before, { flags }), patched);
   assert.deepEqual(change.reasons, []);
   return emit(patched, change, select(patched, change), 'alias_');
 }
@@ -20,7 +20,7 @@ __attribute__((noinline)) int changed(int a) { shared += a; hook = changed; prin
 int other(int a) { printk("second"); return changed(a); }
 `;
 
-test('what is extracted holds the new code, its strings, and nothing of the rest', async () => {
+test('extracts the new code and its strings only', async () => {
   const { file, replacements, needs } = await extract(BASE, BASE.replace('shared += a', 'shared -= a'));
   assert.deepEqual(replacements, [{ originalName: 'changed', alias: 'alias_0' }]);
   const defined = file.symbols.filter(({ place, name }) => place !== SHN_UNDEF && name !== '').map(({ name }) => name);
@@ -38,7 +38,7 @@ test('what is extracted holds the new code, its strings, and nothing of the rest
   ]);
 });
 
-test('an address that is kept refers to the function of the kernel, not to the new one', async () => {
+test('a stored address refers to the kernel’s function, not to the new one', async () => {
   const { file } = await extract(BASE, BASE.replace('shared += a', 'shared -= a'));
   const kept = file.symbols.filter(({ name }) => name === 'changed');
   assert.deepEqual(kept.map(({ place }) => place === SHN_UNDEF).sort(), [false, true]);
@@ -51,7 +51,7 @@ test('an address that is kept refers to the function of the kernel, not to the n
   );
 });
 
-test('a new static function comes along and is called directly', async () => {
+test('includes a new static function, which is called directly', async () => {
   const after = BASE.replace(
     '__attribute__((noinline)) int changed(int a) {',
     'static __attribute__((noinline)) int fresh(int a) { return helper(a) + 1; } __attribute__((noinline)) int changed(int a) { a = fresh(a);',
@@ -65,7 +65,27 @@ test('a new static function comes along and is called directly', async () => {
   assert.ok(fresh !== undefined && fresh.place !== SHN_UNDEF);
 });
 
-test('the object can be written and read again', async () => {
+test('leads calls between extracted functions behind the padding in front of them, by whatever symbol', async () => {
+  const fresh = (linkage: string, name: string): string =>
+    `${linkage} __attribute__((noinline)) int ${name}(int a) { return helper(a) + 1; }`;
+  const after = BASE.replace(
+    '__attribute__((noinline)) int changed(int a) {',
+    `${fresh('static', 'own')} ${fresh('', 'shown')} $& a = own(a) + shown(a);`,
+  );
+  const { file } = await extract(BASE, after, ['-fpatchable-function-entry=16,16']);
+  const places = file.sections.flatMap(({ name, relocations }) =>
+    name === '.text.changed'
+      ? relocations.flatMap(({ symbol, addend }) =>
+          typeof symbol.place !== 'number' && /^.text.(?:own|shown)$/.test(symbol.place.name)
+            ? [symbol.value + addend + 4n]
+            : [],
+        )
+      : [],
+  );
+  assert.deepEqual(places, [16n, 16n]);
+});
+
+test('writes an object that can be read again', async () => {
   const { file } = await extract(BASE, BASE.replace('shared += a', 'shared -= a'));
   const again = readElf(writeElf(file));
   assert.deepEqual(
@@ -80,7 +100,7 @@ test('the object can be written and read again', async () => {
   );
 });
 
-test('calls that the assembler resolved inside a section that functions share lead to the kernel all the same', async () => {
+test('refers to the kernel in calls that the assembler resolved inside a section that functions share', async () => {
   const shared = '__attribute__((noinline, section(".sched.text")))';
   // Far enough away that no short jump would do.
   const far = 'asm volatile(".skip 300, 0x90");';
@@ -98,7 +118,7 @@ ${shared} int caller(int a) { ${far} printk("%d", a); return helper(a) + 1; }
   assert.deepEqual([...code.data.subarray(call.offset, call.offset + 4)], [0, 0, 0, 0]);
 });
 
-test('a jump too short to lead elsewhere is told', async () => {
+test('reports a jump that is too short to lead elsewhere', async () => {
   const shared = '__attribute__((noinline, section(".sched.text")))';
   const before = `
 static int state;

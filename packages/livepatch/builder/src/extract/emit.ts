@@ -230,7 +230,9 @@ class Emitter {
       const symbol = bySection
         ? this.#sectionSymbol(own.section)
         : (own?.symbol ?? this.#need(target.symbol, target.atom));
-      const addend = BigInt(target.offset + (own?.offset ?? 0) - target.bias);
+      // A function's own symbol lies behind the padding in front of it.
+      const within = own === undefined ? 0 : own.offset - Number(symbol.value);
+      const addend = BigInt(target.offset + within - target.bias);
       place.section.relocations.push({ offset, type: reference.type, symbol, addend });
       // The assembler has filled in calls inside one section (`rt_mutex_adjust_prio_chain` from `remove_waiter`, both
       // .sched.text); the kernel takes a field that is not zero for one that was relocated before

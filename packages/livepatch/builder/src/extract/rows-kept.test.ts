@@ -95,18 +95,18 @@ const quiet: readonly (readonly [what: string, after: string])[] = [
 ];
 
 for (const [what, after] of quiet) {
-  test(`${what}: no reason`, async () => {
+  test(`gives no reason for ${what}`, async () => {
     assert.deepEqual(await keptOf(BASE, after), []);
   });
 }
 
-test('jump tables of a new function lead into it, and nothing keeps that', async () => {
+test('accepts jump tables of a new function, which lead into it and are not kept', async () => {
   const cases = Array.from({ length: 9 }, (_, n) => `case ${n}: return use(a + ${n * n + 3}) * ${n + 2};`).join(' ');
   const after = fixed('fresh(a);', `static noinline int fresh(int a) { switch (a) { ${cases} } return 0; }\n`);
   assert.deepEqual(await keptOf(BASE, after, { flags: ['-fjump-tables'] }), []);
 });
 
-test('a new function of another file of the livepatch is one of its own', async () => {
+test('takes a new function of another file of the livepatch for one of its own', async () => {
   const after = fixed('queue(w, elsewhere); use(elsewhere(a));', 'int elsewhere(int);\n');
   assert.deepEqual(await keptOf(BASE, after), []);
   assert.deepEqual(await keptOf(BASE, after, { elsewhere: ['elsewhere'] }), [

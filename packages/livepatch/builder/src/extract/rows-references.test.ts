@@ -15,7 +15,7 @@ noinline int changed(int a) { hook = helper; if (a > 3) return helper(a) + 1; re
 int other(int a) { return helper(a) + changed(a); }
 `;
 
-test('calls and jumps between changed functions stay in the livepatch, also those of static functions', async () => {
+test('keeps calls and jumps between changed functions in the livepatch, also of static functions', async () => {
   const after = BASE.replace('a + shared', 'a - shared').replace('helper(a) + 1', 'helper(a) + 2');
   const { change, file, needs } = await extractOf(BASE, after);
   assert.deepEqual(summary(change), [['changed', 'helper'], [], []]);
@@ -35,7 +35,7 @@ test('calls and jumps between changed functions stay in the livepatch, also thos
   assert.ok(needs.some(({ name }) => name === 'helper'));
 });
 
-test('addresses of changed functions in new data are the kernel’s, those of new functions the livepatch’s', async () => {
+test('refers in new data to the kernel’s changed functions, and to its own new ones', async () => {
   const before = `void take(const void *); int plain(int a) { return a * 3; } int changed(int a) { take(0); return a; }`;
   const after = before.replace(
     'int changed(int a) { take(0)',
@@ -49,7 +49,7 @@ test('addresses of changed functions in new data are the kernel’s, those of ne
   assert.deepEqual(targetsOf(data), ['changed!', '.text.fresh', 'plain!']);
 });
 
-test('a piece out of line calls the kernel’s own function, and returns into the new code', async () => {
+test('calls the kernel’s own function from a piece out of line, and returns into the new code', async () => {
   const piece = `asm volatile("jmp 1f\\n2:\\n.pushsection .altinstr_aux,\\"ax\\"\\n1: call helper\\njmp 2b\\n.popsection" : : : "eax");`;
   const before = BASE.replace('hook = helper;', `hook = helper; ${piece}`);
   const { change, file } = await extractOf(before, before.replace('helper(a) + 1', 'helper(a) + 2'));
@@ -63,7 +63,7 @@ int run(int); int changed(int a) { STATIC_BRANCH(&here, yes); return run(a); yes
 int second(int a) { STATIC_BRANCH(&outside, yes); return run(a); yes: return run(a + 3); }
 `;
 
-test('static branches: a key of the kernel is referred to, a new one comes along', async () => {
+test('static branches: refers to a key of the kernel, includes a new one', async () => {
   const { file, needs } = await extractOf(KEYS, KEYS.replace('a + 1', 'a + 2').replace('a + 3', 'a + 4'));
   assert.deepEqual(
     targetsOf(sectionNamed(file, '__jump_table'))
@@ -103,7 +103,7 @@ static void *mention __used __section(".discard.addressable") = &__SCK__hook;
 int changed(int a) { return __SCT__hook(a) + 1; } int below(int a) { return a; }
 `;
 
-test('static calls: the key goes with the trampoline, so that objtool can pair them', async () => {
+test('static calls: includes the key with the trampoline, so that objtool can pair them', async () => {
   const { change, file, needs } = await extractOf(CALLS, CALLS.replace('+ 1', '+ 2'));
   assert.deepEqual(summary(change), [['changed'], [], []]);
   assert.deepEqual(needs.map(({ name }) => name).sort(), ['__SCK__hook', '__SCT__hook', '__fentry__']);
@@ -115,7 +115,7 @@ test('static calls: the key goes with the trampoline, so that objtool can pair t
   );
 });
 
-test('an inlined helper that changes shows as its callers; what none of them is stays', async () => {
+test('includes only the callers of a changed inlined helper', async () => {
   const inlined = BASE.replace('static noinline', 'static inline __attribute__((always_inline))').replace(
     'hook = helper;',
     '',

@@ -10,8 +10,7 @@ import { compileUnit } from '../compile/compile.ts';
 import { applyFixes, type ChangedSource } from '../source/apply.ts';
 import { markedText } from '../source/marked.ts';
 import { changeOf, namesOf } from '../testing/fixture.ts';
-import type { PreparedTree } from '../tree/tree.ts';
-import type { KnownUnit } from '../tree/unit.ts';
+import { smallTree } from '../testing/small-tree.ts';
 import { importFromDebian, importFromGit, importFromPatch } from './import.ts';
 import type { Fix } from './model.ts';
 import { FixStore } from './store.ts';
@@ -54,15 +53,14 @@ async function world(t: TestContext) {
   return { directory, write, applied };
 }
 
-test('bytes of a patch file reach the store, the source and the compiled string as they are', async (t) => {
+test('keeps the bytes of a patch file in the store, the source and the compiled string', async (t) => {
   const { directory, write, applied } = await world(t);
   const source = await applied(await importFromPatch(words, await write('f.patch', PATCH)));
   const text = source.versions[0]?.text ?? '';
   assert.deepEqual(bytes(text), AFTER);
-  // The key of an object reads these fields of a tree and a unit alone.
-  const tree = { kernel: { buildId: 'b', compiler: { text: 'gcc' } } } as unknown as PreparedTree;
+  const tree = smallTree(directory);
   const command = { compiler: 'gcc', compilerArguments: ['-O2'], objtoolArguments: [] };
-  const unit = { source: PATH, spelling: PATH, object: 'vmlinux', command } as unknown as KnownUnit;
+  const unit = { source: PATH, spelling: PATH, object: 'vmlinux', command };
   const input = {
     text: await markedText(edges, PATH, source.stock, text),
     root: directory,
@@ -75,7 +73,7 @@ test('bytes of a patch file reach the store, the source and the compiled string 
   assert.ok(!compiled.includes(bytes('\xEF\xBF\xBD')));
 });
 
-test('bytes of a commit and of a Debian delta are kept', async (t) => {
+test('keeps the bytes of a commit and of a Debian delta', async (t) => {
   const { directory, write, applied } = await world(t);
   const git = (...args: string[]): Promise<Buffer> =>
     runOk(run, 'git', ['-C', join(directory, 'git'), '-c', 'user.name=n', '-c', 'user.email=e@x', ...args]);
@@ -96,7 +94,7 @@ test('bytes of a commit and of a Debian delta are kept', async (t) => {
   await applied(await importFromDebian(edges, sources, words, { suite: 'bookworm', ...versions, paths: [PATH] }));
 });
 
-test('a function whose string changes in a byte that is no UTF-8 is a changed one', async () => {
+test('reports a function whose string changes in a byte that is no UTF-8', async () => {
   // Octal escapes, for the fixture's text is written as UTF-8: a byte alone is no character of it.
   const text = (byte: string): string =>
     `extern int printk(const char *, ...); int f(void) { return printk("a\\${byte}z"); }`;

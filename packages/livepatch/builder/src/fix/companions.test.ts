@@ -39,16 +39,16 @@ async function proposed(...names: string[]): Promise<string[]> {
   return await proposeCompanions(delta, new Set(['fs/a/a.c']), [failure]);
 }
 
-test('a header whose changed lines have the name makes the file compile', async () => {
+test('finds the header whose changed lines have the name, which makes the file compile', async () => {
   assert.deepEqual(await proposed('LIMIT'), ['include/linux/limits.h']);
 });
 
-test('a header counts where a definition changes in other lines than its name', async () => {
+test('finds a header where a definition changes in other lines than its name', async () => {
   assert.deepEqual(await proposed('trace_fs_fault', 'fs_fault'), ['fs/a/trace.h']);
   assert.deepEqual(await proposed('fs_read'), ['fs/a/other.h']);
 });
 
-test('of the headers that a file includes the one in its own folder comes first', async () => {
+test('prefers the header in the file’s own folder', async () => {
   const headers = ['include/linux/device.h', 'fs/c/a/types.h', 'fs/c/types.h'];
   const texts = { changed: async () => headers, text: async (_: string, version: string) => `int owner_${version};` };
   const inside = { ...FAILURE, source: 'fs/c/a/main.c', names: ['owner_to'], includes: new Set(headers) };
@@ -59,11 +59,11 @@ test('of the headers that a file includes the one in its own folder comes first'
   assert.deepEqual(await proposeCompanions(texts, new Set(), [without]), ['include/linux/device.h']);
 });
 
-test('a name that no change is about brings nothing', async () => {
+test('finds nothing for a name that no change is about', async () => {
   assert.deepEqual(await proposed('SIZE', 'unknown'), []);
 });
 
-test('where a header of the delta fails, it comes first, and not all that include it', async () => {
+test('takes a header of the delta that fails first, and not all that include it', async () => {
   const failing = (source: string, ...places: string[]): TrialFailure => ({ ...FAILURE, source, places });
   const failures = [
     failing('fs/b/b.c', 'include/asm-generic/rwonce.h', 'include/linux/limits.h'),

@@ -22,7 +22,7 @@ async function scratch(t: { after(work: () => Promise<void>): void }): Promise<s
   return directory;
 }
 
-test('a fix is kept and read back; damage is noticed; a rival under the same id needs --replace', async (t) => {
+test('stores and reads a fix, detects damage, and requires --replace for an existing id', async (t) => {
   const home = await scratch(t);
   const store = new FixStore(home);
   await store.add(fixOf(PATCH));
@@ -57,7 +57,7 @@ test('refuses patches that lead outside, add files, or are no patches', () => {
   );
 });
 
-test('fixes apply in order; one that does not fit, or is there already, is named and nothing is half applied', async (t) => {
+test('applies fixes in order, and names one that does not apply without applying half of it', async (t) => {
   const tree = await scratch(t);
   await mkdir(join(tree, 'dir'));
   await writeFile(join(tree, 'dir', 'unit.c'), 'zero\none\ntwo\nthree\n');
@@ -98,7 +98,7 @@ test('fixes apply in order; one that does not fit, or is there already, is named
   await assert.rejects(apply(PATCH.replaceAll('unit.c', 'none.c')), (error) => errorCode(error) === 'unit-not-built');
 });
 
-test('a commit becomes a fix with its subject; a name that git could take for an option does not', async (t) => {
+test('imports a commit with its subject, and refuses a name that looks like an option', async (t) => {
   const directory = await scratch(t);
   const git = (...args: string[]): Promise<Buffer> =>
     runOk(run, 'git', ['-C', directory, '-c', 'user.name=n', '-c', 'user.email=e@x', ...args]);
@@ -116,7 +116,7 @@ test('a commit becomes a fix with its subject; a name that git could take for an
   }
 });
 
-test('of a commit, texts and help are left out and named; folders of it can be chosen', async (t) => {
+test('leaves out and names texts and help of a commit; --path chooses folders', async (t) => {
   const directory = await scratch(t);
   const git = (...args: string[]): Promise<Buffer> =>
     runOk(run, 'git', ['-C', directory, '-c', 'user.name=n', '-c', 'user.email=e@x', ...args]);
@@ -167,7 +167,7 @@ test('of a commit, texts and help are left out and named; folders of it can be c
   await assert.rejects(imported('Documentation'), { code: 'fix-empty', message: /documentation/ });
 });
 
-test('a patch that an earlier version kept as it came is read again, and what hides in it is found', async (t) => {
+test('reads a patch of an earlier version again, and finds what hides in it', async (t) => {
   const home = await scratch(t);
   const directory = join(home, 'fixes', 'OLD');
   await mkdir(directory, { recursive: true });

@@ -1,14 +1,10 @@
 import { lstat, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import type { Run } from '@kmend/base';
+import type { Edges } from '@kmend/base';
+import { MACHINE } from '@kmend/toolchain';
 import { confined } from '../confine.ts';
 import { BuilderError } from '../error.ts';
-
-export interface GitEdges {
-  readonly run: Run;
-  readonly signal: AbortSignal;
-}
 
 /** Runs a command of git on a repository. A failure is `fix-without-origin`. */
 export type Git = (...args: string[]) => Promise<Buffer>;
@@ -46,7 +42,11 @@ interface Parts {
  * run (`core.fsmonitor`, `diff.*.textconv`, `remote.*.promisor`), so none of them is there: git sees a repository of
  * kmend's own, which has the other's objects and references, in the sandbox.
  */
-export async function withRepository<T>(edges: GitEdges, directory: string, use: (git: Git) => Promise<T>): Promise<T> {
+export async function withRepository<T>(
+  edges: Pick<Edges, 'run' | 'signal'>,
+  directory: string,
+  use: (git: Git) => Promise<T>,
+): Promise<T> {
   const parts = await partsOf(directory);
   const scratch = await mkdtemp(join(tmpdir(), 'kmend-repository-'));
   try {
@@ -57,7 +57,7 @@ export async function withRepository<T>(edges: GitEdges, directory: string, use:
     await symlink(parts.objects, join(own, 'objects'));
     await symlink(parts.refs, join(own, 'refs'));
     if (parts.packedRefs !== undefined) await symlink(parts.packedRefs, join(own, 'packed-refs'));
-    const run = await confined(edges.run, [
+    const run = await confined(edges.run, MACHINE, [
       own,
       parts.objects,
       parts.refs,

@@ -45,7 +45,7 @@ async function repository(t: TestContext): Promise<Repository> {
 const importing = (path: string, commit = 'HEAD'): ReturnType<typeof importFromGit> =>
   importFromGit(edges, words, path, commit);
 
-test('nothing that a repository configures is run', { timeout: 120_000 }, async (t) => {
+test('runs nothing that a repository configures', { timeout: 120_000 }, async (t) => {
   const { path, evil, git, hasRun, directory } = await repository(t);
   await writeFile(join(directory, 'included'), `[core]\n\tfsmonitor = ${evil}\n[diff]\n\texternal = ${evil}\n`);
   for (const [key, value] of [
@@ -109,7 +109,7 @@ test('nothing that a repository configures is run', { timeout: 120_000 }, async 
   assert.equal(await hasRun(), false);
 });
 
-test('the environment and the configuration of the operator change nothing', async (t) => {
+test('ignores the environment and the configuration of the operator', async (t) => {
   const { path, evil, hasRun, directory } = await repository(t);
   const global = join(directory, 'global');
   await writeFile(global, `[diff]\n\texternal = ${evil}\n\tnoprefix = true\n[core]\n\tfsmonitor = ${evil}\n`);
@@ -128,7 +128,7 @@ test('the environment and the configuration of the operator change nothing', asy
   assert.equal(await hasRun(), false);
 });
 
-test('objects of another repository are not read', async (t) => {
+test('does not read objects of another repository', async (t) => {
   const { path, directory } = await repository(t);
   const other = await repository(t);
   await writeFile(join(other.path, PATH), `${TEXT}/* private */\n`);
@@ -145,7 +145,7 @@ test('objects of another repository are not read', async (t) => {
   await assert.rejects(importing(link, commit), (error) => errorCode(error) === 'fix-without-origin');
 });
 
-test('a linked work tree is read, and a folder of one', async (t) => {
+test('reads a linked work tree, and a folder of one', async (t) => {
   const { path, git, directory } = await repository(t);
   const linked = join(directory, 'linked');
   await git('worktree', 'add', '-q', linked, 'HEAD~1');
@@ -160,7 +160,7 @@ test('a linked work tree is read, and a folder of one', async (t) => {
   }
 });
 
-test('names of commits and files that look like something else are refused', async (t) => {
+test('refuses names of commits and files that look like options or revisions', async (t) => {
   const { path, git } = await repository(t);
   for (const commit of [
     '--upload-pack=x',

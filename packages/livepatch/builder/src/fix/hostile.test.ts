@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { errorCode } from '@kmend/base';
 import { limitedRun, run, runOk } from '@kmend/base/node';
-import { describeFuzz, fuzz, mutateBytes } from '@kmend/base/testing';
+import { cpuMs, describeFuzz, fuzz, mutateBytes } from '@kmend/base/testing';
 import { applyFixes } from '../source/apply.ts';
 import { importFromPatch } from './import.ts';
 import type { Fix } from './model.ts';
@@ -82,7 +82,7 @@ test('rejects other formats, hidden files and hunks without a header on either s
   assert.equal(fixOf(talkative).patch, SOUND);
 });
 
-test('links, new files and renames that git describes are refused', () => {
+test('refuses links, new files and renames that git describes', () => {
   const link =
     'diff --git a/dir/link b/dir/link\nnew file mode 120000\n--- /dev/null\n+++ b/dir/link\n@@ -0,0 +1 @@\n+../../secret\n\\ No newline at end of file\n';
   const empty = 'diff --git a/dir/new.c b/dir/new.c\nnew file mode 100644\nindex 0..0\n';
@@ -93,7 +93,7 @@ test('links, new files and renames that git describes are refused', () => {
   }
 });
 
-test('hunks have the lines they announce, whatever follows them; mail is forgiven its dropped spaces', () => {
+test('takes as many lines for a hunk as it announces, and accepts the spaces that mail drops', () => {
   const signed = `From: a\nSubject: b\n\n---\n dir/unit.c | 2 +-\n\n${SOUND}-- \n2.39.5\n`;
   assert.equal(plainPatch(signed), SOUND);
   const blank = '--- a/u.c\n+++ b/u.c\n@@ -1,3 +1,3 @@\n one\n\n-two\n+2\n\\ No newline at end of file\n';
@@ -111,7 +111,7 @@ test('hunks have the lines they announce, whatever follows them; mail is forgive
   }
 });
 
-test('huge patches: many hunks, lines without an end, more bytes than a patch has', async (t) => {
+test('bounds huge patches: many hunks, lines without an end, more bytes than a patch has', async (t) => {
   const { directory, tree, scratch } = await world(t);
   const hunks = '@@ -1,1 +1,1 @@\n-no such line\n+x\n'.repeat(100_000);
   const started = performance.now();
@@ -133,7 +133,7 @@ test('huge patches: many hunks, lines without an end, more bytes than a patch ha
   }
 });
 
-test('reads texts made to be slow in time', () => {
+test('reads hostile slow texts in linear time', () => {
   const width = 9_900;
   const lines = [
     `From ${'@'.repeat(width)}`,
@@ -148,7 +148,7 @@ test('reads texts made to be slow in time', () => {
   ];
   const headers = `--- a/kernel/fork.c${' '.repeat(width)}x\n+++ b/kernel/fork.c\n@@ -1 +1 @@\n-a\n+b\n`;
   for (const text of [...lines.map((line) => `${line}\n`.repeat(200)), headers.repeat(200)]) {
-    const started = performance.now();
+    const started = cpuMs();
     for (const patch of [text, `From: a\n${text}`, `${SOUND}${text}`]) {
       try {
         readPatch('F', patch);
@@ -157,11 +157,11 @@ test('reads texts made to be slow in time', () => {
         assert.ok(String(error).length < 4000);
       }
     }
-    assert.ok(performance.now() - started < 5000, text.slice(0, 40));
+    assert.ok(cpuMs() - started < 5000, text.slice(0, 40));
   }
 });
 
-test('mutated patches change the files they name, or are refused', async (t) => {
+test('changes only the files that mutated patches name, or refuses them', async (t) => {
   const { tree, scratch, files, directory } = await world(t);
   const sound = Buffer.from(`diff --git a/dir/unit.c b/dir/unit.c\n${SOUND}${SOUND.replaceAll('unit', 'other')}`);
   const before = await files();

@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { errorText, type Run } from '@kmend/base';
-import { type DeltaRange, type SourceStore, sourceDelta, titleOf, type UnpackEdges } from '@kmend/kernel';
+import { type Edges, errorText } from '@kmend/base';
+import { type DeltaRange, type SourceStore, sourceDelta, titleOf } from '@kmend/kernel';
 import { BuilderError } from '../error.ts';
 import type { DeltaTexts } from './companions.ts';
 import { withRepository } from './git.ts';
@@ -9,11 +9,6 @@ import type { Fix } from './model.ts';
 import { type HeaderParts, lineChanges, partOf } from './part.ts';
 import { PATCH_LIMIT } from './patch.ts';
 import { type FixWords, makeFix } from './store.ts';
-
-export interface ImportEdges {
-  readonly run: Run;
-  readonly signal: AbortSignal;
-}
 
 /** What the importer is told; a title it is not told is taken from where the fix comes from. */
 export type ImportWords = Omit<FixWords, 'title'> & { readonly title?: string | undefined };
@@ -23,7 +18,7 @@ export type ImportWords = Omit<FixWords, 'title'> & { readonly title?: string | 
  * what concerns the names given for each.
  */
 export async function importFromDebian(
-  edges: ImportEdges,
+  edges: Pick<Edges, 'run' | 'signal'>,
   sources: SourceStore,
   words: ImportWords,
   what: {
@@ -77,14 +72,23 @@ export async function importFromDebian(
 }
 
 /** The bytes of a file before a change, with that part of the change alone which concerns the names. */
-async function partialText(edges: ImportEdges, old: string, fresh: string, names: readonly string[]): Promise<Buffer> {
+async function partialText(
+  edges: Pick<Edges, 'run' | 'signal'>,
+  old: string,
+  fresh: string,
+  names: readonly string[],
+): Promise<Buffer> {
   const { stdout } = await edges.run('diff', ['-U0', '--text', old, fresh], { signal: edges.signal });
   const [before, after] = await Promise.all([readFile(old, 'latin1'), readFile(fresh, 'latin1')]);
   return Buffer.from(partOf(before, after, lineChanges(stdout.toString('latin1')), new Set(names)), 'latin1');
 }
 
 /** The texts of a delta, for finding what a fix from it needs beside its own files. */
-export function deltaTexts(edges: UnpackEdges, sources: SourceStore, range: DeltaRange): DeltaTexts {
+export function deltaTexts(
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
+  sources: SourceStore,
+  range: DeltaRange,
+): DeltaTexts {
   return {
     changed: async () => (await sourceDelta(edges, sources, range)).changed,
     text: async (path, version) => {
@@ -126,7 +130,7 @@ const KCONFIG = ':(top,glob)**/Kconfig*';
 
 /** One commit of a git repository; `paths`: files and folders to limit it to. */
 export async function importFromGit(
-  edges: ImportEdges,
+  edges: Pick<Edges, 'run' | 'signal'>,
   words: ImportWords,
   directory: string,
   commit: string,

@@ -51,7 +51,7 @@ async function part({ before, after }: { before: string; after: string }, ...nam
   }
 }
 
-test('a new definition comes without what else the same lines change', async () => {
+test('takes a new definition without other changes of the same lines', async () => {
   const macro = SOCKETS.after.slice(SOCKETS.after.indexOf('/* Variant'), SOCKETS.after.indexOf('struct tcp_timewait'));
   assert.equal(
     await part(SOCKETS, 'tcp_sk_rw'),
@@ -64,7 +64,7 @@ test('selects the whole change by all names, and nothing by none', async () => {
   assert.equal(await part(SOCKETS, 'tcp_timewait_sock'), SOCKETS.before);
 });
 
-test('each change of one definition is taken, wherever it lies, and a condition inside it with it', async () => {
+test('takes each change of one definition, with conditions inside it', async () => {
   const before = 'struct a {\n\tint x;\n\tint y;\n};\nint f(int a);\nint g(int a);\nstruct b {\n\tint x;\n};\n';
   const after =
     'struct a {\n\tint w;\n\tint x;\n\tint y;\n#ifdef Z\n\tint z;\n#endif\n};\nint f(int a, int b);\nint g(int a, int b);\nstruct b {\n\tint x;\n\tint y;\n};\n';
@@ -74,13 +74,13 @@ test('each change of one definition is taken, wherever it lies, and a condition 
   assert.equal(await part({ before, after }, 'a', 'b', 'f', 'g'), after);
 });
 
-test('definitions under a new condition stay together', async () => {
+test('keeps definitions under a new condition together', async () => {
   const before = 'int a;\n\nint z;\n';
   const after = 'int a;\n\n#ifdef X\nint f(void);\n#else\n#define f() 0\n#endif\n\nint z;\n';
   assert.equal(await part({ before, after }, 'f'), after);
 });
 
-test('a value of an enumeration comes with the lines of the enumeration', async () => {
+test('takes a value of an enumeration with the lines of the enumeration', async () => {
   const before = 'enum stop {\n\tA,\n\tB,\n};\n#define LIMIT 3\n';
   const after = 'enum stop {\n\tA,\n\tB,\n\tC,\n};\n#define LIMIT 4\n';
   assert.equal(await part({ before, after }, 'C'), before.replace('\tB,\n', '\tB,\n\tC,\n'));

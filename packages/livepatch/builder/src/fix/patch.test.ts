@@ -144,13 +144,13 @@ test('rejects combined diffs, alone and beside plain ones, and says how to get a
   refuses(`${A}@@@ -1,3 -1,3 +1,3 @@@\n`, 'fix-garbage', /line 10/);
 });
 
-test('rejects a hunk without a line of the file around it: nothing shows that its place is right', () => {
+test('rejects a hunk without a line of the file around it, whose place nothing confirms', () => {
   refuses(git('kernel/fork.c', '@@ -4,0 +5 @@\n+x\n'), 'fix-garbage', /line 5/, /-U3/);
   assert.equal(read(`${A}${git('Documentation/x', '@@ -4,0 +5 @@\n+x\n')}`).files.length, 1);
   assert.deepEqual(read(git('kernel/fork.c', '@@ -4 +4 @@\n-y\n+x\n')).files, ['kernel/fork.c']);
 });
 
-test('takes what mails, commits, quilt, Subversion and diff put around hunks for what it is', () => {
+test('accepts what mails, commits, quilt, Subversion and diff put around hunks', () => {
   const both = `${file('kernel/fork.c')}${file('mm/mmap.c')}`;
   const message =
     'A list:\n - one\n- two;\n+ three\n\n--- a\n    diff --git a/x b/x\n    --- a/x.c\n    +++ b/x.c\n    @@ -1,2 +1,2 @@\n    -old\n    +new\n\n@@\nexpression E;\n@@\n-\tkfree(E);\n+\tkvfree(E);\n\n> quoted\n-1 is returned\n';
@@ -188,7 +188,7 @@ test('rejects a mail whose transfer encoding changes the lines', () => {
   assert.equal(read(`${MAIL.trimEnd()}\nContent-Transfer-Encoding: 8bit\n\n${A}`).files.length, 1);
 });
 
-test('reads CR LF where every line has it and says so; a mix, NUL bytes, and replaced bytes are errors', () => {
+test('reads CR LF if every line has it and says so; rejects a mix, NUL bytes, and replaced bytes', () => {
   const dos = A.replaceAll('\n', '\r\n');
   const content = read(dos);
   assert.equal(content.patch, file('kernel/fork.c'));

@@ -4,7 +4,7 @@ import { errorCode } from '@kmend/base';
 import { readPatch } from './patch.ts';
 import { fileOfNames } from './paths.ts';
 
-test('finds the file where the names leave no doubt about the top of the tree', () => {
+test('finds the file if the names leave no doubt about the top of the tree', () => {
   const cases: readonly [string, string, string][] = [
     ['a/kernel/fork.c', 'b/kernel/fork.c', 'kernel/fork.c'],
     ['i/kernel/fork.c', 'w/kernel/fork.c', 'kernel/fork.c'],
@@ -34,7 +34,7 @@ test('finds the file where the names leave no doubt about the top of the tree', 
     assert.deepEqual(fileOfNames(from, to), { kind: 'path', path }, `${from} ${to}`);
 });
 
-test('does not guess where the tree begins, and tells two files and a reversed patch apart', () => {
+test('does not guess the top of the tree, and detects two files and a reversed patch', () => {
   const cases: readonly [string, string, string][] = [
     // Made inside arch/: kernel/ptrace.c is another file.
     ['x86/kernel/ptrace.c', 'x86/kernel/ptrace.c', 'unclear'],
@@ -54,7 +54,7 @@ test('does not guess where the tree begins, and tells two files and a reversed p
   for (const [from, to, kind] of cases) assert.equal(fileOfNames(from, to).kind, kind, `${from} ${to}`);
 });
 
-test('names in headers lose their times; a patch without them is told what it needs', () => {
+test('drops times from file headers, and says what a patch without headers needs', () => {
   const hunk = '@@ -1 +1 @@\n-a\n+b\n';
   for (const time of [
     '\t2026-01-02 03:04:05.0 +0100',

@@ -10,17 +10,23 @@ const TOP_FILES = new Set(
   ),
 );
 
-/** What git puts in front: `a/`, `b/`, or with diff.mnemonicPrefix `i/` (index), `w/` (work tree), `c/` (commit), `o/` (object). */
+/**
+ * What git puts in front: `a/`, `b/`, or with diff.mnemonicPrefix `i/` (index), `w/` (work tree), `c/` (commit), `o/`
+ * (object).
+ */
 const GIT_PREFIX = /^[abciow]$/;
-/** A folder that holds a kernel tree by its name: `linux-6.1`, `src`, `6.1.170.orig`. One called `x86` may be inside the tree. */
+/**
+ * A folder that holds a kernel tree by its name: `linux-6.1`, `src`, `6.1.170.orig`. One called `x86` may be inside the
+ * tree.
+ */
 const TREE_FOLDER = /linux|kernel|^src$|source|orig|\d\.\d/i;
 /** What people add to the name of the copy that they do not edit. */
 const ORIGINAL_ENDING = /(?:\.orig|\.old|\.bak|~)$/;
 const EDITED_ENDING = /\.(?:new|mod|patched)$/;
 
 /**
- * Which file of the kernel two names of a patch mean. `unsafe`: a name that leads out of the tree; `renamed`: two files; `unclear`: the
- * place of the tree in a name is not certain.
+ * Which file of the kernel two names of a patch mean. `unsafe`: a name that leads out of the tree; `renamed`: two
+ * files; `unclear`: the place of the tree in a name is not certain.
  */
 export type PathFinding =
   | { readonly kind: 'path'; readonly path: string }

@@ -62,7 +62,7 @@ test('leaves out files that no kernel is made of, whatever happens to them, and 
   }
 });
 
-test('what is made, removed, renamed or binary and may be code is refused, all of it named', () => {
+test('refuses made, removed, renamed and binary files that may be code, and names all of them', () => {
   const patch = [
     CODE,
     created('kernel/new.c'),
@@ -97,7 +97,7 @@ test('what is made, removed, renamed or binary and may be code is refused, all o
     assert.throws(() => readPatch('F', `${CODE}${text}`), { code: 'source-unsupported' }, text);
 });
 
-test('chosen files and folders are taken, the others named; a choice that meets nothing is an error', () => {
+test('takes the chosen files and folders, names the others, and rejects a choice without a match', () => {
   const patch = `${CODE}${changed('kernel/sched/core.c')}${created('mm/new.c')}${changed('mm/mmap.c')}`;
   const chosen = readPatch('F', patch, ['kernel/sched', 'mm/mmap.c']);
   assert.deepEqual(chosen.files, ['kernel/sched/core.c', 'mm/mmap.c']);
@@ -111,14 +111,14 @@ test('chosen files and folders are taken, the others named; a choice that meets 
   assert.throws(() => readPatch('F', `${patch}+more\n`, ['kernel/sched']), { code: 'fix-garbage' });
 });
 
-test('a patch of which nothing is left is empty, and says of what it consists', () => {
+test('rejects a patch without kernel code as empty, and names its files', () => {
   assert.throws(() => readPatch('F', `${changed('Documentation/x.rst')}${created('tools/x.c')}`), {
     code: 'fix-empty',
     message: /Documentation\/x\.rst \(documentation\), tools\/x\.c \(tools\)/,
   });
 });
 
-test('a Kconfig change is left out where its hunks show that only help text changes', () => {
+test('leaves out a Kconfig change if its hunks show that only help text changes', () => {
   const kconfig = (hunk: string): string => `${CODE}${changed('drivers/net/Kconfig', hunk)}`;
   const help = [
     '@@ -1,5 +1,5 @@\n config X\n \tbool "x"\n \thelp\n-\t  Old text.\n+\t  New text.\n \n',

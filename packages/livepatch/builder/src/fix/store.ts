@@ -15,7 +15,9 @@ export interface FixWords {
   readonly hardware: boolean;
 }
 
-/** Makes a fix of a patch, checking both. The patch has one character a byte; an origin with `paths` limits it to these. */
+/**
+ * Makes a fix of a patch, checking both. The patch has one character a byte; an origin with `paths` limits it to these.
+ */
 export function makeFix(words: FixWords, origin: FixOrigin, patch: string): Fix {
   const id = FixId.safeParse(words.id);
   if (!id.success) {
@@ -99,7 +101,9 @@ export class FixStore {
     };
   }
 
-  /** An earlier kmend kept patches as they came, and took less care in reading them: such a one may turn out to be none. */
+  /**
+   * An earlier kmend kept patches as they came, and took less care in reading them: such a one may turn out to be none.
+   */
   #content(id: string, directory: string, bytes: Buffer): PatchContent {
     try {
       return readPatch(id, bytes.toString('latin1'));

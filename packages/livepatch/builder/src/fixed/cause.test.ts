@@ -5,7 +5,7 @@ import { differenceMessage, differenceReason } from './tell.ts';
 
 const TEXT = 'int helper(int a)\n{\n\treturn a;\n}\n\nint first(int a)\n{\n\treturn helper(a);\n}\n';
 
-test('tells a change of the function itself from one elsewhere in its file, and from moved lines', () => {
+test('distinguishes a change of the function itself from one elsewhere in its file, and from moved lines', () => {
   assert.equal(ownCause('first', TEXT, TEXT.replace('helper(a);', 'helper(a) + 1;')), 'own-function');
   assert.equal(ownCause('first.isra', TEXT, TEXT.replace('helper(a);', 'helper(a) + 1;')), 'own-function');
   assert.equal(ownCause('first', TEXT, TEXT.replace('return a;', 'return a + 1;')), 'own-file');
@@ -25,7 +25,7 @@ test('asks for a review of a difference unless other parts of the file explain i
   );
 });
 
-test('a difference names the files of the upload that make the function equal', () => {
+test('names the files of the upload that make the function equal', () => {
   const files = ['net/batman-adv/types.h', 'include/net/sock.h'];
   const found = { name: 'f', source: 'net/a.c', version: '6.1.176-1', cause: 'other-files' as const, files };
   assert.match(

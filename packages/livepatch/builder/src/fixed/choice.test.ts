@@ -23,17 +23,17 @@ function chosen(fixes: readonly Fix[], wanted?: string, header?: string): string
   return choiceOf(kernel, request, fixes, wanted)?.name;
 }
 
-test('a unit is compared with the version of the newest fix that touches it', () => {
+test('compares a unit with the version of the newest fix that touches it', () => {
   assert.equal(chosen([debian('6.1.176-1'), debian('6.1.172-1')]), '6.1.176-1');
   assert.equal(chosen([debian('6.1.172-1'), debian('6.1.180-1', 'net/b.c')]), '6.1.172-1');
 });
 
-test('a fix of a header counts for the units that are built with it', () => {
+test('counts a fix of a header for the units that include it', () => {
   const fixes = [debian('6.1.172-1'), debian('6.1.180-1', 'net/b.h')];
   assert.equal(chosen(fixes, undefined, 'net/b.h'), '6.1.180-1');
 });
 
-test('a fix from a patch or a commit names no version; the word of the command does', () => {
+test('takes the version from the command for a fix from a patch or a commit, which names none', () => {
   const fixes = [fix({ kind: 'patch', file: 'a.patch' }), fix({ kind: 'git', commit: 'abc' })];
   assert.equal(chosen(fixes), undefined);
   assert.equal(chosen(fixes, '6.1.176-1'), '6.1.176-1');

@@ -43,7 +43,7 @@ async function failures(file: ElfFile, objects: readonly string[] = ['unit']): P
   return compareFinished(writeElf(file), expected).map(({ why }) => why);
 }
 
-test('a function is equal once livepatch has resolved what it refers to', async () => {
+test('finds a function equal once livepatch has resolved what it refers to', async () => {
   assert.deepEqual(await failures(await module()), []);
 });
 
@@ -85,13 +85,13 @@ const broken: Readonly<Record<string, readonly [make: () => Promise<ElfFile>, wh
 };
 
 for (const [what, [make, why]] of Object.entries(broken)) {
-  test(`${what} in the finished module is found`, async () => {
+  test(`detects ${what} in the finished module`, async () => {
     const [found, ...others] = await failures(await make());
     assert.match(found ?? '', why);
     assert.deepEqual(others, []);
   });
 }
 
-test('one function does not stand for those of two objects', async () => {
+test('does not take one function for those of two objects', async () => {
   assert.deepEqual(await failures(await module(), ['unit', 'other']), ['first: the module has too few of that name']);
 });

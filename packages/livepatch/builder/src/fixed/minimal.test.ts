@@ -16,11 +16,11 @@ for (const wanted of [['h0'], ['h39'], ['h3', 'h17'], ['h1', 'h2', 'h30']]) {
   });
 }
 
-test('gives no answer where the trials run out', async () => {
+test('gives no answer if the trials run out', async () => {
   let left = 3;
   assert.equal(await minimalPart(ALL, async (some) => (left-- > 0 ? some.includes('h39') : undefined)), undefined);
 });
 
-test('gives no answer where none is true by itself', async () => {
+test('gives no answer if none is true by itself', async () => {
   assert.equal(await minimalPart(ALL, async () => false), undefined);
 });

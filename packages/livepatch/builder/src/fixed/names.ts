@@ -16,9 +16,10 @@ export function plainName(name: string): string {
 }
 
 /**
- * The first field of matched code that leads to something of another name than here; `undefined` where there is none. Equal bytes and one
- * place a symbol are enough for the byte proof, whose two sides are the same source; two sources may well differ in a name alone: a
- * fix that takes another static table. `places`: where names that occur more than once are known to lie.
+ * The first field of matched code that leads to something of another name than here; `undefined` where there is none.
+ * Equal bytes and one place a symbol are enough for the byte proof, whose two sides are the same source; two sources
+ * may well differ in a name alone: a fix that takes another static table. `places`: where names that occur more than
+ * once are known to lie.
  */
 export function misnamed(
   view: ObjectView,

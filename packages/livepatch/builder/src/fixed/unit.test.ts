@@ -28,12 +28,14 @@ async function compared(patched: string, fixed: string): Promise<string> {
   const image = moduleImage('unit', await elfOf(fixed));
   const [result] = compareFunctions(unit, image, [view], stock, ['first']).functions;
   assert.equal(result?.name, 'first');
+  // In the one layout that there is.
+  assert.equal(result?.asExtracted, result?.equal);
   return result?.equal ? 'equal' : (result?.why ?? '');
 }
 
 const CHECKED = withFirst('if (a > 3) printk("too large: %d", a); return helper(a);');
 
-test('the same fix in both is equal, whatever else changed in the file', async () => {
+test('finds the same fix in both equal, whatever else changed in the file', async () => {
   assert.equal(await compared(CHECKED, CHECKED), 'equal');
   assert.equal(await compared(CHECKED, CHECKED.replace('a + limit', 'a - limit')), 'equal');
 });
@@ -73,13 +75,13 @@ const unequal: Readonly<Record<string, readonly [patched: string, fixed: string,
 };
 
 for (const [what, [patched, fixed, why]] of Object.entries(unequal)) {
-  test(`${what} is not equal`, async () => {
+  test(`finds ${what} not equal`, async () => {
     assert.equal(await compared(patched, patched), 'equal');
     assert.match(await compared(patched, fixed), why);
   });
 }
 
-test('equal in either layout is equal', async () => {
+test('finds a unit equal that is equal in either layout', async () => {
   const [stock, separate, joined] = await Promise.all([
     objectOf(STOCK),
     objectOf(CHECKED.replace('a > 3', 'a > 4')),
@@ -88,7 +90,7 @@ test('equal in either layout is equal', async () => {
   const image = moduleImage('unit', await elfOf(CHECKED));
   const result = compareFunctions(unit, image, [separate, joined], stock, ['first']);
   assert.deepEqual(
-    result.functions.map(({ equal }) => equal),
-    [true],
+    result.functions.map(({ equal, asExtracted }) => [equal, asExtracted]),
+    [[true, false]],
   );
 });

@@ -10,6 +10,11 @@ import { misnamed } from './names.ts';
 export interface FunctionResult {
   readonly name: string;
   readonly equal: boolean;
+  /**
+   * Equal in the first view, that of what is extracted. In a section of its own a function may be laid out otherwise:
+   * gcc 14 aligns loops differently (amdgpu_discovery_set_ip_blocks).
+   */
+  readonly asExtracted: boolean;
   /** Where it is not equal: what differs first. */
   readonly why: string;
   /**
@@ -45,6 +50,7 @@ export function compareFunctions(
   const equal = new Set<string>();
   const places = new Map<string, bigint>();
   const several = new Set<string>();
+  let extracted: ReadonlySet<string> | undefined;
   for (const view of views) {
     const proof = proveUnit(unit, view, image);
     for (const [name, { address }] of proof.addresses) {
@@ -63,13 +69,15 @@ export function compareFunctions(
       if (problem === undefined) equal.add(name);
       else differences.set(name, problem);
     }
+    extracted ??= new Set(equal);
   }
   for (const name of several) places.delete(name);
   const [view] = views;
   const functions = replaced.map((name) => {
     const parts = view === undefined ? [name] : partsOf(view, stock, name);
     const why = parts.map(problemOf).find((problem) => problem !== undefined);
-    return { name, equal: why === undefined, why: why ?? '', parts };
+    const asExtracted = parts.every((part) => extracted?.has(part) === true);
+    return { name, equal: why === undefined, asExtracted, why: why ?? '', parts };
   });
   return { functions, places };
 

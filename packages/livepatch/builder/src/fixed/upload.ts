@@ -1,19 +1,25 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Edges } from '@kmend/base';
 import { type DeltaRange, type SourceStore, sourceDelta } from '@kmend/kernel';
 import { linkSources, replaceLinked } from '../source/header-tree.ts';
 import { includedTexts } from '../tree/included.ts';
-import type { PreparedTree, TreeEdges } from '../tree/tree.ts';
+import type { PreparedTree } from '../tree/tree.ts';
 
 /** The source of a fixed kernel's version, beside that of the kernel that livepatches are built for. */
 export class Upload {
-  readonly #edges: TreeEdges;
+  readonly #edges: Pick<Edges, 'run' | 'progress' | 'signal'>;
   readonly #tree: PreparedTree;
   readonly #sources: SourceStore;
   readonly #range: DeltaRange;
   #headers: Promise<ReadonlyMap<string, string>> | undefined;
 
-  constructor(edges: TreeEdges, tree: PreparedTree, sources: SourceStore, range: DeltaRange) {
+  constructor(
+    edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
+    tree: PreparedTree,
+    sources: SourceStore,
+    range: DeltaRange,
+  ) {
     this.#edges = edges;
     this.#tree = tree;
     this.#sources = sources;
@@ -55,7 +61,11 @@ export class TrialTree {
   }
 
   /** `scratch`: a folder on the tree's file system, which its owner removes. */
-  static async make(edges: TreeEdges, tree: PreparedTree, scratch: string): Promise<TrialTree> {
+  static async make(
+    edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
+    tree: PreparedTree,
+    scratch: string,
+  ): Promise<TrialTree> {
     const root = await mkdtemp(join(scratch, 'trial-'));
     await linkSources(edges, tree, root);
     return new TrialTree(root, tree);

@@ -54,7 +54,7 @@ async function called(
 
 const ALL: readonly Phase[] = ['pre_patch', 'post_patch', 'pre_unpatch', 'post_unpatch'];
 
-test('callbacks are called in order going in, and the other way round going out', async () => {
+test('calls callbacks in order at a load, and in reverse order at a revert', async () => {
   assert.deepEqual(await called([ALL, ['post_patch', 'post_unpatch'], ALL], -1, ALL), [
     '0 pre_patch',
     '2 pre_patch',
@@ -81,7 +81,7 @@ test('reports a failing pre-patch callback, and undoes those before it', async (
   assert.deepEqual(await called([ALL, ALL], 0, ['pre_patch']), ['0 pre_patch', '= -16']);
 });
 
-test('only phases that some callback has are registered', () => {
+test('registers only phases that some callback has', () => {
   assert.deepEqual(
     phasesOf([
       { phases: ['post_unpatch'], alias: 'a' },

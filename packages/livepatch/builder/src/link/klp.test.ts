@@ -49,6 +49,8 @@ function module(): { file: ElfFile; text: Section; table: Section } {
   const table = section('__jump_table', SHF_WRITE);
   const local = symbol('f', text, STB_LOCAL, STT_FUNC);
   const alias = symbol('alias_0', text, STB_GLOBAL, STT_FUNC);
+  // objtool --prefix
+  const padding = [symbol('__pfx_f', text, STB_LOCAL, STT_FUNC), symbol('__pfx_alias_0', text, STB_LOCAL, STT_FUNC)];
   const hidden = symbol('hidden', SHN_UNDEF);
   const ofModule = symbol('inner', SHN_UNDEF);
   const exported = symbol('kfree', SHN_UNDEF);
@@ -59,7 +61,7 @@ function module(): { file: ElfFile; text: Section; table: Section } {
     file: {
       type: ET_REL,
       sections: [text, table],
-      symbols: [local, alias, hidden, ofModule, exported],
+      symbols: [local, ...padding, alias, hidden, ofModule, exported],
       livepatchRelocations: [],
       segments: [],
     },
@@ -74,7 +76,7 @@ const resolutions = new Map<string, Resolution>([
   ['kfree', { kind: 'export', name: 'kfree', exportedName: 'kfree', namespace: '' }],
 ]);
 
-test('moves references into a table of the object that holds the code; exports stay, aliases go', () => {
+test('moves references into a table of the object that holds the code, keeps exports, and drops aliases', () => {
   const { file } = module();
   nameReferences(file, 'user', resolutions);
   convertModule(file, 'alias_');
@@ -91,11 +93,12 @@ test('moves references into a table of the object that holds the code; exports s
   assert.deepEqual(left.sort(), ['f', 'kfree']);
   for (const { name, place } of again.symbols) {
     if (name.startsWith('.klp.')) assert.equal(place, SHN_LIVEPATCH);
-    assert.ok(!name.startsWith('alias_'));
+    assert.ok(!name.startsWith('alias_') && !name.startsWith('__pfx_alias_'));
   }
+  assert.ok(again.symbols.some(({ name }) => name === '__pfx_f'));
 });
 
-test('splits a section that code of several objects shares into a table each, of the same symbol', () => {
+test('splits a section that code of several objects shares into one table for each, of the same symbol', () => {
   const shared = section('.altinstr_aux', SHF_EXECINSTR);
   const inner = resolutions.get('inner');
   assert.ok(inner?.kind === 'klp');
@@ -132,7 +135,7 @@ test('refuses two tables of one name, which sysfs could not show', () => {
   assert.throws(() => convertModule(file, 'alias_'), /two sections called \.text\.f/);
 });
 
-test('an alias of data goes too, and what it stood for is referred to', () => {
+test('removes an alias of data, and refers to its target', () => {
   const { file, table } = module();
   const data = section('.kmend.callbacks', 0);
   const local = symbol('callbacks', data, STB_LOCAL, STT_OBJECT);
@@ -146,7 +149,7 @@ test('an alias of data goes too, and what it stood for is referred to', () => {
   assert.ok(!file.symbols.includes(alias));
 });
 
-test('a name that the kernel could not read back is refused', () => {
+test('refuses a name that the kernel could not read back', () => {
   const { file } = module();
   const long = new Map(resolutions).set('inner', {
     kind: 'klp',

@@ -92,6 +92,8 @@ export function convertModule(file: ElfFile, aliasPrefix: string): void {
     if (section === undefined || !isNamed || symbol.name.startsWith(aliasPrefix)) continue;
     named.set(section, [...(named.get(section) ?? []), symbol]);
   }
+  // objtool names the padding in front of each symbol of a function, also of an alias.
+  const isAlias = ({ name }: ElfSymbol): boolean => name.replace(/^__pfx_/, '').startsWith(aliasPrefix);
   const real = (symbol: ElfSymbol): ElfSymbol => {
     if (!symbol.name.startsWith(aliasPrefix)) return symbol;
     const section = sectionOf(symbol);
@@ -136,7 +138,7 @@ export function convertModule(file: ElfFile, aliasPrefix: string): void {
     }
   }
   file.symbols = [
-    ...file.symbols.filter((symbol) => !symbol.name.startsWith(aliasPrefix) && heldNameOf(symbol) === undefined),
+    ...file.symbols.filter((symbol) => !isAlias(symbol) && heldNameOf(symbol) === undefined),
     ...symbols.values(),
   ];
   for (const symbol of file.symbols) {

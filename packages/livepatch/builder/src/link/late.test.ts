@@ -72,7 +72,7 @@ function fileOf(name: string, size: number, keyAt: number, keys: readonly string
   return [{ type: ET_REL, sections: [section], symbols, livepatchRelocations: [], segments: [] }, section];
 }
 
-test('the tracepoint of a module is left off, the keys of vmlinux stay in their entries', () => {
+test('leaves the tracepoint of a module off, and the keys of vmlinux in their entries', () => {
   const [file, section] = fileOf('__jump_table', 16, 8, ['__tracepoint_some', 'kernel_key']);
   assert.deepEqual(settleLateReferences('a/unit.c', file, resolutions, layouts), []);
   assert.deepEqual([section.size, section.data[0]], [16, 2]);
@@ -86,7 +86,7 @@ test('the tracepoint of a module is left off, the keys of vmlinux stay in their 
   );
 });
 
-test("a static branch on a module's own key is refused: it may be set before the livepatch could follow", () => {
+test("refuses a static branch on a module's own key, which may be set before the livepatch could follow", () => {
   const [file] = fileOf('__jump_table', 16, 8, ['kernel_key', 'some_key']);
   const [reason, ...others] = settleLateReferences('a/unit.c', file, resolutions, layouts);
   assert.deepEqual(
@@ -96,13 +96,13 @@ test("a static branch on a module's own key is refused: it may be set before the
   assert.match(reason?.message ?? '', /static_key_enabled/);
 });
 
-test('a static call of a module goes through its trampoline', () => {
+test('calls a static call of a module through its trampoline', () => {
   const [file, section] = fileOf('.static_call_sites', 8, 4, ['__SCK__some', 'kernel_key', '__SCK__some']);
   assert.deepEqual(settleLateReferences('a/unit.c', file, resolutions, layouts), []);
   assert.deepEqual([section.size, section.data[0]], [8, 2]);
 });
 
-test('an exception table cannot wait for a module', () => {
+test('refuses an exception table that would have to wait for a module', () => {
   const [file] = fileOf('__ex_table', 12, 4, ['some_key']);
   const codes = settleLateReferences('a/unit.c', file, resolutions, layouts).map(({ code }) => code);
   assert.deepEqual(codes, ['late-relocation']);

@@ -1,5 +1,6 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Edges } from '@kmend/base';
 import { type ElfFile, readElf, SHN_UNDEF, UNNAMED_MODULE, writeElf } from '@kmend/elf';
 import { AUTHOR_INCLUDE } from '../author/header.ts';
 import { runObjtool } from '../compile/objtool.ts';
@@ -7,9 +8,10 @@ import { confined } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 import { Prelude } from '../tree/prelude.ts';
 import { makePrelude, type Recipe } from '../tree/recipe.ts';
-import type { PreparedTree, TreeEdges } from '../tree/tree.ts';
+import type { PreparedTree } from '../tree/tree.ts';
 import { convertModule } from './klp.ts';
 import { type Registration, registrationSource } from './registration.ts';
+import { dropSeals, unorder } from './sections.ts';
 
 /** Global names of new functions until the module is finished. */
 export const ALIAS_PREFIX = 'kmend_new_';
@@ -31,7 +33,7 @@ export interface LinkRequest {
  * Throws `link-failed`.
  */
 export async function linkModule(
-  edges: TreeEdges,
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
   tree: PreparedTree,
   { recipe, objects, registration, expected, scratch }: LinkRequest,
 ): Promise<Uint8Array> {
@@ -48,7 +50,7 @@ export async function linkModule(
     reads: readonly string[] = [],
     stdin = '',
   ): Promise<string> => {
-    const confinedRun = await confined(run, [tree.source, directory, ...reads], made);
+    const confinedRun = await confined(run, tree.root, [tree.source, directory, ...reads], made);
     const result = await confinedRun(file, args, { cwd: tree.source, stdin, signal, timeoutMs: 120_000 });
     if (result.exitCode !== 0) {
       throw new BuilderError(
@@ -68,6 +70,8 @@ export async function linkModule(
   };
   const registered = await compile(registrationSource(registration), 'registration');
   await runObjtool(run, tree, recipe.objtoolArguments, registered, signal);
+  const file = readElf(await readFile(registered));
+  if (unorder(file)) await writeFile(registered, writeElf(file));
   const joined = within(`${UNNAMED_MODULE}.o`);
   await step(
     'joining the objects',
@@ -80,11 +84,14 @@ export async function linkModule(
   // modpost reads which objects the module is of, and their commands for the CRCs of exports: there are none.
   await writeFile(within(`${UNNAMED_MODULE}.mod`), `${joined}\n`);
   await writeFile(within(`.${UNNAMED_MODULE}.o.cmd`), '\n');
+  const list = within('modules.order');
+  await writeFile(list, `${joined}\n`);
+  const listed = recipe.modpostArguments.includes('-T') ? [] : ['-T', list];
   const modpost = join(tree.source, 'scripts', 'mod', 'modpost');
   const said = await step(
     'modpost',
     modpost,
-    [...recipe.modpostArguments, '-w', '-o', within('Module.symvers')],
+    [...recipe.modpostArguments, ...listed, '-w', '-o', within('Module.symvers')],
     [within('Module.symvers'), within(`${UNNAMED_MODULE}.mod.c`)],
     [],
     `${joined}\n`,
@@ -92,10 +99,17 @@ export async function linkModule(
   checkModpost(said);
   const mod = await compile(await readFile(within(`${UNNAMED_MODULE}.mod.c`), 'utf8'), `${UNNAMED_MODULE}.mod`);
   const module = within(`${UNNAMED_MODULE}.ko`);
-  await step('linking the module', 'ld', [...recipe.linkArguments, '-o', module, joined, mod], [module]);
-  const file = readElf(await readFile(module));
-  convertModule(file, ALIAS_PREFIX);
-  return writeElf(file);
+  await step(
+    'linking the module',
+    'ld',
+    [...recipe.linkArguments, '-o', module, joined, mod, ...recipe.linkObjects],
+    [module],
+    recipe.linkObjects,
+  );
+  const linked = readElf(await readFile(module));
+  dropSeals(linked);
+  convertModule(linked, ALIAS_PREFIX);
+  return writeElf(linked);
 }
 
 /**

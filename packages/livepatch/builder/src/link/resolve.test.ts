@@ -67,7 +67,7 @@ const outcome = (name: string, given: ResolveFacts): unknown => {
   return 'verdict' in settled ? [settled.verdict, settled.code] : settled;
 };
 
-test('what vmlinux exports is an ordinary reference, with the namespace that it wants', () => {
+test('refers to exports of vmlinux directly, with the namespace that they require', () => {
   assert.deepEqual(outcome('kfree', facts('some_mod')), {
     kind: 'export',
     name: 'kfree',
@@ -97,7 +97,7 @@ test('resolves what a module exports by livepatch, for a module that depends on 
   assert.deepEqual(outcome('mod_hook', facts('other')), ['refused', 'symbol-late']);
 });
 
-test('of several symbols of a name the one that is meant must be proven, or be the only global one', () => {
+test('requires a proof, or a single global symbol, among several of one name', () => {
   // Static ones are of other files: it may be new in another unit of the livepatch.
   assert.deepEqual(outcome('init_once', facts('vmlinux')), ['refused', 'symbol-unknown']);
   assert.deepEqual(outcome('sema', facts('vmlinux')), {
@@ -120,7 +120,7 @@ test('of several symbols of a name the one that is meant must be proven, or be t
   assert.ok(hasStartingTwin(facts('some_mod'), 'some_mod', 'twice'));
 });
 
-test("a variable or function of the unit itself is the running kernel's, where the proof says", async () => {
+test('takes a variable or function of the unit itself from the running kernel where the proof says so', async () => {
   const view = await objectOf('static int own = 1; int f(void) { return own++; }');
   const original = view.byKey('own');
   assert.ok(original !== undefined);
@@ -134,7 +134,7 @@ test("a variable or function of the unit itself is the running kernel's, where t
   assert.ok('verdict' in unproven && unproven.code === 'symbol-unproven');
 });
 
-test("what a module drops once it has started cannot be found; vmlinux's names stay", async () => {
+test("refuses what a module drops once it has started, and keeps vmlinux's names", async () => {
   const view = await objectOf(
     'int __attribute__((section(".init.text"))) start(void) { return 1; } int __attribute__((section(".ref.text"))) f(void) { return start(); }',
   );

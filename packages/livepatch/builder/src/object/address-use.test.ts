@@ -31,7 +31,7 @@ const USES: readonly (readonly [text: string, kind: string, register?: number])[
   ['jne x', 'branch'],
 ];
 
-test('what an instruction does with the place that it names', async () => {
+test('recognises what an instruction does with the place that it names', async () => {
   const code = USES.map(
     ([text], index) =>
       `.section .text.f${index},"ax"\n.type f${index},@function\nf${index}: nop\n${text}\nret\n.size f${index}, . - f${index}\n`,

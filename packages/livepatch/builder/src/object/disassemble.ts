@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Run } from '@kmend/base';
 import { runOk } from '@kmend/base/node';
+import { MACHINE } from '@kmend/toolchain';
 import { confined } from '../confine.ts';
 import { decodeInstruction } from './instructions.ts';
 
@@ -39,9 +40,9 @@ export async function disassemble(run: Run, instructions: readonly Shown[], sign
     const path = join(directory, 'code');
     await writeFile(path, code);
     const args = ['-D', '-z', '-w', '-b', 'binary', '-m', 'i386:x86-64', '--no-show-raw-insn', path];
-    const text = (await runOk(await confined(run, [path]), 'objdump', args, { signal, timeoutMs: 30_000 })).toString(
-      'latin1',
-    );
+    const text = (
+      await runOk(await confined(run, MACHINE, [path]), 'objdump', args, { signal, timeoutMs: 30_000 })
+    ).toString('latin1');
     const lines = new Map<number, string>();
     for (const [, at = '', line = ''] of text.matchAll(/^\s+([0-9a-f]+):\t(.*)$/gm)) {
       lines.set(Number.parseInt(at, 16), line.replaceAll(/\s+/g, ' ').trim());

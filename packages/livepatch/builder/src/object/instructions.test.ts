@@ -41,7 +41,7 @@ const INSTRUCTIONS: readonly (readonly [text: string, bytes: string, field?: num
   ['ret $imm16', 'c20800'],
 ];
 
-test('lengths of instructions, and their relative fields', () => {
+test('finds lengths of instructions, and their relative fields', () => {
   for (const [text, hex, field] of INSTRUCTIONS) {
     const bytes = Buffer.from(hex, 'hex');
     // More bytes follow: they must not count.
@@ -65,7 +65,7 @@ test('rejects bytes that are no instruction, or truncated', () => {
   }
 });
 
-test('where branches lead', () => {
+test('finds where branches lead', () => {
   assert.equal(branchTarget(Buffer.from('90ebfd', 'hex'), 1), 0);
   assert.equal(branchTarget(Buffer.from('e810000000', 'hex'), 0), 0x15);
   assert.equal(branchTarget(Buffer.from('488b0500000000', 'hex'), 0), undefined);

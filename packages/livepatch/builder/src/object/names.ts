@@ -1,18 +1,25 @@
-/** A name without what clang's link-time optimisation adds to a private one that other units come to use: `state.llvm.9401` -> `state`. */
+/**
+ * A name without what clang's link-time optimisation adds to a private one that other units come to use:
+ * `state.llvm.9401` -> `state`.
+ */
 export function unpromoted(name: string): string {
   return name.replace(/\.llvm\.\d+/, '');
 }
 
 /**
- * A name without the numbers that the compiler gives out: `foo.isra.0` -> `foo.isra`, `once.123` -> `once`; and without the counter
- * and line in the names of BTF ids (include/linux/btf_ids.h): `__BTF_ID__struct__sock__1234` -> `__BTF_ID__struct__sock__`.
+ * A name without the numbers that the compiler gives out: `foo.isra.0` -> `foo.isra`, `once.123` -> `once`; and without
+ * the counter and line in the names of BTF ids (include/linux/btf_ids.h): `__BTF_ID__struct__sock__1234` ->
+ * `__BTF_ID__struct__sock__`.
  */
 export function stem(name: string): string {
   const plain = name.startsWith('__BTF_ID__') ? name.replace(/\d+$/, '') : name;
   return unpromoted(plain).replaceAll(/\.\d+(?=\.|$)/g, '');
 }
 
-/** Of local data: the name of a variable inside a function, `calls.3` by gcc, `handle.calls` or `handle.calls.3` by clang. */
+/**
+ * Of local data: the name of a variable inside a function, `calls.3` by gcc, `handle.calls` or `handle.calls.3` by
+ * clang.
+ */
 export function isStaticLocalName(name: string): boolean {
   return /.\./.test(unpromoted(name));
 }
@@ -23,12 +30,18 @@ export function coldParent(name: string): string | undefined {
   return match?.[1];
 }
 
-/** `__pfx_foo` and `__cfi_foo`: padding and type hash in front of `foo`, which travel with it (objtool --prefix, -fsanitize=kcfi). */
+/**
+ * `__pfx_foo` and `__cfi_foo`: padding and type hash in front of `foo`, which travel with it (objtool --prefix,
+ * -fsanitize=kcfi).
+ */
 export function isPrefixSymbol(name: string): boolean {
   return name.startsWith('__pfx_') || name.startsWith('__cfi_');
 }
 
-/** What objtool, modpost and the linker make of an object, and where things were in the source: says nothing about what the code does. */
+/**
+ * What objtool, modpost and the linker make of an object, and where things were in the source: says nothing about what
+ * the code does.
+ */
 export function isByProduct(section: string): boolean {
   return (
     BY_PRODUCTS.has(section) ||

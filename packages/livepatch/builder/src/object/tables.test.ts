@@ -51,7 +51,7 @@ const FORMS: Readonly<Record<string, readonly [size: number, entry: (place: stri
 };
 
 for (const [name, [size, entry]] of Object.entries(FORMS)) {
-  test(`entries of ${name} from their relocations`, async () => {
+  test(`finds entries of ${name} by their relocations`, async () => {
     const table = tableOf(await withTable(name.split(' ')[0] ?? '', entries(entry)), new Map());
     assert.deepEqual(table, { entrySize: size, meaningful: true, from: 'relocations' });
     const two = tableOf(await withTable(name.split(' ')[0] ?? '', entries(entry, ['first', 'second'])), new Map());
@@ -63,7 +63,7 @@ for (const [name, [size, entry]] of Object.entries(FORMS)) {
   });
 }
 
-test('some entries without a file or a format', async () => {
+test('finds entries of which some lack a file or a format', async () => {
   const mixed = `${relative('first')} ${relative('.Ltext')} .word 1; .word 0
     ${relative('second')} .long 0; .word 2; .word 0
     ${relative('second+4')} ${relative('.Ltext')} .word 3; .word 0`;
@@ -74,7 +74,7 @@ test('some entries without a file or a format', async () => {
   });
 });
 
-test('replacements that are nothing, and those that are a thunk of the kernel', async () => {
+test('finds replacements that are nothing, and those that are a thunk of the kernel', async () => {
   const old = `${relative('first')} ${relative('.Lnew')} .word 4; .byte 5, 5, 3
     ${relative('first')} .long 0; .word 7; .byte 5, 0, 0
     ${relative('second+8')} ${relative('.Lnew+5')} .word 9; .byte 3, 3, 0`;
@@ -95,7 +95,7 @@ test('replacements that are nothing, and those that are a thunk of the kernel', 
   }
 });
 
-test("the kernel's types come first, and must fit", async () => {
+test("prefers the kernel's types, which must fit", async () => {
   const [, entry] = FORMS['__bug_table 4.x to 6.x'] ?? [0, () => ''];
   const section = await withTable('__bug_table', entries(entry));
   const sized = (size: number): StructSizes => new Map([['bug_entry', { size }]]);
@@ -103,13 +103,13 @@ test("the kernel's types come first, and must fit", async () => {
   for (const size of [8, 16, 36]) assert.ok('unclear' in (tableOf(section, sized(size)) ?? {}), `${size}`);
 });
 
-test('a section that says its entry size itself', async () => {
+test('uses the entry size that a section states', async () => {
   const [, entry] = FORMS['.altinstructions since 6.3'] ?? [0, () => ''];
   const section = await withTable('.altinstructions', entries(entry), '"aM",@progbits,14');
   assert.deepEqual(tableOf(section, new Map()), { entrySize: 14, meaningful: true, from: 'entry-size' });
 });
 
-test('what repeats in no known way is unclear, not guessed', async () => {
+test('reports what repeats in no known way as unclear, without guessing', async () => {
   const forms = {
     __bug_table: `${relative('.Ltext')} .long 0; .long 0`,
     __ex_table: `${relative('first')} .long 0`,
@@ -122,7 +122,7 @@ test('what repeats in no known way is unclear, not guessed', async () => {
   }
 });
 
-test('of two objects the one with more entries tells the size', async () => {
+test('takes the size from the one of two objects with more entries', async () => {
   const [, entry] = FORMS['.parainstructions'] ?? [0, () => ''];
   const lines = (places: string[]): string => `.text
     first: .nops 32

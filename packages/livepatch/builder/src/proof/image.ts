@@ -59,15 +59,18 @@ export function vmlinuxImage(memory: KernelMemory, symbols: SymbolTable): Shippe
   };
 }
 
-/** As modules lie in memory: the last 2 GiB less what vmlinux takes (arch/x86/include/asm/pgtable_64_types.h, MODULES_VADDR). */
+/**
+ * As modules lie in memory: the last 2 GiB less what vmlinux takes (arch/x86/include/asm/pgtable_64_types.h,
+ * MODULES_VADDR).
+ */
 const MODULE_BASE = 0xffff_ffff_c000_0000n;
 /** Room for all modules together there (MODULES_LEN); one alone is far smaller. */
 const MODULE_LIMIT = 2 ** 30;
 const OUTSIDE_BASE = 0xffff_ffff_a000_0000n;
 
 /**
- * A module laid out and relocated at made-up addresses, so that the same comparison serves modules and vmlinux: sections one behind the
- * other, and every symbol it takes from elsewhere at a place of its own.
+ * A module laid out and relocated at made-up addresses, so that the same comparison serves modules and vmlinux:
+ * sections one behind the other, and every symbol it takes from elsewhere at a place of its own.
  */
 export function moduleImage(object: ObjectName, file: ElfFile): ShippedImage {
   const base = new Map<Section, bigint>();

@@ -24,7 +24,7 @@ int first(int a) { if (a > 3) printk("too large: %d", a); return helper(a) + 1; 
 int second(int a) { return a + limit; }
 `;
 
-test('a rebuild that is equal gives no reason', async () => {
+test('gives no reason for a rebuild that is equal', async () => {
   assert.deepEqual(await reasons(TEXT, TEXT), []);
 });
 
@@ -48,7 +48,7 @@ const differing: Readonly<Record<string, readonly [change: (text: string) => str
 };
 
 for (const [what, [change, message]] of Object.entries(differing)) {
-  test(`${what}: refused, with the first instruction that differs, of both sides`, async () => {
+  test(`refuses ${what}, with the first instruction that differs, of both sides`, async () => {
     const [reason, ...others] = await reasons(TEXT, change(TEXT));
     assert.deepEqual(
       [reason?.code, reason?.verdict, reason?.symbol, others],
@@ -58,7 +58,7 @@ for (const [what, [change, message]] of Object.entries(differing)) {
   });
 }
 
-test('a function that the kernel does not have', async () => {
+test('refuses a function that the kernel does not have', async () => {
   const [reason] = await reasons(TEXT, TEXT.replace('int second', 'int third'));
   assert.deepEqual([reason?.code, reason?.symbol], ['function-not-found', 'second']);
 });

@@ -1,18 +1,13 @@
-import type { Run } from '@kmend/base';
+import type { Edges } from '@kmend/base';
 import { disassemble } from '../object/disassemble.ts';
 import type { ByteDifference, Reason, Unit, UnitProof } from '../types.ts';
-
-export interface ShowEdges {
-  readonly run: Run;
-  readonly signal: AbortSignal;
-}
 
 /**
  * Why functions that are to be replaced cannot be: they are not what was shipped. With the first differing instruction
  * of both sides.
  */
 export async function proofReasons(
-  edges: ShowEdges,
+  edges: Pick<Edges, 'run' | 'signal'>,
   unit: Unit,
   proof: UnitProof,
   functions: readonly string[],
@@ -35,7 +30,7 @@ export async function proofReasons(
 }
 
 async function differenceTexts(
-  { run, signal }: ShowEdges,
+  { run, signal }: Pick<Edges, 'run' | 'signal'>,
   differences: readonly (ByteDifference | undefined)[],
 ): Promise<string[]> {
   const instructions = differences.flatMap((difference) => [difference?.shipped ?? [], difference?.built ?? []].flat());

@@ -39,13 +39,13 @@ async function overridden(defaults: string, other: string, isWeak: (name: string
 
 const unasked = (): boolean => assert.fail('the places tell');
 
-test('a default is overridden where its name leads to another unit, even to the same bytes', async () => {
+test('takes a default as overridden if its name leads to another unit, even to the same bytes', async () => {
   const { found, proof } = await overridden(DEFAULTS, OTHER, unasked);
   assert.deepEqual(found, ['replaced', 'same']);
   assert.deepEqual([proof.equal, proof.different], [['kept', 'user'], []]);
 });
 
-test('an overriding definition may be weak itself', async () => {
+test('accepts an overriding definition that is weak itself', async () => {
   const weak = OTHER.replaceAll('int replaced', '__attribute__((weak)) int replaced');
   // The linker takes the first of two.
   const view = new ObjectView(readElf(await compiled(DEFAULTS, { flags })), new Map());
@@ -53,7 +53,7 @@ test('an overriding definition may be weak itself', async () => {
   assert.deepEqual(overriddenWeak(view, image, proveUnit(unit, view, image), unasked), ['replaced', 'same']);
 });
 
-test('without a proven neighbour the kernel’s own symbol tells', async () => {
+test('decides by the kernel’s own symbol without a proven neighbour', async () => {
   const alone = '__attribute__((weak)) int replaced(int a) { return a; }';
   assert.deepEqual((await overridden(alone, OTHER, () => false)).found, ['replaced']);
   assert.deepEqual((await overridden(alone, 'int nothing;', () => true)).found, []);

@@ -60,7 +60,7 @@ test('asks for a review of attributes that place, rename or start code', () => {
   assert.deepEqual(codes('static int x __attribute__((aligned(8)));'), []);
 });
 
-test('asks for a review where the fix asks what files there are', () => {
+test('asks for a review if the fix tests what files there are', () => {
   for (const added of [
     '#if __has_include("/etc/passwd")\n#endif',
     '#ifdef X\n#elif defined(Y) && __has_include(<x.h>)\n#endif',
@@ -71,7 +71,7 @@ test('asks for a review where the fix asks what files there are', () => {
   }
 });
 
-test('says nothing of what was there before, wherever it goes', () => {
+test('does not report what was there before, wherever it moves', () => {
   assert.deepEqual(assemblerReasons('lib/unit.c', BEFORE, `int g;\n${BEFORE}`), []);
   const moved = `int f(int a)\n{\n\treturn a;\n}\nasm(".globl known");\n#define WARN(x) asm volatile("ud2")\n`;
   assert.deepEqual(assemblerReasons('lib/unit.c', BEFORE, moved), []);

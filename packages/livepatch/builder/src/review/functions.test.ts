@@ -7,7 +7,7 @@ function bodies(text: string): Record<string, string> {
   return Object.fromEntries([...scanFile(text).functions].map(([name, body]) => [name, textOf(body)]));
 }
 
-test('functions are found by their braces, whatever their header looks like', () => {
+test('finds functions by their braces, whatever their header looks like', () => {
   const found = bodies(`
     static inline int plain(int a) { return a; }
     static struct sock *pointer(struct net *net)
@@ -30,7 +30,7 @@ test('functions are found by their braces, whatever their header looks like', ()
   assert.doesNotMatch(found[OUTSIDE] ?? '', /first|second|third|take/);
 });
 
-test('comments, texts and #line marks hide nothing and add nothing', () => {
+test('ignores comments, texts and #line marks', () => {
   const found = bodies(`#line 1 "a.c"
     int a(void) { /* } */ say("}{ /*"); // }
       char c = '}'; first(); }
@@ -39,7 +39,7 @@ test('comments, texts and #line marks hide nothing and add nothing', () => {
   assert.deepEqual(found, { a: 'say("}{ /*");char c=\'}\';first();', b: 'second();' });
 });
 
-test('all branches of an #if count, #if 0 does not', () => {
+test('reads all branches of an #if, but not #if 0', () => {
   const found = bodies(`
     #ifdef CONFIG_A
     int a(int x) {
@@ -65,7 +65,7 @@ test('all branches of an #if count, #if 0 does not', () => {
   assert.doesNotMatch(found['a'] ?? '', /hidden/);
 });
 
-test('a block that only one branch opens, and only the same closes', () => {
+test('reads a block that only one branch opens, and only the same branch closes', () => {
   const found = bodies(`
     int a(int x) {
     #ifdef CONFIG_A

@@ -28,8 +28,9 @@ const FREES: readonly (readonly [RegExp, Pool])[] = [
 const OWN_KIND = /^kfree_(?:skb|const|link|strarray)/;
 
 /**
- * Functions that take memory from another allocator than before, or give it back to another: what they hand on is freed by others, and
- * what they free was allocated by others, also before the livepatch. Giving to kvfree() what went to kfree() is right for both.
+ * Functions that take memory from another allocator than before, or give it back to another: what they hand on is freed
+ * by others, and what they free was allocated by others, also before the livepatch. Giving to kvfree() what went to
+ * kfree() is right for both.
  */
 export function memoryReasons(path: string, before: Side, after: Side): Reason[] {
   const changed = [...after.functions].flatMap((name) => {

@@ -30,12 +30,12 @@ function verdicts(fixed: FixedComparison | undefined): string[] {
   return partReasons([part], fixed).map(({ verdict }) => verdict);
 }
 
-test('a function that differs over the header that the fix takes a part of is refused, and so is one that differs for no known reason', () => {
+test('refuses a function that differs over a partly taken header, or for no known reason', () => {
   assert.deepEqual(verdicts(compared({ cause: 'other-files', files: ['net/a.h'] })), ['refused']);
   assert.deepEqual(verdicts(compared({ cause: 'unexplained' })), ['refused']);
 });
 
-test('where every function equals the fixed kernel’s, or differs over other files, the part was enough', () => {
+test('accepts a part if every function equals the fixed kernel’s, or differs over other files', () => {
   assert.deepEqual(verdicts(compared()), []);
   assert.deepEqual(verdicts(compared({ cause: 'other-files', files: ['include/linux/device.h'] })), []);
 });

@@ -14,7 +14,7 @@ function codesOf(statement: string, more = ''): string[] {
   return codes(file(''), file(statement));
 }
 
-test('calls are sorted by what they take or give back', () => {
+test('sorts calls by what they take or give back', () => {
   const cases: Record<string, readonly string[]> = {
     'lock-protocol': [
       'spin_lock_irqsave(&x->lock, flags);',
@@ -73,7 +73,7 @@ test('calls are sorted by what they take or give back', () => {
   }
 });
 
-test('what only sounds like it is none', () => {
+test('ignores names that only look like such calls', () => {
   for (const statement of [
     'clock_settime(x);',
     'block_read(x);',
@@ -101,7 +101,7 @@ test('what only sounds like it is none', () => {
   }
 });
 
-test('a get is a reference where something of that name is put', () => {
+test('takes a get for a reference if something of that name is put', () => {
   assert.deepEqual(codesOf('y = foo_get(x);'), []);
   assert.deepEqual(codesOf('y = foo_get(x);', 'void g(struct y *y) { foo_put(y); }'), ['reference-protocol']);
   assert.deepEqual(codesOf('foo_get(x);'), ['reference-protocol']);
@@ -113,7 +113,7 @@ int second(struct x *x) { work(x); return 0; }
 int third(struct x *x) { spin_lock(&x->lock); more(x); spin_unlock(&x->lock); return 0; }
 `;
 
-test('the reason names the calls and what runs beside them', () => {
+test('names in the reason the calls and what runs beside them', () => {
   const [reason, ...rest] = review(
     TWO,
     TWO.replace(
@@ -129,16 +129,16 @@ test('the reason names the calls and what runs beside them', () => {
   assert.match(reason.message, /unchanged beside it, with the same: first, third;/);
 });
 
-test('dropped calls count as added ones do', () => {
+test('counts dropped calls as it counts added ones', () => {
   const [reason] = review(TWO, TWO.replace('spin_lock(&x->lock); more(x); spin_unlock(&x->lock);', 'more(x);'));
   assert.match(reason?.message ?? '', /third \(-spin_lock\(&x->lock\), -spin_unlock\(&x->lock\)\)/);
 });
 
-test('a call that moves inside its function is that function’s own matter', () => {
+test('ignores a call that moves inside its function', () => {
   assert.deepEqual(codes(TWO, TWO.replace('spin_lock(&x->lock); work(x);', 'work(x); spin_lock(&x->lock);')), []);
 });
 
-test('another lock of the same kind is a change', () => {
+test('counts another lock of the same kind as a change', () => {
   const patched = TWO.replaceAll(/(int third.*)x->lock(.*)x->lock/g, '$1x->other$2x->other');
   assert.deepEqual(codes(TWO, patched), ['lock-protocol']);
 });
@@ -158,7 +158,7 @@ test('asks for a review of a release without a take, not of a missing release on
   assert.deepEqual(codes(same(''), same('folio_put(y);')), ['reference-protocol']);
 });
 
-test('reports a missing release where another call of its family changes', () => {
+test('reports a missing release if another call of its family changes', () => {
   const patched = TWO.replace(
     'work(x); spin_unlock',
     'if (bad(x)) { spin_unlock(&x->lock); return 1; } work(x); spin_unlock',
@@ -166,7 +166,7 @@ test('reports a missing release where another call of its family changes', () =>
   assert.match(review(TWO, patched)[0]?.message ?? '', /first \(\+spin_unlock.*third \(\+mutex_lock/);
 });
 
-test('calls that move into a new function, out of a removed one, or with a new name did not change', () => {
+test('ignores calls that move into a new function, out of a removed one, or with a new name', () => {
   const body = 'spin_lock(&q->lock); work(q); spin_unlock(&q->lock);';
   const caller = TWO.replace('spin_lock(&x->lock); more(x); spin_unlock(&x->lock);', 'helper(x);');
   const split = `static void helper(struct x *q) { ${body} }\n${caller}`;
@@ -178,7 +178,7 @@ test('calls that move into a new function, out of a removed one, or with a new n
   assert.deepEqual(codes(TWO, wider), ['lock-protocol']);
 });
 
-test('new functions come from nothing', () => {
+test('compares new functions with nothing', () => {
   assert.deepEqual(codes(TWO, `${TWO} static void gone(struct rcu_head *r) { mutex_lock(&m); }`), ['lock-protocol']);
 });
 
@@ -208,7 +208,7 @@ test('asks for a review of a changed macro constant that functions use', () => {
   assert.deepEqual(codes(file, file.replace('LIMIT 4', 'FRESH 1\n#define LIMIT 4')), []);
 });
 
-test('each fix of a series is judged by its own change', () => {
+test('judges each fix of a series by its own change', () => {
   const locked = TWO.replace('work(x); return', 'mutex_lock(&x->m); return');
   const versions = [
     { fix: 'A', text: locked },
@@ -221,13 +221,13 @@ test('each fix of a series is judged by its own change', () => {
   assert.deepEqual(told('B', 'C'), ['C']);
 });
 
-test('a constant of a header is used by what includes it', () => {
+test('counts a constant of a header as used by what includes it', () => {
   const versions = [{ fix: 'A', text: '#define LIMIT 5\n' }];
   const [reason] = reviewSource({ path: 'a/unit.h', stock: '#define LIMIT 4\n', versions }, new Set('A'));
   assert.equal(reason?.code, 'macro-changed');
 });
 
-test('memory that comes from another allocator, or goes back to another, needs review; kvfree() for kfree() does not', () => {
+test('asks for a review of another allocator or release, except kvfree() for kfree()', () => {
   const file = (take: string, give: string): string =>
     `int take(void **p, size_t size) { *p = ${take}; return *p ? 0 : -ENOMEM; } void give(void *p) { ${give}; }`;
   const base = file('kzalloc(size, GFP_KERNEL)', 'kfree(p)');

@@ -65,7 +65,7 @@ function parse(signed: Uint8Array): Parsed {
 }
 
 for (const name of ['pkcs8-rsa', 'pkcs1-rsa', 'sec1-ec', 'pkcs8-ec']) {
-  test(`a module signed with a key of the kind ${name}: openssl and modinfo read it back`, async () => {
+  test(`signs a module with a key of the kind ${name}, which openssl and modinfo read back`, async () => {
     const key = await openSigningKey(filesOf(name));
     const { module: signed, signature } = await signModule(edges, module, key);
     const { content, message } = parse(signed);
@@ -94,14 +94,14 @@ for (const name of ['pkcs8-rsa', 'pkcs1-rsa', 'sec1-ec', 'pkcs8-ec']) {
   });
 }
 
-test('RSA signs the same module to the same bytes; a signed module is not signed again', async () => {
+test('signs the same module to the same bytes with RSA, and does not sign a signed module again', async () => {
   const key = await openSigningKey(filesOf('pkcs8-rsa'));
   const first = await signModule(edges, module, key);
   assert.deepEqual(await signModule(edges, module, key), first);
   await assert.rejects(signModule(edges, first.module, key), { code: 'sign-failed' });
 });
 
-test('an encrypted key is opened by its passphrase file, which nothing else sees', async () => {
+test('opens an encrypted key with its passphrase file, which nothing else reads', async () => {
   const locked = { key: at('locked.pem'), certificate: at('pkcs8-rsa.crt') };
   const seen: string[] = [];
   const watched: Run = (file, args, options: RunOptions = {}) => {
@@ -120,7 +120,7 @@ test('an encrypted key is opened by its passphrase file, which nothing else sees
   }
 });
 
-test('key and certificate in one file, as the kernel keeps its own', async () => {
+test('reads key and certificate from one file, as the kernel keeps its own', async () => {
   const both = Buffer.concat([await readFile(at('sec1-ec.pem')), await readFile(at('sec1-ec.crt'))]);
   await writeFile(at('both.pem'), both, { mode: 0o600 });
   const key = await openSigningKey({ key: at('both.pem') });
@@ -128,7 +128,7 @@ test('key and certificate in one file, as the kernel keeps its own', async () =>
   parse((await signModule(edges, module, key)).module);
 });
 
-test('keys and certificates that cannot serve are told by code', async () => {
+test('rejects unusable keys and certificates by code', async () => {
   await writeFile(at('garbage.pem'), 'no key\n', { mode: 0o600 });
   await writeFile(at('open.pem'), await readFile(at('pkcs8-rsa.pem')));
   await chmod(at('open.pem'), 0o640);

@@ -1,17 +1,12 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { errorText, type Run } from '@kmend/base';
+import { type Edges, errorText } from '@kmend/base';
 import { runOk, sha256 } from '@kmend/base/node';
 import type { Livepatch } from '@kmend/protocol';
 import type { BuildResult } from '../assemble/builder.ts';
 import { BuilderError } from '../error.ts';
 import type { SigningKey } from './key.ts';
-
-export interface SignEdges {
-  readonly run: Run;
-  readonly signal: AbortSignal;
-}
 
 export type ModuleSignature = NonNullable<Livepatch['signature']>;
 
@@ -25,7 +20,7 @@ const PKEY_ID_PKCS7 = 2;
  * words of openssl.
  */
 export async function signModule(
-  edges: SignEdges,
+  edges: Pick<Edges, 'run' | 'signal'>,
   module: Uint8Array,
   key: SigningKey,
 ): Promise<{ readonly module: Uint8Array; readonly signature: ModuleSignature }> {
@@ -43,7 +38,11 @@ export async function signModule(
 }
 
 /** DER of a CMS SignedData (RFC 5652). */
-async function detachedMessage({ run, signal }: SignEdges, module: Uint8Array, key: SigningKey): Promise<Buffer> {
+async function detachedMessage(
+  { run, signal }: Pick<Edges, 'run' | 'signal'>,
+  module: Uint8Array,
+  key: SigningKey,
+): Promise<Buffer> {
   const directory = await mkdtemp(join(tmpdir(), 'kmend-sign-'));
   try {
     const content = join(directory, 'module');
@@ -63,7 +62,11 @@ async function detachedMessage({ run, signal }: SignEdges, module: Uint8Array, k
 }
 
 /** The outcome of a build with its module signed; one without a module as it is. */
-export async function signResult(edges: SignEdges, result: BuildResult, key: SigningKey): Promise<BuildResult> {
+export async function signResult(
+  edges: Pick<Edges, 'run' | 'signal'>,
+  result: BuildResult,
+  key: SigningKey,
+): Promise<BuildResult> {
   const { manifest, module } = result;
   if (module === undefined || manifest.file === undefined) return result;
   const signed = await signModule(edges, module, key);

@@ -1,6 +1,7 @@
 import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { Run, RunOptions } from '@kmend/base';
+import type { Edges, Run, RunOptions } from '@kmend/base';
+import { MACHINE } from '@kmend/toolchain';
 import { confined } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 import type { Fix } from '../fix/model.ts';
@@ -27,18 +28,13 @@ export function textAfter(source: ChangedSource, fixes: ReadonlySet<string>): st
   return source.versions.findLast(({ fix }) => fixes.has(fix))?.text ?? source.stock;
 }
 
-export interface ApplyEdges {
-  readonly run: Run;
-  readonly signal: AbortSignal;
-}
-
 /**
  * Applies the fixes in order to copies of the files they touch, in `scratch`. Context must match exactly (no fuzz); it
  * may have moved, to a place that is certain (`checkPlaces`). Errors: `patch-does-not-apply` with the fix and the hunk,
  * `patch-ambiguous`, `patch-changes-nothing`.
  */
 export async function applyFixes(
-  edges: ApplyEdges,
+  edges: Pick<Edges, 'run' | 'signal'>,
   treeSource: string,
   fixes: readonly Fix[],
   scratch: string,
@@ -87,14 +83,14 @@ export async function applyFixes(
 
 /** What patch(1) says of the places. */
 async function applyOne(
-  edges: ApplyEdges,
+  edges: Pick<Edges, 'run' | 'signal'>,
   fix: Fix,
   root: string,
   current: ReadonlyMap<string, string>,
 ): Promise<string> {
   const options = { cwd: root, stdin: Buffer.from(fix.patch, 'latin1'), signal: edges.signal, timeoutMs: 30_000 };
   const words = ['--unified', '-p1', '-F0', '-f', '--no-backup-if-mismatch', '-r', '-'];
-  const run = await confined(edges.run, [], [root]);
+  const run = await confined(edges.run, MACHINE, [], [root]);
   const forward = await run('patch', words, options);
   if (forward.exitCode === 0) return forward.stdout.toString('latin1');
   // GNU patch leaves what it could apply: only from the texts as they were can be told whether the kernel has the fix

@@ -31,7 +31,7 @@ const refused = {
   message: /arch\/x86\/entry\/a\.S is assembler and uses \w+, which the fixes change/,
 };
 
-test('a changed macro that the assembler of the kernel uses is refused', async (t) => {
+test('refuses a changed macro that the assembler code of the kernel uses', async (t) => {
   const change = (text: string): string => text.replace('24', '32');
   await assert.rejects(checked(t, 'arch/x86/entry/a.S', 'mov $SELECTOR, %eax\n', change), refused);
   // Through another macro of the header.
@@ -47,7 +47,7 @@ test('a changed macro that the assembler of the kernel uses is refused', async (
   );
 });
 
-test('assembler that uses none of the changed macros is passed over, as is that of other images', async (t) => {
+test('ignores assembler code that uses none of the changed macros, and that of other images', async (t) => {
   const change = (text: string): string => text.replace('24', '32');
   await checked(t, 'arch/x86/entry/a.S', 'mov $UNRELATED, %eax\n', change);
   await checked(t, 'arch/x86/boot/a.S', 'mov $SELECTOR, %eax\n', change);

@@ -29,7 +29,7 @@ static inline void other(void) { }
 `;
 const changed = (from: string, to: string): string[] => changedEntities(HEADER, HEADER.replace(from, to)).sort();
 
-test('a definition that changes is named, in every form', () => {
+test('names a definition that changes, in every form', () => {
   assert.deepEqual(changed('LIMIT 10', 'LIMIT 11'), ['LIMIT']);
   assert.deepEqual(changed('inner(x, LIMIT)', 'inner(x, 3)'), ['wrap']);
   assert.deepEqual(changed('int b;', 'long b;'), ['thing']);
@@ -40,7 +40,7 @@ test('a definition that changes is named, in every form', () => {
   assert.deepEqual(changed('return x + y', 'return x - y'), ['inner']);
 });
 
-test('a pointer to a function has its own name, not that of a type', () => {
+test('names a pointer to a function by itself, not by a type', () => {
   const text = 'extern int (*hook)(int);\ntypedef_t (* const get)(int a);\nu32 (*split)(const struct x *x, u16 *y);\n';
   const names = (from: string, to: string): string[] => changedEntities(text, text.replace(from, to));
   assert.deepEqual(names('hook)(int)', 'hook)(long)'), ['hook']);
@@ -53,25 +53,25 @@ test('never takes a number for a name', () => {
   assert.deepEqual(changedEntities('MAKE_KEY(1, flag) 1;\n', 'MAKE_KEY(2, flag) 2;\n'), ['flag']);
 });
 
-test('what goes is named, what comes is not, comments and white space do not count', () => {
+test('names removed definitions, not new ones, comments or white space', () => {
   assert.deepEqual(changed('#define LIMIT 10\n', ''), ['LIMIT']);
   assert.deepEqual(changed('extern int counter;', 'extern int counter;\nextern int more;\n#define MORE 1'), []);
   assert.deepEqual(changed('/* what a header is made of */', '/* another */\n\n'), []);
   assert.deepEqual(changed('extern int counter;', 'extern\tint   counter; /* counts */'), []);
 });
 
-test('an enumerator counts by its value', () => {
+test('compares an enumerator by its value', () => {
   assert.deepEqual(changed('THIRD }', 'THIRD, FOURTH }'), []);
   assert.deepEqual(changed('FIRST,', 'ZEROTH, FIRST,'), ['FIRST']);
   assert.deepEqual(changed('SECOND = 5', 'SECOND = 6'), ['SECOND', 'THIRD']);
 });
 
-test('conditions are part of what stands under them, and of nothing else', () => {
+test('counts conditions only for what is under them', () => {
   assert.deepEqual(changed('CONFIG_OTHER', 'CONFIG_ANOTHER'), ['other']);
   assert.deepEqual(changed('#endif\n#endif', '#endif\n#ifdef CONFIG_NEW\nint fresh;\n#endif\n#endif'), []);
 });
 
-test('definitions that use a name', () => {
+test('finds definitions that use a name', () => {
   const names = (word: string): string[] => mentions(HEADER, new Set([word])).map(([name]) => name);
   assert.deepEqual(names('LIMIT'), ['LIMIT', 'wrap']);
   assert.deepEqual(names('thing'), ['thing', 'plain']);

@@ -43,7 +43,7 @@ async function reaches(from: string, to: string, unit = UNIT): Promise<boolean> 
   return canChangeCode((await before) ?? '', (await after) ?? '');
 }
 
-test('what the unit emits is reached, directly, through inline functions, and through types that hold others', async () => {
+test('reaches what the unit emits: directly, through inline functions, and through types that hold others', async () => {
   assert.equal(await reaches('LIMIT 10', 'LIMIT 11'), true);
   assert.equal(await reaches('x + 1', 'x + 2'), true);
   assert.equal(await reaches('struct inner { int a; int b;', 'struct inner { int a; long b;'), true);
@@ -51,7 +51,7 @@ test('what the unit emits is reached, directly, through inline functions, and th
   assert.equal(await reaches('{ char c; } named_t', '{ short c; } named_t'), true);
 });
 
-test('what nothing that is emitted uses is not reached', async () => {
+test('does not reach what nothing that is emitted uses', async () => {
   assert.equal(await reaches('struct unused { int a;', 'struct unused { int b; int a;'), false);
   assert.equal(await reaches('return u->a', 'return 0'), false);
   assert.equal(await reaches('union both { int i;', 'union both { char i;'), false);
@@ -59,7 +59,7 @@ test('what nothing that is emitted uses is not reached', async () => {
   assert.equal(await reaches('h->lent->a', 'h->lent->b'), false);
 });
 
-test('what is new and what only changes its place is not reached', async () => {
+test('does not reach what is new or only changes its place', async () => {
   assert.equal(await reaches('THIRD, LAST', 'THIRD, LAST, FOURTH'), false);
   assert.equal(await reaches('union both', 'static inline int fresh(void) { return used(1); }\nunion both'), false);
   assert.equal(await reaches('#define LIMIT 10', '\n\n#define LIMIT 10\n#define MORE 2'), false);
@@ -68,7 +68,7 @@ test('what is new and what only changes its place is not reached', async () => {
   assert.equal(canChangeCode(await preprocessed(HEADER + UNIT), await preprocessed(moved + UNIT)), false);
 });
 
-test('a type is followed through what hands it out: functions, members, variables, aliases', async () => {
+test('follows a type through functions, members, variables and aliases that hand it out', async () => {
   const reached = async (unit: string): Promise<boolean> =>
     await reaches('struct inner { int a; int b;', 'struct inner { int z; int a; int b;', unit);
   assert.equal(await reached('int f(void) { return get_inner(1)->a; }'), true);
@@ -83,7 +83,7 @@ test('a type is followed through what hands it out: functions, members, variable
   assert.equal(await reached('int f(struct holder *h, struct unused *u) { return h->use(u, 1); }'), false);
 });
 
-test('constants count by their values, also those that other constants are made of', async () => {
+test('compares constants by value, also those that other constants are made of', async () => {
   const unit = (name: string): string => `int f(void) { return ${name}; }`;
   assert.equal(await reaches('SECOND = 5', 'SECOND = 6', unit('LAST')), true);
   assert.equal(await reaches('SECOND = 5', 'SECOND = 6', unit('FIRST')), false);
@@ -92,7 +92,7 @@ test('constants count by their values, also those that other constants are made 
   assert.equal(await reaches('SECOND = 5', 'SECOND = 6', 'int f(int (*a)[THIRD]) { return sizeof(*a); }'), true);
 });
 
-test('a blank in a string is part of it, and a counted name is not', async () => {
+test('takes a blank in a string as part of it, but not a counted name', async () => {
   const unit = 'int f(struct holder *h) { return idle(h); }';
   assert.equal(await reaches('"a  b"', '"a b"', unit), true);
   const counted = (start: number): string =>
@@ -106,7 +106,7 @@ test('compiles what it cannot parse with certainty', async () => {
   assert.equal(await reaches('enum state {', 'enum { EXTRA } extra_variable;\nenum state {'), true);
 });
 
-test('a record that is known to move nothing counts only where the unit fills one by position', async () => {
+test('counts a record that moves nothing only if the unit fills one by position', async () => {
   const proto = 'struct proto { void *f; char a; int b; };';
   const fresh = 'struct proto { void *f; char a; char fresh; int b; };';
   const use = 'int use(struct proto *p) { return p->b + sizeof(*p); } struct proto named = { .f = 0, .b = 1 };';

@@ -1,8 +1,9 @@
 import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import type { Edges } from '@kmend/base';
 import { exists, runOk, sha256 } from '@kmend/base/node';
 import { includableFiles } from '../tree/included.ts';
-import type { PreparedTree, TreeEdges } from '../tree/tree.ts';
+import type { PreparedTree } from '../tree/tree.ts';
 
 /** Files that other files include, as changed by fixes: path in the tree to the text. */
 export type ChangedHeaders = ReadonlyMap<string, string>;
@@ -16,7 +17,11 @@ export function headersKey(headers: ChangedHeaders): string {
  * headers, so that every way of including one (`-I`, beside the includer, by `../`) leads to the changed text. Kept in
  * the cache by the changed texts. Without changes it is the tree itself.
  */
-export async function headerTree(edges: TreeEdges, tree: PreparedTree, headers: ChangedHeaders): Promise<string> {
+export async function headerTree(
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
+  tree: PreparedTree,
+  headers: ChangedHeaders,
+): Promise<string> {
   if (headers.size === 0) return tree.source;
   const parent = join(tree.directory, 'headers');
   const directory = join(parent, headersKey(headers).slice(0, 32));
@@ -37,7 +42,11 @@ export async function headerTree(edges: TreeEdges, tree: PreparedTree, headers: 
 }
 
 /** Hard links in a folder to all that compiling a unit may read beside its own text: a third of the tree's files. */
-export async function linkSources(edges: TreeEdges, tree: PreparedTree, into: string): Promise<void> {
+export async function linkSources(
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
+  tree: PreparedTree,
+  into: string,
+): Promise<void> {
   const files = await includableFiles(edges, tree);
   await runOk(edges.run, 'cpio', ['--quiet', '-0', '--pass-through', '--make-directories', '--link', into], {
     cwd: tree.source,

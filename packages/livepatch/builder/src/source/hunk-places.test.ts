@@ -24,13 +24,13 @@ const hunk = (line: number, heading: string): string =>
 
 const TAIL = '@@ -3,4 +3,5 @@\n /* header */\n static int count;\n+static int more;\n \n int one(struct a *a)\n';
 
-test('a hunk that lies on its line is taken, whatever other places have its lines', async (t) => {
+test('applies a hunk at its own line, although other places have the same lines', async (t) => {
   const [source] = await apply(t, [...HEADER, ...TWINS], hunk(19, 'int two(struct b *a)'));
   assert.match(source?.versions[0]?.text ?? '', /int two[^}]*if \(ret\)/);
   assert.doesNotMatch(source?.versions[0]?.text ?? '', /int one[^}]*if \(ret\)/);
 });
 
-test('refuses a hunk that has moved and fits in two functions, where nothing says which', async (t) => {
+test('refuses a moved hunk that fits in two functions if nothing says which', async (t) => {
   for (const line of [2, 12, 30]) {
     await assert.rejects(apply(t, [...HEADER, ...TWINS], hunk(line, '').replace(' @@ \n', ' @@\n')), (error) => {
       assert.equal(errorCode(error), 'patch-ambiguous');
@@ -40,14 +40,14 @@ test('refuses a hunk that has moved and fits in two functions, where nothing say
   }
 });
 
-test('the function that the header names decides between places, and patch(1) is not believed against it', async (t) => {
+test('decides between places by the function that the header names, also against patch(1)', async (t) => {
   const [source] = await apply(t, [...HEADER, ...TWINS], hunk(30, 'int two(struct b *a)'));
   assert.match(source?.versions[0]?.text ?? '', /int two[^}]*if \(ret\)/);
   // The nearest place is in the other function.
   await assert.rejects(apply(t, [...HEADER, ...TWINS], hunk(9, 'int two(struct b *a)')), { code: 'patch-ambiguous' });
 });
 
-test('a hunk that moved as far as its neighbour, whose place is certain, is certain as well', async (t) => {
+test('accepts a hunk that moved as far as its neighbour whose place is certain', async (t) => {
   const text = ['/* new */', '/* new */', ...HEADER, ...TWINS];
   const bare = hunk(19, '').replace(' @@ \n', ' @@\n');
   const [source] = await apply(t, text, `${TAIL}${bare}`);
@@ -58,7 +58,7 @@ test('a hunk that moved as far as its neighbour, whose place is certain, is cert
   assert.match(between?.versions[0]?.text ?? '', /int one[^}]*if \(ret\)/);
 });
 
-test('a moved hunk in another function than its header names needs a review', async (t) => {
+test('asks for a review of a moved hunk in another function than its header names', async (t) => {
   const text = [...HEADER, ...TWINS.slice(0, 9)];
   const sources = await apply(t, text, hunk(30, 'int two(struct b *a)'));
   const reasons = sources.flatMap((source) => reviewSource(source, new Set(['F'])));
@@ -82,6 +82,18 @@ test('does not report a fix as present because a sibling function has its lines'
   await assert.rejects(apply(t, [...HEADER, ...other, ...checked], patch), { code: 'patch-does-not-apply' });
   const present = one.flatMap((line) => (line.includes('look') ? [line, '\tif (ret)', '\t\treturn ret;'] : [line]));
   await assert.rejects(apply(t, [...HEADER, ...present], patch), { code: 'patch-changes-nothing' });
+});
+
+test('refuses many moved hunks in a file of equal lines quickly', async (t) => {
+  const text = Array.from({ length: 20_000 }, (_, n) => (n % 2 === 0 ? '\tuse(a);' : '\ttake(a);'));
+  // Each names a line that has the other text.
+  const places = Array.from({ length: 2_000 }, (_, n) => `${n * 6 + 2},1`);
+  const hunks = places.map((place) => `@@ -${place} +${place} @@ int f(void)\n-\tuse(a);\n+\tuse(b);\n`);
+  await assert.rejects(apply(t, text, hunks.join('')), (error) => {
+    assert.equal(errorCode(error), 'patch-ambiguous');
+    assert.match(String(error), /1000 or more places/);
+    return true;
+  });
 });
 
 async function apply(t: TestContext, lines: readonly string[], hunks: string): Promise<ChangedSource[]> {

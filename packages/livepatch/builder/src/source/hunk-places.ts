@@ -48,8 +48,9 @@ const HEADING_LENGTH = 80;
  * - it has moved by as many lines as the hunk before or behind it, whose place is certain, or
  * - it is the only one between these.
  *
- * `said`: what patch prints (`LC_ALL=C`, without `-s`). `before` and `after`: texts of the files. Errors:
- * `patch-ambiguous`, also where applying the hunks at these places does not give the text that patch wrote.
+ * `said`: what patch prints in English, without `-s` (the sandbox sets no language). `before` and `after`: texts of the
+ * files. Errors: `patch-ambiguous`, also where applying the hunks at these places does not give the text that patch
+ * wrote.
  */
 export function checkPlaces(
   { id, patch, back = false }: AppliedPatch,
@@ -64,7 +65,7 @@ export function checkPlaces(
     const lines = texts.get(part.path) ?? [];
     const placed = placeHunks(part, lines, succeeded[index] ?? new Map());
     assertCertain(id, part.path, placed);
-    moved.push(...placed.flatMap((hunk) => inOtherFunction(part.path, hunk, lines)));
+    moved.push(...placed.flatMap((hunk) => inOtherFunction(part.path, hunk)));
     texts.set(part.path, applied(lines, placed));
   }
   for (const [path, lines] of texts) {
@@ -78,23 +79,31 @@ export function checkPlaces(
 interface Placed extends Hunk {
   /** 0-based index of its first line. */
   readonly at: number;
-  /** All places that have its lines, this one included. */
+  /** Where it has moved: all places that have its lines, this one included, up to `MOST_PLACES`. */
   readonly candidates: readonly { readonly at: number; readonly function: string }[];
+  /** First line of the function at its place; empty in front of the first one. */
+  readonly function: string;
 }
 
+/** With so many places no function tells which one is meant, and a patch of many such hunks would take hours. */
+const MOST_PLACES = 1000;
+
 function placeHunks({ hunks }: Part, lines: readonly string[], succeeded: ReadonlyMap<number, number>): Placed[] {
+  const headings = headingsOf(lines);
   let shift = 0;
   return hunks.map((hunk, index) => {
     // patch counts in the text that it writes.
     const said = succeeded.get(index + 1);
     const at = said === undefined ? hunk.announced - 1 : said - 1 - shift;
     shift += hunk.after.length - hunk.before.length;
-    const candidates = occurrences(lines, hunk.before).map((place) => ({
-      at: place,
-      function: headingAt(lines, place),
-    }));
-    return { ...hunk, at, candidates };
+    const places = isMoved({ ...hunk, at }) ? occurrences(lines, hunk.before) : [];
+    const candidates = places.map((place) => ({ at: place, function: headings[place] ?? '' }));
+    return { ...hunk, at, candidates, function: headings[at] ?? '' };
   });
+}
+
+function isMoved({ at, announced }: Pick<Placed, 'at' | 'announced'>): boolean {
+  return at !== announced - 1;
 }
 
 function assertCertain(id: string, path: string, placed: readonly Placed[]): void {
@@ -104,16 +113,17 @@ function assertCertain(id: string, path: string, placed: readonly Placed[]): voi
     const places = hunk.candidates.map(({ at, function: name }) => `line ${at + 1}${name === '' ? '' : ` (${name})`}`);
     throw ambiguous(
       id,
-      `the hunk "${hunk.header.slice(0, 120)}" of ${path} fits in ${hunk.candidates.length} places, ${places.slice(0, 6).join(', ')}, and its header does not tell which`,
+      `the hunk "${hunk.header.slice(0, 120)}" of ${path} fits in ${hunk.candidates.length === MOST_PLACES ? `${MOST_PLACES} or more` : hunk.candidates.length} places, ${places.slice(0, 6).join(', ')}, and its header does not tell which`,
     );
   }
 }
 
 /** Whether what a hunk says of itself leaves no other place. */
 function isOnlyPlace(hunk: Placed): boolean {
-  const { at, announced, candidates, heading } = hunk;
-  if (at === announced - 1 || candidates.length <= 1) return true;
-  const named = heading === '' ? [] : candidates.filter((place) => isHeading(place.function, heading));
+  const { at, candidates, heading } = hunk;
+  if (!isMoved(hunk) || candidates.length <= 1) return true;
+  const isKnown = heading !== '' && candidates.length < MOST_PLACES;
+  const named = !isKnown ? [] : candidates.filter((place) => isHeading(place.function, heading));
   return named.length === 1 && named[0]?.at === at;
 }
 
@@ -142,11 +152,10 @@ function endOf(hunk: Placed | undefined): number {
 }
 
 /** A hunk that has moved, to the only place there is, though its header names another function and its lines none. */
-function inOtherFunction(path: string, hunk: Placed, lines: readonly string[]): MovedHunk[] {
-  const { at, announced, heading, header, before } = hunk;
-  if (at === announced - 1 || heading === '' || before.some(isFunctionLine)) return [];
-  const found = headingAt(lines, at);
-  return isHeading(found, heading) ? [] : [{ path, header, line: at + 1, at: found }];
+function inOtherFunction(path: string, hunk: Placed): MovedHunk[] {
+  const { at, heading, header, before, function: found } = hunk;
+  if (!isMoved(hunk) || heading === '' || before.some(isFunctionLine) || isHeading(found, heading)) return [];
+  return [{ path, header, line: at + 1, at: found }];
 }
 
 function applied(lines: readonly string[], placed: readonly Placed[]): string[] {
@@ -167,19 +176,23 @@ function occurrences(lines: readonly string[], wanted: readonly string[]): numbe
   const [first] = wanted;
   const found: number[] = [];
   if (first === undefined) return found;
-  for (let at = lines.indexOf(first); at !== -1; at = lines.indexOf(first, at + 1)) {
+  for (let at = lines.indexOf(first); at !== -1 && found.length < MOST_PLACES; at = lines.indexOf(first, at + 1)) {
     if (wanted.every((line, index) => lines[at + index] === line)) found.push(at);
   }
   return found;
 }
 
-/** The line that git would show for a hunk that begins behind it (xdiff/xemit.c, userdiff.c: the driver "cpp"). */
-function headingAt(lines: readonly string[], at: number): string {
-  for (let index = at - 1; index >= 0; index--) {
-    const line = lines[index] ?? '';
-    if (isFunctionLine(line)) return line.trimEnd();
-  }
-  return '';
+/**
+ * Of each line: the line in front of it that git would show for a hunk which begins there (xdiff/xemit.c; userdiff.c,
+ * the driver "cpp").
+ */
+function headingsOf(lines: readonly string[]): string[] {
+  let last = '';
+  return lines.map((line) => {
+    const heading = last;
+    if (isFunctionLine(line)) last = line.trimEnd();
+    return heading;
+  });
 }
 
 function isFunctionLine(line: string): boolean {

@@ -38,7 +38,7 @@ int c(void)
 }
 `;
 
-test('lines behind an added, a removed and a changed one keep their numbers', async () => {
+test('keeps line numbers behind an added, a removed and a changed line', async () => {
   const unchanged = await numbers(BEFORE, BEFORE);
   assert.deepEqual(unchanged, ['b 7', 'c 14']);
   assert.deepEqual(
@@ -50,7 +50,7 @@ test('lines behind an added, a removed and a changed one keep their numbers', as
   assert.deepEqual(await numbers(BEFORE, BEFORE.replace('/* a comment;', '/* a comment;\n * longer;')), unchanged);
 });
 
-test('the count is put right again where it would stand in a branch that is left out', async () => {
+test('corrects the line count again if the mark would stand in a branch that is left out', async () => {
   const before = `int one;
 #ifdef NOT_SET
 int two;
@@ -72,7 +72,7 @@ int b(void) { MARK_b __LINE__; }
   assert.deepEqual(await numbers(before, opened), unchanged);
 });
 
-test('the count is not put right inside the arguments of a macro, where it would be one of them', async () => {
+test('does not correct the line count inside the arguments of a macro', async () => {
   const before = `#define event(name, body) name body
 event(one,
 	first;
@@ -89,13 +89,13 @@ int b(void) { MARK_b __LINE__; }
   assert.match(markLines(undefined, branches.slice(10), parseChanges('1c1\n')), /\n\}\n#line 9\nint c;/);
 });
 
-test('a text that others include keeps the name that it is included by', () => {
+test('keeps the name by which others include a text', () => {
   assert.equal(
     markLines(undefined, 'int a;\nint b;\nint c;\n', parseChanges('1a2\n')),
     'int a;\nint b;\n#line 2\nint c;\n',
   );
 });
 
-test('the name that __FILE__ shows is that in the tree', () => {
+test('shows the name in the tree for __FILE__', () => {
   assert.match(markLines('dir/unit.c', 'x\n', []), /^#line 1 "dir\/unit.c"\nx\n$/);
 });

@@ -5,8 +5,7 @@ import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { silentProgress } from '@kmend/base';
 import { run } from '@kmend/base/node';
-import type { Kernel } from '@kmend/kernel';
-import type { PreparedTree } from '../tree/tree.ts';
+import { smallTree } from '../testing/small-tree.ts';
 import { narrowed } from './narrow.ts';
 import type { UnmovedRecord } from './records/unmoved.ts';
 
@@ -40,7 +39,7 @@ async function left(t: TestContext, after: string, unmoved: Readonly<Record<stri
     await mkdir(dirname(join(source, path)), { recursive: true });
     await writeFile(join(source, path), text);
   }
-  const tree: PreparedTree = { kernel: { release: '1' } as Kernel, directory, source };
+  const tree = smallTree(directory, source);
   const edges = { run, progress: silentProgress, signal: new AbortController().signal };
   const changed = {
     stock: new Map([['include/unit.h', HEADER]]),
@@ -55,22 +54,22 @@ async function left(t: TestContext, after: string, unmoved: Readonly<Record<stri
   return found.map((path) => path.slice('a/'.length, -'.c'.length)).sort();
 }
 
-test('a record that may move is followed through pointers, functions and macros', async (t) => {
+test('follows a record that may move through pointers, functions and macros', async (t) => {
   assert.deepEqual(await left(t, WITH_MEMBER, {}), ['declares', 'holder', 'macro', 'pointer', 'value']);
 });
 
-test('of a record that moves nothing nothing is left, or what may fill one by position', async (t) => {
+test('keeps of a record that moves nothing only what may fill one by position', async (t) => {
   assert.deepEqual(await left(t, WITH_MEMBER, { proto: true }), []);
   assert.deepEqual(await left(t, WITH_MEMBER, { proto: false }), ['holder', 'macro', 'value']);
 });
 
-test('a new function reaches the units that declare its name themselves, and no local variable', async (t) => {
+test('reaches by a new function the units that declare its name themselves, and no local variable', async (t) => {
   assert.deepEqual(await left(t, WITH_FUNCTION, { proto: true }), ['declares']);
   // Declared by a header: whatever includes that.
   const other = `${WITH_MEMBER}static inline int proto_b(void) { return 1; }\n`;
   assert.deepEqual(await left(t, other, { proto: true }), ['idle', 'macro']);
 });
 
-test('what else changes beside a record that moves nothing is followed as ever', async (t) => {
+test('follows what else changes beside a record that moves nothing', async (t) => {
   assert.deepEqual(await left(t, WITH_MEMBER.replace('->b', '->a'), { proto: true }), ['pointer']);
 });

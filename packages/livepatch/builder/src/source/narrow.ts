@@ -1,8 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Edges } from '@kmend/base';
 import { BuilderError } from '../error.ts';
 import { includedTexts, includeGraph } from '../tree/included.ts';
-import type { PreparedTree, TreeEdges } from '../tree/tree.ts';
+import type { PreparedTree } from '../tree/tree.ts';
 import type { ChangedTexts } from './changed-texts.ts';
 import { changedEntities, entitiesOf, mentions } from './entities.ts';
 import { filesWith } from './files-with.ts';
@@ -23,7 +24,7 @@ const NAMES_LIMIT = 400;
  * see that members came to them.
  */
 export async function narrowed(
-  edges: TreeEdges,
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
   tree: PreparedTree,
   changed: ChangedTexts,
   candidates: readonly string[],

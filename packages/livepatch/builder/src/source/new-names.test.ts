@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { mayDeclare } from './new-names.ts';
 
-test('members, local variables and calls declare nothing', () => {
+test('takes members, local variables and calls for no declaration', () => {
   for (const text of [
     'struct path { struct device *dst_dev; };',
     'int f(struct path *p) { struct device *dst_dev = p->dst_dev; return g(dst_dev); }',
@@ -11,7 +11,7 @@ test('members, local variables and calls declare nothing', () => {
     assert.equal(mayDeclare(text, 'dst_dev'), false, text);
 });
 
-test('a declaration that the unit sees is found, also one that a macro may make', () => {
+test('finds a declaration that the unit sees, also one that a macro may make', () => {
   for (const text of [
     'struct device *dst_dev(struct path *p);',
     'static inline int dst_dev(int a) { return a; }',

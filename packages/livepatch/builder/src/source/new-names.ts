@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { PreparedTree, TreeEdges } from '../tree/tree.ts';
+import type { Edges } from '@kmend/base';
+import type { PreparedTree } from '../tree/tree.ts';
 import { entitiesOf } from './entities.ts';
 import { filesWith } from './files-with.ts';
 
@@ -10,7 +11,7 @@ import { filesWith } from './files-with.ts';
  * there at file scope or as `extern`.
  */
 export async function filesThatDeclare(
-  edges: TreeEdges,
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
   tree: PreparedTree,
   names: ReadonlySet<string>,
 ): Promise<string[]> {

@@ -15,7 +15,7 @@ function found(word: string): [searched: readonly number[], indexed: readonly nu
   return [searched, places.of(word)];
 }
 
-test('a word is found as a word, once a declaration, by searching and by the index alike', () => {
+test('finds a word as a word, and once a declaration, by searching and by the index alike', () => {
   const expected: Readonly<Record<string, readonly number[]>> = {
     a: [0, 1, 2],
     ab: [1],
@@ -28,7 +28,7 @@ test('a word is found as a word, once a declaration, by searching and by the ind
   for (const [word, numbers] of Object.entries(expected)) assert.deepEqual(found(word), [numbers, numbers], word);
 });
 
-test('what differs is found wherever it lies between what is alike', () => {
+test('finds what differs wherever it lies between what is equal', () => {
   const part = 'static inline int i(void) { return 1; } int e(void) { return i(); } ';
   const other = part.replace('return 1', 'return 2');
   const idle = 'static inline int idle(void) { return 3; } ';

@@ -1,9 +1,10 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import type { Edges } from '@kmend/base';
 import { COMPILER_LIMITS, placeArguments } from '../compile/compile.ts';
 import { confined } from '../confine.ts';
-import type { TreeEdges } from '../tree/tree.ts';
+import type { PreparedTree } from '../tree/tree.ts';
 import type { KnownUnit } from '../tree/unit.ts';
 
 /** A unit as the preprocessor shows it: some ten times its own size. */
@@ -14,7 +15,8 @@ const LIMIT_MS = 120_000;
  * The preprocessed text of a unit, with the very flags that it is compiled with; `undefined` where it cannot be had.
  */
 export async function preprocess(
-  edges: Pick<TreeEdges, 'run' | 'signal'>,
+  edges: Pick<Edges, 'run' | 'signal'>,
+  tree: PreparedTree,
   unit: KnownUnit,
   text: string,
   root: string,
@@ -24,7 +26,7 @@ export async function preprocess(
     const source = join(scratch, basename(unit.source));
     await writeFile(source, text, 'latin1');
     const { compiler, compilerArguments } = unit.command;
-    const run = await confined(edges.run, [root, source]);
+    const run = await confined(edges.run, tree.root, [root, source]);
     const result = await run(compiler, [...compilerArguments, ...placeArguments(unit), '-E', source], {
       cwd: root,
       signal: edges.signal,

@@ -313,7 +313,7 @@ async function canChange(
   const { edges, tree } = context;
   const stock = await readFile(join(tree.source, unit.source), 'latin1');
   const text = await markedText(edges, unit.spelling, stock, stock);
-  const before = await preprocess(edges, unit, text, tree.source);
+  const before = await preprocess(edges, tree, unit, text, tree.source);
   if (before === undefined) return true;
   if (!isMadeOf(before, new Set(changed.stock.keys()))) return false;
   const squeezed = squeeze(before);
@@ -321,7 +321,7 @@ async function canChange(
   const isOther = imageApart(unit.source, unit.command) !== undefined;
   for (const [at, state] of changed.states.entries()) {
     if (state.size === 0) continue;
-    const after = await preprocess(edges, unit, text, await context.headerRoot(state));
+    const after = await preprocess(edges, tree, unit, text, await context.headerRoot(state));
     const still = isOther ? undefined : unmoved[at];
     if (after === undefined || canChangeCode(squeezed, squeeze(after), still)) return true;
   }

@@ -8,7 +8,7 @@ function usersOf(text: string): string[] | 'unclear' {
   return found === 'unclear' ? found : found.sort();
 }
 
-test('what is defined with a name is followed, through what is defined with that', () => {
+test('follows what is defined with a name, through what is defined with that', () => {
   assert.deepEqual(
     usersOf('#define TWICE (2 * LIMIT)\nstatic inline int f(void) { return TWICE; }\nint other(void);\n'),
     ['TWICE', 'f'],
@@ -17,11 +17,11 @@ test('what is defined with a name is followed, through what is defined with that
   assert.deepEqual(usersOf('#define OTHER 1\n'), []);
 });
 
-test('a macro that pastes names is followed by its own name', () => {
+test('follows a macro that pastes names by its own name', () => {
   assert.deepEqual(usersOf('#define check(what) check_##what(LIMIT)\n'), ['check']);
 });
 
-test('what a macro may make of a name is unclear, wherever it is given to one', () => {
+test('reports what a macro may make of a name as unclear, wherever it is passed to one', () => {
   assert.equal(usersOf('TRACE_EVENT(thing, TP_PROTO(int a), limit(LIMIT));\n'), 'unclear');
   // include/linux/fsnotify_backend.h, FSNOTIFY_ITER_FUNCS: the functions have the argument's name.
   assert.equal(
@@ -41,13 +41,13 @@ test('what a macro may make of a name is unclear, wherever it is given to one', 
   );
 });
 
-test('a text that pastes what another one defines is unclear when it is read again', () => {
+test('reports a text that pastes what another one defines as unclear when it is read again', () => {
   const users = new Users(['LIMIT']);
   assert.deepEqual(users.scan('#define make(name) int get_##name(void) { return LIMIT; }\n'), ['make']);
   assert.equal(users.scan('static inline make(first)\n'), 'unclear');
 });
 
-test('what an unclear text defines is still to be looked for where another text defines it', () => {
+test('still searches for what an unclear text defines if another text defines it', () => {
   const users = new Users(['LIMIT']);
   const define = '#define TWICE (2 * LIMIT)\n';
   assert.equal(users.scan(`${define}static inline int f(int a[TWICE]);\nMAKE(LIMIT)\n`), 'unclear');

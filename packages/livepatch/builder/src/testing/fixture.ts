@@ -43,7 +43,7 @@ export async function keptOf(
 ): Promise<string[]> {
   const { patched, change } = await fixture(before, after, flags);
   const reasons = addressKeptReasons(UNIT.source, patched, change, select(patched, change), new Set(elsewhere));
-  return reasons.map(({ message }) => message.replace(/(?: at)? \+0x\w+|: what keeps .*$/g, '')).sort();
+  return reasons.map(({ message }) => message.replace(/(?: at)? \+0x\w+|: an object that stores .*$/g, '')).sort();
 }
 
 export function namesOf(atoms: Iterable<Atom>): string[] {

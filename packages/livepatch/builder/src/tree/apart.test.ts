@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { imageApart } from './apart.ts';
+import { imageApart, isProgram } from './apart.ts';
 
-test('units of other images than the kernel and its modules are told, by where they lie or by their code model', () => {
+test('recognises units of other images by their folder or code model', () => {
   const kernel = { compilerArguments: ['-mcmodel=kernel'] };
   const other = { compilerArguments: ['-mcmodel=kernel', '-fPIC', '-mcmodel=small'] };
   for (const source of [
@@ -20,4 +20,10 @@ test('units of other images than the kernel and its modules are told, by where t
   // Beside them, and part of the kernel.
   for (const source of ['arch/x86/entry/vdso/vma.c', 'arch/x86/realmode/init.c', 'drivers/firmware/efi/efi.c'])
     assert.equal(imageApart(source, kernel), undefined, source);
+});
+
+test('takes a program of the build that includes headers of the C library for no unit of an image', () => {
+  assert.equal(isProgram('/* vdso2c */\n#include <inttypes.h>\n#include <unistd.h>\n#include <linux/elf.h>\n'), true);
+  assert.equal(isProgram('# include <stdio.h>\n'), true);
+  assert.equal(isProgram('#include <linux/stdarg.h>\n#include "stdio.h"\n// #include <stdio.h>\n'), false);
 });

@@ -29,6 +29,15 @@ export function isApart(source: string): boolean {
 }
 
 /**
+ * Whether a C text is that of a program which the build runs: compiled for the machine that builds, with its C
+ * library, beside files of the kernel (`hostprogs` of arch/x86/entry/vdso/Makefile: vdso2c.c). The kernel has no such
+ * headers.
+ */
+export function isProgram(text: string): boolean {
+  return /^[ \t]*#[ \t]*include[ \t]*<(?:stdio|stdlib|unistd)\.h>/m.test(text);
+}
+
+/**
  * What a unit is part of that is neither vmlinux nor a module; `undefined` for those. Beside the known places the code
  * model tells: the kernel's own is nothing that another image could use (arch/x86/Makefile, `-mcmodel=kernel`).
  */

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseJson } from '@kmend/base';
+import { type Edges, parseJson } from '@kmend/base';
 import { exists, sha256, writeFileAtomic } from '@kmend/base/node';
 import { moduleFiles } from '@kmend/kernel';
 import { z } from 'zod';
@@ -9,7 +9,7 @@ import { confinedMake } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 import { type LinkedObject, linkedObjects, parseLists } from './lists.ts';
 import { oncePerTree } from './once.ts';
-import { type PreparedTree, type TreeEdges, treeArguments } from './tree.ts';
+import { type PreparedTree, treeArguments } from './tree.ts';
 
 /** Makefiles that ask a tree; the tree's own are included by them. */
 export const KBUILD = fileURLToPath(new URL('kbuild', import.meta.url));
@@ -51,11 +51,24 @@ export const linkedSources = oncePerTree(async (edges, tree): Promise<ReadonlyMa
   return built;
 });
 
-async function askLists(edges: TreeEdges, tree: PreparedTree): Promise<LinkedObject[]> {
+async function askLists(
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
+  tree: PreparedTree,
+): Promise<LinkedObject[]> {
   edges.progress.step(`find what ${tree.kernel.release} is built from`);
-  const args = ['-s', '-C', tree.source, '-f', join(KBUILD, 'tree.mk'), ...treeArguments(tree), 'kmend-lists'];
+  // Without that word the tree's Makefile (since 6.10) begins a second make, of itself alone.
+  const args = [
+    '-s',
+    '--no-print-directory',
+    '-C',
+    tree.source,
+    '-f',
+    join(KBUILD, 'tree.mk'),
+    ...treeArguments(tree),
+    'kmend-lists',
+  ];
   const options = { signal: edges.signal, timeoutMs: LIST_LIMIT_MS, maxOutput: 64 << 20 };
-  const { stdout, stderr } = await confinedMake(edges.run, tree.directory, [KBUILD])('make', args, options);
+  const { stdout, stderr } = await confinedMake(edges.run, tree.root, tree.directory, [KBUILD])('make', args, options);
   const lists = parseLists(stdout.toString('utf8'));
   if (lists === undefined) {
     const said = stderr.trim().split('\n').slice(-6).join('\n');

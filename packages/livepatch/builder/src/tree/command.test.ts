@@ -8,7 +8,7 @@ const OF_A_MODULE = `cmd_crypto/af_alg.o := gcc-12 -Wp,-MMD,crypto/.af_alg.o.d -
 source_crypto/af_alg.o := crypto/af_alg.c
 `;
 
-test('the flags of a unit, and its objtool options', () => {
+test('reads the flags of a unit, and its objtool options', () => {
   assert.deepEqual(parseCommand(OF_A_MODULE), {
     compiler: 'gcc-12',
     compilerArguments: [
@@ -27,12 +27,12 @@ test('the flags of a unit, and its objtool options', () => {
   assert.deepEqual(parseCommand(builtIn)?.objtoolArguments, []);
 });
 
-test('commands of other tools are not taken for a compiler', () => {
+test('does not take commands of other tools for a compiler', () => {
   assert.equal(parseCommand('cmd_a.o := as -o a.o a.S\n'), undefined);
   assert.equal(parseCommand(''), undefined);
 });
 
-test('quoting as Kbuild writes it', () => {
+test('reads quoting as Kbuild writes it', () => {
   assert.deepEqual(splitWords(`a 'b c' "d \\" e" f\\ g ''`), ['a', 'b c', 'd " e', 'f g', '']);
   assert.deepEqual(splitCommands(`a 'x;y' ; b "p&&q" && c`), [`a 'x;y'`, `b "p&&q"`, 'c']);
 });

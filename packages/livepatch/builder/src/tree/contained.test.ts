@@ -26,7 +26,7 @@ function canHold(text: string, unit: string, ...args: string[]): boolean {
   return new Contained(graph, '/tree', present, wanted).canHold(unit, ['-O2', '-I./include', ...args]);
 }
 
-test('a header of a name that many have is that of the unit’s own search path', () => {
+test('finds a header of a common name on the unit’s own search path', () => {
   assert.ok(graph.containersOf('net/wifi/hw.h').has('sound/c.c'));
   assert.equal(canHold('net/wifi/hw.h', 'net/wifi/a.c'), true);
   assert.equal(canHold('net/wifi/hw.h', 'net/wifi/sub/b.c', '-I/tree/net/wifi/sub/..'), true);
@@ -35,26 +35,26 @@ test('a header of a name that many have is that of the unit’s own search path'
   assert.equal(canHold('include/linux/types.h', 'sound/c.c', '-Isound/core'), true);
 });
 
-test('of several places on the search path none is left out', () => {
+test('keeps all of several places on the search path', () => {
   assert.equal(canHold('net/wifi/hw.h', 'sound/c.c', '-Isound/core', '-I', './net/wifi'), true);
 });
 
-test('a name that leads to no file of the tree may mean any', () => {
+test('takes a name that leads to no file of the tree for any', () => {
   assert.equal(canHold('net/wifi/hw.h', 'sound/c.c'), true);
   assert.equal(canHold('net/wifi/hw.h', 'net/d.c'), false);
 });
 
-test('a header of tracepoints, which names itself, means no other of that name', () => {
+test('takes a header of tracepoints, which names itself, for no other of that name', () => {
   assert.ok(graph.containersOf('net/wifi/hw.h').has('sound/f.c'));
   assert.equal(canHold('net/wifi/hw.h', 'sound/f.c'), false);
 });
 
-test('what the compiler is told to begin with counts', () => {
+test('reads the compiler’s initial includes and definitions', () => {
   assert.equal(canHold('include/linux/types.h', 'net/e.c'), false);
   assert.equal(canHold('include/linux/types.h', 'net/e.c', '-include', './include/linux/types.h'), true);
   assert.equal(canHold('include/linux/types.h', 'net/e.c', '-include', './include/linux/all.h'), true);
 });
 
-test('a unit that is a changed text itself holds it', () => {
+test('counts a unit that is a changed text itself', () => {
   assert.equal(canHold('net/e.c', 'net/e.c'), true);
 });

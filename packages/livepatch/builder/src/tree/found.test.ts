@@ -21,19 +21,19 @@ async function cacheWith(t: TestContext, trees: Readonly<Record<string, string>>
   return cache;
 }
 
-test('two kernels of one release have trees of their own', async (t) => {
+test('keeps separate trees for two kernels of one release', async (t) => {
   const cache = await cacheWith(t, { [DEBIAN.buildId]: DEBIAN.buildId, [OWN.buildId]: OWN.buildId });
   for (const kernel of [DEBIAN, OWN])
     assert.equal((await findTree(cache, kernel))?.source, join(cache, 'trees', kernel.buildId, 'source'));
 });
 
-test('a tree that an earlier version prepared under the release is used where it is, for its own build alone', async (t) => {
+test('uses a tree that an earlier version prepared under the release, for its own build alone', async (t) => {
   const cache = await cacheWith(t, { [release]: DEBIAN.buildId });
   assert.equal((await findTree(cache, DEBIAN))?.directory, join(cache, 'trees', release));
   assert.equal(await findTree(cache, OWN), undefined);
 });
 
-test('a tree that was not prepared to its end is none', async (t) => {
+test('ignores a tree that was not prepared to its end', async (t) => {
   const cache = await cacheWith(t, { [release]: '', [DEBIAN.buildId]: '' });
   assert.equal(await findTree(cache, DEBIAN), undefined);
 });

@@ -11,7 +11,7 @@ const PRESENT = new Set([
 ]);
 const target = (includer: string, directive: string): string | undefined => targetOf(includer, directive, PRESENT);
 
-test('a quoted name is the file beside the includer, where there is one', () => {
+test('resolves a quoted name to the file beside the includer, if there is one', () => {
   assert.equal(target('fs/compat_binfmt_elf.c', '#include "binfmt_elf.c"'), '/fs/binfmt_elf.c');
   assert.equal(target('fs/btrfs/tests/x.c', '# include "../ctree.h" // why'), '/fs/btrfs/ctree.h');
   assert.equal(target('drivers/a.c', '#include "../b.h"'), 'b.h');
@@ -20,7 +20,7 @@ test('a quoted name is the file beside the includer, where there is one', () => 
   assert.equal(target('a.c', '#include/* why */"ctree.h"'), 'ctree.h');
 });
 
-test('a macro that names a file is an include where it is defined', () => {
+test('takes a macro that names a file as an include where it is defined', () => {
   assert.equal(target('include/trace/define_trace.h', '#include TRACE_INCLUDE(TRACE_INCLUDE_FILE)'), undefined);
   assert.equal(target('fs/xfs/scrub/trace.h', '#define TRACE_INCLUDE_FILE scrub/trace'), 'scrub/trace.h');
   assert.equal(
@@ -29,7 +29,7 @@ test('a macro that names a file is an include where it is defined', () => {
   );
 });
 
-test('what contains a text is found through every level, and what means another file of that name is not', () => {
+test('finds what includes a text through every level, and skips other files of that name', () => {
   const graph = new IncludeGraph([
     ['fs/compat_binfmt_elf.c', ['/fs/binfmt_elf.c']],
     ['include/net/sock.h', ['net/dst.h']],

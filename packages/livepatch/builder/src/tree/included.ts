@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, join, normalize } from 'node:path';
-import { parseJson } from '@kmend/base';
+import { type Edges, parseJson } from '@kmend/base';
 import { runOk, writeFileAtomic } from '@kmend/base/node';
 import { z } from 'zod';
 import { BuilderError } from '../error.ts';
 import { oncePerTree } from './once.ts';
-import type { PreparedTree, TreeEdges } from './tree.ts';
+import type { PreparedTree } from './tree.ts';
 
 /** By file: what it includes. A leading `/`: this very path of the tree; else any file whose path ends so. */
 const Included = z.record(z.string(), z.array(z.string()));
@@ -110,7 +110,10 @@ export function isMeant(target: string, path: string): boolean {
   return target === `/${path}` || `/${path}`.endsWith(`/${target}`);
 }
 
-async function readTree(edges: TreeEdges, tree: PreparedTree): Promise<ReadonlyMap<string, readonly string[]>> {
+async function readTree(
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
+  tree: PreparedTree,
+): Promise<ReadonlyMap<string, readonly string[]>> {
   edges.progress.step(`find what each file of ${tree.kernel.release} includes`);
   const files = await sourceFiles(edges, tree, ELSEWHERE);
   const result = await edges.run('xargs', ['-d', '\\n', '-n', '2000', 'grep', '-HE', DIRECTIVES], {
@@ -141,7 +144,11 @@ async function readTree(edges: TreeEdges, tree: PreparedTree): Promise<ReadonlyM
   return included;
 }
 
-async function sourceFiles(edges: TreeEdges, tree: PreparedTree, elsewhere: readonly string[]): Promise<string[]> {
+async function sourceFiles(
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
+  tree: PreparedTree,
+  elsewhere: readonly string[],
+): Promise<string[]> {
   const skip = elsewhere.flatMap((name) => ['-path', `./${name}`, '-o']);
   // Kbuild's scripts make and remove `.tmp_<pid>` while another build asks them about the compiler.
   const args = [

@@ -1,8 +1,9 @@
 import { mkdtemp, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Edges } from '@kmend/base';
 import { exists, runOk, writeFileAtomic } from '@kmend/base/node';
 import { confined } from '../confine.ts';
-import type { PreparedTree, TreeEdges } from './tree.ts';
+import type { PreparedTree } from './tree.ts';
 
 /** What the registration of a livepatch includes, beside what modpost's own source does. */
 const REGISTRATION = ['linux/kernel.h', 'linux/livepatch.h', 'linux/module.h'];
@@ -51,7 +52,7 @@ export class Prelude {
 
   /** Compiles the prelude if there is none yet. `modSource`: a source that modpost generated for this tree. */
   async make(
-    edges: TreeEdges,
+    edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
     tree: PreparedTree,
     modSource: string,
     compilerArguments: readonly string[],
@@ -75,7 +76,7 @@ export class Prelude {
       const unfinished = join(scratch, 'prelude.h.gch');
       const args = [...this.#arguments, '-g0', '-x', 'c-header', '-o', unfinished, this.#path];
       const options = { cwd: tree.source, signal: edges.signal, timeoutMs: COMPILE_LIMIT_MS };
-      const run = await confined(edges.run, [tree.source, this.#path], [unfinished]);
+      const run = await confined(edges.run, tree.root, [tree.source, this.#path], [unfinished]);
       await runOk(run, tree.kernel.compiler.command, args, options);
       await rename(unfinished, compiled);
     } finally {

@@ -1,14 +1,21 @@
 import { copyFile, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errorText, type Run } from '@kmend/base';
+import type { Edges } from '@kmend/base';
 import { runOk, withLock } from '@kmend/base/node';
 import { type Kernel, parseConfig } from '@kmend/kernel';
-import { confined, confinedMake } from '../confine.ts';
+import { type BuildRoot, MACHINE } from '@kmend/toolchain';
+import { BuildRoots, rootOfDigest } from '@kmend/toolchain/roots';
+import { confinedMake } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 import { makeRecipe } from './recipe.ts';
-import { make, makeArguments, type PreparedTree, STEP_LIMIT_MS, type TreeEdges } from './tree.ts';
+import { rootFor } from './root.ts';
+import { make, makeArguments, type PreparedTree, STEP_LIMIT_MS } from './tree.ts';
 
-/** Written last into the folder of a tree: the build id of the kernel that it is prepared for. */
+/**
+ * Written last into the folder of a tree: the build id of the kernel that it is prepared for, and in a second line the
+ * digest of the build root, where that is not this machine's system. Programs that the tree has made load its
+ * libraries.
+ */
 const MARKER = 'prepared';
 
 /**
@@ -20,67 +27,69 @@ export async function findTree(cacheDirectory: string, kernel: Kernel): Promise<
   for (const name of [kernel.buildId, kernel.release]) {
     const directory = join(cacheDirectory, 'trees', name);
     const prepared = await readFile(join(directory, MARKER), 'utf8').catch(() => '');
-    if (prepared === `${kernel.buildId}\n`) return { kernel, directory, source: join(directory, 'source') };
+    const [, buildId, digest] = /^([0-9a-f]+)\n(?:([0-9a-f]+)\n)?$/.exec(prepared) ?? [];
+    if (buildId !== kernel.buildId) continue;
+    const root = digest === undefined ? MACHINE : await rootOfDigest(cacheDirectory, digest);
+    if (root !== undefined) return { kernel, directory, source: join(directory, 'source'), root };
   }
   return undefined;
 }
 
 /**
  * Unpacks and prepares the tree of a kernel, once: later calls find it in the cache. The compiler must be the very one
- * that CONFIG_CC_VERSION_TEXT names, and the resulting configuration must equal the shipped one.
+ * that CONFIG_CC_VERSION_TEXT names: this machine's, or that of a build root, which is made from `mirror`. The
+ * resulting configuration must equal the shipped one.
  */
-export async function prepareTree(edges: TreeEdges, kernel: Kernel, cacheDirectory: string): Promise<PreparedTree> {
-  await checkCompiler(edges.run, kernel);
-  const known = await findTree(cacheDirectory, kernel);
+export async function prepareTree(
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
+  kernel: Kernel,
+  cacheDirectory: string,
+  mirror?: string,
+): Promise<PreparedTree> {
+  const root = await rootFor(edges.run, kernel, new BuildRoots(edges, cacheDirectory, mirror));
+  const find = async (): Promise<PreparedTree | undefined> => {
+    const found = await findTree(cacheDirectory, kernel);
+    return found?.root.contents?.digest === root.contents?.digest ? found : undefined;
+  };
+  const known = await find();
   if (known !== undefined) return known;
   const parent = join(cacheDirectory, 'trees');
   const { signal, progress } = edges;
   const onWait = (holder: number): void => progress.step(`wait for process ${holder}, which is preparing this tree`);
   // The name that earlier versions lock, too: one of them may be preparing the same tree.
   const lock = join(parent, `.${kernel.release}.lock`);
-  const prepare = async (): Promise<PreparedTree> =>
-    (await findTree(cacheDirectory, kernel)) ?? (await prepareAnew(edges, kernel, parent));
+  const prepare = async (): Promise<PreparedTree> => (await find()) ?? (await prepareAnew(edges, kernel, parent, root));
   return await withLock(lock, prepare, { signal, onWait });
 }
 
-async function prepareAnew(edges: TreeEdges, kernel: Kernel, parent: string): Promise<PreparedTree> {
+async function prepareAnew(
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
+  kernel: Kernel,
+  parent: string,
+  root: BuildRoot,
+): Promise<PreparedTree> {
   const directory = join(parent, kernel.buildId);
-  const tree: PreparedTree = { kernel, directory, source: join(directory, 'source') };
+  const tree: PreparedTree = { kernel, directory, source: join(directory, 'source'), root };
   await mkdir(parent, { recursive: true });
   const temporary = await mkdtemp(join(parent, '.prepare-'));
   try {
     await unpack(edges, kernel, temporary);
-    await configure(edges, kernel, join(temporary, 'source'));
+    await configure(edges, kernel, join(temporary, 'source'), root);
     // The scripts of a tree remember where they were built: put it in its place before anything else is made.
     await rm(directory, { recursive: true, force: true });
     await rename(temporary, directory);
     await make(edges, tree, ['prepare', 'modules_prepare'], 'prepare the tree');
     await copyFile(kernel.paths.moduleSymvers, join(tree.source, 'Module.symvers'));
     await makeRecipe(edges, tree);
-    await writeFile(join(directory, MARKER), `${kernel.buildId}\n`);
+    const digest = root.contents === undefined ? '' : `${root.contents.digest}\n`;
+    await writeFile(join(directory, MARKER), `${kernel.buildId}\n${digest}`);
     return tree;
   } finally {
     await rm(temporary, { recursive: true, force: true });
   }
 }
 
-async function checkCompiler(run: Run, kernel: Kernel): Promise<void> {
-  const { command, text } = kernel.compiler;
-  const confinedRun = await confined(run, []);
-  const result = await confinedRun(command, ['--version'], { timeoutMs: 20_000 }).catch((error: unknown) => {
-    throw new BuilderError('compiler-missing', `${kernel.release} needs the compiler "${text}": ${errorText(error)}`, {
-      hint: `install it: apt-get install ${command}; on a host of another suite, build on a machine of the suite ${kernel.suite}`,
-    });
-  });
-  const found = result.stdout.toString('utf8').split('\n')[0] ?? '';
-  if (found !== text) {
-    throw new BuilderError('compiler-differs', `${kernel.release} was built with "${text}"; here is "${found}"`, {
-      hint: `upgrade ${command} to that version, or build on a machine of the suite ${kernel.suite}`,
-    });
-  }
-}
-
-async function unpack(edges: TreeEdges, kernel: Kernel, into: string): Promise<void> {
+async function unpack(edges: Pick<Edges, 'run' | 'progress' | 'signal'>, kernel: Kernel, into: string): Promise<void> {
   edges.progress.step(`unpack the source tree of ${kernel.version}`);
   const source = join(into, 'source');
   await mkdir(source);
@@ -97,14 +106,19 @@ async function unpack(edges: TreeEdges, kernel: Kernel, into: string): Promise<v
   await runOk(edges.run, 'tar', args, { signal: edges.signal, timeoutMs: STEP_LIMIT_MS });
 }
 
-async function configure(edges: TreeEdges, kernel: Kernel, source: string): Promise<void> {
+async function configure(
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
+  kernel: Kernel,
+  source: string,
+  root: BuildRoot,
+): Promise<void> {
   edges.progress.step(`configure the tree of ${kernel.release}`);
   const shipped = await readFile(kernel.paths.config, 'utf8');
   // The trusted keys are a file of Debian's build machine; they end up in certs/, never in a livepatch.
   const usable = shipped.replace(/^CONFIG_SYSTEM_TRUSTED_KEYS=.*$/m, 'CONFIG_SYSTEM_TRUSTED_KEYS=""');
   await writeFile(join(source, '.config'), usable);
   const args = ['-s', '-C', source, ...makeArguments(kernel), 'olddefconfig'];
-  await runOk(confinedMake(edges.run, source), 'make', args, { signal: edges.signal, timeoutMs: STEP_LIMIT_MS });
+  await runOk(confinedMake(edges.run, root, source), 'make', args, { signal: edges.signal, timeoutMs: STEP_LIMIT_MS });
   const want = parseConfig(usable);
   const have = parseConfig(await readFile(join(source, '.config'), 'utf8'));
   const names = new Set([...want.keys(), ...have.keys()]);
@@ -115,7 +129,10 @@ async function configure(edges: TreeEdges, kernel: Kernel, source: string): Prom
       'tree-config-differs',
       `the tree of ${kernel.release} cannot be configured as shipped: ${shown}`,
       {
-        hint: 'a build tool is missing or has another version: run script/bootstrap (pahole, of the package dwarves, decides about BTF)',
+        hint:
+          want.get('CONFIG_PREEMPT_RT') === 'y'
+            ? 'Debian builds PREEMPT_RT kernels with patches that its source package does not hold: kmend cannot build livepatches for them'
+            : 'a build tool is missing or has another version: run script/bootstrap (pahole, of the package dwarves, decides about BTF)',
       },
     );
   }

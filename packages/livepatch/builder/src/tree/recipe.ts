@@ -1,10 +1,11 @@
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
+import type { Edges } from '@kmend/base';
 import { z } from 'zod';
 import { BuilderError } from '../error.ts';
-import { parseCommand } from './command.ts';
+import { parseCommand, type UnitCommand } from './command.ts';
 import { Prelude } from './prelude.ts';
-import { make, type PreparedTree, type TreeEdges } from './tree.ts';
+import { make, type PreparedTree } from './tree.ts';
 import { splitCommands, splitWords } from './words.ts';
 
 /**
@@ -16,7 +17,12 @@ const Recipe = z.object({
   objtoolArguments: z.array(z.string()),
   /** Arguments of `ld` without output and inputs. */
   linkArguments: z.array(z.string()),
-  /** Arguments of `scripts/mod/modpost` without the output; the object's path comes on stdin. */
+  /** Objects that are linked into every module beside its own: `.module-common.o` since 6.12, absolute paths. */
+  linkObjects: z.array(z.string()).default([]),
+  /**
+   * Arguments of `scripts/mod/modpost` without the output. With `-T -` among them the object's path comes on stdin,
+   * else by `-T` in a file.
+   */
   modpostArguments: z.array(z.string()),
 });
 export type Recipe = z.infer<typeof Recipe>;
@@ -30,7 +36,7 @@ MODULE_DESCRIPTION("shows how this tree builds a module; never loaded");
 `;
 
 /** Builds the probe with make and keeps the commands that it took. */
-export async function makeRecipe(edges: TreeEdges, tree: PreparedTree): Promise<void> {
+export async function makeRecipe(edges: Pick<Edges, 'run' | 'progress' | 'signal'>, tree: PreparedTree): Promise<void> {
   const directory = join(tree.directory, 'probe');
   await rm(directory, { recursive: true, force: true });
   await mkdir(directory);
@@ -55,7 +61,8 @@ export async function makeRecipe(edges: TreeEdges, tree: PreparedTree): Promise<
   const recipe: Recipe = {
     compilerArguments: [...compilerArguments],
     objtoolArguments: [...objtoolArguments],
-    linkArguments: link,
+    linkArguments: [...link.arguments],
+    linkObjects: link.inputs.filter((path) => !basename(path).startsWith(PROBE)),
     modpostArguments: modpost,
   };
   await new Prelude(tree, compilerArguments).make(edges, tree, join(directory, `${PROBE}.mod.c`), compilerArguments);
@@ -63,8 +70,26 @@ export async function makeRecipe(edges: TreeEdges, tree: PreparedTree): Promise<
   await writeFile(recipePath(tree), `${JSON.stringify(recipe, null, 2)}\n`);
 }
 
+/**
+ * How objtool runs on a unit. Where it is delayed (scripts/Makefile.lib, `delay-objtool`: IBT), it runs on vmlinux.o
+ * and on whole modules, and a unit's own command has nothing of it: it then gets what those would.
+ */
+export function objtoolArguments(
+  recipe: Pick<Recipe, 'objtoolArguments'>,
+  command: Pick<UnitCommand, 'objtoolArguments'>,
+  object: string,
+): readonly string[] {
+  const late = recipe.objtoolArguments;
+  if (command.objtoolArguments.length > 0 || !late.includes('--link')) return command.objtoolArguments;
+  return object === 'vmlinux' ? late.filter((word) => word !== '--module') : late;
+}
+
 /** The precompiled headers of generated sources; where they were removed they are made again. */
-export async function makePrelude(edges: TreeEdges, tree: PreparedTree, recipe: Recipe): Promise<Prelude> {
+export async function makePrelude(
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
+  tree: PreparedTree,
+  recipe: Recipe,
+): Promise<Prelude> {
   const prelude = new Prelude(tree, recipe.compilerArguments);
   await prelude.make(edges, tree, join(tree.directory, 'probe', `${PROBE}.mod.c`), recipe.compilerArguments);
   return prelude;
@@ -84,26 +109,35 @@ export async function readRecipe(tree: PreparedTree): Promise<Recipe> {
   return parsed.data;
 }
 
-/** scripts/Makefile.modfinal, `cmd_ld_ko_o`: everything but the output, the inputs and what follows the link. */
-function parseLink(text: string): string[] | undefined {
+/** scripts/Makefile.modfinal, `cmd_ld_ko_o`: everything but the output and what follows the link. */
+export function parseLink(
+  text: string,
+): { readonly arguments: readonly string[]; readonly inputs: readonly string[] } | undefined {
   const line = /^(?:savedcmd|cmd)_[^ ]+ := (.*)$/m.exec(text)?.[1];
   const [command, ...words] = splitWords(splitCommands(line ?? '')[0] ?? '');
   if (command === undefined || !/(?:^|\/|-)ld(?:\.bfd)?$/.test(command)) return undefined;
   const args: string[] = [];
+  const inputs: string[] = [];
   for (let at = 0; at < words.length; at++) {
     const word = words[at] ?? '';
     if (word === '-o') at++;
-    else if (!word.endsWith('.o')) args.push(word);
+    else if (word.endsWith('.o')) inputs.push(word);
+    else args.push(word);
   }
-  return args;
+  return { arguments: args, inputs };
 }
 
-/** scripts/Makefile.modpost, `cmd_modpost`: everything but the output. */
-function parseModpost(text: string): string[] | undefined {
+/**
+ * scripts/Makefile.modpost, `cmd_modpost`: everything but the output, and the list of objects where that is a file
+ * (modules.order, since 6.5).
+ */
+export function parseModpost(text: string): string[] | undefined {
   const words = splitWords(/^(?:savedcmd|cmd)_[^ ]+ := (.*)$/m.exec(text)?.[1] ?? '');
   const command = words.findIndex((word) => word.endsWith('scripts/mod/modpost'));
   if (command === -1) return undefined;
   const args = words.slice(command + 1);
   const output = args.indexOf('-o');
-  return output === -1 ? args : args.toSpliced(output, 2);
+  if (output !== -1) args.splice(output, 2);
+  const list = args.indexOf('-T');
+  return list === -1 || args[list + 1] === '-' ? args : args.toSpliced(list, 2);
 }

@@ -1,14 +1,10 @@
+import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import type { Progress, Run } from '@kmend/base';
+import type { Edges } from '@kmend/base';
 import type { Kernel } from '@kmend/kernel';
+import type { BuildRoot } from '@kmend/toolchain';
 import { confinedMake } from '../confine.ts';
 import { BuilderError } from '../error.ts';
-
-export interface TreeEdges {
-  readonly run: Run;
-  readonly progress: Progress;
-  readonly signal: AbortSignal;
-}
 
 /** A kernel's source, configured as shipped and prepared for compiling single units. */
 export interface PreparedTree {
@@ -17,6 +13,8 @@ export interface PreparedTree {
   readonly directory: string;
   /** Root of the source tree. */
   readonly source: string;
+  /** The system that it is prepared and compiled in. */
+  readonly root: BuildRoot;
 }
 
 export const STEP_LIMIT_MS = 20 * 60_000;
@@ -28,22 +26,24 @@ export function makeArguments(kernel: Kernel): string[] {
 
 /**
  * The same for a prepared tree (`makeArguments`). What Kbuild tries out with the compiler (scripts/Makefile.compiler,
- * `try-run`) goes beside the source: other builds may be looking through that.
+ * `try-run`) goes beside the source: other builds may be looking through that. Each run of make has a place of its own:
+ * in the sandbox all shells have the same few process ids, and where two runs share a place, the answer of one is wrong
+ * ("the compiler has no -mfentry") and would be remembered.
  */
 export function treeArguments(tree: PreparedTree): string[] {
-  return [...makeArguments(tree.kernel), `TMPOUT=${join(tree.directory, '.try-$$$$')}`];
+  return [...makeArguments(tree.kernel), `TMPOUT=${join(tree.directory, `.try-${randomUUID()}-$$$$`)}`];
 }
 
 /** Runs make in the tree, quietly; its last words are the error. */
 export async function make(
-  edges: TreeEdges,
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
   tree: PreparedTree,
   goals: readonly string[],
   what: string,
 ): Promise<void> {
   edges.progress.step(`${what} (${tree.kernel.release})`);
   const args = ['-s', '-j2', '-C', tree.source, ...treeArguments(tree), ...goals];
-  const result = await confinedMake(edges.run, tree.directory)('make', args, {
+  const result = await confinedMake(edges.run, tree.root, tree.directory)('make', args, {
     signal: edges.signal,
     timeoutMs: STEP_LIMIT_MS,
   });

@@ -1,17 +1,18 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseJson } from '@kmend/base';
+import { type Edges, parseJson } from '@kmend/base';
 import { writeFileAtomic } from '@kmend/base/node';
 import { moduleFiles } from '@kmend/kernel';
 import { z } from 'zod';
 import { confinedMake } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 import type { Unit } from '../types.ts';
-import { isApart } from './apart.ts';
+import { isApart, isProgram } from './apart.ts';
 import { linkedSources } from './built.ts';
 import { commandsOfDryRun, parseCommand, type UnitCommand } from './command.ts';
 import type { LinkedObject } from './lists.ts';
-import { type PreparedTree, type TreeEdges, treeArguments } from './tree.ts';
+import { objtoolArguments, readRecipe } from './recipe.ts';
+import { type PreparedTree, treeArguments } from './tree.ts';
 
 /** A translation unit of one kernel object, with the command that builds it. */
 export interface KnownUnit extends Unit {
@@ -38,24 +39,26 @@ const GOALS_AT_ONCE = 1000;
  * is a `BuilderError` in its place.
  */
 export async function findUnits(
-  edges: TreeEdges,
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
   tree: PreparedTree,
   sources: readonly string[],
 ): Promise<ReadonlyMap<string, readonly KnownUnit[] | BuilderError>> {
   const linked = await linkedSources(edges, tree);
   const objects = new Map<string, readonly LinkedObject[]>();
-  for (const source of sources) objects.set(source, linked.get(source) ?? objectApart(source));
+  for (const source of sources) objects.set(source, linked.get(source) ?? (await objectApart(tree, source)));
   const commands = await findCommands(
     edges,
     tree,
     [...objects.values()].flatMap((found) => found.map(({ target }) => target)),
   );
   const modules = await moduleFiles(tree.kernel);
+  const recipe = await readRecipe(tree);
   const units = new Map<string, readonly KnownUnit[] | BuilderError>();
   for (const [source, found] of objects) {
     const known = found.flatMap(({ target, object }) => {
-      const command = commands.get(target);
-      if (command === undefined) return [];
+      const compiled = commands.get(target);
+      if (compiled === undefined) return [];
+      const command = { ...compiled, objtoolArguments: objtoolArguments(recipe, compiled, object) };
       const modulePath = modules.get(object);
       const unit = { source, object, spelling: target.replace(/\.o$/, '.c'), command };
       return [modulePath === undefined ? unit : { ...unit, modulePath }];
@@ -71,14 +74,17 @@ export async function findUnits(
 
 /**
  * The unit that a file of another image is; those are in no list of what the kernel and its modules are linked from.
+ * A program of the build is none.
  */
-function objectApart(source: string): LinkedObject[] {
-  return isApart(source) ? [{ target: source.replace(/\.c$/, '.o'), object: 'vmlinux' }] : [];
+async function objectApart(tree: PreparedTree, source: string): Promise<LinkedObject[]> {
+  if (!isApart(source)) return [];
+  const text = await readFile(join(tree.source, source), 'latin1').catch(() => '');
+  return isProgram(text) ? [] : [{ target: source.replace(/\.c$/, '.o'), object: 'vmlinux' }];
 }
 
 /** By Kbuild's names of the object files. */
 async function findCommands(
-  edges: TreeEdges,
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
   tree: PreparedTree,
   targets: readonly string[],
 ): Promise<ReadonlyMap<string, UnitCommand>> {
@@ -108,7 +114,7 @@ async function readCommand(path: string): Promise<UnitCommand | undefined> {
 }
 
 async function askKbuild(
-  edges: TreeEdges,
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
   tree: PreparedTree,
   targets: readonly string[],
 ): Promise<ReadonlyMap<string, UnitCommand>> {
@@ -116,7 +122,7 @@ async function askKbuild(
   edges.progress.step(`ask Kbuild how it builds ${targets.length === 1 ? first : `${targets.length} files`}`);
   const args = ['-k', '-n', '-C', tree.source, 'V=1', ...treeArguments(tree), ...targets];
   // With -k make goes on to the other files and fails at the end: what it could not answer is missing in the answer.
-  const { stdout } = await confinedMake(edges.run, tree.directory)('make', args, {
+  const { stdout } = await confinedMake(edges.run, tree.root, tree.directory)('make', args, {
     signal: edges.signal,
     timeoutMs: ASK_LIMIT_MS,
     maxOutput: 512 << 20,

@@ -1,13 +1,10 @@
 # shellcheck shell=dash
-# One step at a time: a livepatch in, a livepatch out. Each fails where nothing more can be done in this run.
+# One step at a time: loads or reverts one livepatch. Each fails if nothing more can be done in this run.
 
-# Hundredths of a second a transition is waited for, and until when anything new is begun (uptime; 0: no limit).
-wait_limit=6000
+# After this uptime no new step begins (0: no limit).
 deadline=0
-# What the kernel may take to let go of a module that is no livepatch any more.
-unload_limit=1000
 
-# wait_for LIMIT COMMAND...: until it is true. Counts its own sleeps too, should the clock stand still.
+# wait_for LIMIT COMMAND...: waits until it is true. Counts its own sleeps too, in case the clock stands still.
 wait_for() {
   local limit=$1 slept=0 start
   shift
@@ -38,7 +35,7 @@ unloaded() {
   [ ! -d "$module_dir/$1" ] || { [ -n "$rmmod" ] && "$rmmod" "$1" >/dev/null 2>&1; }
 }
 
-# Modules of the packages that are no livepatch any more: replaced, reverted, or left behind by a life that was killed.
+# Unloads modules of the packages that are no longer livepatches: replaced, reverted, or left by a run that was killed.
 tidy() {
   local entry module limit=${1:-0}
   for entry in "$module_dir"/kmend_*; do
@@ -46,7 +43,7 @@ tidy() {
     if [ ! -d "$entry" ] || ! left "$module" || ! is_ours "$module"; then continue; fi
     wait_for "$limit" unloaded "$module" || :
   done
-  # What is kept of those that are gone.
+  # Manifests of those that are unloaded.
   for entry in "$loaded_dir"/*; do
     [ -d "$module_dir/${entry##*/}" ] || rm -f "$entry"
   done
@@ -62,56 +59,46 @@ refused() {
   case $3 in
     ended) code=load-hung ;;
     126 | 127 | 1[3-9][0-9] | 2??) code=tool-failed ;;
-    *)
-      # kmod ends with the words of strerror(3).
-      case $said in
-        *': Cannot allocate memory') code=memory-low ;;
-        *': No space left on device' | *': Input/output error' | *': Read-only file system') code=$(disk_code "$said") ;;
-        *': Device or resource busy') code=conflict-transition ;;
-        *': File exists') code=conflict-module ;;
-        *': Key was rejected by service' | *': Required key not available' | *': Operation not permitted') code='module-refused' ;;
-        *) code=load-refused ;;
-      esac
-      ;;
+    *) code=$(refusal_of "$said") ;;
   esac
   if [ "$code" = load-refused ]; then
     kernel_log=$(log_since "$4")
     quarantine "$module" load-refused "the kernel refused it: $said"
     problem load-refused "$module" "the kernel refused $module: $said"
   else
-    problem "$code" "$module" "$module was not loaded, which is not its fault: $said"
+    problem "$code" "$module" "$module was not loaded for a reason of the host: $said"
   fi
 }
 
-# load MODULE. Fails with 2 where the kernel complained of it at once.
+# load MODULE. Fails with 2 if the kernel complained of it at once.
 load() {
-  local module=$1 package kind directory size sha256 staged trial said status mark took patience=$unload_limit
+  local module=$1 package kind directory size sha256 staged trial said mark took patience=$unload_limit
   # No field holds a space.
   # shellcheck disable=SC2046
   set -- $(installed_line "$module")
   kind=$2 package=$4 directory=$7 size=$8 sha256=$9
   read_uptime
   if [ "$deadline" -gt 0 ] && [ "$now" -ge "$deadline" ]; then
-    problem unfinished "$module" "not everything was loaded in the time there was; $module and what is above it are to come"
+    problem unfinished "$module" "the time limit was reached; $module and the livepatches above it are not loaded yet"
     return 1
   fi
   if [ -z "$insmod" ]; then
     problem tool-failed "$module" 'there is no insmod'
     return 1
   fi
-  # Said the last time already: one look is enough.
+  # Reported by the last run already: one attempt is enough.
   if known_problem conflict-module "$module"; then patience=0; fi
   if [ -d "$module_dir/$module" ] && left "$module" && ! wait_for "$patience" unloaded "$module"; then
-    problem conflict-module "$module" "$module is in memory, out of force, and cannot be unloaded"
+    problem conflict-module "$module" "$module is in memory, not in force, and cannot be unloaded"
     return 1
   fi
   staged=$private_dir/load-$module.ko
   if ! said=$( (umask 077 && cp "$directory/livepatch.ko" "$staged" && cp "$directory/manifest" "$private_dir/check-manifest") 2>&1); then
     rm -f "$staged"
-    problem "$(disk_code "$said")" "$module" "no copy can be made in /run: $said"
+    problem "$(disk_code "$said")" "$module" "cannot copy it to /run: $said"
     return 1
   fi
-  # What was looked at is what is loaded: signature, size and hash of the copies that root alone can reach.
+  # Loads exactly what it verified: signature, size and hash of the copies that only root can reach.
   if said=$(unsigned "$private_dir/check-manifest" "$directory/manifest.sig") ||
     said=$(another_manifest "$private_dir/check-manifest" "$module" "$sha256") ||
     said=$(not_the_bytes "$staged" "$size" "$sha256"); then
@@ -134,9 +121,9 @@ load() {
   fi
   insert "$module" "$staged"
   rm -f "$staged"
-  # Whatever became of insmod, sysfs knows.
+  # sysfs shows the outcome, however insmod ended.
   if [ "$insert_status" = at-work ] && ! is_enabled "$module"; then
-    problem load-hung "$module" "the kernel did not answer for $insmod_seconds seconds when it was given $module, and insmod cannot be ended"
+    problem load-hung "$module" "insmod of $module did not return within $insmod_seconds seconds and cannot be killed"
     state_save || :
     return 1
   fi
@@ -149,7 +136,7 @@ load() {
   fi
   read_uptime
   record "$module" transition "$now" "$trial" -
-  # Should this fail, the one before it says enough.
+  # If this fails, the record before it suffices.
   state_save || :
   follow "$module" "$took" || return 1
   say "$module ($package) is in force"
@@ -158,27 +145,27 @@ load() {
   ! is_condemned "$module" || return 2
 }
 
-# Whether it was changed since it was looked at: "code text".
+# Whether it changed since it was verified: "code text".
 another_manifest() {
   [ "$(manifest_read "$1" 2>/dev/null | awk '{ print $3, $9 }')" != "$2 $3" ] || return 1
-  echo 'package-incomplete it changes while it is looked at'
+  echo 'package-incomplete it changed during verification'
 }
 
-# Follows a transition to its end, as long as may be waited. SINCE: uptime at which it began.
+# Follows a transition to its end, within the wait limit. SINCE: uptime at which it began.
 follow() {
   local module=$1 since=$2 trial
   if ! wait_for "$wait_limit" arrived "$module"; then
     if is_overdue "$module"; then
       take_back "$module"
     else
-      problem transition-stuck "$module" "the transition of $module goes on; in the way: $(blockers 1)"
+      problem transition-stuck "$module" "the transition of $module has not ended; blocked by: $(blockers 1)"
     fi
     return 1
   fi
   if ! is_enabled "$module"; then
     record_drop "$module"
-    quarantine "$module" load-failed 'something took it out of force while it was on its way in'
-    problem load-failed "$module" "something took $module out of force while it was on its way in"
+    quarantine "$module" load-failed 'something else reverted it during its transition'
+    problem load-failed "$module" "something else reverted $module during its transition"
     return 1
   fi
   read_uptime
@@ -188,7 +175,7 @@ follow() {
   state_save || :
 }
 
-# After a cumulative livepatch: what it replaced is no livepatch any more.
+# After a cumulative livepatch: what it replaced is no longer a livepatch.
 replaced() {
   local module
   tidy "$unload_limit"
@@ -207,22 +194,22 @@ revert() {
   record "$module" reverting "$now" "${trial:-new}" -
   state_save || return 1
   if ! said=$( (echo 0 >"$livepatch_dir/$module/enabled") 2>&1); then
-    problem revert-failed "$module" "the kernel would not take $module out of force: $said"
+    problem revert-failed "$module" "the kernel did not revert $module: $said"
     return 1
   fi
   reverted "$module"
 }
 
-# The rest of a revert that was begun.
+# Completes a revert that was begun.
 reverted() {
   local module=$1
   if ! wait_for "$wait_limit" left "$module"; then
-    problem transition-stuck "$module" "$module is on its way out; in the way: $(blockers 0)"
+    problem transition-stuck "$module" "the revert of $module has not ended; blocked by: $(blockers 0)"
     return 1
   fi
   tidy "$unload_limit"
   record_drop "$module"
   state_drop over "$module"
   state_save || :
-  say "$module is out of the kernel"
+  say "$module is unloaded"
 }

@@ -1,5 +1,5 @@
 # shellcheck shell=dash
-# What a person, the package manager and the units may ask.
+# The commands of administrators, the package manager and the units.
 
 version=0.1.0
 
@@ -7,23 +7,20 @@ usage() {
   cat <<'END'
 kmend-livepatch COMMAND
 
-  sync [--package|--boot]   make the kernel run what is installed for it
-  status [--json]           what is in force, what is not, and why; changes nothing
-  measure [--json]          what the stack costs: depth, functions covered several times, memory, transitions
-  hold                      what runs stays, and nothing else is loaded, until resume
-  resume                    lifts hold, revert, quarantine and delays, and does what sync does
-  revert                    takes every livepatch of the packages out; nothing is loaded until resume
-  yield [--until-boot]      the agent drives this host from now on, or until the next boot
-  take [--over MODULE]      the packages drive it again, and replace MODULE of the agent
+  sync [--package|--boot]   make the kernel run the livepatches that are installed for it
+  status [--json]           show what is in force, what is not, and why; changes nothing
+  measure [--json]          show what the stack costs: depth, functions covered several times, memory, transitions
+  hold                      keep the livepatches in force, and load no others, until resume
+  resume                    lift hold, revert, quarantine and delays, then sync
+  revert                    revert every livepatch of the packages, and load none until resume
+  yield [--until-boot]      let the agent drive this host from now on, or until the next boot
+  take [--over MODULE]      let the packages drive it again, and replace MODULE of the agent
   soaked, shutdown          for the units
 
 Exit codes: 0 done; 5 failed, or refused; 6 wrong usage; 130 interrupted. Of status: 0 everything installed is in force, or nothing is needed,
 1 nothing is, 2 something installed is not, 3 nothing is installed for this kernel.
 END
 }
-
-# How long one waits for another one.
-lock_seconds=60
 
 command_sync() {
   local missing
@@ -32,20 +29,20 @@ command_sync() {
     # The package manager never fails for a livepatch.
     --package)
       trap 'exit 0' EXIT
-      lock_seconds=120
-      deadline_seconds=600
+      lock_seconds=$package_lock_seconds
+      deadline_seconds=$package_deadline_seconds
       ;;
     --boot)
       if missing=$(missing_mount); then
-        say "$missing, where the state lies, is not mounted yet: kmend-livepatch-late.service goes on then"
+        say "$missing, which holds the state, is not mounted yet; kmend-livepatch-late.service continues when it is"
         return 0
       fi
       mkdir -p "$run_dir" && (: >"$booted_flag") 2>/dev/null
       # The network waits for it.
-      wait_limit=3000
-      deadline_seconds=120
+      wait_limit=$boot_wait_limit
+      deadline_seconds=$boot_deadline_seconds
       ;;
-    *) die usage "sync does not take $(clean "$1" 60)" ;;
+    *) die usage "sync has no option $(clean "$1" 60)" ;;
   esac
   sync_once
 }
@@ -90,14 +87,14 @@ json_or_nothing() {
     0) return 0 ;;
     1) [ "$1" != --json ] || { as_json=yes && return 0; } ;;
   esac
-  die usage 'only --json is taken'
+  die usage 'the only option is --json'
 }
 
 nothing_more() {
-  [ "$#" -eq 0 ] || die usage "$(clean "$1" 60) is not taken"
+  [ "$#" -eq 0 ] || die usage "the command takes no arguments: $(clean "$1" 60)"
 }
 
-# A person's word is on disk before it is acted upon.
+# An administrator's order is on disk before it is carried out.
 save_or_fail() {
   state_save || {
     finish
@@ -175,7 +172,7 @@ command_take() {
   begin "$lock_seconds"
   installed_read
   if [ -z "$installed" ]; then
-    problem none-installed - 'nothing is installed for this kernel that could take over'
+    problem none-installed - 'no livepatch that could take over is installed for this kernel'
     finish
     return 5
   fi
@@ -187,7 +184,7 @@ command_take() {
   finish
 }
 
-# The timer's: what came through its soak is trusted, what the kernel complains of is taken out.
+# For the timer: trusts what came through its soak, reverts what the kernel complains of.
 command_soaked() {
   local code subject text
   nothing_more "$@"
@@ -208,11 +205,11 @@ END
   if [ -n "$(first_problem)" ]; then return 5; fi
 }
 
-# The host goes down in good order.
+# The host shuts down orderly.
 command_shutdown() {
   nothing_more "$@"
-  begin 20
-  # What it complains of now does not come back with the next boot.
+  begin "$shutdown_lock_seconds"
+  # What the kernel complains of now is not loaded at the next boot.
   watch_log
   state_drop shutdown
   state_add "shutdown $boot_id"
@@ -222,7 +219,7 @@ command_shutdown() {
 interrupted() {
   [ "$locked" = no ] || rm -rf "$private_dir"/load-* "$private_dir"/check-* 2>/dev/null
   (: >"$retry_flag") 2>/dev/null
-  die interrupted 'stopped before it was done'
+  die interrupted 'interrupted before the end of the run'
 }
 
 # Looked up once: some shells would run programs of their own in their place.
@@ -251,13 +248,13 @@ main() {
       return 0
       ;;
     sync | status | measure | hold | resume | revert | yield | take | soaked | shutdown) ;;
-    *) die usage "$(clean "${command:-no command}" 60) is not known" ;;
+    *) die usage "unknown command: $(clean "${command:-none}" 60)" ;;
   esac
-  if [ -z "$root" ] && [ "$(id -u)" != 0 ]; then die not-root 'only root may ask'; fi
+  if [ -z "$root" ] && [ "$(id -u)" != 0 ]; then die not-root 'this command needs root'; fi
   case $command in
     status | measure) ;;
     *)
-      # What the package manager and the units ask is done: there is nothing to do. A person is told that nothing was.
+      # For the package manager and the units this is a success without work. An administrator gets the error.
       if foreign=$(foreign_kernel); then
         case $command:${1-} in
           sync:--* | soaked:* | shutdown:*)

@@ -1,14 +1,9 @@
 # shellcheck shell=dash
-# A transition that does not end is taken back, and tried again after a pause that grows: docs/decisions/027-transition-limit.md. Never forced, and
-# held against nobody: the tasks were in the way, not the livepatch. What held it up ends with the boot, and so does the pause.
+# A transition that does not end is reversed, and retried after a growing pause:
+# docs/decisions/027-transition-limit.md. It is never forced, and no livepatch is blamed: the tasks blocked it. Both the
+# tasks and the pause end with the boot.
 
-# How long one may take. 0: for ever.
-take_back_seconds=900
-# The first pause, and the longest; seconds.
-pause_seconds=900
-longest_pause_seconds=21600
-
-# 3 how often it was taken back in this boot, 4 the uptime from which on it is tried again.
+# 3: how often it was reversed in this boot, 4: the uptime at which it is retried.
 deferred_field() {
   state_lines deferred | awk -v module="$1" -v boot="$boot_id" -v field="$2" '$1 == module && $2 == boot { print $field; exit }'
 }
@@ -29,34 +24,46 @@ is_overdue() {
   local since
   since=$(record_field "$1" 4)
   read_uptime
-  [ "$take_back_seconds" -gt 0 ] && [ "$((now - ${since:-now}))" -ge "$((take_back_seconds * 100))" ]
+  is_late "$((now - ${since:-now}))" "$take_back_seconds"
 }
 
-# take_back MODULE: the kernel turns it round.
-take_back() {
-  local module=$1 tries pause=$pause_seconds count=1
-  tries=$(deferred_field "$module" 3)
-  tries=$((${tries:-0} + 1))
-  while [ "$count" -lt "$tries" ] && [ "$pause" -lt "$longest_pause_seconds" ]; do
+# is_late ELAPSED LIMIT: hundredths of a second, seconds; 0: without a limit.
+is_late() {
+  [ "$2" -gt 0 ] && [ "$1" -ge "$(($2 * 100))" ]
+}
+
+# pause_after TRIES: seconds until a transition that was reversed so often is retried.
+pause_after() {
+  local pause=$pause_seconds count=1
+  while [ "$count" -lt "$1" ] && [ "$pause" -lt "$longest_pause_seconds" ]; do
     pause=$((pause * 2))
     count=$((count + 1))
   done
   [ "$pause" -le "$longest_pause_seconds" ] || pause=$longest_pause_seconds
+  echo "$pause"
+}
+
+# take_back MODULE: the kernel reverses its transition.
+take_back() {
+  local module=$1 tries pause
+  tries=$(deferred_field "$module" 3)
+  tries=$((${tries:-0} + 1))
+  pause=$(pause_after "$tries")
   read_uptime
   state_drop deferred "$module"
   state_add "deferred $module $boot_id $tries $((now + pause * 100))"
   problem deferred "$module" \
-    "the transition of $module did not end and is taken back, to be tried again in $((pause / 60)) minutes; in the way: $(blockers 1)"
+    "the transition of $module did not end and is reversed; it is retried in $((pause / 60)) minutes; blocked by: $(blockers 1)"
   revert "$module"
 }
 
-# What waits for its pause to end.
+# Reports livepatches whose pause has not ended.
 note_deferred() {
   local position kind module package rest until
   while read -r position kind module package rest; do
     if [ -z "$module" ] || is_enabled "$module" || ! is_deferred "$module"; then continue; fi
     until=$(deferred_field "$module" 4)
-    problem deferred "$module" "the transition of $module ($package) did not end the last time; it is tried again in $(((until - now) / 6000 + 1)) minutes"
+    problem deferred "$module" "the transition of $module ($package) did not end the last time; it is retried in $(((until - now) / 6000 + 1)) minutes"
   done <<END
 $installed
 END

@@ -1,7 +1,8 @@
 # shellcheck shell=dash
-# Kernels without livepatches: one that needs none yet, and the next one, that a reboot brings.
+# Kernels without livepatches: one that needs none yet, and the one that the next boot brings.
 
-# The publisher's word that a kernel needs no livepatch yet lies in that kernel's own package, in place of livepatches.
+# The publisher's statement that a kernel needs no livepatch yet is in that kernel's own package, in place of
+# livepatches.
 statement_of() {
   local file
   for file in "$packages_dir/$1"/*/none; do
@@ -13,7 +14,7 @@ statement_of() {
   return 1
 }
 
-# statement_fault FILE PACKAGE RELEASE: why it is no statement of that package: "code text".
+# statement_fault FILE PACKAGE RELEASE: why it is not the statement of that package: "code text".
 statement_fault() {
   if manifest_fault "$1"; then return 0; fi
   # shellcheck disable=SC2016
@@ -29,7 +30,7 @@ statement_fault() {
   echo 'manifest-garbage it is not the statement that its kernel needs no livepatch'
 }
 
-# Looks at the statement for the kernel that runs; what is believed is in the state.
+# Verifies the statement for the running kernel, and keeps the result in the state.
 statement_read() {
   local file directory copy=$private_dir/check-statement
   state_drop not-needed
@@ -52,13 +53,13 @@ is_not_needed() {
   state_has "not-needed $build_id" && statement_of "$release" >/dev/null
 }
 
-# What a release has before its flavour.
+# The part of a release before its flavour.
 version_of() {
   printf '%s\n' "$1" | sed 's/-[A-Za-z].*//'
 }
 
-# The kernel that the next boot brings, as far as the disk says: the newest one, of the flavour that runs where there
-# are several. Fails where it is the one that runs.
+# The kernel that the next boot brings, judged by the disk: the newest one, of the running flavour if there are several.
+# Fails if it is the running one.
 next_release() {
   local image name all running newest
   running=$(version_of "$release")

@@ -1,8 +1,7 @@
 # shellcheck shell=dash
-# What keeps a livepatch that takes a host down from doing so again. A record is on disk before each load; it is trusted once it came through its
-# soak. A boot that finds records of another one, which did not end in good order, holds some of them back.
-
-soak_seconds=900
+# Keeps a livepatch that crashed a host from doing so again. A record is on disk before each load. A livepatch is
+# trusted after its soak. A boot that finds records of another one, which ended without an orderly shutdown, quarantines
+# some of them.
 
 # record MODULE PHASE UPTIME TRIAL TOOK: new ones last, known ones in their place.
 record() {
@@ -39,7 +38,7 @@ state_drop_pair() {
   state=$(printf '%s\n' "$state" | awk -v key="$1" -v build="$build_id" -v module="$2" 'NF > 0 && !($1 == key && $2 == build && $3 == module)')
 }
 
-# "CODE AT TEXT" of a module that is held back.
+# "CODE AT TEXT" of a quarantined module.
 quarantined() {
   state_lines quarantined | sed -n "s/^$build_id $1 //p" | head -n 1
 }
@@ -48,14 +47,9 @@ learn() {
   state_has "$1 $build_id $2" || state_add "$1 $build_id $2"
 }
 
-# So many boots in a row may end badly in a later soak of trusted ones before that is held against them.
-most_cuts=2
-
-# Whose doing a crash was, of the records of the boot that it ended:
-# those on their way in or out; else those in their first soak; else, of livepatches that ran before and soaked once more, the upper half, so that a
-# few boots find the one without taking all protection away. Of those that came through a whole soak before nobody (`-`), unless it is the third
-# boot in a row: somebody pulled the plug in a rescue shell, or something else panicked.
-# LAST: the boot that ended in good order.
+# The livepatches to blame for a crash, of the records of the boot that it ended: the rule of packages/host/rules
+# (crash.ts, blamedForCrash); a test compares the two. `-`: none, but counted. LAST: the boot that ended with an orderly
+# shutdown.
 # shellcheck disable=SC2016
 blamed() {
   {
@@ -85,7 +79,7 @@ cut_off() {
   count=$((${count:-0} + 1))
   state_drop cuts
   state_add "cuts $count"
-  say "the host went down without an orderly shutdown while livepatches that came through their soak before were watched: not held against them ($count of $most_cuts in a row)"
+  say "the host went down without an orderly shutdown while livepatches that passed a soak before were watched again: they are not blamed ($count of $most_cuts in a row)"
 }
 
 pstore() {
@@ -96,11 +90,11 @@ pstore() {
   printf '%s' "${found:-nothing}"
 }
 
-# Brings the records in line with this boot and with what the kernel shows.
+# Updates the records to this boot and to what the kernel shows.
 reconcile() {
   local module boot phase uptime trial took text last_shutdown
   last_shutdown=$(state_lines shutdown)
-  # This boot was being shut down, and lives: that was called off.
+  # This boot had begun to shut down, and still runs: that was called off.
   [ "$last_shutdown" != "$boot_id" ] || state_drop shutdown
   if [ -n "$last_shutdown" ] && [ "$last_shutdown" != "$boot_id" ]; then state_drop cuts; fi
   for module in $(blamed "${last_shutdown:--}"); do
@@ -110,7 +104,7 @@ reconcile() {
     fi
     text="the host went down without an orderly shutdown while it was in state $(record_field "$module" 3); pstore holds $(pstore)"
     quarantine "$module" crashed "$text"
-    problem crashed "$module" "$module is held back: $text"
+    problem crashed "$module" "$module is quarantined: $text"
   done
   while read -r module boot phase uptime trial took; do
     [ -n "$module" ] || continue
@@ -125,7 +119,7 @@ reconcile() {
           if ! arrived "$module"; then
             record "$module" transition "$uptime" "$trial" -
           elif [ "$phase" = reverting ]; then
-            # Never asked to go.
+            # The revert was never requested.
             record "$module" soak "$now" "$trial" -
           else
             record "$module" soak "$now" "$trial" "$((now > uptime ? now - uptime : 0))"
@@ -133,7 +127,7 @@ reconcile() {
           ;;
       esac
     elif [ -d "$livepatch_dir/$module" ] || [ "$module" = "$(insmod_at_work)" ]; then
-      # On its way out, or not yet in.
+      # Being reverted, or not loaded yet.
       :
     else
       case $phase in
@@ -151,29 +145,34 @@ END
   [ "$(state_lines shutdown)" = "$boot_id" ] || state_drop shutdown
 }
 
-# Out of force, and not by us: replaced by a cumulative livepatch, or somebody's hand, which is not worked against.
+# Reverted by something else: replaced by a cumulative livepatch, or by an administrator, whose decision stays.
 vanished() {
   local other
   if has_yielded; then return 0; fi
   for other in $(livepatches); do
     if is_enabled "$other" && is_cumulative "$other"; then return 0; fi
   done
-  quarantine "$1" load-failed 'something took it out of force'
-  problem load-failed "$1" "$1 is not in force any more: something took it out"
+  quarantine "$1" load-failed 'something else reverted it'
+  problem load-failed "$1" "$1 is no longer in force: something else reverted it"
 }
 
-# What is not known as a stacked one may have replaced others.
+# A livepatch that is not known to be stacked may have replaced others.
 is_cumulative() {
   [ ! -e "$loaded_dir/$1" ] || grep -q '^kind cumulative$' "$loaded_dir/$1"
 }
 
-# Trusts what came through its soak by the last look at the kernel's log. True where something is still watched.
+# is_soaked ELAPSED: hundredths of a second.
+is_soaked() {
+  [ "$1" -ge "$((soak_seconds * 100))" ]
+}
+
+# Trusts what came through its soak when the kernel's log was last read. True if something is still watched.
 soak() {
   local module boot phase uptime trial took watched=1
   while read -r module boot phase uptime trial took; do
     case $phase in
       soak)
-        if [ "$((watched_at - uptime))" -ge "$((soak_seconds * 100))" ] && ! is_condemned "$module"; then
+        if is_soaked "$((watched_at - uptime))" && ! is_condemned "$module"; then
           record "$module" good "$watched_at" "$trial" "$took"
           learn good "$module"
           learn trusted "$module"

@@ -1,6 +1,6 @@
 # shellcheck shell=dash
-# Whether somebody hooks a function that is to be patched, in a way that does not go together with a livepatch. As the agent sees it
-# (packages/host/agent/src/kernel/hooks.ts), which explains what is in the way and why: a test compares the two.
+# Whether a tracer or a probe hooks a function to be patched in a way that conflicts with a livepatch. Uses the tables
+# and the rule of packages/host/rules (hook-conflicts.ts), which explains each conflict: a test compares the two.
 
 # Modules that cannot be loaded for that, one a line.
 hooked=
@@ -10,7 +10,7 @@ is_hooked() {
   return 1
 }
 
-# Looks at what is to be loaded. True where something was found that was not known yet.
+# Checks what is to be loaded. True if a new conflict was found.
 find_hooked() {
   local wanted module code text package found=1
   wanted=$(wanted_functions)
@@ -56,19 +56,19 @@ patched_now() {
   done | sort -u | sed 's/^\(.*\),[^,]*$/patched \1/'
 }
 
-# A listing of the kernel, bounded; fails where it is not there, or not for us (lockdown).
+# A listing of the kernel, bounded; fails if it is missing or not readable (lockdown).
 listing() {
   [ -r "$2" ] || return 1
-  { head -c 32000000 "$2" | sed "s/^/$1 /"; } 2>/dev/null
+  { head -c "$listing_limit" "$2" | sed "s/^/$1 /"; } 2>/dev/null
 }
 
-# "MODULE CODE TEXT" of the first hook in the way of each module.
+# "MODULE CODE TEXT" of the first conflicting hook of each module.
 # shellcheck disable=SC2016
 hooked_in() {
-  awk '
-    # A function, its cold part (name.cold of gcc) counted to it.
+  awk "$hook_rules"'
+    # A function, its cold part counted to it.
     function place(object, name) {
-      sub(/\.cold(\.[0-9]+)?$/, "", name)
+      if (cold_part(name)) name = substr(name, 1, RSTART - 1)
       return object " " name
     }
     function named(object, name) { return object == "vmlinux" ? name : name " [" object "]" }
@@ -89,11 +89,11 @@ hooked_in() {
       object = "vmlinux"
       if ($5 != "" && $5 !~ /^\[(GONE|DISABLED|OPTIMIZED|FTRACE)\]/) { object = $5; gsub(/[][]/, "", object); states = $6 }
       at = place(object, name)
-      if (!(at in by) || states ~ /\[(GONE|DISABLED)\]/) next
-      if (states ~ /\[FTRACE\]/) { on_entry[at] = 1; next }
-      # In a function that is patched already it is blind already.
+      if (!(at in by) || is_asleep(states)) next
+      if (is_on_entry(states)) { on_entry[at] = 1; next }
+      # In a function that is patched already the probe misses calls already.
       if (at in patched) next
-      # Told after those of ftrace, as the agent does.
+      # Reported after those of ftrace, as the agent does.
       blind[++blinds] = at
       blind_text[blinds] = named(object, name) " is hooked: the " ($3 == "r" ? "kretprobe" : "kprobe") " on " name "+" offset " would never fire again"
       next
@@ -102,14 +102,14 @@ hooked_in() {
     # `name [module] (count) R I D<tab>tramp: ...`, and on a line of its own `<tab>direct-->symbol`
     $1 == "f" {
       text = substr($0, 3)
-      if (text ~ /^\tdirect-->/) {
+      if (direct_call(text)) {
         sub(/^\tdirect-->/, "", text); sub(/[ \t+].*$/, "", text)
-        if (direct != "" && text != "" && text !~ /^bpf_trampoline_/) found(direct, "conflict-ftrace", direct_name " is hooked: " text " is called from it directly")
+        if (direct != "" && text != "" && !is_shared_call(text)) found(direct, "conflict-ftrace", direct_name " is hooked: " text " is called from it directly")
         direct = ""
         next
       }
       direct = ""
-      if (!match(text, /^[^ \t[(]+( \[[A-Za-z0-9_]+\])? \([0-9]+\)/)) next
+      if (!hooked_function(text)) next
       head = substr(text, 1, RLENGTH)
       text = substr(text, RLENGTH + 1)
       name = head; sub(/ .*$/, "", name)

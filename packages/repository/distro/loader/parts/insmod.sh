@@ -1,13 +1,12 @@
 # shellcheck shell=dash
-# insmod, which the kernel may keep for ever: it is not waited for without an end, and never has the lock for itself.
+# insmod, which may hang in the kernel forever: the loader waits a limited time, and insmod never holds the lock alone.
 
-# As long as the agent waits.
-insmod_seconds=60
-# What it ended with: a status; `ended`: it took too long and was ended; `at-work`: it took too long, and not even that works. And what it said.
+# How it ended: its status; `ended`: it took too long and was killed; `at-work`: it took too long and cannot be killed.
+# And its output.
 insert_status=
 insert_said=
 
-# insert MODULE FILE. Whether the livepatch is in the kernel is for sysfs to say.
+# insert MODULE FILE. sysfs shows whether the livepatch is in the kernel.
 insert() {
   local module=$1 file=$2 said_file=$private_dir/load-said told pid
   if [ -z "$timeout" ]; then
@@ -15,8 +14,8 @@ insert() {
     insert_status=$?
     return 0
   fi
-  # cat(1) ends with insmod or with its time: timeout(1) on insmod itself would wait for one that the kernel does not let go. Nor may that one
-  # keep open what apt or dpkg reads.
+  # cat(1) ends with insmod or at its timeout: timeout(1) on insmod itself would wait for one that hangs in the kernel.
+  # Such an insmod must not keep open what apt or dpkg reads either.
   told=$({ insmod_told "$file" "$said_file" & } | "$timeout" "$insmod_seconds" cat)
   pid=${told%%"$newline"*}
   case $told in
@@ -26,19 +25,19 @@ insert() {
       if wait_for 1000 insmod_gone "$pid"; then
         insert_status=ended
       else
-        insert_status=at-work
+        insert_status='at-work'
         printf '%s %s\n' "$pid" "$module" >"$insmod_file"
       fi
       ;;
   esac
   insert_said=$(cat "$said_file" 2>/dev/null)
   rm -f "$said_file"
-  [ "$insert_status" != ended ] || insert_said="insmod did not end in $insmod_seconds seconds, and was ended"
+  [ "$insert_status" != ended ] || insert_said="insmod did not return within $insmod_seconds seconds and was killed"
 }
 
-# Its process id at once, its status when it has ended. What it says goes into a file: the pipe is for these two.
+# Prints its process id at once, and its status at its end. Its output goes into a file: the pipe is for these two.
 insmod_told() {
-  # By exec: else a shell keeps a copy of the old one for later.
+  # With exec, because a shell would otherwise keep a copy of the old one for later.
   exec 2>/dev/null
   "$insmod" "$1" >"$2" 2>&1 &
   echo "$!"
@@ -50,7 +49,7 @@ insmod_gone() {
   ! kill -0 "$1" 2>/dev/null
 }
 
-# The module that an earlier insmod, which could not be ended, is still at work for; empty where there is none.
+# The module of an earlier insmod that cannot be killed and still runs; empty if there is none.
 insmod_at_work() {
   local pid='' module=''
   [ -e "$insmod_file" ] || return 0
@@ -61,7 +60,7 @@ insmod_at_work() {
   [ "$line" != insmod ] || printf '%s\n' "$module"
 }
 
-# Whether one is: then the kernel is asked nothing, for whatever holds that one up would hold up the next one too.
+# Whether one hangs: then nothing is asked of the kernel, because the next insmod would hang too.
 insmod_hangs() {
   local module
   module=$(insmod_at_work)
@@ -69,5 +68,5 @@ insmod_hangs() {
     rm -f "$insmod_file"
     return 1
   fi
-  problem load-hung "$module" "the kernel has not answered yet since it was given $module; it is asked nothing else meanwhile"
+  problem load-hung "$module" "insmod of $module still hangs in the kernel; nothing else is loaded or reverted until it ends"
 }

@@ -1,10 +1,10 @@
 # shellcheck shell=dash
-# The packages on this host, each looked at once.
+# The packages on this host, each read once.
 
-# Those for this kernel that may be had: "POSITION KIND MODULE PACKAGE VERSION ON DIRECTORY SIZE SHA256 FUNCTIONS" a
+# Those for this kernel that can be used: "POSITION KIND MODULE PACKAGE VERSION ON DIRECTORY SIZE SHA256 FUNCTIONS" a
 # line.
 installed=
-# Those that may not: "PACKAGE CODE" a line.
+# Those that cannot: "PACKAGE CODE" a line.
 unusable=
 # How many are for other kernels.
 others=0
@@ -14,9 +14,9 @@ package_directories() {
   for directory in "$packages_dir"/*/*/; do
     directory=${directory%/}
     [ ! -L "$directory" ] || continue
-    # Nor is it one of a package, whose names hold neither space nor shell's words.
+    # Names of packages hold neither spaces nor special characters of the shell.
     case ${directory#"$packages_dir"} in *[!A-Za-z0-9/._+~-]*) continue ;; esac
-    # A package that is gone leaves nothing, or an empty directory.
+    # A removed package leaves nothing, or an empty directory.
     if [ -e "$directory/manifest" ] || [ -e "$directory/manifest.sig" ] || [ -e "$directory/livepatch.ko" ]; then
       printf '%s\n' "$directory"
     fi
@@ -44,7 +44,7 @@ read_manifest() {
   shift 9
   on=$1 functions=$2
   if [ "$package" != "${directory##*/}" ] || [ "$packages_dir/$for_release" != "${directory%/*}" ]; then
-    fault="manifest-garbage it names $for_release/$package, and lies elsewhere"
+    fault="manifest-garbage it names $for_release/$package, but is in another folder"
     return 1
   fi
 }
@@ -60,7 +60,7 @@ installed_read() {
       if of_this_release "$directory"; then unusable_package "$name" package-incomplete 'there is no manifest'; fi
       continue
     fi
-    # Bounded before it is copied; read again from the copy.
+    # Its size is checked before it is copied; it is read again from the copy.
     if fault=$(manifest_fault "$directory/manifest"); then
       if of_this_release "$directory"; then unusable_package "$name" "${fault%% *}" "${fault#* }"; fi
       continue
@@ -77,7 +77,7 @@ installed_read() {
       others=$((others + 1))
       continue
     fi
-    # What was verified in this boot needs no second look, as long as it is the same.
+    # What was verified in this boot is not verified again while it is unchanged.
     if ! cmp -s "$copy" "$loaded_dir/$module" && fault=$(unsigned "$copy" "$directory/manifest.sig"); then
       unusable_package "$name" "${fault%% *}" "${fault#* }"
       continue
@@ -88,7 +88,7 @@ installed_read() {
         continue
       fi
     elif [ ! -e "$loaded_dir/$module" ]; then
-      # In the kernel since an earlier life that lost its /run.
+      # Loaded by an earlier run whose /run was lost.
       cp "$copy" "$loaded_dir/$module" 2>/dev/null || :
     fi
     installed="$installed$position $kind $module $package $version $on $directory $size $sha256 $functions$newline"

@@ -1,7 +1,7 @@
 # shellcheck shell=dash
-# What the kernel says, and asking it to take a livepatch in or out.
+# Reads the state of the kernel.
 
-# The first line of a file, in `line`; empty where it cannot be read.
+# Reads the first line of a file into `line`; empty if it cannot be read.
 line=
 read_line() {
   line=
@@ -23,7 +23,8 @@ read_uptime() {
   now=${now:-0}
 }
 
-# The GNU build id among the ELF notes of the running kernel: words namesz, descsz, type, then name and descriptor, each padded to four bytes.
+# The GNU build id among the ELF notes of the running kernel: words namesz, descsz, type, then name and descriptor, each
+# padded to four bytes.
 # shellcheck disable=SC2016
 read_build_id() {
   build_id=$(od -An -v -tx1 -N 65536 "$root/sys/kernel/notes" 2>/dev/null | awk '
@@ -66,7 +67,7 @@ in_transition() {
   [ "$line" = 1 ]
 }
 
-# Every livepatch that the kernel shows, whosever it is.
+# Every livepatch that the kernel shows, foreign ones included.
 livepatches() {
   local entry
   for entry in "$livepatch_dir"/*; do
@@ -74,7 +75,7 @@ livepatches() {
   done
 }
 
-# One that is on its way, in or out. A disabled one is shown only as long as it is on its way out.
+# A livepatch in transition. A disabled one is shown only until its revert ends.
 moving() {
   local name
   for name in $(livepatches); do
@@ -104,16 +105,15 @@ switched_off() {
   fi
 }
 
-# Why the kernel as it is should get no livepatch: "code text".
+# Why this kernel should get no livepatch: "code text".
 unsound() {
-  local bits
   if [ ! -d "$livepatch_dir" ]; then
     echo 'kernel-without-livepatch the running kernel has no /sys/kernel/livepatch'
     return 0
   fi
   read_line "$root/proc/sys/kernel/modules_disabled"
   if [ "$line" = 1 ]; then
-    echo 'modules-disabled the kernel takes no module any more in this boot (kernel.modules_disabled = 1)'
+    echo 'modules-disabled the kernel loads no more modules in this boot (kernel.modules_disabled = 1)'
     return 0
   fi
   read_line "$root/proc/sys/kernel/ftrace_enabled"
@@ -122,14 +122,24 @@ unsound() {
     return 0
   fi
   read_line "$root/proc/sys/kernel/tainted"
-  case $line in '' | *[!0-9]*) return 1 ;; esac
-  # R (forced out), M (machine check), B (bad page), D (it crashed), L (a CPU was stuck), F (forced in): include/linux/panic.h.
-  bits=$((line & (1 << 1 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 7 | 1 << 14)))
-  [ "$bits" -ne 0 ] || return 1
-  echo "kernel-tainted the kernel is tainted ($line): it crashed, met a hardware error, or had modules forced"
+  tainted "$line"
 }
 
-# Tasks that have not gone over yet: "name (pid)", five at most. WANTED: the state of those who have.
+# tainted MASK: "code text" if the kernel's taint forbids a load. A mask must be a number of at most 18 digits.
+tainted() {
+  case $1 in
+    '' | *[!0-9]* | ???????????????????*)
+      echo 'kernel-unknown the kernel does not say whether it is tainted (is /proc mounted?)'
+      return 0
+      ;;
+  esac
+  # A leading zero would be octal.
+  local mask=${1#"${1%%[!0]*}"}
+  [ "$((${mask:-0} & taint_refusing))" -ne 0 ] || return 1
+  echo "kernel-tainted the kernel is tainted ($1): it crashed, met a hardware error, or had modules forced"
+}
+
+# Tasks that have not switched yet: "name (pid)", five at most. WANTED: the state of those that have.
 blockers() {
   local file task found=0 list=
   for file in "$root"/proc/[0-9]*/task/[0-9]*/patch_state; do
@@ -148,7 +158,7 @@ available_memory() {
   sed -n 's/^MemAvailable: *\([0-9]\{1,12\}\) kB$/\1/p' "$root/proc/meminfo" 2>/dev/null
 }
 
-# The kernel log's last line, to tell what came after it.
+# The kernel log's last line, as a mark for what comes after it.
 log_mark() {
   [ -z "$dmesg" ] || "$dmesg" 2>/dev/null | tail -n 1
 }

@@ -1,6 +1,6 @@
 # shellcheck shell=dash
-# One at a time. The lock is held by an open file, so it ends with the process and with whatever it started (an insmod
-# that is still at it).
+# One run at a time. An open file holds the lock, so that it ends with the process and the processes that it started (an
+# insmod that still runs).
 
 locked=no
 
@@ -13,12 +13,12 @@ lock() {
   [ -n "$flock" ] || die tool-failed 'there is no flock'
   exec 9>>"$run_dir/lock"
   if ! "$flock" -w "$1" 9; then
-    # Whoever holds it may have looked before what brought us here was there.
+    # The holder may have read the packages before the change that started this run.
     (: >"$busy_flag") 2>/dev/null
-    die busy 'another kmend-livepatch is at work'
+    die busy 'another kmend-livepatch is running'
   fi
   locked=yes
-  # What a life that was killed left behind.
+  # Files of a run that was killed.
   rm -rf "$private_dir"/load-* "$private_dir"/check-* "$run_state.new" "$state_file.new"
   if ! reason=$(mkdir -p "$loaded_dir" 2>&1 && chmod 0700 "$private_dir" 2>&1); then
     die "$(disk_code "$reason")" "$private_dir cannot be written: $(clean "$reason" 200)"

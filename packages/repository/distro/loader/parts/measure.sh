@@ -1,10 +1,7 @@
 # shellcheck shell=dash
-# What the stack costs.
+# Measures the cost of the stack.
 
-# How deep a stack may be before it is said; what it comes from: docs/strategies.md. 0: never.
-depth_limit=20
-
-# "CODE TEXT" of each thing that is no fault yet, of a stack of MODULES.
+# "CODE TEXT" of each warning about a stack of MODULES.
 warnings() {
   local next
   [ "$depth_limit" -eq 0 ] || [ "$#" -le "$depth_limit" ] ||
@@ -34,7 +31,7 @@ in_kernel() {
   done
 }
 
-# In the order of the stack: by position; what has no manifest first.
+# In the order of the stack: by position; livepatches without a manifest first.
 stack() {
   local module manifest place
   for module in $(in_kernel); do
@@ -44,7 +41,7 @@ stack() {
   done | sort -n | awk '{ print $2 }'
 }
 
-# Bytes that a module holds.
+# Bytes of memory of a module.
 memory_of() {
   local core init
   read_line "$module_dir/$1/coresize"

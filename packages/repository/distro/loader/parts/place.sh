@@ -1,18 +1,15 @@
 # shellcheck shell=dash
-# Whether the running kernel is this system's to patch, and whether its state is there.
+# Whether the running kernel belongs to this system, and whether the state is available.
 
-# What process 1 of the host has: PROC_PID_INIT_INO (include/linux/proc_ns.h).
-first_pid_namespace='pid:[4026531836]'
-
-# "CODE TEXT" where it is not: a kernel that only writes a dump (kdump), a container, a chroot, an image that is being built. What cannot be
-# read says nothing.
+# "CODE TEXT" if it does not: a kernel that only writes a dump (kdump), a container, a chroot, an image that is being
+# built. A file that cannot be read proves nothing.
 foreign_kernel() {
   local mark mine first
-  if [ -e "$root/proc/vmcore" ]; then
+  if [ -e "$root$capture_mark" ]; then
     echo 'capture-kernel this kernel runs to write the dump of one that crashed'
     return 0
   fi
-  for mark in /run/systemd/container /.dockerenv /run/.containerenv; do
+  for mark in $container_marks; do
     if [ -e "$root$mark" ]; then
       echo "foreign-kernel this is a container ($mark is there)"
       return 0
@@ -31,7 +28,7 @@ foreign_kernel() {
   # shellcheck disable=SC2086
   set -- $line
   case $* in
-    '' | '0 0 4294967295') ;;
+    '' | "$whole_uid_map") ;;
     *)
       echo 'foreign-kernel this is a container (a user namespace of its own)'
       return 0
@@ -50,13 +47,13 @@ foreign_kernel() {
   return 1
 }
 
-# A mount that the state lies on and that is not there yet, early in a boot where it comes over the network. systemd.mount(5) has the names; those
-# of /etc/fstab are in the generator's folder.
+# A mount of the state that is missing, early in a boot where it comes over the network.
+# systemd.mount(5) has the names; those of /etc/fstab are in the generator's folder.
 missing_mount() {
   local place name folder
   for place in /var=var /var/lib=var-lib '/var/lib/kmend-livepatch=var-lib-kmend\x2dlivepatch'; do
     name=${place#*=} place=${place%%=*}
-    # proc(5): the fifth field is the mount point; an automount is no more than a promise.
+    # proc(5): the fifth field is the mount point; an automount may not be mounted yet.
     if awk -v place="$place" '$5 == place && !/ - autofs / { found = 1 } END { exit !found }' "$root/proc/self/mountinfo" 2>/dev/null; then continue; fi
     for folder in etc run usr/lib lib; do
       if [ -e "$root/$folder/systemd/system/$name.mount" ] || [ -e "$root/$folder/systemd/system/$name.automount" ] ||
@@ -78,7 +75,7 @@ machine_id() {
   esac
 }
 
-# What another machine wrote is no state: a host made from an image of it loaded nothing, and crashed with nothing.
+# State of another machine is ignored: a host that was made from its image has loaded nothing, and nothing crashed it.
 state_of_this_machine() {
   local mine theirs
   mine=$(machine_id)
@@ -86,7 +83,7 @@ state_of_this_machine() {
   theirs=$(state_lines machine)
   if [ "$theirs" = "$mine" ]; then return 0; fi
   if [ -n "$theirs" ]; then
-    say 'the state is of another machine (/etc/machine-id differs): nothing of it holds here'
+    say 'the state is of another machine (/etc/machine-id differs) and is ignored'
     state=
   fi
   state_add "machine $mine"

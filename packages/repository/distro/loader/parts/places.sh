@@ -1,5 +1,5 @@
 # shellcheck shell=dash disable=SC2034
-# Where things are, on the host and among its programs. KMEND_LIVEPATCH_ROOT and KMEND_LIVEPATCH_PATH are for tests alone.
+# Paths on the host, and of its programs. KMEND_LIVEPATCH_ROOT and KMEND_LIVEPATCH_PATH are only for tests.
 root=${KMEND_LIVEPATCH_ROOT-}
 PATH=${KMEND_LIVEPATCH_PATH:-/usr/sbin:/usr/bin:/sbin:/bin}
 LC_ALL=C
@@ -11,14 +11,15 @@ packages_dir=$root/usr/lib/kmend-livepatch
 key_file=$root/usr/share/kmend-livepatch/packages.gpg
 config_file=$root/etc/kmend-livepatch/config
 off_file=$root/etc/kmend-livepatch/off
-agent_journal=$root/var/lib/kmend-agent/loader/journal.json
+# The agent's claim (packages/host/rules, claim.ts); lost at a reboot.
+agent_claim=$root/run/kmend-agent/loader/claim
 
-# Survives a boot.
+# Kept over reboots.
 state_dir=$root/var/lib/kmend-livepatch
 state_file=$state_dir/state
-# Gone with the boot. `state` is there only while the one above cannot be written; `retry`, `retry-busy` and `soak` are what the timers' units look
-# for; `booted`: the boot's own sync was there; `insmod`: one that could not be ended; `private` is root's alone: what is being verified and loaded, and the manifest of each livepatch that
-# was loaded in this boot.
+# Lost at a reboot. `state` exists only while the one above cannot be written; the timers' units look for `retry`,
+# `retry-busy` and `soak`; `booted`: the boot's own sync has run; `insmod`: one that cannot be killed; `private` is only
+# for root: what is being verified and loaded, and the manifest of each livepatch that was loaded in this boot.
 run_dir=$root/run/kmend-livepatch
 run_state=$run_dir/state
 retry_flag=$run_dir/retry

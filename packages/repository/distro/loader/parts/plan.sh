@@ -1,15 +1,15 @@
 # shellcheck shell=dash
-# What is to be done, from what is installed and what runs. Pure: lines in, lines out.
-#   installed POSITION KIND MODULE PACKAGE VERSION ON      may be had
-#   unusable PACKAGE CODE                                  installed, and may not
+# Plans the steps from what is installed and what is in force. Pure: lines in, lines out.
+#   installed POSITION KIND MODULE PACKAGE VERSION ON      can be used
+#   unusable PACKAGE CODE                                  installed, but cannot
 #   running POSITION KIND MODULE PACKAGE ON                the packages' own, enabled
-# gives, in the order in which they are to be done
+# gives, in order
 #   revert MODULE, load MODULE, problem CODE SUBJECT TEXT
 #
-# The newest cumulative livepatch is the ground, stacked ones above it are put on it in the order of their positions. A
-# cumulative one that is not there yet replaces everything at once, so nothing is reverted for it. Stacked ones come and
-# go from the top. What runs stays in force where what should follow it cannot be had: a damaged package takes no
-# protection away.
+# The newest cumulative livepatch is the ground. Stacked ones above it are loaded in the order of their positions. A
+# cumulative one that is not loaded yet replaces everything at once, so nothing is reverted for it. Stacked ones are
+# loaded and reverted at the top. A livepatch stays in force if its successor cannot be loaded: a damaged package
+# removes no protection.
 # shellcheck disable=SC2016
 plan() {
   awk '
@@ -35,7 +35,7 @@ plan() {
     $1 == "unusable" { unusable[$2] = $3; faulty++; if ($2 ~ /-cumulative$/) no_cumulative = 1; next }
     $1 == "running" { r++; rpos[r] = $2 + 0; rkind[r] = $3; rmod[r] = $4; rpkg[r] = $5; ron[r] = $6; rtie[r] = r; runs[$4] = r; next }
     END {
-      # An earlier one of a package whose present one cannot be had.
+      # An earlier livepatch of a package whose present one cannot be used.
       for (i = 1; i <= r; i++) if (!(rmod[i] in offered) && (rpkg[i] in unusable)) candidate(rpos[i], rkind[i], rmod[i], rpkg[i], 0, ron[i])
 
       for (i = 1; i <= n; i++)
@@ -49,7 +49,7 @@ plan() {
         want[++w] = c; wanted[mod[c]] = 1
       }
 
-      # It replaces everything; what is to be above it is loaded again.
+      # It replaces everything; what belongs above it is loaded again.
       if (ground && !(mod[ground] in runs)) {
         print "load", mod[ground]
         placed[mod[ground]] = 1
@@ -59,7 +59,7 @@ plan() {
       }
       if (ground) wanted[mod[ground]] = 1
 
-      # What was removed, and is needed by what stays. From the top, so that what a needed one stands on is needed too.
+      # What was removed, but something that stays depends on it. From the top, so that its own dependencies stay too.
       sorted(r, rpos, rtie, by_running)
       for (i = r; i >= 1; i--) {
         q = by_running[i]
@@ -69,17 +69,17 @@ plan() {
           m = below[j]
           if (m != "-" && (m in runs) && !(m in wanted) && !(m in needed)) {
             needed[m] = rmod[q]; needed_package[rpkg[runs[m]]] = 1
-            fault("removed-but-needed", m, m " (" rpkg[runs[m]] ") is not installed any more, but " rmod[q] " stands on it: it stays")
+            fault("removed-but-needed", m, m " (" rpkg[runs[m]] ") is no longer installed, but stays because " rmod[q] " depends on it")
           }
         }
       }
-      # What could follow it is not to be had.
+      # Its successor cannot be used.
       for (i = 1; i <= r; i++) {
         if ((rmod[i] in wanted) || (rmod[i] in needed)) continue
         if (no_cumulative || (rkind[i] == "cumulative" && faulty)) {
           needed[rmod[i]] = "-"; needed_package[rpkg[i]] = 1
           if (rkind[i] == "cumulative") waits = rmod[i]
-          fault("removed-but-needed", rmod[i], rmod[i] " (" rpkg[i] ") is not installed any more; it stays until what follows it can be loaded")
+          fault("removed-but-needed", rmod[i], rmod[i] " (" rpkg[i] ") is no longer installed; it stays until its successor can be loaded")
         }
       }
 
@@ -89,17 +89,17 @@ plan() {
       for (i = 1; i <= w; i++) {
         c = want[i]
         if (mod[c] in runs) { placed[mod[c]] = 1; line_pos[++l] = pos[c]; line_mod[l] = mod[c] }
-        else if (waits != "") fault("below-missing", pkg[c], pkg[c] " waits until " waits " may go")
-        else if (pkg[c] in needed_package) fault("below-missing", pkg[c], pkg[c] " waits until its earlier one may go")
+        else if (waits != "") fault("below-missing", pkg[c], pkg[c] " waits until " waits " is reverted")
+        else if (pkg[c] in needed_package) fault("below-missing", pkg[c], pkg[c] " waits until its earlier revision is reverted")
         else {
           missing = stands(on[c], placed)
-          if (missing != "") fault("below-missing", pkg[c], pkg[c] " stands on " missing ", which is not there")
+          if (missing != "") fault("below-missing", pkg[c], pkg[c] " depends on " missing ", which is not in force")
           else { placed[mod[c]] = 1; line_pos[++l] = pos[c]; line_mod[l] = mod[c]; if (!gap) gap = l }
         }
       }
       for (i = 1; i <= r; i++) if (rmod[i] in needed && gap && rpos[i] > line_pos[gap]) {
         # What is above the gap could not be loaded again.
-        fault("below-missing", line_mod[gap], line_mod[gap] " belongs below " rmod[i] ", which is not installed any more: it waits until that may go")
+        fault("below-missing", line_mod[gap], line_mod[gap] " belongs below " rmod[i] ", which is no longer installed: it waits until that is reverted")
         gap = l + 1
       }
 
@@ -111,6 +111,6 @@ plan() {
     function put(c,    missing) {
       missing = stands(on[c], placed)
       if (missing == "") { placed[mod[c]] = 1; to_load[++loads] = mod[c] }
-      else fault("below-missing", pkg[c], pkg[c] " stands on " missing ", which is not there")
+      else fault("below-missing", pkg[c], pkg[c] " depends on " missing ", which is not in force")
     }'
 }

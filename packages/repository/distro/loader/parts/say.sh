@@ -1,7 +1,7 @@
 # shellcheck shell=dash
-# What is told to people: on stderr, and in the journal where stderr does not lead there already.
+# Messages: on stderr, and in the journal unless stderr leads there already.
 
-# "code subject text" a line, in the order they were met; and the kernel's own words where it refused something.
+# "code subject text" a line, in order; and the kernel's own messages if it refused something.
 problems=
 kernel_log=
 newline='
@@ -13,7 +13,7 @@ clean() {
   printf '%s' "$1" | tr '\n\t' '  ' | tr -d '\000-\037\177' | LC_ALL=C tr '\200-\377' '?' | cut -c "1-${2:-500}"
 }
 
-# The same words as last time are no news for the journal, which is where stderr of a unit leads.
+# Does not repeat a message of the last run in the journal, where stderr of a unit leads.
 say() {
   if [ "${quiet-no}" = yes ] && [ -n "${JOURNAL_STREAM-}" ] && [ ! -t 2 ]; then return 0; fi
   printf 'kmend-livepatch: %s\n' "$1" >&2
@@ -34,7 +34,7 @@ problem() {
   quiet=no
 }
 
-# The code of the first thing that stands in the way; empty where nothing does.
+# The code of the first problem that blocks; empty if there is none.
 first_problem() {
   local code rest
   while read -r code rest; do

@@ -1,25 +1,26 @@
 # shellcheck shell=dash
-# What is remembered over boots: lines of `key value`, written to a temporary file, synced, renamed. Nothing is asked of the kernel before it
-# is on disk.
-#   outcome AT CODE TEXT                        how the last run ended
-#   problem CODE SUBJECT TEXT                   what it met
-#   kernel-log TEXT                             the kernel's words of the last refusal
-#   log-from MODULE BOOT SECONDS                what the kernel's log said up to then is older than the load
-#   deferred MODULE BOOT TRIES UPTIME           its transition was taken back; tried again from then on
-#   livepatch MODULE BOOT PHASE UPTIME TRIAL TOOK   a load, in the order they were made. PHASE: loading, transition, soak, good, reverting;
-#                                               UPTIME: when it was entered, TOOK: the transition, in hundredths of a second
-#   good BUILD-ID MODULE                        came through a soak once, or ran until an orderly shutdown
-#   trusted BUILD-ID MODULE                     came through a whole soak once
-#   cuts COUNT                                  boots in a row that ended without an orderly shutdown while only trusted ones soaked once more
+# What is kept over boots: lines of `key value`, written to a temporary file, synced, renamed. Nothing is asked of the
+# kernel before the state is on disk.
+#
+#   outcome AT CODE TEXT                 how the last run ended
+#   problem CODE SUBJECT TEXT            what it reported
+#   kernel-log TEXT                      the kernel's messages of the last refusal
+#   log-from MODULE BOOT SECONDS         the kernel's log up to then is older than the load
+#   deferred MODULE BOOT TRIES UPTIME    its transition was reversed, and is retried from that uptime on
+#   livepatch MODULE BOOT PHASE UPTIME TRIAL TOOK
+#                                        a load, in order. PHASE: loading, transition, soak, good, reverting;
+#                                        UPTIME: its begin, TOOK: the transition, hundredths of a second
+#   good BUILD-ID MODULE                 passed a soak once, or ran until an orderly shutdown
+#   trusted BUILD-ID MODULE              passed a whole soak once
+#   cuts COUNT                           boots in a row without an orderly shutdown; only trusted ones soaked in them
 #   quarantined BUILD-ID MODULE CODE AT TEXT
-#   hold out|stay AT, held MODULE               what a person said, and what ran then
-#   yielded AT [BOOT], over MODULE              who drives; BOOT: in that boot alone
-#   shutdown BOOT                               that boot ended in good order
-#   not-needed BUILD-ID                         a verified statement says that this kernel needs no livepatch yet
-#   machine ID                                  whose state it is (/etc/machine-id)
+#   hold out|stay AT, held MODULE        an administrator's order, and what was in force then
+#   yielded AT [BOOT], over MODULE       who drives; BOOT: in that boot alone
+#   shutdown BOOT                        that boot ended with an orderly shutdown
+#   not-needed BUILD-ID                  a verified statement says that this kernel needs no livepatch yet
+#   machine ID                           the machine that the state belongs to (/etc/machine-id)
 state_header='kmend-livepatch-state 1'
 state_keys='outcome|problem|kernel-log|log-from|deferred|livepatch|good|trusted|cuts|quarantined|hold|held|yielded|over|shutdown|not-needed|machine'
-state_limit=1048576
 state=
 
 state_load() {
@@ -52,7 +53,7 @@ state_has() {
   return 1
 }
 
-# Whether the agent drives this host: for good, or in this very boot.
+# Whether the agent drives this host: permanently, or in this boot.
 has_yielded() {
   local word
   word=$(state_lines yielded)
@@ -67,7 +68,7 @@ state_drop() {
   state=$(printf '%s\n' "$state" | awk -v key="$1" -v word="${2-}" 'NF > 0 && !($1 == key && (word == "" || $2 == word))')
 }
 
-# The last COUNT lines of a key, so that it never grows beyond what is read.
+# Keeps the last COUNT lines of a key, so that the state never exceeds its limit.
 state_keep_last() {
   state=$(printf '%s\n' "$state" | awk -v key="$1" -v count="$2" '
     { line[NR] = $0; if ($1 == key) all++ }
@@ -76,15 +77,6 @@ state_keep_last() {
 
 state_add() {
   state="$state$newline$1"
-}
-
-# What a failed write says, as a code.
-disk_code() {
-  case $1 in
-    *'Read-only file system'*) echo disk-read-only ;;
-    *'Input/output error'*) echo disk-failing ;;
-    *) echo disk-full ;;
-  esac
 }
 
 # Writes TEXT to FILE so that a crash leaves the old one or the new one. Fails with the reason in `write_error`.
@@ -98,7 +90,8 @@ write_file() {
   return 1
 }
 
-# Makes the state durable. Where that fails it is kept in /run, and the problem is noted: then nothing may be asked of the kernel.
+# Makes the state durable. If that fails it is kept in /run, and the problem is reported: then nothing may be asked of
+# the kernel.
 state_save() {
   local text reason
   text=$(printf '%s\n%s\n' "$state_header" "$state" | sed '/^$/d')
@@ -107,7 +100,7 @@ state_save() {
     return 0
   fi
   reason=${reason:-$write_error}
-  problem "$(disk_code "$reason")" - "the state cannot be written, so the kernel is not asked: $(clean "$reason" 200)"
+  problem "$(disk_code "$reason")" - "cannot write the state, so nothing is asked of the kernel: $(clean "$reason" 200)"
   write_file "$run_state" "$text" || :
   return 1
 }

@@ -1,7 +1,7 @@
 # shellcheck shell=dash
-# What is in force, what is installed, and what stands in between. Looks, and changes nothing.
+# Shows what is in force, what is installed, and what blocks the rest. Changes nothing.
 
-# As installed_read, without a look at signatures and bytes: what of them is wrong was said by the last sync.
+# As installed_read, without verification: the last sync reported what is wrong.
 installed_look() {
   local directory position kind module package version for_release for_build size sha256 on functions
   installed='' unusable='' others=0
@@ -16,12 +16,12 @@ installed_look() {
   done
 }
 
-# Its place in the state, of this boot: loading, transition, soak, good, reverting.
+# Its phase in this boot: loading, transition, soak, good, reverting.
 phase_of() {
   state_lines livepatch | awk -v module="$1" -v boot="$boot_id" '$1 == module && $2 == boot { print $3; exit }'
 }
 
-# The code of what was said of a package or its module last.
+# The code of the last problem of a package or its module.
 said_of() {
   state_lines problem | awk -v package="$1" -v module="$2" '$2 == package || $2 == module { print $1; exit }'
 }
@@ -51,7 +51,7 @@ one_in_force() {
   echo end
 }
 
-# The exit code, from what was looked at.
+# The exit code.
 status_code() {
   local module count=0 moving=0
   for module in $1; do
@@ -86,7 +86,7 @@ looked() {
   if [ -z "$hold_kind" ]; then echo 'bare hold null'; else echo "text hold ${hold_kind%% *}"; fi
   if has_yielded; then echo 'bare yielded true'; else echo 'bare yielded false'; fi
   if off=$(switched_off); then echo "text switchedOff $off"; else echo 'bare switchedOff null'; fi
-  # False: /var could not be written, this is of /run.
+  # False: /var could not be written, and this state is from /run.
   if [ -f "$run_state" ]; then echo 'bare saved false'; else echo 'bare saved true'; fi
   echo 'array inForce'
   for module in $modules; do one_in_force "$module"; done
@@ -150,7 +150,7 @@ looked_text() {
     $1 == "text" || $1 == "number" || $1 == "bare" { field[$2] = value }
     depth == 1 && $1 == "text" && $2 == "release" { release = value }
     depth == 1 && $1 == "text" && $2 == "buildId" { print "kernel " release ", build id " value }
-    depth == 1 && $1 == "text" && $2 == "hold" { print "held: " (value == "out" ? "nothing is loaded" : "what runs stays") " until kmend-livepatch resume" }
+    depth == 1 && $1 == "text" && $2 == "hold" { print "held: " (value == "out" ? "nothing is loaded" : "the livepatches in force stay") " until kmend-livepatch resume" }
     depth == 1 && $2 == "yielded" && value == "true" { print "yielded: the agent drives this host" }
     depth == 1 && $1 == "text" && $2 == "switchedOff" { print "switched off: " value }
     depth == 1 && $2 == "saved" && value == "false" { print "not saved: /var cannot be written" }
@@ -175,7 +175,7 @@ looked_text() {
       if (part == "unusable" && depth == 3) print "installed, unusable: " field["package"] " (" field["code"] ")"
       if (part == "problems" && depth == 3) print "problem " field["code"] ": " field["text"] (field["hint"] == "" ? "" : "\n  " field["hint"])
       if (part == "warnings" && depth == 3) print "warning " field["code"] ": " field["text"] "\n  " field["hint"]
-      if (part == "quarantined" && depth == 3) print "held back: " field["module"] " since " field["at"] ": " field["code"] ": " field["text"]
+      if (part == "quarantined" && depth == 3) print "quarantined: " field["module"] " since " field["at"] ": " field["code"] ": " field["text"]
       depth--
     }
     part == "kernelLog" && $1 == "text" { print "kernel log: " value }'

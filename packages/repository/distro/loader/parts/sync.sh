@@ -1,7 +1,7 @@
 # shellcheck shell=dash
-# Makes the kernel run what is installed for it.
+# Makes the kernel run the livepatches that are installed for it.
 
-# What every command that acts begins with. SECONDS: how long another one may take.
+# The start of every command that acts. SECONDS: how long to wait for another run.
 begin() {
   lock "$1"
   state_load
@@ -9,9 +9,9 @@ begin() {
     1)
       mv -f "$state_file" "$state_file.damaged" 2>/dev/null
       state=
-      problem state-damaged - 'the state of the last run is damaged: nothing is remembered of it'
+      problem state-damaged - 'the state of the last run is damaged, and starts empty'
       ;;
-    2) die state-newer 'the state is of a later kmend-livepatch' ;;
+    2) die state-newer 'a later kmend-livepatch wrote the state' ;;
   esac
   state_of_this_machine
   read_config
@@ -37,7 +37,7 @@ read_config() {
       soak) soak_seconds=$value ;;
       take-back) take_back_seconds=$value ;;
       depth) depth_limit=$value ;;
-      *) problem config-invalid - "/etc/kmend-livepatch/config has a line that is not understood" ;;
+      *) problem config-invalid - "/etc/kmend-livepatch/config has an invalid line" ;;
     esac
   done <"$config_file"
 }
@@ -47,37 +47,66 @@ is_ours() {
   [ -e "$loaded_dir/$1" ] || state_has "livepatch $1" || [ -n "$(installed_line "$1")" ] || state_has "over $1"
 }
 
-# What the agent has in flight or in force in this boot. Its journal is one line of JSON, whose texts hold no bare quote.
+# The livepatch that the agent loads or has in force in this boot, from its claim (packages/host/rules, claim.ts). `?`:
+# there is a claim, and it is not understood.
 agent_module() {
-  local current module
-  [ -r "$agent_journal" ] || return 1
-  current=$(head -c 4194304 "$agent_journal" | tr -d '\n' |
-    sed -n 's/^[^{]*{\("schema":"[^"]*"\),"current":{\(.*\)/\2/p' | sed 's/,"previous":.*//')
-  case $current in *"\"bootId\":\"$boot_id\""*) ;; *) return 1 ;; esac
-  case $current in *'"phase":"failed"'*) return 1 ;; esac
-  module=$(printf '%s\n' "$current" | sed -n 's/.*"module":"\([A-Za-z0-9_]*\)".*/\1/p')
-  # It has not heard yet that this one is gone.
-  case $current in *'"phase":"loading"'*) ;; *) ! left "$module" || return 1 ;; esac
-  printf '%s\n' "$module"
+  local module
+  [ -e "$agent_claim" ] || return 1
+  module=$(claim_read "$agent_claim") || {
+    echo '?'
+    return 0
+  }
+  # LOADED: it has not heard yet that this one is gone.
+  case $module in
+    *' loaded') ! left "${module% *}" || return 1 ;;
+  esac
+  printf '%s\n' "${module% *}"
 }
 
-# Whether somebody else patches this kernel: then nothing is done. Leaves a problem.
+# claim_read FILE: "MODULE STATE". Fails where it is no claim.
+# shellcheck disable=SC2016
+claim_read() {
+  head -c "$((claim_limit + 1))" "$1" 2>/dev/null | awk -v header="$claim_header" -v limit="$claim_limit" "$claim_rules"'
+    { bytes += length($0) + 1; line[NR] = $0 }
+    END {
+      split(line[2], module, " "); split(line[3], state, " ")
+      ok = NR == 3 && bytes <= limit && line[1] == header && line[2] == "module " module[2] && line[3] == "state " state[2] &&
+        is_module(module[2]) && (state[2] == "loading" || state[2] == "loaded")
+      if (!ok) exit 1
+      print module[2], state[2]
+    }'
+}
+
+# Whether another system patches this kernel: then nothing is done. Reports a problem.
 conflict() {
   local theirs module
-  if theirs=$(agent_module) && [ -n "$theirs" ] && ! state_has "over $theirs"; then
-    problem conflict-agent "$theirs" "the agent of this host has $theirs in force, or on its way"
+  if theirs=$(agent_module) && ! state_has "over $theirs"; then
+    if [ "$theirs" = '?' ]; then
+      problem conflict-agent - "the agent's claim ($agent_claim) is invalid: it may be loading a livepatch"
+    else
+      problem conflict-agent "$theirs" "the agent of this host has $theirs in force, or is loading it"
+    fi
     return 0
   fi
   for module in $(livepatches); do
     if ! is_ours "$module"; then
-      problem conflict-livepatch "$module" "another livepatch is in the kernel, which no package brought: $module"
+      problem conflict-livepatch "$module" "a livepatch that belongs to no package is in the kernel: $module"
       return 0
     fi
   done
-  return 1
+  module=$(rival)
+  [ -n "$module" ] || return 1
+  problem conflict-module "$module" "the module of another live patch system is loaded: $module"
 }
 
-# The packages' livepatches that are enabled, as the plan wants them.
+# The module of another live patch system.
+# shellcheck disable=SC2016
+rival() {
+  local entry
+  for entry in "$module_dir"/*; do printf '%s\n' "${entry##*/}"; done | awk "$rival_rules"' is_rival($0) { print; exit }'
+}
+
+# The packages' enabled livepatches, as input of the plan.
 running_lines() {
   local module fields
   for module in $(livepatches); do
@@ -122,11 +151,11 @@ made=
 make_plan() {
   made=$(plan_lines "$1" | plan)
   steps=$(printf '%s\n' "$made" | grep -v '^problem ')
-  # What runs stays.
+  # Under this hold nothing is reverted.
   [ "$hold" != stay ] || steps=$(printf '%s\n' "$steps" | grep -v '^revert ')
 }
 
-# What the plan says stands in the way.
+# Reports the problems of the plan.
 tell_plan() {
   local word code subject text
   while read -r word code subject text; do
@@ -136,16 +165,22 @@ $made
 END
 }
 
-# Bytes that should be available for the largest of the planned loads: the copies that kernel and /run hold, a page and more for each function,
-# and what must be left for everyone else.
+# memory_needed SIZE FUNCTIONS: kB that should be available for a load.
+memory_needed() {
+  echo "$(((memory_copies * ${1:-0} + memory_per_function * ${2:-0} + memory_floor + 1023) / 1024))"
+}
+
+# Whether there is too little for the largest of the planned loads: "code text".
 memory_short() {
   local available need=0 one word module
   available=$(available_memory)
   [ -n "$available" ] || return 1
   while read -r word module; do
     [ "$word" = load ] || continue
-    one=$(installed_line "$module" | awk '{ printf "%d", (4 * $8 + 8192 * $10 + 33554432) / 1024 + 1 }')
-    [ "${one:-0}" -le "$need" ] || need=$one
+    # No field holds a space.
+    # shellcheck disable=SC2046
+    one=$(memory_needed $(installed_line "$module" | awk '{ print $8, $10 }'))
+    [ "$one" -le "$need" ] || need=$one
   done <<END
 $steps
 END
@@ -156,7 +191,7 @@ END
 # Why nothing may be loaded now.
 bar=
 
-# The plan, made again without any load where the host is in no state for one.
+# The plan, made again without any load if the host is not fit for one.
 plan_for_now() {
   local why
   bar=
@@ -175,24 +210,24 @@ plan_for_now() {
       fi
       ;;
   esac
-  # Without those that cannot be had the plan may be another one, with other loads.
+  # Without the livepatches that conflict the plan may have other loads.
   while find_hooked; do make_plan "$bar"; done
   tell_plan
   return 0
 }
 
-# A transition under way bars every other one: it is waited for. Fails where it does not end.
-settle() {
+# Waits for a transition under way, which blocks every other one. Fails if it does not end.
+end_transition() {
   local module
   while module=$(moving); do
     if ! is_ours "$module"; then
-      problem conflict-transition "$module" "$module, which is not of the packages, is in transition"
+      problem conflict-transition "$module" "$module, which belongs to no package, is in transition"
       return 1
     fi
     if ! is_enabled "$module"; then
       reverted "$module" || return 1
     elif [ -z "$(installed_line "$module")" ] || [ "$hold" = out ] || is_deferred "$module" || condemned | grep -qx "$module"; then
-      # It is to go anyway: the kernel turns it round.
+      # It is to be reverted anyway: the kernel reverses the transition.
       revert "$module" || return 1
     else
       if ! state_has "livepatch $module"; then
@@ -200,7 +235,7 @@ settle() {
         log_mark_for "$module"
         record "$module" transition "$now" new -
       fi
-      # Where it was taken back the rest goes on.
+      # After a reversal the rest continues.
       follow "$module" "$(record_field "$module" 4)" || { left "$module" && continue; } || return 1
       ! is_cumulative "$module" || replaced
     fi
@@ -216,30 +251,30 @@ synchronise() {
   hold=${hold%% *}
   watch_log
   if has_yielded && [ -z "$(condemned)" ]; then return 0; fi
-  # Whoever came meanwhile is served by what is read now; should this life end, the retry unit goes on.
+  # This run reads what runs that found the lock taken would have; if it is killed, the retry unit continues.
   rm -f "$busy_flag"
   (: >"$retry_flag") 2>/dev/null
   installed_read
   statement_read
   note_quarantined
   if insmod_hangs; then return 0; fi
-  # What is ours goes on a person's word, or where the kernel complains of it, whoever else is there.
+  # An administrator's revert and a kernel complaint revert our own livepatches also beside foreign ones.
   if has_yielded || { conflict && [ "$hold" != out ]; }; then
-    [ -z "$(condemned)" ] || { settle && expel; } || :
+    [ -z "$(condemned)" ] || { end_transition && expel; } || :
     return 0
   fi
-  settle || return 0
+  end_transition || return 0
   expel || return 0
   adopt
   tidy
   note_deferred
   while plan_for_now && act; [ "$?" -eq 2 ]; do
-    # Out with it; what may be in force without it is another plan.
+    # Reverts it; the plan without it may be another one.
     expel || return 0
   done
 }
 
-# Does what is planned, as far as it goes.
+# Carries out the plan up to the first failure.
 act() {
   local step module
   while read -r step module; do
@@ -252,7 +287,7 @@ $steps
 END
 }
 
-# In force, installed, and unknown to the state (which was lost): watched from now on.
+# Watches livepatches from now on that are in force and unknown to the state (which was lost).
 adopt() {
   local module
   for module in $(livepatches); do
@@ -269,7 +304,7 @@ note_quarantined() {
   while read -r position kind module package rest; do
     if [ -z "$module" ] || is_enabled "$module"; then continue; fi
     why=$(quarantined "$module")
-    [ -z "$why" ] || problem quarantined "$package" "$package ($module) is held back on this host: $why"
+    [ -z "$why" ] || problem quarantined "$package" "$package ($module) is quarantined on this host: $why"
   done <<END
 $installed
 END
@@ -293,7 +328,7 @@ END
   echo "$count"
 }
 
-# Keeps how it ended, and whether the timers have something to do. Returns the exit code.
+# Records the outcome, and whether the timers have work. Returns the exit code.
 finish() {
   local first code text failed=0 line
   first=$(first_problem)
@@ -303,14 +338,14 @@ finish() {
     code=${first%% *} text=${first#* } failed=5
     text=${text#* }
   elif [ -n "$hold" ]; then
-    code=held text='a person holds this host'
+    code=held text='an administrator holds this host'
     [ "$hold" = stay ] || text='the livepatches were reverted by hand; nothing is loaded'
   elif [ "$bar" = switched-off ]; then
     code=switched-off text='nothing is loaded in this boot'
   elif [ -n "$installed" ]; then
     code=in-force text='everything that is installed for this kernel is in force'
   elif is_not_needed; then
-    code=not-needed text='this kernel needs no livepatch yet, says who publishes them'
+    code=not-needed text='this kernel needs no livepatch yet, as its publisher states'
   elif [ "$others" -gt 0 ]; then
     code=other-kernel text="$others packages are for other kernels than $release (build id $build_id), none for this one"
   else
@@ -330,7 +365,7 @@ finish() {
 $problems
 END
   if [ "$failed" -eq 0 ]; then say "$text ($code)"; fi
-  # It would keep the lock as long as the kernel keeps it.
+  # A hanging insmod would keep the lock.
   [ -z "$(insmod_at_work)" ] || "$flock" -u 9
   return "$failed"
 }
@@ -345,16 +380,16 @@ keep_outcome() {
   state_drop outcome
   state_drop problem
   state_drop kernel-log
-  state_keep_last good 1000
-  state_keep_last trusted 1000
-  state_keep_last quarantined 200
+  state_keep_last good "$state_good"
+  state_keep_last trusted "$state_trusted"
+  state_keep_last quarantined "$state_quarantined"
   state_add "outcome $(date -u +%Y-%m-%dT%H:%M:%SZ) $1 $(clean "$2")"
   while read -r line; do
     [ -z "$line" ] || state_add "problem $line"
   done <<END
-$(printf '%s' "$problems" | head -n 200)
+$(printf '%s' "$problems" | head -n "$state_problems")
 END
-  # The kernel's words stay as long as what it refused is held back.
+  # The kernel's messages are kept while what it refused is quarantined.
   if [ -z "$kernel_log" ] && state_has quarantined; then kernel_log=$kept; fi
   while read -r line; do
     [ -z "$line" ] || state_add "kernel-log $line"

@@ -1,13 +1,13 @@
 # shellcheck shell=dash
-# Whose manifest it is, and whether the livepatch is the one it names.
+# Verifies the signature of a manifest, and that the livepatch is the one that it names.
 
-# signed MANIFEST SIGNATURE: fails with "code text". A key that has expired since still counts: apt looks at that when
-# it fetches, and a host keeps its protection over the day. A revoked one does not.
+# signed MANIFEST SIGNATURE: fails with "code text". An expired key still counts: apt checks that when it
+# fetches, and a host keeps its protection. A revoked one does not.
 # shellcheck disable=SC2016
 unsigned() {
   local said
   if [ ! -s "$key_file" ]; then
-    echo "key-missing there is no key in /usr/share/kmend-livepatch/packages.gpg"
+    echo "key-missing the key /usr/share/kmend-livepatch/packages.gpg is missing"
     return 0
   fi
   if [ ! -f "$2" ] || [ -L "$2" ]; then
@@ -45,12 +45,12 @@ not_the_bytes() {
   fi
   size=$(stat -c %s "$1" 2>/dev/null)
   if [ "$size" != "$2" ]; then
-    echo "livepatch-damaged livepatch.ko has $size bytes, signed are $2"
+    echo "livepatch-damaged livepatch.ko has $size bytes instead of the signed $2"
     return 0
   fi
   hash=$(sha256sum "$1" 2>/dev/null)
   if [ "${hash%% *}" != "$3" ]; then
-    echo "livepatch-damaged livepatch.ko has another SHA-256 than the one signed"
+    echo "livepatch-damaged livepatch.ko does not have the signed SHA-256"
     return 0
   fi
   return 1

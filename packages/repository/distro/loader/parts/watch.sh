@@ -1,11 +1,11 @@
 # shellcheck shell=dash
-# What the kernel complains of while a livepatch is watched takes that livepatch out of force.
+# Reverts a livepatch that the kernel complains of while it is watched.
 
-# When the log was looked at last, in this run: who came through the soak by then is trusted.
+# When this run last read the log: livepatches that had passed their soak by then are trusted.
 watched_at=0
 
-# From where on the log counts for a load that is about to be made: its last time stamp. By the log's own clock, which
-# drifts against the uptime.
+# The log's last time stamp before a load: only later lines count. By the log's own clock, which drifts against the
+# uptime.
 log_mark_for() {
   local last=
   state_drop log-from "$1"
@@ -17,7 +17,7 @@ log_from() {
   state_lines log-from | awk -v module="$1" -v boot="$boot_id" '$1 == module && $2 == boot { print $3; exit }'
 }
 
-# Those that are in the kernel and not trusted yet, for `complaints_in`.
+# Livepatches that are in the kernel and not trusted yet, for `complaints_in`.
 suspects() {
   local module boot phase rest from
   state_lines livepatch | while read -r module boot phase rest; do
@@ -25,7 +25,7 @@ suspects() {
     if [ "$boot" != "$boot_id" ] || left "$module"; then continue; fi
     from=$(log_from "$module")
     case $from in
-      # Where the log could not be read at the load, only what comes from now on is surely not older.
+      # If the log could not be read at the load, only lines from now on are certainly not older.
       '' | -) echo "unknown $module" ;;
       *)
         echo "suspect $module $from"
@@ -35,7 +35,7 @@ suspects() {
   done
 }
 
-# Reads the log where somebody is watched, and holds back whom it names.
+# Reads the log if a livepatch is watched, and quarantines those that it names.
 watch_log() {
   local watched word rest last=
   read_uptime
@@ -57,7 +57,7 @@ $(
   )
 END
   if [ -z "$last" ]; then
-    problem log-unreadable - "the kernel's log cannot be read, or has no times: what it complains of is not seen"
+    problem log-unreadable - "the kernel's log cannot be read, or has no times: complaints are not detected"
     return 0
   fi
   for rest in $(printf '%s\n' "$watched" | sed -n 's/^unknown //p'); do
@@ -72,9 +72,9 @@ condemn() {
   kind=${text%% *} text=${text#* }
   where=${text%% *} text=${text#* }
   text="the kernel reported $kind in $where while it was watched: $text"
-  # Still there, because it could not be taken out the last time.
+  # It may still be in force, because the last revert failed.
   is_condemned "$module" || quarantine "$module" kernel-complaint "$text"
-  problem kernel-complaint "$module" "$module is taken out of force: $text"
+  problem kernel-complaint "$module" "$module is reverted: $text"
 }
 
 is_condemned() {
@@ -82,7 +82,7 @@ is_condemned() {
   return 1
 }
 
-# Those that are to go, from the top: whom the kernel complained of, and what stands on them.
+# Those to revert, from the top: what the kernel complained of, and what depends on it.
 # shellcheck disable=SC2016
 condemned() {
   local module
@@ -108,7 +108,7 @@ condemned() {
     }' | sort -k 1,1nr | awk '{ print $2 }'
 }
 
-# Takes them out. Fails where one would not go.
+# Reverts them. Fails if one cannot be reverted.
 expel() {
   local module
   for module in $(condemned); do

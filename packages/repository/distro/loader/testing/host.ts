@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import {
   chmodSync,
   existsSync,
@@ -13,6 +13,8 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { sha256 } from '@kmend/base/node';
+import { kernelNotes } from '@kmend/rules/testing';
 import { statementText } from '../../src/manifest.ts';
 import { fakePrograms } from './fakes.ts';
 import { TestKey } from './key.ts';
@@ -107,7 +109,7 @@ export class TestHost {
 
   /** Another kernel runs. */
   kernel({ release, buildId }: { readonly release: string; readonly buildId: string }): void {
-    this.write('/sys/kernel/notes', notes(buildId));
+    this.write('/sys/kernel/notes', kernelNotes(buildId));
     this.write('/proc/sys/kernel/osrelease', `${release}\n`);
   }
 
@@ -152,7 +154,7 @@ export class TestHost {
       key: owner(),
       ...options,
     };
-    const id = createHash('sha256').update(`${full.name} ${full.version}`).digest('hex').slice(0, 12);
+    const id = sha256(`${full.name} ${full.version}`).slice(0, 12);
     const module = `kmend_${id}`;
     const ko = `${module} ${kind === 'cumulative' ? 'replace' : 'stacked'}\n`;
     const lines = [
@@ -165,7 +167,7 @@ export class TestHost {
       `position ${position}`,
       `id ${id}`,
       `module ${module}`,
-      `sha256 ${createHash('sha256').update(ko).digest('hex')}`,
+      `sha256 ${sha256(ko)}`,
       `size ${ko.length}`,
       ...full.on.map((it) => `on ${it}`),
       ...full.fixes.map(([fix, title]) => `fix ${fix} ${title}`),
@@ -284,7 +286,7 @@ export class TestHost {
   }
 
   /** A livepatch that something else loaded. */
-  stranger(name: string): void {
+  loadForeign(name: string): void {
     this.write(`/sys/kernel/livepatch/${name}/enabled`, '1\n');
     this.write(`/sys/kernel/livepatch/${name}/transition`, '0\n');
     this.write(`/sys/module/${name}/kind`, 'replace\n');
@@ -294,17 +296,4 @@ export class TestHost {
     const now = Number(this.read('/proc/uptime').split('.')[0]);
     this.write('/proc/uptime', `${now + seconds}.50 1.00\n`);
   }
-}
-
-/** ELF notes as /sys/kernel/notes has them: one of another owner, then the build id. */
-function notes(buildId: string): Buffer {
-  const note = (name: string, type: number, data: Buffer): Buffer => {
-    const head = Buffer.alloc(12);
-    head.writeUInt32LE(name.length + 1, 0);
-    head.writeUInt32LE(data.length, 4);
-    head.writeUInt32LE(type, 8);
-    const pad = (bytes: Buffer): Buffer => Buffer.concat([bytes, Buffer.alloc((4 - (bytes.length % 4)) % 4)]);
-    return Buffer.concat([head, pad(Buffer.from(`${name}\0`)), pad(data)]);
-  };
-  return Buffer.concat([note('Linux', 257, Buffer.from([1])), note('GNU', 3, Buffer.from(buildId, 'hex'))]);
 }

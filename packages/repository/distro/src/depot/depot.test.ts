@@ -11,7 +11,7 @@ const A = { fixes: ['CVE-2026-1001'], functions: ['f', 'g'] };
 const B = { fixes: ['CVE-2026-1002'], functions: ['h'] };
 const C = { fixes: ['CVE-2026-1003'], functions: ['g', 'k'], dependsOn: ['CVE-2026-1001'] };
 
-test('stacked livepatches lie on each other, in the order in which they were taken', async (t) => {
+test('stacks livepatches in the order in which they were added', async (t) => {
   const { depot, take } = await world(t);
   const a = await take(A);
   const b = await take(B);
@@ -31,7 +31,7 @@ test('stacked livepatches lie on each other, in the order in which they were tak
   assert.equal(sha256(kept), sha256(exampleLivepatch(C).module));
 });
 
-test('the same livepatch again changes nothing', async (t) => {
+test('changes nothing when the same livepatch is added again', async (t) => {
   const { depot, folder, take } = await world(t);
   await take(A);
   const first = await take(B);
@@ -43,7 +43,7 @@ test('the same livepatch again changes nothing', async (t) => {
   assert.equal((await depot.kernel(RELEASE)).states.length, 2);
 });
 
-test('one built on what is not below it is refused', async (t) => {
+test('refuses a livepatch that was built on fixes that are not below it', async (t) => {
   const { take } = await world(t);
   await take(B);
   await assert.rejects(take(C), hasCode('stack-order'));
@@ -64,7 +64,7 @@ test('refuses a livepatch that would revert an earlier fix', async (t) => {
   await take({ ...fourth, dependsOn: ['CVE-2026-1001', 'CVE-2026-1003'] });
 });
 
-test('the top of the stack can be built anew, what is below it cannot', async (t) => {
+test('rebuilds the top of the stack, and refuses to rebuild what is below it', async (t) => {
   const { take } = await world(t);
   await take(A);
   await take(B);
@@ -99,7 +99,7 @@ test('requires all fixes in a cumulative livepatch, then stacks on it', async (t
   await assert.rejects(take({ ...A, build: 2 }), hasCode('fix-present'));
 });
 
-test('the newest can be withdrawn, and come again at a higher version', async (t) => {
+test('withdraws the newest and publishes it again at a higher version', async (t) => {
   const { depot, take } = await world(t);
   await assert.rejects(depot.withdraw(RELEASE), hasCode('kernel-unknown'));
   await take(A);
@@ -123,7 +123,7 @@ test('the newest can be withdrawn, and come again at a higher version', async (t
   await assert.rejects(depot.withdraw(RELEASE), hasCode('nothing-published'));
 });
 
-test('names that would mean two things are refused', async (t) => {
+test('refuses ambiguous names', async (t) => {
   const { take } = await world(t);
   await take({ fixes: ['a_b'] });
   await assert.rejects(take({ fixes: ['a-b'] }), hasCode('name-taken'));
@@ -134,7 +134,7 @@ test('names that would mean two things are refused', async (t) => {
   await assert.rejects(take({ fixes: ['c'], kernel: rebuilt }), hasCode('kernel-ambiguous'));
 });
 
-test('what is not one fix, has no proof or no manifest is refused', async (t) => {
+test('refuses a livepatch with several fixes, without proof or without manifest', async (t) => {
   const { depot, folder, take } = await world(t);
   await assert.rejects(take({ fixes: ['a', 'b'] }), hasCode('stacked-several'));
   await assert.rejects(take({ fixes: ['a'], functions: ['f\nmodule evil'] }), hasCode('manifest-invalid'));
@@ -152,7 +152,7 @@ test('reports a missing, damaged or existing depot', async (t) => {
   await assert.rejects(Depot.open(join(folder, 'depot'), { clock }), hasCode('depot-damaged'));
 });
 
-test('a share of hosts is a whole percentage', async (t) => {
+test('accepts a share of hosts only as a whole percentage', async (t) => {
   const { depot, take } = await world(t);
   await take(A);
   assert.equal((await depot.phase(RELEASE, 10)).phase, 10);

@@ -1,6 +1,6 @@
 import { copyFile, mkdir, readFile, rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Clock, parseJson } from '@kmend/base';
+import { type Edges, parseJson } from '@kmend/base';
 import { exists, sha256File, withLock, writeFileAtomic } from '@kmend/base/node';
 import { type ProofDemand, readArtifact, readProof } from '@kmend/trust';
 import { DistroError } from '../error.ts';
@@ -16,10 +16,6 @@ import {
   type State,
 } from './schema.ts';
 import { measure, type StackMeasure, stackOf, topOf } from './stack.ts';
-
-export interface DepotEdges {
-  readonly clock: Clock;
-}
 
 export interface TakeOptions extends ProofDemand {
   /**
@@ -44,15 +40,15 @@ const FILE = 'depot.json';
 /** The operator's store of what is published as packages: `depot.json`, and the modules by their SHA-256. */
 export class Depot {
   readonly #folder: string;
-  readonly #edges: DepotEdges;
+  readonly #edges: Pick<Edges, 'clock'>;
 
-  private constructor(folder: string, edges: DepotEdges) {
+  private constructor(folder: string, edges: Pick<Edges, 'clock'>) {
     this.#folder = folder;
     this.#edges = edges;
   }
 
-  /** A new one; `depot-exists` where there is one. */
-  static async create(folder: string, edges: DepotEdges): Promise<Depot> {
+  /** Creates a depot. Throws `depot-exists` if there is one. */
+  static async create(folder: string, edges: Pick<Edges, 'clock'>): Promise<Depot> {
     if (await exists(join(folder, FILE))) {
       throw new DistroError('depot-exists', `there is a depot in ${folder} already`, {
         hint: 'continue with it (kmend repo packages list), or set KMEND_HOME to another folder',
@@ -64,7 +60,7 @@ export class Depot {
   }
 
   /** Throws `depot-missing`, `depot-damaged`. */
-  static async open(folder: string, edges: DepotEdges): Promise<Depot> {
+  static async open(folder: string, edges: Pick<Edges, 'clock'>): Promise<Depot> {
     await read(folder);
     return new Depot(folder, edges);
   }
@@ -74,7 +70,7 @@ export class Depot {
     return join(this.#folder, 'packages');
   }
 
-  /** Where the module of an entry lies. */
+  /** Path of the module of an entry. */
   modulePath(entry: Pick<Entry, 'sha256'>): string {
     return join(this.#folder, 'modules', `${entry.sha256}.ko`);
   }
@@ -134,7 +130,7 @@ export class Depot {
       const top = topOf(stackOf(kernel));
       if (top !== undefined) {
         throw new DistroError('livepatch-published', `${kernel.release} has livepatches: ${top.package} is published`, {
-          hint: 'hosts of that kernel need it; kmend repo packages withdraw takes the newest one back',
+          hint: 'hosts of that kernel need it; kmend repo packages withdraw withdraws the newest one',
         });
       }
       const last = kernel.states.at(-1);
@@ -202,7 +198,7 @@ export class Depot {
     });
   }
 
-  /** The state of a flavour's package that asks for this: a new one where it never did. */
+  /** The state of a flavour's package with these dependencies: a new one if it never had them. */
   async followerState(name: string, sha256: string): Promise<FollowerState> {
     return await this.#change(async ({ followers }) => {
       const own = followers.filter((one) => one.package === name);

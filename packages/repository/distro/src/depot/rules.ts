@@ -4,14 +4,14 @@ import { cumulativeName, stackedName } from '../names.ts';
 import type { DepotKernel, Entry, EntryFunction, PackageId } from './schema.ts';
 import { functionKey, layersOf, type Stack, stackOf, topOf } from './stack.ts';
 
-/** A livepatch whose module is there, as far as the rules look at it. */
+/** What the rules read of a livepatch whose module is stored. */
 export interface Candidate {
   readonly livepatch: Livepatch;
   readonly file: { readonly sha256: string; readonly size: number };
   readonly at: string;
   /** Of a cumulative one: its package takes the stacked ones out in the same run. */
   readonly takeOut: boolean;
-  /** Why it is taken although less of its code ran in its proof than the operator asks for. */
+  /** Why it is accepted although less of its code ran in its proof than the operator requires. */
   readonly reason?: string;
 }
 
@@ -52,7 +52,7 @@ function placeStacked(kernel: DepotKernel, candidate: Candidate): Entry {
   });
 }
 
-/** The stack that it comes onto: a fix of the top is built anew, one further down is not taken again. */
+/** The stack that it is added to: a fix of the top is built again, one further down is not accepted again. */
 function under(kernel: DepotKernel, { id }: FixSummary): Stack {
   const { base, stacked } = stackOf(kernel);
   const top = stacked.at(-1);
@@ -66,7 +66,7 @@ function under(kernel: DepotKernel, { id }: FixSummary): Stack {
 
 /**
  * What a stacked livepatch holds again must lie below it, built from the same patches, and it must hold again whatever
- * it covers: else it would take an earlier fix out of force. Returns the layers it needs.
+ * it covers: else it would revert an earlier fix. Returns the layers it needs.
  */
 function assertFits(
   { id, dependsOn = [], inputs }: Livepatch,
@@ -97,14 +97,10 @@ function assertFits(
   for (const key of overlapping(functions, layers)) {
     const last = layers.findLast((layer) => layer.functions.some((own) => functionKey(own) === key));
     if (last === undefined || last.fixes.some((fix) => dependsOn.includes(fix.id))) continue;
-    throw new DistroError(
-      'stack-undoes',
-      `livepatch ${id} would take ${last.package} out of force in ${key.split(' ')[1]}`,
-      {
-        hint: `build it with --on and all fixes of the stack, ${last.fixes.at(-1)?.id} among them`,
-        details: { function: key, below: last.package },
-      },
-    );
+    throw new DistroError('stack-undoes', `livepatch ${id} would revert ${last.package} in ${key.split(' ')[1]}`, {
+      hint: `build it with --on and all fixes of the stack, ${last.fixes.at(-1)?.id} among them`,
+      details: { function: key, below: last.package },
+    });
   }
   return needed;
 }
@@ -119,7 +115,7 @@ function placeCumulative(kernel: DepotKernel, candidate: Candidate): Entry {
   if (missing.length > 0) {
     throw new DistroError(
       'cumulative-lacks-fixes',
-      `livepatch ${livepatch.id} would take these out of force: ${missing.slice(0, 10).join(', ')}`,
+      `livepatch ${livepatch.id} would revert these: ${missing.slice(0, 10).join(', ')}`,
       { hint: 'build it from all fixes that are published for this kernel', details: { missing } },
     );
   }

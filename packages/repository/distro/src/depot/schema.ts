@@ -33,7 +33,7 @@ export const Entry = PackageId.extend({
   patches: z.record(z.string(), Sha256),
   /** Modules that must be enabled before it: those whose changes it holds again. */
   on: z.array(ObjectName),
-  /** What lies right below it; its package depends on that. */
+  /** The livepatch directly below it; its package depends on that. */
   below: PackageId.optional(),
   /** Of a cumulative one: packages that are of no use beside it, up to these versions. */
   replaces: z.array(PackageId),
@@ -43,7 +43,7 @@ export const Entry = PackageId.extend({
   overlaps: z.int().min(0),
   /** When it was taken in. */
   at: Timestamp,
-  /** Why it was taken in although less of its code ran in its proof than the operator asks for. */
+  /** Why it was accepted although less of its code ran in its proof than the operator requires. */
   reason: Line.optional(),
   withdrawn: z.boolean().default(false),
 });
@@ -59,7 +59,10 @@ export const State = z.object({
   notNeeded: z.literal(true).optional(),
   /** The head that a later state took back: this state is not published any more. */
   withdrawn: z.boolean().default(false),
-  /** Percentage of hosts that take it by themselves (APT's phased updates); 0: those alone that follow the suite `early`; absent: all. */
+  /**
+   * Percentage of hosts that take it by themselves (APT's phased updates); 0: those alone that follow the suite
+   * `early`; absent: all.
+   */
   phase: z.int().min(0).max(99).optional(),
 });
 export type State = z.infer<typeof State>;
@@ -105,7 +108,10 @@ export type PackageKey = z.infer<typeof PackageKey>;
 export const DepotFile = z.object({
   schema: z.literal('kmend.depot/1'),
   kernels: z.array(DepotKernel),
-  /** The loader's package at each of its revisions, oldest first: a new one each time that its files change and its version does not. */
+  /**
+   * The loader's package at each of its revisions, oldest first: a new one each time that its files change and its
+   * version does not.
+   */
   loaders: z.array(LoaderRevision).default([]),
   /** Of all flavours, in the order in which they were first said. */
   followers: z.array(FollowerState).default([]),

@@ -1,6 +1,7 @@
 import { appendFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { cleanEnvironment, run, runOk } from '@kmend/base/node';
+import { run, runOk } from '@kmend/base/node';
+import { makeAptRoot } from '@kmend/base/testing';
 import type { HostFile } from '../setup.ts';
 
 export interface AptResult {
@@ -14,40 +15,19 @@ export class AptHost {
   readonly root: string;
   readonly #env: Readonly<Record<string, string>>;
 
-  private constructor(root: string) {
+  private constructor(root: string, env: Readonly<Record<string, string>>) {
     this.root = root;
-    this.#env = { ...cleanEnvironment(), APT_CONFIG: join(root, 'apt.conf') };
+    this.#env = env;
   }
 
   static async make(root: string): Promise<AptHost> {
-    const folders = [
-      'etc/apt/apt.conf.d',
-      'etc/apt/sources.list.d',
-      'etc/apt/preferences.d',
-      'etc/apt/auth.conf.d',
-      'etc/apt/trusted.gpg.d',
-      'var/lib/apt/lists/partial',
-      'var/lib/dpkg',
-      'var/cache/apt/archives/partial',
-      'var/log/apt',
-    ];
-    for (const folder of folders) await mkdir(join(root, folder), { recursive: true });
-    const conf = [
-      `Dir "${root}";`,
-      `Dir::State::status "${root}/var/lib/dpkg/status";`,
-      'APT::Architecture "amd64";',
-      'APT::Architectures { "amd64"; };',
-      'APT::Sandbox::User "root";',
-      'APT::Machine-ID "0123456789abcdef0123456789abcdef";',
-      'Acquire::Languages "none";',
-      'Acquire::Retries "0";',
-      'Debug::NoLocking "1";',
-    ];
-    await writeFile(join(root, 'apt.conf'), `${conf.join('\n')}\n`);
     const stock = (name: string): string =>
       `Package: ${name}\nStatus: install ok installed\nVersion: 1\nArchitecture: amd64\nDescription: x\n`;
-    await writeFile(join(root, 'var/lib/dpkg/status'), [stock('gpgv'), stock('kmod')].join('\n'));
-    return new AptHost(root);
+    const env = await makeAptRoot(root, {
+      status: [stock('gpgv'), stock('kmod')].join('\n'),
+      settings: ['APT::Machine-ID "0123456789abcdef0123456789abcdef";', 'Debug::NoLocking "1";'],
+    });
+    return new AptHost(root, env);
   }
 
   async place(files: readonly HostFile[]): Promise<void> {

@@ -1,8 +1,7 @@
-import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sha256 } from '@kmend/base/node';
 import type { Livepatch } from '@kmend/protocol';
-import { exampleModule } from '@kmend/trust/testing';
+import { exampleModule, writeBuild } from '@kmend/trust/testing';
 
 export const BUILD_ID = 'ab'.repeat(20);
 export const RELEASE = '6.1.0-47-amd64';
@@ -75,8 +74,6 @@ export function exampleLivepatch(example: Example): { readonly manifest: Livepat
 export async function writeLivepatch(folder: string, example: Example): Promise<string> {
   const { manifest, module } = exampleLivepatch(example);
   const directory = join(folder, manifest.id);
-  await mkdir(directory, { recursive: true });
-  await writeFile(join(directory, 'livepatch.ko'), module);
-  await writeFile(join(directory, 'livepatch.json'), JSON.stringify(manifest));
+  await writeBuild(directory, manifest, module);
   return directory;
 }

@@ -30,7 +30,7 @@ type EntryHeader = Header & { readonly byteOffset: number };
 
 /**
  * Answers a `RepositoryClient`'s requests from a bundle (bundle/create.ts), for hosts without a network. Give that
- * client a `url` such as `bundle:///`. A bundle that is replaced meanwhile is read anew. It is as untrusted as any
+ * client a `url` such as `bundle:///`. A bundle that is replaced meanwhile is read again. It is as untrusted as any
  * mirror, and must hold plain files only, each once, under names that a repository has: `repository-garbage` otherwise.
  */
 export function bundleFetch(path: string): Fetch {

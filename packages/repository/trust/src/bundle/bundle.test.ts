@@ -80,7 +80,7 @@ async function rotateRoot(world: World): Promise<void> {
   await writeFile(`${world.created.repository}/${metadataFile('root', 2)}`, text);
 }
 
-test('a host without a network goes by a bundle, and verifies all of it', async (t) => {
+test('lets a host without a network use a bundle, and verifies all of it', async (t) => {
   const { world, make, openHost } = await setUp(t);
   await rotateRoot(world);
   const bundle = await make();
@@ -100,7 +100,7 @@ test('a host without a network goes by a bundle, and verifies all of it', async 
   await assert.rejects(host.kernelPolicy(OTHER_BUILD_ID, signal), withCode('not-found'), 'not in this bundle');
 });
 
-test('it holds what is needed and no more, the same bytes from a server as from the directory', async (t) => {
+test('holds exactly what is needed, with the same bytes from a server as from the directory', async (t) => {
   const { world, out, make } = await setUp(t);
   await world.publish(3);
   await rotateRoot(world);
@@ -159,7 +159,7 @@ test('bundles what any channel chooses, and nothing withdrawn', async (t) => {
   assert.deepEqual((await host.kernelPolicy(BUILD_ID, signal))?.channels, {});
 });
 
-test('a newer bundle in its place is noticed; an older one is a rollback', async (t) => {
+test('notices a newer bundle in the same place, and reports an older one as a rollback', async (t) => {
   const { world, out, make, openHost } = await setUp(t);
   await make();
   const host = await openHost();
@@ -197,7 +197,7 @@ async function packed(path: string, entries: readonly Entry[]): Promise<void> {
   await written;
 }
 
-test('a hostile or damaged bundle is refused whole', async (t) => {
+test('refuses a hostile or damaged bundle as a whole', async (t) => {
   const { world, out, make, openHost } = await setUp(t);
   await make();
   const plain = await entriesOf(out);
@@ -246,7 +246,7 @@ function headerOf(name: string, size: string): Buffer {
   return header;
 }
 
-test('sizes that lie, archives that are cut off, and files that are none', async (t) => {
+test('refuses wrong sizes, truncated archives and files that are no archives', async (t) => {
   const { world, out, make, openHost } = await setUp(t);
   const path = world.path('bad.tar');
   const refused = async (content: Buffer, text: string) => {
@@ -284,7 +284,7 @@ test('sizes that lie, archives that are cut off, and files that are none', async
   await assert.rejects((await openHost(path)).check(signal), withCode('repository-garbage', 'not a regular file'));
 });
 
-test('too many entries', async (t) => {
+test('refuses too many entries', async (t) => {
   const { world, openHost } = await setUp(t);
   const path = world.path('many.tar');
   const blocks: Buffer[] = [];

@@ -33,7 +33,9 @@ import type { Fetch } from './transfer.ts';
 
 const { signal } = new AbortController();
 
-/** A repository, a first client that reads it over HTTP, and a second one that reads nothing but the first one's cache. */
+/**
+ * A repository, a first client that reads it over HTTP, and a second one that reads nothing but the first one's cache.
+ */
 async function setUp(t: TestContext) {
   const world = await makeWorld(t);
   const web = await startWeb(world.created.repository);
@@ -65,7 +67,7 @@ async function nextRoot(world: World, version: number): Promise<void> {
   await writeFile(join(world.created.repository, metadataFile('root', version)), text);
 }
 
-test('a second client verifies all that the first one downloaded, and nothing else', async (t) => {
+test('verifies with a second client all that the first one downloaded, and nothing else', async (t) => {
   const { world, web, first, second, openSecond } = await setUp(t);
   await world.publish(1);
   await first.check(signal);
@@ -85,7 +87,7 @@ test('a second client verifies all that the first one downloaded, and nothing el
   assert.deepEqual(await (await openSecond()).verifyCached(BUILD_ID, 1), fetched);
 });
 
-test('what the first client has not got yet is not found', async (t) => {
+test('does not find what the first client has not fetched yet', async (t) => {
   const { world, first, second } = await setUp(t);
   await assert.rejects(second.check(signal), withCode('not-found'));
   await world.publish(1);
@@ -99,7 +101,7 @@ test('what the first client has not got yet is not found', async (t) => {
   await second.fetchLivepatch(BUILD_ID, 1, signal);
 });
 
-test('it follows through several updates and new roots', async (t) => {
+test('follows several updates and new roots', async (t) => {
   const { world, first, second, openSecond } = await setUp(t);
   await first.check(signal);
   await second.check(signal);
@@ -149,7 +151,7 @@ test('tolerates that the first client changes its cache during a check', async (
   assert.equal((await second.check(signal)).version, 6);
 });
 
-test('a first cache that goes back to an older state is a rollback', async (t) => {
+test('reports a rollback of the first cache', async (t) => {
   const { world, first, cache, second, openSecond } = await setUp(t);
   await world.publish(1);
   await first.check(signal);
@@ -166,7 +168,7 @@ test('a first cache that goes back to an older state is a rollback', async (t) =
   assert.equal((await second.kernelPolicy(BUILD_ID, signal))?.channels.stable?.settled, 2);
 });
 
-test('torn and changed files are never taken over', async (t) => {
+test('never takes over torn and changed files', async (t) => {
   const { world, first, cache, second } = await setUp(t);
   await world.publish(1);
   await first.check(signal);
@@ -206,7 +208,7 @@ test('torn and changed files are never taken over', async (t) => {
   await second.fetchLivepatch(BUILD_ID, 1, signal);
 });
 
-test('a hostile directory: links, pipes, sockets, folders and giants in place of files', async (t) => {
+test('refuses links, pipes, sockets, folders and giants in place of files', async (t) => {
   const { world, first, cache, second } = await setUp(t);
   await world.publish(1);
   await first.check(signal);
@@ -257,7 +259,7 @@ test('rejects a device in place of a file', async () => {
   }
 });
 
-test('the link to the generation in force leads nowhere else', async (t) => {
+test('follows the link to the generation in force only inside the cache', async (t) => {
   const { world, first, cache, second } = await setUp(t);
   await world.publish(1);
   await first.check(signal);
@@ -290,7 +292,7 @@ test('the link to the generation in force leads nowhere else', async (t) => {
   await assert.rejects(second.check(signal), withCode('repository-garbage'), 'a generation that is a link');
 });
 
-test('addresses that lead out of the directory are refused', async (t) => {
+test('refuses addresses that lead out of the directory', async (t) => {
   const { first, cache } = await setUp(t);
   await first.check(signal);
   await writeFile(join(cache, '..', 'secret'), 'secret');

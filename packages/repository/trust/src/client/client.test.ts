@@ -31,7 +31,7 @@ async function current(cache: string): Promise<string> {
   return join(cache, await readlink(join(cache, 'current')));
 }
 
-test('the first check brings everything, the next one is a single conditional request', async (t) => {
+test('fetches everything in the first check, and makes a single conditional request in the next', async (t) => {
   const { web, open, cache } = await setUp(t);
   const client = await open();
   const first = await client.check(signal);
@@ -46,7 +46,7 @@ test('the first check brings everything, the next one is a single conditional re
   assert.equal(await client.kernelPolicy(BUILD_ID, signal), undefined);
 });
 
-test('an idle check moves less than 1 KB, both ways together', async (t) => {
+test('moves less than 1 KB in an idle check, both ways together', async (t) => {
   const { web, open } = await setUp(t);
   const client = await open();
   await client.check(signal);
@@ -57,7 +57,7 @@ test('an idle check moves less than 1 KB, both ways together', async (t) => {
   t.diagnostic(`idle check: ${bytes} bytes`);
 });
 
-test('a published livepatch is found, verified, and verified again without any network', async (t) => {
+test('finds and verifies a published livepatch, and verifies it again without any network', async (t) => {
   const { world, web, open } = await setUp(t);
   const client = await open();
   await client.check(signal);
@@ -78,7 +78,7 @@ test('a published livepatch is found, verified, and verified again without any n
   await assert.rejects(client.verifyCached(BUILD_ID, 2), withCode('not-found'));
 });
 
-test('the cache keeps the livepatches used last, and never grows beyond them', async (t) => {
+test('keeps the livepatches used last in the cache, within its size limit', async (t) => {
   const { world, open, cache } = await setUp(t);
   for (let n = 1; n <= KEPT_LIVEPATCHES + 2; n++) await world.publish(n);
   const client = await open();
@@ -114,7 +114,7 @@ test('answers policies from memory while nothing changes', async (t) => {
   assert.equal((await client.kernelPolicy(BUILD_ID, signal))?.withdrawn.length, 1);
 });
 
-test('verifyCached turns away a damaged module, manifest, role, and a missing file', async (t) => {
+test('refuses a damaged module, manifest or role, and a missing file in verifyCached', async (t) => {
   const { world, open, cache } = await setUp(t);
   await world.publish(1);
   const client = await open();
@@ -140,7 +140,7 @@ test('verifyCached turns away a damaged module, manifest, role, and a missing fi
   await client.verifyCached(BUILD_ID, 1);
 });
 
-test('torn cache files, as after a power cut, are survived and replaced', async (t) => {
+test('replaces torn cache files, as after a power cut', async (t) => {
   const { world, open, cache } = await setUp(t);
   await world.publish(1);
   await (await open()).check(signal);
@@ -152,7 +152,7 @@ test('torn cache files, as after a power cut, are survived and replaced', async 
   }
 });
 
-test('what a crashed run left behind is swept away', async (t) => {
+test('removes what a crashed run left behind', async (t) => {
   const { open, cache } = await setUp(t);
   await (await open()).check(signal);
   await mkdir(join(cache, 'metadata', 'w-crashed'));
@@ -162,7 +162,7 @@ test('what a crashed run left behind is swept away', async (t) => {
   assert.equal((await readdir(join(cache, 'metadata'))).length, 1);
 });
 
-test('two clients of one directory take turns', async (t) => {
+test('lets two clients of one directory take turns', async (t) => {
   const { world, open } = await setUp(t);
   const [one, two] = [await open(), await open()];
   await Promise.all([one.check(signal), two.check(signal)]);
@@ -173,7 +173,7 @@ test('two clients of one directory take turns', async (t) => {
   }
 });
 
-test('a repository that is down, and an address that is no repository, have their codes', async (t) => {
+test('reports a repository that is down, and an address that is no repository, by code', async (t) => {
   const { web, open, world } = await setUp(t);
   const client = await open();
   await client.check(signal);
@@ -199,7 +199,7 @@ test('a repository that is down, and an address that is no repository, have thei
   await assert.rejects(client.check(signal), withCode('repository-unreachable'));
 });
 
-test('an unusable trusted root is refused at once', async (t) => {
+test('refuses an unusable trusted root at once', async (t) => {
   const { world, web, cache } = await setUp(t);
   const options = { directory: cache, url: web.url };
   await assert.rejects(openRepositoryClient({ ...options, root: '/nonexistent' }), withCode('root-unusable'));
@@ -212,7 +212,7 @@ test('an unusable trusted root is refused at once', async (t) => {
   );
 });
 
-test('an aborted operation rejects with the reason and leaves the cache usable', async (t) => {
+test('rejects an aborted operation with the reason and leaves the cache usable', async (t) => {
   const { open } = await setUp(t);
   const client = await open();
   const reason = new Error('shutting down');

@@ -57,7 +57,7 @@ export class RepositoryFetcher implements Fetcher {
   }
 
   /**
-   * Downloads a target's file, going on where an earlier attempt broke off, and hands it over to be verified. A file
+   * Downloads a target's file, continuing where an earlier attempt broke off, and hands it over to be verified. A file
    * that was put together of two attempts and turns out wrong is thrown away and fetched from its start, once.
    */
   async downloadFile<T>(url: string, maxLength: number, handler: (file: string) => Promise<T>): Promise<T> {

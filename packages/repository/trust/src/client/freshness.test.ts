@@ -37,7 +37,7 @@ async function setUp(t: TestContext, signedAheadMs = 0) {
   };
 }
 
-test('a timestamp that claims to hold for more than a day counts for a day, from when it was first held', async (t) => {
+test('limits a timestamp that claims more than a day to a day from when it was first held', async (t) => {
   const { world, open, pass, clock } = await setUp(t, 400 * DAY);
   const first = await (await open()).check(signal);
   assert.ok((first.overlong?.getTime() ?? 0) > Date.now() + 400 * DAY, 'which is said');
@@ -61,7 +61,7 @@ test('a timestamp that claims to hold for more than a day counts for a day, from
   assert.deepEqual([after.changed, after.overlong, after.version], [true, undefined, 2]);
 });
 
-test('a root that changes alone is followed within a day, although timestamp.json stays the same', async (t) => {
+test('follows a root that changes alone within a day, although timestamp.json stays the same', async (t) => {
   const { world, web, open, pass, rootVersion } = await setUp(t);
   const client = await open();
   await client.check(signal);
@@ -78,7 +78,7 @@ test('a root that changes alone is followed within a day, although timestamp.jso
   assert.deepEqual(web.log, ['304 /metadata/timestamp.json'], 'and not asked for again');
 });
 
-test('the loader follows such a root at its next look', async (t) => {
+test('the loader follows such a root at its next check', async (t) => {
   const { world, open, pass, rootVersion } = await setUp(t);
   const openLoader = () =>
     openRepositoryClient({

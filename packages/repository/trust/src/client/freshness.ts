@@ -45,7 +45,7 @@ export function seeState(before: Seen | undefined, state: DatedState, clock: Clo
 }
 
 /**
- * Until when a role that is signed anew all the time counts: what it says, but no longer than its role may live,
+ * Until when a role that is signed again all the time counts: what it says, but no longer than its role may live,
  * counted from when this client first held it. A timestamp that was signed by a clock in the wrong year says that it
  * holds for years, and a mirror could withhold news as long (indefinite freeze).
  */

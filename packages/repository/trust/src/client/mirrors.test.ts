@@ -50,7 +50,7 @@ function withCode(code: string): (error: unknown) => boolean {
   };
 }
 
-test('while the first mirror answers no other one is asked, and an idle check is one conditional request', async (t) => {
+test('asks no other mirror while the first answers; an idle check is one conditional request', async (t) => {
   const { open, log } = await setUp(t);
   const client = await open();
   assert.deepEqual((await client.check(signal)).passedOver, undefined);
@@ -101,14 +101,14 @@ test('skips a failing mirror, and asks the one that worked first from then on', 
   }
 });
 
-test('no connection at all counts as well', async (t) => {
+test('skips a mirror without any connection', async (t) => {
   const { first, open } = await setUp(t);
   await first.close();
   const outcome = await (await open()).check(signal);
   assert.equal(outcome.passedOver?.[0]?.code, 'repository-unreachable');
 });
 
-test('a mirror that goes back, forges, or stands still until it expires does not stop updates', async (t) => {
+test('updates despite a mirror that rolls back, forges, or stands still', async (t) => {
   const { world, first, open, keep } = await setUp(t);
   const old = await keep('old');
   await world.publish(2);
@@ -148,7 +148,7 @@ async function expireTimestamp(world: Awaited<ReturnType<typeof makeWorld>>, web
   );
 }
 
-test('an ETag is shown only to the mirror that gave it', async (t) => {
+test('sends an ETag only to the mirror that gave it', async (t) => {
   const { first, second, open } = await setUp(t);
   const client = await open();
   await client.check(signal);
@@ -168,7 +168,7 @@ test('an ETag is shown only to the mirror that gave it', async (t) => {
   assert.match(String(seen[1]), /^"/, 'and from then on to the other one, with its own');
 });
 
-test('a livepatch that one mirror lacks or has wrong comes from the other', async (t) => {
+test('takes a livepatch from another mirror if one lacks it or has it wrong', async (t) => {
   const { world, first, open, log } = await setUp(t);
   const copy = world.path('copy');
   await cp(world.created.repository, copy, { recursive: true });
@@ -237,7 +237,7 @@ test('asks only one mirror for what no mirror can correct', async (t) => {
   assert.deepEqual(log().second, []);
 });
 
-test('an address given twice is one mirror; none at all is a mistake', async (t) => {
+test('counts an address given twice as one mirror, and refuses an empty list', async (t) => {
   const { first, open, log } = await setUp(t);
   first.tamper = (_request, response) => {
     response.writeHead(500).end();

@@ -102,7 +102,7 @@ test('resumes an interrupted download', async (t) => {
   assert.deepEqual(await partials(), [], 'nothing is left behind');
 });
 
-test('and after a stall, with a client of another process', async (t) => {
+test('resumes after a stall, with a client of another process', async (t) => {
   const { open, directory, asked, watch, fetch } = await setUp(t);
   const limits = { headersMs: 60_000, stallMs: 200, graceMs: 60_000, minBytesPerSecond: 1 };
   // The time without a byte is over once the beginning has come.
@@ -128,7 +128,7 @@ const client = await openRepositoryClient({ directory, root, url });
 await client.fetchLivepatch(buildId, 1, new AbortController().signal);
 `;
 
-test('and after the process was killed in the midst of it', async (t) => {
+test('resumes after the process was killed during the download', async (t) => {
   const { world, web, directory, asked, watch, fetch } = await setUp(t);
   const sent = new Promise<void>((resolve) => {
     watch((_request, response) => {
@@ -148,7 +148,7 @@ test('and after the process was killed in the midst of it', async (t) => {
   assert.deepEqual(asked, ['whole', `bytes=${CUT}-`]);
 });
 
-test('a server that knows no ranges, or has another file by now, starts it anew', async (t) => {
+test('starts again from a server without ranges, or with another file by now', async (t) => {
   const { breaksOff, asked, watch, fetch } = await setUp(t);
   watch(breaksOff);
   await assert.rejects(fetch(), withCode('repository-unreachable'));
@@ -158,7 +158,7 @@ test('a server that knows no ranges, or has another file by now, starts it anew'
   assert.deepEqual(asked, ['whole', `bytes=${CUT}- if-range`]);
 });
 
-test('an ETag is not shown to another mirror, nor a weak one to anybody', async (t) => {
+test('sends no ETag to another mirror, and no weak one to any', async (t) => {
   const { breaksOff, web, world, open, asked, watch, fetch } = await setUp(t);
   watch(breaksOff);
   await assert.rejects(fetch(), withCode('repository-unreachable'));
@@ -233,7 +233,7 @@ test('ignores ranges that were not requested', async (t) => {
   }
 });
 
-test('a beginning as long as the file is verified without a request; a longer one is none', async (t) => {
+test('verifies a beginning as long as the file without a request, and discards a longer one', async (t) => {
   const { directory, asked, watch, fetch, client, world } = await setUp(t);
   watch((_request, response) => breakOff(directory, response, ''));
   await assert.rejects(fetch(), withCode('repository-unreachable'));
@@ -249,7 +249,7 @@ test('a beginning as long as the file is verified without a request; a longer on
   assert.deepEqual(asked, ['whole'], world.directory);
 });
 
-test('a rest that goes beyond the signed length is stopped there, and leaves nothing', async (t) => {
+test('stops a resumed download at the signed length, and keeps nothing', async (t) => {
   const { breaksOff, watch, partials, fetch } = await setUp(t);
   watch(breaksOff);
   await assert.rejects(fetch(), withCode('repository-unreachable'));
@@ -285,7 +285,7 @@ test('removes partial downloads that are not resumed', async (t) => {
   assert.deepEqual((await partials()).sort(), ['younger', 'younger.json', 'youngest', 'youngest.json']);
 });
 
-test('metadata always comes whole', async (t) => {
+test('always fetches metadata whole', async (t) => {
   const { world, web, client } = await setUp(t);
   await world.publish(2);
   const ranges: unknown[] = [];

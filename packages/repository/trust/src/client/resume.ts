@@ -14,7 +14,7 @@ export interface ResumableDownload {
 /**
  * Brings a partial download to its signed length: asks for the rest where there is a beginning (RFC 9110, section 14),
  * with `If-Range` where the same address gave a strong ETag. A server that sends the whole file, or any other range,
- * starts it anew. The bytes are not verified here.
+ * starts it again. The bytes are not verified here.
  */
 export async function resumeDownload(edges: TransferEdges, download: ResumableDownload): Promise<void> {
   const { url, length, partial, signal } = download;

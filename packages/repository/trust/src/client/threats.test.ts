@@ -72,7 +72,7 @@ function forgeOf({ repository, created }: World): Forge {
   return { state: repository.state, directory: created.repository };
 }
 
-test('arbitrary installation: a mirror swaps the module', async (t) => {
+test('arbitrary installation: refuses a module that a mirror swaps', async (t) => {
   const { world, open, file } = await setUp(t);
   await world.publish(1);
   const client = await open();
@@ -84,7 +84,7 @@ test('arbitrary installation: a mirror swaps the module', async (t) => {
   await assert.rejects(client.verifyCached(BUILD_ID, 1), withCode('not-cached'));
 });
 
-test('arbitrary installation: metadata without a valid signature, each role', async (t) => {
+test('arbitrary installation: refuses metadata of each role without a valid signature', async (t) => {
   const { world, open, web } = await setUp(t);
   await world.publish(1);
   const roles = ['timestamp', 'snapshot', 'targets'];
@@ -106,7 +106,7 @@ test('arbitrary installation: metadata without a valid signature, each role', as
   }
 });
 
-test('rollback: a mirror goes back to an older state', async (t) => {
+test('rollback: refuses an older state of a mirror', async (t) => {
   const { world, open, web } = await setUp(t);
   await world.publish(1);
   const old = await keepState(world, 'old');
@@ -120,7 +120,7 @@ test('rollback: a mirror goes back to an older state', async (t) => {
   assert.equal((await client.kernelPolicy(BUILD_ID, signal))?.channels.stable?.settled, 2);
 });
 
-test('rollback: an older timestamp for the same snapshot, to win time', async (t) => {
+test('rollback: refuses an older timestamp for the same snapshot', async (t) => {
   const { world, open, file } = await setUp(t);
   const old = await readFile(file(TIMESTAMP_FILE));
   await signOnline(forgeOf(world), await loadOnlineKeys(world.path('online')), { snapshotVersion: 1 });
@@ -130,7 +130,7 @@ test('rollback: an older timestamp for the same snapshot, to win time', async (t
   await assert.rejects(client.check(signal), withCode('repository-rollback'));
 });
 
-test('rollback: the online keys sign an older kernel role', async (t) => {
+test('rollback: refuses an older kernel role that the online keys sign', async (t) => {
   const { world, open } = await setUp(t);
   await world.publish(1);
   const role = `${kernelRole(BUILD_ID)}.json`;
@@ -143,7 +143,7 @@ test('rollback: the online keys sign an older kernel role', async (t) => {
   await assert.rejects(client.check(signal), withCode('repository-rollback'));
 });
 
-test('fast-forward: hosts recover by a new root after stolen online keys jumped ahead', async (t) => {
+test('fast-forward: recovers by a new root after stolen online keys jumped ahead', async (t) => {
   const { world, open, file } = await setUp(t);
   await world.publish(1);
   const client = await open();
@@ -160,7 +160,7 @@ test('fast-forward: hosts recover by a new root after stolen online keys jumped 
   assert.equal((await (await open()).check(signal)).version, outcome.version, 'the new root is remembered');
 });
 
-test('indefinite freeze: a mirror stands still until the signatures expire', async (t) => {
+test('indefinite freeze: refuses a mirror that stands still when its signatures expire', async (t) => {
   const { world, open } = await setUp(t);
   await world.publish(1);
   await expireSoon(world);
@@ -172,7 +172,7 @@ test('indefinite freeze: a mirror stands still until the signatures expire', asy
   await assert.rejects((await open({ directory: world.path('new') })).check(signal), withCode('repository-expired'));
 });
 
-test('indefinite freeze: an expired livepatch stays verifiable at boot, without network', async (t) => {
+test('indefinite freeze: verifies an expired livepatch at boot without network', async (t) => {
   const { world, open } = await setUp(t);
   await world.publish(1);
   await expireSoon(world);
@@ -183,7 +183,7 @@ test('indefinite freeze: an expired livepatch stays verifiable at boot, without 
   assert.equal((await client.verifyCached(BUILD_ID, 1)).target.serial, 1);
 });
 
-test('mix-and-match: metadata of two moments is not accepted together', async (t) => {
+test('mix-and-match: refuses metadata of two moments together', async (t) => {
   const { world, open, web } = await setUp(t);
   await world.publish(1);
   const old = await keepState(world, 'old');
@@ -197,7 +197,7 @@ test('mix-and-match: metadata of two moments is not accepted together', async (t
   await assert.rejects((await open()).check(signal), withCode('repository-mismatch'));
 });
 
-test('endless data: every kind of file is bounded', async (t) => {
+test('endless data: bounds every kind of file', async (t) => {
   const { world, open, web } = await setUp(t);
   await world.publish(1);
   const endless = (ending: string) => {
@@ -222,7 +222,7 @@ test('endless data: every kind of file is bounded', async (t) => {
   await assert.rejects(client.fetchLivepatch(BUILD_ID, 1, signal), withCode('repository-too-large'));
 });
 
-test('extraneous dependencies: nothing but what was asked for is downloaded', async (t) => {
+test('extraneous dependencies: downloads only what was asked for', async (t) => {
   const { world, open, web } = await setUp(t);
   await world.publish(1);
   await world.publish(2);
@@ -239,7 +239,7 @@ test('extraneous dependencies: nothing but what was asked for is downloaded', as
   );
 });
 
-test('wrong software: a kernel’s role cannot sign for another kernel or for policy', async (t) => {
+test('wrong software: refuses a kernel’s role that signs for another kernel or for policy', async (t) => {
   const { world, open } = await setUp(t);
   await world.publish(1);
   const keys = await loadOnlineKeys(world.path('online'));
@@ -300,7 +300,7 @@ test('slow retrieval: gives up on no answer, a stall, and a trickle', async (t) 
   }
 });
 
-test('malicious mirror: it can withhold, and nothing else', async (t) => {
+test('malicious mirror: can withhold, and nothing else', async (t) => {
   const { world, open, web } = await setUp(t);
   await world.publish(1);
   const client = await open();
@@ -317,7 +317,7 @@ test('malicious mirror: it can withhold, and nothing else', async (t) => {
   assert.equal((await client.fetchLivepatch(BUILD_ID, 2, signal)).target.serial, 2);
 });
 
-test('key compromise: the three online keys cannot put a module of their own before a host', async (t) => {
+test('key compromise: accepts no module of an attacker who holds the three online keys', async (t) => {
   const { world, open, file } = await setUp(t);
   await world.publish(1);
   const stolen = await loadOnlineKeys(world.path('online'));
@@ -332,7 +332,7 @@ test('key compromise: the three online keys cannot put a module of their own bef
   await rm(file(metadataFile(role, 2)));
 });
 
-test('key compromise: the online keys can neither withdraw nor downgrade below the floor', async (t) => {
+test('key compromise: lets the online keys neither withdraw nor downgrade below the floor', async (t) => {
   const { world, web, open } = await setUp(t);
   for (const n of [1, 2, 3]) await world.publish(n);
   const online = await loadOnlineKeys(world.path('online'));
@@ -364,7 +364,7 @@ test('key compromise: the online keys can neither withdraw nor downgrade below t
   assert.equal(await policy({}), 2, 'no policy of this kernel at all');
 });
 
-test('key compromise: a stolen release key alone reaches no host', async (t) => {
+test('key compromise: accepts nothing from a stolen release key alone', async (t) => {
   const { world, open } = await setUp(t);
   await world.publish(1);
   const client = await open();
@@ -376,7 +376,7 @@ test('key compromise: a stolen release key alone reaches no host', async (t) => 
   await assert.rejects(client.fetchLivepatch(BUILD_ID, 2, signal), withCode('not-found'));
 });
 
-test('key compromise: a new root without the old root key’s signature is not followed', async (t) => {
+test('key compromise: refuses a new root without the old root key’s signature', async (t) => {
   const { world, open } = await setUp(t);
   const attacker = generateKey('root').key;
   const fresh = newOnlineKeys();

@@ -154,7 +154,7 @@ async function keep(
     if (candidate <= version) await writeFile(join(directory, rootFile(candidate)), bytes);
   }
   if (check === undefined && !(await cache.differs(directory, generation))) return generation;
-  // An ETag goes on counting only while timestamp.json is still the one it was given for.
+  // An ETag counts only while timestamp.json is still the one it was given for.
   return cache.commit(directory, check ?? (await sameTimestamp(cache, directory, generation)));
 }
 

@@ -1,4 +1,4 @@
-import type { Clock } from '@kmend/base';
+import type { Clock, Edges } from '@kmend/base';
 import { TrustError } from '../error.ts';
 
 /** The part of the global `fetch` that is used: so that a test, or a proxy's dispatcher, can stand in. */
@@ -26,9 +26,8 @@ export const defaultLimits: TransferLimits = {
   minBytesPerSecond: 2_000,
 };
 
-export interface TransferEdges {
+export interface TransferEdges extends Pick<Edges, 'clock'> {
   readonly fetch: Fetch;
-  readonly clock: Clock;
   readonly limits: TransferLimits;
 }
 

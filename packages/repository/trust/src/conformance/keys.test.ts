@@ -8,7 +8,7 @@ import type { Simulator } from './testing/simulator.ts';
 
 const ALL = ['targets', 'snapshot', 'timestamp'];
 
-test('key types that the specification names: Ed25519, ECDSA, RSA-PSS; and a wrong signature of each', async (t) => {
+test('accepts Ed25519, ECDSA and RSA-PSS keys, and refuses a wrong signature of each', async (t) => {
   for (const type of ['ed25519', 'ecdsa', 'rsa'] satisfies KeyType[]) {
     const client = await makeRunner(t);
     const { repository } = client;
@@ -30,7 +30,7 @@ test('key types that the specification names: Ed25519, ECDSA, RSA-PSS; and a wro
   }
 });
 
-test('thresholds: two of three signatures, more than there are keys, and one key many times', async (t) => {
+test('counts thresholds by distinct keys: two of three signatures, more than there are keys, one key many times', async (t) => {
   const two = await makeRunner(t);
   two.repository.addKey('snapshot');
   two.repository.addKey('snapshot');
@@ -78,7 +78,7 @@ const SWAPPED = [0, 1, 3, 4, 5];
 /** Versions of root one after the other; `fails`: the last of them may not be accepted. */
 const ROTATIONS: Readonly<Record<string, { readonly steps: readonly Step[]; readonly fails?: true }>> = {
   'one key for another': { steps: [step([1], 1, [1]), step([2], 1, [2, 1]), step([2], 1, [2])] },
-  'and signatures of strangers': {
+  'and foreign signatures': {
     steps: [step([1], 1, [3, 1, 4]), step([2], 1, [3, 2, 1, 4]), step([2], 1, [3, 2, 4])],
   },
   'three of five, in several ways': {
@@ -123,7 +123,7 @@ function applyStep(
   );
 }
 
-test('root rotations, and those that must not be followed', async (t) => {
+test('follows valid root rotations, and refuses invalid ones', async (t) => {
   const keys = Array.from({ length: 10 }, () => newSigner('ed25519'));
   for (const [name, { steps, fails }] of Object.entries(ROTATIONS)) {
     const client = await makeRunner(t);
@@ -140,14 +140,14 @@ test('root rotations, and those that must not be followed', async (t) => {
   }
 });
 
-test('new keys of the other roles, and signatures that do not reach the threshold', async (t) => {
+test('accepts new keys of the other roles, and refuses signatures below the threshold', async (t) => {
   const keys = Array.from({ length: 10 }, () => newSigner('ed25519'));
   const cases: Readonly<Record<string, { readonly to: Step; readonly fails?: true }>> = {
     'another key': { to: step([2], 1, [2]) },
-    'signatures of strangers': { to: step([1], 1, [3, 1, 4]) },
+    'foreign signatures': { to: step([1], 1, [3, 1, 4]) },
     'three of five': { to: step(FIVE, 3, [0, 4, 1]) },
     'not the new key': { to: step([2], 1, [1, 3, 4]), fails: true },
-    'one of three is a stranger': { to: step(SWAPPED, 3, [0, 2, 4]), fails: true },
+    'one of three is foreign': { to: step(SWAPPED, 3, [0, 2, 4]), fails: true },
     'one of three is missing': { to: step(SWAPPED, 3, [0, 4]), fails: true },
   };
   for (const [name, { to, fails }] of Object.entries(cases)) {
@@ -164,7 +164,7 @@ test('new keys of the other roles, and signatures that do not reach the threshol
   }
 });
 
-test('more new roots than a refresh follows: it stops at the bound, and the next one goes on', async (t) => {
+test('stops at the bound of new roots, and the next refresh continues', async (t) => {
   const client = await makeRunner(t);
   const { repository } = client;
   assert.equal(await client.init(), 0);

@@ -9,7 +9,7 @@ import { inDays, type Simulator } from './testing/simulator.ts';
 
 const ALL = ['targets', 'snapshot', 'timestamp'];
 
-test('targets are downloaded once, wherever they lie, and again when they change', async (t) => {
+test('downloads targets once, wherever they lie, and again when they change', async (t) => {
   for (const consistent of [true, false]) {
     const client = await makeRunner(t);
     const { repository } = client;
@@ -40,7 +40,7 @@ test('targets are downloaded once, wherever they lie, and again when they change
   }
 });
 
-test('several targets in one run: in their order, with one run of the workflow, up to the first that fails', async (t) => {
+test('downloads several targets in their order in one run of the workflow, up to the first that fails', async (t) => {
   const client = await makeRunner(t);
   const { repository } = client;
   for (const name of ['b', 'a', 'c', 'd']) repository.addArtifact('targets', name, `target ${name}`);
@@ -55,7 +55,7 @@ test('several targets in one run: in their order, with one run of the workflow, 
   assert.deepEqual(await client.downloaded(), ['target a', 'target b', 'target c']);
 });
 
-test('a substituted target is never stored', async (t) => {
+test('never stores a substituted target', async (t) => {
   const client = await makeRunner(t);
   const { repository } = client;
   repository.addArtifact('targets', 'one', 'target one');
@@ -79,7 +79,7 @@ function delegateAll(repository: Simulator, edges: readonly Edge[]): void {
   repository.publish(...repository.delegated.keys(), ...ALL);
 }
 
-test('delegations are searched in order, depth first', async (t) => {
+test('searches delegations in order, depth first', async (t) => {
   const graphs: Readonly<Record<string, { readonly edges: readonly Edge[]; readonly visited: readonly string[] }>> = {
     one: { edges: [['targets', 'A']], visited: ['A'] },
     'side by side': {
@@ -168,7 +168,7 @@ test('delegations are searched in order, depth first', async (t) => {
   }
 });
 
-test('a target counts only along delegations that all match it', async (t) => {
+test('accepts a target only along delegations that all match it', async (t) => {
   const edges: readonly Edge[] = [
     ['targets', 'A', ['*.doc', '*.md']],
     ['targets', 'B', ['releases/*/*']],
@@ -199,7 +199,7 @@ test('a target counts only along delegations that all match it', async (t) => {
   }
 });
 
-test('hashed bins (succinct roles): one bin is asked for', async (t) => {
+test('requests one bin of hashed bins (succinct roles)', async (t) => {
   const client = await makeRunner(t);
   const { repository } = client;
   const signer = newSigner();
@@ -222,7 +222,7 @@ test('hashed bins (succinct roles): one bin is asked for', async (t) => {
   assert.deepEqual(await client.trusted(), ['bin-fc 1', 'root 1', 'snapshot 2', 'targets 2', 'timestamp 2']);
 });
 
-test('delegated roles expire too', async (t) => {
+test('refuses expired delegated roles', async (t) => {
   const client = await makeRunner(t);
   const { repository } = client;
   const role = repository.delegate('targets', 'delegated', ['delegatedpath/*']);
@@ -246,7 +246,7 @@ test('delegated roles expire too', async (t) => {
   assert.deepEqual(await client.downloaded(), ['first', 'second']);
 });
 
-test('unusual role names are quoted in addresses and in file names', async (t) => {
+test('quotes unusual role names in addresses and in file names', async (t) => {
   for (const name of ['?', '#', '/delegatedrole', '../delegatedrole']) {
     const client = await makeRunner(t);
     const { repository } = client;

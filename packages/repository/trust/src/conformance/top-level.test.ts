@@ -16,7 +16,7 @@ function metaOf(meta: Readonly<Record<string, MetaFileJson>>, name: string): Met
   return found;
 }
 
-test('a refresh asks for each top-level role once, in order, and keeps them byte for byte', async (t) => {
+test('requests each top-level role once in a refresh, in order, and keeps them byte for byte', async (t) => {
   const client = await makeRunner(t);
   const { repository } = client;
   // Serialised like no other.
@@ -31,7 +31,7 @@ test('a refresh asks for each top-level role once, in order, and keeps them byte
   }
 });
 
-test('a download refreshes first, also where the target does not exist', async (t) => {
+test('refreshes before a download, also if the target does not exist', async (t) => {
   const client = await makeRunner(t);
   assert.equal(await client.init(), 0);
   assert.equal(await client.download('nonexistent artifact'), 1);
@@ -39,7 +39,7 @@ test('a download refreshes first, also where the target does not exist', async (
   assert.deepEqual(await client.trusted(), FIRST);
 });
 
-test('an unusable first root: nothing is asked of the repository', async (t) => {
+test('sends no request to the repository with an unusable first root', async (t) => {
   const [good] = (await makeRunner(t)).repository.signed.get('root') ?? [];
   const withoutVersion = JSON.parse(String(good));
   delete withoutVersion.signed.version;
@@ -53,7 +53,7 @@ test('an unusable first root: nothing is asked of the repository', async (t) => 
   }
 });
 
-test('a role without its signature stops the refresh there', async (t) => {
+test('stops the refresh at a role without its signature', async (t) => {
   const expected = {
     root: ['root 1'],
     timestamp: ['root 2'],
@@ -70,7 +70,7 @@ test('a role without its signature stops the refresh there', async (t) => {
   }
 });
 
-test('a version that is not the one in the file’s name stops the refresh there', async (t) => {
+test('stops the refresh at a version that is not the one in the file’s name', async (t) => {
   const expected = {
     root: ['root 1'],
     snapshot: ['root 2', 'timestamp 2'],
@@ -92,7 +92,7 @@ test('a version that is not the one in the file’s name stops the refresh there
   }
 });
 
-test('a timestamp that changes without a new version is not taken', async (t) => {
+test('refuses a timestamp that changes without a new version', async (t) => {
   const client = await makeRunner(t);
   const { repository } = client;
   assert.equal(await client.init(), 0);
@@ -105,7 +105,7 @@ test('a timestamp that changes without a new version is not taken', async (t) =>
   assert.deepEqual(await client.trustedBytes('timestamp'), before);
 });
 
-test('hashes of metadata count', async (t) => {
+test('checks the hashes of metadata', async (t) => {
   const client = await makeRunner(t);
   const { repository } = client;
   repository.withHashes = true;
@@ -119,7 +119,7 @@ test('hashes of metadata count', async (t) => {
   assert.deepEqual(await client.trusted(), ['root 1', 'snapshot 3', 'targets 2', 'timestamp 3']);
 });
 
-test('members that the specification does not name are covered by signatures like any other', async (t) => {
+test('covers members that the specification does not name by the signatures', async (t) => {
   const client = await makeRunner(t);
   const { repository } = client;
   assert.equal(await client.init(), 0);
@@ -135,7 +135,7 @@ test('members that the specification does not name are covered by signatures lik
   assert.deepEqual(await client.trusted(), ['root 2', 'snapshot 2', 'targets 1', 'timestamp 2']);
 });
 
-test('files that are missing', async (t) => {
+test('reports files that are missing', async (t) => {
   const client = await makeRunner(t);
   const { repository } = client;
   assert.equal(await client.init(), 0);
@@ -155,7 +155,7 @@ test('files that are missing', async (t) => {
   assert.equal(repository.metadataRequests.at(-1), 'timestamp');
 });
 
-test('a well-signed snapshot in the timestamp’s place is refused by its type', async (t) => {
+test('refuses a well-signed snapshot in the timestamp’s place by its type', async (t) => {
   const client = await makeRunner(t);
   const { repository } = client;
   assert.equal(await client.init(), 0);
@@ -170,7 +170,7 @@ test('a well-signed snapshot in the timestamp’s place is refused by its type',
   assert.deepEqual(await client.trusted(), ['root 2']);
 });
 
-test('unversioned metadata, where the repository has no consistent snapshots', async (t) => {
+test('reads unversioned metadata if the repository has no consistent snapshots', async (t) => {
   const client = await makeRunner(t);
   const { repository } = client;
   assert.equal(await client.init(), 0);
@@ -181,7 +181,7 @@ test('unversioned metadata, where the repository has no consistent snapshots', a
   assert.deepEqual(await client.trusted(), ['root 2', 'snapshot 2', 'targets 2', 'timestamp 2']);
 });
 
-test('expired: root is kept and nothing after it; any other role is not', async (t) => {
+test('keeps an expired root and nothing after it, and keeps no other expired role', async (t) => {
   const expected = {
     root: ['root 2', 'snapshot 1', 'targets 1', 'timestamp 1'],
     timestamp: ['root 1', 'snapshot 1', 'targets 1', 'timestamp 1'],
@@ -199,7 +199,7 @@ test('expired: root is kept and nothing after it; any other role is not', async 
   }
 });
 
-test('local metadata that expired since is replaced, and the clock counts', async (t) => {
+test('replaces local metadata that has expired since, by the clock', async (t) => {
   const client = await makeRunner(t);
   const { repository } = client;
   assert.equal(await client.init(), 0);
@@ -217,7 +217,7 @@ test('local metadata that expired since is replaced, and the clock counts', asyn
   assert.deepEqual(await client.trusted(), ['root 3', 'snapshot 2', 'targets 2', 'timestamp 3']);
 });
 
-test('rollback: of the timestamp; of the snapshot and of targets, with hashes and without', async (t) => {
+test('refuses a rollback of the timestamp, of the snapshot and of targets, with hashes and without', async (t) => {
   for (const withHashes of [false, true]) {
     for (const role of ALL) {
       const client = await makeRunner(t);
@@ -236,7 +236,7 @@ test('rollback: of the timestamp; of the snapshot and of targets, with hashes an
   }
 });
 
-test('a newer snapshot that no timestamp names is not looked at', async (t) => {
+test('does not request a newer snapshot that no timestamp names', async (t) => {
   const client = await makeRunner(t);
   const { repository } = client;
   assert.equal(await client.init(), 0);
@@ -247,7 +247,7 @@ test('a newer snapshot that no timestamp names is not looked at', async (t) => {
   assert.deepEqual(await client.trusted(), ['root 2', 'snapshot 1', 'targets 1', 'timestamp 2']);
 });
 
-test('fast-forward: new keys let clients recover from versions that ran ahead', async (t) => {
+test('recovers by new keys from versions that ran ahead', async (t) => {
   const cases = {
     timestamp: ['timestamp'],
     snapshot: ['snapshot', 'timestamp'],

@@ -66,7 +66,7 @@ async function withKey(world: World, key: SigningKey): Promise<SignedJson> {
   return json;
 }
 
-test('ignores a forged first root: the pinned one counts', async (t) => {
+test('ignores a forged first root, and uses the pinned one', async (t) => {
   const { world, web, open } = await setUp(t);
   const thief = await thiefs(world);
   web.root = thief.repository;
@@ -83,17 +83,17 @@ test('ignores a forged first root: the pinned one counts', async (t) => {
 
 test('refuses a next root with a foreign key unless the owner’s root key signed it', async (t) => {
   const { world, web, open } = await setUp(t);
-  const stranger = generateKey('root').key;
-  const next = await withKey(world, stranger);
+  const foreign = generateKey('root').key;
+  const next = await withKey(world, foreign);
   next.signed.version = 2;
   const forged = world.path('forged');
   await cp(world.created.repository, forged, { recursive: true });
   web.root = forged;
-  await writeRoot(join(forged, metadataFile('root', 2)), next, stranger);
+  await writeRoot(join(forged, metadataFile('root', 2)), next, foreign);
   await assert.rejects(open(), withCode('repository-unsigned', /root 2 is not signed as root 1 demands/));
 });
 
-test('targets and kernels that another key signed are not built upon', async (t) => {
+test('refuses to build on targets and kernels that another key signed', async (t) => {
   const { world, open } = await setUp(t);
   const livepatch = await writeArtifact(world.path('artifact-2'), 2);
   const operator = await open();
@@ -113,7 +113,7 @@ test('targets and kernels that another key signed are not built upon', async (t)
   await assert.rejects(sign({ ...state, targets }), withCode('key-wrong'));
 });
 
-test('what a hostile server sends is bounded: roots in number, size and time', async (t) => {
+test('bounds what a hostile server sends: roots in number, size and time', async (t) => {
   const { world, web, open } = await setUp(t);
   const rootKey = await loadRootKey(world.path('offline'));
   const json = await readSigned(world.created.root);
@@ -149,7 +149,7 @@ test('what a hostile server sends is bounded: roots in number, size and time', a
   await assert.rejects(slow, withCode('repository-slow'));
 });
 
-test('a server that shows an older state than this machine signed is refused, so no serial is given twice', async (t) => {
+test('refuses a server state that is older than this machine signed', async (t) => {
   const { world, web, open } = await setUp(t);
   const old = world.path('old');
   await cp(world.created.repository, old, { recursive: true });

@@ -1,6 +1,6 @@
 import { dirname } from 'node:path/posix';
 import type { Clock } from '@kmend/base';
-import type { KernelPolicy, LivepatchTarget } from '@kmend/protocol';
+import type { KernelPolicy, LivepatchTarget, PublishRequest } from '@kmend/protocol';
 import {
   BuildId,
   KernelTerms,
@@ -91,12 +91,18 @@ export function againKernel(
   );
 }
 
+export interface AddedLivepatch {
+  readonly buildId: string;
+  readonly description: LivepatchTarget;
+  readonly module: LocalFile;
+  readonly manifest: LocalFile;
+  readonly proof: LocalFile | undefined;
+}
+
 /** A kernel role with one livepatch more, unsigned yet. */
 export function withLivepatch(
   before: Metadata<Targets> | undefined,
-  buildId: string,
-  description: LivepatchTarget,
-  files: { readonly module: LocalFile; readonly manifest: LocalFile; readonly proof: LocalFile | undefined },
+  { buildId, description, module, manifest, proof }: AddedLivepatch,
   clock: Clock,
 ): Metadata<Targets> {
   const role = new Targets({
@@ -110,14 +116,14 @@ export function withLivepatch(
   role.addTarget(
     new TargetFile({
       path: modulePath(buildId, description.serial),
-      length: files.module.size,
-      hashes: { sha256: files.module.sha256 },
+      length: module.size,
+      hashes: { sha256: module.sha256 },
       unrecognizedFields: { custom: { ...said, ...(reason === undefined ? {} : { reason }) } },
     }),
   );
   const plain = [
-    [manifestPath(buildId, description.serial), files.manifest],
-    [proofPath(buildId, description.serial), files.proof],
+    [manifestPath(buildId, description.serial), manifest],
+    [proofPath(buildId, description.serial), proof],
   ] as const;
   for (const [path, file] of plain) {
     if (file === undefined) continue;
@@ -171,9 +177,7 @@ export function kernelDelegation(buildId: string, keyIds: readonly string[]) {
 /** A kernel's policy after a livepatch went straight to a channel. */
 export function settledPolicy(
   before: KernelPolicy | undefined,
-  buildId: string,
-  channel: keyof KernelPolicy['channels'],
-  serial: number,
+  { buildId, channel, serial }: Pick<PublishRequest, 'buildId' | 'channel' | 'serial'>,
   clock: Clock,
 ): KernelPolicy {
   return {

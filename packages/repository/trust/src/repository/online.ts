@@ -77,7 +77,7 @@ export async function prepareOnline({
   };
 
   for (const [role, text] of Object.entries(metadata)) await addRole(role, text);
-  const policy = await nextPolicy(current, policies, keys, clock, versionAfter, write);
+  const policy = await nextPolicy(current, policies, { keys, clock, versionAfter, write });
   if (policy !== undefined) await addRole(POLICY_ROLE, policy);
 
   const before = current?.snapshot.signed;
@@ -146,14 +146,18 @@ function nextVersions(repository: string, replaced: Partial<OnlineKeys>): Versio
   };
 }
 
+interface PolicyTools {
+  readonly keys: OnlineKeys;
+  readonly clock: Clock;
+  readonly versionAfter: VersionAfter;
+  readonly write: (name: string, text: string) => Promise<void>;
+}
+
 /** The policy role's next version, its target files written; `undefined` where it can stay as it is. */
 async function nextPolicy(
   current: RepositoryState | undefined,
   policies: NonNullable<Changes['policies']>,
-  keys: OnlineKeys,
-  clock: Clock,
-  versionAfter: VersionAfter,
-  write: (name: string, text: string) => Promise<void>,
+  { keys, clock, versionAfter, write }: PolicyTools,
 ): Promise<string | undefined> {
   const role = await current?.role(POLICY_ROLE);
   const before = role?.signed;

@@ -34,7 +34,7 @@ async function artifact(world: World, n: number, change: (manifest: Livepatch) =
   return directory;
 }
 
-test('a livepatch without a proof is signed only when told so', async (t) => {
+test('signs a livepatch without a proof only with --unproven', async (t) => {
   const world = await makeWorld(t);
   const without = await artifact(world, 1, () => undefined);
   await assert.rejects(sign(world, without), withCode('livepatch-unproven'));
@@ -42,7 +42,7 @@ test('a livepatch without a proof is signed only when told so', async (t) => {
   assert.deepEqual([proven, files.length], [false, 2]);
 });
 
-test('a proof that failed, is of another build, or is none is refused in every case', async (t) => {
+test('refuses a proof that failed, is of another build, or is malformed, in every case', async (t) => {
   const world = await makeWorld(t);
   const cases: [string, (manifest: Livepatch) => Proof | string][] = [
     ['livepatch-proof-failed', (manifest) => exampleProof(manifest, 'rounds')],
@@ -102,7 +102,7 @@ test('requires a reason, which is signed too, for a livepatch of which too littl
   assert.equal(description.reason, reason);
 });
 
-test('a proof from before functions were counted is told apart from one in which none ran', async (t) => {
+test('distinguishes a proof without counts from one in which no function ran', async (t) => {
   const world = await makeWorld(t);
   for (const [n, change] of [
     (manifest: Livepatch): Proof => {
@@ -122,7 +122,7 @@ test('a proof from before functions were counted is told apart from one in which
   }
 });
 
-test('the proof is kept in the repository, signed, beside module and manifest', async (t) => {
+test('publishes the signed proof beside module and manifest', async (t) => {
   const world = await makeWorld(t);
   const { description } = await world.publish(1);
   assert.equal(description.proven, true);
@@ -135,7 +135,7 @@ test('the proof is kept in the repository, signed, beside module and manifest', 
   assert.equal(livepatch?.description.proven, true);
 });
 
-test('the server takes no proof that failed, and no claim of one', async (t) => {
+test('the server refuses a failed proof, and a claim of one without the proof', async (t) => {
   const world = await makeWorld(t);
   const directory = await artifact(world, 1, (manifest) => exampleProof(manifest));
   const { request, files } = await sign(world, directory);

@@ -56,7 +56,7 @@ function resigned(request: PublishRequest, role: string, world: World, change: (
   return { ...request, metadata: { ...request.metadata, [role]: text } };
 }
 
-test('a new repository says where each key lies, and keys are for their owner only', async (t) => {
+test('names the place of each new key, and protects the keys', async (t) => {
   const world = await makeWorld(t);
   const offline = world.created.keys.filter((key) => key.kind === 'offline').map((key) => key.path);
   assert.deepEqual(offline, [world.path('offline', 'root.key'), world.path('offline', 'release.key')]);
@@ -87,7 +87,7 @@ test('never overwrites keys or a repository', async (t) => {
   await assert.rejects(stat(world.path('other')));
 });
 
-test('a creation that fails leaves no keys behind', async (t) => {
+test('leaves no keys behind after a creation that fails', async (t) => {
   const world = await makeWorld(t);
   await writeFile(world.path('blocked'), 'a file where the repository should go');
   const options = {
@@ -101,7 +101,7 @@ test('a creation that fails leaves no keys behind', async (t) => {
   await createRepository({ ...options, repository: world.path('new', 'repository') });
 });
 
-test('keys that are missing, damaged, readable by others, or of another repository are refused', async (t) => {
+test('refuses keys that are missing, damaged, readable by others, or of another repository', async (t) => {
   const world = await makeWorld(t);
   await assert.rejects(loadReleaseKey(world.path('nowhere')), withCode('keys-missing'));
   const path = world.path('offline', 'release.key');
@@ -135,7 +135,7 @@ test('keys that are missing, damaged, readable by others, or of another reposito
   );
 });
 
-test('publications count serials up for each kernel, keep earlier ones, and settle the channel', async (t) => {
+test('counts serials up for each kernel, keeps earlier ones, and settles the channel', async (t) => {
   const world = await makeWorld(t);
   const { repository } = world;
   for (const n of [1, 2]) {
@@ -158,13 +158,13 @@ test('publications count serials up for each kernel, keep earlier ones, and sett
   assert.equal(reopened.state.timestamp.signed.version, 4);
 });
 
-test('the same livepatch is not published twice', async (t) => {
+test('does not publish the same livepatch twice', async (t) => {
   const world = await makeWorld(t);
   await world.publish(1);
   await assert.rejects(signed(world, 1), withCode('publication-duplicate'));
 });
 
-test('a livepatch that is refused, unreviewed, damaged or unreadable is not signed', async (t) => {
+test('does not sign a livepatch that is refused, unreviewed, damaged or unreadable', async (t) => {
   const world = await makeWorld(t);
   const { repository, releaseKey, clock } = world;
   const sign = (livepatch: string) =>
@@ -183,7 +183,7 @@ test('a livepatch that is refused, unreviewed, damaged or unreadable is not sign
   await assert.rejects(sign(world.path('nothing')), withCode('livepatch-unreadable'));
 });
 
-test('a publication that is unsigned, stale, dropping, stuffed or incomplete leaves everything as it was', async (t) => {
+test('changes nothing for a publication that is unsigned, stale, dropping, stuffed or incomplete', async (t) => {
   const world = await makeWorld(t);
   await world.publish(1);
   const before = await visible(world);
@@ -227,7 +227,7 @@ test('a publication that is unsigned, stale, dropping, stuffed or incomplete lea
   await assert.rejects(world.repository.acceptPublication(request, upload), withCode('publication-outdated'));
 });
 
-test('new targets metadata may add this kernel’s delegation and nothing else', async (t) => {
+test('lets new targets metadata add this kernel’s delegation and nothing else', async (t) => {
   const world = await makeWorld(t);
   await world.publish(1);
   const { request, upload } = await signed(world, 2, OTHER_BUILD_ID);
@@ -249,7 +249,7 @@ test('new targets metadata may add this kernel’s delegation and nothing else',
   await world.repository.acceptPublication(request, upload);
 });
 
-test('a publication that fails half-way leaves the old state in force and can be repeated', async (t) => {
+test('keeps the old state in force after a publication that fails half-way, and can repeat it', async (t) => {
   const world = await makeWorld(t);
   await world.publish(1);
   const before = await visible(world);
@@ -265,7 +265,7 @@ test('a publication that fails half-way leaves the old state in force and can be
   assert.equal((await world.repository.kernelPolicy(BUILD_ID))?.channels.stable?.settled, 2);
 });
 
-test('changes asked for at once follow one another', async (t) => {
+test('makes changes that are requested at once one after the other', async (t) => {
   const world = await makeWorld(t);
   await world.publish(1);
   const set = (seconds: number) =>
@@ -278,7 +278,7 @@ test('changes asked for at once follow one another', async (t) => {
   assert.equal((await world.repository.fleetPolicy()).checkIntervalSeconds, 62);
 });
 
-test('policy names published serials only and keeps its limits', async (t) => {
+test('accepts a policy only with published serials and within its limits', async (t) => {
   const world = await makeWorld(t);
   await world.publish(1);
   const { repository } = world;
@@ -301,7 +301,7 @@ test('policy names published serials only and keeps its limits', async (t) => {
   assert.deepEqual(Object.keys((await repository.kernelPolicy(BUILD_ID))?.channels ?? {}).sort(), ['early', 'stable']);
 });
 
-test('online roles are signed again at half of their life, and not before', async (t) => {
+test('signs online roles again at half of their life, and not before', async (t) => {
   const world = await makeWorld(t);
   const keyDirectory = world.path('online');
   const at = (offset: number) =>
@@ -329,7 +329,7 @@ test('re-signs at once what a wrong clock signed for too long', async (t) => {
   assert.equal(await repository.refreshOnline(), false);
 });
 
-test('a damaged or missing repository is named as such', async (t) => {
+test('reports a damaged and a missing repository', async (t) => {
   const world = await makeWorld(t);
   const keyDirectory = world.path('online');
   const open = (repository: string) => openRepository({ repository, keyDirectory, clock: systemClock });

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { Clock } from '@kmend/base';
+import { type Clock, createQueue } from '@kmend/base';
 import { exists } from '@kmend/base/node';
 import {
   FLEET_POLICY_PATH,
@@ -31,7 +31,6 @@ import { metadataFile, targetFile } from './layout.ts';
 import { type Changes, checkOnlineKeys, commitOnline, prepareOnline, type Versions } from './online.ts';
 import { checkFloor, serialsOf, withoutSerials } from './policy-rules.ts';
 import { parseProof } from './proof.ts';
-import { createQueue } from './queue.ts';
 import { verifyRotation } from './rotation.ts';
 import { beginRotation, finishRotation } from './rotation-log.ts';
 import { directoryReader, loadState, type RepositoryState } from './state.ts';
@@ -107,7 +106,7 @@ export async function openRepository(options: RepositoryOptions): Promise<Reposi
     });
   }
   await finishRotation(repository, keyDirectory);
-  // Their rotation never came; it is begun anew, with new ones.
+  // Their rotation was not completed; it begins again, with new ones.
   await dropNextKeys(keyDirectory);
   const signer: Signer = { keys: await loadOnlineKeys(keyDirectory), anchor: await anchorOf(options) };
   const state = await load(repository, signer);
@@ -186,7 +185,7 @@ class OpenRepository implements Repository {
       checkManifest(request.buildId, livepatch, accepted);
       if (proof !== undefined) checkProof(livepatch, parseProof(await this.#readTarget(proof), proof.path));
       const before = await this.#readKernelPolicy(request.buildId);
-      const policy = settledPolicy(before, request.buildId, request.channel, request.serial, this.#options.clock);
+      const policy = settledPolicy(before, request, this.#options.clock);
       const versions = await this.#commit({
         metadata: request.metadata,
         policies: { [kernelPolicyPath(request.buildId)]: policy },

@@ -22,7 +22,7 @@ function logPath(keyDirectory: string): string {
 
 /**
  * Writes down what follows, durably; `finishRotation` does it. A new root and a timestamp by its keys cannot be put in
- * place in one step: whatever comes between (a crash, a full disk), it goes on from here.
+ * place in one step: whatever comes between (a crash, a full disk), it continues from here.
  */
 export function beginRotation(keyDirectory: string, rotation: Rotation): Promise<void> {
   return writeFileAtomic(logPath(keyDirectory), JSON.stringify({ schema: 'kmend.rotation/1', ...rotation }), 0o600);

@@ -70,7 +70,7 @@ function changed(
     : signedText(Metadata.fromJSON(MetadataKind.Targets, data), ...keys);
 }
 
-test('a renewal extends root, targets and kernel roles, and changes no key', async (t) => {
+test('extends root, targets and kernel roles in a renewal, and changes no key', async (t) => {
   const { repository, operator } = await setUp(t);
   const renewal = await prepareRotation(await operator(shiftedClock(0)), { fresh: { online: {} } });
   assert.ok(renewal.plan.keys.every(({ change }) => change === 'kept'));
@@ -92,7 +92,7 @@ test('a renewal extends root, targets and kernel roles, and changes no key', asy
   await assert.rejects(repository.acceptRotation(await far.sign()), withCode('publication-invalid'), 'a clock ahead');
 });
 
-test('refuses a rotation that is not the owner’s, and changes nothing', async (t) => {
+test('refuses a rotation that the owner did not sign, and changes nothing', async (t) => {
   const { repository, signed, path, releaseKey } = await setUp(t);
   const rootKey = await loadRootKey(path('offline'));
   const stranger = generateKey('root').key;
@@ -239,7 +239,7 @@ async function begun(t: TestContext) {
 
 const ROLES = ['snapshot', 'timestamp', 'policy'] as const;
 
-test('a rotation that is interrupted anywhere holds for hosts as it is, and is finished at the next start', async (t) => {
+test('keeps an interrupted rotation valid for hosts at every step, and finishes it at the next start', async (t) => {
   const steps = ['decided', 'timestamp', 'root', 'a key'];
   for (const last of steps) {
     const { file, timestamp, root, host, path, reopen, old, keyDirectory } = await begun(t);
@@ -273,7 +273,7 @@ test('a rotation that is interrupted anywhere holds for hosts as it is, and is f
   }
 });
 
-test('drops keys of a rotation that never came at the next start', async (t) => {
+test('drops keys of a rotation that was not completed at the next start', async (t) => {
   const { repository, reopen, signed, keyDirectory } = await setUp(t);
   const online = await repository.prepareKeys(['timestamp']);
   const request = await signed({ fresh: { online } });
@@ -296,7 +296,7 @@ test('ignores a foreign first root in the server’s folder', async (t) => {
   await assert.rejects(again.refreshOnline(), withCode('repository-damaged'));
 });
 
-test('the next change finishes a rotation that a full disk stopped', async (t) => {
+test('finishes a rotation that a full disk stopped with the next change', async (t) => {
   const { repository, host, keyDirectory } = await begun(t);
   await repository.setFleetPolicy((it) => ({ ...it, checkIntervalSeconds: 77 }));
   const client = await host();

@@ -8,7 +8,7 @@ import { exampleModule, signedModule } from '../testing/module.ts';
 import { BUILD_ID, makeWorld, writeArtifact } from '../testing/world.ts';
 import { type SignedPublication, signPublication } from './sign.ts';
 
-test('the same content with another signature is the next serial, with the same id', async (t) => {
+test('gives the same content with another signature the next serial, with the same id', async (t) => {
   const world = await makeWorld(t);
   const { repository } = world;
   await world.publish(1);
@@ -32,7 +32,7 @@ test('the same content with another signature is the next serial, with the same 
   await assert.rejects(again, { code: 'publication-duplicate' });
 });
 
-test('a livepatch that was published unproven is published again with its proof, once', async (t) => {
+test('publishes a livepatch that was published unproven again with its proof, once', async (t) => {
   const world = await makeWorld(t);
   const { repository, releaseKey, clock } = world;
   const sign = (livepatch: string, unproven: boolean) =>
@@ -53,7 +53,7 @@ test('a livepatch that was published unproven is published again with its proof,
   await assert.rejects(sign(livepatch, false), { code: 'publication-duplicate' });
 });
 
-test('a module whose content has another id than the manifest says is not signed', async (t) => {
+test('does not sign a module whose content has another id than the manifest says', async (t) => {
   const world = await makeWorld(t);
   const { repository, releaseKey, clock } = world;
   const { module } = exampleModule('another');

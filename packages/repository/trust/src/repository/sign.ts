@@ -64,7 +64,7 @@ export async function signPublication(options: SignOptions): Promise<SignedPubli
     proven: proof !== undefined,
     ...(options.reason === undefined ? {} : { reason: options.reason }),
   };
-  const role = withLivepatch(before, buildId, description, { module, manifest, proof }, clock);
+  const role = withLivepatch(before, { buildId, description, module, manifest, proof }, clock);
   const isNew = state.targets.signed.delegations?.roles?.[name] === undefined;
   const targets = isNew ? withKernel(state.targets, buildId, releaseKey, clock) : undefined;
   const proposed = { kernels: new Map([[name, role]]), ...(targets === undefined ? {} : { targets }) };

@@ -15,4 +15,12 @@ export {
 } from './forge.ts';
 export { exampleModule, signedModule } from './module.ts';
 export { startWeb, type Tamper, type TestWeb } from './web.ts';
-export { BUILD_ID, exampleManifest, makeWorld, OTHER_BUILD_ID, type World, writeArtifact } from './world.ts';
+export {
+  BUILD_ID,
+  exampleManifest,
+  makeWorld,
+  OTHER_BUILD_ID,
+  type World,
+  writeArtifact,
+  writeBuild,
+} from './world.ts';

@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
+import { sha256 } from '@kmend/base/node';
 
 /** Answers instead of the file, and returns true; else the file is served. */
 export type Tamper = (request: IncomingMessage, response: ServerResponse) => boolean | Promise<boolean>;
@@ -46,7 +46,7 @@ export async function startWeb(root: string): Promise<TestWeb> {
       response.writeHead(404).end();
       return;
     }
-    const etag = `"${createHash('sha256').update(file).digest('hex').slice(0, 16)}"`;
+    const etag = `"${sha256(file).slice(0, 16)}"`;
     if (request.headers['if-none-match'] === etag) response.writeHead(304, { etag }).end();
     else if (!sendRange(request, response, file, etag)) {
       response.writeHead(200, { etag, 'content-length': file.length }).end(file);

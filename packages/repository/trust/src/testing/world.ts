@@ -78,6 +78,13 @@ export function exampleProof(livepatch: Livepatch, failed?: ProofStepName): Proo
   };
 }
 
+/** Writes what `kmend build --out` would. */
+export async function writeBuild(directory: string, manifest: Livepatch, module: Uint8Array): Promise<void> {
+  await mkdir(directory, { recursive: true });
+  await writeFile(join(directory, 'livepatch.ko'), module);
+  await writeFile(join(directory, 'livepatch.json'), JSON.stringify(manifest));
+}
+
 /** Writes what `kmend build --out` and `kmend prove` would. */
 export async function writeArtifact(
   directory: string,
@@ -86,9 +93,7 @@ export async function writeArtifact(
   module: Uint8Array = exampleModule(`livepatch ${n}`).module,
 ): Promise<string> {
   const manifest = exampleManifest(n, module, overrides);
-  await mkdir(directory, { recursive: true });
-  await writeFile(join(directory, 'livepatch.ko'), module);
-  await writeFile(join(directory, 'livepatch.json'), JSON.stringify(manifest));
+  await writeBuild(directory, manifest, module);
   await writeFile(join(directory, PROOF_FILE), JSON.stringify(exampleProof(manifest)));
   return directory;
 }

@@ -53,7 +53,7 @@ async function wanting(stage: Stage, forge: Forge, { buildId, serial }: Victim):
   return { [path]: await putTarget(forge, path, Buffer.from(JSON.stringify(KernelPolicy.parse(policy)))) };
 }
 
-/** Of the version that hosts know already: with a higher one, the true role would look like a rollback for ever. */
+/** Of the version that hosts know already: with a higher one, the true role would look like a rollback forever. */
 async function wrongKernel(stage: Stage): Promise<Attack> {
   const forge = await stage.forge();
   const victim = await stage.victim();
@@ -90,7 +90,7 @@ async function keyCompromise(stage: Stage): Promise<Attack> {
     Object.assign(signed.targets, files);
   });
   const policy = await signRole(forge, POLICY_ROLE, keys.policy, (signed) => {
-    // What a role says below somebody else's paths counts for nothing.
+    // What a role says below the paths of another role does not count.
     Object.assign(signed.targets, wanted, files);
   });
   await signOnline(forge, keys, { meta: { ...kernel, ...policy } });

@@ -22,7 +22,7 @@ export interface Mode {
   readonly description: string;
   /** Where a host meets it: while it checks, or only when it fetches a livepatch that it does not have yet. */
   readonly met: 'check' | 'fetch';
-  /** What a host may say; none: there is nothing to say, and it goes on with what is truly signed. */
+  /** What a host may report; none: there is nothing to report, and it continues with what is truly signed. */
   readonly codes: readonly TrustErrorCode[];
   /** What has to follow behind an honest mirror: nothing, or new online keys first (`HostileMirror.rotateKeys`). */
   readonly heals: 'by itself' | 'with new keys';
@@ -159,7 +159,7 @@ export const MODES = [
     ...check,
     name: 'slow-headers',
     threat: 'slow retrieval',
-    description: 'connections are taken, and never answered',
+    description: 'accepts connections and never answers',
     codes: ['repository-slow'],
   },
   {
@@ -246,7 +246,7 @@ export const MODES = [
     ...check,
     name: 'redirect',
     threat: 'transport',
-    description: '302 to a repository of somebody else’s',
+    description: '302 to the repository of another operator',
     codes: ['repository-unsigned'],
   },
   {

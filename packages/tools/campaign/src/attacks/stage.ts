@@ -44,7 +44,7 @@ export interface Exchange {
 
 /** An attack, made ready. Files that it put into its stage's directory are served in place of the repository's. */
 export interface Attack {
-  /** timestamp.json that is served until somebody took it: what a host has to know before it can be led astray. */
+  /** timestamp.json that is served until a host fetched it: what a host has to know before it can be misled. */
   readonly first?: Buffer;
   /** Answers by itself, and says so. */
   readonly answer?: (exchange: Exchange) => boolean | Promise<boolean>;

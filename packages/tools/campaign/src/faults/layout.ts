@@ -44,7 +44,7 @@ export const layout = {
     },
     /** The loader's verified cache. */
     repository: { role: 'loader', op: '*', path: '/var/lib/kmend-agent/loader/repository*' },
-    /** All that the fetcher keeps: its cache, what it saw, what it reported; when a command has it run. */
+    /** All that the fetcher keeps: its cache, what it saw, what it reported; while a command runs it. */
     fetched: { role: 'fetcher-serve', op: '*', path: '*/kmend-agent/fetcher*' },
     /** What the loader saw, kept for the status. */
     seen: { role: 'loader', op: '[!m]*', path: '*/observed.json*|/run/kmend-agent/loader' },

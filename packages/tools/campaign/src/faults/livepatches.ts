@@ -8,7 +8,7 @@ import { SLEEPER } from './sleeper.ts';
  * cumulative and come out of kmend's builder; each can be reverted and replaced at any moment before it does its harm.
  */
 
-/** A livepatch that does its harm when someone asks for it. */
+/** A livepatch that does its harm on request. */
 export interface TriggeredLivepatch extends BuiltLivepatch {
   /** Line for the guest's shell, harmless on the stock kernel; any user may give it. */
   readonly trigger: string;
@@ -18,7 +18,7 @@ export interface TriggeredLivepatch extends BuiltLivepatch {
 export interface NeverEndingLivepatch extends BuiltLivepatch {
   /** Makes such a task; returns once it stands in the patched function. For the guest's shell, before the load. */
   readonly hold: string;
-  /** Lets that task go on, and the transition end. */
+  /** Lets that task continue, and the transition end. */
   readonly release: string;
   /** The task's name (`/proc/<pid>/comm`). */
   readonly task: string;
@@ -78,8 +78,8 @@ export function panicsLater(operator: Operator, seconds = 30): Promise<BuiltLive
 }
 
 /**
- * Who reads /proc/execdomains lives on with the stock kernel, and is killed by an oops with this one; the host goes on
- * unless `kernel.panic_on_oops` is set.
+ * A reader of /proc/execdomains survives on the stock kernel, and is killed by an oops with this livepatch; the host
+ * continues unless `kernel.panic_on_oops` is set.
  */
 export function oopsesInPatched(operator: Operator): Promise<TriggeredLivepatch> {
   return triggered(operator, 'oopses', saysInExecdomains('\tseq_puts(m, READ_ONCE(*(char **)m->private));\n'));

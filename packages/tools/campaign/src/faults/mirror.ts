@@ -77,7 +77,7 @@ export class HostileMirror {
     return this.#answered;
   }
 
-  /** What was asked for since the last change of mode: status and path. */
+  /** Requests since the last change of mode: status and path. */
   get log(): readonly string[] {
     return this.#web.log;
   }
@@ -91,7 +91,7 @@ export class HostileMirror {
   }
 
   /**
-   * Gives out what the repository holds, and nothing else. Answers that hang go on hanging until their host gives up.
+   * Serves what the repository holds, and nothing else. Answers that hang keep hanging until their host gives up.
    */
   beHonest(): void {
     this.#change(undefined);

@@ -42,11 +42,15 @@ interface Written {
   readonly steps: readonly string[];
 }
 
-async function write(plan: Plan, node = join(place, 'node')): Promise<Written> {
+async function write(
+  plan: Plan,
+  node = join(place, 'node'),
+  words = [join(place, 'writer.mjs'), 'writer'],
+): Promise<Written> {
   await writeFile(join(place, 'plan'), `${planText(plan)}\n`);
   const target = join(place, 'watched', 'file');
   const env = { ...cleanEnvironment(), LD_PRELOAD: join(place, 'fault.so') };
-  const { exitCode, stdout } = await run(node, [join(place, 'writer.mjs'), 'writer', target], { env });
+  const { exitCode, stdout } = await run(node, [...words, target], { env });
   const trace = await readFile(join(place, 'runtime', 'trace'), 'utf8').catch(() => '');
   return {
     said: stdout.toString('utf8').trim(),
@@ -57,7 +61,7 @@ async function write(plan: Plan, node = join(place, 'node')): Promise<Written> {
   };
 }
 
-test('every call that changes the disk is a step, in its order', async () => {
+test('takes every call that changes the disk as a step, in order', async () => {
   const { said, steps, content } = await write({ mode: 'trace' });
   assert.deepEqual(steps, ['mkdir', 'create', 'chmod', 'write', 'fsync', 'rename', 'fsync']);
   assert.deepEqual([said, content], ['done', 'new content']);
@@ -68,12 +72,12 @@ test('kills right before a step, or right after it', async () => {
   assert.deepEqual([before.exitCode, before.content, before.names.length], [137, 'old content', 2]);
 });
 
-test('and after it', async () => {
+test('kills right after a step', async () => {
   const after = await write({ mode: 'kill', op: 'rename', when: 'after' });
   assert.deepEqual([after.exitCode, after.content], [137, 'new content']);
 });
 
-test('the n-th step of all, and the n-th that fits', async () => {
+test('counts the n-th step of all, and the n-th that fits', async () => {
   assert.equal((await write({ mode: 'kill', n: 2 })).steps.at(-1), 'create');
 });
 
@@ -82,7 +86,7 @@ test('fails a call as a full disk does, once or from there on', async () => {
   assert.deepEqual([said, exitCode, content, names], ['ENOSPC', 3, 'old content', ['file']]);
 });
 
-test('half of a write, and then nothing more', async () => {
+test('writes half of the data, and then nothing more', async () => {
   const { said, content, names } = await write({
     mode: 'error',
     errno: 28,
@@ -96,8 +100,22 @@ test('half of a write, and then nothing more', async () => {
   assert.equal(await readFile(join(place, 'watched', half), 'utf8'), 'new c');
 });
 
-test('another program, another role and another folder are left alone', async () => {
+test('does not affect another program, role or folder', async () => {
   assert.deepEqual((await write({ mode: 'kill', n: 1 }, process.execPath)).steps, []);
   assert.equal((await write({ mode: 'kill', n: 1, role: 'other' })).said, 'done');
   assert.equal((await write({ mode: 'kill', n: 1, role: 'writer' })).exitCode, 137);
+});
+
+test('knows the role of a program that Node starts from a file or from a snapshot', async () => {
+  const file = join(place, 'writer.mjs');
+  // From a snapshot, the program's name stands where its file would: here it is a word behind the file.
+  for (const words of [
+    [file, 'writer'],
+    ['--import', file, '-e', '0', 'kmend-agent', 'writer'],
+  ])
+    assert.equal(
+      (await write({ mode: 'kill', n: 1, role: 'writer' }, undefined, words)).exitCode,
+      137,
+      words.join(' '),
+    );
 });

@@ -18,7 +18,7 @@ export const PEACE = 'labfault=off';
 export const STOPPED = /kmend-fault: stop at (.*)/;
 
 /**
- * What the agent goes on to do after an order was answered (a load, the soak's end, a report) is over within so many
+ * What the agent still does after an order was answered (a load, the soak's end, a report) is over within so many
  * seconds.
  */
 const AFTERMATH_S = 180;
@@ -110,7 +110,7 @@ export class Faults {
 
   /**
    * Compiles the library, brings it in, and has every program load it: it sleeps in all but the agent's, which take no
-   * LD_PRELOAD from anybody. The units must be started again after that.
+   * LD_PRELOAD. The units must be started again after that.
    */
   static async install(host: Host): Promise<Faults> {
     const work = await mkdtemp(join(tmpdir(), 'kmend-faults-'));

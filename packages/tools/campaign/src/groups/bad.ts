@@ -20,7 +20,7 @@ interface Bad {
   build(rig: Rig): Promise<{ readonly directory: string; readonly trigger?: string }>;
   /**
    * The host goes down with it, and comes up by itself; or the kernel lives on, but nothing more may be loaded into it
-   * until it is booted anew.
+   * until it is booted again.
    */
   readonly leaves: 'down' | 'crashed' | 'sound';
 }
@@ -104,13 +104,13 @@ async function until(life: Life, done: (seen: Observation) => boolean): Promise<
   }
 }
 
-/** After so many seconds the transition is taken back, where there is a limit: time enough to look at it first. */
+/** After so many seconds the transition is reversed, if there is a limit: time enough to look at it first. */
 const LIMIT_S = 60;
 
 /**
- * A task stands in the patched function and cannot go on: the transition does not end until it may. Without a limit the
- * agent waits for ever; with one it takes the transition back, has the older livepatch in force, and says when it will
- * try again. A person who made the task go on need not wait for that.
+ * A task sleeps in the patched function and cannot continue: the transition does not end until it can. Without a limit
+ * the agent waits forever; with one it reverses the transition, keeps the older livepatch in force, and says when it
+ * will retry. An administrator who let the task continue need not wait for that.
  */
 export function neverEndsRound(rig: Rig, life: Life, limited: boolean): Round {
   const id = limited ? 'never-ends/taken back' : 'never-ends/waited for';

@@ -45,7 +45,7 @@ test('detects a capture kernel', () => {
   assert.match(idleThere('captured\nactive\nkmend_b\n')[0]?.text ?? '', /active kmend_b/);
 });
 
-test('a quarantine is seen in the journal too, where the agent gives no status', () => {
+test('reads a quarantine from the journal where the agent gives no status', () => {
   const quarantined = [{ buildId: 'cd'.repeat(20), serial: 2, id: 'b'.repeat(12), code: 'crashed', reason: 'x', at }];
   assert.deepEqual(unquarantined(seenWith({})), []);
   assert.match(unquarantined(seenWith({ quarantined }))[0]?.text ?? '', /serial 2 is quarantined \(crashed\)/);
@@ -58,14 +58,14 @@ test('reports an orderly end without a mark, and an uncounted cut', () => {
   assert.deepEqual([ended(seenWith({}), 'cut').length, ended(seenWith({}), 'orderly').length], [1, 0]);
 });
 
-test('the server shows what a host told only where serial and state agree', () => {
+test('accepts the server’s view only where serial and state agree', () => {
   assert.equal(tells({ effectiveSerial: 2, loaded: 'loaded' }, 2), true);
   assert.equal(tells({ effectiveSerial: 1, loaded: 'loaded' }, 2), false);
   assert.equal(tells({ effectiveSerial: null, loaded: 'none' }, null), true);
   assert.equal(tells({ effectiveSerial: null, loaded: 'loaded' }, null), false);
 });
 
-test('no two rounds of a group have one name: results are kept by it', () => {
+test('names every round of a group differently, because results are kept by name', () => {
   const around = { rig: {} as Rig, life: {} as Life, steps: undefined, count: Number.POSITIVE_INFINITY };
   for (const group of groups.filter((it) => !it.needsSteps)) {
     const ids = group.rounds(around).map((round) => round.id);

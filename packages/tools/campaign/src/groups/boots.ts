@@ -8,7 +8,10 @@ import { outcome } from './clock.ts';
 /** Longer than any round: whatever is put back by a boot is in its soak until the round is over. */
 export const LONG_SOAK_S = 3600;
 
-/** Where a boot ends instead of multi-user.target, and whether the agent's boot unit, which belongs to sysinit.target, is part of it. */
+/**
+ * Where a boot ends instead of multi-user.target, and whether the agent's boot unit, which belongs to sysinit.target,
+ * is part of it.
+ */
 export const ELSEWHERE = {
   rescue: { target: 'rescue.target', loads: true },
   emergency: { target: 'emergency.target', loads: false },
@@ -16,11 +19,13 @@ export const ELSEWHERE = {
 } as const;
 export type Elsewhere = keyof typeof ELSEWHERE;
 
-/** How such a boot ends: in good order, or by a reset without warning. */
+/** How such a boot ends: orderly, or by a reset without warning. */
 export const ENDS = { orderly: 'systemctl --no-block reboot', cut: 'echo b >/proc/sysrq-trigger' } as const;
 export type End = keyof typeof ENDS;
 
-/** A boot that never reaches multi-user.target, of a host whose livepatch is good; the next boot has it in force again. */
+/**
+ * A boot that never reaches multi-user.target, of a host whose livepatch is good; the next boot has it in force again.
+ */
 export function elsewhereRound(life: Life, where: Elsewhere, end: End): Round {
   const id = `${where}/${end}`;
   return { id, run: () => bootElsewhere(life, id, where, end) };
@@ -64,7 +69,10 @@ export function heldThere(mark: string, module: string | undefined): Finding[] {
     : [{ harm: 'not-right', text: `in that boot there was "${names}", expected "${module ?? ''}"` }];
 }
 
-/** How often a livepatch that came through a soak before may go down with its host in the soak of a re-application: docs/agent.md. */
+/**
+ * How often a livepatch that came through a soak before may go down with its host in the soak of a re-application:
+ * docs/agent.md.
+ */
 const CUTS_KEPT = 2;
 
 /** The power is cut in the soak of a re-application at boot, so many times in a row. */
@@ -88,7 +96,7 @@ async function cutInSoak(life: Life, id: string, times: number): Promise<RoundRe
     const last = await life.heal();
     const kept = times <= CUTS_KEPT;
     const quarantined = last.claims?.quarantined.some((it) => it.serial === life.wanted.serial) === true;
-    const found = kept || quarantined ? [] : [wrong(`after ${times} cuts in a row it is not held back`)];
+    const found = kept || quarantined ? [] : [wrong(`after ${times} cuts in a row it is not quarantined`)];
     return {
       what: `${times} cuts in a row`,
       struck: countOf(last, 'went-down') > 0,
@@ -182,7 +190,7 @@ async function noModulesAtBoot(life: Life, id: string): Promise<RoundResult> {
   });
 }
 
-/** Nothing may be quarantined: by the agent's own word, or in its journal where that is not believed. */
+/** Nothing may be quarantined: by the agent's status, or by its journal if the status is not believed. */
 export function unquarantined(seen: Observation): Finding[] {
   const all = [...(seen.claims?.quarantined ?? []), ...(journalOf(seen)?.quarantined ?? [])];
   return [...new Set(all.map(({ serial, code }) => `serial ${serial} is quarantined (${code})`))].map(wrong);

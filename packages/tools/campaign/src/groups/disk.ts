@@ -3,7 +3,7 @@ import type { Life } from '../life.ts';
 import { judged, type Round, type RoundResult } from '../round.ts';
 import { outcome } from './clock.ts';
 import { type Place, placeId } from './steps.ts';
-import { strike } from './strike.ts';
+import { strike, type Target } from './strike.ts';
 
 /** errno(3) on Linux. */
 export const ERRORS = { ENOSPC: 28, EROFS: 30, EIO: 5 } as const;
@@ -13,17 +13,17 @@ export type DiskError = keyof typeof ERRORS;
 export const SPANS = ['one', 'all', 'torn'] as const;
 export type Span = (typeof SPANS)[number];
 
-/** One call of the agent fails; when the disk is sound again, the next check goes on. */
+/** One call of the agent fails; when the disk is sound again, the next check continues. */
 export function diskRound(life: Life, place: Place, name: DiskError, span: Span): Round {
   const id = `${placeId(place)}/${name}/${span}`;
-  return { id, run: () => failAt(life, id, place, ERRORS[name], span) };
+  return { id, run: () => failAt(life, { id, place }, ERRORS[name], span) };
 }
 
-function failAt(life: Life, id: string, place: Place, errno: number, span: Span): Promise<RoundResult> {
+function failAt(life: Life, target: Target, errno: number, span: Span): Promise<RoundResult> {
   const shape: Partial<Plan> = span === 'torn' ? { span: 'all', short: 1 } : { span };
   const told = ([first = '', ...more]: readonly string[]): string =>
     more.length > 0 ? `${first} and ${more.length} more` : first;
-  return strike(life, id, place, { mode: 'error', errno, ...shape }, told);
+  return strike(life, target, { mode: 'error', errno, ...shape }, told);
 }
 
 /**
@@ -42,7 +42,7 @@ export const VOLUMES = {
 } as const;
 export type Volume = keyof typeof VOLUMES;
 
-/** The agent lives through a load with such a state folder, and goes on when it is taken away. */
+/** The agent survives a load with such a state folder, and continues when it is taken away. */
 export function volumeRound(life: Life, volume: Volume): Round {
   const id = `volume/${volume}`;
   return { id, run: () => onVolume(life, id, volume) };

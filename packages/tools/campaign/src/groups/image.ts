@@ -25,8 +25,8 @@ const ORDERS = [
 ];
 
 /**
- * In a chroot of an image the package is used with the state of an enrolled host, removed, and installed anew; then the
- * image is booted, and enrolled there.
+ * In a chroot of an image the package is used with the state of an enrolled host, removed, and installed again; then
+ * the image is booted, and enrolled there.
  */
 export function chrootRound(rig: Rig, life: Life): Round {
   const id = 'chroot';

@@ -11,7 +11,7 @@ const LONG_MS = 500 * DAY_MS;
 
 /**
  * The server is down until all the signed metadata that the host has is over: the guest's clock runs ahead. What is in
- * force stays in force, over a reboot too; nothing new comes; when the server is back, it goes on.
+ * force stays in force, over a reboot too; nothing new comes; when the server is back, it continues.
  */
 export function outageRound(rig: Rig, life: Life, phase: 'load' | 'replace' | 'boot'): Round {
   const id = `outage/${phase}`;

@@ -20,7 +20,7 @@ test('separates steps that cannot be undone', () => {
   assert.deepEqual(stepsOf(mine, 'journalled', 'boot'), []);
 });
 
-test('rounds are taken evenly, and in turn through the phases', () => {
+test('selects rounds evenly, in turn through the phases', () => {
   assert.deepEqual(evenly([1, 2, 3, 4, 5, 6], 2), [2, 5]);
   assert.deepEqual(evenly([1, 2], 5), [1, 2]);
   const place = (phase: Place['phase'], nth: number): Place => ({ phase, name: 'journalled', nth });
@@ -31,7 +31,7 @@ test('rounds are taken evenly, and in turn through the phases', () => {
   );
 });
 
-test('an observation is read part by part, whatever is missing', () => {
+test('reads an observation part by part, whatever is missing', () => {
   const text =
     '== before\nkmend_a 1 0\n== status\nnot JSON\n\n== after\n== effect\nfixed\n\n== journal\n{"schema":\n== remains\n';
   const seen = parseObservation(text);
@@ -41,7 +41,7 @@ test('an observation is read part by part, whatever is missing', () => {
   assert.equal(parseObservation('').journal, undefined);
 });
 
-test('every group has rounds however few are asked for, and no two of one name', () => {
+test('gives every group rounds however few are requested, with distinct names', () => {
   // Which rounds there are is asked, none is run: nothing touches rig and life.
   const around = { rig: {}, life: {}, steps: SHORT_STEPS } as unknown as Around;
   for (const group of groups) {
@@ -53,7 +53,7 @@ test('every group has rounds however few are asked for, and no two of one name',
   }
 });
 
-test('the power is cut a hundred times at least, over all that is journalled', () => {
+test('cuts the power at least a hundred times, over all that is journalled', () => {
   const power = groups.find(({ name }) => name === 'power');
   const count = Number.POSITIVE_INFINITY;
   // As above: no round is run.

@@ -6,6 +6,12 @@ import { judged, type RoundResult } from '../round.ts';
 import { outcome } from './clock.ts';
 import { type Place, planAt, wayTo } from './steps.ts';
 
+export interface Target {
+  /** Of the round. */
+  readonly id: string;
+  readonly place: Place;
+}
+
 /**
  * A fault at one step of a running host, from a known state to the state it ends in: armed, provoked, looked at,
  * lifted, healed. `told`: what the round says of the steps at which it struck; nothing struck is told by what the host
@@ -13,8 +19,7 @@ import { type Place, planAt, wayTo } from './steps.ts';
  */
 export async function strike(
   life: Life,
-  id: string,
-  place: Place,
+  { id, place }: Target,
   fault: Plan,
   told: (fired: readonly string[]) => string,
 ): Promise<RoundResult> {

@@ -15,7 +15,7 @@ export const THREATS: readonly ModeName[] = MODES.map(({ name }) => name);
 
 /**
  * Everything the host hears of the repository comes from a mirror that attacks it in one way, while a newer livepatch
- * waits. It must say what it met, load nothing by it, and go on as soon as the mirror is honest again.
+ * waits. It must report the attack, load nothing because of it, and continue as soon as the mirror is honest again.
  */
 export function threatRound(rig: Rig, life: Life, name: ModeName): Round {
   return { id: name, run: () => withstand(rig, life, modeOf(name), name) };

@@ -3,7 +3,7 @@ import type { Life } from '../life.ts';
 import { judged, type Round, type RoundResult } from '../round.ts';
 import { outcome } from './clock.ts';
 
-/** A second of what there must be once is started while the first is at work: it goes, and nothing is done twice. */
+/** Starts a second instance of what may run only once: it ends, and nothing is done twice. */
 export function secondRound(life: Life, phase: 'load' | 'replace' | 'revert'): Round {
   const id = `second/${phase}`;
   return { id, run: () => second(life, id, phase) };

@@ -20,7 +20,7 @@ test('rejects a malformed effective version before it looks for kernel or fix', 
   assert.match((await build('6.1.176-1')).err, /\[fix-unknown\]/);
 });
 
-test('the summary of a build names the effective version, and that it is the maker’s statement', () => {
+test('names the effective version in the summary of a build as the maker’s statement', () => {
   const { manifest } = exampleLivepatch(1);
   assert.doesNotMatch(buildText(manifest, 'out'), /effective/);
   assert.match(
@@ -29,7 +29,7 @@ test('the summary of a build names the effective version, and that it is the mak
   );
 });
 
-test('the summary says how many functions equal the fixed kernel, which do not, and what was not compared', () => {
+test('shows how many functions equal the fixed kernel, which do not, and what was not compared', () => {
   const { manifest } = exampleLivepatch(1);
   assert.match(buildText(manifest, 'out'), /^ {2}not compared with a fixed kernel: the livepatch is refused$/m);
   const difference = { name: 'f', source: 'a.c', version: '6.1.176-1', files: ['a.c'] };

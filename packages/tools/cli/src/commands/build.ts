@@ -130,7 +130,7 @@ function fixedText({ fixedKernel }: Livepatch): string[] {
   const names = kernels.map(({ release, version }) => `${release} (${version})`).join(', ');
   return [
     ...(compared === 0 ? [] : [`equal to the fixed kernel ${names}: ${equal} of ${compared} functions`]),
-    // Those with a reason for review are told as such.
+    // Those with a reason for review are shown as such.
     ...different
       .filter(({ cause }) => cause === 'own-file' || cause === 'line-numbers')
       .map(({ message }) => `  ${message}`),

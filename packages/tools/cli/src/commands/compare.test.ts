@@ -32,7 +32,11 @@ async function kmend(...argv: string[]): Promise<{ exitCode: number; out: string
     },
   });
   const streams = { out: write((text) => (out += text)), err: write((text) => (err += text)) };
-  const { exitCode } = await runProgram(argv, [compareCommand], streams, {}, new AbortController().signal);
+  const { exitCode } = await runProgram(argv, [compareCommand], {
+    streams,
+    env: {},
+    signal: new AbortController().signal,
+  });
   return { exitCode, out, err };
 }
 

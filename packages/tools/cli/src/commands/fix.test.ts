@@ -10,7 +10,7 @@ const HUNK = '@@ -1,3 +1,3 @@\n one\n-two\n+"\xF6"\n three\n';
 const file = (path: string): string =>
   `diff --git a/${path} b/${path}\nindex 1..2\n--- a/${path}\n+++ b/${path}\n${HUNK}`;
 
-test('names what it leaves out of a patch and what was chosen, on import and later; shows bytes as they are', async (t) => {
+test('names what it leaves out of a patch and what was chosen, on import and later; shows bytes unchanged', async (t) => {
   const home = await mkdtemp(join(tmpdir(), 'kmend-cli-fix-'));
   t.after(() => rm(home, { recursive: true, force: true }));
   const kmend = (...argv: string[]): Promise<Said> => runKmend([fixCommands], { KMEND_HOME: home }, 'fix', ...argv);

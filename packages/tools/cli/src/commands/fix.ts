@@ -154,7 +154,7 @@ export function remarks({ leftOut, notes }: Pick<Fix, 'leftOut' | 'notes'>): str
   return [...leftOut.map(({ path, why }) => `left out: ${path} (${why})`), ...notes.map((note) => `note: ${note}`)];
 }
 
-/** The patch to show: as UTF-8 where it is that, else a character for each byte. */
+/** The patch to show: as UTF-8 if it is valid, else a character for each byte. */
 function patchText({ patch }: Fix): { readonly patch: string; readonly patchEncoding: 'utf-8' | 'latin1' } {
   const bytes = Buffer.from(patch, 'latin1');
   return isUtf8(bytes) ? { patch: bytes.toString('utf8'), patchEncoding: 'utf-8' } : { patch, patchEncoding: 'latin1' };

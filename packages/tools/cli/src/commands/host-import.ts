@@ -20,12 +20,14 @@ interface Imported {
   readonly hostname: string;
   readonly sequence: number;
   readonly stored: boolean;
-  /** Sequence of the newest report that the server has; absent where it was refused. */
+  /** Sequence of the newest report that the server has; absent if it was refused. */
   readonly newest?: number;
+  /** Its number belongs to another report: the host has to write a new one. */
+  readonly numberUsed?: boolean | undefined;
   readonly error?: { readonly code: string; readonly message: string; readonly hint: string | undefined };
 }
 
-/** `kmend host import`: hands reports over that were carried here by hand. */
+/** `kmend host import`: imports report files that were carried here. */
 export function importCommand(host: Command, { action }: Registrar): void {
   const command = host
     .command('import')
@@ -35,7 +37,8 @@ export function importCommand(host: Command, { action }: Registrar): void {
     action(async (context, paths: string[], options: ServerOptions) => {
       const files: Carried[] = [];
       for (const path of paths) files.push(await readReportFile(path));
-      // Oldest first: a newer one in front would make the server pass the others over, and with them what happened then.
+      // Oldest first: a newer one in front would make the server pass the others over, and with them what happened
+      // then.
       files.sort((a, b) => a.hostId.localeCompare(b.hostId) || a.report.sequence - b.report.sequence);
       const api = await connect(context, options);
       const reports: Imported[] = [];
@@ -69,8 +72,10 @@ async function handOver(api: ApiClient, { path, ...file }: Carried): Promise<Imp
   }
 }
 
-function line({ hostname, hostId, sequence, stored, newest }: Imported): string {
-  const what = stored ? 'stored' : `changes nothing: the server has report ${newest}`;
+function line({ hostname, hostId, sequence, stored, newest, numberUsed }: Imported): string {
+  const known = `changes nothing: the server has report ${newest}`;
+  const used = 'is not stored: its number belongs to another report of that boot; let the host write a new one';
+  const what = stored ? 'stored' : numberUsed === true ? used : known;
   return `${shownLine(hostname)} (${hostId}): report ${sequence} ${what}`;
 }
 

@@ -1,6 +1,9 @@
 import type { Register } from '../program.ts';
 
-/** Families of commands in the order of the help text, by the word that begins them. Each is read only when it is needed: a build does not wait for the server's code. */
+/**
+ * Families of commands in the order of the help text, by the word that begins them. Each is read only when it is
+ * needed: a build does not wait for the server's code.
+ */
 const families: readonly (readonly [word: string, load: () => Promise<Register>])[] = [
   ['kernel', async () => (await import('./kernel.ts')).kernelCommands],
   ['fix', async () => (await import('./fix.ts')).fixCommands],
@@ -8,6 +11,7 @@ const families: readonly (readonly [word: string, load: () => Promise<Register>]
   ['audit', async () => (await import('./audit.ts')).auditCommand],
   ['compare', async () => (await import('./compare.ts')).compareCommand],
   ['prove', async () => (await import('./prove.ts')).proveCommand],
+  ['doctor', async () => (await import('./doctor.ts')).doctorCommand],
   ['repo', async () => (await import('./repo.ts')).repoCommands],
   ['server', async () => (await import('./server.ts')).serverCommand],
   ['publish', async () => (await import('./publish.ts')).publishCommand],
@@ -17,10 +21,12 @@ const families: readonly (readonly [word: string, load: () => Promise<Register>]
   ['host', async () => (await import('./host.ts')).hostCommands],
 ];
 
-/** The family that a command line names; all of them where it names none, so that help and errors know every command. */
+/**
+ * The family that a command line names; all of them if it names none, so that help and errors know every command.
+ */
 export async function registersFor(argv: readonly string[]): Promise<Register[]> {
   const word = argv.find((each) => !each.startsWith('-')) ?? '';
-  // Asked for alone, and often: by scripts, and to see whether it works at all.
+  // Used alone, and often: by scripts, and to check that the command works.
   if (argv.length > 0 && argv.every((each) => each === '--version' || each === '-V')) return [];
   const named = families.find(([family]) => family === word);
   const wanted = named === undefined ? families : [named];

@@ -1,5 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { type Kernel, type KernelImage, parseConfig, parseSymvers, readSymbols, telling } from '@kmend/kernel';
+import type { Workshop } from '@kmend/pipeline';
+import type { Context } from '../context.ts';
 import type { Register } from '../program.ts';
 import { table } from '../terminal.ts';
 import { workshopOf } from '../workshop.ts';
@@ -16,8 +18,8 @@ export const kernelCommands: Register = ({ program, action }) => {
     .option('--image-only', 'Fetch only the image and its modules, to compare builds with a fixed kernel')
     .action(
       action(async (context, spec: string, options: { readonly imageOnly?: boolean }) => {
-        const { kernels, images } = workshopOf(context);
-        const added = await (options.imageOnly ? images : kernels).add(spec);
+        const workshop = workshopOf(context);
+        const added = options.imageOnly ? await workshop.images.add(spec) : await addedKernel(context, workshop, spec);
         context.terminal.result(summary(added), (data) => `${data.release} is in the store (build id ${data.buildId})`);
       }),
     );
@@ -72,6 +74,19 @@ export const kernelCommands: Register = ({ program, action }) => {
       }),
     );
 };
+
+/** Adds a kernel, and says what compiling for it needs. */
+async function addedKernel({ terminal }: Context, workshop: Workshop, spec: string): Promise<Kernel> {
+  const kernel = await workshop.kernels.add(spec);
+  const { system, compiler } = await workshop.workplace(kernel);
+  if (system === 'build root')
+    terminal.note(`needs ${compiler}: the first build makes a build root of ${kernel.suite} with it, if there is none`);
+  if (system === 'nowhere')
+    terminal.note(
+      `needs ${compiler}: install that compiler on this machine before you build (kmend doctor shows what is missing)`,
+    );
+  return kernel;
+}
 
 function summary(kernel: KernelImage) {
   const { release, buildId, version, suite } = kernel;

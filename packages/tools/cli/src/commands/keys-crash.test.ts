@@ -25,7 +25,7 @@ async function startProcess(home: string): Promise<{ readonly process: ChildProc
   throw new Error('the server ended before it listened');
 }
 
-/** Kills a process as soon as a file is there, or once what would make it is over. */
+/** Kills a process as soon as a file exists, or once the work that would make it has ended. */
 async function killWhen(child: ChildProcess, directory: string, name: string, over: AbortSignal): Promise<void> {
   while (!over.aborted) {
     if ((await readdir(directory).catch((): string[] => [])).includes(name)) break;

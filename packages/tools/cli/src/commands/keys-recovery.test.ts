@@ -52,7 +52,7 @@ test('recovers from stolen online keys, with hosts that were fast-forwarded', as
   t.after(() => web.close());
   await host.check(web.url);
   await assert.rejects(host.check(world.url), withCode('repository-rollback'), 'lost without new keys');
-  // 1. and 2.: the server, set up anew, with its folder from a backup and without the operator's old token.
+  // 1. and 2.: the server, set up again, with its folder from a backup and without the operator's old token.
   const again = await world.restart(() => rm(path('server', 'operator-token')));
   await assert.rejects(world.api.fleetPolicy(), 'the old server is gone');
   // 3.
@@ -66,7 +66,7 @@ test('recovers from stolen online keys, with hosts that were fast-forwarded', as
   await fastForwardAgain(web.url, host);
 });
 
-/** The thief's mirror goes on; its keys count no more. */
+/** The thief's mirror still serves, but its keys no longer count. */
 async function fastForwardAgain(url: string, host: ReturnType<typeof followingHost>): Promise<void> {
   await assert.rejects(host.check(url), withCode('repository-unsigned'));
 }

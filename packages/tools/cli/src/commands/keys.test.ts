@@ -62,7 +62,7 @@ test('replaces each key in turn, and hosts follow', async (t) => {
   );
 });
 
-test('replaces all keys at once; a host that was away follows', async (t) => {
+test('replaces all keys at once, and a host that was offline follows', async (t) => {
   const { keys, follow, publish } = await setUp(t);
   for (let n = 0; n < 3; n++) {
     const { exitCode, err } = await keys('rotate', 'root', 'release', 'online', '--yes');
@@ -109,7 +109,7 @@ test('renews with the root key in another folder', async (t) => {
   assert.equal(await follow(), 1);
 });
 
-test('repeating the command finishes a rotation whose answer was lost; publishing works meanwhile', async (t) => {
+test('finishes a rotation whose answer was lost when the command is repeated; publishing works meanwhile', async (t) => {
   const { api, keys, keyIds, publish, follow, path } = await setUp(t);
   // The server took it; the operator's machine went down before it knew.
   const operator = await api.operator(path('keys'));
@@ -163,7 +163,7 @@ test('signs no renewal, rotation or livepatch for an attacker who controls the s
   await renewRoles(api, { keys: join(home, 'keys'), sign: true, confirm: () => undefined });
 });
 
-test('a floor stops the policy key from withdrawing or downgrading below it', async (t) => {
+test('refuses a withdrawal or downgrade below the floor by the policy key', async (t) => {
   const { kmend, publish, follow, api, path } = await setUp(t);
   await publish(2);
   assert.equal(await follow(), 2);

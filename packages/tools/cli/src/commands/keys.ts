@@ -95,7 +95,7 @@ function signing(context: Context, options: SigningOptions) {
   };
 }
 
-/** What was signed; an error where it was only shown, so that no script takes it for done. */
+/** What was signed; an error if it was only shown, so that no script takes it for done. */
 export function report(context: Context, outcome: Signed): void {
   if (!outcome.signed && outcome.plan !== null) {
     throw new CliError('not-confirmed', 'nothing was signed or changed: --yes is missing', {

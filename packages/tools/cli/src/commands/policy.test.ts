@@ -35,7 +35,10 @@ test('withdraws a livepatch and settles an older one in one command, and restore
 
   const settled = await kernel('--settle', '2');
   assert.equal(settled.exitCode, 1);
-  assert.match(settled.err, /serial 2 is withdrawn \(it hangs\).*\[policy-invalid\]\n {2}restore it in the same order/);
+  assert.match(
+    settled.err,
+    /serial 2 is withdrawn \(it hangs\).*\[policy-invalid\]\n {2}restore it in the same command/,
+  );
   const wrong = await kernel('--restore', '1');
   assert.match(wrong.err, /serial 1 is not withdrawn.*\[policy-invalid\]\n {2}withdrawn: 2/);
 

@@ -58,7 +58,7 @@ test('publishes a built livepatch in a repository that the server gives to key h
   assert.doesNotMatch(dnf.snippet, /ACTIVATION-KEY/);
 });
 
-test('says of a fresh kernel that it needs no livepatch, until one is taken in or the word is taken back', async (t) => {
+test('marks a fresh kernel as needing none until one is added or the statement is withdrawn', async (t) => {
   const home = await mkdtemp(join(tmpdir(), 'kmend-repo-none-'));
   t.after(() => rm(home, { recursive: true, force: true }));
   const { kernel } = exampleLivepatch(1).manifest;
@@ -81,12 +81,12 @@ test('says of a fresh kernel that it needs no livepatch, until one is taken in o
   const said = await packages('none', kernel.release, '--json');
   assert.deepEqual(JSON.parse(said.out), { release: kernel.release, buildId: kernel.buildId, serial: 1 });
   assert.match(await listed(), /6\.1\.0-47-amd64: state 1; needs no livepatch yet/);
-  assert.match((await packages('none', kernel.release)).out, /says state 1;/, 'said twice it is one state');
+  assert.match((await packages('none', kernel.release)).out, /^state 1:/, 'said twice it is one state');
   const back = await packages('withdraw', kernel.release);
-  assert.match(back.out, /it is no longer said that 6\.1\.0-47-amd64 needs no livepatch/);
+  assert.match(back.out, /the statement that 6\.1\.0-47-amd64 needs no livepatch is withdrawn/);
   assert.doesNotMatch(await listed(), /needs no livepatch/);
 
-  assert.match((await packages('none', kernel.release)).out, /says state 3;/);
+  assert.match((await packages('none', kernel.release)).out, /^state 3:/);
   await writeLivepatch(join(home, 'built'), 1);
   assert.equal((await packages('add', join(home, 'built'), '--unproven')).exitCode, 0);
   assert.doesNotMatch(await listed(), /needs no livepatch/);

@@ -18,6 +18,6 @@ export async function runKmend(
     out: { write: (text: string) => (said.out += text) },
     err: { write: (text: string) => (said.err += text) },
   };
-  const { exitCode } = await runProgram(argv, commands, streams, env, new AbortController().signal);
+  const { exitCode } = await runProgram(argv, commands, { streams, env, signal: new AbortController().signal });
   return { exitCode, ...said };
 }

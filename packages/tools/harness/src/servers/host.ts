@@ -1,7 +1,7 @@
 import type { HostFacts, Report } from '@kmend/protocol';
 import { BUILD_ID } from './livepatch.ts';
 
-/** What a host says of itself when it enrols. */
+/** The facts of a host that enrols. */
 export function factsOf(hostname: string): HostFacts {
   return {
     hostname,

@@ -212,11 +212,16 @@ unshare_back() { sleep 0.5; retry umount back; losetup -d "$loop"; }
 smb() {
   need smbd smbpasswd mount.cifs; module cifs
   share; mkdir -p samba
-  printf '[global]\nserver role = standalone server\nserver min protocol = NT1\ninterfaces = lo\nbind interfaces only = yes\nsmb ports = 445\ndisable netbios = yes\nserver multi channel support = yes\nea support = yes\nload printers = no\nprivate dir = %s\nlock directory = %s\nstate directory = %s\ncache directory = %s\npid directory = %s\nlog file = %s/log\nncalrpc dir = %s\n[share]\npath = %s\nread only = no\nvfs objects = acl_xattr streams_xattr\n' "$work/samba" "$work/samba" "$work/samba" "$work/samba" "$work/samba" "$work/samba" "$work/samba/ncalrpc" "$work/back/share" >smb.conf
+  # Each connection asks for the host's full name, twice; without an answer from DNS that takes 20 s, and the client
+  # gives up after 20.
+  grep -qw "$(uname -n)" /etc/hosts || echo "127.0.0.1 $(uname -n)" >>/etc/hosts
+  printf '[global]\nserver role = standalone server\nserver min protocol = NT1\ninterfaces = lo\nbind interfaces only = yes\nsmb ports = 445\ndisable netbios = yes\nserver multi channel support = yes\nea support = yes\nload printers = no\nprivate dir = %s\nlock directory = %s\nstate directory = %s\ncache directory = %s\npid directory = %s\nlog file = %s/log\nncalrpc dir = %s\n[share]\npath = %s\nread only = no\n' "$work/samba" "$work/samba" "$work/samba" "$work/samba" "$work/samba" "$work/samba" "$work/samba/ncalrpc" "$work/back/share" >smb.conf
   printf 'secret\nsecret\n' | smbpasswd -c "$work/smb.conf" -s -a root
   smbd -D -s "$work/smb.conf"
   for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do (: </dev/tcp/127.0.0.1/445) 2>/dev/null && break; sleep 0.5; done
-  smb_client "vers=3.1.1,seal" "vers=3.1.1,cifsacl,sign" "vers=3.0,cache=none" "vers=2.1" "vers=1.0"
+  # With extended attributes over SMB 1 the client of 6.1.170 stops at a BUG: CIFSSMBSetEA() copies a name into an array
+  # of one byte, which FORTIFY_SOURCE takes for an overflow.
+  smb_client "vers=3.1.1,seal" "vers=3.1.1,cifsacl,sign" "vers=3.0,cache=none" "vers=2.1" "vers=1.0,nouser_xattr"
   kill "$(cat samba/smbd.pid)"
   unshare_back
 }

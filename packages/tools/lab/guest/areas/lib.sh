@@ -5,13 +5,14 @@ mkdir -p "$work" "$log"
 cd "$work" || exit 1
 trap 'cd /; rm -rf --one-file-system "$work" "$log"' EXIT
 
-# Runs one piece of work in a shell of its own, at most three times so many seconds; its words are told when it fails. With `strict=1` the first command that
-# fails ends it. Without, it goes on, and what failed is told: much of what is tried there depends on what a kernel is configured with.
+# Runs one piece of work in a shell of its own, at most three times so many seconds; its words are told when it fails.
+# With `strict=1` the first command that fails ends it. Without, it goes on, and what failed is told: much of what is
+# tried there depends on what a kernel is configured with.
 try() { # WHAT SECONDS FUNCTION [ARGUMENT...]
   # On a busy machine a guest without KVM is three times as slow as on one that has nothing else to do.
   what=$1 limit=$(($2 * 3))
   shift 2
-  : >"$log/failed" >"$log/refused" >"$log/lacks"
+  : >"$log/failed"; : >"$log/refused"; : >"$log/lacks"
   # A group of processes of its own, to be ended as a whole.
   set -m
   if [ "${strict:-}" = 1 ]; then (set -e; "$@") >"$log/said" 2>&1 </dev/null & else (set -E; trap 'note "$? $BASH_COMMAND: $*"' ERR; "$@"; :) >"$log/said" 2>&1 </dev/null & fi
@@ -48,8 +49,8 @@ note() { printf '%s\n' "$1" | tr '\n:' '  ' | sed 's/ip netns exec kmend-[a-z] "
 # Says which module there is not.
 modprobe() { command modprobe "$@" || { local status=$? name; for name; do case $name in -*) ;; *) break ;; esac; done; command modprobe -n -q "$name" || echo "$name" >>"$log/lacks"; return $status; }; }
 retry() { for i in 1 2 3 4 5 6 7 8 9 10; do "$@" && return 0; sleep 0.3; done; return 1; }
-# Those of the named stressors that this stress-ng has, one process each. What they find is not judged: on a machine this small many a one
-# runs out of something. What the kernel says meanwhile is.
+# Those of the named stressors that this stress-ng has, one process each. What they find is not judged: on a machine
+# this small many a one runs out of something. What the kernel says meanwhile is.
 stress() { # SECONDS FOLDER NAME...
   local seconds=$1 folder=$2 options= name
   shift 2

@@ -10,7 +10,7 @@ const chosen = (...sources: string[]): string[] =>
     areaName,
   );
 
-test('what a livepatch patches says what is exercised', () => {
+test('chooses what to exercise by what a livepatch patches', () => {
   assert.deepEqual(chosen('fs/btrfs/inode.c', 'fs/btrfs/ioctl.c'), ['files:btrfs']);
   assert.deepEqual(chosen('fs/smb/server/auth.c'), ['files:ksmbd']);
   assert.deepEqual(chosen('fs/smb/client/ioctl.c'), ['files:smb']);
@@ -27,11 +27,11 @@ test('what a livepatch patches says what is exercised', () => {
   ]);
 });
 
-test('what no part of the lab uses is not exercised', () => {
+test('does not exercise what no part of the lab uses', () => {
   assert.deepEqual(chosen('drivers/gpu/drm/i915/i915_gem.c', 'arch/x86/kvm/x86.c'), []);
 });
 
-test('every part that can be chosen is one its script knows', async () => {
+test('chooses only parts that their script knows', async () => {
   const text = await readFile(join(import.meta.dirname, 'choose.ts'), 'utf8');
   const names = [...text.matchAll(/'(\w+):(\w+)'/g)].map(([, script = '', part = '']) => ({ script, part }));
   const folder = join(import.meta.dirname, '..', '..', 'guest', 'areas');
@@ -47,7 +47,7 @@ test('every part that can be chosen is one its script knows', async () => {
   assert.deepEqual(missing, []);
 });
 
-test('the lines of an area are read, whatever else it prints', () => {
+test('reads the lines of an area, whatever else it prints', () => {
   const area: Area = { script: 'files', part: 'ext4' };
   const printed = 'done ext4\nabsent nfs: no rpc.nfsd\nmkfs says something\nfailed smb: status 1: mount: no\n';
   assert.deepEqual(parseWork(printed, areaName(area)), [
@@ -57,7 +57,7 @@ test('the lines of an area are read, whatever else it prints', () => {
   ]);
 });
 
-test('the program of many areas is told as pieces of work of one', () => {
+test('passes a long program to the guest in pieces', () => {
   const said = {
     operations: 7,
     areas: { ipv4: 5, huge: 2 },

@@ -9,7 +9,7 @@ const FOLDER = '/run/kmend-lab/areas';
 /** Its parts end themselves (`try` of lib.sh); this is for a guest that does not. */
 const LIMIT_MS = 1_800_000;
 
-/** What came of one piece of work of an area. */
+/** The outcome of one piece of work of an area. */
 export interface AreaWork {
   readonly area: string;
   readonly what: string;
@@ -34,7 +34,7 @@ export async function runArea(host: Host, area: Area, system: SystemExercise): P
   if (work.length > 0) return work;
   throw new LabError(
     'lab-program-failed',
-    `${host.name}: exercising ${areaName(area)} ended with ${exitCode} and no word: ${stderr.trim().slice(-500)}`,
+    `${host.name}: exercising ${areaName(area)} ended with ${exitCode} and no report: ${stderr.trim().slice(-500)}`,
   );
 }
 

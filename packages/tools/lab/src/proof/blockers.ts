@@ -1,5 +1,5 @@
 /**
- * Prints a line for each task that has not gone over to $1 (1: patched, 0: unpatched), at most 20: its name, its id,
+ * Prints a line for each task that has not switched to $1 (1: patched, 0: unpatched), at most 20: its name, its id,
  * and the functions on its stack, innermost first (Documentation/livepatch/livepatch.rst, "Consistency model").
  */
 export const BLOCKERS = `

@@ -7,7 +7,7 @@ test('counts a load only if every part ran until the end', () => {
   assert.deepEqual(judgeLoad(['write', 'read'], 'turns read 3\nturns write 12\n'), { write: 12, read: 3 });
 });
 
-test('a part that failed, or stood still, is told', () => {
+test('reports a part that failed or stood still', () => {
   for (const [printed, words] of [
     ['ended write\nturns read 3\nturns write 12\n', /failed: write/],
     ['turns read 3\nturns write 0\n', /stood still: write/],

@@ -37,7 +37,7 @@ echo "$begin $(now)"
 `;
 
 /**
- * $1 name. A livepatch that was replaced vanishes a moment after the transition; its module is let go of a moment
+ * $1 name. A livepatch that was replaced vanishes a moment after the transition; its module is released a moment
  * later.
  */
 const UNLOAD = `
@@ -63,7 +63,7 @@ export class LivepatchControl {
     return this.#transition(LOAD, module, 1);
   }
 
-  /** Takes a livepatch out of force and waits for the end of the transition. Seconds. */
+  /** Reverts a livepatch and waits for the end of the transition. Seconds. */
   revert(module: GuestModule): Promise<number> {
     return this.#transition(REVERT, module, 0);
   }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { judgeAreas } from './exercise.ts';
 
-test('only what failed is suspect; what the guest does not have is not', () => {
+test('suspects only what failed, not what the guest lacks', () => {
   const of = { script: 'files', part: 'ext4' } as const;
   const work = { of, area: 'files:ext4' };
   const suspects = judgeAreas([

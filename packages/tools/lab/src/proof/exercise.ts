@@ -4,6 +4,14 @@ import type { Host } from '../host.ts';
 
 type Say = (line: string) => void;
 
+/** Receivers of what is exercised. */
+export interface ExerciseNews {
+  /** The outcome of each piece of work. */
+  readonly say: Say;
+  /** What begins now: each may take minutes. */
+  readonly begin?: Say;
+}
+
 /** An area with a piece of work that failed, each time it was tried. */
 export interface Suspect {
   readonly area: Area;
@@ -17,15 +25,14 @@ export interface Done extends AreaWork {
 }
 
 /**
- * Exercises areas one after the other, and says which with `begin`: each may take minutes. One in which something
- * fails, once more: a small machine runs out of things at times.
+ * Exercises areas one after the other. An area in which something fails is exercised once more: a small machine runs
+ * out of things at times.
  */
 export async function exerciseAreas(
   host: Host,
   areas: readonly Area[],
   system: SystemExercise,
-  say: Say,
-  begin: Say = () => {},
+  { say, begin = () => {} }: ExerciseNews,
 ): Promise<Done[]> {
   const all: Done[] = [];
   for (const of of new Set(areas)) {
@@ -44,6 +51,8 @@ export async function exerciseAreas(
 
 export function judgeAreas(work: readonly Done[]): Suspect[] {
   return work.flatMap(({ of, area, what, outcome, why }) =>
-    outcome === 'failed' ? [{ area: of, name: `${area}, ${what}`, why: `${area}, ${what}: ${why ?? 'no word'}` }] : [],
+    outcome === 'failed'
+      ? [{ area: of, name: `${area}, ${what}`, why: `${area}, ${what}: ${why ?? 'no reason given'}` }]
+      : [],
   );
 }

@@ -100,7 +100,7 @@ export class Guest {
     return new ProofFailure(error.message, [...error.details, ...(await this.#wrong())], { cause: error });
   }
 
-  /** The kernel's complaints, where it can still be asked. */
+  /** The kernel's complaints, if it still answers. */
   async #wrong(): Promise<readonly string[]> {
     return this.host.isOn ? await this.#watch.wrong().catch(() => []) : [];
   }

@@ -29,7 +29,7 @@ const LINES = [
 ];
 const without = (...gone: RegExp[]): string => LINES.filter((line) => !gone.some((it) => it.test(line))).join('\n');
 
-test('every function of every object in memory is in force', () => {
+test('finds every function of every object in memory in force', () => {
   const all = judgeInForce(LINES.join('\n'), NAME, OBJECTS);
   assert.deepEqual(all, { patched: ['vmlinux', 'af_alg'], absent: [], functions: 4 });
   const text = without(/^module af_alg/, /af_alg 1/, /af_alg\//, /\[af_alg\]/);
@@ -37,7 +37,7 @@ test('every function of every object in memory is in force', () => {
   assert.deepEqual(without_module, { patched: ['vmlinux'], absent: ['af_alg'], functions: 3 });
 });
 
-test('what is not in force is named', () => {
+test('names what is not in force', () => {
   const changed = (from: string, to: string): string => LINES.join('\n').replace(from, to);
   for (const [text, words] of [
     [without(/^state/), /not in force: not there/],
@@ -57,7 +57,7 @@ test('what is not in force is named', () => {
   }
 });
 
-test('after a revert nothing is left, and a tracer of something else does not count', () => {
+test('finds nothing left after a revert, and ignores other tracers', () => {
   judgeNothingLeft('module af_alg\nftrace open (1)   \ttramp: 0x1 (function_trace_call+0x0/0x1)');
   for (const rest of [`livepatch ${NAME}`, `module ${NAME}`, `ftrace open ${KLP}`]) {
     assert.throws(() => judgeNothingLeft(`module af_alg\n${rest}`), ProofFailure, rest);

@@ -75,7 +75,7 @@ function split(text: string): [taint: string, log: string] {
   return [text.slice(0, end), text.slice(end + 1)];
 }
 
-/** The log behind a mark; `undefined` where the mark is gone. */
+/** The log after a mark; `undefined` if the mark is lost. */
 export function since(log: string, mark: string): string | undefined {
   const lines = log.split('\n');
   const at = lines.findLastIndex((line) => line.endsWith(`] ${mark}`));

@@ -13,26 +13,26 @@ const SOUND = [
 const leaking = (rounds: number, perRound: number): number[] =>
   SOUND.slice(0, rounds + 1).map((value, index) => value + index * perRound);
 
-test('measured noise is no leak, with many rounds or few', () => {
+test('takes measured noise for no leak, with many rounds or few', () => {
   for (const rounds of [1, 2, 3, 4, 10, 20]) {
     const judged = judgeMemory(SOUND.slice(0, rounds + 1));
     assert.ok(!leaks(judged), `${rounds} rounds: ${JSON.stringify(judged)}`);
   }
 });
 
-test('a leak of 64 kB a round is found in 20 rounds, and one of 16 kB', () => {
+test('finds a leak of 64 kB a round in 20 rounds, and one of 16 kB', () => {
   assert.ok(leaks(judgeMemory(leaking(20, 64_000))));
   assert.ok(leaks(judgeMemory(leaking(20, 16 * KIB))));
 });
 
-test('few rounds find large leaks only, and the bound says which', () => {
+test('finds only large leaks in few rounds, and states the bound', () => {
   const { bound } = judgeMemory(leaking(4, 0));
   assert.ok(bound > 64 * KIB && bound < 128 * KIB, String(bound));
   assert.ok(leaks(judgeMemory(leaking(4, 256 * KIB))));
   assert.ok(judgeMemory(leaking(20, 0)).bound < 12 * KIB);
 });
 
-test('one sample that strays far is not a leak, and hides none', () => {
+test('takes one outlier for no leak, and finds a leak beside it', () => {
   const stray = (samples: number[], at: number) => samples.with(at, (samples[at] ?? 0) + 4096 * KIB);
   for (const at of [0, 10, 20]) {
     assert.ok(!leaks(judgeMemory(stray(leaking(20, 0), at))), `at ${at}`);
@@ -40,7 +40,7 @@ test('one sample that strays far is not a leak, and hides none', () => {
   }
 });
 
-test('samples that all stray widen the bound instead of raising an alarm', () => {
+test('widens the bound instead of raising an alarm when all samples stray', () => {
   // Single readings, taken by several processes, of a guest on a machine with six times as much to do as it can.
   const starved = [
     [40_370_176, 39_620_608, 40_136_704, 40_214_528],
@@ -54,6 +54,6 @@ test('samples that all stray widen the bound instead of raising an alarm', () =>
   assert.ok(judged.bound > 1.5 * judgeMemory(leaking(20, 0)).bound && !leaks(judged), JSON.stringify(judged));
 });
 
-test('memory that comes back is no leak', () => {
+test('does not report returned memory as a leak', () => {
   assert.ok(!leaks(judgeMemory(leaking(20, -64_000))));
 });

@@ -11,7 +11,7 @@ export const WARM_UP = 2;
 const NOISE = 64 * 1024;
 /** Standard errors between noise and a leak: one false alarm in millions of proofs. */
 const ERRORS = 5;
-/** A smaller growth is not told from noise with any number of rounds: one page. */
+/** A smaller growth cannot be distinguished from noise with any number of rounds: one page. */
 const SMALLEST = 4096;
 
 /**

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { usedBytes } from './memory.ts';
 
-test('in use by the kernel is what is neither free nor cache nor of processes', () => {
+test('counts as used by the kernel what is neither free nor cache nor of processes', () => {
   const text = [
     'MemTotal:         997616 kB',
     'Buffers:             100 kB',

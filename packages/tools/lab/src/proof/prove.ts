@@ -1,4 +1,4 @@
-import type { Clock, Progress } from '@kmend/base';
+import type { Edges } from '@kmend/base';
 import { EdgeError } from '@kmend/base/node';
 import { isProven, type Proof } from '@kmend/protocol';
 import type { LabKernel } from '../boot-files.ts';
@@ -14,12 +14,6 @@ import { ProofSteps } from './steps.ts';
 const MOST_LINES = 1000;
 const LONGEST_LINE = 4000;
 
-export interface ProofEdges {
-  readonly clock: Clock;
-  readonly progress: Progress;
-  readonly signal: AbortSignal;
-}
-
 /**
  * Proves a livepatch on its kernel, in a fresh host (docs/builder.md, "The proof in the lab"). A livepatch that fails
  * gets a record too, with `passed: false` and the step. Throws `lab-proof-unsuitable`, and the codes of the lab where
@@ -27,13 +21,13 @@ export interface ProofEdges {
  */
 export async function proveLivepatch(
   lab: Lab,
-  edges: ProofEdges,
+  edges: Pick<Edges, 'clock' | 'progress' | 'signal'>,
   kernel: LabKernel,
   request: ProofRequest,
 ): Promise<Proof> {
   checkRequest(request);
   const record = new ProofRecord(edges.clock, edges.progress);
-  const steps = new ProofSteps(lab, edges, kernel, request, record);
+  const steps = new ProofSteps(lab, edges, { kernel, request }, record);
   try {
     await steps.run();
   } catch (error) {
@@ -42,26 +36,25 @@ export async function proveLivepatch(
     if (!(error instanceof ProofFailure)) throw error;
   }
   const { accelerator } = await lab.accelerator(kernel);
-  return document(request, edges.clock, accelerator, record, steps);
+  return document(request, record, steps, { accelerator, made: edges.clock.now() });
 }
 
 function document(
   request: ProofRequest,
-  clock: Clock,
-  accelerator: Accelerator,
   record: ProofRecord,
   steps: ProofSteps,
+  { accelerator, made }: { readonly accelerator: Accelerator; readonly made: Date },
 ): Proof {
   const { livepatch, previous, version } = request;
   const { kernel } = livepatch.manifest;
-  const made = record.finish();
+  const outcomes = record.finish();
   const { transitions, rounds, memory } = steps;
   return {
     schema: 'kmend.proof/1',
     livepatch: { module: livepatch.manifest.module, ...identity(livepatch) },
     kernel: { buildId: kernel.buildId, release: kernel.release },
-    passed: isProven(made),
-    steps: made,
+    passed: isProven(outcomes),
+    steps: outcomes,
     notShown: [...steps.notShown].slice(0, MOST_LINES).map((line) => line.slice(0, LONGEST_LINE)),
     ran: steps.ran,
     previous: previous === undefined ? null : identity(previous),
@@ -73,7 +66,7 @@ function document(
       memory: memory ?? null,
     },
     lab: { accelerator, cpus: Guest.CPUS, memoryMb: steps.memoryMb },
-    made: clock.now().toISOString(),
+    made: made.toISOString(),
     prover: { name: 'kmend', version },
   };
 }

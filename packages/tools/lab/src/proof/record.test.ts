@@ -9,7 +9,7 @@ import { ProofRecord } from './record.ts';
 const record = (): ProofRecord => new ProofRecord(systemClock, silentProgress);
 const passes = async (): Promise<undefined> => undefined;
 
-test('a step passes, is not made for a reason, or fails with what was seen', async () => {
+test('records a step as passed, as skipped for a reason, or as failed with what was seen', async () => {
   const it = record();
   await it.make('boot', async (say) => {
     say('up');
@@ -38,7 +38,7 @@ test('a step passes, is not made for a reason, or fails with what was seen', asy
   assert.equal(isProven(steps), false);
 });
 
-test('what is no failure of the livepatch is no step', async () => {
+test('distinguishes failures of the lab from those of the livepatch', async () => {
   const it = record();
   await assert.rejects(
     it.make('boot', () => Promise.reject(new Error('no disk'))),
@@ -47,7 +47,7 @@ test('what is no failure of the livepatch is no step', async () => {
   assert.equal(it.finish()[0]?.outcome, 'not-made');
 });
 
-test('some steps may be left out for a reason, others not', async () => {
+test('lets only some steps be skipped for a reason', async () => {
   for (const [left, proven] of [
     ['before', true],
     ['replace', true],

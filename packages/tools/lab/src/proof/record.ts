@@ -2,7 +2,7 @@ import type { Clock, Progress } from '@kmend/base';
 import { type ProofStep, ProofStepName } from '@kmend/protocol';
 import { ProofFailure } from './failure.ts';
 
-/** Work of a step: says what it saw, and returns why it could not be made where that is no fault of the livepatch. */
+/** Work of a step: says what it saw, and returns why it was skipped if the livepatch is not to blame. */
 export type StepWork = (say: (line: string) => void) => Promise<string | undefined>;
 
 const MAX_LINES = 1000;

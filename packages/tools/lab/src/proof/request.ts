@@ -23,7 +23,7 @@ export interface ProofRequest {
   readonly version: string;
 }
 
-/** Throws `lab-proof-unsuitable` for a request that no proof can come of. */
+/** Throws `lab-proof-unsuitable` for a request that cannot lead to a proof. */
 export function checkRequest({ livepatch, previous, reproducers }: ProofRequest): void {
   const { manifest } = livepatch;
   for (const fix of reproducers.keys()) {

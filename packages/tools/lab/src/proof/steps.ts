@@ -22,7 +22,7 @@ import type { BuiltLivepatch, ProofRequest } from './request.ts';
 
 type Say = Parameters<StepWork>[0];
 
-/** Makes the steps of a proof one after the other, and keeps what the record tells of them beside their outcome. */
+/** Runs the steps of a proof one after the other, and keeps what the record contains beside their outcomes. */
 export class ProofSteps {
   readonly notShown: string[] = [];
   rounds = 0;
@@ -39,8 +39,7 @@ export class ProofSteps {
   constructor(
     lab: Lab,
     edges: { readonly clock: Clock; readonly progress: Progress },
-    kernel: LabKernel,
-    request: ProofRequest,
+    { kernel, request }: { readonly kernel: LabKernel; readonly request: ProofRequest },
     record: ProofRecord,
   ) {
     this.#lab = lab;
@@ -69,7 +68,7 @@ export class ProofSteps {
     return this.#guest?.control.transitions ?? [];
   }
 
-  /** Every replaced function and how often it ran; `null` where no livepatch came to be loaded. */
+  /** Every replaced function and how often it ran; `null` if no livepatch was loaded. */
   get ran(): RanFunction[] | null {
     return this.#counter?.functions() ?? null;
   }
@@ -119,11 +118,10 @@ export class ProofSteps {
     });
     await this.#step('after', (say) => this.#expect(say, () => 'fixed'));
     await this.#step('exercise', async (say) => {
-      if (areas.length === 0)
-        return exercise ? 'no part of the kernel is known that uses what it patches' : 'not asked for';
+      if (areas.length === 0) return exercise ? 'no known part of the kernel uses what it patches' : 'not requested';
       const system: SystemExercise = (host, seconds) => this.#lab.exercise(host, seconds);
       const begin = (what: string): void => this.#edges.progress.step(`prove: ${what}`);
-      const work = await exerciseAreas(guest.host, areas, system, say, begin);
+      const work = await exerciseAreas(guest.host, areas, system, { say, begin });
       const suspects = judgeAreas(work);
       this.notShown.push(
         ...work.flatMap(({ outcome, area, what, why }) => (outcome === 'absent' ? [`${area}, ${what}: ${why}`] : [])),
@@ -138,14 +136,13 @@ export class ProofSteps {
           guest.host,
           suspects.map(({ area }) => area),
           system,
-          say,
-          (what) => begin(`${what}, on the kernel alone`),
+          { say, begin: (what) => begin(`${what}, on the kernel alone`) },
         ),
       );
       const spoilt = suspects.filter(({ name }) => !again.some((other) => other.name === name));
       if (spoilt.length > 0)
         throw new ProofFailure(
-          'what works on the kernel alone fails beside the livepatch',
+          'something that works on the kernel alone fails with the livepatch',
           spoilt.map(({ why }) => why),
         );
       this.notShown.push(...suspects.map(({ why }) => `fails on the kernel alone as well: ${why}`));
@@ -164,7 +161,7 @@ export class ProofSteps {
     await this.#step('load-again', async (say) => {
       const { absent, spoilt } = await modules.loadAlone();
       if (spoilt.length > 0)
-        throw new ProofFailure('modules load on the kernel alone, not beside the livepatch', spoilt);
+        throw new ProofFailure('modules that load on the kernel alone do not load with the livepatch', spoilt);
       for (const [name, words] of absent) this.notShown.push(`${name} was never in memory: ${words}`);
       await this.#load(guest, module, livepatch, say);
       await counter.begin();

@@ -12,7 +12,7 @@ const code = (name: string, section: string, offset: bigint) => ({
   offset,
 });
 
-test('each function gets a probe where its section and offset say, two of one name apart', () => {
+test('places a probe of each function by its section and offset, and separates two of one name', () => {
   const sections = parseSections('.text 0xffffffffc056a000\n.text.show 0xffffffffc056af40\n.data 0xffffffffc0570000\n');
   const lines = probeLines([code('show', '.text.show', 0n), code('show', '.text.show', 0x90n)], sections);
   assert.equal(lines, '0 0xffffffffc056af40\n1 0xffffffffc056afd0\n');
@@ -27,7 +27,7 @@ test('fails if the kernel does not give a section’s address', () => {
   }
 });
 
-test('hits count together with those a probe missed because another one was at work', () => {
+test('adds to the hits those that a probe missed because another one was active', () => {
   const printed = [
     '  kmend_ran_1                                                0               0',
     '  kmend_ran_12                                               5               2',

@@ -76,7 +76,7 @@ export class RunCounter {
     for (const [, index] of printed.matchAll(/^refused (\d+)$/gm)) this.#refused.add(Number(index));
   }
 
-  /** Before the livepatch is reverted or replaced. Nothing where it does not count. */
+  /** Ends the count before the livepatch is reverted or replaced. Does nothing if it is not counting. */
   async end(): Promise<void> {
     if (!this.#counting) return;
     const memory = await this.#host.check("sed 's/ .*//' /proc/modules");
@@ -87,7 +87,7 @@ export class RunCounter {
     for (const [index, hits] of parseProfile(printed)) this.#counts[index] = (this.#counts[index] ?? 0) + hits;
   }
 
-  /** What it counted up to the last `end`; `null` where it never came to that. */
+  /** Counts up to the last `end`; `null` if there was none. */
   functions(): RanFunction[] | null {
     if (!this.#counted) return null;
     return this.#codes.map(({ object, name, sympos, source }, index) => {

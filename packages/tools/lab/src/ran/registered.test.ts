@@ -40,7 +40,7 @@ function compiled(): Buffer {
 
 const entry = (name: string, sympos: number) => ({ name, sympos, source: 'a.c' });
 
-test('the new code is found by what the module registers, also where names are the same', () => {
+test('finds the new code by what the module registers, also if names are the same', () => {
   const vmlinux = { name: 'vmlinux', functions: [entry('show', 2), entry('show', 3), entry('parse.isra.0', 0)] };
   const found = registeredCode(compiled(), [vmlinux, { name: 'some_mod', functions: [entry('show', 0)] }]);
   assert.deepEqual(

@@ -101,7 +101,7 @@ function objectsOf(elf: ElfFile, rows: readonly Row[]): Map<string, Row[]> {
   return found;
 }
 
-/** The string that a pointer is to; `undefined` where it is not to one. */
+/** The string that a pointer leads to; `undefined` if it leads to none. */
 function textAt({ symbol, addend }: Relocation): string | undefined {
   const section = sectionOf(symbol);
   if (section === undefined || (section.flags & SHF_EXECINSTR) !== 0) return undefined;

@@ -16,7 +16,7 @@ const spec: MachineSpec = { ...someMachine, kernelArguments: ['systemd.hostname=
 const parts: SavedParts = { qemu: 'QEMU 7.2', kernelBuildId: 'aa', files: [root] };
 const key = await savedKey(spec, parts);
 
-test('hosts that differ only in renewed parts share a saved machine', async () => {
+test('shares a saved machine between hosts that differ only in renewed parts', async () => {
   const other: MachineSpec = {
     ...spec,
     name: 'web-2',

@@ -20,7 +20,7 @@ export interface SavedParts {
 const RECIPE = 'saved machine 1';
 
 /**
- * The key of a saved machine: 32 hex digits. What a restored machine gets anew is not part of it: name, UUID, disk,
+ * The key of a saved machine: 32 hex digits. What a restored machine gets newly is not part of it: name, UUID, disk,
  * ports, and what it reaches, which QEMU's network decides and not the guest.
  */
 export async function savedKey(spec: MachineSpec, parts: SavedParts): Promise<string> {

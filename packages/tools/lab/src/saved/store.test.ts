@@ -57,7 +57,7 @@ test('makes a damaged or half-written machine again and says so', async () => {
   }
 });
 
-test('does not take what an ended process left half-written', async () => {
+test('does not use what an ended process left half-written', async () => {
   await mkdir(join(cache, 'a.tmp'), { recursive: true });
   await writeFile(join(cache, 'a.tmp', 'disk.qcow2'), 'half');
   assert.equal(await take('a'), 'machine');

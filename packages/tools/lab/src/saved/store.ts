@@ -30,8 +30,8 @@ export class SavedMachines {
   }
 
   /**
-   * Puts a copy of the saved machine at the path `disk`. Where there is none, or a damaged one, `make` has to leave one at that
-   * path; it is kept. Others that want the same key, in any process, wait meanwhile.
+   * Puts a copy of the saved machine at the path `disk`. Where there is none, or a damaged one, `make` has to leave one
+   * at that path; it is kept. Others that want the same key, in any process, wait meanwhile.
    */
   async take(key: string, disk: string, make: () => Promise<void>): Promise<void> {
     const place = join(this.#directory, key);

@@ -28,12 +28,12 @@ const USE = 'int use(int a) { enum state s = a; if (s == READY) go(1); return s;
 const states = (before: string, after: string, where: 'header' | 'own', more = ''): Promise<Reason[]> =>
   compare(enumeration(before, where, more), enumeration(after, where, more), ['use']);
 
-test('a constant that is added changes nothing for others', async () => {
+test('accepts an added constant that changes no other', async () => {
   assert.deepEqual(await states('IDLE, READY', 'IDLE, READY, DONE', 'header'), []);
   assert.deepEqual(await states('IDLE, READY = 5', 'IDLE, HALF, READY = 5', 'header'), []);
 });
 
-test('a constant with another value is refused where other units or live objects know the enumeration', async () => {
+test('refuses a constant with another value if other units or live objects know the enumeration', async () => {
   const shared = await states('IDLE, READY', 'IDLE, HALF, READY', 'header');
   assert.deepEqual(verdicts(shared), [['enum-value-changed', 'refused', 'enum state']]);
   assert.match(message(shared), /the values of enum state change: READY 1 -> 2; .* touched by use \(s: enum state\)/);
@@ -43,7 +43,7 @@ test('a constant with another value is refused where other units or live objects
   assert.deepEqual(verdicts(own), [['enum-value-changed', 'needs-review', 'enum state']]);
 });
 
-test('only the name for the end of the list moving needs review', async () => {
+test('asks for a review if only the name for the end of the list moves', async () => {
   const bound = await states('IDLE, READY, STATE_MAX', 'IDLE, READY, DONE, STATE_MAX', 'header');
   assert.deepEqual(verdicts(bound), [['enum-value-changed', 'needs-review', 'enum state']]);
   assert.match(message(bound), /STATE_MAX 2 -> 3/);
@@ -54,20 +54,20 @@ test('only the name for the end of the list moving needs review', async () => {
   assert.deepEqual(verdicts(middle), [['enum-value-changed', 'refused', 'enum state']]);
 });
 
-test('a removed constant is told, a renamed one is not', async () => {
+test('reports a removed constant, not a renamed one', async () => {
   const removed = await states('IDLE, READY, GONE', 'IDLE, READY', 'own');
   assert.match(message(removed), /GONE \(2\) removed/);
   assert.deepEqual(await states('IDLE, READY, OLD', 'IDLE, READY, FRESH', 'header'), []);
 });
 
-test('negative and wide values are read as they are', async () => {
+test('reads negative and wide values correctly', async () => {
   const reasons = await states('IDLE = -3, READY', 'IDLE = -4, READY = -2', 'header');
   assert.match(message(reasons), /IDLE -3 -> -4;/);
   const wide = await states('IDLE, READY = 0x100000000', 'IDLE, READY = 0x200000000', 'header');
   assert.match(message(wide), /READY 4294967296 -> 8589934592;/);
 });
 
-test('an enumeration without a name counts wherever it is used; a named one that nothing is seen to use needs review', async () => {
+test('counts an unnamed enumeration where it is used; asks for a review of a named one without visible use', async () => {
   const text = (constants: string, tag: string): string =>
     `#line 1 "include/unit.h"\n${tag} { ${constants} };\n#line 1 "${SOURCE}"\nvoid go(int); int use(int a) { go(READY); return a; }\n`;
   const nameless = await compare(text('IDLE, READY', 'enum'), text('IDLE, HALF, READY', 'enum'), ['use']);
@@ -76,21 +76,21 @@ test('an enumeration without a name counts wherever it is used; a named one that
   assert.deepEqual(verdicts(named), [['enum-value-changed', 'needs-review', 'enum flag']]);
 });
 
-test('an unnamed enumeration that is a member holds its values in live objects', async () => {
+test('refuses a changed unnamed enumeration that is a member, because live objects hold its values', async () => {
   const text = (constants: string): string =>
     `#line 1 "${SOURCE}"\nstruct job { enum { ${constants} } state; } job; int use(void) { return job.state == READY; }\n`;
   const reasons = await compare(text('IDLE, READY'), text('IDLE, HALF, READY'), ['use']);
   assert.deepEqual(verdicts(reasons), [['enum-value-changed', 'refused', 'enum { IDLE, ... }']]);
 });
 
-test('a constant that is in the code alone needs review', async () => {
+test('asks for a review of a constant that is in the code alone', async () => {
   const text = (value: number): string => `static const int limit = ${value}; int use(int a) { return a > limit; }`;
   const reasons = await compare(text(5), text(6), ['use']);
   assert.deepEqual(verdicts(reasons), [['constant-value-changed', 'needs-review', 'limit']]);
   assert.match(message(reasons), /limit changes from 5 to 6/);
 });
 
-test('a prototype that other units use may not change; a static function may', async () => {
+test('refuses a changed prototype that other units use, and accepts one of a static function', async () => {
   const both = (before: string, after: string, more = ''): Promise<Reason[]> =>
     compare(`struct sock; ${more} ${before}`, `struct sock; ${more} ${after}`, ['use']);
   for (const [before, after] of [
@@ -119,7 +119,7 @@ test('refuses a called function with a changed declaration', async () => {
   assert.match(message(reasons), /far, which other units use, changes from int \(int\) to int \(int, int\)/);
 });
 
-test('where all callers are built too, a changed prototype needs review, but not that of an export', async () => {
+test('asks for a review of a changed prototype if all callers are rebuilt, but refuses one of an export', async () => {
   const text = (parameters: string, more = ''): string => `int use(${parameters}) { return a; } ${more}`;
   const reasons = await compare(text('int a'), text('int a, int b'), ['use'], ['include/unit.h']);
   assert.deepEqual(verdicts(reasons), [['prototype-changed', 'needs-review', 'use']]);
@@ -131,7 +131,7 @@ test('where all callers are built too, a changed prototype needs review, but not
   }
 });
 
-test('a variable that changes its type is refused where a function of the livepatch uses it', async () => {
+test('refuses a variable that changes its type if a function of the livepatch uses it', async () => {
   const text = (type: string): string =>
     `struct a { long x; }; struct b { long y; }; ${type} state; long use(void) { return (long)&state; } long other(void) { return 1; }`;
   const refused = await compare(text('struct a'), text('struct b'), ['use']);
@@ -142,7 +142,7 @@ test('a variable that changes its type is refused where a function of the livepa
   assert.deepEqual(await compare(text('struct a'), text('struct b'), ['other']), []);
 });
 
-test('a static variable inside a function counts as one of that function', async () => {
+test('counts a static variable inside a function as one of that function', async () => {
   const text = (type: string): string =>
     `struct a { long x; }; struct b { long y; } kept; void go(void *); long use(void) { static ${type} *last; go(&last); return (long)last; }`;
   const reasons = await compare(text('struct a'), text('struct b'), ['use']);

@@ -17,16 +17,16 @@ async function isUnmoved(before: string, after: string, more = ''): Promise<bool
   return laidOutAlike(old, now, [{ name: 'struct s', change }]).has(0);
 }
 
-test('a member in padding moves nothing, in between and at the end', async () => {
+test('accepts a member in padding, in between and at the end, as moving nothing', async () => {
   assert.equal(await isUnmoved('char a; int b; char c;', 'char a; char fresh; int b; char c;'), true);
   assert.equal(await isUnmoved('int b; char c;', 'int b; char c; char fresh;'), true);
 });
 
-test('a second name in a union moves nothing', async () => {
+test('accepts a second name in a union as moving nothing', async () => {
   assert.equal(await isUnmoved('void *a; int b;', 'union { void *a; const void *rcu; }; int b;'), true);
 });
 
-test('a member that moves others, or makes the whole larger or more aligned, is no such member', async () => {
+test('refuses a member that moves others, or makes the whole larger or more aligned', async () => {
   assert.equal(await isUnmoved('char a; int b; char c;', 'char a; int fresh; int b; char c;'), false);
   assert.equal(await isUnmoved('int b;', 'int b; int fresh;'), false);
   assert.equal(await isUnmoved('char a[7]; char b;', 'char a[7]; union { char b; long fresh; };'), false);
@@ -35,7 +35,7 @@ test('a member that moves others, or makes the whole larger or more aligned, is 
   assert.equal(await isUnmoved('char a[2]; loose b;', 'char a[2]; union { loose b; strict fresh; };', packed), false);
 });
 
-test('a member that an old unit may write with a bit-field beside it counts as moved', async () => {
+test('counts a member that an old unit may write with a bit-field beside it as moved', async () => {
   assert.equal(
     await isUnmoved('long a; unsigned bit : 1; int b;', 'long a; unsigned bit : 1; char fresh; int b;'),
     false,
@@ -46,18 +46,18 @@ test('a member that an old unit may write with a bit-field beside it counts as m
   assert.equal(await isUnmoved(before, before.replace('char c;', 'char c; char fresh;')), true);
 });
 
-test('an array that is no longer at the end counts as moved', async () => {
+test('counts an array that is no longer at the end as moved', async () => {
   assert.equal(await isUnmoved('int a; char list[2];', 'int a; char list[2]; char fresh;'), false);
   const inner = 'struct inner { char list[2]; };\n';
   assert.equal(await isUnmoved('int a; struct inner b;', 'int a; struct inner b; char fresh;', inner), false);
 });
 
-test('a struct in a union of its own counts as moved', async () => {
+test('counts a struct in a union of its own as moved', async () => {
   const inner = 'struct inner { int list[2]; };\n';
   assert.equal(await isUnmoved('struct inner a; int b;', 'union { struct inner a; long c; }; int b;', inner), false);
 });
 
-test('objects without debug information show nothing', async () => {
+test('shows nothing for objects without debug information', async () => {
   const text = `struct s { char a; int b; };\n${probeText(['struct s'])}`;
   const object = await compiled(text);
   const change = { wrapped: [], followed: undefined, keepsOrder: true };

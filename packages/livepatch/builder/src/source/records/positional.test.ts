@@ -9,7 +9,7 @@ function fills(text: string): boolean {
   return fillsByPosition(TYPES + text, ['struct p']);
 }
 
-test('a value that names its members does not go by position', () => {
+test('takes a value that names its members for not positional', () => {
   for (const text of [
     'struct p one = { .a = 1, .b = 2 };',
     'const struct p many[] = { { .a = 1 }, [3] = { .b = 2, } };',
@@ -22,7 +22,7 @@ test('a value that names its members does not go by position', () => {
     assert.equal(fills(text), false, text);
 });
 
-test('a value without the names of members is found, wherever it is', () => {
+test('finds a value without the names of members wherever it is', () => {
   for (const text of [
     'struct p one = { 1, 2 };',
     'struct p one = { .a = 1, 2 };',

@@ -40,14 +40,14 @@ function changed(from: string, to: string): string[] {
   return changedRecords(HEADER, HEADER.replace(from, to));
 }
 
-test('a definition is found with its conditions, and remarks in it do not count', () => {
+test('finds a definition with its conditions, and ignores remarks in it', () => {
   assert.deepEqual(changed('int b;', 'int b; int fresh;'), ['one']);
   assert.deepEqual(changed('int d;', 'int d; int fresh;'), ['two']);
   assert.deepEqual(changed('/* } */', '/* } ; */'), []);
   assert.deepEqual(changed('int c;', '#line 9\n\tint c;'), []);
 });
 
-test('a definition that another unit may have otherwise is none', () => {
+test('ignores a definition that another unit may have differently', () => {
   assert.deepEqual(changed('int f;', 'int f; int fresh;'), []);
   assert.deepEqual(changed('int name;', 'int name; int fresh;'), []);
   assert.deepEqual(changed('int g;', 'int g; int fresh;'), []);
@@ -56,7 +56,7 @@ test('a definition that another unit may have otherwise is none', () => {
   assert.deepEqual(changed('int c;', 'int c;\n#ifdef MODULE\n\tint fresh;\n#endif\n'), []);
 });
 
-test('a text with the records of another state has all its other changes', () => {
+test('keeps all other changes in a text with the records of another state', () => {
   const after = HEADER.replace('int c;', 'int c; int fresh;').replace('struct three', 'int new(void);\nstruct three');
   const expected = HEADER.replace('struct three', 'int new(void);\nstruct three');
   assert.equal(withRecordsOf(HEADER, after, new Set(['one'])), expected);

@@ -75,7 +75,7 @@ async function shownBy(
   const text = await markedText(edges, unit.spelling, stock, stock);
   const root = await context.headerRoot(state);
   const [before, after] = await Promise.all(
-    [tree.source, root].map(async (from) => recordsIn(await preprocess(edges, unit, text, from), tags)),
+    [tree.source, root].map(async (from) => recordsIn(await preprocess(edges, tree, unit, text, from), tags)),
   );
   if (before === undefined || after === undefined) return records;
   const candidates = [...tags].flatMap((tag) => {

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Edges } from '@kmend/base';
 import { includedTexts } from '../../tree/included.ts';
-import type { PreparedTree, TreeEdges } from '../../tree/tree.ts';
+import type { PreparedTree } from '../../tree/tree.ts';
 import { mentions } from '../entities.ts';
 import { filesWith } from '../files-with.ts';
 import { isValueOf } from './positional.ts';
@@ -12,7 +13,7 @@ import { isValueOf } from './positional.ts';
  * `limit`.
  */
 export async function filesWithValues(
-  edges: TreeEdges,
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
   tree: PreparedTree,
   tags: Iterable<string>,
   limit: number,

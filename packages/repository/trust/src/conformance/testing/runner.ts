@@ -8,7 +8,7 @@ import { Simulator, serve } from './simulator.ts';
 const COMMAND = fileURLToPath(new URL('../../../../../../bin/kmend-tuf-conformance', import.meta.url));
 const CLOCK = new URL('./shift-clock.ts', import.meta.url).href;
 
-/** The client under test, as the suite drives it: a command, run anew each time. */
+/** The client under test, as the suite drives it: a command, run again each time. */
 export interface Runner {
   readonly repository: Simulator;
   /** Exit codes. */

@@ -70,7 +70,10 @@ static void find_place(void)
 		if (fd >= 0) syscall(SYS_close, fd);
 		for (char *word = words; word < words + size; word += strlen(word) + 1) {
 			size_t length = strlen(word);
-			if (length > 4 && !strcmp(word + length - 4, ".mjs"))
+			/* The program's file, or the name that it has where Node starts from its snapshot. */
+			int is_program = !strcmp(word, "kmend-agent") ||
+				(length > 4 && (!strcmp(word + length - 4, ".mjs") || !strcmp(word + length - 4, ".cjs")));
+			if (is_program)
 				snprintf(own_role, sizeof own_role, "%.31s", word + length + 1);
 		}
 	}

@@ -1,0 +1,3 @@
+export { BuildRoots, type KnownRoot, rootOfDigest } from './build-roots.ts';
+export { type DebianSystem, MMDEBSTRAP_HINT, mmdebstrapArguments } from './mmdebstrap.ts';
+export { type DebianCompiler, debianCompiler, rootName, type WantedRoot } from './wanted.ts';

@@ -1,7 +1,0 @@
-import type { Run } from '@kmend/base';
-
-/** What compiling reaches the world with. */
-export interface CompileEdges {
-  readonly run: Run;
-  readonly signal: AbortSignal;
-}
