@@ -5,17 +5,22 @@ import { buildAgentPackage } from '@kmend/agent/deb';
 import { systemClock } from '@kmend/base/node';
 import {
   AGAIN,
+  APT,
   FIXES,
   fixesIn,
+  IMAGE,
   META,
   MORE,
+  MOUNT_IMAGE,
   NOTE,
   ORIGIN,
+  OTHER_MACHINE,
   type PackagedHost,
   PatchedHost,
   packageOf,
   SERIES,
   Setting,
+  UNMOUNT_IMAGE,
 } from '@kmend/harness';
 
 /**
@@ -249,4 +254,23 @@ test('reverts from the top on removal; leaves nothing after purge', async () => 
     'ls -d /var/lib/kmend-livepatch /run/kmend-livepatch /usr/lib/kmend-livepatch* /etc/systemd/system/*/kmend-livepatch* 2>/dev/null || :';
   assert.equal(await packaged.host.check(left), '');
   assert.equal(await setting.lab.reproduce(packaged.host, options.id), 'vulnerable');
+});
+
+test('loads nothing in the chroot of an image; the machine made of it has the fixes at its first boot', async () => {
+  const { host } = packaged;
+  await host.check(MOUNT_IMAGE, { timeoutMs: 120_000 });
+  await host.check(['chroot', IMAGE, ...APT, 'install', META], { timeoutMs: 600_000 });
+  const { exitCode, stderr } = await host.run(['chroot', IMAGE, 'kmend-livepatch', 'sync'], { timeoutMs: 300_000 });
+  assert.equal(exitCode, 5);
+  assert.match(stderr, /\(foreign-kernel\)/);
+  assert.deepEqual(await packaged.enabled(), []);
+  assert.equal(await host.check("awk '$1 ~ /^kmend_/' /proc/modules"), '');
+  assert.equal(await host.check(`ls ${IMAGE}/var/lib/kmend-livepatch/state 2>/dev/null || :`), '');
+  // What the image has beyond this host comes onto its disk, and another machine boots from it.
+  await host.check(`set -e; ${UNMOUNT_IMAGE}
+    find /srv/upper/u -type c -delete && cp -a /srv/upper/u/. / && umount /srv/upper && rm /srv/image.ext4
+    ${OTHER_MACHINE}`);
+  await host.reboot();
+  await inOrder([...SERIES]);
+  assert.deepEqual((await packaged.status()).quarantined, []);
 });

@@ -1,3 +1,4 @@
+import { BOOT_MARK, ENDING_UNIT, endIn, endingUnit } from '@kmend/harness';
 import type { Finding } from '../judge.ts';
 import { journalOf, type Life } from '../life.ts';
 import type { Observation } from '../observe.ts';
@@ -22,8 +23,6 @@ export type Elsewhere = keyof typeof ELSEWHERE;
 export const ENDS = { orderly: 'systemctl --no-block reboot', cut: 'echo b >/proc/sysrq-trigger' } as const;
 export type End = keyof typeof ENDS;
 
-const MARK = '/root/lab-boot';
-
 /**
  * A boot that never reaches multi-user.target, of a host whose livepatch is good; the next boot has it in force again.
  */
@@ -37,10 +36,8 @@ async function bootElsewhere(life: Life, id: string, where: Elsewhere, end: End)
   const { target, loads } = ELSEWHERE[where];
   await life.bring('boot', 'check');
   await life.configure({ soakSeconds: LONG_SOAK_S });
-  await host.copyIn(Buffer.from(endingUnit(end)), '/etc/systemd/system/lab-end.service');
-  // systemd takes links alone there.
-  const wants = `/etc/systemd/system/${target}.wants`;
-  await host.check(`mkdir -p ${wants} && ln -s ../lab-end.service ${wants}/`);
+  await host.copyIn(Buffer.from(endingUnit(ENDS[end])), ENDING_UNIT);
+  await host.check(endIn(target));
   return await judged(life, id, async () => {
     if (where === 'update') {
       await host.check('ln -s /var/lib /system-update && sync');
@@ -50,7 +47,7 @@ async function bootElsewhere(life: Life, id: string, where: Elsewhere, end: End)
       await host.shutdown();
       await host.start({ kernelArguments: [`systemd.unit=${target}`] });
     }
-    const mark = await host.check(`cat ${MARK} 2>/dev/null || :`);
+    const mark = await host.check(`cat ${BOOT_MARK} 2>/dev/null || :`);
     const booted = await life.look();
     const last = await life.heal();
     return {
@@ -62,17 +59,6 @@ async function bootElsewhere(life: Life, id: string, where: Elsewhere, end: End)
       mayNeedPerson: false,
     };
   });
-}
-
-/** Writes down which livepatches there are, then ends the boot. */
-function endingUnit(end: End): string {
-  return `[Unit]
-DefaultDependencies=no
-After=sysinit.target kmend-agent-boot.service
-[Service]
-Type=oneshot
-ExecStart=/bin/sh -c 'rm -f /system-update; { echo booted; ls /sys/kernel/livepatch; } >${MARK}; sync; ${ENDS[end]}'
-`;
 }
 
 /** Whether such a boot had the livepatch that it should have had; `undefined`: none. `mark`: `booted`, then names. */

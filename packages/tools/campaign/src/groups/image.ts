@@ -1,3 +1,4 @@
+import { IMAGE, MOUNT_IMAGE, OTHER_MACHINE, UNMOUNT_IMAGE } from '@kmend/harness';
 import { layout } from '../faults/layout.ts';
 import type { Finding } from '../judge.ts';
 import type { Life } from '../life.ts';
@@ -7,20 +8,11 @@ import { judged, type Round, type RoundResult } from '../round.ts';
 import { LONG_SOAK_S, unquarantined, wrong } from './boots.ts';
 import { outcome } from './clock.ts';
 
-const IMAGE = '/srv/image';
-const OTHER_MACHINE = 'printf "%s\\n" "$(tr -d - </proc/sys/kernel/random/uuid)" >/etc/machine-id && sync';
-
-/** Another file system with a Debian of its own in it, and what image builders mount there; the host's /run too. */
-const MOUNT = `set -e
-truncate -s 1G /srv/image.ext4 && mkfs.ext4 -q /srv/image.ext4 && mkdir -p /srv/upper ${IMAGE} && mount -o loop /srv/image.ext4 /srv/upper
-mkdir /srv/upper/u /srv/upper/w && modprobe overlay
-mount -t overlay overlay -o lowerdir=/,upperdir=/srv/upper/u,workdir=/srv/upper/w ${IMAGE}
-for d in proc sys dev run; do mount --bind /$d ${IMAGE}/$d; done`;
 /** What the image holds of the agent comes onto this host's disk: it is booted. */
 const FLASH = `set -e
 systemctl stop ${[...layout.resident, ...layout.acting].join(' ')}
 for d in /etc/kmend-agent ${layout.state}; do rm -rf $d; [ ! -e ${IMAGE}$d ] || cp -a ${IMAGE}$d $d; done
-for d in run dev sys proc; do umount ${IMAGE}/$d; done; umount ${IMAGE} && umount /srv/upper && rm /srv/image.ext4
+${UNMOUNT_IMAGE} && umount /srv/upper && rm /srv/image.ext4
 ${OTHER_MACHINE}`;
 
 /** Commands that would have the running kernel patched, of a chroot. */
@@ -45,7 +37,7 @@ async function inChroot(rig: Rig, life: Life, id: string): Promise<RoundResult> 
   const { host } = life.guest;
   await life.bring('load', 'check');
   return await judged(life, id, async () => {
-    await host.check(MOUNT, { timeoutMs: 120_000 });
+    await host.check(MOUNT_IMAGE, { timeoutMs: 120_000 });
     const chroot = (command: string) => host.run(`chroot ${IMAGE} ${command}`, { timeoutMs: 180_000 });
     const said: string[] = [];
     const found: Finding[] = [];

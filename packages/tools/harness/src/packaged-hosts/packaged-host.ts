@@ -6,7 +6,8 @@ import type * as z from 'zod';
 export const HOST_PACKAGES = ['unattended-upgrades', 'gpgv'] as const;
 
 const MINUTES = 60_000;
-const APT = ['env', 'DEBIAN_FRONTEND=noninteractive', 'LC_ALL=C.UTF-8', 'apt-get', '--yes', '-q'] as const;
+/** apt-get without questions. */
+export const APT = ['env', 'DEBIAN_FRONTEND=noninteractive', 'LC_ALL=C.UTF-8', 'apt-get', '--yes', '-q'] as const;
 
 /** A Debian host that has its livepatches from the package manager alone. */
 export class PackagedHost {
