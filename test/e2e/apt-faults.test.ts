@@ -21,6 +21,7 @@ import {
   SUITE,
   uncut,
 } from '@kmend/harness';
+import { LONG_FORM } from '../lib/long-form.ts';
 
 /**
  * Failures on a host that gets livepatches through apt: each ends in a state that is reported, and that an
@@ -142,37 +143,44 @@ test('reports module-refused if the kernel requires signatures; packages install
   assert.deepEqual(await packaged.fixes(), [options.id, second]);
 });
 
-test('quarantines nothing after a boot into rescue mode, with /var over the network, or with modules disabled', async () => {
-  await begin();
-  const { host } = packaged;
-  const [module] = await packaged.enabled();
-  // Every boot from here on ends in the soak of what it loaded.
-  await host.copyIn(Buffer.from('soak 3600\n'), '/etc/kmend-livepatch/config');
-  await host.copyIn(Buffer.from(endingUnit('systemctl --no-block reboot')), ENDING_UNIT);
-  await host.check(endIn('rescue.target'));
-  await host.shutdown();
-  await host.start({ kernelArguments: ['systemd.unit=rescue.target'] });
-  assert.equal(await host.check(`cat ${BOOT_MARK}`), `booted\n${module}`);
-  await untouched();
-  await host.copyIn(Buffer.from(LATE_NETWORK), '/etc/systemd/system/lab-network.service');
-  await host.check(
-    `systemctl enable lab-network.service && mkdir /srv/late && cp -a /var/. /srv/late/ &&
+test(
+  'quarantines nothing after a boot into rescue mode, with /var over the network, or with modules disabled',
+  LONG_FORM,
+  async () => {
+    await begin();
+    const { host } = packaged;
+    const [module] = await packaged.enabled();
+    // Every boot from here on ends in the soak of what it loaded.
+    await host.copyIn(Buffer.from('soak 3600\n'), '/etc/kmend-livepatch/config');
+    await host.copyIn(Buffer.from(endingUnit('systemctl --no-block reboot')), ENDING_UNIT);
+    await host.check(endIn('rescue.target'));
+    await host.shutdown();
+    await host.start({ kernelArguments: ['systemd.unit=rescue.target'] });
+    assert.equal(await host.check(`cat ${BOOT_MARK}`), `booted\n${module}`);
+    await untouched();
+    await host.copyIn(Buffer.from(LATE_NETWORK), '/etc/systemd/system/lab-network.service');
+    await host.check(
+      `systemctl enable lab-network.service && mkdir /srv/late && cp -a /var/. /srv/late/ &&
       rm -r /var/lib/kmend-livepatch/* && echo '/srv/late /var none bind,_netdev 0 0' >>/etc/fstab && sync`,
-    { timeoutMs: 300_000 },
-  );
-  await host.reboot();
-  // Of systemd alone, by its name: before journald runs its lines come through the kernel log.
-  assert.equal(await host.check("journalctl -b -o cat -t systemd | grep 'ordering cycle' || :"), '');
-  await host.check('findmnt /var && systemctl is-active kmend-livepatch-late.service');
-  await untouched();
-  await host.check('sysctl kernel.modules_disabled=1');
-  await packaged.mustApt('install', META);
-  const status = await packaged.status();
-  assert.deepEqual([status.outcome?.code, status.quarantined, fixesIn(status)], ['modules-disabled', [], [options.id]]);
-  assert.equal(await packaged.unconfigured(), '');
-  await host.reboot();
-  assert.deepEqual(await packaged.fixes(), [options.id, second]);
-});
+      { timeoutMs: 300_000 },
+    );
+    await host.reboot();
+    // Of systemd alone, by its name: before journald runs its lines come through the kernel log.
+    assert.equal(await host.check("journalctl -b -o cat -t systemd | grep 'ordering cycle' || :"), '');
+    await host.check('findmnt /var && systemctl is-active kmend-livepatch-late.service');
+    await untouched();
+    await host.check('sysctl kernel.modules_disabled=1');
+    await packaged.mustApt('install', META);
+    const status = await packaged.status();
+    assert.deepEqual(
+      [status.outcome?.code, status.quarantined, fixesIn(status)],
+      ['modules-disabled', [], [options.id]],
+    );
+    assert.equal(await packaged.unconfigured(), '');
+    await host.reboot();
+    assert.deepEqual(await packaged.fixes(), [options.id, second]);
+  },
+);
 
 test('loads what was in force after a power cut during an upgrade, and apt continues', async () => {
   await begin();

@@ -22,6 +22,7 @@ import {
   Setting,
   UNMOUNT_IMAGE,
 } from '@kmend/harness';
+import { LONG_FORM } from '../lib/long-form.ts';
 
 /**
  * Livepatches through the package manager: a real Debian host with apt and unattended-upgrades follows a real server's
@@ -256,21 +257,25 @@ test('reverts from the top on removal; leaves nothing after purge', async () => 
   assert.equal(await setting.lab.reproduce(packaged.host, options.id), 'vulnerable');
 });
 
-test('loads nothing in the chroot of an image; the machine made of it has the fixes at its first boot', async () => {
-  const { host } = packaged;
-  await host.check(MOUNT_IMAGE, { timeoutMs: 120_000 });
-  await host.check(['chroot', IMAGE, ...APT, 'install', META], { timeoutMs: 600_000 });
-  const { exitCode, stderr } = await host.run(['chroot', IMAGE, 'kmend-livepatch', 'sync'], { timeoutMs: 300_000 });
-  assert.equal(exitCode, 5);
-  assert.match(stderr, /\(foreign-kernel\)/);
-  assert.deepEqual(await packaged.enabled(), []);
-  assert.equal(await host.check("awk '$1 ~ /^kmend_/' /proc/modules"), '');
-  assert.equal(await host.check(`ls ${IMAGE}/var/lib/kmend-livepatch/state 2>/dev/null || :`), '');
-  // What the image has beyond this host comes onto its disk, and another machine boots from it.
-  await host.check(`set -e; ${UNMOUNT_IMAGE}
+test(
+  'loads nothing in the chroot of an image; the machine made of it has the fixes at its first boot',
+  LONG_FORM,
+  async () => {
+    const { host } = packaged;
+    await host.check(MOUNT_IMAGE, { timeoutMs: 120_000 });
+    await host.check(['chroot', IMAGE, ...APT, 'install', META], { timeoutMs: 600_000 });
+    const { exitCode, stderr } = await host.run(['chroot', IMAGE, 'kmend-livepatch', 'sync'], { timeoutMs: 300_000 });
+    assert.equal(exitCode, 5);
+    assert.match(stderr, /\(foreign-kernel\)/);
+    assert.deepEqual(await packaged.enabled(), []);
+    assert.equal(await host.check("awk '$1 ~ /^kmend_/' /proc/modules"), '');
+    assert.equal(await host.check(`ls ${IMAGE}/var/lib/kmend-livepatch/state 2>/dev/null || :`), '');
+    // What the image has beyond this host comes onto its disk, and another machine boots from it.
+    await host.check(`set -e; ${UNMOUNT_IMAGE}
     find /srv/upper/u -type c -delete && cp -a /srv/upper/u/. / && umount /srv/upper && rm /srv/image.ext4
     ${OTHER_MACHINE}`);
-  await host.reboot();
-  await inOrder([...SERIES]);
-  assert.deepEqual((await packaged.status()).quarantined, []);
-});
+    await host.reboot();
+    await inOrder([...SERIES]);
+    assert.deepEqual((await packaged.status()).quarantined, []);
+  },
+);

@@ -42,8 +42,9 @@ state_load() {
   return 1
 }
 
-# The values of each line of a key.
+# The values of each line of a key. Most keys have none: then no process is started.
 state_lines() {
+  state_has "$1" || return 0
   printf '%s\n' "$state" | sed -n "s/^$1 //p"
 }
 
@@ -65,11 +66,13 @@ has_yielded() {
 
 # state_drop KEY [WORD]: the lines of a key, or those of them that begin with WORD.
 state_drop() {
+  state_has "$1${2:+ $2}" || return 0
   state=$(printf '%s\n' "$state" | awk -v key="$1" -v word="${2-}" 'NF > 0 && !($1 == key && (word == "" || $2 == word))')
 }
 
 # Keeps the last COUNT lines of a key, so that the state never exceeds its limit.
 state_keep_last() {
+  state_has "$1" || return 0
   state=$(printf '%s\n' "$state" | awk -v key="$1" -v count="$2" '
     { line[NR] = $0; if ($1 == key) all++ }
     END { for (i = 1; i <= NR; i++) if (split(line[i], word, " ") && (word[1] != key || ++seen > all - count)) print line[i] }')
