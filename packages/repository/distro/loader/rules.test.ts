@@ -218,7 +218,7 @@ for (const [name, shell] of Object.entries(allShells)) {
       .join('\n');
     const found = runParts(
       shell,
-      ['rules', 'state', 'guard'],
+      ['say', 'rules', 'state', 'guard'],
       `build_id=b boot_id=this state_dir= state_file=\n${script}`,
     );
     const wanted = boots.map(({ loads, cuts }) => {
