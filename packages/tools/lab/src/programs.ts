@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { errorCode, errorText } from '@kmend/base';
 import { exists, runOk } from '@kmend/base/node';
 import { sandboxed } from '@kmend/toolchain';
@@ -16,8 +16,10 @@ const FLAGS = ['-static', '-O2', '-std=gnu11', '-Wall', '-Wextra', '-Werror'];
  * reproducer may be anyone's: the compiler sees it and this machine's headers, and nothing else (docs/security.md).
  * `name` becomes part of the file name.
  */
-export async function compileProgram(edges: LabEdges, name: string, source: string): Promise<string> {
+export async function compileProgram(edges: LabEdges, name: string, path: string): Promise<string> {
   const { run, signal } = edges;
+  // The compiler works in another folder.
+  const source = resolve(path);
   let text: Buffer;
   try {
     text = Buffer.concat([await readFile(source), ...(await partsOf(source))]);
