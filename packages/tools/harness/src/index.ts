@@ -1,4 +1,4 @@
-export { type DemoFix, FIXES, FROM, importFixes, KERNEL, MORE, SUITE, TO } from './fixes.ts';
+export { type DemoFix, FIXES, FROM, importFixes, KERNEL, MORE, SUITE, TO, TRIXIE } from './fixes.ts';
 export { LATE_NETWORK } from './late-network.ts';
 export { openLab, openWorkshop } from './open-lab.ts';
 export { KMEND, type KmendResult, Operator, type ServerProcess } from './operator.ts';
@@ -9,5 +9,5 @@ export { AGAIN, META, NOTE, packageOf, SERIES, Setting } from './packaged-hosts/
 export { patchIn, patchOf } from './patch.ts';
 export { AGENT_HOST, agentInstalled, PatchedHost } from './patched-host.ts';
 export { subjectOf } from './subject.ts';
-export { preparedTree } from './tree.ts';
+export { preparedTree, trixieTree } from './tree.ts';
 export { unload } from './unload.ts';

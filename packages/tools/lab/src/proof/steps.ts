@@ -80,8 +80,8 @@ export class ProofSteps {
       const { root, host } = this.#guest;
       const { restored, bootSeconds } = host;
       const how = restored ? 'restored from a saved boot' : 'up';
-      say(`${this.#kernel.release} ${how} after ${bootSeconds.toFixed(1)} s`);
-      say(`Debian ${root.suite}, ${Object.keys(root.packages).length} packages: ${root.digest}`);
+      say(`${Object.keys(root.packages).length} packages, digest ${root.digest}`);
+      say(`${this.#kernel.release} on Debian ${root.suite}, ${how} after ${bootSeconds.toFixed(1)} s`);
       return undefined;
     });
     const guest = this.#booted();
