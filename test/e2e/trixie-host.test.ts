@@ -2,12 +2,11 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { buildAgentPackage } from '@kmend/agent/package';
+import { buildAgentPackage, UNITS } from '@kmend/agent/package';
 import { systemClock } from '@kmend/base/node';
 import {
   AGENT_HOST,
   agentInstalled,
-  HOST_PACKAGES,
   Operator,
   openLab,
   PackagedHost,
@@ -129,7 +128,8 @@ test('proves a livepatch of vmlinux and a compressed module on the stock kernel,
 test('loads a livepatch that apt installs, again after a reboot, and reverts it on purge', async () => {
   const publisher = await Publisher.make(operator, server, TRIXIE.kernel);
   const preparation = await agentInstalled((await buildAgentPackage({ out: out('deb') })).path);
-  const options = { ...AGENT_HOST, name: 'trixie', packages: HOST_PACKAGES, preparation };
+  // Without unattended-upgrades, which starts Python in every boot.
+  const options = { ...AGENT_HOST, name: 'trixie', packages: ['gpgv'], preparation };
   host = await lab.boot(await kernels.open(TRIXIE.kernel), options);
   patched = new PatchedHost(host, lab, operator, systemClock);
   assert.match(await host.check('cat /etc/os-release'), /^VERSION_CODENAME=trixie$/m);
@@ -147,6 +147,12 @@ test('loads a livepatch that apt installs, again after a reboot, and reverts it 
 
   await packaged.mustApt('purge', '--autoremove', 'livepatch-*', 'kmend-livepatch');
   assert.deepEqual(await patched.loadedModules(), []);
+});
+
+test('systemd 257 takes every unit of the agent without a remark', async () => {
+  const paths = UNITS.map((unit) => `/usr/lib/systemd/system/${unit}`);
+  const { exitCode, stdout, stderr } = await host.run(['systemd-analyze', 'verify', '--man=no', ...paths]);
+  assert.deepEqual([exitCode, `${stdout}${stderr}`], [0, '']);
 });
 
 test('the agent enrols, loads a proven livepatch, and replaces it by a newer one', async () => {
