@@ -182,10 +182,12 @@ test('rejects an impossible proof before it boots', async () => {
     [['--transition-limit', 'soon'], 2, 'usage'],
     [['--reproducer', 'nonsense'], 2, 'usage'],
     [['--reproducer', `${aead.id}=${KMEND}`], 1, 'lab-proof-unsuitable'],
+    [['--reproducer', `${routing.id}=${KMEND}`], 1, 'lab-program-failed'],
     [['--previous', directory], 1, 'lab-proof-unsuitable'],
     [['--previous', operator.home], 1, 'livepatch-unreadable'],
   ] as const) {
     const result = await operator.run('prove', directory, ...args);
     assert.deepEqual([result.exitCode, codeOf(result)], [exitCode, code], `${args.join(' ')}: ${result.stderr}`);
+    assert.doesNotMatch(result.stderr, /prove: boot/);
   }
 });

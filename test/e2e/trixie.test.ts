@@ -1,29 +1,30 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { type KmendResult, Operator, openWorkshop, patchIn } from '@kmend/harness';
+import { type KmendResult, Operator, patchIn, TRIXIE, trixieTree } from '@kmend/harness';
 import type { Livepatch } from '@kmend/protocol';
 
-/**
- * A Debian 13 kernel, compiled on this machine in a build root of its own suite. From an empty cache: the kernel's
- * packages, the root and the tree, some two to three minutes; then seconds.
- */
-const KERNEL = '6.12.111+deb13-amd64';
-const signal = new AbortController().signal;
-const operator = await Operator.make(signal);
+/** A Debian 13 kernel, compiled on this machine in a build root of its own suite. */
+const operator = await Operator.make(new AbortController().signal);
 let tree = '';
 
 before(async () => {
-  await operator.kmend('kernel', 'add', `trixie/${KERNEL}`);
-  const workshop = openWorkshop(signal, undefined, { cache: operator.cache });
-  tree = (await workshop.builder(await workshop.kernels.open(KERNEL))).sourceTree;
+  tree = await trixieTree(operator);
 });
 after(() => operator.remove());
 
 async function build(...edits: readonly (readonly [path: string, edit: (text: string) => string])[]) {
   const patches = await Promise.all(edits.map(([path, edit]) => patchIn(operator, { tree, path }, edit)));
   const out = join(operator.home, 'out');
-  const result: KmendResult = await operator.run('build', '--kernel', KERNEL, '--patch', ...patches, '--out', out);
+  const result: KmendResult = await operator.run(
+    'build',
+    '--kernel',
+    TRIXIE.kernel,
+    '--patch',
+    ...patches,
+    '--out',
+    out,
+  );
   return { ...result, manifest: result.json as Livepatch };
 }
 

@@ -5,5 +5,6 @@ export * from './policy.ts';
 export * from './proof.ts';
 export * from './repository.ts';
 export * from './stack.ts';
+export * from './system.ts';
 export * from './values.ts';
 export * from './verdict-codes.ts';

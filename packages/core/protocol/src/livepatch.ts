@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { SystemContents } from './system.ts';
 import { BuildId, FixId, Line, ObjectName, Release, Serial, Sha256 } from './values.ts';
 import { VERDICT_CODES } from './verdict-codes.ts';
 
@@ -155,17 +156,8 @@ export const Livepatch = z.object({
   compiler: z.string().max(200),
   /**
    * The Debian system that it was compiled in; absent where that was the builder's own, which had the very compiler.
-   * `digest`: of suite and packages. `packages`: version by name, of all that were installed.
    */
-  buildRoot: z
-    .object({
-      suite: z.string().max(64),
-      digest: Sha256,
-      packages: z
-        .record(z.string().max(100), z.string().max(100))
-        .refine((packages) => Object.keys(packages).length <= 2000, 'more packages than a build root has'),
-    })
-    .optional(),
+  buildRoot: SystemContents.optional(),
   builder: z.object({ name: z.literal('kmend'), version: z.string().max(32) }),
 });
 export type Livepatch = z.infer<typeof Livepatch>;

@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { PatchedFunction } from './livepatch.ts';
+import { SystemContents } from './system.ts';
 import { BuildId, FixId, ObjectName, Release, Sha256, Timestamp } from './values.ts';
 
 /** Where a proof lies, beside `livepatch.json`. */
@@ -91,7 +92,13 @@ export const Proof = z
       memory: ProofMemory.nullable(),
     }),
     /** The guest. */
-    lab: z.object({ accelerator: z.enum(['kvm', 'tcg']), cpus: z.int().min(1), memoryMb: z.int().min(1) }),
+    lab: z.object({
+      accelerator: z.enum(['kvm', 'tcg']),
+      cpus: z.int().min(1),
+      memoryMb: z.int().min(1),
+      /** The Debian system that the kernel ran; absent in records of earlier versions. */
+      root: SystemContents.optional(),
+    }),
     made: Timestamp,
     prover: z.object({ name: z.literal('kmend'), version: z.string().max(32) }),
   })

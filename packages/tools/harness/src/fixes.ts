@@ -18,6 +18,9 @@ export const FIXES = [
   { id: 'CVE-2025-21863', path: 'io_uring/io_uring.c', severity: 'medium', hardware: true },
 ] as const satisfies readonly DemoFix[];
 
+/** A stock Debian 13 kernel. */
+export const TRIXIE = { suite: 'trixie', kernel: '6.12.111+deb13-amd64' } as const;
+
 /** The one that a second cumulative livepatch adds. */
 export const MORE: DemoFix = { id: 'CVE-2026-52923', path: 'ipc/util.c', severity: 'medium', hardware: false };
 

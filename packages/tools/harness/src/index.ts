@@ -1,4 +1,4 @@
-export { type DemoFix, FIXES, FROM, importFixes, KERNEL, MORE, SUITE, TO } from './fixes.ts';
+export { type DemoFix, FIXES, FROM, importFixes, KERNEL, MORE, SUITE, TO, TRIXIE } from './fixes.ts';
 export { IMAGE, MOUNT_IMAGE, OTHER_MACHINE, UNMOUNT_IMAGE } from './image.ts';
 export { LATE_NETWORK } from './late-network.ts';
 export { openLab, openWorkshop } from './open-lab.ts';
@@ -11,5 +11,5 @@ export { patchIn, patchOf } from './patch.ts';
 export { AGENT_HOST, agentInstalled, PatchedHost } from './patched-host.ts';
 export { BOOT_MARK, ENDING_UNIT, endIn, endingUnit } from './rescue.ts';
 export { subjectOf } from './subject.ts';
-export { preparedTree } from './tree.ts';
+export { preparedTree, trixieTree } from './tree.ts';
 export { unload } from './unload.ts';

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { FIXES, FROM, KERNEL, SUITE, TO } from './fixes.ts';
+import { FIXES, FROM, KERNEL, SUITE, TO, TRIXIE } from './fixes.ts';
 import { openWorkshop } from './open-lab.ts';
 import type { Operator } from './operator.ts';
 
@@ -15,4 +15,14 @@ export async function preparedTree(operator: Operator): Promise<string> {
   const directory = await workshop.treeDirectory(kernel);
   if (directory === undefined) throw new Error(`the import prepared no tree of ${KERNEL}`);
   return join(directory, 'source');
+}
+
+/**
+ * The prepared source of Debian 13's kernel. From an empty cache: the kernel's packages, its build root and the tree,
+ * some two to three minutes.
+ */
+export async function trixieTree(operator: Operator): Promise<string> {
+  await operator.kmend('kernel', 'add', `${TRIXIE.suite}/${TRIXIE.kernel}`);
+  const workshop = openWorkshop(new AbortController().signal, undefined, { cache: operator.cache });
+  return (await workshop.builder(await workshop.kernels.open(TRIXIE.kernel))).sourceTree;
 }

@@ -19,8 +19,8 @@ export interface BootFiles {
 }
 
 /** The part of a kernel of the store that the lab uses. */
-export type LabKernel = Pick<Kernel, 'release' | 'buildId'> & {
-  readonly paths: Pick<Kernel['paths'], 'vmlinuz' | 'modules'>;
+export type LabKernel = Pick<Kernel, 'release' | 'buildId' | 'suite'> & {
+  readonly paths: Pick<Kernel['paths'], 'directory' | 'vmlinuz' | 'modules'>;
 };
 
 /** Modules on the way to the root; Debian builds all of them as modules. */

@@ -73,6 +73,16 @@ export class Host {
     return this.#forwards;
   }
 
+  /** Processors. */
+  get cpus(): number {
+    return this.#spec.cpus;
+  }
+
+  /** MiB. */
+  get memoryMb(): number {
+    return this.#spec.memoryMb;
+  }
+
   get isOn(): boolean {
     return this.#machine?.running ?? false;
   }

@@ -15,6 +15,11 @@ test('finds what a kernel in trouble prints', () => {
     "[   12.8] livepatch: patch 'kmend_1' failed for module 'af_alg', refusing to load module 'af_alg'",
     '[   12.9] BUG: KASAN: use-after-free in f+0x1/0x2',
     '[   13.0] systemd: page allocation failure: order:0',
+    '[   13.1] traps: Missing ENDBR: ip_options_get+0x0/0x80 [kmend_1]',
+    '[   13.2] exercise[71] control protection ip:401000 sp:7ffc0 ssp:0 error:3(endbranch)',
+    '[   13.3] Oops: control protection fault: 0003 [#1] PREEMPT SMP NOPTI',
+    '[   13.4] kmend_1: loading module not compiled with retpoline compiler.',
+    '[   13.5] kmend_1: Unknown symbol its_return_thunk (err -2)',
   ];
   assert.deepEqual(complaints(lines.join('\n')), lines);
 });

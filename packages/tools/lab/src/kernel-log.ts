@@ -1,15 +1,17 @@
 /**
- * What a sound kernel never prints: lib/bug.c, kernel/panic.c, the sanitizers, lockdep, the watchdogs, and livepatch's
- * own refusals.
+ * What a sound kernel never prints: lib/bug.c, kernel/panic.c, the sanitizers, lockdep, the watchdogs, branch tracking
+ * (arch/x86/kernel/cet.c), livepatch's own refusals, and whatever the loader says of a livepatch's module beside how it
+ * taints (kernel/module/main.c).
  */
 const COMPLAINTS: readonly RegExp[] = [
   /\b(?:BUG|WARNING|Oops|Call Trace|KASAN|KCSAN|KFENCE|UBSAN)\b/,
-  /general protection|double fault|invalid opcode|stack segment|unable to handle/i,
+  /general protection|control protection|missing ENDBR|double fault|invalid opcode|stack segment|unable to handle/i,
   /\b(?:soft|hard) lockup|hung task|blocked for more than|detected stalls|self-detected stall/i,
   /refcount_t:|list_(?:add|del) corruption|bad page (?:state|map)|slab corruption|usercopy: /i,
   /circular locking|recursive locking|inconsistent lock state|suspicious RCU usage|bad unlock balance|lock held when returning/i,
   /scheduling while atomic|sleeping function called/i,
   /page allocation failure|out of memory|oom-kill/i,
+  /\] kmend_\w+: (?!loading out-of-tree module taints|tainting kernel with TAINT_LIVEPATCH|module verification failed: )/,
   /livepatch: .*(?:failed|refusing|unable|invalid|not found)/i,
 ];
 

@@ -10,9 +10,10 @@ import type { LabEdges } from './edges.ts';
 import { LabError } from './error.ts';
 import { type Exercise, exercise } from './exercise.ts';
 import { diskPath, Host } from './host.ts';
+import { usualProcessors } from './processors.ts';
 import { compileProgram } from './programs.ts';
 import type { MachineSpec } from './qemu.ts';
-import { prepareRoot, type Root } from './root.ts';
+import { prepareRoot, type Root, rootSuite } from './root.ts';
 import { takeIdentity } from './saved/identity.ts';
 import { savedKey } from './saved/key.ts';
 import { SavedMachines } from './saved/store.ts';
@@ -24,7 +25,7 @@ export interface BootOptions {
   readonly name: string;
   /** MiB; default 1024. */
   readonly memoryMb?: number;
-  /** Default 2: fewer hide races. */
+  /** Default: see `usualProcessors`. */
   readonly cpus?: number;
   /**
    * The guest reaches the operator's loopback (at `OPERATOR_ADDRESS`) and his network: for a host whose server runs
@@ -102,9 +103,9 @@ export class Lab {
     edges.signal.addEventListener('abort', () => void this.close(), { once: true });
   }
 
-  /** Makes the Debian root all hosts start from, once; about half a minute. */
-  prepareRoot(packages: readonly string[] = []): Promise<Root> {
-    return prepareRoot(this.#edges, packages);
+  /** Makes the Debian root that all hosts of a suite start from, once; about half a minute. */
+  prepareRoot(suite: string, packages: readonly string[] = []): Promise<Root> {
+    return prepareRoot(this.#edges, suite, packages);
   }
 
   /** Which accelerator hosts run with, and why; tried with the given kernel when there is a `/dev/kvm`. */
@@ -147,7 +148,7 @@ export class Lab {
   }
 
   async #plan(kernel: LabKernel, options: BootOptions): Promise<Plan> {
-    const root = await this.prepareRoot(options.packages);
+    const root = await this.prepareRoot(rootSuite(kernel.suite), options.packages);
     const files = await prepareBootFiles(this.#edges, kernel);
     const { accelerator } = await this.accelerator(kernel);
     this.#mustBeOpen();
@@ -159,7 +160,7 @@ export class Lab {
       uuid: randomUUID(),
       accelerator,
       memoryMb: options.memoryMb ?? 1024,
-      cpus: options.cpus ?? 2,
+      cpus: options.cpus ?? (await usualProcessors(kernel, accelerator)),
       vmlinuz: kernel.paths.vmlinuz,
       initramfs: files.initramfs,
       disk: diskPath(directory, options.name),

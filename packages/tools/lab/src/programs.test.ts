@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { test } from 'node:test';
 import { errorCode, silentProgress } from '@kmend/base';
 import { run, systemClock } from '@kmend/base/node';
@@ -24,6 +24,8 @@ test('compiles a program with the files beside it and nothing else of the machin
   const { exitCode, stdout } = await run(program, []);
   assert.deepEqual([exitCode, stdout.toString()], [1, 'vulnerable\n']);
   assert.equal(await compileProgram(edges, 'flaw', source), program);
+  // As a user names it: from the working folder.
+  assert.equal(await compileProgram(edges, 'flaw', relative(process.cwd(), source)), program);
   for (const added of [`asm(".incbin \\"${secret}\\"");`, `#include "${secret}"`, '#include "/etc/hostname"']) {
     await writeFile(source, `${main}${added}\n`);
     await assert.rejects(compileProgram(edges, 'flaw', source), (error) => {

@@ -8,7 +8,7 @@ import type { LabEdges } from './edges.ts';
 import { LabError } from './error.ts';
 import { withLock } from './lock.ts';
 
-/** The Debian root all hosts start from; never written after it is made. */
+/** The Debian root that all hosts of a suite start from; never written after it is made. */
 export interface Root {
   /** ext4 image. */
   readonly image: string;
@@ -16,7 +16,6 @@ export interface Root {
   readonly seconds: number;
 }
 
-const SUITE = 'bookworm';
 const PACKAGES = [
   'systemd',
   'systemd-sysv',
@@ -117,8 +116,8 @@ tar -C "$work" --sparse -cf - image
  * Makes the root once; later calls find it. Callers at the same time, in any process, wait for one of them. `more`:
  * Debian packages that it has beside the usual ones; each such set is an image of its own.
  */
-export async function prepareRoot(edges: LabEdges, more: readonly string[] = []): Promise<Root> {
-  const recipe = { suite: SUITE, packages: [...PACKAGES, ...more], mirror: edges.mirror, customize: CUSTOMIZE };
+export async function prepareRoot(edges: LabEdges, suite: string, more: readonly string[] = []): Promise<Root> {
+  const recipe = { suite, packages: [...PACKAGES, ...more], mirror: edges.mirror, customize: CUSTOMIZE };
   const image = join(edges.cache, `root-${recipeKey(recipe)}.ext4`);
   if (await exists(image)) return { image, seconds: 0 };
   return withLock(`${image}.lock`, edges.signal, async () => {
@@ -147,7 +146,7 @@ async function make(edges: LabEdges, recipe: DebianSystem, work: string, image: 
   const options = { signal, env: toolEnvironment() };
   const asRoot = process.getuid?.() === 0;
   const archive = join(work, 'root.tar');
-  progress.step(`lab: install Debian ${SUITE}`);
+  progress.step(`lab: install Debian ${recipe.suite}`);
   await runOk(run, 'mmdebstrap', mmdebstrapArguments(recipe, asRoot ? 'root' : 'unshare', archive), options);
   progress.step('lab: write the disk image');
   const helper = asRoot ? [] : ['mmdebstrap', '--unshare-helper'];
@@ -157,6 +156,11 @@ async function make(edges: LabEdges, recipe: DebianSystem, work: string, image: 
   const partial = join(work, 'image');
   await runOk(run, 'sync', [partial], options);
   await rename(partial, image);
+}
+
+/** The suite that a host of a kernel has installed: that of the kernel, without the part that it comes from. */
+export function rootSuite(suite: string): string {
+  return suite.replace(/-(?:security|updates|proposed-updates|backports|backports-sloppy)$/, '');
 }
 
 /** The key of a root: changes with everything that goes into it. */

@@ -15,7 +15,9 @@ export function symbolsPath(directory: string): string {
 }
 
 /** Symbols of a kernel's vmlinux. */
-export async function readSymbols(kernel: KernelImage): Promise<SymbolTable> {
+export async function readSymbols(kernel: {
+  readonly paths: Pick<KernelImage['paths'], 'directory'>;
+}): Promise<SymbolTable> {
   const path = symbolsPath(kernel.paths.directory);
   const unreadable = (why: string): KernelError =>
     new KernelError('kernel-record', `${path} cannot be read: ${why}`, {

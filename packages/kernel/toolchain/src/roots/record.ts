@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fieldOf, parseJson, stanzasOf } from '@kmend/base';
 import { sha256 } from '@kmend/base/node';
 import { z } from 'zod';
+import type { RootContents } from './build-root.ts';
 
 /** `root.json` beside the system of a root: written last, so that its presence means the root is whole. */
 const RootRecord = z.object({
@@ -16,6 +17,9 @@ const RootRecord = z.object({
   bytes: z.number().int(),
 });
 export type RootRecord = z.infer<typeof RootRecord>;
+
+/** dpkg's list of what is installed, in a system. */
+export const DPKG_STATUS = 'var/lib/dpkg/status';
 
 const FILE = 'root.json';
 const SYSTEM = 'system';
@@ -37,9 +41,14 @@ export async function readRecord(directory: string): Promise<RootRecord | undefi
 
 /** Describes a system that was just made. */
 export async function recordOf(suite: string, directory: string): Promise<RootRecord> {
-  const packages = installedPackages(await readFile(join(systemPath(directory), 'var/lib/dpkg/status'), 'utf8'));
-  const digest = sha256(JSON.stringify([suite, packages]));
-  return { schema: 'kmend.root/1', suite, digest, packages, ...extentOf(systemPath(directory)) };
+  const contents = rootContents(suite, await readFile(join(systemPath(directory), DPKG_STATUS), 'utf8'));
+  return { schema: 'kmend.root/1', ...contents, ...extentOf(systemPath(directory)) };
+}
+
+/** What a system of a suite consists of, by dpkg's own list of it. */
+export function rootContents(suite: string, status: string): RootContents {
+  const packages = installedPackages(status);
+  return { suite, digest: sha256(JSON.stringify([suite, packages])), packages };
 }
 
 /** Version by name of each installed package in dpkg's own list, in the order of names. */

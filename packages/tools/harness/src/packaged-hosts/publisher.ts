@@ -17,16 +17,19 @@ interface Taken {
 export class Publisher {
   readonly #operator: Operator;
   readonly #server: ServerProcess;
+  readonly #kernel: string;
   /** Fixes of the stack, from the bottom. */
   readonly #stack: string[] = [];
 
-  private constructor(operator: Operator, server: ServerProcess) {
+  private constructor(operator: Operator, server: ServerProcess, kernel: string) {
     this.#operator = operator;
     this.#server = server;
+    this.#kernel = kernel;
   }
 
-  static async make(operator: Operator, server: ServerProcess): Promise<Publisher> {
-    const publisher = new Publisher(operator, server);
+  /** `kernel`: the release that livepatches are built for. */
+  static async make(operator: Operator, server: ServerProcess, kernel: string = KERNEL): Promise<Publisher> {
+    const publisher = new Publisher(operator, server, kernel);
     await operator.kmend(
       ...['repo', 'packages', 'init', '--origin', ORIGIN, '--maintainer', 'The Lab <lab@example.org>'],
       ...['--url', `${publisher.url}/packages`],
@@ -66,7 +69,7 @@ export class Publisher {
   }
 
   async #build(out: string, ...args: string[]): Promise<void> {
-    await this.#operator.kmend('build', '--kernel', KERNEL, '--out', out, '--accept-review', ...args);
+    await this.#operator.kmend('build', '--kernel', this.#kernel, '--out', out, '--accept-review', ...args);
   }
 
   /** Takes a livepatch into the depot. */
@@ -81,7 +84,7 @@ export class Publisher {
 
   /** The share of the hosts that take the newest state by themselves, in percent. */
   async phase(percent: number): Promise<void> {
-    await this.#operator.kmend('repo', 'packages', 'phase', KERNEL, String(percent));
+    await this.#operator.kmend('repo', 'packages', 'phase', this.#kernel, String(percent));
   }
 
   /** Signs and uploads the repository. What a host's root shell is given, with the activation key in it. */

@@ -1,13 +1,20 @@
 import { errorCode, errorText, KmendError } from '@kmend/base';
+import type { SystemContents } from '@kmend/protocol';
+import { DPKG_STATUS, rootContents } from '@kmend/toolchain/roots';
 import type { LabKernel } from '../boot-files.ts';
 import { LabError } from '../error.ts';
 import { EXERCISE_PACKAGES } from '../exercise-packages.ts';
 import type { Host } from '../host.ts';
 import type { Lab } from '../lab.ts';
+import { rootSuite } from '../root.ts';
 import { LivepatchControl } from './control.ts';
 import { ProofFailure } from './failure.ts';
 import { KernelWatch, runningBuildId } from './kernel-watch.ts';
 import type { StepWork } from './record.ts';
+
+const MEMORY_MB = 1024;
+/** Images of file systems and of disks, and what stress-ng takes. */
+const EXERCISED_MEMORY_MB = 2048;
 
 /** What happens to a guest, or to what runs in it, when its kernel is broken. */
 const BROKEN: ReadonlySet<string | undefined> = new Set([
@@ -23,20 +30,17 @@ const BROKEN: ReadonlySet<string | undefined> = new Set([
 
 /** The host of one proof: its kernel is watched while each step is made. */
 export class Guest {
-  /** Two: one would hide races. */
-  static readonly CPUS = 2;
-  static readonly MEMORY_MB = 1024;
-  /** Images of file systems and of disks, and what stress-ng takes. */
-  static readonly EXERCISED_MEMORY_MB = 2048;
-
   readonly host: Host;
+  /** What its Debian system consists of. */
+  readonly root: SystemContents;
   readonly control: LivepatchControl;
   readonly #watch: KernelWatch;
   /** Whether a livepatch has been in the kernel: before, what fails is the lab. */
   #touched = false;
 
-  private constructor(host: Host, transitionLimit: number, watch: KernelWatch) {
+  private constructor(host: Host, root: SystemContents, transitionLimit: number, watch: KernelWatch) {
     this.host = host;
+    this.root = root;
     this.control = new LivepatchControl(host, transitionLimit);
     this.#watch = watch;
   }
@@ -48,8 +52,7 @@ export class Guest {
   static async boot(lab: Lab, kernel: LabKernel, transitionLimit: number, exercised: boolean): Promise<Guest> {
     const host = await lab.boot(kernel, {
       name: 'proof',
-      cpus: Guest.CPUS,
-      memoryMb: exercised ? Guest.EXERCISED_MEMORY_MB : Guest.MEMORY_MB,
+      memoryMb: exercised ? EXERCISED_MEMORY_MB : MEMORY_MB,
       packages: exercised ? EXERCISE_PACKAGES : [],
       // Or the kernel would drop some of the marks that KernelWatch writes; and the first of them, by what file systems
       // say.
@@ -61,9 +64,11 @@ export class Guest {
         hint: `remove the kernel ${kernel.release} from the store and add it again`,
       });
     }
+    const status = await host.readFile(`/${DPKG_STATUS}`);
+    const root = rootContents(rootSuite(kernel.suite), status.toString('utf8'));
     const watch = new KernelWatch(host);
     await watch.begin();
-    return new Guest(host, transitionLimit, watch);
+    return new Guest(host, root, transitionLimit, watch);
   }
 
   /** From here on the kernel is not the shipped one any more. */

@@ -5,7 +5,6 @@ import type { LabKernel } from '../boot-files.ts';
 import type { Lab } from '../lab.ts';
 import type { Accelerator } from '../qemu.ts';
 import { ProofFailure } from './failure.ts';
-import { Guest } from './guest.ts';
 import { ProofRecord } from './record.ts';
 import { type BuiltLivepatch, checkRequest, type ProofRequest } from './request.ts';
 import { ProofSteps } from './steps.ts';
@@ -65,7 +64,7 @@ function document(
       rounds,
       memory: memory ?? null,
     },
-    lab: { accelerator, cpus: Guest.CPUS, memoryMb: steps.memoryMb },
+    lab: { accelerator, ...steps.machine },
     made: made.toISOString(),
     prover: { name: 'kmend', version },
   };

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Clock, Progress } from '@kmend/base';
-import { type ProofMemory, type RanFunction, ranShare, whyNotRun } from '@kmend/protocol';
-import { type Area, chooseAreas } from '../areas/choose.ts';
+import { type Proof, type ProofMemory, type RanFunction, ranShare, whyNotRun } from '@kmend/protocol';
+import { chooseAreas } from '../areas/choose.ts';
 import type { SystemExercise } from '../areas/run.ts';
 import type { LabKernel } from '../boot-files.ts';
 import type { Lab, Reproducer, Said } from '../lab.ts';
@@ -49,18 +49,10 @@ export class ProofSteps {
     this.#record = record;
   }
 
-  /** Of the guest. */
-  get memoryMb(): number {
-    return this.#exercised ? Guest.EXERCISED_MEMORY_MB : Guest.MEMORY_MB;
-  }
-
-  get #areas(): readonly Area[] {
-    const { livepatch, exercise } = this.#request;
-    return exercise ? chooseAreas(livepatch.manifest.objects) : [];
-  }
-
-  get #exercised(): boolean {
-    return this.#areas.length > 0;
+  /** The guest, as the record describes it. */
+  get machine(): Omit<Proof['lab'], 'accelerator'> {
+    const { host, root } = this.#booted();
+    return { cpus: host.cpus, memoryMb: host.memoryMb, root: { ...root } };
   }
 
   /** Seconds of each transition. */
@@ -82,15 +74,21 @@ export class ProofSteps {
   async run(): Promise<void> {
     const { livepatch, transitionLimit, exercise } = this.#request;
     const code = registeredCode(await readFile(livepatch.module.path), livepatch.manifest.objects);
-    const areas = this.#areas;
+    const areas = exercise ? chooseAreas(livepatch.manifest.objects) : [];
+    // One that does not compile is known before the guest is.
+    for (const [id, source] of this.#request.reproducers) await this.#lab.reproducer(id, source);
     await this.#record.make('boot', async (say) => {
-      this.#guest = await Guest.boot(this.#lab, this.#kernel, transitionLimit, this.#exercised);
-      const { restored, bootSeconds } = this.#guest.host;
+      this.#guest = await Guest.boot(this.#lab, this.#kernel, transitionLimit, areas.length > 0);
+      const { root, host } = this.#guest;
+      const { restored, bootSeconds } = host;
       const how = restored ? 'restored from a saved boot' : 'up';
-      say(`${this.#kernel.release} ${how} after ${bootSeconds.toFixed(1)} s`);
+      say(`${Object.keys(root.packages).length} packages, digest ${root.digest}`);
+      say(`${this.#kernel.release} on Debian ${root.suite}, ${how} after ${bootSeconds.toFixed(1)} s`);
       return undefined;
     });
     const guest = this.#booted();
+    if (guest.host.cpus === 1)
+      this.notShown.push('the guest has one processor: nothing that two do at the same time was tried');
     const names = livepatch.manifest.objects.map(({ name }) => name).filter((name) => name !== 'vmlinux');
     const modules = new PatchedModules(guest.host, names);
     const module = await this.#bring(guest, livepatch);
@@ -100,7 +98,7 @@ export class ProofSteps {
     await this.#step('before', (say) => this.#expect(say, () => 'vulnerable'));
 
     const workload = await this.#lab.startWorkload(guest.host);
-    const busy = await BusyLoad.start(guest.host, Guest.CPUS);
+    const busy = await BusyLoad.start(guest.host, guest.host.cpus);
     let inUse: string[] = [];
     await this.#step('load', async (say) => {
       inUse = await modules.removeAll();

@@ -18,7 +18,8 @@ echo "$2" >/proc/sys/kernel/hostname
 before=$(cat /etc/machine-id)
 echo "$3" >/etc/machine-id
 for journal in /run/log/journal /var/log/journal; do
-  if [ -d "$journal/$before" ]; then mv "$journal/$before" "$journal/$3"; fi
+  # systemd 257 takes the machine's UUID at the first boot, and has it already where that one was given.
+  if [ "$before" != "$3" ] && [ -d "$journal/$before" ]; then mv "$journal/$before" "$journal/$3"; fi
 done
 systemctl restart systemd-journald
 sync /etc/machine-id

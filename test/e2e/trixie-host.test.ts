@@ -1,0 +1,190 @@
+import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { buildAgentPackage, UNITS } from '@kmend/agent/deb';
+import { systemClock } from '@kmend/base/node';
+import {
+  AGENT_HOST,
+  agentInstalled,
+  Operator,
+  openLab,
+  PackagedHost,
+  PatchedHost,
+  Publisher,
+  patchIn,
+  type ServerProcess,
+  TRIXIE,
+  trixieTree,
+} from '@kmend/harness';
+import type { Host, Reproducer } from '@kmend/lab';
+import type { Livepatch, Proof } from '@kmend/protocol';
+
+/**
+ * A Debian 13 host with its own kernel, from the proof of a livepatch to a withdrawn one: first the packages drive it,
+ * then the agent. Tests continue where the last one ended.
+ */
+const signal = new AbortController().signal;
+const operator = await Operator.make(signal);
+const { lab, kernels } = openLab(operator.cache, signal);
+let server: ServerProcess;
+let key = '';
+let host: Host;
+let patched: PatchedHost;
+let reproducers: readonly Reproducer[] = [];
+
+const out = (name: string): string => join(operator.home, name);
+const source = (id: string): string => join(operator.home, `${id}.c`);
+
+/** Adds a line to /proc/version, behind what an earlier one has added. */
+const says = (word: string) => (text: string) =>
+  text.replace(/(\treturn 0;\n\}\n\nstatic int __init)/, `\tseq_puts(m, "${word}\\n");\n$1`);
+
+/** Answers a protocol that no socket of the module has with an error of its own. */
+const answers = (text: string): string =>
+  text.replace('\tif (protocol != 0)', '\tif (protocol == 77)\n\t\treturn -EDOM;\n\tif (protocol != 0)');
+
+/** C programs that tell whether the fix is in force; the second has the kernel load the module. */
+const PROGRAMS = {
+  note: `#include <stdio.h>
+#include <string.h>
+int main(void)
+{
+	char text[4096] = "";
+	FILE *file = fopen("/proc/version", "r");
+	if (!file || !fread(text, 1, sizeof(text) - 1, file))
+		return 2;
+	int fixed = strstr(text, "\\nnote\\n") != NULL;
+	puts(fixed ? "fixed" : "vulnerable");
+	return !fixed;
+}
+`,
+  socket: `#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+int main(void)
+{
+	if (socket(AF_ALG, SOCK_SEQPACKET, 77) != -1 || (errno != EDOM && errno != EPROTONOSUPPORT))
+		return 2;
+	int fixed = errno == EDOM;
+	puts(fixed ? "fixed" : "vulnerable");
+	return !fixed;
+}
+`,
+};
+
+before(async () => {
+  const tree = await trixieTree(operator);
+  const version = { tree, path: 'fs/proc/version.c' };
+  const fixes = {
+    note: await patchIn(operator, version, says('note')),
+    again: await patchIn(operator, version, says('again'), says('note')),
+    socket: await patchIn(operator, { tree, path: 'crypto/af_alg.c' }, answers),
+  };
+  for (const [id, patch] of Object.entries(fixes)) await operator.kmend('fix', 'import', '--id', id, '--patch', patch);
+  for (const [id, text] of Object.entries(PROGRAMS)) await writeFile(source(id), text);
+  server = await operator.startServer();
+  await operator.kmend('policy', 'fleet', '--check-interval', '86400');
+  ({ key } = await operator.kmend<{ key: string }>('key', 'create', '--name', 'lab', '--seats', '2'));
+});
+after(async () => {
+  await lab.close();
+  await server?.stop();
+  await operator.remove();
+});
+
+async function build(name: string, ...ids: string[]): Promise<Livepatch> {
+  const words = ['build', '--kernel', TRIXIE.kernel, '--accept-review', '--out', out(name)];
+  return await operator.kmend<Livepatch>(...words, '--fix', ...ids);
+}
+
+/** What the programs say of the running kernel. */
+const said = () => Promise.all(reproducers.map(({ ask }) => ask()));
+
+/** `kmend-agent WORDS --json`, which has to succeed; once more while the service has a turn of its own. */
+async function agent(...words: string[]): Promise<void> {
+  const ask = () => host.run(['kmend-agent', ...words, '--json'], { timeoutMs: 600_000 });
+  let answer = await ask();
+  if (answer.stdout.includes('"code": "busy"')) answer = await ask();
+  assert.equal(answer.exitCode, 0, `${words.join(' ')}: ${answer.stdout}${answer.stderr}`);
+}
+
+test('proves a livepatch of vmlinux and a compressed module on the stock kernel, and names the Debian system', async () => {
+  await build('one', 'note', 'socket');
+  const programs = Object.keys(PROGRAMS).flatMap((id) => ['--reproducer', `${id}=${source(id)}`]);
+  const proof = await operator.kmend<Proof>('prove', out('one'), '--no-exercise', '--rounds', '2', ...programs);
+  assert.ok(proof.passed);
+  assert.deepEqual(proof.reproduced, ['note', 'socket']);
+  assert.deepEqual(proof.ran?.map(({ object, name, count }) => [object, name, (count ?? 0) > 0]).sort(), [
+    ['af_alg', 'alg_create', true],
+    ['vmlinux', 'version_proc_show', true],
+  ]);
+  const { root, cpus } = proof.lab;
+  assert.equal(root?.suite, 'trixie');
+  assert.match(root.packages['systemd'] ?? '', /^257\./);
+  assert.ok(cpus === 2 || proof.notShown.some((line) => line.includes('one processor')));
+});
+
+test('loads a livepatch that apt installs, again after a reboot, and reverts it on purge', async () => {
+  const publisher = await Publisher.make(operator, server, TRIXIE.kernel);
+  const preparation = await agentInstalled((await buildAgentPackage({ out: out('deb') })).path);
+  // Without unattended-upgrades, which starts Python in every boot.
+  const options = { ...AGENT_HOST, name: 'trixie', packages: ['gpgv'], preparation };
+  host = await lab.boot(await kernels.open(TRIXIE.kernel), options);
+  patched = new PatchedHost(host, lab, operator, systemClock);
+  assert.match(await host.check('cat /etc/os-release'), /^VERSION_CODENAME=trixie$/m);
+
+  const packaged = new PackagedHost(host);
+  await publisher.add(await publisher.buildStacked('note'));
+  await packaged.follow(await publisher.publish(key));
+  await packaged.mustApt('install', 'livepatch-amd64');
+  assert.deepEqual(await packaged.fixes(), ['note']);
+  await host.reboot();
+  const status = await packaged.status();
+  assert.deepEqual([status.outcome?.code, await packaged.fixes()], ['in-force', ['note']]);
+  assert.match(await host.check('cat /proc/version'), /\nnote$/);
+  assert.deepEqual([await patched.complaints(), await packaged.unconfigured()], [[], '']);
+
+  await packaged.mustApt('purge', '--autoremove', 'livepatch-*', 'kmend-livepatch');
+  assert.deepEqual(await patched.loadedModules(), []);
+});
+
+test('systemd 257 takes every unit of the agent without a remark', async () => {
+  const paths = UNITS.map((unit) => `/usr/lib/systemd/system/${unit}`);
+  const { exitCode, stdout, stderr } = await host.run(['systemd-analyze', 'verify', '--man=no', ...paths]);
+  assert.deepEqual([exitCode, `${stdout}${stderr}`], [0, '']);
+});
+
+test('the agent enrols, loads a proven livepatch, and replaces it by a newer one', async () => {
+  reproducers = await Promise.all(Object.keys(PROGRAMS).map((id) => lab.installReproducer(host, id, source(id))));
+  assert.deepEqual(await said(), ['vulnerable', 'vulnerable']);
+  await operator.kmend('publish', out('one'));
+  await patched.enrol(server, key, { soakSeconds: 1 });
+  await agent('check');
+  assert.equal((await patched.untilReported(1)).status.verified.state, 'verified');
+  assert.deepEqual(await said(), ['fixed', 'fixed']);
+
+  const second = await build('two', 'note', 'again', 'socket');
+  await operator.kmend('publish', out('two'), '--unproven');
+  await agent('check');
+  await patched.untilReported(2);
+  assert.deepEqual(await patched.modulesAfterUnload(), [second.module]);
+  assert.match(await host.check('cat /proc/version'), /\nnote\nagain$/);
+});
+
+test('the agent re-applies the livepatch after a reboot without its server', async () => {
+  await server.stop();
+  await host.reboot();
+  assert.match(await host.check('cat /proc/version'), /\nnote\nagain$/);
+  assert.deepEqual(await patched.complaints(), []);
+  server = await operator.startServer('--port', String(server.port));
+});
+
+test('the agent goes back to the earlier livepatch when the newer one is withdrawn', async () => {
+  await operator.kmend('policy', 'kernel', TRIXIE.kernel, '--withdraw', '2', '--reason', 'a trial');
+  await operator.kmend('policy', 'kernel', TRIXIE.kernel, '--settle', '1');
+  await agent('check');
+  await patched.untilReported(1);
+  assert.match(await host.check('cat /proc/version'), /\nnote$/);
+  assert.deepEqual(await patched.complaints(), []);
+});
