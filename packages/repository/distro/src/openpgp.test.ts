@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { chmod, readdir, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { run, runOk } from '@kmend/base/node';
@@ -52,6 +52,33 @@ test('signs with a key that gpgv accepts, and leaves nothing of it behind', asyn
     (await readdir(folder)).filter((name) => name.startsWith('kmend-gpg-')),
     [],
   );
+});
+
+test('refuses a key that is bound by SHA-1, which apt on Debian 13 rejects, and takes it when it is bound anew', async (t) => {
+  const { folder } = await world(t);
+  const keyFile = join(folder, 'packages.key');
+  const env = { ...process.env, GNUPGHOME: join(folder, 'home') };
+  await mkdir(env.GNUPGHOME, { mode: 0o700 });
+  const gpg = (...args: string[]) => runOk(run, 'gpg', ['--batch', '--quiet', '--passphrase', '', ...args], { env });
+  await gpg(
+    '--cert-digest-algo',
+    'SHA1',
+    '--quick-generate-key',
+    'Fleet <packages@example.invalid>',
+    'rsa2048',
+    'sign',
+  );
+  const keep = async (): Promise<void> => await writeFile(keyFile, await gpg('--export-secret-keys'), { mode: 0o600 });
+  await keep();
+  await assert.rejects(
+    withSigner(run, { keyFile }, async () => {}),
+    (error: Error) => hasCode('key-invalid')(error) && /SHA-1/.test(error.message),
+  );
+  const [, fingerprint = ''] = /^fpr:+(\w+):/m.exec((await gpg('--with-colons', '--list-keys')).toString()) ?? [];
+  await gpg('--cert-digest-algo', 'SHA512', '--quick-set-expire', fingerprint, '10y');
+  await keep();
+  assert.equal(await withSigner(run, { keyFile }, async (signer) => signer.fingerprint), fingerprint);
+  await runOk(run, 'gpgconf', ['--kill', 'all'], { env });
 });
 
 test('opens a key with a passphrase from a file', async (t) => {

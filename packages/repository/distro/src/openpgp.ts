@@ -83,7 +83,7 @@ export async function createKey(
 
 /**
  * Does `work` with the operator's key in a throw-away GNUPGHOME. Throws `key-missing`, `key-readable` (by others),
- * `key-invalid` (no secret key in it, several, or a passphrase that does not open it).
+ * `key-invalid` (no secret key in it, several, a passphrase that does not open it, or bound by SHA-1).
  */
 export async function withSigner<T>(run: Run, files: SignerOptions, work: (signer: Signer) => Promise<T>): Promise<T> {
   const secret = await readSecret(files.keyFile);
@@ -105,10 +105,12 @@ export async function withSigner<T>(run: Run, files: SignerOptions, work: (signe
         hint: 'give a file whose first line is the passphrase',
       });
     });
+    const publicKey = await gpg([...EXPORT, fingerprint]);
+    await requireStrongBinding(gpg, publicKey, { fingerprint, keyFile: files.keyFile });
     for (const key of files.earlier ?? []) await gpg(['--import'], key);
     return await work({
       fingerprint,
-      publicKey: await gpg([...EXPORT, fingerprint]),
+      publicKey,
       keyring: await gpg(EXPORT),
       keyringText: (await gpg(['--armor', '--no-emit-version', ...EXPORT])).toString(),
       environment: { ...cleanEnvironment(), GNUPGHOME: home },
@@ -160,6 +162,31 @@ async function describe(gpg: Gpg): Promise<{ fingerprint: string; created: numbe
     throw new DistroError('key-invalid', `${keys.length} secret keys where one is needed`);
   }
   return { fingerprint, created };
+}
+
+/** Digests that nothing new is to be bound by: MD5, SHA-1, RIPEMD-160 (RFC 4880, 9.4). */
+const WEAK_DIGESTS: ReadonlySet<string> = new Set(['1', '2', '3']);
+
+/**
+ * What binds a key to its name must not be by a weak digest alone, whatever the key signs with: gpgv and apt on Debian
+ * 12 take such a key, sqv, which apt on Debian 13 uses, does not since February 2026.
+ */
+async function requireStrongBinding(
+  gpg: Gpg,
+  publicKey: Uint8Array,
+  { fingerprint, keyFile }: { readonly fingerprint: string; readonly keyFile: string },
+): Promise<void> {
+  const packets = (await gpg(['--list-packets'], publicKey)).toString();
+  // Certifications of a user id, and signatures on the key itself (RFC 4880, 5.2.1).
+  const digests = [...packets.matchAll(/sigclass 0x1[0-3f]\n\tdigest algo (\d+)/g)].map(([, digest = '']) => digest);
+  if (digests.some((digest) => !WEAK_DIGESTS.has(digest))) return;
+  throw new DistroError(
+    'key-invalid',
+    `${keyFile}: the key is bound by SHA-1 or older, which apt on Debian 13 rejects`,
+    {
+      hint: `in the keyring it comes from: gpg --cert-digest-algo SHA512 --quick-set-expire ${fingerprint} 10y; then export it again`,
+    },
+  );
 }
 
 async function readSecret(path: string): Promise<Buffer> {
