@@ -129,7 +129,12 @@ test('isolates the guest from this machine and its network, and forwards a port 
 });
 
 test('finds the flaws of the stock kernel with the reproducers', async () => {
-  assert.deepEqual(await lab.reproducers(), ['CVE-2026-52972', 'CVE-2026-53249']);
+  assert.deepEqual(await lab.reproducers(), [
+    'CVE-2026-52972',
+    'CVE-2026-53249',
+    'CVE-2026-93146',
+    'em_text-algorithm',
+  ]);
   for (const id of await lab.reproducers()) assert.equal(await lab.reproduce(host, id), 'vulnerable');
   assert.equal((await codeInForce(host, 'ip_options_get')).source, 'kernel');
 });

@@ -5,8 +5,21 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
-import { FIXES, importFixes, KERNEL, KMEND, type KmendResult, Operator, patchOf, SUITE } from '@kmend/harness';
+import {
+  FIXES,
+  FROM,
+  importFixes,
+  KERNEL,
+  KMEND,
+  type KmendResult,
+  Operator,
+  patchOf,
+  SHARED_FIXED,
+  SHARED_FLAWS,
+  SUITE,
+} from '@kmend/harness';
 import type { Livepatch, Proof, ProofStepName } from '@kmend/protocol';
+import { LONG_FORM } from '../lib/long-form.ts';
 
 /** Good and bad livepatches, proven as an operator does it: `bin/kmend`, the real kernel, a guest each. */
 const operator = await Operator.make(new AbortController().signal);
@@ -110,6 +123,15 @@ test('proves a good livepatch, with a module, and publishes it only then', async
   assert.deepEqual([published.serial, published.proven], [1, true]);
   const unproven = await operator.kmend<{ proven: boolean }>('publish', out('first'), '--unproven');
   assert.equal(unproven.proven, false);
+});
+
+test('proves Debian’s fixes of two flaws that Debian 12 and 13 share', LONG_FORM, async () => {
+  const range = ['--suite', SUITE, '--from', FROM, '--to', SHARED_FIXED];
+  for (const { id, path } of SHARED_FLAWS) await operator.kmend('fix', 'import', '--id', id, ...range, '--path', path);
+  const ids = SHARED_FLAWS.map(({ id }) => id);
+  await build('shared', '--fix', ...ids);
+  const proof = await operator.kmend<Proof>('prove', out('shared'), '--no-exercise', '--rounds', '2');
+  assert.deepEqual([proof.passed, proof.reproduced], [true, ids]);
 });
 
 test('fails a livepatch that leaks in the rounds', async () => {

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { buildAgentPackage, UNITS } from '@kmend/agent/deb';
@@ -14,10 +13,11 @@ import {
   Publisher,
   patchIn,
   type ServerProcess,
+  SHARED_FLAWS,
   TRIXIE,
   trixieTree,
 } from '@kmend/harness';
-import type { Host, Reproducer } from '@kmend/lab';
+import type { Host } from '@kmend/lab';
 import type { Livepatch, Proof } from '@kmend/protocol';
 
 /**
@@ -31,58 +31,23 @@ let server: ServerProcess;
 let key = '';
 let host: Host;
 let patched: PatchedHost;
-let reproducers: readonly Reproducer[] = [];
 
 const out = (name: string): string => join(operator.home, name);
-const source = (id: string): string => join(operator.home, `${id}.c`);
+const [clock, text] = SHARED_FLAWS;
 
-/** Adds a line to /proc/version, behind what an earlier one has added. */
-const says = (word: string) => (text: string) =>
-  text.replace(/(\treturn 0;\n\}\n\nstatic int __init)/, `\tseq_puts(m, "${word}\\n");\n$1`);
-
-/** Answers a protocol that no socket of the module has with an error of its own. */
-const answers = (text: string): string =>
-  text.replace('\tif (protocol != 0)', '\tif (protocol == 77)\n\t\treturn -EDOM;\n\tif (protocol != 0)');
-
-/** C programs that tell whether the fix is in force; the second has the kernel load the module. */
-const PROGRAMS = {
-  note: `#include <stdio.h>
-#include <string.h>
-int main(void)
-{
-	char text[4096] = "";
-	FILE *file = fopen("/proc/version", "r");
-	if (!file || !fread(text, 1, sizeof(text) - 1, file))
-		return 2;
-	int fixed = strstr(text, "\\nnote\\n") != NULL;
-	puts(fixed ? "fixed" : "vulnerable");
-	return !fixed;
-}
-`,
-  socket: `#include <errno.h>
-#include <stdio.h>
-#include <sys/socket.h>
-int main(void)
-{
-	if (socket(AF_ALG, SOCK_SEQPACKET, 77) != -1 || (errno != EDOM && errno != EPROTONOSUPPORT))
-		return 2;
-	int fixed = errno == EDOM;
-	puts(fixed ? "fixed" : "vulnerable");
-	return !fixed;
-}
-`,
-};
+/** Adds a line to /proc/version. */
+const says = (text: string): string =>
+  text.replace(/(\treturn 0;\n\}\n\nstatic int __init)/, '\tseq_puts(m, "more\\n");\n$1');
 
 before(async () => {
   const tree = await trixieTree(operator);
-  const version = { tree, path: 'fs/proc/version.c' };
-  const fixes = {
-    note: await patchIn(operator, version, says('note')),
-    again: await patchIn(operator, version, says('again'), says('note')),
-    socket: await patchIn(operator, { tree, path: 'crypto/af_alg.c' }, answers),
-  };
-  for (const [id, patch] of Object.entries(fixes)) await operator.kmend('fix', 'import', '--id', id, '--patch', patch);
-  for (const [id, text] of Object.entries(PROGRAMS)) await writeFile(source(id), text);
+  const { suite, from, to } = TRIXIE;
+  for (const { id, path } of SHARED_FLAWS) {
+    const range = ['--suite', suite, '--from', from, '--to', to, '--path', path];
+    await operator.kmend('fix', 'import', '--id', id, ...range);
+  }
+  const added = await patchIn(operator, { tree, path: 'fs/proc/version.c' }, says);
+  await operator.kmend('fix', 'import', '--id', 'more', '--patch', added);
   server = await operator.startServer();
   await operator.kmend('policy', 'fleet', '--check-interval', '86400');
   ({ key } = await operator.kmend<{ key: string }>('key', 'create', '--name', 'lab', '--seats', '2'));
@@ -98,8 +63,8 @@ async function build(name: string, ...ids: string[]): Promise<Livepatch> {
   return await operator.kmend<Livepatch>(...words, '--fix', ...ids);
 }
 
-/** What the programs say of the running kernel. */
-const said = () => Promise.all(reproducers.map(({ ask }) => ask()));
+/** What the reproducers say of the running kernel. */
+const said = () => Promise.all(SHARED_FLAWS.map(({ id }) => patched.reproduce(id)));
 
 /** `kmend-agent WORDS --json`, which has to succeed; once more while the service has a turn of its own. */
 async function agent(...words: string[]): Promise<void> {
@@ -109,15 +74,15 @@ async function agent(...words: string[]): Promise<void> {
   assert.equal(answer.exitCode, 0, `${words.join(' ')}: ${answer.stdout}${answer.stderr}`);
 }
 
-test('proves a livepatch of vmlinux and a compressed module on the stock kernel, and names the Debian system', async () => {
-  await build('one', 'note', 'socket');
-  const programs = Object.keys(PROGRAMS).flatMap((id) => ['--reproducer', `${id}=${source(id)}`]);
-  const proof = await operator.kmend<Proof>('prove', out('one'), '--no-exercise', '--rounds', '2', ...programs);
+test('proves Debian’s fixes of two flaws on the stock kernel, and names the Debian system', async () => {
+  await build('one', clock.id, text.id);
+  const proof = await operator.kmend<Proof>('prove', out('one'), '--no-exercise', '--rounds', '2');
   assert.ok(proof.passed);
-  assert.deepEqual(proof.reproduced, ['note', 'socket']);
+  assert.deepEqual(proof.reproduced, [clock.id, text.id]);
   assert.deepEqual(proof.ran?.map(({ object, name, count }) => [object, name, (count ?? 0) > 0]).sort(), [
-    ['af_alg', 'alg_create', true],
-    ['vmlinux', 'version_proc_show', true],
+    ['em_text', 'em_text_change', true],
+    ['vmlinux', 'do_timens_ktime_to_host', false],
+    ['vmlinux', 'proc_timens_set_offset', true],
   ]);
   const { root, cpus } = proof.lab;
   assert.equal(root?.suite, 'trixie');
@@ -135,14 +100,14 @@ test('loads a livepatch that apt installs, again after a reboot, and reverts it 
   assert.match(await host.check('cat /etc/os-release'), /^VERSION_CODENAME=trixie$/m);
 
   const packaged = new PackagedHost(host);
-  await publisher.add(await publisher.buildStacked('note'));
+  await publisher.add(await publisher.buildStacked(clock.id));
   await packaged.follow(await publisher.publish(key));
   await packaged.mustApt('install', 'livepatch-amd64');
-  assert.deepEqual(await packaged.fixes(), ['note']);
+  assert.deepEqual(await packaged.fixes(), [clock.id]);
   await host.reboot();
   const status = await packaged.status();
-  assert.deepEqual([status.outcome?.code, await packaged.fixes()], ['in-force', ['note']]);
-  assert.match(await host.check('cat /proc/version'), /\nnote$/);
+  assert.deepEqual([status.outcome?.code, await packaged.fixes()], ['in-force', [clock.id]]);
+  assert.deepEqual(await said(), ['fixed', 'vulnerable']);
   assert.deepEqual([await patched.complaints(), await packaged.unconfigured()], [[], '']);
 
   await packaged.mustApt('purge', '--autoremove', 'livepatch-*', 'kmend-livepatch');
@@ -156,7 +121,6 @@ test('systemd 257 takes every unit of the agent without a remark', async () => {
 });
 
 test('the agent enrols, loads a proven livepatch, and replaces it by a newer one', async () => {
-  reproducers = await Promise.all(Object.keys(PROGRAMS).map((id) => lab.installReproducer(host, id, source(id))));
   assert.deepEqual(await said(), ['vulnerable', 'vulnerable']);
   await operator.kmend('publish', out('one'));
   await patched.enrol(server, key, { soakSeconds: 1 });
@@ -164,18 +128,19 @@ test('the agent enrols, loads a proven livepatch, and replaces it by a newer one
   assert.equal((await patched.untilReported(1)).status.verified.state, 'verified');
   assert.deepEqual(await said(), ['fixed', 'fixed']);
 
-  const second = await build('two', 'note', 'again', 'socket');
+  const second = await build('two', clock.id, text.id, 'more');
   await operator.kmend('publish', out('two'), '--unproven');
   await agent('check');
   await patched.untilReported(2);
   assert.deepEqual(await patched.modulesAfterUnload(), [second.module]);
-  assert.match(await host.check('cat /proc/version'), /\nnote\nagain$/);
+  assert.match(await host.check('cat /proc/version'), /\nmore$/);
+  assert.deepEqual(await said(), ['fixed', 'fixed']);
 });
 
 test('the agent re-applies the livepatch after a reboot without its server', async () => {
   await server.stop();
   await host.reboot();
-  assert.match(await host.check('cat /proc/version'), /\nnote\nagain$/);
+  assert.match(await host.check('cat /proc/version'), /\nmore$/);
   assert.deepEqual(await patched.complaints(), []);
   server = await operator.startServer('--port', String(server.port));
 });
@@ -185,6 +150,6 @@ test('the agent goes back to the earlier livepatch when the newer one is withdra
   await operator.kmend('policy', 'kernel', TRIXIE.kernel, '--settle', '1');
   await agent('check');
   await patched.untilReported(1);
-  assert.match(await host.check('cat /proc/version'), /\nnote$/);
-  assert.deepEqual(await patched.complaints(), []);
+  assert.doesNotMatch(await host.check('cat /proc/version'), /\nmore$/);
+  assert.deepEqual([await said(), await patched.complaints()], [['fixed', 'fixed'], []]);
 });

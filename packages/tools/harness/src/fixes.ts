@@ -19,7 +19,23 @@ export const FIXES = [
 ] as const satisfies readonly DemoFix[];
 
 /** A stock Debian 13 kernel. */
-export const TRIXIE = { suite: 'trixie', kernel: '6.12.111+deb13-amd64' } as const;
+export const TRIXIE = {
+  suite: 'trixie',
+  kernel: '6.12.111+deb13-amd64',
+  from: '6.12.111-1',
+  to: '6.12.118-1',
+} as const;
+
+/**
+ * Flaws of 2026 that the stock kernels of Debian 12 and 13 have, each in one file, with a reproducer in the lab: what
+ * Debian changed there until `SHARED_FIXED` and `TRIXIE.to`.
+ */
+export const SHARED_FLAWS = [
+  { id: 'CVE-2026-93146', path: 'kernel/time/namespace.c' },
+  { id: 'em_text-algorithm', path: 'net/sched/em_text.c' },
+] as const;
+/** Debian 12's kernel in which they are fixed. */
+export const SHARED_FIXED = '6.1.192-3';
 
 /** The one that a second cumulative livepatch adds. */
 export const MORE: DemoFix = { id: 'CVE-2026-52923', path: 'ipc/util.c', severity: 'medium', hardware: false };

@@ -1,4 +1,16 @@
-export { type DemoFix, FIXES, FROM, importFixes, KERNEL, MORE, SUITE, TO, TRIXIE } from './fixes.ts';
+export {
+  type DemoFix,
+  FIXES,
+  FROM,
+  importFixes,
+  KERNEL,
+  MORE,
+  SHARED_FIXED,
+  SHARED_FLAWS,
+  SUITE,
+  TO,
+  TRIXIE,
+} from './fixes.ts';
 export { IMAGE, MOUNT_IMAGE, OTHER_MACHINE, UNMOUNT_IMAGE } from './image.ts';
 export { LATE_NETWORK } from './late-network.ts';
 export { openLab, openWorkshop } from './open-lab.ts';
