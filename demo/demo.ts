@@ -1,24 +1,16 @@
 import { join } from 'node:path';
 import { buildAgentPackage } from '@kmend/agent/deb';
 import { type Clock, errorText, type Progress } from '@kmend/base';
-import {
-  FIXES,
-  importFixes,
-  KERNEL,
-  MORE,
-  Operator,
-  openLab,
-  PatchedHost,
-  type ServerProcess,
-  SUITE,
-} from '@kmend/harness';
+import { importFixes, Operator, openLab, PatchedHost, type ServerProcess } from '@kmend/harness';
 import type { KernelStore } from '@kmend/kernel';
 import type { Lab, Workload } from '@kmend/lab';
 import type { Livepatch, Proof } from '@kmend/protocol';
 import { lookAround } from './look-around.ts';
+import type { Subject } from './subject.ts';
 import { Timeline } from './timeline.ts';
 
 export interface DemoOptions {
+  readonly subject: Subject;
   readonly json: boolean;
   readonly keep: boolean;
   /** What script/bootstrap took before. */
@@ -27,8 +19,6 @@ export interface DemoOptions {
   readonly signal: AbortSignal;
 }
 
-/** The function that holds the Spectre fix, as compiled: the patched one is inlined into it. */
-const HARDENED = 'io_submit_sqes';
 const CHECK_INTERVAL = 10;
 /** Rounds of the proof: enough to show one. The default of kmend prove is 20. */
 const ROUNDS = 3;
@@ -105,21 +95,20 @@ class Demo {
   async run(started: (server: ServerProcess) => void): Promise<void> {
     const operator = this.#operator;
     const t = this.#timeline;
+    const { kernel: release, range, fixes, more, objects } = this.#options.subject;
+    const ids = fixes.map(({ id }) => id);
     t.record('Set up this machine: Debian packages, npm packages, Node 26', this.#options.bootstrapSeconds);
-    await t.step(`Fetch the stock kernel ${KERNEL} and the sources of the fixes`, async () => {
-      const kernel = await operator.kmend<{ buildId: string }>('kernel', 'add', `${SUITE}/${KERNEL}`);
+    await t.step(`Fetch the stock kernel ${release} and the sources of the fixes`, async () => {
+      const kernel = await operator.kmend<{ buildId: string }>('kernel', 'add', `${range.suite}/${release}`);
       t.note(`build id ${kernel.buildId}; signature and hashes checked`);
-      await importFixes((...args) => operator.kmend(...args), [...FIXES, MORE]);
+      await importFixes((...args) => operator.kmend(...args), [...fixes, more], range);
     });
-    const first = await t.step('Build one cumulative livepatch from three fixes', () =>
-      this.#build(
-        'one',
-        FIXES.map(({ id }) => id),
-      ),
+    const first = await t.step(`Build one cumulative livepatch from ${fixes.length} fixes`, () =>
+      this.#build('one', ids),
     );
     t.observe(
       'objects patched',
-      'af_alg, vmlinux',
+      objects.join(', '),
       first.objects
         .map(({ name }) => name)
         .sort()
@@ -136,7 +125,7 @@ class Demo {
     const deb = await t.step("Build the agent's Debian package", () =>
       buildAgentPackage({ out: join(operator.home, 'deb'), progress: this.#progress }),
     );
-    await t.step(`Boot a Debian host on the stock ${KERNEL} in QEMU`, () => this.#boot());
+    await t.step(`Boot a Debian host on the stock ${release} in QEMU`, () => this.#boot());
     await t.step('Install the agent and enrol with the activation key', async () => {
       await this.patched.install(deb.path);
       await this.patched.enrol(server, key);
@@ -158,8 +147,8 @@ class Demo {
       t.observe('livepatches in memory', first.module, (await this.patched.modulesAfterUnload()).join(', '));
       t.observe('boot id', bootId, await this.patched.host.bootId());
     });
-    const second = await t.step(`Build a second cumulative livepatch, with ${MORE.id} as well`, () =>
-      this.#build('two', [...FIXES.map(({ id }) => id), MORE.id]),
+    const second = await t.step(`Build a second cumulative livepatch, with ${more.id} as well`, () =>
+      this.#build('two', [...ids, more.id]),
     );
     await t.step('Prove it in the lab: load, revert, replace, again and again, under load', () =>
       this.#prove('two', 'one'),
@@ -182,7 +171,8 @@ class Demo {
 
   async #build(name: string, ids: readonly string[]): Promise<Livepatch> {
     const out = join(this.#operator.home, name);
-    const manifest = await this.#operator.kmend<Livepatch>('build', '--kernel', KERNEL, '--fix', ...ids, '--out', out);
+    const { kernel } = this.#options.subject;
+    const manifest = await this.#operator.kmend<Livepatch>('build', '--kernel', kernel, '--fix', ...ids, '--out', out);
     const { byteProof } = manifest;
     this.#timeline.observe(`verdict on ${ids.join(', ')}`, 'patchable', manifest.verdict);
     this.#timeline.observe(
@@ -196,13 +186,15 @@ class Demo {
   }
 
   async #boot(): Promise<void> {
-    const { clock } = this.#options;
-    const kernel = await this.#kernels.open(KERNEL);
-    const host = await this.#lab.boot(kernel, { name: 'demo', reachesOperator: true });
+    const { clock, subject } = this.#options;
+    const host = await this.#lab.boot(await this.#kernels.open(subject.kernel), {
+      name: 'demo',
+      reachesOperator: true,
+    });
     this.#patched = new PatchedHost(host, this.#lab, this.#operator, clock);
     const how = host.restored ? 'restored from a saved boot' : 'up';
     this.#timeline.note(`${host.accelerator}, ${how} after ${host.bootSeconds.toFixed(1)} s`);
-    this.#timeline.observe('kernel of the host', KERNEL, await host.check(['uname', '-r']));
+    this.#timeline.observe('kernel of the host', subject.kernel, await host.check(['uname', '-r']));
   }
 
   async #prove(name: string, previous: string): Promise<void> {
@@ -243,12 +235,11 @@ class Demo {
 
   async #observeFlaws(expected: string, code: string): Promise<void> {
     const t = this.#timeline;
-    const [routing, aead, spectre] = FIXES;
-    t.observe(`${routing.id} (unprivileged source routing)`, expected, await this.patched.reproduce(routing.id));
-    t.observe(`${aead.id} (AEAD length, in a module)`, expected, await this.patched.reproduce(aead.id));
-    const inForce = await this.patched.codeOf(HARDENED);
-    t.note(`${spectre.id} (Spectre v1) has no effect that can be seen from outside: shown is which code runs`);
-    t.observe(`code in force for ${HARDENED}`, code, inForce.text);
+    const { flaws, shown, why } = this.#options.subject;
+    for (const { id, shows } of flaws) t.observe(`${id} (${shows})`, expected, await this.patched.reproduce(id));
+    const inForce = await this.patched.codeOf(shown);
+    if (why !== undefined) t.note(why);
+    t.observe(`code in force for ${shown}`, code, inForce.text);
     for (const line of inForce.evidence) t.note(`  ${line}`);
   }
 }

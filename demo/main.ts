@@ -1,20 +1,37 @@
+import { parseArgs } from 'node:util';
+import { errorText } from '@kmend/base';
 import { systemClock } from '@kmend/base/node';
 import { runDemo } from './demo.ts';
+import { SUBJECTS } from './subject.ts';
 
 const stop = new AbortController();
 for (const name of ['SIGINT', 'SIGTERM'] as const) {
   process.once(name, () => stop.abort(new Error(`interrupted by ${name}`)));
 }
-const known = new Set(['--json', '--keep']);
-const wrong = process.argv.slice(2).find((word) => !known.has(word));
-if (wrong !== undefined) {
-  process.stderr.write(`script/demo: unknown option ${wrong}\nusage: script/demo [--keep] [--json]\n`);
-  process.exit(2);
-}
+const usage = `usage: script/demo [--suite ${Object.keys(SUBJECTS).join('|')}] [--keep] [--json]`;
+const options = optionsOf(process.argv.slice(2));
+const subject = SUBJECTS[options.suite];
+if (subject === undefined) fail(`there is no demo for the suite ${options.suite}`);
 process.exitCode = await runDemo({
-  json: process.argv.includes('--json'),
-  keep: process.argv.includes('--keep'),
+  subject,
+  json: options.json,
+  keep: options.keep,
   bootstrapSeconds: Number(process.env['KMEND_BOOTSTRAP_SECONDS'] ?? 0),
   clock: systemClock,
   signal: stop.signal,
 });
+
+function optionsOf(args: string[]): { readonly suite: string; readonly json: boolean; readonly keep: boolean } {
+  try {
+    const flag = { type: 'boolean', default: false } as const;
+    const suite = { type: 'string', default: 'bookworm' } as const;
+    return parseArgs({ args, options: { suite, json: flag, keep: flag } }).values;
+  } catch (error) {
+    return fail(errorText(error));
+  }
+}
+
+function fail(why: string): never {
+  process.stderr.write(`script/demo: ${why}\n${usage}\n`);
+  process.exit(2);
+}

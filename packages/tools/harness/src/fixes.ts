@@ -40,13 +40,21 @@ export const SHARED_FIXED = '6.1.192-3';
 /** The one that a second cumulative livepatch adds. */
 export const MORE: DemoFix = { id: 'CVE-2026-52923', path: 'ipc/util.c', severity: 'medium', hardware: false };
 
-/** Imports fixes with `kmend`, from the difference between the two Debian versions. */
+/** Two versions of the kernel that Debian shipped in a suite. */
+export interface UpdateRange {
+  readonly suite: string;
+  readonly from: string;
+  readonly to: string;
+}
+
+/** Imports fixes with `kmend`, from the difference between two Debian versions. */
 export async function importFixes(
   kmend: (...args: string[]) => Promise<unknown>,
   fixes: readonly DemoFix[] = FIXES,
+  { suite, from, to }: UpdateRange = { suite: SUITE, from: FROM, to: TO },
 ): Promise<void> {
   for (const { id, path, severity, hardware } of fixes) {
-    const range = ['--from', FROM, '--to', TO, '--path', path, '--suite', SUITE];
+    const range = ['--from', from, '--to', to, '--path', path, '--suite', suite];
     await kmend('fix', 'import', '--id', id, ...range, '--severity', severity, ...(hardware ? ['--hardware'] : []));
   }
 }
