@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { FIXES, LATE_NETWORK, MORE, type PatchedHost } from '@kmend/harness';
 import type { Host } from '@kmend/lab';
+import { LONG_FORM } from '../lib/long-form.ts';
 import { OperatedHost } from '../lib/operated-host.ts';
 
 const [, aead] = FIXES;
@@ -101,7 +102,7 @@ test('detects lockdown and modules_disabled before it passes anything to the ker
   assert.deepEqual((await operated.status()).quarantined, []);
 });
 
-test('loads nothing in a boot with kmend=off on the kernel command line', async () => {
+test('loads nothing in a boot with kmend=off on the kernel command line', LONG_FORM, async () => {
   await operated.bootWith('kmend=off');
   assert.equal((await operated.agent('check')).json.reason, 'switched-off');
   assert.deepEqual(await patched.loadedModules(), []);

@@ -19,6 +19,7 @@ import {
   SUITE,
 } from '@kmend/harness';
 import type { Livepatch } from '@kmend/protocol';
+import { LONG_FORM } from '../lib/long-form.ts';
 
 /**
  * One stock host from its first enrolment to a power cut, with a real server and real livepatches. Tests continue where
@@ -151,7 +152,7 @@ test('replaces the first cumulative livepatch with a second', async () => {
   assert.deepEqual([await flaws(), await patched.host.bootId()], [['fixed', 'fixed'], before]);
 });
 
-test('re-applies the livepatch after a reboot, without the server', async () => {
+test('re-applies the livepatch after a reboot, without the server', LONG_FORM, async () => {
   const before = await patched.host.bootId();
   await server.stop();
   await patched.host.reboot();
@@ -161,6 +162,7 @@ test('re-applies the livepatch after a reboot, without the server', async () => 
 });
 
 test('distinguishes a server that is down from one that answers garbage, and changes nothing', async () => {
+  await server.stop();
   const down = await agent('check');
   assert.deepEqual([down.exitCode, down.code], [5, 'repository-unreachable'], down.text);
   const garbage = await listen(server.port, (_request, response) => response.end('<html>log in here</html>'));
