@@ -6,3 +6,4 @@ export { brokenLimit, limitedCommand } from './limits.ts';
 export { type LockOptions, withLock } from './lock.ts';
 export { type Places, places } from './places.ts';
 export { bashArguments, cleanEnvironment, limitedRun, run, runOk } from './process.ts';
+export { withExclusiveUse, withSharedUse } from './use.ts';

@@ -10,8 +10,8 @@ export interface Workplace {
   /** `CONFIG_CC_VERSION_TEXT`. */
   readonly compiler: string;
   /** `nowhere`: its compiler is none of Debian's, and not on this machine. */
-  readonly system: 'this machine' | 'build root' | 'nowhere';
-  /** Name of its root in `Diagnosis.roots`, whether that is made or not. */
+  readonly system: 'this machine' | 'build root' | 'given root' | 'nowhere';
+  /** Name of its root in `Diagnosis.roots`, whether that is made or not; of a given root, its folder. */
   readonly root?: string;
 }
 
@@ -41,6 +41,8 @@ export async function workplaceOf(run: Run, kernel: Kernel): Promise<Workplace> 
       return { ...known, system: 'this machine' };
     case 'root':
       return { ...known, system: 'build root', root: needed.name };
+    case 'given':
+      return { ...known, system: 'given root', root: needed.directory };
     case 'none':
       return { ...known, system: 'nowhere' };
   }

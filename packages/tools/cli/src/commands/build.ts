@@ -5,7 +5,7 @@ import type { Livepatch } from '@kmend/protocol';
 import { CliError, type ExitCode, exitCodes } from '../error.ts';
 import type { Register } from '../program.ts';
 import type { Terminal } from '../terminal.ts';
-import { workshopOf } from '../workshop.ts';
+import { usingWorkshop, workshopOf } from '../workshop.ts';
 import { remarks } from './fix.ts';
 
 interface BuildOptions {
@@ -63,7 +63,7 @@ export const buildCommand: Register = ({ program, action }) => {
         const on = await kept(workshop, options.on);
         const kind = options.stacked ? 'stacked' : 'cumulative';
         const order = { kernel, fixes, kind, on, effectiveVersion, fixedIn, acceptReview, sign, out } as const;
-        const livepatch = await buildLivepatch(workshop, order);
+        const livepatch = await usingWorkshop(context, (used) => buildLivepatch(used, order));
         context.terminal.result(livepatch, (manifest) => buildText(manifest, out));
         context.exitWith(exitCode(livepatch));
       }),

@@ -26,6 +26,7 @@ export function diagnosisText({ kernels, roots }: Diagnosis): string {
     return root.state === 'whole' ? 'ready' : 'damaged: made again by the next build';
   };
   const placeOf = ({ system, root }: Workplace): string => {
+    if (system === 'given root') return `your build root ${root}`;
     if (root !== undefined) return `build root ${root} (${stateOf(root)})`;
     return system === 'nowhere' ? 'nowhere: install that compiler' : system;
   };
