@@ -31,7 +31,10 @@ function madeUp() {
   at('__start___kcrctab', 0x300);
   at('__stop___kcrctab', 0x308);
   const config = Buffer.concat([Buffer.from('IKCFG_ST'), gzipSync('CONFIG_X=y\n'), Buffer.from('IKCFG_ED')]);
-  return { data: Buffer.concat([data, config]), symbols };
+  // The last text ends with its section.
+  const end = data.length + config.length;
+  data.writeInt32LE(end - (0x204 + 12), 0x204 + 12);
+  return { data: Buffer.concat([data, config, Buffer.from('printk\0')]), symbols };
 }
 
 test('reads from a kernel its banner, vermagic, exports with CRCs, and the config that it carries', () => {

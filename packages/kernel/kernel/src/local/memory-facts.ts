@@ -27,7 +27,7 @@ export function readFacts(vmlinux: ElfFile, symbols: readonly KernelSymbol[]): V
   const addresses = new Map(symbols.map(({ name, address }) => [name, address]));
   const textAt = (name: string): string => {
     const address = addresses.get(name);
-    const text = address === undefined ? undefined : readText(memory, address);
+    const text = address === undefined ? undefined : memory.text(address, TEXT_LIMIT);
     if (text !== undefined) return text;
     throw new KernelError('kallsyms-not-found', `the kernel's symbol table does not have ${name}: it is stripped`, {
       hint: 'build the kernel with CONFIG_KALLSYMS_ALL=y, which CONFIG_LIVEPATCH needs',
@@ -44,16 +44,6 @@ export function readFacts(vmlinux: ElfFile, symbols: readonly KernelSymbol[]): V
     exports: readExports(memory, addresses),
     config: embeddedConfig(vmlinux),
   };
-}
-
-/** A text up to its zero; a section may end soon behind it. */
-function readText(memory: KernelMemory, address: bigint): string | undefined {
-  for (let size = TEXT_LIMIT; size >= 8; size /= 2) {
-    const bytes = memory.read(address, size);
-    const end = bytes?.indexOf(0) ?? -1;
-    if (bytes !== undefined && end >= 0) return Buffer.from(bytes.subarray(0, end)).toString('latin1');
-  }
-  return undefined;
 }
 
 /** Bytes of a `struct kernel_symbol` with CONFIG_HAVE_ARCH_PREL32_RELOCATIONS (include/linux/export-internal.h). */
@@ -81,7 +71,7 @@ function readExports(
     for (let at = start, index = 0; at + BigInt(EXPORT_SIZE) <= stop; at += BigInt(EXPORT_SIZE), index++) {
       const entry = memory.read(at, EXPORT_SIZE);
       if (entry === undefined) return undefined;
-      const name = readText(memory, at + 4n + BigInt(viewOf(entry).getInt32(4, true)));
+      const name = memory.text(at + 4n + BigInt(viewOf(entry).getInt32(4, true)), TEXT_LIMIT);
       if (name === undefined || name === '') return undefined;
       const crc = hasCrcs ? memory.read(crcs + BigInt(index * 4), 4) : undefined;
       exports.set(name, crc === undefined ? 0 : viewOf(crc).getUint32(0, true));

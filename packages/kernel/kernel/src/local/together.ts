@@ -170,5 +170,5 @@ function hex(crc: number): string {
 }
 
 function quoted(banner: string): string {
-  return JSON.stringify(/\(((?:\S*gcc|clang) [^#]*)\)/.exec(banner)?.[1] ?? banner.slice(0, 120));
+  return JSON.stringify(/\(((?:\S*gcc|clang)\S* [^#]*)\)/.exec(banner)?.[1] ?? banner.slice(0, 120));
 }
