@@ -8,7 +8,7 @@ export { decodeKallsyms } from './image/kallsyms.ts';
 export { KernelMemory } from './image/memory.ts';
 export { extractVmlinux } from './image/vmlinux.ts';
 export type { Kernel, KernelCompiler, KernelImage, KernelPaths, KernelSymbol, LocalOrigin } from './kernel.ts';
-export type { LocalSpec, ProveLocal } from './local/add.ts';
+export type { LocalSpec, LocalWork } from './local/add.ts';
 export { differentOptions, partsDiffer } from './local/together.ts';
 export { moduleDepends, moduleFiles, moduleSymbols, readModule } from './modules.ts';
 export { SourceStore, sourcePackageOf, titleOf } from './source.ts';

@@ -28,3 +28,4 @@ export { openSigningKey, type SigningKey, type SigningKeyFiles } from './sign/ke
 export { type ModuleSignature, signModule, signResult } from './sign/sign.ts';
 export { type Diagnosis, diagnose, type RootState, type Workplace, workplaceOf } from './tree/diagnose.ts';
 export { findTree, removeTree } from './tree/prepare.ts';
+export { assertCompiler } from './tree/root.ts';

@@ -61,6 +61,7 @@ async function unpack(
   const damaged = (cause: unknown): KernelError =>
     new KernelError('image-unsupported', `the ${name} payload of the kernel image is damaged: ${errorText(cause)}`, {
       cause,
+      hint: 'fetch or copy it again',
     });
   if (command === undefined) {
     try {

@@ -38,8 +38,13 @@ export interface LocalSpec {
   readonly buildRoot?: string | undefined;
 }
 
-/** Throws where source, configuration and compiler do not make the kernel. Its folder is not in the store yet. */
-export type ProveLocal = (kernel: Kernel) => Promise<void>;
+/** What the store has others do. The kernel's folder is not in the store yet. */
+export interface LocalWork {
+  /** Throws where its compiler is not there. */
+  findCompiler(kernel: Kernel): Promise<void>;
+  /** Throws where source, configuration and compiler do not make the kernel. */
+  prove(kernel: Kernel): Promise<void>;
+}
 
 const TEXT_LIMIT = 64 << 20;
 const IMAGE_LIMIT = 256 << 20;
@@ -51,13 +56,13 @@ const DEBUG_LIMIT = 2 ** 31 - 1;
 /**
  * Lays out a kernel of one's own in a folder, as `unpackKernel` does for Debian's: its parts checked against each
  * other, then proven, the record last. Throws `kernel-incomplete`, `kernel-parts-differ`, `kernel-without-livepatch`,
- * `kernel-architecture`, `kernel-compiler`, `image-unsupported`, `kallsyms-not-found`, `btf-missing`, and what `prove`
+ * `kernel-architecture`, `kernel-compiler`, `image-unsupported`, `kallsyms-not-found`, `btf-missing`, and what `work`
  * throws. `known`: the same build, if the store has it; then that is the result, and the folder is of no use.
  */
 export async function layOutLocal(
   edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
   spec: LocalSpec,
-  prove: ProveLocal,
+  work: LocalWork,
   directory: string,
   known: (build: Pick<Kernel, 'release' | 'buildId'>) => Kernel | undefined,
 ): Promise<Kernel> {
@@ -96,11 +101,12 @@ export async function layOutLocal(
     local: spec.buildRoot === undefined ? {} : { buildRoot: resolve(spec.buildRoot) },
     paths,
   };
+  await work.findCompiler(kernel);
   await checkModules(edges, kernel, facts, configText);
   await rm(scratch, { recursive: true, force: true });
   progress.step('pack the source');
   await packSource(edges, source, paths.sourceTarball);
-  await prove(kernel);
+  await work.prove(kernel);
   // All of it is on the disk before the record says so.
   await runOk(run, 'sync', ['--file-system', directory], { signal });
   await writeFile(recordPath(directory), recordText(kernel));

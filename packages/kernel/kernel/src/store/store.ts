@@ -6,7 +6,7 @@ import type { Packages } from '../archive/archive.ts';
 import type { PackageEntry } from '../archive/index.ts';
 import { KernelError } from '../error.ts';
 import type { Kernel } from '../kernel.ts';
-import { type LocalSpec, layOutLocal, type ProveLocal } from '../local/add.ts';
+import { type LocalSpec, type LocalWork, layOutLocal } from '../local/add.ts';
 import { sourcePackageOf } from '../source.ts';
 import { refuseOtherFlavours } from './fitness.ts';
 import { type Found, readFolders, sameBuild } from './folders.ts';
@@ -102,10 +102,10 @@ export class KernelStore {
    * Adds a kernel of one's own from its files. The very same build that is there already is returned; `kernel-exists`
    * where it is to be compiled in another system than before. Beside that throws what `layOutLocal` does.
    */
-  async addLocal(spec: LocalSpec, prove: ProveLocal): Promise<Kernel> {
+  async addLocal(spec: LocalSpec, work: LocalWork): Promise<Kernel> {
     const { signal, progress } = this.#edges;
     const onWait = (holder: number): void => progress.step(`wait for process ${holder}, which is adding a kernel`);
-    const add = (): Promise<Kernel> => this.#addLocal(spec, prove);
+    const add = (): Promise<Kernel> => this.#addLocal(spec, work);
     return await withLock(join(this.#directory, '.local.lock'), add, { signal, onWait });
   }
 
@@ -153,12 +153,12 @@ export class KernelStore {
     }
   }
 
-  async #addLocal(spec: LocalSpec, prove: ProveLocal): Promise<Kernel> {
+  async #addLocal(spec: LocalSpec, work: LocalWork): Promise<Kernel> {
     const { entries } = await this.#read();
     const temporary = await this.#temporary('local');
     try {
       const find = (build: Pick<Kernel, 'release' | 'buildId'>): Kernel | undefined => sameBuild(entries, build);
-      const kernel = await layOutLocal(this.#edges, spec, prove, temporary, find);
+      const kernel = await layOutLocal(this.#edges, spec, work, temporary, find);
       const { release, buildId, local, paths } = kernel;
       if (paths.directory === temporary) return await this.#keep(temporary, release, buildId);
       if (local === undefined || local.buildRoot === (spec.buildRoot && resolve(spec.buildRoot))) return kernel;

@@ -40,15 +40,7 @@ export async function rootFor(
   const needed = await neededRoot(run, kernel);
   if (needed.kind === 'machine') return MACHINE;
   if (needed.kind === 'given') return await rootOfOperator(run, kernel, needed.directory);
-  if (needed.kind === 'none') {
-    const found = needed.here === '' ? 'this machine has none of that name' : `this machine's is "${needed.here}"`;
-    throw new BuilderError('compiler-missing', `${release} was built with "${compiler.text}"; ${found}`, {
-      hint:
-        kernel.local === undefined
-          ? 'a build root can only be made for a compiler of Debian: install that one on this machine'
-          : 'name the folder of the system that it was built in with --build-root, or install that compiler on this machine',
-    });
-  }
+  if (needed.kind === 'none') throw missing(kernel, needed.here);
   const known = await roots.find(needed.wanted);
   if (known !== undefined && (await compilerOf(run, known, compiler.command)) === compiler.text) return known;
   const made = await roots.prepare(needed.wanted);
@@ -56,6 +48,23 @@ export async function rootFor(
   if (there === compiler.text) return made;
   throw new BuilderError('compiler-differs', `${release} was built with "${compiler.text}"; Debian's is "${there}"`, {
     hint: 'the byte proof needs the very same compiler: build for another kernel of the suite',
+  });
+}
+
+/** Throws where the compiler of a kernel of one's own is not there, as `rootFor` does. */
+export async function assertCompiler(run: Run, kernel: Kernel): Promise<void> {
+  const needed = await neededRoot(run, kernel);
+  if (needed.kind === 'none') throw missing(kernel, needed.here);
+  if (needed.kind === 'given') await rootOfOperator(run, kernel, needed.directory);
+}
+
+function missing({ release, compiler, local }: Kernel, here: string): BuilderError {
+  const found = here === '' ? 'this machine has none of that name' : `this machine's is "${here}"`;
+  return new BuilderError('compiler-missing', `${release} was built with "${compiler.text}"; ${found}`, {
+    hint:
+      local === undefined
+        ? 'a build root can only be made for a compiler of Debian: install that one on this machine'
+        : 'name the folder of the system that it was built in with --build-root, or install that compiler on this machine',
   });
 }
 
