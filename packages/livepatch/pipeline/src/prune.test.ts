@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
+import { link, mkdir, mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -80,6 +80,20 @@ test('removes what no kernel of the store needs, what is left over and what is o
   assert.ok(await exists(join(cache, 'kernels', KEPT, 'kernel.json')));
   assert.ok(await exists(join(cache, 'trees', KEPT, 'prepared')));
   assert.deepEqual(await pruneCache(workshopOf(cache), options), []);
+});
+
+test('removes an old scratch folder whose files are links to files in use', async (t) => {
+  const cache = await cacheWith(t, { [`trees/${KEPT}/.build-abc/x.o`]: 1 });
+  const scratch = join(cache, 'trees', KEPT, '.build-abc');
+  await link(join(cache, 'trees', KEPT, 'prepared'), join(scratch, 'linked'));
+  const then = new Date(Date.now() - DAYS);
+  await utimes(scratch, then, then);
+  const removed = await pruneCache(workshopOf(cache), { unusedDays: 30, dryRun: false });
+  assert.deepEqual(
+    removed.map(({ paths }) => paths),
+    [[scratch]],
+  );
+  assert.ok(await exists(join(cache, 'trees', KEPT, 'prepared')));
 });
 
 test('waits for a command that uses the cache', async (t) => {

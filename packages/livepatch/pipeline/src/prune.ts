@@ -78,18 +78,20 @@ async function plan(workshop: Workshop, unusedDays: number): Promise<Removal[]> 
   const needed = new Set(places.flatMap(({ root }) => root ?? []));
   const removals: Removal[] = [];
   const now = edges.clock.now().getTime();
-  const add = async (what: string, why: string, paths: readonly string[], minimumAge = YOUNG_MS): Promise<void> => {
+  // `minimumAge`: since the last use; of leftovers, since something was last put into the folder.
+  const add = async (what: string, why: string, paths: readonly string[], minimumAge?: number): Promise<void> => {
     let bytes = 0;
     const old: string[] = [];
     for (const path of paths) {
       edges.signal.throwIfAborted();
       const extent = await extentOf(path);
+      const since = minimumAge === undefined ? extent.changedMs : extent.usedMs;
       // Looking at it counts as use.
-      if (minimumAge > 0 && now - extent.usedMs < minimumAge) continue;
+      if (minimumAge !== 0 && now - since < (minimumAge ?? YOUNG_MS)) continue;
       old.push(path);
       bytes += extent.bytes;
     }
-    if (old.length > 0) removals.push({ what, paths: old, bytes, why });
+    if (old.length > 0) removals.push({ what, paths: old, bytes: Math.round(bytes), why });
   };
   const builds = new Set(kernels.map(({ buildId }) => buildId));
   const trees = join(cache, 'trees');
@@ -178,13 +180,21 @@ async function namesIn(folder: string): Promise<string[]> {
   return (await readdir(folder).catch(() => [])).sort();
 }
 
-/** Bytes on the disk, and when something of it was last read or written. */
-async function extentOf(path: string): Promise<{ readonly bytes: number; readonly usedMs: number }> {
+interface Extent {
+  readonly bytes: number;
+  /** When something of it was last read or written. A scratch folder may hold links to files that are always in use. */
+  readonly usedMs: number;
+  /** When the entry itself was last changed. */
+  readonly changedMs: number;
+}
+
+async function extentOf(path: string): Promise<Extent> {
   const about = await lstat(path).catch(() => undefined);
-  if (about === undefined) return { bytes: 0, usedMs: 0 };
+  if (about === undefined) return { bytes: 0, usedMs: 0, changedMs: 0 };
   // That a folder was looked into is no use of it.
   let usedMs = about.isDirectory() ? about.mtimeMs : Math.max(about.mtimeMs, about.atimeMs);
-  let bytes = about.blocks * 512;
+  // Trees with changed headers are links to the others' files.
+  let bytes = about.isFile() ? (about.blocks * 512) / about.nlink : about.blocks * 512;
   if (about.isDirectory()) {
     for (const name of await namesIn(path)) {
       const part = await extentOf(join(path, name));
@@ -192,5 +202,5 @@ async function extentOf(path: string): Promise<{ readonly bytes: number; readonl
       usedMs = Math.max(usedMs, part.usedMs);
     }
   }
-  return { bytes, usedMs };
+  return { bytes, usedMs, changedMs: about.mtimeMs };
 }

@@ -1,6 +1,7 @@
 import type { Edges, Run } from '@kmend/base';
 import type { Kernel } from '@kmend/kernel';
-import { BuildRoots } from '@kmend/toolchain/roots';
+import { BuildRoots, extentOf } from '@kmend/toolchain/roots';
+import { findTree } from './prepare.ts';
 import { neededRoot } from './root.ts';
 
 /** Where a kernel is compiled. */
@@ -25,9 +26,17 @@ export interface RootState {
   readonly state: 'whole' | 'damaged';
 }
 
+/** A kernel of the store, where it is compiled, and what it takes on the disk. */
+export interface KernelState extends Workplace {
+  /** Bytes of its folder in the store. */
+  readonly bytes: number;
+  /** Bytes of its prepared source tree, without what builds make beside it; absent where it has none yet. */
+  readonly treeBytes?: number;
+}
+
 /** What this machine compiles kernels with. */
 export interface Diagnosis {
-  readonly kernels: readonly Workplace[];
+  readonly kernels: readonly KernelState[];
   readonly roots: readonly RootState[];
 }
 
@@ -54,8 +63,15 @@ export async function diagnose(
   cacheDirectory: string,
   kernels: readonly Kernel[],
 ): Promise<Diagnosis> {
-  const places: Workplace[] = [];
-  for (const kernel of kernels) places.push(await workplaceOf(edges.run, kernel));
+  const places: KernelState[] = [];
+  for (const kernel of kernels) {
+    const tree = await findTree(cacheDirectory, kernel);
+    places.push({
+      ...(await workplaceOf(edges.run, kernel)),
+      bytes: extentOf(kernel.paths.directory).bytes,
+      ...(tree === undefined ? {} : { treeBytes: extentOf(tree.source).bytes }),
+    });
+  }
   const roots = (await new BuildRoots(edges, cacheDirectory).list()).map(
     ({ name, bytes, root, isDamaged }): RootState => ({
       name,

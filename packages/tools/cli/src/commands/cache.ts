@@ -1,7 +1,7 @@
 import { pruneCache, type Removal } from '@kmend/pipeline';
 import { CliError } from '../error.ts';
 import type { Register } from '../program.ts';
-import { table } from '../terminal.ts';
+import { megabytes, table } from '../terminal.ts';
 import { workshopOf } from '../workshop.ts';
 
 export const cacheCommands: Register = ({ program, action }) => {
@@ -39,8 +39,4 @@ export function pruneText(removals: readonly Removal[], dryRun: boolean): string
     '',
     dryRun ? `would free ${megabytes(total)}; nothing was removed` : `freed ${megabytes(total)}`,
   ].join('\n');
-}
-
-function megabytes(bytes: number): string {
-  return `${Math.round(bytes / 1_000_000)} MB`;
 }
