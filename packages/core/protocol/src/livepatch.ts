@@ -106,7 +106,14 @@ export const Livepatch = z.object({
   kind: z.enum(['cumulative', 'stacked']),
   /** Of a stacked livepatch: fixes below it whose changes it holds again, so that it may be loaded only behind them. */
   dependsOn: z.array(FixId).max(5000).optional(),
-  kernel: z.object({ buildId: BuildId, release: Release, version: z.string().max(64), arch: z.literal('x86_64') }),
+  kernel: z.object({
+    buildId: BuildId,
+    release: Release,
+    version: z.string().max(64),
+    arch: z.literal('x86_64'),
+    /** Its operator built it herself; `version` is that of its source. */
+    local: z.literal(true).optional(),
+  }),
   fixes: z.array(FixSummary).min(1).max(5000),
   effectiveVersion: EffectiveVersion.optional(),
   verdict: Verdict,

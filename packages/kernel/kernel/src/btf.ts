@@ -45,7 +45,9 @@ const NAME_LIMIT = 512;
 export function structLayouts(vmlinux: ElfFile, names: readonly string[]): ReadonlyMap<string, StructLayout> {
   const section = vmlinux.sections.find(({ name }) => name === '.BTF');
   if (section === undefined) {
-    throw new KernelError('btf-missing', 'the kernel has no BTF type information (CONFIG_DEBUG_INFO_BTF)');
+    throw new KernelError('btf-missing', 'the kernel has no BTF type information (CONFIG_DEBUG_INFO_BTF)', {
+      hint: 'without it kmend does not know how large the entries of the kernel’s tables are (bugs, exceptions, alternatives) and how it lays out its livepatch structures, and neither builds nor audits: build the kernel with CONFIG_DEBUG_INFO_BTF=y',
+    });
   }
   const bytes = Buffer.from(section.data.buffer, section.data.byteOffset, section.data.byteLength);
   if (bytes.length < 24 || bytes.readUInt16LE(0) !== 0xeb9f) throw damaged('no magic');

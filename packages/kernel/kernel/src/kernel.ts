@@ -4,15 +4,23 @@ export interface Kernel {
   readonly release: string;
   /** GNU build id of vmlinux, 40 lower-case hex digits; a host shows the same in `/sys/kernel/notes`. */
   readonly buildId: string;
-  /** Version of the Debian source package, e.g. `6.1.170-3`. */
+  /** Version of the Debian source package, e.g. `6.1.170-3`; of a kernel of one's own, of its source: `6.1.170`. */
   readonly version: string;
-  /** Name of the Debian source-code package of that version, e.g. `linux-source-6.1`. */
-  readonly sourcePackage: string;
-  /** Debian suite it came from, e.g. `bookworm`. */
+  /** Name of the Debian source-code package of that version, e.g. `linux-source-6.1`; one's own kernel has none. */
+  readonly sourcePackage?: string;
+  /** Debian suite it came from, e.g. `bookworm`; `local` for a kernel of one's own. */
   readonly suite: string;
+  /** Present for a kernel of one's own. */
+  readonly local?: LocalOrigin;
   readonly arch: 'x86_64';
   readonly compiler: KernelCompiler;
   readonly paths: KernelPaths;
+}
+
+/** What is known of a kernel that its operator handed over. */
+export interface LocalOrigin {
+  /** Folder of the system that has its compiler; absent: this machine's. */
+  readonly buildRoot?: string;
 }
 
 export interface KernelCompiler {
@@ -30,14 +38,10 @@ export interface KernelPaths {
   readonly vmlinux: string;
   /** `lib/modules/<release>` of the image package. */
   readonly modules: string;
-  /** `.config` of the headers package (not /boot/config, which lacks entries). */
+  /** `.config`; Debian's is that of the headers package (/boot/config lacks entries). */
   readonly config: string;
   readonly moduleSymvers: string;
-  /** The arch-specific headers directory (`usr/src/linux-headers-<release>`). */
-  readonly headers: string;
-  /** The common headers directory (`usr/src/linux-headers-<abi>-common`). */
-  readonly commonHeaders: string;
-  /** `linux-source-X.tar.xz` at exactly `version`. */
+  /** The source at exactly `version`, in one folder: `linux-source-X.tar.xz`, or what was made of one's own tree. */
   readonly sourceTarball: string;
 }
 

@@ -77,8 +77,6 @@ async function kernelWith(t: TestContext, order: string): Promise<Kernel> {
     vmlinux: '',
     config: '',
     moduleSymvers: '',
-    headers: '',
-    commonHeaders: '',
     sourceTarball: '',
   };
   return {

@@ -40,3 +40,9 @@ export function parseSymvers(text: string): Exports {
     },
   };
 }
+
+/** Names of what vmlinux exports, by the text of Module.symvers. */
+export function namesOfVmlinux(text: string): string[] {
+  const lines = text.split('\n').map((line) => line.split('\t'));
+  return lines.flatMap(([, name = '', object]) => (object === 'vmlinux' ? [name] : []));
+}

@@ -5,6 +5,7 @@ export type BuilderErrorCode =
   | 'compiler-differs'
   | 'tree-config-differs'
   | 'tree-failed'
+  | 'kernel-not-proven'
   | 'unit-not-built'
   | 'unit-flags-unknown'
   | 'fix-unknown'

@@ -26,5 +26,13 @@ export { MANIFEST, prepareOutput, writeLivepatch } from './output.ts';
 export { BUILD_TYPE, PROVENANCE, Provenance } from './provenance.ts';
 export { openSigningKey, type SigningKey, type SigningKeyFiles } from './sign/key.ts';
 export { type ModuleSignature, signModule, signResult } from './sign/sign.ts';
-export { type Diagnosis, diagnose, type RootState, type Workplace, workplaceOf } from './tree/diagnose.ts';
-export { findTree } from './tree/prepare.ts';
+export {
+  type Diagnosis,
+  diagnose,
+  type KernelState,
+  type RootState,
+  type Workplace,
+  workplaceOf,
+} from './tree/diagnose.ts';
+export { findTree, removeTree } from './tree/prepare.ts';
+export { assertCompiler } from './tree/root.ts';

@@ -11,7 +11,7 @@ const BUILDER_VERSION = '0.1.0';
 export interface ManifestParts {
   /** Of the module; without one, the id is that of what the manifest says. */
   readonly id?: string;
-  readonly kernel: Pick<Kernel, 'buildId' | 'release' | 'version' | 'arch' | 'compiler'>;
+  readonly kernel: Pick<Kernel, 'buildId' | 'release' | 'version' | 'arch' | 'compiler' | 'local'>;
   readonly fixes: readonly Fix[];
   readonly kind: Livepatch['kind'];
   readonly effectiveVersion: string | undefined;
@@ -63,7 +63,13 @@ export function makeManifest(parts: ManifestParts): Livepatch {
   const said: Omit<Livepatch, 'schema' | 'id' | 'module'> = {
     kind,
     ...(kind === 'stacked' ? { dependsOn } : {}),
-    kernel: { buildId: kernel.buildId, release: kernel.release, version: kernel.version, arch: kernel.arch },
+    kernel: {
+      buildId: kernel.buildId,
+      release: kernel.release,
+      version: kernel.version,
+      arch: kernel.arch,
+      ...(kernel.local === undefined ? {} : { local: true }),
+    },
     fixes: fixes.map(({ id: fix, title, severity, hardware }) => ({ id: fix, title, severity, hardware })),
     ...(effectiveVersion === undefined ? {} : { effectiveVersion }),
     verdict,

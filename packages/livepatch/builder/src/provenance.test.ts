@@ -134,6 +134,18 @@ test('names the build root, and each package that was installed in it', () => {
   );
 });
 
+test('names the parts of a kernel of one’s own by their hashes, and no package', () => {
+  const kernel = { ...manifest.kernel, release: '6.12.1-own', version: '6.12.1', local: true as const };
+  const statement = provenanceOf({ ...manifest, kernel }, hash('manifest'));
+  const parts = statement?.predicate.buildDefinition.resolvedDependencies?.slice(0, 4) ?? [];
+  assert.deepEqual(
+    parts.map(({ name, uri }) => [name, uri]),
+    ['config', 'Module.symvers', 'vmlinux', 'source.tar.zst'].map((name) => [name, undefined]),
+  );
+  assert.deepEqual(parts[3]?.digest, { sha256: hash('source') });
+  assert.doesNotMatch(JSON.stringify(statement), /pkg:deb/);
+});
+
 test('names the signed module as the subject, and the module before', () => {
   const signature = { signer: 'me', keyId: '12ab', hash: 'sha256', unsigned: hash('before') } as const;
   const statement = provenanceOf({ ...manifest, signature }, hash('manifest'));

@@ -89,10 +89,6 @@ export function provenanceOf(manifest: Livepatch, manifestSha256: string): Prove
     signature,
   } = manifest;
   if (file === undefined) return undefined;
-  const { release, version } = kernel;
-  const sourcePackage = sourcePackageOf(version);
-  const headers = `linux-headers-${release}`;
-  const inHeaders = (name: string): string => debian(headers, version, 'amd64', `usr/src/${headers}/${name}`);
   const digest = (sha256: string): { sha256: string } => ({ sha256 });
   const patches = (hashes: Readonly<Record<string, string>>): ResourceDescriptor[] =>
     Object.entries(hashes).map(([id, sha256]) => ({ name: `${id}.patch`, digest: digest(sha256) }));
@@ -117,20 +113,7 @@ export function provenanceOf(manifest: Livepatch, manifestSha256: string): Prove
           ...(signature === undefined ? {} : { signature }),
         },
         resolvedDependencies: [
-          { name: 'config', uri: inHeaders('.config'), digest: digest(inputs.config) },
-          { name: 'Module.symvers', uri: inHeaders('Module.symvers'), digest: digest(inputs.moduleSymvers) },
-          {
-            name: 'vmlinux',
-            digest: digest(inputs.vmlinux),
-            annotations: {
-              unpackedFrom: debian(`linux-image-${release}`, version, 'amd64', `boot/vmlinuz-${release}`),
-            },
-          },
-          {
-            name: `${sourcePackage}.tar.xz`,
-            uri: debian(sourcePackage, version, 'all', `usr/src/${sourcePackage}.tar.xz`),
-            digest: digest(inputs.source),
-          },
+          ...kernelParts(kernel, inputs),
           ...patches(inputs.on ?? {}),
           ...patches(inputs.fixes),
           ...Object.entries(buildRoot?.packages ?? {}).map(([name, of]) => ({
@@ -150,6 +133,41 @@ export function provenanceOf(manifest: Livepatch, manifestSha256: string): Prove
       },
     },
   };
+}
+
+/** What of a kernel a livepatch was built from: Debian's packages, or files that the operator handed over. */
+function kernelParts(
+  { release, version, local }: Livepatch['kernel'],
+  { config, moduleSymvers, vmlinux, source }: Livepatch['inputs'],
+): ResourceDescriptor[] {
+  const digest = (sha256: string): { sha256: string } => ({ sha256 });
+  if (local === true) {
+    return [
+      { name: 'config', digest: digest(config) },
+      { name: 'Module.symvers', digest: digest(moduleSymvers) },
+      { name: 'vmlinux', digest: digest(vmlinux) },
+      { name: 'source.tar.zst', digest: digest(source) },
+    ];
+  }
+  const sourcePackage = sourcePackageOf(version);
+  const headers = `linux-headers-${release}`;
+  const inHeaders = (name: string): string => debian(headers, version, 'amd64', `usr/src/${headers}/${name}`);
+  return [
+    { name: 'config', uri: inHeaders('.config'), digest: digest(config) },
+    { name: 'Module.symvers', uri: inHeaders('Module.symvers'), digest: digest(moduleSymvers) },
+    {
+      name: 'vmlinux',
+      digest: digest(vmlinux),
+      annotations: {
+        unpackedFrom: debian(`linux-image-${release}`, version, 'amd64', `boot/vmlinuz-${release}`),
+      },
+    },
+    {
+      name: `${sourcePackage}.tar.xz`,
+      uri: debian(sourcePackage, version, 'all', `usr/src/${sourcePackage}.tar.xz`),
+      digest: digest(source),
+    },
+  ];
 }
 
 /** A file in a Debian package. */

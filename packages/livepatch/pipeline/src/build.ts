@@ -1,5 +1,6 @@
+import { join } from 'node:path';
 import { audited, FixedWorlds, World } from '@kmend/audit';
-import { errorCode } from '@kmend/base';
+import { errorCode, KmendError } from '@kmend/base';
 import {
   assertEffectiveVersion,
   type Builder,
@@ -64,6 +65,48 @@ export async function buildLivepatch(workshop: Workshop, order: BuildOrder): Pro
   const result = await audited(() => world, signed, source, new FixedWorlds(images));
   await writeLivepatch(out, result);
   return result.manifest;
+}
+
+/** What became of one kernel of several. */
+export interface KernelOutcome {
+  readonly release: string;
+  readonly buildId: string;
+  /** Its own output folder. */
+  readonly out: string;
+  /** Absent where there can be no verdict: `error` says why. */
+  readonly livepatch?: Livepatch;
+  readonly error?: KmendError;
+}
+
+/**
+ * The same order for several kernels, one after the other, each into a folder of its release (of its build id, where
+ * two have one release) in `out`. What ends one kernel's build ends no other's; an unknown kernel ends all before the
+ * first.
+ */
+export async function buildForKernels(
+  workshop: Workshop,
+  { kernels: names, ...order }: Omit<BuildOrder, 'kernel'> & { readonly kernels: readonly string[] },
+): Promise<readonly KernelOutcome[]> {
+  const kernels: Kernel[] = [];
+  for (const name of names) {
+    const kernel = await workshop.kernels.open(name);
+    if (!kernels.some(({ buildId }) => buildId === kernel.buildId)) kernels.push(kernel);
+  }
+  const outcomes: KernelOutcome[] = [];
+  for (const { release, buildId } of kernels) {
+    const isAlone = kernels.filter((kernel) => kernel.release === release).length === 1;
+    const known = { release, buildId, out: join(order.out, isAlone ? release : buildId) };
+    try {
+      outcomes.push({
+        ...known,
+        livepatch: await buildLivepatch(workshop, { ...order, kernel: buildId, out: known.out }),
+      });
+    } catch (error) {
+      if (!(error instanceof KmendError) || workshop.edges.signal.aborted) throw error;
+      outcomes.push({ ...known, error });
+    }
+  }
+  return outcomes;
 }
 
 /**

@@ -104,6 +104,11 @@ function amount(value: number, unit: 'bytes' | 'files' | 'items' | undefined): s
   return unit === 'bytes' ? `${(value / 1_000_000).toFixed(1)} MB` : `${value}`;
 }
 
+/** A size for people. */
+export function megabytes(bytes: number): string {
+  return `${Math.round(bytes / 1_000_000)} MB`;
+}
+
 /** Rows as aligned columns under a heading. */
 export function table(heading: readonly string[], rows: readonly (readonly string[])[]): string {
   // A cell is one line, whatever a host calls itself.

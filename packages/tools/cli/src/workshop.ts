@@ -1,4 +1,4 @@
-import { limitedRun, systemClock } from '@kmend/base/node';
+import { limitedRun, systemClock, withSharedUse } from '@kmend/base/node';
 import { Workshop } from '@kmend/pipeline';
 import type { Context } from './context.ts';
 
@@ -7,6 +7,13 @@ export function workshopOf(context: Context): Workshop {
   const { terminal, signal, places, env } = context;
   const edges = { run: limitedRun, clock: systemClock, fetch, progress: terminal.progress, signal };
   return new Workshop(edges, places, env);
+}
+
+/** Works with what the cache has, which `kmend cache prune` leaves alone meanwhile. */
+export async function usingWorkshop<T>(context: Context, work: (workshop: Workshop) => Promise<T>): Promise<T> {
+  const { terminal, signal, places } = context;
+  const onWait = (holder: number): void => terminal.progress.step(`wait for process ${holder}, which prunes the cache`);
+  return await withSharedUse(places.cache, () => work(workshopOf(context)), { signal, onWait });
 }
 
 /** A kernel's build id, named by itself or by its release. */

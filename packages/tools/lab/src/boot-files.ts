@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { chmod, copyFile, mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { errorText } from '@kmend/base';
-import { bashArguments, runOk } from '@kmend/base/node';
+import { bashArguments, exists, runOk } from '@kmend/base/node';
 import type { Kernel } from '@kmend/kernel';
 import { toolEnvironment } from '@kmend/toolchain';
 import type { LabEdges } from './edges.ts';
@@ -61,6 +61,11 @@ export async function prepareBootFiles(edges: LabEdges, kernel: LabKernel): Prom
     initramfs: join(directory, 'initramfs.gz'),
     modulesImage: join(directory, 'modules.ext4'),
   };
+  if (!(await exists(kernel.paths.vmlinuz))) {
+    throw new LabError('lab-kernel-unsuitable', `${kernel.release} was added without its vmlinuz`, {
+      hint: 'the lab boots vmlinuz: add the kernel again with it',
+    });
+  }
   if (await isDirectory(directory)) return files;
   await withLock(`${directory}.lock`, edges.signal, async () => {
     if (await isDirectory(directory)) return;

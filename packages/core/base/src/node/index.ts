@@ -7,3 +7,4 @@ export { type LockOptions, withLock } from './lock.ts';
 export { normalizeTree, type Packing, packDeb } from './package-tree.ts';
 export { type Places, places } from './places.ts';
 export { bashArguments, cleanEnvironment, limitedRun, run, runOk } from './process.ts';
+export { withExclusiveUse, withSharedUse } from './use.ts';

@@ -43,7 +43,7 @@ export async function withLock<T>(path: string, work: () => Promise<T>, options:
 async function tryTake(path: string): Promise<boolean> {
   const own = `${path}.${randomBytes(6).toString('hex')}.new`;
   try {
-    await writeFile(own, `${process.pid} ${await identityOf(process.pid)}\n`, { mode: 0o600 });
+    await writeFile(own, await ownIdentity(), { mode: 0o600 });
     await link(own, path);
     return true;
   } catch (error) {
@@ -55,12 +55,11 @@ async function tryTake(path: string): Promise<boolean> {
 }
 
 /** The living holder; a dead one's lock is moved out of the way. */
-async function holderOf(path: string): Promise<number | undefined> {
+export async function holderOf(path: string): Promise<number | undefined> {
   const text = await readFile(path, 'utf8').catch(() => undefined);
   if (text === undefined) return undefined;
-  const [first, ...identity] = text.trim().split(' ');
-  const pid = Number.parseInt(first ?? '', 10);
-  if (isAlive(pid) && (identity.length === 0 || identity.join(' ') === (await identityOf(pid)))) return pid;
+  const pid = await livingProcess(text);
+  if (pid !== undefined) return pid;
   const aside = `${path}.${randomBytes(6).toString('hex')}.stale`;
   await rename(path, aside).catch(() => undefined);
   // Another taker may have been quicker, and this is its fresh lock: it goes back.
@@ -68,6 +67,19 @@ async function holderOf(path: string): Promise<number | undefined> {
   if (moved !== undefined && moved !== text) await link(aside, path).catch(() => undefined);
   await rm(aside, { force: true });
   return undefined;
+}
+
+/** What a lock of this process says. */
+export async function ownIdentity(): Promise<string> {
+  return `${process.pid} ${await identityOf(process.pid)}\n`;
+}
+
+/** The process that a lock names, if it is still that one. */
+export async function livingProcess(lock: string): Promise<number | undefined> {
+  const [first, ...identity] = lock.trim().split(' ');
+  const pid = Number.parseInt(first ?? '', 10);
+  const isSame = async (): Promise<boolean> => identity.length === 0 || identity.join(' ') === (await identityOf(pid));
+  return isAlive(pid) && (await isSame()) ? pid : undefined;
 }
 
 /**

@@ -31,4 +31,14 @@ export class KernelMemory {
     const offset = Number(address - part.start);
     return part.data.subarray(offset, offset + size);
   }
+
+  /** The text at an address, of at most `limit` bytes up to its zero; `undefined` where there is none. */
+  text(address: bigint, limit: number): string | undefined {
+    const part = this.#parts.find(({ start, end }) => address >= start && address < end);
+    if (part === undefined) return undefined;
+    const offset = Number(address - part.start);
+    const bytes = part.data.subarray(offset, offset + limit);
+    const end = bytes.indexOf(0);
+    return end === -1 ? undefined : Buffer.from(bytes.subarray(0, end)).toString('latin1');
+  }
 }

@@ -39,7 +39,12 @@ export async function extractVmlinux(run: Run, image: Uint8Array, signal?: Abort
   // there).
   const payload = image.subarray(start, start + length);
   const kind = compressions.find(({ magic }) => magic.every((byte, index) => payload[index] === byte));
-  if (kind === undefined) throw new KernelError('image-unsupported', 'the kernel image is packed in an unknown format');
+  if (kind === undefined) {
+    const magic = Buffer.from(payload.subarray(0, 6)).toString('hex');
+    throw new KernelError('image-unsupported', `the kernel image is packed in an unknown format (it begins ${magic})`, {
+      hint: `known are ${compressions.map(({ name }) => name).join(', ')}; of a kernel of one’s own, vmlinux itself can be handed over`,
+    });
+  }
   const vmlinux = await unpack(run, kind, payload, signal);
   if (vmlinux.length < 64 || vmlinux.readUInt32BE(0) !== 0x7f454c46) {
     throw new KernelError('image-unsupported', `the ${kind.name} payload of the kernel image is not an ELF file`);
@@ -56,6 +61,7 @@ async function unpack(
   const damaged = (cause: unknown): KernelError =>
     new KernelError('image-unsupported', `the ${name} payload of the kernel image is damaged: ${errorText(cause)}`, {
       cause,
+      hint: 'fetch or copy it again',
     });
   if (command === undefined) {
     try {

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import type { Packages } from '../archive/archive.ts';
 import { KernelError } from '../error.ts';
 import type { KernelImage } from '../kernel.ts';
+import { refuseOtherFlavours } from './fitness.ts';
 import { readFolders, sameBuild } from './folders.ts';
 import { findImage, flavourOf, imageParts, RELEASE, releaseOf } from './image-packages.ts';
 import type { KernelStore } from './store.ts';
@@ -85,6 +86,7 @@ export class ImageStore {
         hint: 'e.g. bookworm/6.1.0-50-amd64 or bookworm/6.1.176-1',
       });
     }
+    refuseOtherFlavours(name);
     const release = name.endsWith('amd64') ? name : await releaseOf(this.#archive, suite, name, flavour);
     const { signal, progress } = this.#edges;
     const onWait = (holder: number): void => progress.step(`wait for process ${holder}, which is adding an image`);

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { parseJson } from '@kmend/base';
 import { z } from 'zod';
 import { KernelError } from '../error.ts';
-import type { Kernel } from '../kernel.ts';
+import type { Kernel, KernelPaths } from '../kernel.ts';
 
 /** `kernel.json` in a kernel's folder: written last, so that its presence means the folder is whole. */
 const KernelRecord = z.object({
@@ -11,26 +11,28 @@ const KernelRecord = z.object({
   release: z.string(),
   buildId: z.string().regex(/^[0-9a-f]{40}$/),
   version: z.string(),
-  sourcePackage: z.string(),
+  sourcePackage: z.string().optional(),
   suite: z.string(),
   arch: z.literal('x86_64'),
   compiler: z.object({ text: z.string(), command: z.string() }),
+  local: z.object({ buildRoot: z.string().optional() }).optional(),
 });
 type KernelRecord = z.infer<typeof KernelRecord>;
 
 const FILE = 'kernel.json';
 
 export function recordText(kernel: Omit<Kernel, 'paths'>): string {
-  const { release, buildId, version, sourcePackage, suite, arch, compiler } = kernel;
+  const { release, buildId, version, sourcePackage, suite, arch, compiler, local } = kernel;
   const record: KernelRecord = {
     schema: 'kmend.kernel/1',
     release,
     buildId,
     version,
-    sourcePackage,
+    ...(sourcePackage === undefined ? {} : { sourcePackage }),
     suite,
     arch,
     compiler: { text: compiler.text, command: compiler.command },
+    ...(local === undefined ? {} : { local }),
   };
   return `${JSON.stringify(record, null, 2)}\n`;
 }
@@ -49,23 +51,36 @@ export async function readRecord(directory: string): Promise<Kernel | undefined>
       hint: `remove the folder ${directory} and add the kernel again`,
     });
   }
-  const { schema: _, ...record } = parsed.data;
-  const within = (...parts: string[]): string => join(directory, ...parts);
-  const headers = within('headers', 'usr', 'src', `linux-headers-${record.release}`);
+  const { schema: _, sourcePackage, local, ...record } = parsed.data;
   return {
     ...record,
-    paths: {
-      directory,
-      vmlinuz: within('image', 'boot', `vmlinuz-${record.release}`),
-      vmlinux: within('vmlinux'),
-      modules: within('image', 'lib', 'modules', record.release),
-      config: join(headers, '.config'),
-      moduleSymvers: join(headers, 'Module.symvers'),
-      headers,
-      commonHeaders: within('headers', 'usr', 'src', commonHeadersPackage(record.release)),
-      sourceTarball: within('source', 'usr', 'src', `${record.sourcePackage}.tar.xz`),
-    },
+    ...(sourcePackage === undefined ? {} : { sourcePackage }),
+    ...(local === undefined ? {} : { local: local.buildRoot === undefined ? {} : { buildRoot: local.buildRoot } }),
+    paths: pathsIn(directory, record.release, sourcePackage),
   };
+}
+
+/** Where the parts of a kernel lie in its folder. `sourcePackage`: absent for a kernel of one's own. */
+export function pathsIn(directory: string, release: string, sourcePackage?: string): KernelPaths {
+  const within = (...parts: string[]): string => join(directory, ...parts);
+  const headers = sourcePackage === undefined ? within('headers') : headersIn(directory, release);
+  return {
+    directory,
+    vmlinuz: within('image', 'boot', `vmlinuz-${release}`),
+    vmlinux: within('vmlinux'),
+    modules: within('image', 'lib', 'modules', release),
+    config: join(headers, '.config'),
+    moduleSymvers: join(headers, 'Module.symvers'),
+    sourceTarball:
+      sourcePackage === undefined
+        ? within('source.tar.zst')
+        : within('source', 'usr', 'src', `${sourcePackage}.tar.xz`),
+  };
+}
+
+/** Where Debian's headers package is unpacked to. */
+export function headersIn(directory: string, release: string): string {
+  return join(directory, 'headers', 'usr', 'src', `linux-headers-${release}`);
 }
 
 /** `6.1.0-47-amd64` has its architecture-independent headers in `linux-headers-6.1.0-47-common`. */

@@ -227,3 +227,16 @@ test('reports a damaged list of symbols', async (t) => {
     await assert.rejects(readSymbols(kernel), hasCode('kernel-record'));
   }
 });
+
+test('leaves nothing of a kernel of one’s own that lacks a part, and names what is missing', async (t) => {
+  const { store, cache, names } = await worldWith(t);
+  const fail = async (): Promise<void> => assert.fail('nothing to prove');
+  const work = { findCompiler: fail, prove: fail };
+  const nowhere = { from: [join(cache, 'nowhere')], source: cache };
+  await assert.rejects(store.addLocal(nowhere, work), { code: 'kernel-incomplete', message: /neither a folder/ });
+  await mkdir(join(cache, 'empty'));
+  const empty = { from: [join(cache, 'empty')], source: cache };
+  const wanted = { code: 'kernel-incomplete', message: /lacks vmlinuz or vmlinux, config, Module.symvers, modules/ };
+  await assert.rejects(store.addLocal(empty, work), wanted);
+  assert.deepEqual(await names(), []);
+});

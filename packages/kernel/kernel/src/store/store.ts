@@ -1,12 +1,14 @@
 import { mkdir, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { Edges } from '@kmend/base';
 import { exists, syncDirectory, withLock } from '@kmend/base/node';
 import type { Packages } from '../archive/archive.ts';
 import type { PackageEntry } from '../archive/index.ts';
 import { KernelError } from '../error.ts';
 import type { Kernel } from '../kernel.ts';
+import { type LocalSpec, type LocalWork, layOutLocal } from '../local/add.ts';
 import { sourcePackageOf } from '../source.ts';
+import { refuseOtherFlavours } from './fitness.ts';
 import { type Found, readFolders, sameBuild } from './folders.ts';
 import { findImage, imageParts, RELEASE } from './image-packages.ts';
 import { nearest } from './near.ts';
@@ -87,12 +89,24 @@ export class KernelStore {
         },
       );
     }
+    refuseOtherFlavours(release);
     const { signal, progress } = this.#edges;
     const onWait = (holder: number): void => progress.step(`wait for process ${holder}, which is adding a kernel`);
     return await withLock(join(this.#directory, `.${release}.lock`), () => this.#add({ suite, release, version }), {
       signal,
       onWait,
     });
+  }
+
+  /**
+   * Adds a kernel of one's own from its files. The very same build that is there already is returned; `kernel-exists`
+   * where it is to be compiled in another system than before. Beside that throws what `layOutLocal` does.
+   */
+  async addLocal(spec: LocalSpec, work: LocalWork): Promise<Kernel> {
+    const { signal, progress } = this.#edges;
+    const onWait = (holder: number): void => progress.step(`wait for process ${holder}, which is adding a kernel`);
+    const add = (): Promise<Kernel> => this.#addLocal(spec, work);
+    return await withLock(join(this.#directory, '.local.lock'), add, { signal, onWait });
   }
 
   #read(): Promise<Found<Kernel>> {
@@ -127,26 +141,54 @@ export class KernelStore {
       commonHeaders: await this.#archive.fetch(found.commonHeaders),
       source: await this.#archive.fetch(found.source),
     };
-    // Under the lock of this release: what lies there is from a killed run.
-    const temporary = join(this.#directory, `.${release}.tmp`);
-    await rm(temporary, { recursive: true, force: true });
-    await mkdir(temporary, { recursive: true });
+    const temporary = await this.#temporary(release);
     try {
       const buildId = await unpackKernel(this.#edges, packages, { release, version, suite, sourcePackage }, temporary);
       // Another suite may have the very same build.
       const known = sameBuild(entries, { release, buildId });
       if (known !== undefined) return known;
-      const directory = join(this.#directory, buildId);
-      // Folders without a record are what interrupted runs of older versions left.
-      for (const left of [directory, join(this.#directory, release)])
-        if (!(await exists(recordPath(left)))) await rm(left, { recursive: true, force: true });
-      await rename(temporary, directory);
-      await syncDirectory(this.#directory);
-      const kernel = await readRecord(directory);
-      if (kernel !== undefined) return kernel;
-      throw new KernelError('kernel-record', `${directory} vanished while it was being added`);
+      return await this.#keep(temporary, release, buildId);
     } finally {
       await rm(temporary, { recursive: true, force: true });
     }
+  }
+
+  async #addLocal(spec: LocalSpec, work: LocalWork): Promise<Kernel> {
+    const { entries } = await this.#read();
+    const temporary = await this.#temporary('local');
+    try {
+      const find = (build: Pick<Kernel, 'release' | 'buildId'>): Kernel | undefined => sameBuild(entries, build);
+      const kernel = await layOutLocal(this.#edges, spec, work, temporary, find);
+      const { release, buildId, local, paths } = kernel;
+      if (paths.directory === temporary) return await this.#keep(temporary, release, buildId);
+      if (local === undefined || local.buildRoot === (spec.buildRoot && resolve(spec.buildRoot))) return kernel;
+      const where = local.buildRoot ?? 'this machine’s system';
+      throw new KernelError('kernel-exists', `${release} is in the store already, to be compiled in ${where}`, {
+        hint: `to change that, remove ${paths.directory} first`,
+      });
+    } finally {
+      await rm(temporary, { recursive: true, force: true });
+    }
+  }
+
+  /** An empty folder for the holder of a lock; what a killed run left there goes first. */
+  async #temporary(name: string): Promise<string> {
+    const path = join(this.#directory, `.${name}.tmp`);
+    await rm(path, { recursive: true, force: true });
+    await mkdir(path, { recursive: true });
+    return path;
+  }
+
+  /** Puts a folder with its record in its place. */
+  async #keep(temporary: string, release: string, buildId: string): Promise<Kernel> {
+    const directory = join(this.#directory, buildId);
+    // Folders without a record are what interrupted runs of older versions left.
+    for (const left of [directory, join(this.#directory, release)])
+      if (!(await exists(recordPath(left)))) await rm(left, { recursive: true, force: true });
+    await rename(temporary, directory);
+    await syncDirectory(this.#directory);
+    const kernel = await readRecord(directory);
+    if (kernel !== undefined) return kernel;
+    throw new KernelError('kernel-record', `${directory} vanished while it was being added`);
   }
 }

@@ -2,15 +2,14 @@ import { access, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/pr
 import { basename, join } from 'node:path';
 import type { Edges } from '@kmend/base';
 import { runOk } from '@kmend/base/node';
-import { buildId, readElf } from '@kmend/elf';
 import { parseConfig } from '../config.ts';
 import { KernelError } from '../error.ts';
-import { decodeKallsyms } from '../image/kallsyms.ts';
 import { extractVmlinux } from '../image/vmlinux.ts';
 import type { Kernel } from '../kernel.ts';
+import { fitCompiler } from './fitness.ts';
 import { unpackPackage } from './package.ts';
-import { recordPath, recordText } from './record.ts';
-import { symbolsPath, symbolsText } from './symbols.ts';
+import { headersIn, recordPath, recordText } from './record.ts';
+import { keepVmlinux } from './vmlinux.ts';
 
 /** The packages of one kernel, as verified `.deb` files. */
 export interface KernelPackages {
@@ -29,7 +28,7 @@ export interface KernelPackages {
 export async function unpackKernel(
   edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
   packages: KernelPackages,
-  about: Pick<Kernel, 'release' | 'version' | 'suite' | 'sourcePackage'>,
+  about: Pick<Kernel, 'release' | 'version' | 'suite'> & { readonly sourcePackage: string },
   directory: string,
 ): Promise<string> {
   const { run, progress, signal } = edges;
@@ -38,22 +37,10 @@ export async function unpackKernel(
   };
   progress.step(`unpack the headers of ${about.release}`);
   await unpack(packages.headers, 'headers');
-  const headers = join(directory, 'headers', 'usr', 'src', `linux-headers-${about.release}`);
+  const headers = headersIn(directory, about.release);
   const config = parseConfig((await readPart(join(headers, '.config'), about.release)).toString('utf8'));
-  // Before the large packages: most unfit kernels (cloud and third-party ones) are told apart here.
-  if (config.get('CONFIG_LIVEPATCH') !== 'y') {
-    throw new KernelError('kernel-without-livepatch', `${about.release} was built without CONFIG_LIVEPATCH`, {
-      hint: 'livepatches cannot be loaded into this kernel; its hosts need another one',
-    });
-  }
-  const compiler = config.get('CONFIG_CC_VERSION_TEXT') ?? '';
-  const command = compiler.split(' ')[0] ?? '';
-  if (!/^(?:x86_64-linux-gnu-)?gcc(?:-\d+)?$/.test(command)) {
-    throw new KernelError(
-      'kernel-compiler',
-      `${about.release} was built with "${compiler}", not with a gcc that kmend knows`,
-    );
-  }
+  // Before the large packages: most unfit kernels (third-party ones) are told apart here.
+  const compiler = fitCompiler(config, about.release);
   await unpack(packages.commonHeaders, 'headers');
   const id = await unpackImage(edges, packages.image, about.release, directory);
   progress.step(`unpack the source ${about.version}`);
@@ -64,7 +51,7 @@ export async function unpackKernel(
   ]);
   // All of it is on the disk before the record says so.
   await runOk(run, 'sync', ['--file-system', directory], { signal });
-  const record = recordText({ ...about, buildId: id, arch: 'x86_64', compiler: { text: compiler, command } });
+  const record = recordText({ ...about, buildId: id, arch: 'x86_64', compiler });
   await writeFile(recordPath(directory), record);
   return id;
 }
@@ -85,13 +72,7 @@ export async function unpackImage(
   await layOutImage(join(directory, 'image'), release);
   progress.step(`decode the symbols of ${release}`);
   const image = await readPart(join(directory, 'image', 'boot', `vmlinuz-${release}`), release);
-  const vmlinux = await extractVmlinux(run, image, signal);
-  await writeFile(join(directory, 'vmlinux'), vmlinux);
-  await writeFile(symbolsPath(directory), symbolsText(decodeKallsyms(vmlinux)), 'latin1');
-  const id = buildId(readElf(vmlinux));
-  if (id === undefined || !/^[0-9a-f]{40}$/.test(id)) {
-    throw new KernelError('image-unsupported', `the image of ${release} has no GNU build id of 20 bytes`);
-  }
+  const { buildId: id } = await keepVmlinux(await extractVmlinux(run, image, signal), release, directory);
   await expectParts(release, [join(directory, 'image', 'lib', 'modules', release, 'modules.order')]);
   return id;
 }

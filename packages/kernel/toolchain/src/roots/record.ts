@@ -1,4 +1,4 @@
-import { lstatSync, readdirSync } from 'node:fs';
+import { type Dirent, lstatSync, readdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fieldOf, parseJson, stanzasOf } from '@kmend/base';
@@ -58,18 +58,27 @@ export function installedPackages(status: string): Record<string, string> {
   return Object.fromEntries(named.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** Files and links below a folder, and the bytes of the files. */
+/** Files and links below a folder, and the bytes of the files. What vanishes meanwhile does not count. */
 export function extentOf(directory: string): { readonly files: number; readonly bytes: number } {
   let files = 0;
   let bytes = 0;
   const folders = [directory];
   for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
-    for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    for (const entry of entriesOf(folder)) {
       const path = join(folder, entry.name);
       if (entry.isDirectory()) folders.push(path);
       else files++;
-      if (entry.isFile()) bytes += lstatSync(path).size;
+      if (entry.isFile()) bytes += lstatSync(path, { throwIfNoEntry: false })?.size ?? 0;
     }
   }
   return { files, bytes };
+}
+
+function entriesOf(folder: string): Dirent[] {
+  try {
+    return readdirSync(folder, { withFileTypes: true });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
 }

@@ -31,6 +31,7 @@ import { findLeftOut } from './left-out.ts';
 import { type KeptOutcome, OutcomeCache, type UnitOutcome } from './outcome.ts';
 import { planUnits, planWitnesses } from './plan.ts';
 import type { UnitContext, UnitRequest } from './request.ts';
+import { proveSample } from './sample.ts';
 import { type TrialFailure, tryToCompile } from './trial.ts';
 import { buildUnit } from './unit.ts';
 import { codeDigest } from './version.ts';
@@ -188,6 +189,19 @@ export class Builder {
   /** Checks what the search for the units that a fix reaches has left out, by compiling a sample of it. */
   async leftAlone(fix: Fix, sample: LeftAloneSample): Promise<LeftAlone[]> {
     return await this.#withSources(fix, async (sources) => await leftAlone(this.#context, sources, fix, sample));
+  }
+
+  /**
+   * Proves that this is the kernel's source, configuration and compiler, as far as a sample of units shows it. Throws
+   * `kernel-not-proven`, and `kernel-parts-differ` where the configuration makes other modules.
+   */
+  async proveSample(): Promise<void> {
+    const scratch = await mkdtemp(join(this.#tree.directory, '.sample-'));
+    try {
+      await proveSample(this.#context, scratch);
+    } finally {
+      await rm(scratch, { recursive: true, force: true });
+    }
   }
 
   async #try(fix: Fix): Promise<TrialFailure[]> {

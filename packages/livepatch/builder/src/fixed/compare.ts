@@ -149,6 +149,11 @@ export class FixedComparer {
       this.#notCompared.add(`${choice.name} cannot be read: ${image.message}`);
       return;
     }
+    if (image === undefined && kernel.local !== undefined) {
+      const why = 'is not in the store; build the fixed kernel yourself, add it, and name its release with --fixed-in';
+      this.#notCompared.add(`${choice.name} of this configuration ${why}`);
+      return;
+    }
     if (image === undefined) {
       const how = howToAdd(choice, flavourOf(kernel.release));
       this.#notCompared.add(`${choice.name} is not in the store; get it with: ${how}`);

@@ -21,8 +21,6 @@ export function smallTree(directory: string, source = directory): PreparedTree {
       modules: within('modules'),
       config: within('config'),
       moduleSymvers: within('Module.symvers'),
-      headers: within('headers'),
-      commonHeaders: within('headers-common'),
       sourceTarball: within('source.tar.xz'),
     },
   };

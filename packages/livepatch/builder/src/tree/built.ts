@@ -51,6 +51,15 @@ export const linkedSources = oncePerTree(async (edges, tree): Promise<ReadonlyMa
   return built;
 });
 
+/** Modules that the configuration makes; also those that were not shipped. */
+export async function configuredModules(
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
+  tree: PreparedTree,
+): Promise<ReadonlySet<string>> {
+  const objects = (await askLists(edges, tree)).map(({ object }) => object);
+  return new Set(objects.filter((object) => object !== 'vmlinux'));
+}
+
 async function askLists(
   edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
   tree: PreparedTree,

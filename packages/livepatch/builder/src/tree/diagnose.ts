@@ -1,6 +1,7 @@
 import type { Edges, Run } from '@kmend/base';
 import type { Kernel } from '@kmend/kernel';
-import { BuildRoots } from '@kmend/toolchain/roots';
+import { BuildRoots, extentOf } from '@kmend/toolchain/roots';
+import { findTree } from './prepare.ts';
 import { neededRoot } from './root.ts';
 
 /** Where a kernel is compiled. */
@@ -10,8 +11,8 @@ export interface Workplace {
   /** `CONFIG_CC_VERSION_TEXT`. */
   readonly compiler: string;
   /** `nowhere`: its compiler is none of Debian's, and not on this machine. */
-  readonly system: 'this machine' | 'build root' | 'nowhere';
-  /** Name of its root in `Diagnosis.roots`, whether that is made or not. */
+  readonly system: 'this machine' | 'build root' | 'given root' | 'nowhere';
+  /** Name of its root in `Diagnosis.roots`, whether that is made or not; of a given root, its folder. */
   readonly root?: string;
 }
 
@@ -25,9 +26,17 @@ export interface RootState {
   readonly state: 'whole' | 'damaged';
 }
 
+/** A kernel of the store, where it is compiled, and what it takes on the disk. */
+export interface KernelState extends Workplace {
+  /** Bytes of its folder in the store. */
+  readonly bytes: number;
+  /** Bytes of its prepared source tree, without what builds make beside it; absent where it has none yet. */
+  readonly treeBytes?: number;
+}
+
 /** What this machine compiles kernels with. */
 export interface Diagnosis {
-  readonly kernels: readonly Workplace[];
+  readonly kernels: readonly KernelState[];
   readonly roots: readonly RootState[];
 }
 
@@ -41,6 +50,8 @@ export async function workplaceOf(run: Run, kernel: Kernel): Promise<Workplace> 
       return { ...known, system: 'this machine' };
     case 'root':
       return { ...known, system: 'build root', root: needed.name };
+    case 'given':
+      return { ...known, system: 'given root', root: needed.directory };
     case 'none':
       return { ...known, system: 'nowhere' };
   }
@@ -52,8 +63,15 @@ export async function diagnose(
   cacheDirectory: string,
   kernels: readonly Kernel[],
 ): Promise<Diagnosis> {
-  const places: Workplace[] = [];
-  for (const kernel of kernels) places.push(await workplaceOf(edges.run, kernel));
+  const places: KernelState[] = [];
+  for (const kernel of kernels) {
+    const tree = await findTree(cacheDirectory, kernel);
+    places.push({
+      ...(await workplaceOf(edges.run, kernel)),
+      bytes: extentOf(kernel.paths.directory).bytes,
+      ...(tree === undefined ? {} : { treeBytes: extentOf(tree.source).bytes }),
+    });
+  }
   const roots = (await new BuildRoots(edges, cacheDirectory).list()).map(
     ({ name, bytes, root, isDamaged }): RootState => ({
       name,

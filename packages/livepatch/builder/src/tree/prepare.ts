@@ -1,10 +1,10 @@
 import { copyFile, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Edges } from '@kmend/base';
-import { runOk, withLock } from '@kmend/base/node';
-import { type Kernel, parseConfig } from '@kmend/kernel';
+import { exists, runOk, withLock } from '@kmend/base/node';
+import { differentOptions, type Kernel, parseConfig } from '@kmend/kernel';
 import { type BuildRoot, MACHINE } from '@kmend/toolchain';
-import { BuildRoots, rootOfDigest } from '@kmend/toolchain/roots';
+import { BuildRoots, givenRoot, rootOfDigest } from '@kmend/toolchain/roots';
 import { confinedMake } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 import { makeRecipe } from './recipe.ts';
@@ -29,10 +29,21 @@ export async function findTree(cacheDirectory: string, kernel: Kernel): Promise<
     const prepared = await readFile(join(directory, MARKER), 'utf8').catch(() => '');
     const [, buildId, digest] = /^([0-9a-f]+)\n(?:([0-9a-f]+)\n)?$/.exec(prepared) ?? [];
     if (buildId !== kernel.buildId) continue;
-    const root = digest === undefined ? MACHINE : await rootOfDigest(cacheDirectory, digest);
+    const root = digest === undefined ? MACHINE : await rootBy(cacheDirectory, kernel, digest);
     if (root !== undefined) return { kernel, directory, source: join(directory, 'source'), root };
   }
   return undefined;
+}
+
+async function rootBy(cacheDirectory: string, { local }: Kernel, digest: string): Promise<BuildRoot | undefined> {
+  if (local?.buildRoot === undefined) return await rootOfDigest(cacheDirectory, digest);
+  const root = await givenRoot(local.buildRoot);
+  return root.contents?.digest === digest ? root : undefined;
+}
+
+/** Removes the prepared tree of a kernel. */
+export async function removeTree(cacheDirectory: string, { buildId }: Pick<Kernel, 'buildId'>): Promise<void> {
+  await rm(join(cacheDirectory, 'trees', buildId), { recursive: true, force: true });
 }
 
 /**
@@ -101,7 +112,8 @@ async function unpack(edges: Pick<Edges, 'run' | 'progress' | 'signal'>, kernel:
     '--strip-components=1',
     '--no-same-owner',
     '--no-same-permissions',
-    '--exclude=*/Documentation/[!K]*',
+    // Of one's own tree `make mrproper` reads all Makefiles.
+    ...(kernel.local === undefined ? ['--exclude=*/Documentation/[!K]*'] : []),
   ];
   await runOk(edges.run, 'tar', args, { signal: edges.signal, timeoutMs: STEP_LIMIT_MS });
 }
@@ -113,16 +125,21 @@ async function configure(
   root: BuildRoot,
 ): Promise<void> {
   edges.progress.step(`configure the tree of ${kernel.release}`);
+  const inTree = (...goals: readonly string[]): Promise<unknown> => {
+    const args = ['-s', '-C', source, ...makeArguments(kernel), ...goals];
+    return runOk(confinedMake(edges.run, root, source), 'make', args, {
+      signal: edges.signal,
+      timeoutMs: STEP_LIMIT_MS,
+    });
+  };
+  if (kernel.local !== undefined && (await wasBuiltIn(source))) await inTree('mrproper');
   const shipped = await readFile(kernel.paths.config, 'utf8');
   // The trusted keys are a file of Debian's build machine; they end up in certs/, never in a livepatch.
   const usable = shipped.replace(/^CONFIG_SYSTEM_TRUSTED_KEYS=.*$/m, 'CONFIG_SYSTEM_TRUSTED_KEYS=""');
   await writeFile(join(source, '.config'), usable);
-  const args = ['-s', '-C', source, ...makeArguments(kernel), 'olddefconfig'];
-  await runOk(confinedMake(edges.run, root, source), 'make', args, { signal: edges.signal, timeoutMs: STEP_LIMIT_MS });
+  await inTree('olddefconfig');
   const want = parseConfig(usable);
-  const have = parseConfig(await readFile(join(source, '.config'), 'utf8'));
-  const names = new Set([...want.keys(), ...have.keys()]);
-  const different = [...names].filter((name) => want.get(name) !== have.get(name));
+  const different = differentOptions(want, parseConfig(await readFile(join(source, '.config'), 'utf8')));
   if (different.length > 0) {
     const shown = different.slice(0, 8).join(', ');
     throw new BuilderError(
@@ -130,10 +147,19 @@ async function configure(
       `the tree of ${kernel.release} cannot be configured as shipped: ${shown}`,
       {
         hint:
-          want.get('CONFIG_PREEMPT_RT') === 'y'
-            ? 'Debian builds PREEMPT_RT kernels with patches that its source package does not hold: kmend cannot build livepatches for them'
-            : 'a build tool is missing or has another version: run script/bootstrap (pahole, of the package dwarves, decides about BTF)',
+          kernel.local !== undefined
+            ? 'config and source are not of one build, or the tools of another system have decided (gcc, binutils, pahole): name the system that it was built in with --build-root'
+            : want.get('CONFIG_PREEMPT_RT') === 'y'
+              ? 'Debian builds PREEMPT_RT kernels with patches that its source package does not hold: kmend cannot build livepatches for them'
+              : 'a build tool is missing or has another version: run script/bootstrap (pahole, of the package dwarves, decides about BTF)',
       },
     );
   }
+}
+
+/** By what keeps Kbuild itself from building in another folder from such a tree (Makefile, `outputmakefile`). */
+async function wasBuiltIn(source: string): Promise<boolean> {
+  for (const made of ['.config', 'include/config', 'arch/x86/include/generated'])
+    if (await exists(join(source, made))) return true;
+  return false;
 }

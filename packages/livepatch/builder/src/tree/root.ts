@@ -1,7 +1,7 @@
 import { errorCode, type Run } from '@kmend/base';
 import type { Kernel } from '@kmend/kernel';
 import { type BuildRoot, MACHINE } from '@kmend/toolchain';
-import { type BuildRoots, debianCompiler, rootName, type WantedRoot } from '@kmend/toolchain/roots';
+import { type BuildRoots, debianCompiler, givenRoot, rootName, type WantedRoot } from '@kmend/toolchain/roots';
 import { confined } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 
@@ -9,13 +9,17 @@ import { BuilderError } from '../error.ts';
 export type NeededRoot =
   | { readonly kind: 'machine' }
   | { readonly kind: 'root'; readonly wanted: WantedRoot; readonly name: string }
+  /** The operator's own. */
+  | { readonly kind: 'given'; readonly directory: string }
   | { readonly kind: 'none'; readonly here: string };
 
 /** Looks for the very compiler that CONFIG_CC_VERSION_TEXT names. */
-export async function neededRoot(run: Run, { compiler, suite }: Kernel): Promise<NeededRoot> {
+export async function neededRoot(run: Run, { compiler, suite, local }: Kernel): Promise<NeededRoot> {
+  if (local?.buildRoot !== undefined) return { kind: 'given', directory: local.buildRoot };
   const here = await compilerOf(run, MACHINE, compiler.command);
   if (here === compiler.text) return { kind: 'machine' };
-  const debian = debianCompiler(compiler.text);
+  // Of which suite a root of one's own kernel should be is known to its operator alone.
+  const debian = local === undefined ? debianCompiler(compiler.text) : undefined;
   if (debian === undefined) return { kind: 'none', here };
   // Kernels of `trixie-backports` are compiled in trixie.
   const wanted = { suite: suite.replace(/-.*$/, ''), compiler: debian };
@@ -35,12 +39,8 @@ export async function rootFor(
   const { release, compiler } = kernel;
   const needed = await neededRoot(run, kernel);
   if (needed.kind === 'machine') return MACHINE;
-  if (needed.kind === 'none') {
-    const found = needed.here === '' ? 'this machine has none of that name' : `this machine's is "${needed.here}"`;
-    throw new BuilderError('compiler-missing', `${release} was built with "${compiler.text}"; ${found}`, {
-      hint: 'a build root can only be made for a compiler of Debian: install that one on this machine',
-    });
-  }
+  if (needed.kind === 'given') return await rootOfOperator(run, kernel, needed.directory);
+  if (needed.kind === 'none') throw missing(kernel, needed.here);
   const known = await roots.find(needed.wanted);
   if (known !== undefined && (await compilerOf(run, known, compiler.command)) === compiler.text) return known;
   const made = await roots.prepare(needed.wanted);
@@ -48,6 +48,35 @@ export async function rootFor(
   if (there === compiler.text) return made;
   throw new BuilderError('compiler-differs', `${release} was built with "${compiler.text}"; Debian's is "${there}"`, {
     hint: 'the byte proof needs the very same compiler: build for another kernel of the suite',
+  });
+}
+
+/** Throws where the compiler of a kernel of one's own is not there, as `rootFor` does. */
+export async function assertCompiler(run: Run, kernel: Kernel): Promise<void> {
+  const needed = await neededRoot(run, kernel);
+  if (needed.kind === 'none') throw missing(kernel, needed.here);
+  if (needed.kind === 'given') await rootOfOperator(run, kernel, needed.directory);
+}
+
+function missing({ release, compiler, local }: Kernel, here: string): BuilderError {
+  const found = here === '' ? 'this machine has none of that name' : `this machine's is "${here}"`;
+  return new BuilderError('compiler-missing', `${release} was built with "${compiler.text}"; ${found}`, {
+    hint:
+      local === undefined
+        ? 'a build root can only be made for a compiler of Debian: install that one on this machine'
+        : 'name the folder of the system that it was built in with --build-root, or install that compiler on this machine',
+  });
+}
+
+/** The system of a kernel of one's own, by the folder that its operator named. */
+async function rootOfOperator(run: Run, { release, compiler }: Kernel, directory: string): Promise<BuildRoot> {
+  const root = await givenRoot(directory);
+  const there = await compilerOf(run, root, compiler.command);
+  if (there === compiler.text) return root;
+  const said = there === '' ? `there is no ${compiler.command} in ${directory}` : `that in ${directory} is "${there}"`;
+  const code = there === '' ? 'compiler-missing' : 'compiler-differs';
+  throw new BuilderError(code, `${release} was built with "${compiler.text}"; ${said}`, {
+    hint: 'the byte proof needs the very same compiler: install it there, or name the system that has it with --build-root',
   });
 }
 

@@ -3,7 +3,7 @@ import { auditLivepatch } from '@kmend/pipeline';
 import type { Livepatch } from '@kmend/protocol';
 import { exitCodes } from '../error.ts';
 import type { Register } from '../program.ts';
-import { workshopOf } from '../workshop.ts';
+import { usingWorkshop } from '../workshop.ts';
 
 export const auditCommand: Register = ({ program, action }) => {
   program
@@ -12,7 +12,7 @@ export const auditCommand: Register = ({ program, action }) => {
     .argument('<dir>', 'Folder that kmend build --out wrote')
     .action(
       action(async (context, directory: string) => {
-        const { manifest, result } = await auditLivepatch(workshopOf(context), directory);
+        const { manifest, result } = await usingWorkshop(context, (workshop) => auditLivepatch(workshop, directory));
         context.terminal.result({ livepatch: manifest.id, ...result }, (data) => auditText(manifest, data));
         if (result.findings.length > 0) context.exitWith(exitCodes.refused);
       }),

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { access, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { KmendError } from '@kmend/base';
 import { exampleLivepatch } from '@kmend/harness/servers';
 import { runKmend } from '../testing/run.ts';
-import { buildCommand, buildText } from './build.ts';
+import { buildCommand, buildText, worstExit } from './build.ts';
 
 test('rejects a malformed effective version before it looks for kernel or fix', async (t) => {
   const home = await mkdtemp(join(tmpdir(), 'kmend-cli-build-'));
@@ -18,6 +19,26 @@ test('rejects a malformed effective version before it looks for kernel or fix', 
   assert.equal(exitCode, 1);
   assert.match(err, /"v6\.1\.176" is not a version.*\[version-malformed\]\n {2}name the linux package/);
   assert.match((await build('6.1.176-1')).err, /\[fix-unknown\]/);
+});
+
+test('builds for no kernel when one of several is unknown, and ends with the worst exit code of all', async (t) => {
+  const home = await mkdtemp(join(tmpdir(), 'kmend-cli-build-'));
+  t.after(() => rm(home, { recursive: true, force: true }));
+  const patch = join(home, 'fix.patch');
+  await writeFile(patch, '--- a/fs/attr.c\n+++ b/fs/attr.c\n@@ -1 +1 @@\n-a\n+b\n');
+  const argv = ['build', '--kernel', 'one', 'two', '--patch', patch, '--out', join(home, 'out')];
+  const { exitCode, err } = await runKmend([buildCommand], { KMEND_HOME: home, KMEND_CACHE: home }, ...argv);
+  assert.equal(exitCode, 1);
+  assert.match(err, /the kernel one is not in the store/);
+  await assert.rejects(access(join(home, 'out')));
+  const { manifest } = exampleLivepatch(1);
+  const known = { release: manifest.kernel.release, buildId: manifest.kernel.buildId, out: 'out' };
+  const of = (verdict: 'patchable' | 'needs-review' | 'refused') => ({ ...known, livepatch: { ...manifest, verdict } });
+  const failed = { ...known, error: new KmendError('tree-failed', 'no tree') };
+  assert.equal(worstExit([of('patchable'), of('patchable')]), 0);
+  assert.equal(worstExit([of('patchable'), of('needs-review')]), 4);
+  assert.equal(worstExit([of('refused'), of('needs-review')]), 3);
+  assert.equal(worstExit([of('refused'), failed, of('patchable')]), 1);
 });
 
 test('names the effective version in the summary of a build as the maker’s statement', () => {

@@ -1,15 +1,16 @@
 import { basename } from 'node:path';
 import { assertEffectiveVersion, type Fix, importFromPatch, type SigningKeyFiles } from '@kmend/builder';
-import { buildLivepatch, type Workshop } from '@kmend/pipeline';
+import { buildForKernels, buildLivepatch, type KernelOutcome, type Workshop } from '@kmend/pipeline';
 import type { Livepatch } from '@kmend/protocol';
+import type { Context } from '../context.ts';
 import { CliError, type ExitCode, exitCodes } from '../error.ts';
 import type { Register } from '../program.ts';
 import type { Terminal } from '../terminal.ts';
-import { workshopOf } from '../workshop.ts';
+import { usingWorkshop, workshopOf } from '../workshop.ts';
 import { remarks } from './fix.ts';
 
 interface BuildOptions {
-  readonly kernel: string;
+  readonly kernel: string[];
   readonly fix?: string[];
   readonly patch?: string[];
   readonly stacked?: boolean;
@@ -29,7 +30,7 @@ export const buildCommand: Register = ({ program, action }) => {
     .description(
       'Build a livepatch from fixes. Writes the module and livepatch.json, which has the verdict and its reasons.',
     )
-    .requiredOption('--kernel <release|build-id>', 'Kernel in the store')
+    .requiredOption('--kernel <release|build-id...>', 'Kernels in the store; of several, each gets a folder in --out')
     .option('--fix <id...>', 'Fixes, in the order in which they apply')
     .option('--patch <file...>', 'Patch files for this build only, applied after the fixes')
     .option('--stacked', 'Build a stacked livepatch instead of a cumulative one that replaces all before it')
@@ -49,7 +50,7 @@ export const buildCommand: Register = ({ program, action }) => {
     .requiredOption('--out <dir>', 'Output folder; replaces an earlier build in it')
     .action(
       action(async (context, options: BuildOptions) => {
-        const { kernel, effectiveVersion, fixedIn, acceptReview = false, out } = options;
+        const { kernel: kernels, effectiveVersion, fixedIn, acceptReview = false, out } = options;
         // Before anything else, so that a mistyped one costs no time.
         assertEffectiveVersion(effectiveVersion);
         const workshop = workshopOf(context);
@@ -62,13 +63,44 @@ export const buildCommand: Register = ({ program, action }) => {
         const sign = signingFiles(options);
         const on = await kept(workshop, options.on);
         const kind = options.stacked ? 'stacked' : 'cumulative';
-        const order = { kernel, fixes, kind, on, effectiveVersion, fixedIn, acceptReview, sign, out } as const;
-        const livepatch = await buildLivepatch(workshop, order);
+        const order = { fixes, kind, on, effectiveVersion, fixedIn, acceptReview, sign, out } as const;
+        const [kernel = '', ...others] = kernels;
+        if (others.length > 0) {
+          const outcomes = await usingWorkshop(context, (used) => buildForKernels(used, { ...order, kernels }));
+          showOutcomes(context, outcomes);
+          return;
+        }
+        const livepatch = await usingWorkshop(context, (used) => buildLivepatch(used, { ...order, kernel }));
         context.terminal.result(livepatch, (manifest) => buildText(manifest, out));
         context.exitWith(exitCode(livepatch));
       }),
     );
 };
+
+/** One result for several kernels; the exit code is that of the worst. */
+function showOutcomes(context: Context, outcomes: readonly KernelOutcome[]): void {
+  const kernels = outcomes.map(({ error, ...known }) => {
+    const said = error && { code: error.code, message: error.message, hint: error.hint };
+    return { ...known, ...(said === undefined ? {} : { error: said }) };
+  });
+  context.terminal.result({ kernels }, () => outcomes.map(outcomeText).join('\n\n'));
+  context.exitWith(worstExit(outcomes));
+}
+
+/** What became of one kernel, for people. */
+function outcomeText({ release, out, livepatch, error }: KernelOutcome): string {
+  if (livepatch !== undefined) return buildText(livepatch, out);
+  const lines = [`no livepatch for ${release}: ${error?.message ?? ''} [${error?.code ?? ''}]`];
+  if (error?.hint !== undefined) lines.push(`  ${error.hint}`);
+  return lines.join('\n');
+}
+
+/** Failed, then refused, then needs a review. */
+export function worstExit(outcomes: readonly KernelOutcome[]): ExitCode {
+  const codes = outcomes.map(({ livepatch }) => (livepatch === undefined ? exitCodes.failed : exitCode(livepatch)));
+  const order = [exitCodes.failed, exitCodes.refused, exitCodes.needsReview];
+  return order.find((code) => codes.includes(code)) ?? exitCodes.done;
+}
 
 /** Fixes of the store, by their ids. */
 async function kept({ fixes }: Workshop, ids: readonly string[] = []): Promise<Fix[]> {

@@ -1,7 +1,7 @@
 import type { Diagnosis, Workplace } from '@kmend/builder';
 import { exitCodes } from '../error.ts';
 import type { Register } from '../program.ts';
-import { table } from '../terminal.ts';
+import { megabytes, table } from '../terminal.ts';
 import { workshopOf } from '../workshop.ts';
 
 export const doctorCommand: Register = ({ program, action }) => {
@@ -26,6 +26,7 @@ export function diagnosisText({ kernels, roots }: Diagnosis): string {
     return root.state === 'whole' ? 'ready' : 'damaged: made again by the next build';
   };
   const placeOf = ({ system, root }: Workplace): string => {
+    if (system === 'given root') return `your build root ${root}`;
     if (root !== undefined) return `build root ${root} (${stateOf(root)})`;
     return system === 'nowhere' ? 'nowhere: install that compiler' : system;
   };
@@ -34,14 +35,20 @@ export function diagnosisText({ kernels, roots }: Diagnosis): string {
       ? ['no kernel yet; add one, e.g.: kmend kernel add bookworm/6.1.0-47-amd64']
       : [
           table(
-            ['KERNEL', 'COMPILER', 'COMPILED IN'],
-            kernels.map((kernel) => [kernel.release, kernel.compiler, placeOf(kernel)]),
+            ['KERNEL', 'SIZE', 'TREE', 'COMPILER', 'COMPILED IN'],
+            kernels.map((kernel) => [
+              kernel.release,
+              megabytes(kernel.bytes),
+              kernel.treeBytes === undefined ? 'none yet' : megabytes(kernel.treeBytes),
+              kernel.compiler,
+              placeOf(kernel),
+            ]),
           ),
         ];
   if (roots.length > 0) {
     const rows = roots.map(({ name, bytes, packages, state }) => [
       name,
-      `${Math.round(bytes / 1_000_000)} MB`,
+      megabytes(bytes),
       packages === 0 ? '' : `${packages}`,
       state,
     ]);

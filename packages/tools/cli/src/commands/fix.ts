@@ -7,7 +7,7 @@ import { Option } from 'commander';
 import { CliError } from '../error.ts';
 import type { Register } from '../program.ts';
 import { table } from '../terminal.ts';
-import { workshopOf } from '../workshop.ts';
+import { usingWorkshop, workshopOf } from '../workshop.ts';
 
 interface ImportOptions {
   readonly id: string;
@@ -56,8 +56,8 @@ export const fixCommands: Register = ({ program, action }) => {
         const words = { id, title, severity, hardware };
         const how = companions === true ? 'whole' : companions;
         const order = { words, source: sourceOf(options), companions: how, check, replace };
-        const { fix, checked, taken } = await importFix(workshopOf(context), order, (text) =>
-          context.terminal.note(text),
+        const { fix, checked, taken } = await usingWorkshop(context, (workshop) =>
+          importFix(workshop, order, (text) => context.terminal.note(text)),
         );
         const outcome = { ...summary(fix), ...(checked === undefined ? {} : { compiled: checked }) };
         context.terminal.result(outcome, (data) => describe(data, taken));

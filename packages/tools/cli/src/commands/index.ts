@@ -12,6 +12,7 @@ const families: readonly (readonly [word: string, load: () => Promise<Register>]
   ['compare', async () => (await import('./compare.ts')).compareCommand],
   ['prove', async () => (await import('./prove.ts')).proveCommand],
   ['doctor', async () => (await import('./doctor.ts')).doctorCommand],
+  ['cache', async () => (await import('./cache.ts')).cacheCommands],
   ['repo', async () => (await import('./repo.ts')).repoCommands],
   ['server', async () => (await import('./server.ts')).serverCommand],
   ['publish', async () => (await import('./publish.ts')).publishCommand],

@@ -1,25 +1,31 @@
 import { readFile } from 'node:fs/promises';
 import { type Kernel, type KernelImage, parseConfig, parseSymvers, readSymbols, telling } from '@kmend/kernel';
-import type { Workshop } from '@kmend/pipeline';
+import { addLocalKernel, type Workshop } from '@kmend/pipeline';
 import type { Context } from '../context.ts';
+import { CliError } from '../error.ts';
 import type { Register } from '../program.ts';
 import { table } from '../terminal.ts';
-import { workshopOf } from '../workshop.ts';
+import { usingWorkshop, workshopOf } from '../workshop.ts';
 
 export const kernelCommands: Register = ({ program, action }) => {
   const kernel = program.command('kernel').description('Manage the kernels that livepatches are built for.');
   kernel
     .command('add')
-    .description("Fetch a kernel (image, headers, source) from Debian's archive; verify signature and hashes.")
+    .description("Add a kernel: fetched from Debian's archive and verified, or one of your own.")
     .argument(
-      '<suite/release>',
+      '[suite/release]',
       'e.g. bookworm/6.1.0-47-amd64, or =<version> behind it; with --image-only also <suite/version[/flavour]>',
     )
     .option('--image-only', 'Fetch only the image and its modules, to compare builds with a fixed kernel')
+    .option(
+      '--local <path...>',
+      'Add your own kernel: a folder with vmlinuz, modules, config and Module.symvers, or the packages of make bindeb-pkg',
+    )
+    .option('--source <dir>', 'With --local: the source tree that the kernel was built from')
+    .option('--build-root <dir>', "With --local: the system that has the kernel's compiler (default: this machine's)")
     .action(
-      action(async (context, spec: string, options: { readonly imageOnly?: boolean }) => {
-        const workshop = workshopOf(context);
-        const added = options.imageOnly ? await workshop.images.add(spec) : await addedKernel(context, workshop, spec);
+      action(async (context, spec: string | undefined, options: AddOptions) => {
+        const added = await usingWorkshop(context, (workshop) => add(context, workshop, spec, options));
         context.terminal.result(summary(added), (data) => `${data.release} is in the store (build id ${data.buildId})`);
       }),
     );
@@ -62,7 +68,7 @@ export const kernelCommands: Register = ({ program, action }) => {
             ...Object.entries({
               release: data.release,
               'build id': data.buildId,
-              source: `${data.sourcePackage} ${data.version} (${data.suite})`,
+              source: `${data.sourcePackage ?? 'your own,'} ${data.version} (${data.suite})`,
               compiler: data.compiler,
               symbols: `${data.symbols} in kallsyms, ${data.exports} exported`,
               folder: data.directory,
@@ -74,6 +80,33 @@ export const kernelCommands: Register = ({ program, action }) => {
       }),
     );
 };
+
+interface AddOptions {
+  readonly imageOnly?: boolean;
+  readonly local?: string[];
+  readonly source?: string;
+  readonly buildRoot?: string;
+}
+
+async function add(
+  context: Context,
+  workshop: Workshop,
+  spec: string | undefined,
+  { imageOnly = false, local, source, buildRoot }: AddOptions,
+): Promise<KernelImage> {
+  if (local === undefined) {
+    if (source !== undefined || buildRoot !== undefined)
+      throw new CliError('usage', '--source and --build-root need --local');
+    if (spec === undefined)
+      throw new CliError('usage', 'name a kernel, e.g. bookworm/6.1.0-47-amd64, or your own with --local');
+    return imageOnly ? await workshop.images.add(spec) : await addedKernel(context, workshop, spec);
+  }
+  if (spec !== undefined || imageOnly)
+    throw new CliError('usage', '--local takes no kernel of the archive, and no --image-only');
+  if (source === undefined)
+    throw new CliError('usage', '--local needs --source: the source tree that the kernel was built from');
+  return await addLocalKernel(workshop, { from: local, source, buildRoot });
+}
 
 /** Adds a kernel, and says what compiling for it needs. */
 async function addedKernel({ terminal }: Context, workshop: Workshop, spec: string): Promise<Kernel> {

@@ -5,7 +5,7 @@ import { CliError } from '../error.ts';
 import type { Register } from '../program.ts';
 import { table } from '../terminal.ts';
 import { VERSION } from '../version.ts';
-import { workshopOf } from '../workshop.ts';
+import { usingWorkshop } from '../workshop.ts';
 
 interface ProveOptions {
   readonly previous?: string;
@@ -41,7 +41,7 @@ export const proveCommand: Register = ({ program, action }) => {
           transitionLimit: whole('--transition-limit', options.transitionLimit, MAX_LIMIT),
           version: VERSION,
         };
-        const { proof, path } = await proveInLab(workshopOf(context), order);
+        const { proof, path } = await usingWorkshop(context, (workshop) => proveInLab(workshop, order));
         if (!proof.passed) throw failure(proof, path);
         context.terminal.result(proof, (data) => describe(data, path));
       }),
