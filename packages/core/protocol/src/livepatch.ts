@@ -113,6 +113,8 @@ export const Livepatch = z.object({
     arch: z.literal('x86_64'),
     /** Its operator built it herself; `version` is that of its source. */
     local: z.literal(true).optional(),
+    /** Until when the archive's index was valid, where it was out of date and the operator accepted it. */
+    indexExpired: z.string().max(100).optional(),
   }),
   fixes: z.array(FixSummary).min(1).max(5000),
   effectiveVersion: EffectiveVersion.optional(),

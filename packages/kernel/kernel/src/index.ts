@@ -1,4 +1,4 @@
-export { Archive, type Mirrors, mirrors, type Packages } from './archive/archive.ts';
+export { Archive, acceptedExpired, type Mirrors, mirrors, type Packages } from './archive/archive.ts';
 export type { ArchiveEdges, PackageEntry } from './archive/index.ts';
 export { type StructLayout, structLayouts } from './btf.ts';
 export { type KernelConfig, parseConfig, telling } from './config.ts';

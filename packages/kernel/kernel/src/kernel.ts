@@ -10,6 +10,8 @@ export interface Kernel {
   readonly sourcePackage?: string;
   /** Debian suite it came from, e.g. `bookworm`; `local` for a kernel of one's own. */
   readonly suite: string;
+  /** Until when the archive's index was valid, where it was out of date and the operator accepted it. */
+  readonly indexExpired?: string;
   /** Present for a kernel of one's own. */
   readonly local?: LocalOrigin;
   readonly arch: 'x86_64';

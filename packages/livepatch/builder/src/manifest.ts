@@ -11,7 +11,7 @@ const BUILDER_VERSION = '0.1.0';
 export interface ManifestParts {
   /** Of the module; without one, the id is that of what the manifest says. */
   readonly id?: string;
-  readonly kernel: Pick<Kernel, 'buildId' | 'release' | 'version' | 'arch' | 'compiler' | 'local'>;
+  readonly kernel: Pick<Kernel, 'buildId' | 'release' | 'version' | 'arch' | 'compiler' | 'local' | 'indexExpired'>;
   readonly fixes: readonly Fix[];
   readonly kind: Livepatch['kind'];
   readonly effectiveVersion: string | undefined;
@@ -69,6 +69,7 @@ export function makeManifest(parts: ManifestParts): Livepatch {
       version: kernel.version,
       arch: kernel.arch,
       ...(kernel.local === undefined ? {} : { local: true }),
+      ...(kernel.indexExpired === undefined ? {} : { indexExpired: kernel.indexExpired }),
     },
     fixes: fixes.map(({ id: fix, title, severity, hardware }) => ({ id: fix, title, severity, hardware })),
     ...(effectiveVersion === undefined ? {} : { effectiveVersion }),

@@ -1,7 +1,8 @@
 import type { Edges } from '@kmend/base';
 import type { Places } from '@kmend/base/node';
 import { Builder, type Diagnosis, diagnose, FixStore, findTree, type Workplace, workplaceOf } from '@kmend/builder';
-import { Archive, ImageStore, type Kernel, KernelStore, mirrors, SourceStore } from '@kmend/kernel';
+import { Archive, acceptedExpired, ImageStore, type Kernel, KernelStore, mirrors, SourceStore } from '@kmend/kernel';
+import type { SystemSource } from '@kmend/toolchain/roots';
 
 /**
  * What an operator's machine keeps and builds with. Together with `openLab` the only place that makes these of edges
@@ -15,27 +16,28 @@ export class Workshop {
   readonly images: ImageStore;
   readonly sources: SourceStore;
   readonly fixes: FixStore;
-  /** Debian mirror for build roots and what the lab installs; absent means that of the tools. */
-  readonly mirror: string | undefined;
+  /** Where build roots and the lab's systems are installed from. */
+  readonly source: SystemSource;
 
   /**
    * Kernels, sources and trees lie in the cache, fixes at home. `env`: where Debian's archive is (`KMEND_MIRROR` and
-   * others).
+   * others), and which suites' index may be out of date (`KMEND_ACCEPT_EXPIRED`).
    */
   constructor(edges: Edges, { cache, home }: Places, env: Readonly<Record<string, string | undefined>>) {
-    const archive = new Archive(edges, mirrors(env), cache);
+    const acceptExpired = acceptedExpired(env);
+    const archive = new Archive(edges, mirrors(env), cache, acceptExpired);
     this.edges = edges;
     this.cache = cache;
     this.kernels = new KernelStore(edges, archive, cache);
     this.images = new ImageStore(edges, archive, this.kernels, cache);
     this.sources = new SourceStore(edges, archive, cache);
     this.fixes = new FixStore(home);
-    this.mirror = env['KMEND_MIRROR'];
+    this.source = { mirror: env['KMEND_MIRROR'], acceptExpired };
   }
 
   /** Prepares the kernel's tree, or finds it in the cache. */
   async builder(kernel: Kernel): Promise<Builder> {
-    return await Builder.open(this.edges, this.cache, kernel, this.mirror);
+    return await Builder.open(this.edges, this.cache, kernel, this.source);
   }
 
   /** Where a kernel is compiled. */

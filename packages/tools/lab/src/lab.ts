@@ -3,6 +3,7 @@ import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorCode, errorText } from '@kmend/base';
 import { runOk } from '@kmend/base/node';
+import { baseSuite } from '@kmend/toolchain/roots';
 import { type AcceleratorChoice, chooseAccelerator } from './accelerator.ts';
 import { type LabKernel, prepareBootFiles } from './boot-files.ts';
 import { ConsoleLog } from './console.ts';
@@ -13,7 +14,7 @@ import { diskPath, Host } from './host.ts';
 import { usualProcessors } from './processors.ts';
 import { compileProgram } from './programs.ts';
 import type { MachineSpec } from './qemu.ts';
-import { prepareRoot, type Root, rootSuite } from './root.ts';
+import { prepareRoot, type Root } from './root.ts';
 import { takeIdentity } from './saved/identity.ts';
 import { savedKey } from './saved/key.ts';
 import { SavedMachines } from './saved/store.ts';
@@ -148,7 +149,7 @@ export class Lab {
   }
 
   async #plan(kernel: LabKernel, options: BootOptions): Promise<Plan> {
-    const root = await this.prepareRoot(rootSuite(kernel.suite), options.packages);
+    const root = await this.prepareRoot(baseSuite(kernel.suite), options.packages);
     const files = await prepareBootFiles(this.#edges, kernel);
     const { accelerator } = await this.accelerator(kernel);
     this.#mustBeOpen();

@@ -117,7 +117,7 @@ tar -C "$work" --sparse -cf - image
  * Debian packages that it has beside the usual ones; each such set is an image of its own.
  */
 export async function prepareRoot(edges: LabEdges, suite: string, more: readonly string[] = []): Promise<Root> {
-  const recipe = { suite, packages: [...PACKAGES, ...more], mirror: edges.mirror, customize: CUSTOMIZE };
+  const recipe = { suite, packages: [...PACKAGES, ...more], source: edges.source ?? {}, customize: CUSTOMIZE };
   const image = join(edges.cache, `root-${recipeKey(recipe)}.ext4`);
   if (await exists(image)) return { image, seconds: 0 };
   return withLock(`${image}.lock`, edges.signal, async () => {
@@ -156,11 +156,6 @@ async function make(edges: LabEdges, recipe: DebianSystem, work: string, image: 
   const partial = join(work, 'image');
   await runOk(run, 'sync', [partial], options);
   await rename(partial, image);
-}
-
-/** The suite that a host of a kernel has installed: that of the kernel, without the part that it comes from. */
-export function rootSuite(suite: string): string {
-  return suite.replace(/-(?:security|updates|proposed-updates|backports|backports-sloppy)$/, '');
 }
 
 /** The key of a root: changes with everything that goes into it. */

@@ -25,8 +25,16 @@ function base(named: string | undefined, usual: string): string {
   return (named || usual).replace(/\/+$/, '');
 }
 
+/** The suites whose index may be out of date by the operator's word: `KMEND_ACCEPT_EXPIRED`, separated by commas. */
+export function acceptedExpired(env: Readonly<Record<string, string | undefined>>): ReadonlySet<string> {
+  const named = env['KMEND_ACCEPT_EXPIRED'] ?? '';
+  return new Set(named.split(',').flatMap((suite) => (suite.trim() === '' ? [] : [suite.trim()])));
+}
+
 /** Where packages go first: fixes come with the next upload, and there are no other parts. */
 const WITHOUT_PARTS = new Set(['sid', 'unstable', 'experimental', 'rc-buggy']);
+/** A part of a suite, which can be named by itself: `trixie-backports`. */
+const PART = /-(?:security|updates|proposed-updates|backports|backports-sloppy)$/;
 
 const PACKAGE_LIMIT = 2 ** 31;
 
@@ -38,12 +46,20 @@ export class Archive {
   readonly #edges: ArchiveEdges;
   readonly #mirrors: Mirrors;
   readonly #cache: string;
+  readonly #acceptExpired: ReadonlySet<string>;
   readonly #indexes = new Map<string, Promise<PackageEntry[]>>();
 
-  constructor(edges: ArchiveEdges, where: Mirrors, cacheDirectory: string) {
+  /** `acceptExpired`: suites under development whose index may be out of date, see `acceptedExpired`. */
+  constructor(
+    edges: ArchiveEdges,
+    where: Mirrors,
+    cacheDirectory: string,
+    acceptExpired: ReadonlySet<string> = new Set(),
+  ) {
     this.#edges = edges;
     this.#mirrors = where;
     this.#cache = join(cacheDirectory, 'packages');
+    this.#acceptExpired = acceptExpired;
   }
 
   /** All kernel packages of a suite. `kernel-unknown` where there is no such suite. */
@@ -59,13 +75,14 @@ export class Archive {
 
   async #read(suite: string): Promise<PackageEntry[]> {
     const { main, security } = this.#mirrors;
-    const own = await readIndex(this.#edges, main, suite, false);
+    const age = this.#acceptExpired.has(suite) ? 'development' : 'valid';
+    const own = await readIndex(this.#edges, suite.endsWith('-security') ? security : main, suite, age);
     if (own === undefined) {
-      throw new KernelError('kernel-unknown', `the archive at ${main} has no suite ${suite}`, {
-        hint: 'name a suite such as bookworm, trixie or sid',
+      throw new KernelError('kernel-unknown', `the archive has no suite ${suite}`, {
+        hint: 'name a suite such as bookworm, trixie, trixie-backports or sid',
       });
     }
-    if (WITHOUT_PARTS.has(suite)) return own;
+    if (WITHOUT_PARTS.has(suite) || PART.test(suite)) return own;
     return [
       ...own,
       ...(await this.#part(main, `${suite}-updates`, 'KMEND_MIRROR')),
@@ -75,7 +92,7 @@ export class Archive {
 
   /** A part that a suite has. Without it kernels with known flaws would pass for the newest. */
   async #part(mirror: string, distribution: string, variable: string): Promise<PackageEntry[]> {
-    const entries = await readIndex(this.#edges, mirror, distribution, false);
+    const entries = await readIndex(this.#edges, mirror, distribution, 'valid');
     if (entries !== undefined) return entries;
     throw new KernelError('archive-incomplete', `the mirror at ${mirror} has no ${distribution}`, {
       hint: `name a mirror that has all parts of the suite with ${variable}`,

@@ -15,7 +15,16 @@ export interface PackageEntry {
   readonly size: number;
   readonly sha256: string;
   readonly depends: string;
+  /** Until when the index was valid that lists it, if that was over and the operator accepted it. */
+  readonly indexExpired?: string;
 }
+
+/**
+ * How old an index may be. `valid`: not beyond its Valid-Until. `development`: beyond it if the suite is under
+ * development (unstable, testing, experimental), by the operator's word. `past`: snapshots of the past, whose
+ * Valid-Until is over by design.
+ */
+export type Age = 'valid' | 'development' | 'past';
 
 export type ArchiveEdges = HttpEdges & Pick<Edges, 'run'>;
 
@@ -28,13 +37,13 @@ const INDEX_UNPACKED_LIMIT = 256 << 20;
 /**
  * The kernel packages (`linux-*`) of one distribution (`bookworm`, `bookworm-security`, ...) under `base`: InRelease
  * checked with Debian's keyring, the index with the hashes in it. `undefined` where the archive has no such
- * distribution. `acceptExpired`: for snapshots of the past, whose Valid-Until is over by design.
+ * distribution.
  */
 export async function readIndex(
   edges: ArchiveEdges,
   base: string,
   distribution: string,
-  acceptExpired: boolean,
+  age: Age,
 ): Promise<PackageEntry[] | undefined> {
   const directory = await mkdtemp(join(tmpdir(), 'kmend-index-'));
   try {
@@ -46,7 +55,7 @@ export async function readIndex(
     if (signed === undefined) return undefined;
     const release = await verifiedRelease(edges, signed, join(directory, 'Release'));
     checkName(release, distribution);
-    if (!acceptExpired) checkFresh(edges.clock, release, distribution);
+    const indexExpired = age === 'past' ? undefined : expiry(edges.clock, release, distribution, age);
     const path = 'main/binary-amd64/Packages.xz';
     const expected = hashOf(release, path);
     const packed = join(directory, 'Packages.xz');
@@ -61,7 +70,8 @@ export async function readIndex(
       maxOutput: INDEX_UNPACKED_LIMIT,
       signal: edges.signal,
     });
-    return parsePackages(text.toString('utf8'), base);
+    const entries = parsePackages(text.toString('utf8'), base);
+    return indexExpired === undefined ? entries : entries.map((entry) => ({ ...entry, indexExpired }));
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
@@ -95,14 +105,20 @@ function checkName(release: string, distribution: string): void {
   }
 }
 
-function checkFresh(clock: Clock, release: string, distribution: string): void {
+/** Suites that change until they are released (field `Suite` of their Release files). */
+const UNDER_DEVELOPMENT = /^Suite: (?:unstable|testing|experimental)$/m;
+
+/** The Valid-Until that is over and was accepted; `archive-expired` where it may not be. */
+function expiry(clock: Clock, release: string, distribution: string, age: Age): string | undefined {
   const until = /^Valid-Until: (.+)$/m.exec(release)?.[1];
   // A date that cannot be read does not compare, so it is not in the future either.
-  if (until !== undefined && !(Date.parse(until) >= clock.now().getTime())) {
-    throw new KernelError('archive-expired', `the index of ${distribution} was valid until ${until}`, {
-      hint: "the mirror is stale, or this machine's clock is wrong",
-    });
-  }
+  if (until === undefined || Date.parse(until) >= clock.now().getTime()) return undefined;
+  const develops = UNDER_DEVELOPMENT.test(release);
+  if (age === 'development' && develops) return until;
+  const stale = "the mirror is stale, or this machine's clock is wrong";
+  throw new KernelError('archive-expired', `the index of ${distribution} was valid until ${until}`, {
+    hint: develops ? `${stale}; to take it nevertheless, set KMEND_ACCEPT_EXPIRED=${distribution}` : stale,
+  });
 }
 
 function hashOf(release: string, path: string): { size: number; sha256: string } {

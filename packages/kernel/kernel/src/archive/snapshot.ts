@@ -66,10 +66,10 @@ export async function findInSnapshot(
     // A package of a later suite was first seen in sid.
     const distributions =
       archive === 'debian-security'
-        ? [`${suite}-security`]
+        ? [suite.endsWith('-security') ? suite : `${suite}-security`]
         : [...new Set([suite, `${suite}-updates`, `${suite}-proposed-updates`, 'sid'])];
     for (const distribution of distributions) {
-      const entries = await readIndex(edges, base, distribution, true);
+      const entries = await readIndex(edges, base, distribution, 'past');
       const found = entries?.find((entry) => entry.name === name && entry.version === version);
       if (found !== undefined) return found;
     }

@@ -13,6 +13,7 @@ const KernelRecord = z.object({
   version: z.string(),
   sourcePackage: z.string().optional(),
   suite: z.string(),
+  indexExpired: z.string().max(100).optional(),
   arch: z.literal('x86_64'),
   compiler: z.object({ text: z.string(), command: z.string() }),
   local: z.object({ buildRoot: z.string().optional() }).optional(),
@@ -22,7 +23,7 @@ type KernelRecord = z.infer<typeof KernelRecord>;
 const FILE = 'kernel.json';
 
 export function recordText(kernel: Omit<Kernel, 'paths'>): string {
-  const { release, buildId, version, sourcePackage, suite, arch, compiler, local } = kernel;
+  const { release, buildId, version, sourcePackage, suite, indexExpired, arch, compiler, local } = kernel;
   const record: KernelRecord = {
     schema: 'kmend.kernel/1',
     release,
@@ -30,6 +31,7 @@ export function recordText(kernel: Omit<Kernel, 'paths'>): string {
     version,
     ...(sourcePackage === undefined ? {} : { sourcePackage }),
     suite,
+    ...(indexExpired === undefined ? {} : { indexExpired }),
     arch,
     compiler: { text: compiler.text, command: compiler.command },
     ...(local === undefined ? {} : { local }),
@@ -51,10 +53,11 @@ export async function readRecord(directory: string): Promise<Kernel | undefined>
       hint: `remove the folder ${directory} and add the kernel again`,
     });
   }
-  const { schema: _, sourcePackage, local, ...record } = parsed.data;
+  const { schema: _, sourcePackage, indexExpired, local, ...record } = parsed.data;
   return {
     ...record,
     ...(sourcePackage === undefined ? {} : { sourcePackage }),
+    ...(indexExpired === undefined ? {} : { indexExpired }),
     ...(local === undefined ? {} : { local: local.buildRoot === undefined ? {} : { buildRoot: local.buildRoot } }),
     paths: pathsIn(directory, record.release, sourcePackage),
   };

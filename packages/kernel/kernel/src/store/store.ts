@@ -143,7 +143,12 @@ export class KernelStore {
     };
     const temporary = await this.#temporary(release);
     try {
-      const buildId = await unpackKernel(this.#edges, packages, { release, version, suite, sourcePackage }, temporary);
+      const { indexExpired } = image;
+      const about = {
+        ...{ release, version, suite, sourcePackage },
+        ...(indexExpired === undefined ? {} : { indexExpired }),
+      };
+      const buildId = await unpackKernel(this.#edges, packages, about, temporary);
       // Another suite may have the very same build.
       const known = sameBuild(entries, { release, buildId });
       if (known !== undefined) return known;

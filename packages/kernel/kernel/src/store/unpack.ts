@@ -28,7 +28,7 @@ export interface KernelPackages {
 export async function unpackKernel(
   edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
   packages: KernelPackages,
-  about: Pick<Kernel, 'release' | 'version' | 'suite'> & { readonly sourcePackage: string },
+  about: Pick<Kernel, 'release' | 'version' | 'suite' | 'indexExpired'> & { readonly sourcePackage: string },
   directory: string,
 ): Promise<string> {
   const { run, progress, signal } = edges;

@@ -4,6 +4,7 @@ import type { Edges } from '@kmend/base';
 import { runOk, syncDirectory, withLock } from '@kmend/base/node';
 import type { BuildRoot } from './build-root.ts';
 import { installRoot } from './make.ts';
+import type { SystemSource } from './mmdebstrap.ts';
 import { extentOf, type RootRecord, readRecord, recordOf, recordPath, systemPath } from './record.ts';
 import { rootName, type WantedRoot } from './wanted.ts';
 
@@ -23,13 +24,13 @@ export interface KnownRoot {
 export class BuildRoots {
   readonly #edges: Pick<Edges, 'run' | 'progress' | 'signal'>;
   readonly #directory: string;
-  readonly #mirror: string | undefined;
+  readonly #source: SystemSource;
 
-  /** `cacheDirectory`: the folder `roots` in it is theirs. `mirror`: absent means that of mmdebstrap(1). */
-  constructor(edges: Pick<Edges, 'run' | 'progress' | 'signal'>, cacheDirectory: string, mirror?: string) {
+  /** `cacheDirectory`: the folder `roots` in it is theirs. `source`: of the packages. */
+  constructor(edges: Pick<Edges, 'run' | 'progress' | 'signal'>, cacheDirectory: string, source: SystemSource = {}) {
     this.#edges = edges;
     this.#directory = rootsIn(cacheDirectory);
-    this.#mirror = mirror;
+    this.#source = source;
   }
 
   /** The root, if it was made to its end. */
@@ -79,7 +80,7 @@ export class BuildRoots {
     await rm(temporary, { recursive: true, force: true });
     await mkdir(temporary, { recursive: true });
     try {
-      await installRoot(this.#edges, wanted, temporary, this.#mirror);
+      await installRoot(this.#edges, wanted, temporary, this.#source);
       const record = await recordOf(suite, temporary);
       await runOk(run, 'sync', ['--file-system', temporary], { signal });
       await writeFile(recordPath(temporary), `${JSON.stringify(record, null, 2)}\n`);

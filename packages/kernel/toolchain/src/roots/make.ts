@@ -3,7 +3,7 @@ import type { Edges } from '@kmend/base';
 import { bashArguments } from '@kmend/base/node';
 import { toolEnvironment } from '../environment.ts';
 import { ToolchainError } from '../error.ts';
-import { MMDEBSTRAP_HINT, mmdebstrapArguments } from './mmdebstrap.ts';
+import { MMDEBSTRAP_HINT, mmdebstrapArguments, type SystemSource } from './mmdebstrap.ts';
 import { systemPath } from './record.ts';
 import { KBUILD_PACKAGES, type WantedRoot } from './wanted.ts';
 
@@ -23,7 +23,7 @@ export async function installRoot(
   { run, signal }: Pick<Edges, 'run' | 'signal'>,
   wanted: WantedRoot,
   directory: string,
-  mirror: string | undefined,
+  source: SystemSource,
 ): Promise<void> {
   await mkdir(systemPath(directory), { recursive: true });
   const { suite, compiler } = wanted;
@@ -35,7 +35,7 @@ export async function installRoot(
     script,
     systemPath(directory),
     KEPT.join(' '),
-    ...mmdebstrapArguments({ suite, packages, mirror }, mode, '-'),
+    ...mmdebstrapArguments({ suite, packages, source }, mode, '-'),
   );
   const { exitCode, stderr } = await run('bash', args, { signal, env: toolEnvironment(), timeoutMs: LIMIT_MS });
   if (exitCode === 0) return;

@@ -6,6 +6,7 @@ import { sha256 } from '@kmend/base/node';
 import { identifyModule, readElf, writeElf } from '@kmend/elf';
 import type { Kernel } from '@kmend/kernel';
 import type { Livepatch, VerdictReason } from '@kmend/protocol';
+import type { SystemSource } from '@kmend/toolchain/roots';
 import { contentDigest } from '../compile/hashes.ts';
 import { BuilderError } from '../error.ts';
 import { type BuildFacts, loadFacts } from '../facts.ts';
@@ -111,14 +112,14 @@ export class Builder {
     };
   }
 
-  /** Prepares the kernel's tree, or finds it in the cache. `mirror`: Debian's archive, for its build root. */
+  /** Prepares the kernel's tree, or finds it in the cache. `source`: where its build root is installed from. */
   static async open(
     edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
     cacheDirectory: string,
     kernel: Kernel,
-    mirror?: string,
+    source: SystemSource = {},
   ): Promise<Builder> {
-    const [tree, code] = await Promise.all([prepareTree(edges, kernel, cacheDirectory, mirror), codeDigest()]);
+    const [tree, code] = await Promise.all([prepareTree(edges, kernel, cacheDirectory, source), codeDigest()]);
     return new Builder(edges, cacheDirectory, tree, code);
   }
 

@@ -4,7 +4,7 @@ import type { Edges } from '@kmend/base';
 import { exists, runOk, withLock } from '@kmend/base/node';
 import { differentOptions, type Kernel, parseConfig } from '@kmend/kernel';
 import { type BuildRoot, MACHINE } from '@kmend/toolchain';
-import { BuildRoots, givenRoot, rootOfDigest } from '@kmend/toolchain/roots';
+import { BuildRoots, givenRoot, rootOfDigest, type SystemSource } from '@kmend/toolchain/roots';
 import { confinedMake } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 import { makeRecipe } from './recipe.ts';
@@ -48,16 +48,16 @@ export async function removeTree(cacheDirectory: string, { buildId }: Pick<Kerne
 
 /**
  * Unpacks and prepares the tree of a kernel, once: later calls find it in the cache. The compiler must be the very one
- * that CONFIG_CC_VERSION_TEXT names: this machine's, or that of a build root, which is made from `mirror`. The
+ * that CONFIG_CC_VERSION_TEXT names: this machine's, or that of a build root, which is made from `source`. The
  * resulting configuration must equal the shipped one.
  */
 export async function prepareTree(
   edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
   kernel: Kernel,
   cacheDirectory: string,
-  mirror?: string,
+  source: SystemSource = {},
 ): Promise<PreparedTree> {
-  const root = await rootFor(edges.run, kernel, new BuildRoots(edges, cacheDirectory, mirror));
+  const root = await rootFor(edges.run, kernel, new BuildRoots(edges, cacheDirectory, source));
   const find = async (): Promise<PreparedTree | undefined> => {
     const found = await findTree(cacheDirectory, kernel);
     return found?.root.contents?.digest === root.contents?.digest ? found : undefined;

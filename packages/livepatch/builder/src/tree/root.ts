@@ -1,7 +1,14 @@
 import { errorCode, type Run } from '@kmend/base';
 import type { Kernel } from '@kmend/kernel';
 import { type BuildRoot, MACHINE } from '@kmend/toolchain';
-import { type BuildRoots, debianCompiler, givenRoot, rootName, type WantedRoot } from '@kmend/toolchain/roots';
+import {
+  type BuildRoots,
+  baseSuite,
+  debianCompiler,
+  givenRoot,
+  rootName,
+  type WantedRoot,
+} from '@kmend/toolchain/roots';
 import { confined } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 
@@ -22,7 +29,7 @@ export async function neededRoot(run: Run, { compiler, suite, local }: Kernel): 
   const debian = local === undefined ? debianCompiler(compiler.text) : undefined;
   if (debian === undefined) return { kind: 'none', here };
   // Kernels of `trixie-backports` are compiled in trixie.
-  const wanted = { suite: suite.replace(/-.*$/, ''), compiler: debian };
+  const wanted = { suite: baseSuite(suite), compiler: debian };
   return { kind: 'root', wanted, name: rootName(wanted) };
 }
 

@@ -1,12 +1,11 @@
 import { errorCode, errorText, KmendError } from '@kmend/base';
 import type { SystemContents } from '@kmend/protocol';
-import { DPKG_STATUS, rootContents } from '@kmend/toolchain/roots';
+import { baseSuite, DPKG_STATUS, rootContents } from '@kmend/toolchain/roots';
 import type { LabKernel } from '../boot-files.ts';
 import { LabError } from '../error.ts';
 import { EXERCISE_PACKAGES } from '../exercise-packages.ts';
 import type { Host } from '../host.ts';
 import type { Lab } from '../lab.ts';
-import { rootSuite } from '../root.ts';
 import { LivepatchControl } from './control.ts';
 import { ProofFailure } from './failure.ts';
 import { KernelWatch, runningBuildId } from './kernel-watch.ts';
@@ -65,7 +64,7 @@ export class Guest {
       });
     }
     const status = await host.readFile(`/${DPKG_STATUS}`);
-    const root = rootContents(rootSuite(kernel.suite), status.toString('utf8'));
+    const root = rootContents(baseSuite(kernel.suite), status.toString('utf8'));
     const watch = new KernelWatch(host);
     await watch.begin();
     return new Guest(host, root, transitionLimit, watch);
