@@ -26,6 +26,7 @@ export const KBUILD_PACKAGES: readonly string[] = [
   'flex',
   'libelf-dev',
   'libssl-dev',
+  'openssl', // Kconfig asks it for the algorithms of signatures (7.x)
   'pkg-config',
   'python3-minimal', // writes headers of libbpf, for resolve_btfids
   'dwarves', // pahole, whose version is in the configuration

@@ -1,4 +1,4 @@
-import { copyFile, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { appendFile, copyFile, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Edges } from '@kmend/base';
 import { exists, runOk, withLock } from '@kmend/base/node';
@@ -9,6 +9,7 @@ import { confinedMake } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 import { makeRecipe } from './recipe.ts';
 import { rootFor } from './root.ts';
+import { autoconfLines, optionsOfRust } from './rust.ts';
 import { make, makeArguments, type PreparedTree, STEP_LIMIT_MS } from './tree.ts';
 
 /**
@@ -85,11 +86,12 @@ async function prepareAnew(
   const temporary = await mkdtemp(join(parent, '.prepare-'));
   try {
     await unpack(edges, kernel, temporary);
-    await configure(edges, kernel, join(temporary, 'source'), root);
+    const ofRust = await configure(edges, kernel, join(temporary, 'source'), root);
     // The scripts of a tree remember where they were built: put it in its place before anything else is made.
     await rm(directory, { recursive: true, force: true });
     await rename(temporary, directory);
     await make(edges, tree, ['prepare', 'modules_prepare'], 'prepare the tree');
+    await appendFile(join(tree.source, 'include/generated/autoconf.h'), ofRust);
     await copyFile(kernel.paths.moduleSymvers, join(tree.source, 'Module.symvers'));
     await makeRecipe(edges, tree);
     const digest = root.contents === undefined ? '' : `${root.contents.digest}\n`;
@@ -118,12 +120,13 @@ async function unpack(edges: Pick<Edges, 'run' | 'progress' | 'signal'>, kernel:
   await runOk(edges.run, 'tar', args, { signal: edges.signal, timeoutMs: STEP_LIMIT_MS });
 }
 
+/** Lines that C code is to see of the configuration besides what the tree makes of it, see `optionsOfRust`. */
 async function configure(
   edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
   kernel: Kernel,
   source: string,
   root: BuildRoot,
-): Promise<void> {
+): Promise<string> {
   edges.progress.step(`configure the tree of ${kernel.release}`);
   const inTree = (...goals: readonly string[]): Promise<unknown> => {
     const args = ['-s', '-C', source, ...makeArguments(kernel), ...goals];
@@ -140,8 +143,10 @@ async function configure(
   await inTree('olddefconfig');
   const want = parseConfig(usable);
   const different = differentOptions(want, parseConfig(await readFile(join(source, '.config'), 'utf8')));
-  if (different.length > 0) {
-    const shown = different.slice(0, 8).join(', ');
+  const ofRust = await optionsOfRust(edges, source, want, different);
+  const others = different.filter((option) => !ofRust.includes(option));
+  if (others.length > 0) {
+    const shown = others.slice(0, 8).join(', ');
     throw new BuilderError(
       'tree-config-differs',
       `the tree of ${kernel.release} cannot be configured as shipped: ${shown}`,
@@ -155,6 +160,7 @@ async function configure(
       },
     );
   }
+  return autoconfLines(want, ofRust);
 }
 
 /** By what keeps Kbuild itself from building in another folder from such a tree (Makefile, `outputmakefile`). */
