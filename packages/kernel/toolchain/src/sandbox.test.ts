@@ -72,20 +72,24 @@ test('gives a tool no network, no environment or processes of the operator, and 
   assert.ok(typeof address === 'object' && address !== null);
   const asked = `exec 3<>/dev/tcp/127.0.0.1/${address.port} && echo reached`;
   assert.equal((await run('bash', ['--norc', '-c', asked])).stdout.toString(), 'reached\n');
-  const confined = sandboxed(limitedRun, { ...sandbox, system: 'build' });
-  assert.equal((await confined('bash', ['--norc', '-c', asked])).stdout.toString(), '');
   process.env['KMEND_TEST_TOKEN'] = 'secret';
   t.after(() => delete process.env['KMEND_TEST_TOKEN']);
-  assert.doesNotMatch((await runOk(confined, 'env', [])).toString(), /KMEND_TEST_TOKEN|SSH|HOME=\/root/);
-  const status = (await runOk(confined, 'grep', ['-E', '^(CapEff|CapBnd|NoNewPrivs)', '/proc/self/status'])).toString();
-  assert.match(status, /CapEff:\s+0+\n[\s\S]*CapBnd:\s+0+\n[\s\S]*NoNewPrivs:\s+1\n/);
-  const processes = (await runOk(confined, 'sh', ['-c', 'echo /proc/[0-9]*'])).toString().trim().split(' ');
-  assert.ok(processes.length <= 3, processes.join());
-  // What root may write there outside: a program that runs at the next crash of any process.
-  assert.notEqual(
-    (await confined('sh', ['-c', 'cat /proc/sys/kernel/core_pattern >/proc/sys/kernel/core_pattern'])).exitCode,
-    0,
-  );
+  for (const system of ['build', 'checker'] as const) {
+    const confined = sandboxed(limitedRun, { ...sandbox, system });
+    const said = async (...words: string[]): Promise<string> =>
+      (await runOk(confined, words[0] ?? '', words.slice(1))).toString();
+    assert.equal((await confined('bash', ['--norc', '-c', asked])).stdout.toString(), '');
+    assert.doesNotMatch(await said('env'), /KMEND_TEST_TOKEN|SSH|HOME=\/root/);
+    const status = await said('grep', '-E', '^(CapEff|CapBnd|NoNewPrivs)', '/proc/self/status');
+    assert.match(status, /CapEff:\s+0+\n[\s\S]*CapBnd:\s+0+\n[\s\S]*NoNewPrivs:\s+1\n/);
+    const processes = (await said('sh', '-c', 'echo /proc/[0-9]*')).trim().split(' ');
+    assert.ok(processes.length <= 3, processes.join());
+    // objtool looks there for the end of its stack.
+    assert.match(await said('cat', '/proc/self/maps'), /\[stack\]/);
+    // What root may write there outside: a program that runs at the next crash of any process.
+    const write = await confined('sh', ['-c', 'cat /proc/sys/kernel/core_pattern >/proc/sys/kernel/core_pattern']);
+    assert.notEqual(write.exitCode, 0);
+  }
 });
 
 test('ends a tool that does not end, or prints or writes without end, at a limit, and leaves nothing', async (t) => {

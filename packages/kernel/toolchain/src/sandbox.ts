@@ -25,7 +25,7 @@ const ENVIRONMENT = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LANG: 'C.UTF-8', HO
 const TEMPORARY_SIZE = 2 ** 30;
 const WATCH_MS = 100;
 /** More than any tool needs. */
-const PROCESSES = { compiler: 128, build: 1024 } as const satisfies Record<SystemPart, number>;
+const PROCESSES = { compiler: 128, checker: 128, build: 1024 } as const satisfies Record<SystemPart, number>;
 
 /** Arguments of bwrap(1), up to the command. */
 export function sandboxArguments(sandbox: Sandbox, cwd: string): string[] {

@@ -1,8 +1,11 @@
 import { lstatSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** What a tool needs of the Debian system that it runs from. */
-export type SystemPart = 'compiler' | 'build';
+/**
+ * What a tool needs of the Debian system that it runs from. `checker`: as a compiler, and what the kernel says of the
+ * tool's own process: objtool looks where its stack ends (tools/objtool/signal.c, 7.x).
+ */
+export type SystemPart = 'compiler' | 'checker' | 'build';
 
 /** Programs and the libraries they load: of this the compiler itself is a part (`/usr/lib/gcc`). */
 const PROGRAMS = ['usr/bin', 'usr/lib', 'usr/lib32', 'usr/lib64', 'usr/libx32', 'usr/libexec'];
@@ -26,5 +29,5 @@ export function systemArguments(root: string, part: SystemPart): string[] {
   }
   // Read-only, since /proc/sys is not the sandbox's own: root may write there without any capability, and bwrap
   // covers it only for others.
-  return part === 'build' ? [...args, '--proc', '/proc', '--remount-ro', '/proc'] : args;
+  return part !== 'compiler' ? [...args, '--proc', '/proc', '--remount-ro', '/proc'] : args;
 }

@@ -24,6 +24,11 @@ export async function confined(
   });
 }
 
+/** Runs the kernel's objtool of a tree on one object, in place. */
+export function confinedChecker(run: Run, { directory }: BuildRoot, tree: string, object: string): Run {
+  return sandboxed(run, { root: directory, system: 'checker', readOnly: [tree], writable: [object] });
+}
+
 /** Runs what builds a kernel tree, in the tree: make and the programs that it makes. No text of a fix is in there. */
 export function confinedMake(run: Run, root: BuildRoot, directory: string, reads: readonly string[] = []): Run {
   return sandboxed(run, { root: root.directory, system: 'build', readOnly: reads, writable: [directory] });

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { Run } from '@kmend/base';
-import { confined } from '../confine.ts';
+import { confinedChecker } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 import type { PreparedTree } from '../tree/tree.ts';
 
@@ -17,7 +17,7 @@ export async function runObjtool(
 ): Promise<string[]> {
   if (args.length === 0) return [];
   const tool = join(tree.source, 'tools', 'objtool', 'objtool');
-  const confinedRun = await confined(run, tree.root, [tree.source], [object]);
+  const confinedRun = confinedChecker(run, tree.root, tree.source, object);
   const result = await confinedRun(tool, [...args, object], { cwd: tree.source, signal, timeoutMs: 120_000 });
   const said = result.stderr.split('\n').filter((line) => line.trim() !== '');
   if (result.exitCode !== 0) {
