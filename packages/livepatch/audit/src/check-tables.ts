@@ -59,7 +59,7 @@ export function checkTables(simulation: Simulation, findings: Findings): void {
       }
     }
   }
-  checkUnwind(loaded, own, findings);
+  checkUnwind(loaded, own, world.unwindFormat, findings);
 }
 
 interface MarkedEntry {

@@ -3,25 +3,25 @@ import { type Address, lastNotAbove } from './address.ts';
 import type { Findings } from './finding.ts';
 import type { Loaded } from './loaded.ts';
 import { isNameless, type OwnCode } from './own-code.ts';
-
-/** struct orc_entry (arch/x86/include/asm/orc_types.h): two offsets, then registers in four bits each. */
-const ENTRY_SIZE = 6;
-const ORC_REG_SP = 5;
-/** Where the stack pointer was before the call that began the function: behind the return address. */
-const AT_START = 8;
+import { AT_START, ENTRY_SIZE, registerOf, type UnwindFormat } from './unwind-format.ts';
 
 /**
  * Each entry of the unwinder's table is of code of the livepatch, there are as many as it has places, and every
  * function begins with an entry. Where padding in front belongs to a function (objtool --prefix), the entry begins
  * there, or is even the last one of the function before, if nothing changed since: it then must say what holds where a
- * function begins.
+ * function begins. The table is in the kernel's own format.
  */
-export function checkUnwind(loaded: Loaded, own: OwnCode, findings: Findings): void {
+export function checkUnwind(loaded: Loaded, own: OwnCode, format: UnwindFormat, findings: Findings): void {
   const find = (name: string): Section | undefined => loaded.file.sections.find((section) => section.name === name);
   const places = find('.orc_unwind_ip');
   const entries = find('.orc_unwind');
   if (places === undefined || entries === undefined) {
     findings.add('table-astray', 'the livepatch has no table for the unwinder, without which no transition ends');
+    return;
+  }
+  const header = find('.orc_header')?.data;
+  if (format.header !== undefined && !(header !== undefined && Buffer.from(header).equals(format.header))) {
+    findings.add('table-astray', "the table for the unwinder is not in the format of the kernel's (.orc_header)");
     return;
   }
   if (places.size % 4 !== 0 || entries.size !== (places.size / 4) * ENTRY_SIZE) {
@@ -47,7 +47,9 @@ export function checkUnwind(loaded: Loaded, own: OwnCode, findings: Findings): v
     const before = sorted[lastNotAbove(sorted, address)];
     const index = before === undefined ? undefined : begun.get(before);
     if (before === undefined || index === undefined) return false;
-    return loaded.at(before)?.section === loaded.at(address)?.section && isAtStart(loaded.memory(entries), index);
+    return (
+      loaded.at(before)?.section === loaded.at(address)?.section && isAtStart(loaded.memory(entries), index, format)
+    );
   };
   for (const one of own.functions) {
     const { name, address } = one;
@@ -56,7 +58,7 @@ export function checkUnwind(loaded: Loaded, own: OwnCode, findings: Findings): v
   }
 }
 
-function isAtStart(entries: Uint8Array, index: number): boolean {
+function isAtStart(entries: Uint8Array, index: number, { stackPointer }: UnwindFormat): boolean {
   const view = new DataView(entries.buffer, entries.byteOffset + index * ENTRY_SIZE, ENTRY_SIZE);
-  return view.getInt16(0, true) === AT_START && (view.getUint8(4) & 0xf) === ORC_REG_SP;
+  return view.getInt16(0, true) === AT_START && registerOf(view, 0) === stackPointer;
 }

@@ -18,6 +18,7 @@ import {
 import { type Address, addressOf, LIVEPATCH_START, lastNotAbove, MODULES_START, PERCPU_START } from './address.ts';
 import { AuditError } from './error.ts';
 import { type Located, ShippedModule } from './shipped-module.ts';
+import { type UnwindFormat, unwindFormat } from './unwind-format.ts';
 
 /** Structs of the kernel whose layout the audit reads. */
 const STRUCTS = [
@@ -81,6 +82,7 @@ export class World {
   readonly marksJumps: boolean;
   /** CONFIG_X86_KERNEL_IBT. */
   readonly hasBranchTracking: boolean;
+  readonly unwindFormat: UnwindFormat;
   readonly #isImage: boolean;
   readonly #symbols: SymbolTable;
   readonly #files: ReadonlyMap<string, string>;
@@ -98,6 +100,7 @@ export class World {
     this.#files = files;
     this.marksJumps = config.get('CONFIG_HAVE_JUMP_LABEL_HACK') === 'y';
     this.hasBranchTracking = config.get('CONFIG_X86_KERNEL_IBT') === 'y';
+    this.unwindFormat = unwindFormat(vmlinux.sections);
     this.layouts = structLayouts(vmlinux, STRUCTS);
     this.#parts = vmlinux.sections
       .filter((section) => (section.flags & SHF_ALLOC) !== 0)

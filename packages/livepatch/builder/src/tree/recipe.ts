@@ -1,5 +1,5 @@
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import type { Edges } from '@kmend/base';
 import { z } from 'zod';
 import { BuilderError } from '../error.ts';
@@ -17,7 +17,7 @@ const Recipe = z.object({
   objtoolArguments: z.array(z.string()),
   /** Arguments of `ld` without output and inputs. */
   linkArguments: z.array(z.string()),
-  /** Objects that are linked into every module beside its own: `.module-common.o` since 6.12, absolute paths. */
+  /** Objects that are linked into every module beside its own: `.module-common.o` since 6.12; absolute paths. */
   linkObjects: z.array(z.string()).default([]),
   /**
    * Arguments of `scripts/mod/modpost` without the output. With `-T -` among them the object's path comes on stdin,
@@ -62,7 +62,10 @@ export async function makeRecipe(edges: Pick<Edges, 'run' | 'progress' | 'signal
     compilerArguments: [...compilerArguments],
     objtoolArguments: [...objtoolArguments],
     linkArguments: [...link.arguments],
-    linkObjects: link.inputs.filter((path) => !basename(path).startsWith(PROBE)),
+    // Since 6.13 make works in the module's folder, and names what is there without it.
+    linkObjects: link.inputs
+      .filter((path) => !basename(path).startsWith(PROBE))
+      .map((path) => resolve(directory, path)),
     modpostArguments: modpost,
   };
   await new Prelude(tree, compilerArguments).make(edges, tree, join(directory, `${PROBE}.mod.c`), compilerArguments);
