@@ -19,6 +19,7 @@ import {
 } from '@kmend/harness';
 import type { Host } from '@kmend/lab';
 import type { Livepatch, Proof } from '@kmend/protocol';
+import { LONG_FORM } from '../lib/long-form.ts';
 
 /**
  * A Debian 13 host with its own kernel, from the proof of a livepatch to a withdrawn one: first the packages drive it,
@@ -90,15 +91,17 @@ test('proves Debian’s fixes of two flaws on the stock kernel, and names the De
   assert.ok(cpus === 2 || proof.notShown.some((line) => line.includes('one processor')));
 });
 
-test('loads a livepatch that apt installs, again after a reboot, and reverts it on purge', async () => {
-  const publisher = await Publisher.make(operator, server, TRIXIE.kernel);
+test('boots a Debian 13 host with the agent installed', async () => {
   const preparation = await agentInstalled((await buildAgentPackage({ out: out('deb') })).path);
   // Without unattended-upgrades, which starts Python in every boot.
   const options = { ...AGENT_HOST, name: 'trixie', packages: ['gpgv'], preparation };
   host = await lab.boot(await kernels.open(TRIXIE.kernel), options);
   patched = new PatchedHost(host, lab, operator, systemClock);
   assert.match(await host.check('cat /etc/os-release'), /^VERSION_CODENAME=trixie$/m);
+});
 
+test('loads a livepatch that apt installs, again after a reboot, and reverts it on purge', LONG_FORM, async () => {
+  const publisher = await Publisher.make(operator, server, TRIXIE.kernel);
   const packaged = new PackagedHost(host);
   await publisher.add(await publisher.buildStacked(clock.id));
   await packaged.follow(await publisher.publish(key));
