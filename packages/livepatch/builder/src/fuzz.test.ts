@@ -9,6 +9,8 @@ import { describeFuzz, fuzz, type Random } from '@kmend/base/testing';
 import { readElf, writeElf } from '@kmend/elf';
 import { mutateElf } from '@kmend/elf/testing';
 import type { StructLayout } from '@kmend/kernel';
+import { moduleImage } from './byte-proof/image.ts';
+import { proveUnit } from './byte-proof/prove.ts';
 import { compareUnit } from './compare/compare.ts';
 import { compareTypes } from './compare/types.ts';
 import { readDwarf } from './dwarf/index.ts';
@@ -16,8 +18,6 @@ import { emit } from './extract/emit.ts';
 import { select } from './extract/extract.ts';
 import { convertModule, nameReferences } from './link/klp.ts';
 import { ObjectView } from './object/view.ts';
-import { moduleImage } from './proof/image.ts';
-import { proveUnit } from './proof/prove.ts';
 import type { Resolution } from './types.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'kmend-builder-fuzz-'));

@@ -85,8 +85,8 @@ export async function together(around: LoadSurroundings, paths: readonly string[
   around.say(
     `together: ${paths.length} fixes, ${functions} functions in ${manifest.objects.length} objects, ${module.length} bytes, ${buildSeconds.toFixed(1)} s`,
   );
-  const { edges, cache, source } = around.workshop;
-  const lab = openLab({ cache, source, edges: { ...edges, progress: { ...silentProgress, step: around.say } } });
+  const { edges, cache, systems } = around.workshop;
+  const lab = openLab({ cache, systems, edges: { ...edges, progress: { ...silentProgress, step: around.say } } });
   try {
     const counts = { fixes: paths.length, functions, objects: manifest.objects.length, size: module.length };
     for (let hung = 0; ; hung++) {

@@ -17,7 +17,7 @@ export class Workshop {
   readonly sources: SourceStore;
   readonly fixes: FixStore;
   /** Where build roots and the lab's systems are installed from. */
-  readonly source: SystemSource;
+  readonly systems: SystemSource;
 
   /**
    * Kernels, sources and trees lie in the cache, fixes at home. `env`: where Debian's archive is (`KMEND_MIRROR` and
@@ -32,12 +32,12 @@ export class Workshop {
     this.images = new ImageStore(edges, archive, this.kernels, cache);
     this.sources = new SourceStore(edges, archive, cache);
     this.fixes = new FixStore(home);
-    this.source = { mirror: env['KMEND_MIRROR'], acceptExpired };
+    this.systems = { mirror: env['KMEND_MIRROR'], acceptExpired };
   }
 
   /** Prepares the kernel's tree, or finds it in the cache. */
   async builder(kernel: Kernel): Promise<Builder> {
-    return await Builder.open(this.edges, this.cache, kernel, this.source);
+    return await Builder.open(this.edges, this.cache, kernel, this.systems);
   }
 
   /** Where a kernel is compiled. */

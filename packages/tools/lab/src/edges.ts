@@ -6,5 +6,5 @@ export interface LabEdges extends Pick<Edges, 'run' | 'clock' | 'progress' | 'si
   /** The lab's own directory (absolute): the Debian root, boot files, programs, and scratch space of running hosts. */
   readonly cache: string;
   /** Where Debian systems are installed from; absent: the default of mmdebstrap. */
-  readonly source?: SystemSource;
+  readonly systems?: SystemSource;
 }

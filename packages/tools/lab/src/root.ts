@@ -117,7 +117,7 @@ tar -C "$work" --sparse -cf - image
  * Debian packages that it has beside the usual ones; each such set is an image of its own.
  */
 export async function prepareRoot(edges: LabEdges, suite: string, more: readonly string[] = []): Promise<Root> {
-  const recipe = { suite, packages: [...PACKAGES, ...more], source: edges.source ?? {}, customize: CUSTOMIZE };
+  const recipe = { suite, packages: [...PACKAGES, ...more], source: edges.systems ?? {}, customize: CUSTOMIZE };
   const image = join(edges.cache, `root-${recipeKey(recipe)}.ext4`);
   if (await exists(image)) return { image, seconds: 0 };
   return withLock(`${image}.lock`, edges.signal, async () => {

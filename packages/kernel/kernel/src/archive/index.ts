@@ -56,6 +56,10 @@ export async function readIndex(
     const release = await verifiedRelease(edges, signed, join(directory, 'Release'));
     checkName(release, distribution);
     const indexExpired = age === 'past' ? undefined : expiry(edges.clock, release, distribution, age);
+    if (indexExpired !== undefined)
+      edges.progress.step(
+        `the index of ${distribution} was valid until ${indexExpired}: taken by KMEND_ACCEPT_EXPIRED`,
+      );
     const path = 'main/binary-amd64/Packages.xz';
     const expected = hashOf(release, path);
     const packed = join(directory, 'Packages.xz');

@@ -39,7 +39,7 @@ export async function unpackKernel(
   await unpack(packages.headers, 'headers');
   const headers = headersIn(directory, about.release);
   const config = parseConfig((await readPart(join(headers, '.config'), about.release)).toString('utf8'));
-  // Before the large packages: most unfit kernels (third-party ones) are told apart here.
+  // Before the large packages: here most unfit kernels are refused (third-party ones).
   const compiler = fitCompiler(config, about.release);
   await unpack(packages.commonHeaders, 'headers');
   const id = await unpackImage(edges, packages.image, about.release, directory);

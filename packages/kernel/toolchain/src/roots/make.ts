@@ -50,9 +50,9 @@ function unavailable({ suite, compiler }: WantedRoot): ToolchainError {
 }
 
 function failed({ suite }: WantedRoot, said: string): ToolchainError {
-  // What tar says of an archive that ended early follows from that.
-  const errors = said.split('\n').filter((line) => /^(?:E|mmdebstrap|bash): /.test(line));
-  const why = (errors.length > 0 ? errors : said.trim().split('\n')).slice(0, 4).join('\n');
+  // What tar says of an archive that ended early follows from that, and `I:` is progress. The cause stands at the end.
+  const told = said.split('\n').filter((line) => line.trim() !== '' && !/^(?:tar|I): /.test(line));
+  const why = (told.length > 0 ? told : said.trim().split('\n')).slice(-6).join('\n');
   return new ToolchainError('root-failed', `the build root of ${suite} could not be made:\n${why}`, {
     hint: MMDEBSTRAP_HINT,
   });

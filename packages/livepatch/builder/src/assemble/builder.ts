@@ -9,18 +9,18 @@ import type { Livepatch, VerdictReason } from '@kmend/protocol';
 import type { SystemSource } from '@kmend/toolchain/roots';
 import { contentDigest } from '../compile/hashes.ts';
 import { BuilderError } from '../error.ts';
-import { type BuildFacts, loadFacts } from '../facts.ts';
 import { type DeltaTexts, type Proposal, propose } from '../fix/companions.ts';
 import type { Fix } from '../fix/model.ts';
 import type { HeaderParts } from '../fix/part.ts';
 import { FixedComparer, type FixedRequest } from '../fixed/compare.ts';
 import { heldSymbolName } from '../link/klp.ts';
 import { linkModule } from '../link/link.ts';
-import { nameProvided, type Requires, settleProvided } from '../link/provided.ts';
+import { nameProvided, type Requires, resolveProvided } from '../link/provided.ts';
 import type { RegisteredObject } from '../link/registration.ts';
 import { assertEffectiveVersion, makeManifest } from '../manifest.ts';
 import { partReasons } from '../review/parts.ts';
 import { reviewSource } from '../review/review.ts';
+import { type BuildFacts, loadFacts } from '../shipped-kernel.ts';
 import { applyFixes, type ChangedSource } from '../source/apply.ts';
 import { type ChangedHeaders, headersKey, headerTree } from '../source/header-tree.ts';
 import { prepareTree } from '../tree/prepare.ts';
@@ -112,14 +112,14 @@ export class Builder {
     };
   }
 
-  /** Prepares the kernel's tree, or finds it in the cache. `source`: where its build root is installed from. */
+  /** Prepares the kernel's tree, or finds it in the cache. `systems`: where its build root is installed from. */
   static async open(
     edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
     cacheDirectory: string,
     kernel: Kernel,
-    source: SystemSource = {},
+    systems: SystemSource = {},
   ): Promise<Builder> {
-    const [tree, code] = await Promise.all([prepareTree(edges, kernel, cacheDirectory, source), codeDigest()]);
+    const [tree, code] = await Promise.all([prepareTree(edges, kernel, cacheDirectory, systems), codeDigest()]);
     return new Builder(edges, cacheDirectory, tree, code);
   }
 
@@ -130,12 +130,7 @@ export class Builder {
 
   /** Builds one livepatch. Throws `BuilderError` where there can be no verdict; refusals are in the manifest. */
   async build(request: BuildRequest): Promise<BuildResult> {
-    const scratch = await mkdtemp(join(this.#tree.directory, '.build-'));
-    try {
-      return await this.#build(request, scratch);
-    } finally {
-      await rm(scratch, { recursive: true, force: true });
-    }
+    return await this.#inScratch('.build-', (scratch) => this.#build(request, scratch));
   }
 
   /**
@@ -157,18 +152,19 @@ export class Builder {
       const compiles = complete && companions.length === 0;
       return { leftOut, compiles, companions, ...parts, complete, ...(why === undefined ? {} : { why }) };
     };
+    const attempt = (tried: Fix): Promise<TrialFailure[]> =>
+      this.#withSources(tried, (sources) => tryToCompile(this.#context, sources, [tried]));
     for (let current = fix; ; ) {
       try {
-        const failures = await this.#try(current);
+        const failures = await attempt(current);
         if (failures.length === 0) return found(true);
         const next = await propose(delta, have, failures, how);
-        if (next.files.length - fix.files.length > COMPANIONS_LIMIT) {
-          const count = next.files.length - fix.files.length;
+        const more = next.files.length - fix.files.length;
+        if (more > COMPANIONS_LIMIT)
           return found(
             false,
-            `${count} other files would be needed, and more than ${COMPANIONS_LIMIT} are a change of design`,
+            `${more} other files would be needed; more than ${COMPANIONS_LIMIT} are a change of design`,
           );
-        }
         if (isDeepStrictEqual(next, have)) {
           const [first] = failures;
           return found(
@@ -197,24 +193,21 @@ export class Builder {
    * `kernel-not-proven`, and `kernel-parts-differ` where the configuration makes other modules.
    */
   async proveSample(): Promise<void> {
-    const scratch = await mkdtemp(join(this.#tree.directory, '.sample-'));
-    try {
-      await proveSample(this.#context, scratch);
-    } finally {
-      await rm(scratch, { recursive: true, force: true });
-    }
-  }
-
-  async #try(fix: Fix): Promise<TrialFailure[]> {
-    return await this.#withSources(fix, async (sources) => await tryToCompile(this.#context, sources, [fix]));
+    await this.#inScratch('.sample-', (scratch) => proveSample(this.#context, scratch));
   }
 
   async #withSources<T>(fix: Fix, use: (sources: readonly ChangedSource[]) => Promise<T>): Promise<T> {
-    const scratch = await mkdtemp(join(this.#tree.directory, '.try-'));
-    try {
+    return await this.#inScratch('.try-', async (scratch) => {
       const leftOut = await findLeftOut(this.#context, [fix]);
       const sources = await applyFixes(this.#edges, this.#tree.source, [fix], scratch);
       return await use(sources.filter(({ path }) => !leftOut.has(path)));
+    });
+  }
+
+  async #inScratch<T>(prefix: string, use: (scratch: string) => Promise<T>): Promise<T> {
+    const scratch = await mkdtemp(join(this.#tree.directory, prefix));
+    try {
+      return await use(scratch);
     } finally {
       await rm(scratch, { recursive: true, force: true });
     }
@@ -237,7 +230,7 @@ export class Builder {
     const sources = changed.filter(({ path }) => !leftOut.has(path));
     const { plan, outcomes } = await this.#planned(sources, on, fixes);
     const units = outcomes.map(({ outcome }) => outcome);
-    const provided = settleProvided(units, await this.#requires(units));
+    const provided = resolveProvided(units, await this.#requires(units));
     const reviewed = new Set(fixes.map(({ id }) => id));
     const found: VerdictReason[] = [
       ...outcomes.flatMap(({ outcome }) => outcome.reasons),
@@ -339,7 +332,7 @@ export class Builder {
   async #link(
     draft: Livepatch,
     outcomes: readonly KeptOutcome[],
-    providerOf: ReturnType<typeof settleProvided>['providerOf'],
+    providerOf: ReturnType<typeof resolveProvided>['providerOf'],
     scratch: string,
   ): Promise<Uint8Array> {
     this.#edges.progress.step('link the livepatch');

@@ -4,8 +4,8 @@ import { errorCode } from '@kmend/base';
 import { readElf } from '@kmend/elf';
 import { type CompiledUnit, type CompileInput, compileUnit, objectKey } from '../compile/compile.ts';
 import { BuilderError } from '../error.ts';
-import type { BuildFacts } from '../facts.ts';
 import { ObjectView } from '../object/view.ts';
+import type { BuildFacts } from '../shipped-kernel.ts';
 import { type ChangedHeaders, headersKey } from '../source/header-tree.ts';
 import type { PatchedObject, UnitContext, UnitRequest, UnitState } from './request.ts';
 

@@ -10,13 +10,13 @@ import { withCopies } from '../extract/copies.ts';
 import { emit } from '../extract/emit.ts';
 import { select, shortBranches } from '../extract/extract.ts';
 import { addressKeptReasons } from '../extract/kept.ts';
-import { type BuildFacts, imageOf, moduleSymbolsOf } from '../facts.ts';
 import { sealedReasons } from '../link/branch-tracking.ts';
 import { nameReferences } from '../link/klp.ts';
-import { settleLateReferences } from '../link/late.ts';
+import { resolveLateReferences } from '../link/late.ts';
 import { ALIAS_PREFIX } from '../link/link.ts';
 import { hasStartingTwin, isReason, resolveNeed, twinMessage } from '../link/resolve.ts';
 import type { ObjectView } from '../object/view.ts';
+import { type BuildFacts, imageOf, moduleSymbolsOf } from '../shipped-kernel.ts';
 import type { Reason, Resolution, UnitProof } from '../types.ts';
 import type { UnitCompiler } from './compiler.ts';
 import type { UnitOutcome } from './outcome.ts';
@@ -101,7 +101,7 @@ export async function extractUnit(
     if (isReason(settled)) unsettled.set(name, settled);
     else resolutions.set(name, settled);
   }
-  reasons.push(...settleLateReferences(unit.source, object, resolutions, facts.layouts));
+  reasons.push(...resolveLateReferences(unit.source, object, resolutions, facts.layouts));
   const left = new Set(object.symbols.filter(({ place }) => place === SHN_UNDEF).map(({ name }) => name));
   for (const name of wanted) if (!left.has(name)) resolutions.delete(name);
   reasons.push(...(await sealedReasons(unit.source, object, resolutions, (name) => facts.tracked(name))));

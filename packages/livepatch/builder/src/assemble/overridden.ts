@@ -1,8 +1,8 @@
 import { STB_WEAK } from '@kmend/elf';
 import { readModule } from '@kmend/kernel';
 import type { Change } from '../compare/compare.ts';
-import type { BuildFacts } from '../facts.ts';
 import type { Atom } from '../object/atom.ts';
+import type { BuildFacts } from '../shipped-kernel.ts';
 import type { Reason, Unit } from '../types.ts';
 
 /** Names of the functions that a change replaces, as the kernel has them. */

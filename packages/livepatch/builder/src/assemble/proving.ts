@@ -1,12 +1,12 @@
 import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { mergeProofs, proveUnit } from '../byte-proof/prove.ts';
+import { overriddenWeak, weakFunctions, withoutOverridden } from '../byte-proof/weak.ts';
 import { numberedApart } from '../compare/numbers.ts';
 import type { CompiledUnit } from '../compile/compile.ts';
 import { runObjtool } from '../compile/objtool.ts';
-import { imageOf } from '../facts.ts';
 import type { ObjectView } from '../object/view.ts';
-import { mergeProofs, proveUnit } from '../proof/prove.ts';
-import { overriddenWeak, weakFunctions, withoutOverridden } from '../proof/weak.ts';
+import { imageOf } from '../shipped-kernel.ts';
 import type { KnownUnit } from '../tree/unit.ts';
 import type { UnitProof } from '../types.ts';
 import type { UnitCompiler } from './compiler.ts';

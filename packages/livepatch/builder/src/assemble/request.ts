@@ -1,5 +1,5 @@
 import type { Edges } from '@kmend/base';
-import type { BuildFacts } from '../facts.ts';
+import type { BuildFacts } from '../shipped-kernel.ts';
 import type { ChangedHeaders } from '../source/header-tree.ts';
 import type { PreparedTree } from '../tree/tree.ts';
 import type { KnownUnit } from '../tree/unit.ts';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type ElfFile, SHN_LIVEPATCH, SHN_UNDEF, writeElf } from '@kmend/elf';
-import { moduleImage } from '../proof/image.ts';
-import { proveUnit } from '../proof/prove.ts';
+import { moduleImage } from '../byte-proof/image.ts';
+import { proveUnit } from '../byte-proof/prove.ts';
 import { elfOf, objectOf } from '../testing/gcc.ts';
 import { compareFinished } from './finished.ts';
 

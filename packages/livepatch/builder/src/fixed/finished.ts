@@ -1,9 +1,9 @@
 import { type ElfFile, readElf } from '@kmend/elf';
+import type { ShippedImage } from '../byte-proof/image.ts';
+import { isDifference, matchFunction } from '../byte-proof/match.ts';
 import type { Atom } from '../object/atom.ts';
 import { stem } from '../object/names.ts';
 import { ObjectView } from '../object/view.ts';
-import type { ShippedImage } from '../proof/image.ts';
-import { isDifference, matchFunction } from '../proof/match.ts';
 import { misnamed, plainName } from './names.ts';
 
 /** A replaced function of the finished module that has to be equal to the fixed kernel's: its unit's code is. */

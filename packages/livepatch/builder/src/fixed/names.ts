@@ -1,10 +1,10 @@
 import { relocationSize } from '@kmend/elf';
+import type { ShippedImage } from '../byte-proof/image.ts';
+import { decode, isContent } from '../byte-proof/match.ts';
 import type { Atom } from '../object/atom.ts';
 import { stem } from '../object/names.ts';
 import { isOwnCopy } from '../object/own-copy.ts';
 import type { ObjectView, Target } from '../object/view.ts';
-import type { ShippedImage } from '../proof/image.ts';
-import { decode, isContent } from '../proof/match.ts';
 
 const SYMBOL_PREFIX = '.klp.sym.';
 

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { readElf } from '@kmend/elf';
 import { type KernelImage, KernelMemory, moduleFiles, readModule, readSymbols } from '@kmend/kernel';
-import { moduleImage, type ShippedImage, vmlinuxImage } from '../proof/image.ts';
+import { moduleImage, type ShippedImage, vmlinuxImage } from '../byte-proof/image.ts';
 import type { ObjectName } from '../types.ts';
 
 /** The code of one fixed kernel, read when it is first asked for. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { moduleImage } from '../proof/image.ts';
+import { moduleImage } from '../byte-proof/image.ts';
 import { elfOf, objectOf } from '../testing/gcc.ts';
 import type { Unit } from '../types.ts';
 import { compareFunctions } from './unit.ts';

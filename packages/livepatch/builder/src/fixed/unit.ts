@@ -1,8 +1,8 @@
+import type { ShippedImage } from '../byte-proof/image.ts';
+import { proveUnit } from '../byte-proof/prove.ts';
 import type { Atom } from '../object/atom.ts';
 import { coldParent, stem } from '../object/names.ts';
 import type { ObjectView } from '../object/view.ts';
-import type { ShippedImage } from '../proof/image.ts';
-import { proveUnit } from '../proof/prove.ts';
 import type { ByteDifference, Unit } from '../types.ts';
 import { misnamed } from './names.ts';
 

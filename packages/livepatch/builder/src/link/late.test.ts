@@ -15,7 +15,7 @@ import {
 } from '@kmend/elf';
 import type { StructLayout } from '@kmend/kernel';
 import type { Resolution } from '../types.ts';
-import { settleLateReferences } from './late.ts';
+import { resolveLateReferences } from './late.ts';
 
 const layouts = new Map<string, StructLayout>([
   ['jump_entry', { size: 16, members: new Map() }],
@@ -74,7 +74,7 @@ function fileOf(name: string, size: number, keyAt: number, keys: readonly string
 
 test('leaves the tracepoint of a module off, and the keys of vmlinux in their entries', () => {
   const [file, section] = fileOf('__jump_table', 16, 8, ['__tracepoint_some', 'kernel_key']);
-  assert.deepEqual(settleLateReferences('a/unit.c', file, resolutions, layouts), []);
+  assert.deepEqual(resolveLateReferences('a/unit.c', file, resolutions, layouts), []);
   assert.deepEqual([section.size, section.data[0]], [16, 2]);
   assert.deepEqual(
     section.relocations.map(({ offset, symbol }) => [offset, symbol.name]),
@@ -88,7 +88,7 @@ test('leaves the tracepoint of a module off, and the keys of vmlinux in their en
 
 test("refuses a static branch on a module's own key, which may be set before the livepatch could follow", () => {
   const [file] = fileOf('__jump_table', 16, 8, ['kernel_key', 'some_key']);
-  const [reason, ...others] = settleLateReferences('a/unit.c', file, resolutions, layouts);
+  const [reason, ...others] = resolveLateReferences('a/unit.c', file, resolutions, layouts);
   assert.deepEqual(
     [reason?.code, reason?.verdict, reason?.symbol, others],
     ['jump-label-module-key', 'refused', 'some_key', []],
@@ -98,12 +98,12 @@ test("refuses a static branch on a module's own key, which may be set before the
 
 test('calls a static call of a module through its trampoline', () => {
   const [file, section] = fileOf('.static_call_sites', 8, 4, ['__SCK__some', 'kernel_key', '__SCK__some']);
-  assert.deepEqual(settleLateReferences('a/unit.c', file, resolutions, layouts), []);
+  assert.deepEqual(resolveLateReferences('a/unit.c', file, resolutions, layouts), []);
   assert.deepEqual([section.size, section.data[0]], [8, 2]);
 });
 
 test('refuses an exception table that would have to wait for a module', () => {
   const [file] = fileOf('__ex_table', 12, 4, ['some_key']);
-  const codes = settleLateReferences('a/unit.c', file, resolutions, layouts).map(({ code }) => code);
+  const codes = resolveLateReferences('a/unit.c', file, resolutions, layouts).map(({ code }) => code);
   assert.deepEqual(codes, ['late-relocation']);
 });

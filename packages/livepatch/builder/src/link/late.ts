@@ -20,7 +20,7 @@ const EARLY = new Set(['.altinstructions', '.altinstr_replacement', '.parainstru
  * works without is dropped from the object: a static call then goes through its trampoline, which lies in the module
  * and is always right; the tracepoint of a module stays as compiled, off. Anything else is a reason.
  */
-export function settleLateReferences(
+export function resolveLateReferences(
   source: string,
   file: ElfFile,
   resolutions: ReadonlyMap<string, Resolution>,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type ElfFile, type ElfSymbol, ET_REL, type Section, SHN_UNDEF, SHT_PROGBITS, STB_GLOBAL } from '@kmend/elf';
-import { nameProvided, type ProvidingUnit, plainName, settleProvided } from './provided.ts';
+import { nameProvided, type ProvidingUnit, plainName, resolveProvided } from './provided.ts';
 
 const unit = (object: string, words: Partial<ProvidingUnit> = {}): ProvidingUnit => ({
   source: `${object}/unit.c`,
@@ -13,7 +13,7 @@ const unit = (object: string, words: Partial<ProvidingUnit> = {}): ProvidingUnit
 });
 const requires = (object: string): ReadonlySet<string> => new Set(object === 'vfat' ? ['fat'] : []);
 const settle = (...units: ProvidingUnit[]) => {
-  const { reasons, providerOf } = settleProvided(units, requires);
+  const { reasons, providerOf } = resolveProvided(units, requires);
   const last = units.at(-1);
   return [reasons.map(({ code }) => code), last === undefined ? [] : [...(providerOf.get(last) ?? [])]];
 };

@@ -24,7 +24,7 @@ export type Requires = (object: ObjectName) => ReadonlySet<ObjectName>;
  * depends on. Any other would be used before the kernel has filled in what *its* code refers to, which happens when
  * that module comes (klp_module_coming). A file that is linked into two modules brings a copy for each.
  */
-export function settleProvided(
+export function resolveProvided(
   units: readonly ProvidingUnit[],
   requires: Requires,
 ): {

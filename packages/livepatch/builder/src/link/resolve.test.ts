@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ExportedSymbol, KernelSymbol } from '@kmend/kernel';
-import type { ShippedImage } from '../proof/image.ts';
+import type { ShippedImage } from '../byte-proof/image.ts';
 import { objectOf } from '../testing/gcc.ts';
 import type { ProvenAddress, UnitProof } from '../types.ts';
 import { registrationSource } from './registration.ts';

@@ -1,8 +1,8 @@
 import type { Exports, KernelSymbol, SymbolTable } from '@kmend/kernel';
 import type { CodeOf } from '@kmend/protocol';
+import type { ShippedImage } from '../byte-proof/image.ts';
 import { isInit } from '../compare/rules.ts';
 import type { Need } from '../extract/emit.ts';
-import type { ShippedImage } from '../proof/image.ts';
 import type { ObjectName, Reason, Resolution, Unit, UnitProof } from '../types.ts';
 
 /** What references are settled with: the kernel's exports and symbols, and what the byte proof showed. */

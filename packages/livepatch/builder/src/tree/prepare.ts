@@ -49,16 +49,16 @@ export async function removeTree(cacheDirectory: string, { buildId }: Pick<Kerne
 
 /**
  * Unpacks and prepares the tree of a kernel, once: later calls find it in the cache. The compiler must be the very one
- * that CONFIG_CC_VERSION_TEXT names: this machine's, or that of a build root, which is made from `source`. The
+ * that CONFIG_CC_VERSION_TEXT names: this machine's, or that of a build root, which is made from `systems`. The
  * resulting configuration must equal the shipped one.
  */
 export async function prepareTree(
   edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
   kernel: Kernel,
   cacheDirectory: string,
-  source: SystemSource = {},
+  systems: SystemSource = {},
 ): Promise<PreparedTree> {
-  const root = await rootFor(edges.run, kernel, new BuildRoots(edges, cacheDirectory, source));
+  const root = await rootFor(edges.run, kernel, new BuildRoots(edges, cacheDirectory, systems));
   const find = async (): Promise<PreparedTree | undefined> => {
     const found = await findTree(cacheDirectory, kernel);
     return found?.root.contents?.digest === root.contents?.digest ? found : undefined;
@@ -155,7 +155,7 @@ async function configure(
           kernel.local !== undefined
             ? 'config and source are not of one build, or the tools of another system have decided (gcc, binutils, pahole): name the system that it was built in with --build-root'
             : want.get('CONFIG_PREEMPT_RT') === 'y'
-              ? 'Debian builds PREEMPT_RT kernels with patches that its source package does not hold: kmend cannot build livepatches for them'
+              ? 'Debian builds PREEMPT_RT kernels with patches that its package linux-source does not hold: use a kernel of another flavour'
               : 'a build tool is missing or has another version: run script/bootstrap (pahole, of the package dwarves, decides about BTF)',
       },
     );

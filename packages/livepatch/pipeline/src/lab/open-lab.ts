@@ -3,7 +3,7 @@ import { Lab } from '@kmend/lab';
 import type { Workshop } from '../workshop.ts';
 
 /** A lab on this machine, with what it makes in the workshop's cache. The caller closes it. */
-export function openLab({ edges, cache, source }: Pick<Workshop, 'edges' | 'cache' | 'source'>): Lab {
+export function openLab({ edges, cache, systems }: Pick<Workshop, 'edges' | 'cache' | 'systems'>): Lab {
   const { run, clock, progress, signal } = edges;
-  return new Lab({ run, clock, progress, signal, cache: join(cache, 'lab'), source });
+  return new Lab({ run, clock, progress, signal, cache: join(cache, 'lab'), systems });
 }

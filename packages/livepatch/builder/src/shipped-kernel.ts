@@ -16,10 +16,10 @@ import {
   type SymbolTable,
   structLayouts,
 } from '@kmend/kernel';
+import { moduleImage, type ShippedImage, vmlinuxImage } from './byte-proof/image.ts';
 import { type TrackedObject, trackedModule, trackedVmlinux } from './link/branch-tracking.ts';
 import { lateStructs } from './link/late.ts';
 import { tableStructs } from './object/tables.ts';
-import { moduleImage, type ShippedImage, vmlinuxImage } from './proof/image.ts';
 import type { ObjectName, Unit } from './types.ts';
 
 /** What a build knows of its kernel, read once. */
