@@ -1,5 +1,6 @@
 export { Archive, acceptedExpired, type Mirrors, mirrors, type Packages } from './archive/archive.ts';
 export type { ArchiveEdges, PackageEntry } from './archive/index.ts';
+export { baseSuite } from './archive/suite.ts';
 export { type StructLayout, structLayouts } from './btf.ts';
 export { type KernelConfig, parseConfig, telling } from './config.ts';
 export { type Delta, type DeltaRange, sourceDelta } from './delta.ts';

@@ -3,7 +3,7 @@ import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorCode, errorText } from '@kmend/base';
 import { runOk } from '@kmend/base/node';
-import { baseSuite } from '@kmend/toolchain/roots';
+import { baseSuite } from '@kmend/kernel';
 import { type AcceleratorChoice, chooseAccelerator } from './accelerator.ts';
 import { type LabKernel, prepareBootFiles } from './boot-files.ts';
 import { ConsoleLog } from './console.ts';

@@ -5,6 +5,7 @@ import { KernelError } from '../error.ts';
 import { download } from './http.ts';
 import { type ArchiveEdges, cacheName, type PackageEntry, readIndex } from './index.ts';
 import { findInSnapshot, newestInSnapshot } from './snapshot.ts';
+import { baseSuite } from './suite.ts';
 
 export interface Mirrors {
   readonly main: string;
@@ -33,8 +34,6 @@ export function acceptedExpired(env: Readonly<Record<string, string | undefined>
 
 /** Where packages go first: fixes come with the next upload, and there are no other parts. */
 const WITHOUT_PARTS = new Set(['sid', 'unstable', 'experimental', 'rc-buggy']);
-/** A part of a suite, which can be named by itself: `trixie-backports`. */
-const PART = /-(?:security|updates|proposed-updates|backports|backports-sloppy)$/;
 
 const PACKAGE_LIMIT = 2 ** 31;
 
@@ -82,7 +81,7 @@ export class Archive {
         hint: 'name a suite such as bookworm, trixie, trixie-backports or sid',
       });
     }
-    if (WITHOUT_PARTS.has(suite) || PART.test(suite)) return own;
+    if (WITHOUT_PARTS.has(suite) || baseSuite(suite) !== suite) return own;
     return [
       ...own,
       ...(await this.#part(main, `${suite}-updates`, 'KMEND_MIRROR')),

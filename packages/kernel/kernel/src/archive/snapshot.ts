@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { KernelError } from '../error.ts';
 import { download } from './http.ts';
 import { type ArchiveEdges, type PackageEntry, readIndex } from './index.ts';
+import { baseSuite } from './suite.ts';
 
 /**
  * `/mr/binary/<name>/<version>/binfiles?fileinfo=1` of snapshot.debian.org (its documented machine-usable interface).
@@ -66,7 +67,7 @@ export async function findInSnapshot(
     // A package of a later suite was first seen in sid.
     const distributions =
       archive === 'debian-security'
-        ? [suite.endsWith('-security') ? suite : `${suite}-security`]
+        ? [`${baseSuite(suite)}-security`]
         : [...new Set([suite, `${suite}-updates`, `${suite}-proposed-updates`, 'sid'])];
     for (const distribution of distributions) {
       const entries = await readIndex(edges, base, distribution, 'past');

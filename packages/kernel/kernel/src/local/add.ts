@@ -146,7 +146,10 @@ async function layOutImage(
   const given = parts.vmlinux === undefined ? undefined : await stripped({ run, signal }, parts.vmlinux, directory);
   const image = parts.vmlinuz === undefined ? undefined : await readWhole(parts.vmlinuz, IMAGE_LIMIT);
   const bytes = image === undefined ? given : await extractVmlinux(run, image, signal);
-  if (bytes === undefined) throw new KernelError('kernel-incomplete', 'the kernel has neither vmlinuz nor vmlinux');
+  if (bytes === undefined)
+    throw new KernelError('kernel-incomplete', 'the kernel has neither vmlinuz nor vmlinux', {
+      hint: 'hand over the folder or the package that holds one of them',
+    });
   const kept = await keepVmlinux(bytes, 'the kernel', directory);
   const facts = readFacts(kept.elf, kept.symbols);
   if (image !== undefined && given !== undefined) {
@@ -169,7 +172,10 @@ async function stripped(
   directory: string,
 ): Promise<Uint8Array> {
   const { size } = await stat(vmlinux);
-  if (size > DEBUG_LIMIT) throw new KernelError('image-unsupported', `${vmlinux} has ${size} bytes`);
+  if (size > DEBUG_LIMIT)
+    throw new KernelError('image-unsupported', `${vmlinux} has ${size} bytes: no kernel is that large`, {
+      hint: 'remove its debug information (objcopy --strip-debug), or hand over vmlinuz instead',
+    });
   const path = join(directory, 'stripped');
   try {
     await runOk(run, 'objcopy', ['-R', '.comment', '-S', vmlinux, path], { signal }).catch((error: unknown) => {

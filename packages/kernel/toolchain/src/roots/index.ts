@@ -2,4 +2,4 @@ export { BuildRoots, type KnownRoot, rootOfDigest } from './build-roots.ts';
 export { givenRoot } from './given.ts';
 export { type DebianSystem, MMDEBSTRAP_HINT, mmdebstrapArguments, type SystemSource } from './mmdebstrap.ts';
 export { DPKG_STATUS, extentOf, rootContents } from './record.ts';
-export { baseSuite, type DebianCompiler, debianCompiler, rootName, type WantedRoot } from './wanted.ts';
+export { type DebianCompiler, debianCompiler, rootName, type WantedRoot } from './wanted.ts';

@@ -46,11 +46,6 @@ export function debianCompiler(text: string): DebianCompiler | undefined {
   return name === undefined || version === undefined ? undefined : { name, version };
 }
 
-/** The suite that a part of the archive belongs to: `trixie` for `trixie-backports`, `bookworm` for itself. */
-export function baseSuite(suite: string): string {
-  return suite.replace(/-(?:security|updates|proposed-updates|backports|backports-sloppy)$/, '');
-}
-
 /** Name of the folder of a root: one for each suite, compiler and list of packages. */
 export function rootName({ suite, compiler }: WantedRoot): string {
   const recipe = sha256(JSON.stringify(KBUILD_PACKAGES)).slice(0, 8);

@@ -1,14 +1,7 @@
 import { errorCode, type Run } from '@kmend/base';
-import type { Kernel } from '@kmend/kernel';
+import { baseSuite, type Kernel } from '@kmend/kernel';
 import { type BuildRoot, MACHINE } from '@kmend/toolchain';
-import {
-  type BuildRoots,
-  baseSuite,
-  debianCompiler,
-  givenRoot,
-  rootName,
-  type WantedRoot,
-} from '@kmend/toolchain/roots';
+import { type BuildRoots, debianCompiler, givenRoot, rootName, type WantedRoot } from '@kmend/toolchain/roots';
 import { confined } from '../confine.ts';
 import { BuilderError } from '../error.ts';
 

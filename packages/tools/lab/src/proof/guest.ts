@@ -1,6 +1,7 @@
 import { errorCode, errorText, KmendError } from '@kmend/base';
+import { baseSuite } from '@kmend/kernel';
 import type { SystemContents } from '@kmend/protocol';
-import { baseSuite, DPKG_STATUS, rootContents } from '@kmend/toolchain/roots';
+import { DPKG_STATUS, rootContents } from '@kmend/toolchain/roots';
 import type { LabKernel } from '../boot-files.ts';
 import { LabError } from '../error.ts';
 import { EXERCISE_PACKAGES } from '../exercise-packages.ts';

@@ -1,12 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { mmdebstrapArguments } from './mmdebstrap.ts';
-import { baseSuite } from './wanted.ts';
-
-test('takes the suite that a part of the archive belongs to', () => {
-  const suites = ['bookworm', 'trixie', 'bookworm-security', 'trixie-backports', 'trixie-proposed-updates', 'sid'];
-  assert.deepEqual(suites.map(baseSuite), ['bookworm', 'trixie', 'bookworm', 'trixie', 'trixie', 'sid']);
-});
 
 test('has apt take an index that is out of date for a suite that the operator named, and for no other', () => {
   const source = { acceptExpired: new Set(['sid']) };
