@@ -59,7 +59,8 @@ export function checkTables(simulation: Simulation, findings: Findings): void {
       }
     }
   }
-  checkUnwind(loaded, own, world.unwindFormat, findings);
+  const tables = { format: world.unwindFormat, alternative: world.layouts.get('alt_instr') };
+  checkUnwind(loaded, own, tables, findings);
 }
 
 interface MarkedEntry {

@@ -1,9 +1,18 @@
 import type { Section } from '@kmend/elf';
+import type { StructLayout } from '@kmend/kernel';
 import { type Address, lastNotAbove } from './address.ts';
+import { placesInReplacements } from './alternatives.ts';
 import type { Findings } from './finding.ts';
 import type { Loaded } from './loaded.ts';
 import { isNameless, type OwnCode } from './own-code.ts';
 import { AT_START, ENTRY_SIZE, registerOf, type UnwindFormat } from './unwind-format.ts';
+
+/** What the shipped kernel says of tables. */
+export interface UnwindTables {
+  readonly format: UnwindFormat;
+  /** Of `struct alt_instr`. */
+  readonly alternative: StructLayout | undefined;
+}
 
 /**
  * Each entry of the unwinder's table is of code of the livepatch, there are as many as it has places, and every
@@ -11,7 +20,12 @@ import { AT_START, ENTRY_SIZE, registerOf, type UnwindFormat } from './unwind-fo
  * there, or is even the last one of the function before, if nothing changed since: it then must say what holds where a
  * function begins. The table is in the kernel's own format.
  */
-export function checkUnwind(loaded: Loaded, own: OwnCode, format: UnwindFormat, findings: Findings): void {
+export function checkUnwind(
+  loaded: Loaded,
+  own: OwnCode,
+  { format, alternative }: UnwindTables,
+  findings: Findings,
+): void {
   const find = (name: string): Section | undefined => loaded.file.sections.find((section) => section.name === name);
   const places = find('.orc_unwind_ip');
   const entries = find('.orc_unwind');
@@ -31,13 +45,14 @@ export function checkUnwind(loaded: Loaded, own: OwnCode, format: UnwindFormat, 
   const base = loaded.base(places) ?? 0;
   const memory = loaded.memory(places);
   const view = new DataView(memory.buffer, memory.byteOffset, memory.byteLength);
+  const replaced = placesInReplacements(loaded, alternative);
   const begun = new Map<Address, number>();
   for (let at = 0; at + 4 <= places.size; at += 4) {
     const target = base + at + view.getInt32(at, true);
     begun.set(target, at / 4);
     const place = loaded.at(target);
     const found = own.functionAt(target);
-    const isInside = found?.function.boundaries.has(found.offset) ?? true;
+    const isInside = replaced.has(target) || (found?.function.boundaries.has(found.offset) ?? true);
     if (place === undefined || !loaded.isCode(place.section) || !isInside) {
       findings.add('table-astray', `.orc_unwind_ip, entry ${at / 4} leads to no instruction of the livepatch`);
     }
