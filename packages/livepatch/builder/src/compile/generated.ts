@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { type Edges, errorCode } from '@kmend/base';
 import { exists, withLock } from '@kmend/base/node';
 import { confinedMake } from '../confine.ts';
+import { noteMade } from '../tree/made-later.ts';
 import { type PreparedTree, treeArguments } from '../tree/tree.ts';
 import type { KnownUnit } from '../tree/unit.ts';
 
@@ -46,6 +47,7 @@ export async function generateFor(
     path = await placeOf(tree, unit, name);
   }
   if (path === undefined) return false;
+  if (!wasThere) await noteMade(tree, path);
   if (root === tree.source) return !wasThere;
   const to = join(root, path);
   if (await exists(to)) return false;

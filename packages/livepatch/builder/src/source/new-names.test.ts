@@ -8,7 +8,7 @@ test('takes members, local variables and calls for no declaration', () => {
     'int f(struct path *p) { struct device *dst_dev = p->dst_dev; return g(dst_dev); }',
     'int f(struct device *dst_dev);',
   ])
-    assert.equal(mayDeclare(text, 'dst_dev'), false, text);
+    assert.equal(mayDeclare(text, new Set(['dst_dev'])), false, text);
 });
 
 test('finds a declaration that the unit sees, also one that a macro may make', () => {
@@ -21,5 +21,5 @@ test('finds a declaration that the unit sees, also one that a macro may make', (
     '#define dst_dev other',
     'typedef int dst_dev;',
   ])
-    assert.equal(mayDeclare(text, 'dst_dev'), true, text);
+    assert.equal(mayDeclare(text, new Set(['dst_dev'])), true, text);
 });

@@ -19,12 +19,15 @@ export async function filesThatDeclare(
   for (const path of names.size === 0 ? [] : await filesWith(edges, tree, [...names])) {
     edges.signal.throwIfAborted();
     const text = await readFile(join(tree.source, path), 'latin1');
-    if ([...names].some((name) => mayDeclare(text, name))) found.push(path);
+    if (mayDeclare(text, names)) found.push(path);
   }
   return found;
 }
 
-/** Whether a text may declare a name so that all of a unit sees it. What a macro is given, it may declare. */
-export function mayDeclare(text: string, name: string): boolean {
-  return entitiesOf(text).has(name) || new RegExp(`\\bextern\\b[^;{}]*\\b${name}\\b`).test(text);
+/** Whether a text may declare one of the names so that all of a unit sees it. What a macro is given, it may declare. */
+export function mayDeclare(text: string, names: ReadonlySet<string>): boolean {
+  const externs = text.match(/\bextern\b[^;{}]*/g) ?? [];
+  if (externs.some((one) => one.match(/\w+/g)?.some((word) => names.has(word)))) return true;
+  const declared = entitiesOf(text);
+  return [...names].some((name) => declared.has(name));
 }

@@ -8,8 +8,9 @@ import { BuilderError } from '../error.ts';
 import { imageApart, isApart } from '../tree/apart.ts';
 import { builtSources } from '../tree/built.ts';
 import { Contained } from '../tree/contained.ts';
-import { includableFiles, includeGraph } from '../tree/included.ts';
+import { includeGraph } from '../tree/included.ts';
 import { readRecipe } from '../tree/recipe.ts';
+import { searchPaths } from '../tree/search-path.ts';
 import type { PreparedTree } from '../tree/tree.ts';
 import { findUnits, type KnownUnit } from '../tree/unit.ts';
 import type { ChangedTexts } from './changed-texts.ts';
@@ -80,12 +81,8 @@ export async function reachedUnits(
       if (!(found instanceof BuilderError)) units.push(...found);
       else if (built.has(path)) throw found;
     }
-    const contained = new Contained(
-      await includeGraph(edges, tree),
-      tree.source,
-      new Set(await includableFiles(edges, tree)),
-      wanted,
-    );
+    const [graph, searches] = await Promise.all([includeGraph(edges, tree), searchPaths(edges, tree)]);
+    const contained = new Contained(graph, searches, wanted);
     return units.filter(({ source, command }) => contained.canHold(source, command.compilerArguments));
   };
   const records =

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Contained } from './contained.ts';
 import { IncludeGraph } from './included.ts';
+import { SearchPaths } from './search-path.ts';
 
 const FILES: readonly (readonly [string, readonly string[]])[] = [
   ['net/wifi/hw.h', []],
@@ -23,7 +24,7 @@ const present = new Set(FILES.map(([path]) => path));
 
 function canHold(text: string, unit: string, ...args: string[]): boolean {
   const wanted = { texts: new Set([text]), containers: graph.containersOf(text) };
-  return new Contained(graph, '/tree', present, wanted).canHold(unit, ['-O2', '-I./include', ...args]);
+  return new Contained(graph, new SearchPaths('/tree', present), wanted).canHold(unit, ['-O2', '-I./include', ...args]);
 }
 
 test('finds a header of a common name on the unit’s own search path', () => {

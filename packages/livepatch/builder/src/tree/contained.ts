@@ -1,5 +1,5 @@
-import { isAbsolute, join, normalize, relative } from 'node:path';
 import { type IncludeGraph, isMeant } from './included.ts';
+import type { SearchPath, SearchPaths } from './search-path.ts';
 
 /**
  * What is asked: texts of the tree, and all files that may contain one of them by what they include, whatever the
@@ -17,17 +17,14 @@ export interface Wanted {
  */
 export class Contained {
   readonly #graph: IncludeGraph;
-  readonly #source: string;
-  readonly #present: ReadonlySet<string>;
+  readonly #searches: SearchPaths;
   readonly #wanted: Wanted;
   /** Files that contain a text or are one, by the last part of their names: all that is worth following. */
   readonly #worth = new Map<string, string[]>();
 
-  /** `source`: the tree; `present`: the files that it has. */
-  constructor(graph: IncludeGraph, source: string, present: ReadonlySet<string>, wanted: Wanted) {
+  constructor(graph: IncludeGraph, searches: SearchPaths, wanted: Wanted) {
     this.#graph = graph;
-    this.#source = source;
-    this.#present = present;
+    this.#searches = searches;
     this.#wanted = wanted;
     for (const path of new Set([...wanted.texts, ...wanted.containers])) {
       const name = path.slice(path.lastIndexOf('/') + 1);
@@ -39,7 +36,7 @@ export class Contained {
 
   /** `args`: the compiler's, of the unit that has the text of `path`. */
   canHold(path: string, args: readonly string[]): boolean {
-    const { search, forced } = this.#placesOf(args);
+    const { forced, path: search } = this.#searches.of(args);
     const seen = new Set([path, ...forced]);
     for (const file of seen) {
       if (this.#wanted.texts.has(file)) return true;
@@ -50,31 +47,13 @@ export class Contained {
     return false;
   }
 
-  #filesOf(includer: string, target: string, search: readonly string[]): readonly string[] {
+  #filesOf(includer: string, target: string, search: SearchPath): readonly string[] {
     const worth = this.#worth.get(target.slice(target.lastIndexOf('/') + 1)) ?? [];
     if (worth.length === 0) return [];
     if (target.startsWith('/')) return worth.filter((path) => `/${path}` === target);
-    const places = search.map((folder) => join(folder, target));
-    if (!places.some((place) => this.#present.has(place))) {
-      // Headers of tracepoints name themselves (TRACE_INCLUDE_FILE). Else it is made on the way, or named in parts.
-      return isMeant(target, includer) ? [] : worth.filter((path) => isMeant(target, path));
-    }
-    return worth.filter((path) => places.includes(path));
-  }
-
-  #placesOf(args: readonly string[]): { readonly search: readonly string[]; readonly forced: readonly string[] } {
-    const search: string[] = [];
-    const forced: string[] = [];
-    for (const [at, word] of args.entries()) {
-      if (word === '-include') forced.push(this.#inTree(args[at + 1] ?? ''));
-      const [, option, joined = ''] = /^(-I|-isystem|-iquote|-idirafter)(.*)$/.exec(word) ?? [];
-      if (option !== undefined) search.push(this.#inTree(joined === '' ? (args[at + 1] ?? '') : joined));
-    }
-    return { search, forced };
-  }
-
-  /** The compiler runs in the tree. */
-  #inTree(path: string): string {
-    return isAbsolute(path) ? relative(this.#source, path) : normalize(path);
+    const { all, isPresent } = search.placesOf(target);
+    // Headers of tracepoints name themselves (TRACE_INCLUDE_FILE). Else it is made on the way, or named in parts.
+    if (!isPresent) return isMeant(target, includer) ? [] : worth.filter((path) => isMeant(target, path));
+    return worth.filter((path) => all.includes(path));
   }
 }

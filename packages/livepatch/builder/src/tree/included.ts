@@ -1,10 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, join, normalize } from 'node:path';
 import { type Edges, parseJson } from '@kmend/base';
-import { runOk, writeFileAtomic } from '@kmend/base/node';
+import { writeFileAtomic } from '@kmend/base/node';
 import { z } from 'zod';
 import { BuilderError } from '../error.ts';
 import { oncePerTree } from './once.ts';
+import { ELSEWHERE, sourceFiles } from './source-files.ts';
 import type { PreparedTree } from './tree.ts';
 
 /** By file: what it includes. A leading `/`: this very path of the tree; else any file whose path ends so. */
@@ -19,9 +20,6 @@ const LISTING_LIMIT = 256 << 20;
  */
 const DIRECTIVES =
   '^[[:space:]]*#[[:space:]]*(include|include_next|import)([^_[:alnum:]]|$)|^[[:space:]]*#[[:space:]]*define[[:space:]]+([A-Z_]*INCLUDE_FILE[[:space:]]|[A-Za-z_0-9]+[[:space:]]+["<][^">]+\\.(h|c|S|inc)[">])';
-/** Nothing of an x86 kernel includes from there. Other architectures' folders are left out as well. */
-const ELSEWHERE = ['Documentation', 'tools', 'samples', 'scripts'];
-
 /**
  * Who can include what, in the whole tree. It may know of an include that does not happen, never miss one that does.
  */
@@ -142,43 +140,6 @@ async function readTree(
   await writeFileAtomic(textsPath(tree), JSON.stringify(texts));
   await writeFileAtomic(graphPath(tree), JSON.stringify(Object.fromEntries(included)));
   return included;
-}
-
-async function sourceFiles(
-  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
-  tree: PreparedTree,
-  elsewhere: readonly string[],
-): Promise<string[]> {
-  const skip = elsewhere.flatMap((name) => ['-path', `./${name}`, '-o']);
-  // Kbuild's scripts make and remove `.tmp_<pid>` while another build asks them about the compiler.
-  const args = [
-    '.',
-    '-ignore_readdir_race',
-    '(',
-    ...skip,
-    '-name',
-    '.tmp_*',
-    '-o',
-    '-path',
-    './arch/*',
-    '!',
-    '-path',
-    './arch/x86*',
-    ')',
-    '-prune',
-    '-o',
-  ];
-  args.push('-type', 'f', '(', '-name', '*.[chS]', '-o', '-name', '*.inc', ')', '-print');
-  const stdout = await runOk(edges.run, 'find', args, {
-    cwd: tree.source,
-    signal: edges.signal,
-    maxOutput: LISTING_LIMIT,
-  });
-  return stdout
-    .toString('latin1')
-    .split('\n')
-    .filter((path) => path !== '')
-    .map((path) => path.slice(2));
 }
 
 /**
