@@ -2,7 +2,8 @@
  * `script/bench coverage [--kernel RELEASE --suite SUITE --from VERSION --to VERSION] [--jobs N] [--fresh]
  * [--only REGEXP] [--folders 'A B' [--sample N [--seed S]]] [--mutants N] [--no-load | --load-only] [--out DIR]`: every
  * C file that Debian changed between two versions (default: of Debian 12's kernel) in the core of the kernel, or in
- * other folders, or N of these chosen at random, the same for the same seed; each taken as one fix by itself.
+ * other folders, or N of these chosen at random (of the core, or without it), the same for the same seed; each taken as
+ * one fix by itself.
  * Resumable: what this state of the builder has judged is not built again, unless `--fresh`. Then mutants of real
  * livepatches for the audit, 1,000 unless told (packages/livepatch/coverage). Then all that are patchable together in
  * one cumulative livepatch on the stock kernel in the lab, unless `--no-load`. Writes coverage.json and coverage.md.

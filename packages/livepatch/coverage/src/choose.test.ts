@@ -21,3 +21,8 @@ test('takes the same sample outside the core for the same seed', () => {
   const all = new Set(['1', '2', '3', '4', '5', '6'].map((seed) => sampled(seed).join(' ')));
   assert.ok(all.size > 1);
 });
+
+test('takes a sample of the core where only folders of the core are named', () => {
+  const sample = { count: 2, seed: '1' };
+  assert.deepEqual(chooseFiles(CHANGED, { folders: ['fs'], only: /./, sample }), ['fs/a.c']);
+});

@@ -9,7 +9,10 @@ export const CORE: readonly string[] =
 export interface Choice {
   readonly folders: readonly string[];
   readonly only: RegExp;
-  /** So many files, chosen at random and the same for the same seed, outside the core. */
+  /**
+   * So many files, chosen at random and the same for the same seed: outside the core, unless all folders are of the
+   * core.
+   */
   readonly sample?: { readonly count: number; readonly seed: string } | undefined;
 }
 
@@ -19,8 +22,10 @@ export function chooseFiles(changed: readonly string[], { folders, only, sample 
   if (sample === undefined) return files.filter((path) => only.test(path));
   // A hash gives the order: the choice is random, and the same for the same seed.
   const place = (path: string): string => sha256(`${sample.seed}:${path}`);
-  const outside = files.filter((path) => !isIn(path, CORE)).sort((a, b) => (place(a) < place(b) ? -1 : 1));
-  return outside.slice(0, sample.count).filter((path) => only.test(path));
+  const isOfCore = folders.every((folder) => isIn(`${folder}/`, CORE));
+  const eligible = isOfCore ? files : files.filter((path) => !isIn(path, CORE));
+  const ordered = [...eligible].sort((a, b) => (place(a) < place(b) ? -1 : 1));
+  return ordered.slice(0, sample.count).filter((path) => only.test(path));
 }
 
 function isIn(path: string, folders: readonly string[]): boolean {
