@@ -26,12 +26,13 @@ export const WALK_BUDGET = 50_000_000;
  * kallsyms_markers. `budget.steps` goes down with every place and name looked at.
  */
 export function findNames(bytes: Buffer, tokens: Tokens, align: number, budget: { steps: number }): Names | undefined {
+  const { least, most } = countsByMarkers(bytes, tokens.start, align);
   const first = alignUp(Math.max(0, tokens.start - MAX_TABLE_BYTES), align);
   const last = Math.floor((tokens.start - 16) / align) * align;
   for (let at = last; at >= first && budget.steps > 0; at -= align) {
     budget.steps--;
     const count = bytes.readUInt32LE(at);
-    if (count < MIN_SYMBOLS || count > MAX_SYMBOLS || (align === 8 && bytes.readUInt32LE(at + 4) !== 0)) continue;
+    if (count < least || count > most || (align === 8 && bytes.readUInt32LE(at + 4) !== 0)) continue;
     // The shortest name takes two bytes.
     if (at + align + count * 2 > tokens.start) continue;
     if (!reproducesMarkers(bytes, at + align, count, tokens, align, budget)) continue;
@@ -39,6 +40,22 @@ export function findNames(bytes: Buffer, tokens: Tokens, align: number, budget: 
     if (texts !== undefined) return { countAt: at, count, texts };
   }
   return undefined;
+}
+
+/**
+ * How many symbols there can be. Where kallsyms_markers lie right in front of the tokens (in all kernels but 6.2 and
+ * 6.3), there is one for each 256 names: they ascend from 0. Of the 3 MB of names of 7.2, whose tables are aligned to
+ * four bytes only, many places would else look like a count.
+ */
+function countsByMarkers(bytes: Buffer, end: number, align: number): { readonly least: number; readonly most: number } {
+  const any = { least: MIN_SYMBOLS, most: MAX_SYMBOLS };
+  // Of an odd number of markers the last is followed by four bytes of padding where tables are aligned to eight.
+  const last = align === 8 && bytes.readUInt32LE(end - 4) === 0 ? end - 8 : end - 4;
+  let at = last;
+  while (at >= 4 && bytes.readUInt32LE(at - 4) < bytes.readUInt32LE(at)) at -= 4;
+  const markers = (last - at) / 4 + 1;
+  const isTable = bytes.readUInt32LE(at) === 0 && markers > 1;
+  return isTable ? { least: Math.max(MIN_SYMBOLS, (markers - 1) * 256 + 1), most: markers * 256 } : any;
 }
 
 /**
