@@ -1,5 +1,5 @@
 import { SHF_STRINGS, SHF_WRITE } from '@kmend/elf';
-import type { Address } from './address.ts';
+import { type Address, addressOf } from './address.ts';
 import type { Loaded } from './loaded.ts';
 import { baseName, type OwnCode } from './own-code.ts';
 import type { Located } from './shipped-module.ts';
@@ -8,6 +8,9 @@ import type { World } from './world.ts';
 
 /** Names that every function has a variable of: their content distinguishes them. */
 export const TEXTS = /^(?:__func__|__FUNCTION__|__PRETTY_FUNCTION__|__msg)$/;
+
+/** Descriptors of `pr_debug()` (include/linux/dynamic_debug.h): a function may have several. */
+const DEBUG_SITE = '__UNIQUE_ID_ddebug';
 
 /**
  * Decides whether a place of the livepatch or of the running kernel is the same thing as one of a kernel that it is
@@ -44,6 +47,8 @@ export class SameThing {
     const here = placesOf(target, this.#world);
     const there = placesOf(other, world);
     const same = here.find((one) => there.some((each) => each.distance === one.distance && each.name === one.name));
+    if (same?.name === DEBUG_SITE && !this.#isSameSite(target - same.distance, other - same.distance, world))
+      return false;
     if (same !== undefined) return this.#isOnlyOne(target - same.distance, other - same.distance, world);
     const located = this.#world.locate(target);
     const isNamed = located?.start === target && located.names.some((name) => !name.startsWith('.L'));
@@ -74,12 +79,34 @@ export class SameThing {
       return isFilled || size <= 0 || section.flags & SHF_WRITE ? undefined : isEqual(offset + size);
     }
     const inside = code === undefined ? offset - held.start : code.offset;
-    const name = baseName(held.name);
+    const name = thingName(held.name);
     if (TEXTS.test(name)) return isEqual(held.start + held.size);
     const isNamed = placesOf(other, world).some((one) => one.distance === inside && one.name === name);
+    if (isNamed && name === DEBUG_SITE && !this.#isSameSite(target - inside, other - inside, world)) return false;
     if (isNamed) return this.#isOnlyOne(target - inside, other - inside, world);
     // Compilers choose numbers and names of constants of switches.
     return !!((section.flags & SHF_WRITE) === 0 && code === undefined && isEqual(held.start + held.size));
+  }
+
+  /** Whether two descriptors of `pr_debug()` have the same function and format. */
+  #isSameSite(target: Address, other: Address, world: World): boolean {
+    const members = ['function', 'format'].map((member) => this.#world.layouts.get('_ddebug')?.members.get(member));
+    const others = ['function', 'format'].map((member) => world.layouts.get('_ddebug')?.members.get(member));
+    return members.every((offset, index) => {
+      const there = others[index];
+      if (offset === undefined || there === undefined) return false;
+      const text = this.#textBehind(target + offset, this.#world);
+      return text !== undefined && text === textAt(pointerAt(other + there, world), world);
+    });
+  }
+
+  /** The text that a pointer of the livepatch or of the running kernel leads to. */
+  #textBehind(pointer: Address, world: World): string | undefined {
+    const place = this.#loaded.at(pointer);
+    const bytes = place === undefined ? undefined : this.#loaded.memory(place.section).subarray(place.offset);
+    const target = bytes === undefined ? pointerAt(pointer, world) : addressIn(bytes);
+    const own = target === undefined ? undefined : this.#loaded.at(target);
+    return own === undefined ? textAt(target, world) : textIn(this.#loaded.memory(own.section).subarray(own.offset));
   }
 
   #isOnlyOne(start: Address, other: Address, { kernel: { buildId } }: World): boolean {
@@ -90,6 +117,39 @@ export class SameThing {
   }
 }
 
+/** Longest text of a debug message that is compared. */
+const TEXT_LIMIT = 1024;
+
+function pointerAt(address: Address, world: World): Address | undefined {
+  const bytes = world.read(address, 8);
+  return bytes === undefined ? undefined : addressIn(bytes);
+}
+
+function addressIn(bytes: Uint8Array): Address | undefined {
+  if (bytes.length < 8) return undefined;
+  return addressOf(new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true));
+}
+
+function textAt(address: Address | undefined, world: World): string | undefined {
+  for (let size = TEXT_LIMIT; address !== undefined && size > 0; size >>= 1) {
+    // At the end of a section there is less to read.
+    const bytes = world.read(address, size);
+    const text = bytes === undefined ? undefined : textIn(bytes);
+    if (text !== undefined) return text;
+  }
+  return undefined;
+}
+
+function textIn(bytes: Uint8Array): string | undefined {
+  const end = bytes.indexOf(0);
+  return end === -1 ? undefined : Buffer.from(bytes.subarray(0, end)).toString('latin1');
+}
+
+/** Without what the preprocessor counts up over a unit, which another header shifts: `__UNIQUE_ID_ddebug568`. */
+export function thingName(name: string): string {
+  return baseName(name).replace(/^(__UNIQUE_ID_\w*?)_?\d+$/, '$1');
+}
+
 /**
  * The symbols at or before an address and next behind it, and how far from them it is: arrays are referred to by places
  * before them too.
@@ -98,6 +158,6 @@ function placesOf(address: Address, world: World): { readonly name: string; read
   const here = world.locate(address);
   const next = here === undefined || here.isCode ? undefined : world.locate(here.end);
   const of = (one: Located | undefined) =>
-    (one?.names ?? []).map((name) => ({ name: baseName(name), distance: address - (one?.start ?? 0) }));
+    (one?.names ?? []).map((name) => ({ name: thingName(name), distance: address - (one?.start ?? 0) }));
   return [...of(here), ...of(next)];
 }
