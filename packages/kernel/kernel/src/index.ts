@@ -6,6 +6,7 @@ export { type KernelConfig, parseConfig, telling } from './config.ts';
 export { type Delta, type DeltaRange, sourceDelta } from './delta.ts';
 export { KernelError, type KernelErrorCode } from './error.ts';
 export { decodeKallsyms } from './image/kallsyms.ts';
+export { isKernelCode } from './image/kernel-code.ts';
 export { KernelMemory } from './image/memory.ts';
 export { extractVmlinux } from './image/vmlinux.ts';
 export type { Kernel, KernelCompiler, KernelImage, KernelPaths, KernelSymbol, LocalOrigin } from './kernel.ts';

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
-import { type ElfFile, readElf, SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_NOBITS } from '@kmend/elf';
+import { type ElfFile, readElf, SHF_ALLOC, SHF_WRITE, SHT_NOBITS } from '@kmend/elf';
 import {
   type Exports,
+  isKernelCode,
   type Kernel,
   type KernelConfig,
   type KernelImage,
@@ -109,7 +110,7 @@ export class World {
         start: addressOf(section.address),
         end: addressOf(section.address) + section.size,
         data: section.type === SHT_NOBITS ? new Uint8Array(0) : section.data,
-        isCode: (section.flags & SHF_EXECINSTR) !== 0,
+        isCode: isKernelCode(section),
         isWritable: (section.flags & SHF_WRITE) !== 0 && section.name !== '.rodata',
         isInit: section.name.startsWith('.init') || section.name.startsWith('.exit'),
       }));

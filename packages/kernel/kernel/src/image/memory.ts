@@ -1,4 +1,5 @@
 import { type ElfFile, SHF_ALLOC, SHT_NOBITS } from '@kmend/elf';
+import { isKernelCode } from './kernel-code.ts';
 
 /** The loaded parts of a vmlinux, by address. */
 export class KernelMemory {
@@ -7,6 +8,7 @@ export class KernelMemory {
     readonly end: bigint;
     readonly data: Uint8Array;
     readonly name: string;
+    readonly isCode: boolean;
   }[];
 
   constructor(vmlinux: ElfFile) {
@@ -21,6 +23,7 @@ export class KernelMemory {
         end: section.address + BigInt(section.data.length),
         data: section.data,
         name: section.name,
+        isCode: isKernelCode(section),
       }));
   }
 
@@ -30,6 +33,11 @@ export class KernelMemory {
     if (part === undefined) return undefined;
     const offset = Number(address - part.start);
     return part.data.subarray(offset, offset + size);
+  }
+
+  /** Whether a section of code lies at an address. */
+  isCode(address: bigint): boolean {
+    return this.#parts.some(({ start, end, isCode }) => isCode && address >= start && address < end);
   }
 
   /** The text at an address, of at most `limit` bytes up to its zero; `undefined` where there is none. */

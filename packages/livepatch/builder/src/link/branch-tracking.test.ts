@@ -10,6 +10,7 @@ const ENDBR = [0xf3, 0x0f, 0x1e, 0xfa];
 const CALLED = 0xffff_ffff_8100_0000n;
 const SEALED = CALLED + 16n;
 const PLAIN = CALLED + 32n;
+const VARIABLE = CALLED + 0x800n;
 const LIST = CALLED + 0x1000n;
 
 const symbol = (name: string, address: bigint, type = 't'): KernelSymbol => ({ name, address, type });
@@ -17,7 +18,8 @@ const SYMBOLS = [
   symbol('called', CALLED),
   symbol('sealed', SEALED),
   symbol('plain', PLAIN),
-  symbol('table', PLAIN, 'd'),
+  // kallsyms of 7.2 gives variables the letter of code.
+  symbol('table', VARIABLE, 'T'),
   symbol('twice', CALLED),
   symbol('twice', SEALED),
   symbol('__ibt_endbr_seal', LIST),
@@ -28,7 +30,8 @@ list.writeInt32LE(Number(SEALED - LIST));
 const vmlinux = trackedVmlinux(
   {
     read: (address) =>
-      address === LIST ? list : Uint8Array.from(address === PLAIN ? [0x90, 0x90, 0x90, 0x90] : ENDBR),
+      address === LIST ? list : Uint8Array.from(address === CALLED || address === SEALED ? ENDBR : [0, 0, 0, 0]),
+    isCode: (address) => address < VARIABLE,
   },
   { named: (name) => SYMBOLS.filter((one) => one.name === name) },
 );

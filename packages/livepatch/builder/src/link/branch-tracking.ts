@@ -17,7 +17,10 @@ const SEAL = '.ibt_endbr_seal';
 const SEAL_ENTRY = 4;
 
 /** vmlinux: the list of what is overwritten lies between two symbols (arch/x86/kernel/vmlinux.lds.S). */
-export function trackedVmlinux(memory: Pick<KernelMemory, 'read'>, symbols: Pick<SymbolTable, 'named'>): TrackedObject {
+export function trackedVmlinux(
+  memory: Pick<KernelMemory, 'read' | 'isCode'>,
+  symbols: Pick<SymbolTable, 'named'>,
+): TrackedObject {
   const sealed = new Set<bigint>();
   const start = symbols.named('__ibt_endbr_seal')[0]?.address;
   const end = symbols.named('__ibt_endbr_seal_end')[0]?.address;
@@ -30,7 +33,7 @@ export function trackedVmlinux(memory: Pick<KernelMemory, 'read'>, symbols: Pick
   return {
     isCallable(name, sympos) {
       const found = symbols.named(name)[Math.max(0, sympos - 1)];
-      if (found === undefined || !/[tw]/i.test(found.type)) return undefined;
+      if (found === undefined || !memory.isCode(found.address)) return undefined;
       return beginsWithEndbr(memory.read(found.address, SEAL_ENTRY)) && !sealed.has(found.address);
     },
   };
