@@ -119,6 +119,7 @@ export class SameThing {
 
 /** Longest text of a debug message that is compared. */
 const TEXT_LIMIT = 1024;
+const CHUNK = 64;
 
 function pointerAt(address: Address, world: World): Address | undefined {
   const bytes = world.read(address, 8);
@@ -131,10 +132,14 @@ function addressIn(bytes: Uint8Array): Address | undefined {
 }
 
 function textAt(address: Address | undefined, world: World): string | undefined {
-  for (let size = TEXT_LIMIT; address !== undefined && size > 0; size >>= 1) {
+  const parts: Uint8Array[] = [];
+  for (let size = 0; address !== undefined && size < TEXT_LIMIT; ) {
     // At the end of a section there is less to read.
-    const bytes = world.read(address, size);
-    const text = bytes === undefined ? undefined : textIn(bytes);
+    const part = world.read(address + size, CHUNK) ?? world.read(address + size, 1);
+    if (part === undefined) return undefined;
+    parts.push(part);
+    size += part.length;
+    const text = textIn(Buffer.concat(parts));
     if (text !== undefined) return text;
   }
   return undefined;

@@ -9,6 +9,9 @@ export interface Argument {
   readonly callee: string;
 }
 
+/** Registers of the first arguments, by their numbers (psABI 3.2.3). */
+export const ARGUMENTS: readonly number[] = [7, 6, 2, 1, 8, 9];
+
 const FARTHEST = 24;
 
 /**

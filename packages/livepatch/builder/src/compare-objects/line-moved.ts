@@ -1,7 +1,7 @@
 import type { Atom } from '../object/atom.ts';
 import { decodeInstruction } from '../object/instructions.ts';
 import type { Entry, Reference } from '../object/view.ts';
-import { argumentOf } from './argument.ts';
+import { ARGUMENTS, argumentOf } from './argument.ts';
 import { masked, type Side } from './side.ts';
 
 /** A line number of the source, before and after. */
@@ -114,9 +114,6 @@ function fieldsIn(
   for (let at = start; at < end; at++) if (old.has(at) || now.has(at)) fields.push(at);
   return fields;
 }
-
-/** Registers of the first arguments, by their numbers (psABI 3.2.3). */
-const ARGUMENTS = [7, 6, 2, 1, 8, 9];
 
 /**
  * Functions of the kernel that take a line, by which argument it is, counted from 0. What it says there, it has said

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type ElfFile, SHN_LIVEPATCH, SHN_UNDEF, writeElf } from '@kmend/elf';
+import { type ElfFile, SHF_ALLOC, SHN_LIVEPATCH, SHN_UNDEF, writeElf } from '@kmend/elf';
 import { moduleImage } from '../byte-proof/image.ts';
 import { proveUnit } from '../byte-proof/prove.ts';
 import { elfOf, objectOf } from '../testing/gcc.ts';
@@ -16,8 +16,12 @@ int first(int a) { if (a > 3) printk("too large: %d", a); count++; return helper
 const LIVEPATCH = FIXED.replace('static int count; void bump(void) { count++; }', 'extern int count;');
 
 /** The livepatch's object as a finished module: references are livepatch's, by the name that `rename` gives them. */
-async function module(text = LIVEPATCH, rename = (name: string) => name): Promise<ElfFile> {
-  const file = await elfOf(text);
+async function module(
+  text = LIVEPATCH,
+  rename = (name: string) => name,
+  flags: readonly string[] = [],
+): Promise<ElfFile> {
+  const file = await elfOf(text, flags);
   const moved = file.symbols.filter(({ place, name }) => place === SHN_UNDEF && name !== '' && name !== '__fentry__');
   for (const section of file.sections) {
     const relocations = section.relocations.filter(({ symbol }) => moved.includes(symbol));
@@ -32,8 +36,13 @@ async function module(text = LIVEPATCH, rename = (name: string) => name): Promis
   return file;
 }
 
-async function failures(file: ElfFile, objects: readonly string[] = ['unit']): Promise<string[]> {
-  const [fixed, view] = await Promise.all([elfOf(FIXED), objectOf(FIXED)]);
+async function failures(
+  file: ElfFile,
+  objects: readonly string[] = ['unit'],
+  source = FIXED,
+  flags: readonly string[] = [],
+): Promise<string[]> {
+  const [fixed, view] = await Promise.all([elfOf(source, flags), objectOf(source, { flags })]);
   const expected = objects.map((object) => {
     const image = moduleImage(object, fixed);
     const { addresses } = proveUnit({ source: 'a/unit.c', object }, view, image);
@@ -94,4 +103,41 @@ for (const [what, [make, why]] of Object.entries(broken)) {
 
 test('does not take one function for those of two objects', async () => {
   assert.deepEqual(await failures(await module(), ['unit', 'other']), ['first: the module has too few of that name']);
+});
+
+/** As scripts/module.lds.S of 6.15 and later joins texts with other constants. */
+async function joined(text?: string): Promise<ElfFile> {
+  const file = await module(text);
+  const texts = file.sections.find(({ name }) => name.startsWith('.rodata') && name.includes('.str'));
+  assert.ok(texts !== undefined);
+  const data = Buffer.concat([texts.data, Buffer.from('another text\0\x07\0\0\0', 'latin1')]);
+  Object.assign(texts, { name: '.rodata', flags: SHF_ALLOC, entrySize: 0, data, size: data.length });
+  return file;
+}
+
+test('reads texts that the linker joined with other constants', async () => {
+  assert.deepEqual(await failures(await joined()), []);
+  const [found = ''] = await failures(await joined(LIVEPATCH.replace('too large: %d', 'too large: %u')));
+  assert.match(found, /^first: code differs at/);
+});
+
+const CHECKED = `
+int table[8]; int other[9]; static int count; void bump(void) { count++; }
+int first(unsigned a) { return table[a]; }
+`;
+const UBSAN = ['-fsanitize=bounds'];
+
+test('leaves out lines in what UBSAN reports, but not the types', async () => {
+  const livepatch = CHECKED.replace(/^int table.*$/m, 'extern int table[8]; extern int other[8];');
+  const moved = await module(`\n\n\n${livepatch}`, undefined, UBSAN);
+  assert.deepEqual(await failures(moved, ['unit'], CHECKED, UBSAN), []);
+  const retyped = await module(livepatch.replace('unsigned a', 'unsigned short a'), undefined, UBSAN);
+  assert.notDeepEqual(await failures(retyped, ['unit'], CHECKED.replace('unsigned a', 'int a'), UBSAN), []);
+  const larger = await module(livepatch, undefined, UBSAN);
+  for (const section of larger.sections) {
+    const at = Buffer.from(section.data).indexOf("'int [8]'");
+    if (at !== -1) section.data = Buffer.from(Buffer.from(section.data).fill('9', at + 6, at + 7));
+  }
+  const [found = ''] = await failures(larger, ['unit'], CHECKED, UBSAN);
+  assert.match(found, /another constant is used$/);
 });

@@ -5,6 +5,7 @@ import type { Atom } from '../object/atom.ts';
 import { stem } from '../object/names.ts';
 import { ObjectView } from '../object/view.ts';
 import { misnamed, plainName } from './names.ts';
+import { withTextsApart } from './texts.ts';
 
 /** A replaced function of the finished module that has to be equal to the fixed kernel's: its unit's code is. */
 export interface ExpectedFunction {
@@ -24,7 +25,7 @@ export function compareFinished(
   module: Uint8Array,
   expected: readonly ExpectedFunction[],
 ): { readonly name: string; readonly why: string }[] {
-  const view = new ObjectView(withLivepatchRelocations(readElf(module)), new Map());
+  const view = new ObjectView(withTextsApart(withLivepatchRelocations(readElf(module))), new Map());
   const failures: { name: string; why: string }[] = [];
   const taken = new Map<Atom, string>();
   for (const { name, parts, image, places } of expected) {

@@ -5,6 +5,7 @@ import type { Atom } from '../object/atom.ts';
 import { stem } from '../object/names.ts';
 import { isOwnCopy } from '../object/own-copy.ts';
 import type { ObjectView, Target } from '../object/view.ts';
+import { isSameRecord, ubsanRecord } from './ubsan-record.ts';
 
 const SYMBOL_PREFIX = '.klp.sym.';
 
@@ -54,6 +55,9 @@ class NameCheck {
       const bytes = this.#image.read(address + BigInt(at), width);
       if (bytes === undefined) return `at +0x${at.toString(16)} the fixed kernel has nothing`;
       const pointed = decode(bytes, 0, width, type, address + BigInt(at)) + BigInt(target.bias);
+      const record = ubsanRecord(this.#view, atom, offset, plainName);
+      if (record !== undefined && isSameRecord(this.#view, target, record, this.#image, BigInt.asUintN(64, pointed)))
+        continue;
       const problem = this.#target(target, BigInt.asUintN(64, pointed - BigInt(target.offset)));
       if (problem !== undefined) return `at +0x${at.toString(16)} ${problem}`;
     }
