@@ -161,7 +161,7 @@ export class Lab {
       uuid: randomUUID(),
       accelerator,
       memoryMb: options.memoryMb ?? 1024,
-      cpus: options.cpus ?? (await usualProcessors(kernel, accelerator)),
+      cpus: options.cpus ?? usualProcessors(kernel, accelerator),
       vmlinuz: kernel.paths.vmlinuz,
       initramfs: files.initramfs,
       disk: diskPath(directory, options.name),
