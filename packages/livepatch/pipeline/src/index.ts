@@ -4,4 +4,5 @@ export { type CheckedFix, type FixSource, type ImportedFix, type ImportRequest, 
 export { addLocalKernel } from './local.ts';
 export { type PruneOptions, pruneCache, type Removal } from './prune.ts';
 export { type Published, publishLivepatch } from './publish.ts';
+export { removeKernel } from './remove-kernel.ts';
 export { Workshop } from './workshop.ts';

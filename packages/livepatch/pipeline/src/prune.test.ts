@@ -6,6 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { silentProgress } from '@kmend/base';
 import { exists, run, systemClock, withSharedUse } from '@kmend/base/node';
 import { pruneCache } from './prune.ts';
+import { removeKernel } from './remove-kernel.ts';
 import { Workshop } from './workshop.ts';
 
 const KEPT = 'a'.repeat(40);
@@ -133,4 +134,27 @@ test('leaves nothing half-removed when it is interrupted, and goes on the next t
   );
   await pruneCache(workshopOf(cache), { unusedDays: 30, dryRun: false });
   assert.deepEqual(await readdir(join(cache, 'roots')), []);
+});
+
+test('removes a kernel by release or build id with its tree, and nothing else', async (t) => {
+  for (const name of ['6.1.0-47-amd64', KEPT.slice(0, 8)]) {
+    const cache = await cacheWith(t, FILES);
+    const removed = await removeKernel(workshopOf(cache), name);
+    assert.match(removed.what, /^6\.1\.0-47-amd64 \(build id a{40}\)$/);
+    assert.ok(removed.bytes > 0);
+    for (const gone of [`kernels/${KEPT}`, `trees/${KEPT}`]) assert.equal(await exists(join(cache, gone)), false, gone);
+    for (const path of Object.keys(FILES)) {
+      if (!path.startsWith(`trees/${KEPT}/`)) assert.ok(await exists(join(cache, path)), path);
+    }
+    assert.deepEqual(
+      (await readdir(cache)).filter((entry) => entry.startsWith('.pruned-')),
+      [],
+    );
+  }
+});
+
+test('removes no kernel that the store does not have, and says so', async (t) => {
+  const cache = await cacheWith(t, FILES);
+  await assert.rejects(removeKernel(workshopOf(cache), '6.1.0-48-amd64'), { code: 'kernel-not-added' });
+  assert.ok(await exists(join(cache, 'kernels', KEPT)));
 });

@@ -40,13 +40,14 @@ export async function pruneCache(workshop: Workshop, options: PruneOptions): Pro
   const onWait = (user: number): void => edges.progress.step(`wait for process ${user}, which uses the cache`);
   const prune = async (): Promise<readonly Removal[]> => {
     const removals = await plan(workshop, options.unusedDays);
-    await remove(workshop, removals);
+    await setAside(workshop, removals);
     return removals;
   };
   return await withExclusiveUse(cache, prune, { signal: edges.signal, onWait });
 }
 
-async function remove({ cache, edges }: Workshop, removals: readonly Removal[]): Promise<void> {
+/** Removes files and folders, each from its place in one step. The cache is this process's alone. */
+export async function setAside({ cache, edges }: Workshop, removals: readonly Removal[]): Promise<void> {
   const aside = join(cache, `.pruned-${randomBytes(6).toString('hex')}`);
   await mkdir(aside, { recursive: true });
   try {
@@ -188,7 +189,7 @@ interface Extent {
   readonly changedMs: number;
 }
 
-async function extentOf(path: string): Promise<Extent> {
+export async function extentOf(path: string): Promise<Extent> {
   const about = await lstat(path).catch(() => undefined);
   if (about === undefined) return { bytes: 0, usedMs: 0, changedMs: 0 };
   // That a folder was looked into is no use of it.

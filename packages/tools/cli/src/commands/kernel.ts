@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { type Kernel, type KernelImage, parseConfig, parseSymvers, readSymbols, telling } from '@kmend/kernel';
-import { addLocalKernel, type Workshop } from '@kmend/pipeline';
+import { addLocalKernel, removeKernel, type Workshop } from '@kmend/pipeline';
 import type { Context } from '../context.ts';
 import { CliError } from '../error.ts';
 import type { Register } from '../program.ts';
-import { table } from '../terminal.ts';
+import { megabytes, table } from '../terminal.ts';
 import { usingWorkshop, workshopOf } from '../workshop.ts';
 
 export const kernelCommands: Register = ({ program, action }) => {
@@ -76,6 +76,19 @@ export const kernelCommands: Register = ({ program, action }) => {
             'options',
             ...Object.entries(data.options).map(([option, value]) => `  ${option}=${value}`),
           ].join('\n'),
+        );
+      }),
+    );
+  kernel
+    .command('remove')
+    .description('Remove a kernel, or an image, and its prepared tree. Fixes and livepatches stay.')
+    .argument('<release|build-id>')
+    .action(
+      action(async (context, name: string) => {
+        const { what, bytes } = await removeKernel(workshopOf(context), name);
+        context.terminal.result(
+          { removed: what, bytes },
+          (data) => `removed ${data.removed}: freed ${megabytes(data.bytes)}`,
         );
       }),
     );
