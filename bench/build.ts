@@ -1,6 +1,9 @@
 /**
- * `script/bench build [--cold | --sandbox]`: what a build costs, against the compiler runs that it cannot do without,
- * each in the same run.
+ * `script/bench build [--kernel 6.12] [--cold | --sandbox]`: what a build costs, against the compiler runs that it
+ * cannot do without, each in the same run.
+ *
+ * `--kernel 6.12`: of Debian 13, whose compiler runs, too, are those of its build root in the sandbox; without the
+ * cumulative part.
  *
  * - warm: the tree is prepared, nothing of the file is cached; the time is that of the whole command, as a user runs
  *   it;
@@ -11,13 +14,27 @@
 import { mkdir, mkdtemp, readdir, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
 import type { Run } from '@kmend/base';
 import { places, run, runOk } from '@kmend/base/node';
-import { FIXES, importFixes, KERNEL, KMEND, openWorkshop } from '@kmend/harness';
+import { findTree, type PreparedTree } from '@kmend/builder';
+import { FIXES, FROM, importFixes, KERNEL, KMEND, openWorkshop, SUITE, TO, TRIXIE, TRIXIE_FIXES } from '@kmend/harness';
 import { sandboxed } from '@kmend/toolchain';
 import { BareCompiler, type FixOfOneFile } from './lib/bare-compiler.ts';
 import { hundred } from './lib/hundred.ts';
 import { diskUse, median, peakMemory, seconds } from './lib/measure.ts';
+
+const BOOKWORM = { suite: SUITE, kernel: KERNEL, from: FROM, to: TO, fixes: FIXES } as const;
+const DEBIAN_13 = { ...TRIXIE, fixes: TRIXIE_FIXES } as const;
+const { values: options } = parseArgs({
+  options: {
+    kernel: { type: 'string', default: '6.1' },
+    cold: { type: 'boolean', default: false },
+    sandbox: { type: 'boolean', default: false },
+  },
+});
+const SUBJECTS: Readonly<Record<string, typeof BOOKWORM | typeof DEBIAN_13>> = { '6.1': BOOKWORM, '6.12': DEBIAN_13 };
+const subject = SUBJECTS[options.kernel] ?? unknownKernel();
 
 const ROUNDS = 5;
 const PAIRS = 7;
@@ -42,7 +59,7 @@ function kmend(cacheDirectory: string, ...args: string[]): Promise<unknown> {
 async function warmCache(name: string): Promise<string> {
   const own = join(scratch, name);
   await mkdir(own);
-  for (const shared of ['kernels', 'trees', 'packages', 'sources', 'node'])
+  for (const shared of ['kernels', 'trees', 'packages', 'sources', 'roots', 'node'])
     await symlink(join(cache, shared), join(own, shared));
   return own;
 }
@@ -52,13 +69,13 @@ function check(what: string, value: number, limit: number): void {
 }
 
 try {
-  await kmend(cache, 'kernel', 'add', `bookworm/${KERNEL}`);
-  await importFixes((...args) => kmend(cache, ...args));
-  if (process.argv.includes('--cold')) await cold();
-  else if (process.argv.includes('--sandbox')) await sandbox();
+  await kmend(cache, 'kernel', 'add', `${subject.suite}/${subject.kernel}`);
+  await importFixes((...args) => kmend(cache, ...args), subject.fixes, subject);
+  if (options.cold) await cold();
+  else if (options.sandbox) await sandbox();
   else {
     await warm();
-    await cumulative();
+    if (subject === BOOKWORM) await cumulative();
   }
 } finally {
   await rm(scratch, { recursive: true, force: true });
@@ -66,17 +83,17 @@ try {
 for (const failure of failures) console.log(`NOT MET  ${failure}`);
 if (failures.length > 0) process.exitCode = 1;
 
-async function treeDirectory(): Promise<string> {
+async function treeOf(): Promise<PreparedTree> {
   const workshop = openWorkshop(new AbortController().signal, undefined, { cache });
-  const directory = await workshop.treeDirectory(await workshop.kernels.open(KERNEL));
-  if (directory === undefined) throw new Error(`no tree of ${KERNEL} is prepared`);
-  return directory;
+  const tree = await findTree(cache, await workshop.kernels.open(subject.kernel));
+  if (tree === undefined) throw new Error(`no tree of ${subject.kernel} is prepared`);
+  return tree;
 }
 
 async function bareCompiler(fix: FixOfOneFile): Promise<BareCompiler> {
   // Once, so that the tree is prepared and the flags of the file are known.
-  await kmend(cache, 'build', '--kernel', KERNEL, '--fix', fix.id, '--out', join(scratch, 'first'));
-  return await BareCompiler.of(await treeDirectory(), home, fix, scratch);
+  await kmend(cache, 'build', '--kernel', subject.kernel, '--fix', fix.id, '--out', join(scratch, 'first'));
+  return await BareCompiler.of(await treeOf(), home, fix, scratch);
 }
 
 /**
@@ -88,7 +105,7 @@ async function sandbox(): Promise<void> {
   const [bare, boxed] = [await startOf(run), await startOf(confined)];
   console.log(`start of a tool: ${bare.toFixed(0)} ms outside, ${boxed.toFixed(0)} ms inside (the least of ${STARTS})`);
   console.log('file                      outside, s  inside, s  ratio of a pair: median (least to most)');
-  for (const fix of FIXES) {
+  for (const fix of subject.fixes) {
     const bare = await bareCompiler(fix);
     const pairs: { outside: number; inside: number }[] = [];
     for (let pair = 0; pair < PAIRS; pair++) {
@@ -116,12 +133,12 @@ async function warm(): Promise<void> {
   console.log('file                      two compiler runs      warm build  ratio');
   console.log('                          in turn  side by side              in turn  side by side  peak memory');
   let worst = 0;
-  for (const fix of FIXES) {
+  for (const fix of subject.fixes) {
     const bare = await bareCompiler(fix);
     const times: { inTurn: number; sideBySide: number; built: number }[] = [];
     let memory = 0;
     for (let round = 0; round < ROUNDS; round++) {
-      const build = ['build', '--kernel', KERNEL, '--fix', fix.id, '--out', join(scratch, 'out')];
+      const build = ['build', '--kernel', subject.kernel, '--fix', fix.id, '--out', join(scratch, 'out')];
       const own = await warmCache(`cache-${fix.id}-${round}`);
       const again = await warmCache(`cache-${fix.id}-${round}-memory`);
       times.push({
@@ -150,7 +167,7 @@ async function cumulative(): Promise<void> {
   const build = (wanted: readonly string[], out: string): string[] => [
     'build',
     '--kernel',
-    KERNEL,
+    subject.kernel,
     '--accept-review',
     '--out',
     join(scratch, out),
@@ -159,7 +176,7 @@ async function cumulative(): Promise<void> {
   ];
   const own = await warmCache('cache-cumulative');
   const first = await seconds(() => kmend(own, ...build(ids, 'hundred')));
-  const bare = await BareCompiler.of(await treeDirectory(), home, last, scratch);
+  const bare = await BareCompiler.of(await treeOf(), home, last, scratch);
   const compiles = await seconds(() => bare.sideBySide());
   const before = (await readdir(join(own, 'units'), { recursive: true })).filter((name) => name.endsWith('.json'));
   let memory = 0;
@@ -183,15 +200,15 @@ async function cumulative(): Promise<void> {
 
 async function cold(): Promise<void> {
   const empty = join(scratch, 'cache');
-  const fetched = await seconds(() => kmend(empty, 'kernel', 'add', `bookworm/${KERNEL}`));
+  const fetched = await seconds(() => kmend(empty, 'kernel', 'add', `${subject.suite}/${subject.kernel}`));
   const built = await seconds(() =>
-    kmend(empty, 'build', '--kernel', KERNEL, '--fix', FIXES[0].id, '--out', join(scratch, 'out')),
+    kmend(empty, 'build', '--kernel', subject.kernel, '--fix', subject.fixes[0].id, '--out', join(scratch, 'out')),
   );
   const disk = await Promise.all(['packages', 'kernels', 'trees'].map((name) => diskUse(join(empty, name))));
   // The packages stay: once more, with nothing else there.
   await rm(join(empty, 'kernels'), { recursive: true });
   await rm(join(empty, 'trees'), { recursive: true });
-  const unpacked = await seconds(() => kmend(empty, 'kernel', 'add', `bookworm/${KERNEL}`));
+  const unpacked = await seconds(() => kmend(empty, 'kernel', 'add', `${subject.suite}/${subject.kernel}`));
   console.log(`kernel add, everything downloaded and unpacked:  ${fetched.toFixed(1)} s`);
   console.log(`kernel add, packages on disk:                    ${unpacked.toFixed(1)} s`);
   console.log(`first build, tree unpacked and prepared:         ${built.toFixed(1)} s`);
@@ -200,4 +217,8 @@ async function cold(): Promise<void> {
   );
   console.log(`disk: packages ${disk[0]} MB, kernel ${disk[1]} MB, tree ${disk[2]} MB`);
   check('cold', unpacked + built, WANTED.coldSeconds);
+}
+
+function unknownKernel(): never {
+  throw new Error(`--kernel takes ${Object.keys(SUBJECTS).join(' or ')}`);
 }

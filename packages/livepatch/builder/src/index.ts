@@ -36,3 +36,4 @@ export {
 } from './tree/diagnose.ts';
 export { findTree, removeTree } from './tree/prepare.ts';
 export { assertCompiler } from './tree/root.ts';
+export type { PreparedTree } from './tree/tree.ts';

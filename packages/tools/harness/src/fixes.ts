@@ -26,6 +26,13 @@ export const TRIXIE = {
   to: '6.12.118-1',
 } as const;
 
+/** Fixes of one file each, for `TRIXIE`. */
+export const TRIXIE_FIXES = [
+  { id: 'em_text-algorithm', path: 'net/sched/em_text.c', severity: 'medium', hardware: false },
+  { id: 'cipso', path: 'net/ipv4/cipso_ipv4.c', severity: 'medium', hardware: false },
+  { id: 'fib_trie', path: 'net/ipv4/fib_trie.c', severity: 'medium', hardware: false },
+] as const satisfies readonly DemoFix[];
+
 /**
  * Flaws of 2026 that the stock kernels of Debian 12 and 13 have, each in one file, with a reproducer in the lab: what
  * Debian changed there until `SHARED_FIXED` and `TRIXIE.to`.

@@ -10,6 +10,7 @@ export {
   SUITE,
   TO,
   TRIXIE,
+  TRIXIE_FIXES,
   type UpdateRange,
 } from './fixes.ts';
 export { IMAGE, MOUNT_IMAGE, OTHER_MACHINE, UNMOUNT_IMAGE } from './image.ts';
