@@ -76,7 +76,11 @@ export class SameThing {
       const isFilled = [...(this.#loaded.fields.get(section)?.keys() ?? [])].some(
         (at) => at >= offset && at < offset + size,
       );
-      return isFilled || size <= 0 || section.flags & SHF_WRITE ? undefined : isEqual(offset + size);
+      if (isFilled || size <= 0 || section.flags & SHF_WRITE) return undefined;
+      if (isEqual(offset + size)) return true;
+      // Since 6.15 the texts of modules lie among other constants (scripts/module.lds.S).
+      const end = code === undefined ? endOfText(memory, offset) : undefined;
+      return end !== undefined && isEqual(end);
     }
     const inside = code === undefined ? offset - held.start : code.offset;
     const name = thingName(held.name);
@@ -148,6 +152,18 @@ function textAt(address: Address | undefined, world: World): string | undefined 
 function textIn(bytes: Uint8Array): string | undefined {
   const end = bytes.indexOf(0);
   return end === -1 ? undefined : Buffer.from(bytes.subarray(0, end)).toString('latin1');
+}
+
+/** Behind the zero of a text that begins at a place; `undefined` where there is none. */
+export function endOfText(memory: Uint8Array, offset: number): number | undefined {
+  const end = memory.indexOf(0, offset);
+  if (end <= offset || end - offset > TEXT_LIMIT) return undefined;
+  return memory.subarray(offset, end).every(isPrintable) ? end + 1 : undefined;
+}
+
+/** Also what marks the level of a message (KERN_SOH, include/linux/kern_levels.h). */
+function isPrintable(byte: number): boolean {
+  return byte >= 0x20 ? byte !== 0x7f : [0x01, 0x09, 0x0a, 0x0d, 0x1b].includes(byte);
 }
 
 /** Without what the preprocessor counts up over a unit, which another header shifts: `__UNIQUE_ID_ddebug568`. */
