@@ -78,10 +78,13 @@ function destination(code: Uint8Array, at: number): number | undefined {
 const SHIFT_BY_CL = 0xd3;
 const RCX = 1;
 
+/** MOV of a byte between registers and memory. Without a REX prefix, registers 4 to 7 are AH, CH, DH and BH there. */
+const BYTE_MOVES = [0x88, 0x8a];
+
 /**
  * MOV, LEA, XOR, ADD, SUB and MOVSXD between registers and memory: all their registers are in the ModR/M and SIB bytes.
  */
-const TWO_OPERANDS = new Set([0x01, 0x03, 0x29, 0x2b, 0x31, 0x33, 0x63, 0x89, 0x8b, 0x8d]);
+const TWO_OPERANDS = new Set([...BYTE_MOVES, 0x01, 0x03, 0x29, 0x2b, 0x31, 0x33, 0x63, 0x89, 0x8b, 0x8d]);
 /** The same with an immediate, and shifts: the middle field of the ModR/M byte is part of the opcode. */
 const ONE_OPERAND = new Set([0x81, 0x83, 0xc1, 0xc7, 0xd1, SHIFT_BY_CL]);
 
@@ -97,6 +100,8 @@ function touches(code: Uint8Array, at: number, register: number): boolean {
   if (!hasTwo && !ONE_OPERAND.has(opcode)) return true;
   const place = isExtending ? next + 1 : next;
   const modrm = code[place] ?? 0;
+  const isHigh = rex === 0 && (((modrm >> 3) & 7) > 3 || (modrm >> 6 === 3 && (modrm & 7) > 3));
+  if (BYTE_MOVES.includes(opcode) && isHigh) return true;
   const used = [(modrm & 7) | ((rex & 1) << 3)];
   if (opcode === SHIFT_BY_CL) used.push(RCX);
   if (hasTwo) used.push(((modrm >> 3) & 7) | ((rex & 4) << 1));

@@ -89,8 +89,10 @@ export function isSameRecord(
   };
   const isSameFile = (): boolean => {
     const [own, there] = texts(0, 0)?.map((text) => text.toString('latin1')) ?? [];
-    // Debian's 7.2 was built in a folder of its own: /build/reproducible-path/linux-7.2.12/net/ipv4/udp.c
-    return own !== undefined && own !== '' && (own === there || there?.endsWith(`/${own}`) === true);
+    // Debian's 7.2 has whole paths, /build/reproducible-path/linux-7.2.12/include/net/sock.h for ./include/net/sock.h.
+    return (
+      own !== undefined && own !== '' && (own === there || there?.endsWith(`/${own.replace(/^\.\//, '')}`) === true)
+    );
   };
   const isSameType = (at: number): boolean => {
     const [own, there] = texts(at, TYPE_HEAD) ?? [];
