@@ -104,7 +104,8 @@ function keepable(
   const { target } = destinationOf(change, from, reference);
   const { atom } = target;
   if (atom === undefined) {
-    if (!elsewhere.has(target.symbol.name)) return undefined;
+    // Without a name: an entry of a table of the unit's own.
+    if (target.symbol.name === '' || !elsewhere.has(target.symbol.name)) return undefined;
     return { text: "another file's new", isPlain: false };
   }
   if (atom === from || atom.symbol === undefined || !change.added.has(atom) || isOwnCopy(atom)) return undefined;

@@ -33,6 +33,7 @@ test('refuses a new global of a module that may be missing when its user runs', 
 });
 
 test('refuses what nothing provides, what two files of an object provide, and what the kernel has by the same name', () => {
+  assert.deepEqual(settle(unit('fat', { unknown: [''] })), [['table-unclear'], []]);
   assert.deepEqual(settle(unit('fat', { unknown: ['fresh'] })), [['symbol-unknown'], []]);
   const twin = unit('fat', { source: 'fat/other.c', provides: ['fresh'] });
   assert.deepEqual(settle(unit('fat', { provides: ['fresh'] }), twin), [['symbol-unproven'], []]);

@@ -54,6 +54,10 @@ export function resolveProvided(
       reasons.push({ code: 'symbol-unproven', verdict: 'refused', message, source, symbol });
     }
     for (const symbol of unknown) {
+      if (symbol === '') {
+        reasons.push({ code: 'table-unclear', verdict: 'refused', message: toOwnEntry(source), source });
+        continue;
+      }
       const objects = [...new Set((providers.get(symbol) ?? []).map((provider) => provider.object))].sort();
       if (objects.length === 0) {
         const message = `neither the kernel nor the livepatch has ${symbol}, which ${source} uses`;
@@ -92,4 +96,9 @@ export function nameProvided(
 export function plainName(name: string): string {
   const at = name.lastIndexOf(MARK);
   return at === -1 ? name : name.slice(0, at);
+}
+
+/** WARN() of 7.x hands the place of its entry in `__bug_table` to `WARN_trap` (arch/x86/include/asm/bug.h). */
+function toOwnEntry(source: string): string {
+  return `new code of ${source} takes the place of an entry of a table of its own, as WARN() does since 7.0; kmend cannot carry that over`;
 }
