@@ -9,7 +9,7 @@ import { checkFunctions, type Replacement } from './check-functions.ts';
 import { checkLikeness } from './check-likeness.ts';
 import { checkTables } from './check-tables.ts';
 import { checkTwinTables } from './check-twin-tables.ts';
-import { besides, checkTwins } from './check-twins.ts';
+import { type Beside, besides, checkTwins } from './check-twins.ts';
 import { checkUnits } from './check-units.ts';
 import { type Finding, Findings } from './finding.ts';
 import { Loaded, parseKlpName, tableObject } from './loaded.ts';
@@ -61,6 +61,7 @@ export async function audit(
   const simulation: Simulation = { world, loaded, own };
   const patch = readRegistration(loaded, world, findings);
   let replacements: readonly Replacement[] = [];
+  let beside: readonly Beside[] = [];
   if (fixed.length === 0) notChecked.push('references beside the fixed kernel’s: no image of it is in the store');
   if (patch !== undefined) {
     for (const { name } of patch.objects) if (name !== 'vmlinux') await world.load(name);
@@ -70,7 +71,7 @@ export async function audit(
       manifest.objects
         .find((one) => one.name === object)
         ?.functions.find((one) => one.name === name && one.sympos === sympos)?.source;
-    const beside = await besides(world, fixed, own, replacements);
+    beside = await besides(world, fixed, own, replacements);
     const same = new SameThing(world, loaded, own);
     const confirmed = checkTwins(beside, simulation, same, findings);
     checkBalance(beside, simulation, findings);
@@ -79,7 +80,7 @@ export async function audit(
     notChecked.push(...(await checkLikeness(simulation, changes, findings)));
     notChecked.push(...(await checkUnits(runner, world, { manifest, replacements, source }, findings)));
   }
-  checkCode(simulation, findings);
+  checkCode(simulation, beside, findings);
   const objects = patch?.objects ?? [];
   const registered = new Set(objects.flatMap(({ functions }) => functions.map(({ heldAt }) => heldAt)));
   checkBranchTracking(simulation, registered, findings);

@@ -3,9 +3,12 @@ import { test } from 'node:test';
 import { type ElfSymbol, type Section, SHF_ALLOC, SHT_PROGBITS, STB_LOCAL, STT_OBJECT } from '@kmend/elf';
 import { checkCode } from './check-code.ts';
 import { Findings } from './finding.ts';
+import { decode } from './instructions.ts';
 import { Loaded } from './loaded.ts';
 import { OwnCode } from './own-code.ts';
+import type { ShippedPart } from './shipped-code.ts';
 import { SmallModule, smallKernel } from './testing/module.ts';
+import { twinOf } from './twin.ts';
 import type { World } from './world.ts';
 
 const R_X86_64_32S = 11;
@@ -15,7 +18,11 @@ const world = { locate: () => undefined } as Pick<World, 'locate'> as World;
  * What is found in a function of these bytes; its field at an offset, if one is given, leads to an array of 32 bytes,
  * so far from its start.
  */
-function findings(code: readonly number[], field?: { readonly at: number; readonly addend: bigint }): string[] {
+function findings(
+  code: readonly number[],
+  field?: { readonly at: number; readonly addend: bigint },
+  shipped?: readonly number[],
+): string[] {
   const module = new SmallModule();
   const { section, symbol } = module.function('f');
   section.data = Uint8Array.from(code);
@@ -40,8 +47,16 @@ function findings(code: readonly number[], field?: { readonly at: number; readon
   const found = new Findings();
   const loaded = new Loaded(module.file);
   loaded.relocate(smallKernel({}), found);
-  checkCode({ world, loaded, own: new OwnCode(loaded, found) }, found);
+  const own = new OwnCode(loaded, found);
+  const parts = shipped === undefined ? [] : [partOf(Uint8Array.from(shipped))];
+  const there = { read: (at: number, size: number) => parts[0]?.code.subarray(at, at + size) } as unknown as World;
+  const twin = shipped === undefined ? undefined : twinOf(there, 'vmlinux', own.functions, parts);
+  checkCode({ world, loaded, own }, [{ functions: own.functions, shipped: twin, fixed: [] }], found);
   return found.list.map(({ code: what }) => what);
+}
+
+function partOf(code: Uint8Array): ShippedPart {
+  return { address: 0, code, instructions: decode(code) ?? [], references: [] };
 }
 
 const VALUE = [0x48, 0xc7, 0xc0, 0, 0, 0, 0, 0xc3];
@@ -74,4 +89,17 @@ test('accepts a place before an array to which a register is added', () => {
   assert.deepEqual(findings(SHIFTED, { at: 4, addend: -800n }), []);
   assert.deepEqual(findings(ACCESS, { at: 4, addend: -8n }), ['reference-astray']);
   assert.deepEqual(findings(VALUE, { at: 3, addend: -800n }), ['reference-astray']);
+});
+
+test('accepts a read of address 0 only where the shipped kernel has the same one', () => {
+  const padded = (...access: number[]): number[] => [
+    ...Array.from({ length: 8 }, () => [0x48, 0x89, 0xc3]).flat(),
+    ...access,
+    0xc3,
+  ];
+  const ofNull = padded(0x48, 0x8b, 0x04, 0x25, 0, 0, 0, 0);
+  assert.deepEqual(findings(ofNull), ['relocation-missing']);
+  assert.deepEqual(findings(ofNull, undefined, ofNull), []);
+  const relocated = padded(0x48, 0x8b, 0x04, 0x25, 0, 0x10, 0, 0x82);
+  assert.deepEqual(findings(ofNull, undefined, relocated), ['relocation-missing']);
 });
