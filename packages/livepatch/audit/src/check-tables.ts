@@ -34,7 +34,7 @@ export function checkTables(simulation: Simulation, findings: Findings): void {
         const value = field.wide ? Number(view.getBigInt64(at, true)) : view.getInt32(at, true);
         const target = isAbsolute ? value : base + at + value;
         if (field.aim === 'code' || field.aim === 'call') code.push(target);
-        const why = isFilled ? fault(field.aim, target, simulation) : 'is not filled in by a relocation';
+        const why = isFilled ? fault(field.aim, target, base + entry, simulation) : 'is not filled in by a relocation';
         // A replacement of no bytes is nowhere.
         const isEmpty =
           field.aim === 'replacement' &&
@@ -59,6 +59,7 @@ export function checkTables(simulation: Simulation, findings: Findings): void {
       }
     }
   }
+  checkTaken(simulation, findings);
   const tables = { format: world.unwindFormat, alternative: world.layouts.get('alt_instr') };
   checkUnwind(loaded, own, tables, findings);
 }
@@ -114,7 +115,8 @@ function isKeyOf(site: Address, key: Address, own: OwnCode, world: World): boole
   );
 }
 
-function fault(aim: Aim, target: Address, { world, loaded, own }: Simulation): string | undefined {
+/** `entry`: where the entry lies. */
+function fault(aim: Aim, target: Address, entry: Address, { world, loaded, own }: Simulation): string | undefined {
   if (aim === 'text') {
     const text = loaded.at(target);
     if (text === undefined) return world.locate(target) === undefined ? 'leads nowhere' : undefined;
@@ -146,9 +148,7 @@ function fault(aim: Aim, target: Address, { world, loaded, own }: Simulation): s
   const where = `${found.function.name}+0x${found.offset.toString(16)}`;
   switch (aim) {
     case 'bug':
-      return bytes[0] === 0x0f && (bytes[1] === 0x0b || bytes[1] === 0xb9)
-        ? undefined
-        : `leads to ${where}, which is no trap`;
+      return isTrap(bytes) || takes(entry, target, own) ? undefined : `leads to ${where}, which is no trap`;
     case 'lock':
       return bytes[0] === 0xf0 || bytes[0] === 0x3e ? undefined : `leads to ${where}, which is no lock prefix`;
     case 'call':
@@ -159,6 +159,43 @@ function fault(aim: Aim, target: Address, { world, loaded, own }: Simulation): s
       return bytes[0] === 0xe8 ? undefined : `leads to ${where}, which is no call of the tracer`;
     default:
       return undefined;
+  }
+}
+
+/** UD2 and UD1. */
+function isTrap(bytes: Uint8Array): boolean {
+  return bytes[0] === 0x0f && (bytes[1] === 0x0b || bytes[1] === 0xb9);
+}
+
+/**
+ * Whether the instruction in front of a place takes the address of an entry: WARN() since 7.0 hands it to
+ * `__WARN_trap`, and the entry is about the place behind (arch/x86/include/asm/bug.h, __WARN_bug_entry).
+ */
+function takes(entry: Address, place: Address, own: OwnCode): boolean {
+  const found = own.functionAt(place);
+  const before = found?.function.instructions.findLast(({ at }) => at < found.offset);
+  return (
+    before !== undefined &&
+    found?.function.references.some(
+      ({ at, kind, target }) => at === before.at && kind === 'address' && target === entry,
+    ) === true
+  );
+}
+
+/** New code takes the address of no entry but one that is about the place behind. */
+function checkTaken({ loaded, own }: Simulation, findings: Findings): void {
+  for (const { name, instructions, references, address } of own.functions) {
+    for (const { at, target } of references) {
+      const place = loaded.at(target);
+      if (place?.section.name !== '__bug_table') continue;
+      const next = instructions.find((one) => one.at > at)?.at;
+      const memory = loaded.memory(place.section);
+      const isWhole = place.offset + 4 <= memory.length;
+      const view = new DataView(memory.buffer, memory.byteOffset, memory.byteLength);
+      if (isWhole && next !== undefined && target + view.getInt32(place.offset, true) === address + next) continue;
+      const message = `${name}+0x${at.toString(16)} takes the place of an entry of __bug_table that is not about it`;
+      findings.add('reference-astray', message, { symbol: name });
+    }
   }
 }
 

@@ -2,7 +2,7 @@ import { isPcRelative, R_X86_64_32, relocationSize, SHF_MERGE, SHF_STRINGS } fro
 import type { Atom } from '../object/atom.ts';
 import { describeTarget } from '../object/describe.ts';
 import { branchTarget, branchText, decodeInstruction } from '../object/instructions.ts';
-import type { ObjectView, Target } from '../object/view.ts';
+import type { Entry, ObjectView, Target } from '../object/view.ts';
 import type { ByteDifference } from '../types.ts';
 import type { ShippedImage } from './image.ts';
 
@@ -141,9 +141,13 @@ function checkTarget(
   known: ReadonlyMap<Binding, bigint>,
   found: Bindings,
 ): { built: string; shipped: string } | undefined {
-  const { atom, offset, symbol } = target;
+  const { atom, entry, offset, symbol } = target;
   const start = BigInt.asUintN(64, pointed - BigInt(offset));
   const where = (address: bigint): string => image.namesAt(address)[0] ?? `0x${address.toString(16)}`;
+  if (entry !== undefined) {
+    const isSame = isEntryOf(view, image, entry, start, (one) => known.get(one) ?? found.get(one));
+    return isSame ? undefined : { built: describeTarget(target), shipped: where(start) };
+  }
   if (atom !== undefined && isContent(atom)) {
     // Merged by the linker: the same content lies somewhere, not at one place.
     const content = atom.section.data.subarray(atom.start, atom.end);
@@ -168,6 +172,21 @@ function checkTarget(
   }
   found.set(binding, start);
   return undefined;
+}
+
+/** Whether an address holds the entry of a table that is about the same instruction. */
+function isEntryOf(
+  view: ObjectView,
+  image: ShippedImage,
+  entry: Entry,
+  start: bigint,
+  placeOf: (atom: Atom) => bigint | undefined,
+): boolean {
+  const [first] = view.referencesIn(entry);
+  const place = first?.target.atom === undefined ? undefined : placeOf(first.target.atom);
+  const bytes = first === undefined ? undefined : image.read(start, first.width);
+  if (first === undefined || place === undefined || bytes === undefined || first.offset !== entry.start) return false;
+  return decode(bytes, 0, first.width, first.type, start) === BigInt.asUintN(64, place + BigInt(first.target.offset));
 }
 
 /** Merged by the linker: only what it holds tells it apart. */

@@ -65,7 +65,9 @@ export class Fingerprints {
 
   /** What a reference leads to. */
   target(target: Target): string {
-    const { atom, offset, symbol } = target;
+    const { atom, entry, offset, symbol } = target;
+    // Not by its place: that of another function's entry may come before it.
+    if (entry !== undefined) return `entry ${entry.section.name} ${entry.index}+${offset}`;
     if (atom === undefined) return `outside ${symbol.name || sectionOf(symbol)?.name}+${offset}`;
     // As bytes: two that are no UTF-8 are two texts.
     if (atom.kind === 'string') {

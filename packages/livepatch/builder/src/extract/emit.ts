@@ -223,7 +223,8 @@ class Emitter {
     for (const reference of this.#view.referencesIn(part)) {
       const { kind, target } = destinationOf(this.#change, part, reference);
       const offset = place.offset + reference.offset - part.start;
-      const own = kind === 'own' && target.atom !== undefined ? this.#places.get(target.atom) : undefined;
+      const meant = target.entry ?? (kind === 'own' ? target.atom : undefined);
+      const own = meant === undefined ? undefined : this.#places.get(meant);
       // As the assembler does, and objtool expects: calls by the function's symbol, all other code by its section's.
       const bySection =
         own !== undefined && (own.section.flags & SHF_EXECINSTR) !== 0 && reference.type !== R_X86_64_PLT32;

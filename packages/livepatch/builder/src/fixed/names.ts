@@ -64,7 +64,9 @@ class NameCheck {
     return undefined;
   }
 
-  #target({ atom, symbol }: Target, start: bigint): string | undefined {
+  #target({ atom, entry, symbol }: Target, start: bigint): string | undefined {
+    // What the match itself has shown.
+    if (entry !== undefined) return undefined;
     if (atom !== undefined && isContent(atom)) return undefined;
     if (atom !== undefined) {
       const known = this.#own.get(atom);

@@ -3,8 +3,9 @@ import type { Target } from './view.ts';
 const TEXT_SHOWN = 60;
 
 /** What a reference means, for people. */
-export function describeTarget({ atom, symbol, offset }: Target, withOffset = true): string {
+export function describeTarget({ atom, entry, symbol, offset }: Target, withOffset = true): string {
   const behind = withOffset && offset !== 0 ? `${offset < 0 ? '-' : '+'}0x${Math.abs(offset).toString(16)}` : '';
+  if (entry !== undefined) return `entry ${entry.index} of ${entry.section.name}${behind}`;
   if (atom === undefined) return `${symbol.name}${behind}`;
   if (atom.symbol !== undefined) return `${atom.symbol.name}${behind}`;
   const bytes = atom.section.data.subarray(atom.start + (atom.kind === 'string' ? offset : 0), atom.end);

@@ -33,6 +33,8 @@ export interface Part {
 /** An entry of a table section, with the relocations in it. */
 export interface Entry extends Part {
   readonly meaningful: boolean;
+  /** Which one of its function's entries in this table it is, from 0. */
+  readonly index: number;
 }
 
 /** What a relocation points at. */
@@ -40,7 +42,9 @@ export interface Target {
   readonly symbol: ElfSymbol;
   /** Absent for what the object does not define. */
   readonly atom?: Atom;
-  /** From the atom's start, or from the symbol; the place meant, not the addend. */
+  /** Instead of an atom: code hands on the place of an entry of its own, as WARN() of 7.x does. */
+  readonly entry?: Entry;
+  /** From the start of the atom or the entry, or from the symbol; the place meant, not the addend. */
   readonly offset: number;
   /** What the psABI's formula counts from the end of the field to the place meant: 4 for a relative field in code. */
   readonly bias: number;
@@ -72,6 +76,7 @@ export class ObjectView {
   readonly #common = new Map<ElfSymbol, Atom>();
   readonly #loose = new Map<string, Atom>();
   readonly #entries = new Map<Atom, Entry[]>();
+  readonly #entryAt = new Map<string, Entry>();
   readonly #byKey = new Map<string, Atom>();
   readonly #sorted = new Map<Section, readonly Relocation[]>();
   readonly #naming = new Map<Section, ElfSymbol[]>();
@@ -151,6 +156,8 @@ export class ObjectView {
     const offset = Number(symbol.value + relocation.addend) + bias;
     if (replacesByNothing(section, this.tables.get(section.name)?.entrySize, relocation.offset))
       return { symbol, atom: this.#nothingAt(place, offset), offset: 0, bias };
+    const entry = (section.flags & SHF_EXECINSTR) === 0 ? undefined : this.#entryOf(place, offset);
+    if (entry !== undefined) return { symbol, entry, offset: offset - entry.start, bias };
     // A named symbol says what is meant even where the addend points beside it.
     const atom = symbol.type === STT_SECTION ? this.#atomAt(place, offset) : this.#atomAt(place, Number(symbol.value));
     return atom === undefined
@@ -352,14 +359,23 @@ export class ObjectView {
       if (section.data.length !== section.size)
         throw new BuilderError('object-unsupported', `${section.name} is a table without content`);
       for (let start = 0; start < section.size; start += entrySize) {
-        const entry: Entry = { section, start, end: Math.min(section.size, start + entrySize), meaningful };
-        const first = this.relocationsIn(entry)[0];
+        const part = { section, start, end: Math.min(section.size, start + entrySize) };
+        const first = this.relocationsIn(part)[0];
         if (first === undefined) continue;
         const owner = this.#ownerOf(section, first);
         if (owner === undefined) continue;
+        const index = this.entriesOf(owner).filter((other) => other.section === section).length;
+        const entry: Entry = { ...part, meaningful, index };
         push(this.#entries, owner, entry);
+        this.#entryAt.set(`${section.index}:${start}`, entry);
       }
     }
+  }
+
+  /** The entry of a table that a place lies in. */
+  #entryOf(section: Section, offset: number): Entry | undefined {
+    const size = this.tables.get(section.name)?.entrySize;
+    return size === undefined ? undefined : this.#entryAt.get(`${section.index}:${offset - (offset % size)}`);
   }
 
   /** The function an entry's first address lies in; out-of-line code is given to the function it jumps back to. */
