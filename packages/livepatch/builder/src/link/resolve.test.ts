@@ -54,6 +54,7 @@ function facts(object: string, addresses: readonly ProvenAddress[] = []): Resolv
       exported('kfree', 'vmlinux'),
       exported('spaced', 'vmlinux', 'CRYPTO_INTERNAL'),
       exported('mod_hook', 'some_mod'),
+      exported('unexported', 'vmlinux', 'module:kvm'),
     ]),
     vmlinux: { named: (name) => VMLINUX.filter((entry) => entry.name === name) },
     module: (name) => (name === 'some_mod' ? MODULE : undefined),
@@ -145,4 +146,14 @@ test("refuses what a module drops once it has started, and keeps vmlinux's names
   const [ofModule, ofVmlinux] = [settled('some_mod'), settled('vmlinux')];
   assert.ok('verdict' in ofModule && ofModule.code === 'init-referenced');
   assert.ok(!('verdict' in ofVmlinux) && ofVmlinux.kind === 'klp');
+});
+
+test('finds what vmlinux exports to other modules alone as what it does not export', () => {
+  assert.deepEqual(outcome('unexported', facts('vmlinux')), {
+    kind: 'klp',
+    name: 'unexported',
+    object: 'vmlinux',
+    symbol: 'unexported',
+    sympos: 0,
+  });
 });

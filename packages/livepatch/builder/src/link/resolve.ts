@@ -26,7 +26,8 @@ export interface ResolveFacts {
  */
 export function resolveNeed(need: Need, facts: ResolveFacts): Resolution | Reason {
   const { unit, proof, exports } = facts;
-  const exported = exports.get(need.name);
+  const listed = exports.get(need.name);
+  const exported = listed?.object === 'vmlinux' && isForOthers(listed.namespace) ? undefined : listed;
   const isOwn = need.original !== undefined;
   if (exported?.object === 'vmlinux' && (!isOwn || unit.object === 'vmlinux')) {
     return { kind: 'export', name: need.name, exportedName: need.name, namespace: exported.namespace };
@@ -78,6 +79,11 @@ export function resolveNeed(need: Need, facts: ResolveFacts): Resolution | Reaso
   if (globals.length > 1)
     return refuse('symbol-unproven', `the kernel has ${globals.length} global symbols ${need.name}`);
   return klp('vmlinux', need.name, places.length === 1 ? 0 : places.indexOf(only) + 1);
+}
+
+/** What 6.16 and later export to named modules alone (`EXPORT_SYMBOL_FOR_MODULES()`), no other may import. */
+function isForOthers(namespace: string): boolean {
+  return namespace.startsWith('module:');
 }
 
 function inModule(
