@@ -55,7 +55,7 @@ export function resolveProvided(
     }
     for (const symbol of unknown) {
       if (symbol === '') {
-        reasons.push({ code: 'table-unclear', verdict: 'refused', message: toOwnEntry(source), source });
+        reasons.push({ code: 'table-unclear', verdict: 'refused', message: toForeignEntry(source), source });
         continue;
       }
       const objects = [...new Set((providers.get(symbol) ?? []).map((provider) => provider.object))].sort();
@@ -98,7 +98,9 @@ export function plainName(name: string): string {
   return at === -1 ? name : name.slice(0, at);
 }
 
-/** WARN() of 7.x hands the place of its entry in `__bug_table` to `WARN_trap` (arch/x86/include/asm/bug.h). */
-function toOwnEntry(source: string): string {
-  return `new code of ${source} takes the place of an entry of a table of its own, as WARN() does since 7.0; kmend cannot carry that over`;
+/**
+ * WARN() of 7.x hands over the place of its entry in `__bug_table` (arch/x86/include/asm/bug.h): its own is emitted.
+ */
+function toForeignEntry(source: string): string {
+  return `new code of ${source} takes the place of an entry of a table that is not its own`;
 }
