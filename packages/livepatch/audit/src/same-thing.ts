@@ -68,7 +68,9 @@ export class SameThing {
       const there = world.read(other, bytes.length);
       return there !== undefined && Buffer.compare(there, bytes) === 0;
     };
-    if ((section.flags & SHF_STRINGS) !== 0) return isEqual(memory.indexOf(0, offset) + 1);
+    const isSameText = (end: number): boolean | undefined =>
+      isEqual(end) || onlyLine(textIn(memory.subarray(offset, end)), textAt(other, world));
+    if ((section.flags & SHF_STRINGS) !== 0) return isSameText(memory.indexOf(0, offset) + 1);
     const code = this.#own.functionAt(target);
     const held = code === undefined ? this.#own.dataAt(section, offset) : code.function;
     if (held === undefined || held.name.startsWith('.')) {
@@ -80,7 +82,7 @@ export class SameThing {
       if (isEqual(offset + size)) return true;
       // Since 6.15 the texts of modules lie among other constants (scripts/module.lds.S).
       const end = code === undefined ? endOfText(memory, offset) : undefined;
-      return end !== undefined && isEqual(end);
+      return end !== undefined && isSameText(end);
     }
     const inside = code === undefined ? offset - held.start : code.offset;
     const name = thingName(held.name);
@@ -164,6 +166,16 @@ export function endOfText(memory: Uint8Array, offset: number): number | undefine
 /** Also what marks the level of a message (KERN_SOH, include/linux/kern_levels.h). */
 function isPrintable(byte: number): boolean {
   return byte >= 0x20 ? byte !== 0x7f : [0x01, 0x09, 0x0a, 0x0d, 0x1b].includes(byte);
+}
+
+/**
+ * `undefined` where two texts differ in the line at their end alone, of which the livepatch keeps the running kernel's:
+ * `field "dst" at net/ipv6/seg6_local.c:437` (include/linux/fortify-string.h). Else `false`.
+ */
+export function onlyLine(own: string | undefined, other: string | undefined): false | undefined {
+  const [one, two] = [own, other].map((text) => / at [\w./-]+\.[ch]:(?=\d+$)/.exec(text ?? ''));
+  const isSame = one && two && one.input.slice(0, one.index) === two.input.slice(0, two.index) && one[0] === two[0];
+  return isSame ? undefined : false;
 }
 
 /** Without what the preprocessor counts up over a unit, which another header shifts: `__UNIQUE_ID_ddebug568`. */

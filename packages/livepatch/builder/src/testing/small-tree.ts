@@ -24,5 +24,5 @@ export function smallTree(directory: string, source = directory): PreparedTree {
       sourceTarball: within('source.tar.xz'),
     },
   };
-  return { kernel, directory, source, root: MACHINE };
+  return { kernel, directory, source, root: MACHINE, shortPaths: false };
 }

@@ -10,6 +10,7 @@ import { BuilderError } from '../error.ts';
 import { makeRecipe } from './recipe.ts';
 import { rootFor } from './root.ts';
 import { autoconfLines, optionsOfRust } from './rust.ts';
+import { hasShortPaths } from './short-paths.ts';
 import { make, makeArguments, type PreparedTree, STEP_LIMIT_MS } from './tree.ts';
 
 /**
@@ -18,6 +19,8 @@ import { make, makeArguments, type PreparedTree, STEP_LIMIT_MS } from './tree.ts
  * libraries.
  */
 const MARKER = 'prepared';
+/** In the folder of a tree: `PreparedTree.shortPaths`. */
+const SHORT = 'short-paths';
 
 /**
  * The prepared tree of a kernel, if the cache has one. Trees lie in folders that are called by the build id. Earlier
@@ -31,7 +34,9 @@ export async function findTree(cacheDirectory: string, kernel: Kernel): Promise<
     const [, buildId, digest] = /^([0-9a-f]+)\n(?:([0-9a-f]+)\n)?$/.exec(prepared) ?? [];
     if (buildId !== kernel.buildId) continue;
     const root = digest === undefined ? MACHINE : await rootBy(cacheDirectory, kernel, digest);
-    if (root !== undefined) return { kernel, directory, source: join(directory, 'source'), root };
+    if (root === undefined) continue;
+    const shortPaths = await exists(join(directory, SHORT));
+    return { kernel, directory, source: join(directory, 'source'), root, shortPaths };
   }
   return undefined;
 }
@@ -81,7 +86,6 @@ async function prepareAnew(
   root: BuildRoot,
 ): Promise<PreparedTree> {
   const directory = join(parent, kernel.buildId);
-  const tree: PreparedTree = { kernel, directory, source: join(directory, 'source'), root };
   await mkdir(parent, { recursive: true });
   const temporary = await mkdtemp(join(parent, '.prepare-'));
   try {
@@ -90,6 +94,11 @@ async function prepareAnew(
     // The scripts of a tree remember where they were built: put it in its place before anything else is made.
     await rm(directory, { recursive: true, force: true });
     await rename(temporary, directory);
+    const source = join(directory, 'source');
+    const makefile = await readFile(join(source, 'Makefile'), 'utf8');
+    const shortPaths = hasShortPaths(makefile, await readFile(kernel.paths.vmlinux));
+    if (shortPaths) await writeFile(join(directory, SHORT), '');
+    const tree: PreparedTree = { kernel, directory, source, root, shortPaths };
     await make(edges, tree, ['prepare', 'modules_prepare'], 'prepare the tree');
     await appendFile(join(tree.source, 'include/generated/autoconf.h'), ofRust);
     await copyFile(kernel.paths.moduleSymvers, join(tree.source, 'Module.symvers'));

@@ -5,6 +5,7 @@ import type { Kernel } from '@kmend/kernel';
 import type { BuildRoot } from '@kmend/toolchain';
 import { confinedMake } from '../confine.ts';
 import { BuilderError } from '../error.ts';
+import { SHORT_PATHS } from './short-paths.ts';
 
 /** A kernel's source, configured as shipped and prepared for compiling single units. */
 export interface PreparedTree {
@@ -15,6 +16,8 @@ export interface PreparedTree {
   readonly source: string;
   /** The system that it is prepared and compiled in. */
   readonly root: BuildRoot;
+  /** See `hasShortPaths`. */
+  readonly shortPaths: boolean;
 }
 
 export const STEP_LIMIT_MS = 20 * 60_000;
@@ -31,7 +34,8 @@ export function makeArguments(kernel: Kernel): string[] {
  * ("the compiler has no -mfentry") and would be remembered.
  */
 export function treeArguments(tree: PreparedTree): string[] {
-  return [...makeArguments(tree.kernel), `TMPOUT=${join(tree.directory, `.try-${randomUUID()}-$$$$`)}`];
+  const flags = tree.shortPaths ? [`KCPPFLAGS=${SHORT_PATHS}`] : [];
+  return [...makeArguments(tree.kernel), ...flags, `TMPOUT=${join(tree.directory, `.try-${randomUUID()}-$$$$`)}`];
 }
 
 /** Runs make in the tree, quietly; its last words are the error. */
