@@ -49,7 +49,8 @@ function findings(
   loaded.relocate(smallKernel({}), found);
   const own = new OwnCode(loaded, found);
   const parts = shipped === undefined ? [] : [partOf(Uint8Array.from(shipped))];
-  const there = { read: (at: number, size: number) => parts[0]?.code.subarray(at, at + size) } as unknown as World;
+  const read = (at: number, size: number) => parts[0]?.code.subarray(at, at + size);
+  const there = { read } as Pick<World, 'read'> as World;
   const twin = shipped === undefined ? undefined : twinOf(there, 'vmlinux', own.functions, parts);
   checkCode({ world, loaded, own }, [{ functions: own.functions, shipped: twin, fixed: [] }], found);
   return found.list.map(({ code: what }) => what);

@@ -193,7 +193,7 @@ function checkTaken({ loaded, own }: Simulation, findings: Findings): void {
       const isWhole = place.offset + 4 <= memory.length;
       const view = new DataView(memory.buffer, memory.byteOffset, memory.byteLength);
       if (isWhole && next !== undefined && target + view.getInt32(place.offset, true) === address + next) continue;
-      const message = `${name}+0x${at.toString(16)} takes the place of an entry of __bug_table that is not about it`;
+      const message = `${name}+0x${at.toString(16)} takes the address of an entry of __bug_table that is about another instruction`;
       findings.add('reference-astray', message, { symbol: name });
     }
   }

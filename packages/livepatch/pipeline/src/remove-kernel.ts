@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { errorCode } from '@kmend/base';
 import { exists, withExclusiveUse } from '@kmend/base/node';
-import type { KernelImage } from '@kmend/kernel';
+import { KernelError, type KernelImage } from '@kmend/kernel';
 import { extentOf, type Removal, setAside } from './prune.ts';
 import type { Workshop } from './workshop.ts';
 
@@ -32,10 +32,15 @@ async function kernelOrImage({ kernels, images }: Workshop, name: string): Promi
     return await kernels.open(name);
   } catch (error) {
     if (errorCode(error) !== 'kernel-not-added') throw error;
-    const found = (await images.list()).filter(({ release, buildId }) => release === name || buildId === name);
+    const byId = /^[0-9a-f]{8,40}$/.test(name);
+    const found = (await images.list()).filter(
+      ({ release, buildId }) => release === name || (byId && buildId.startsWith(name)),
+    );
     const [image, second] = found;
-    // Several images of one release: the kernel's own error names its build ids.
-    if (image === undefined || second !== undefined) throw error;
-    return image;
+    if (image === undefined) throw error;
+    if (second === undefined) return image;
+    throw new KernelError('kernel-ambiguous', `the store has ${found.length} images called ${name}`, {
+      hint: `name one by its build id: ${found.map(({ buildId }) => buildId).join(', ')}`,
+    });
   }
 }

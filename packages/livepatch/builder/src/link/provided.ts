@@ -102,5 +102,5 @@ export function plainName(name: string): string {
  * WARN() of 7.x hands over the place of its entry in `__bug_table` (arch/x86/include/asm/bug.h): its own is emitted.
  */
 function toForeignEntry(source: string): string {
-  return `new code of ${source} takes the place of an entry of a table that is not its own`;
+  return `new code of ${source} takes the address of a table entry that belongs to another function; report it`;
 }

@@ -20,6 +20,7 @@ const LISTING_LIMIT = 256 << 20;
  */
 const DIRECTIVES =
   '^[[:space:]]*#[[:space:]]*(include|include_next|import)([^_[:alnum:]]|$)|^[[:space:]]*#[[:space:]]*define[[:space:]]+([A-Z_]*INCLUDE_FILE[[:space:]]|[A-Za-z_0-9]+[[:space:]]+["<][^">]+\\.(h|c|S|inc)[">])';
+
 /**
  * Who can include what, in the whole tree. It may know of an include that does not happen, never miss one that does.
  */
