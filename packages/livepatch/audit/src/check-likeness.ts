@@ -12,6 +12,7 @@ import { baseName, type OwnData, type OwnFunction } from './own-code.ts';
 import type { Simulation } from './simulation.ts';
 import type { AuditedSource } from './source.ts';
 import { ChangedWords } from './source-words.ts';
+import { isUbsanRecord } from './ubsan.ts';
 import type { World } from './world.ts';
 
 export interface LikenessRequest {
@@ -82,6 +83,7 @@ export async function checkLikeness(
         !isText(before, world) &&
         !isPiece(before, world) &&
         !isPlainNumberInOwn(before, sides) &&
+        !isRecord(before, sides, world) &&
         !(await judge.goesWithFix(before, namesNear(before, world)))
       ) {
         findings.add(
@@ -136,6 +138,14 @@ export function isPlainNumberInOwn(
         view.getInt32(immediate.at, true) === target &&
         !references.some(({ field }) => field.at === immediate.at),
     );
+  });
+}
+
+function isRecord({ field }: Likened, { parts }: BothSides, world: World): boolean {
+  const namesAt = (address: Address): readonly string[] => world.locate(address)?.names ?? [];
+  return parts.some((part) => {
+    const at = part.references.find((one) => part.address + one.field.at === field)?.at;
+    return at !== undefined && isUbsanRecord(part, at, namesAt);
   });
 }
 

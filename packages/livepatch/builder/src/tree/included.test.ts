@@ -22,11 +22,35 @@ test('resolves a quoted name to the file beside the includer, if there is one', 
 
 test('takes a macro that names a file as an include where it is defined', () => {
   assert.equal(target('include/trace/define_trace.h', '#include TRACE_INCLUDE(TRACE_INCLUDE_FILE)'), undefined);
-  assert.equal(target('fs/xfs/scrub/trace.h', '#define TRACE_INCLUDE_FILE scrub/trace'), 'scrub/trace.h');
+  assert.equal(target('fs/xfs/xfs_trace.h', '#define TRACE_INCLUDE_FILE scrub/trace'), 'scrub/trace.h');
   assert.equal(
     target('include/linux/drbd_genl_api.h', '#define GENL_MAGIC_INCLUDE_FILE <linux/drbd_genl.h>'),
     'linux/drbd_genl.h',
   );
+});
+
+test('takes a header of tracepoints that names itself for itself alone', () => {
+  const own = (includer: string, name: string) => target(includer, `#define TRACE_INCLUDE_FILE ${name}`);
+  assert.equal(own('fs/nfsd/trace.h', 'trace'), '/fs/nfsd/trace.h');
+  assert.equal(own('fs/xfs/scrub/trace.h', 'scrub/trace'), '/fs/xfs/scrub/trace.h');
+  assert.equal(own('include/trace/events/sched.h', 'sched'), '/include/trace/events/sched.h');
+  assert.equal(own('drivers/a/b_trace.h', '../../drivers/a/b_trace'), '/drivers/a/b_trace.h');
+});
+
+test('knows that a name on the search path does not lead to another architecture', () => {
+  const graph = new IncludeGraph([
+    ['include/linux/io.h', ['asm/io.h']],
+    ['arch/arm64/kernel/a.c', ['asm/io.h']],
+    ['drivers/b.c', ['/arch/arm64/include/asm/io.h']],
+  ]);
+  assert.deepEqual([...graph.containersOf('arch/arm64/include/asm/io.h')].sort(), [
+    'arch/arm64/kernel/a.c',
+    'drivers/b.c',
+  ]);
+  assert.deepEqual([...graph.containersOf('arch/x86/include/asm/io.h')].sort(), [
+    'arch/arm64/kernel/a.c',
+    'include/linux/io.h',
+  ]);
 });
 
 test('finds what includes a text through every level, and skips other files of that name', () => {

@@ -8,10 +8,13 @@ import { oncePerTree } from './once.ts';
 import { ELSEWHERE, sourceFiles } from './source-files.ts';
 import type { PreparedTree } from './tree.ts';
 
-/** By file: what it includes. A leading `/`: this very path of the tree; else any file whose path ends so. */
-const Included = z.record(z.string(), z.array(z.string()));
+/** How a name is resolved: what is kept of another rule is read anew. */
+const RULE = 2;
 
-const Texts = z.array(z.string());
+/** By file: what it includes. A leading `/`: this very path of the tree; else any file whose path ends so. */
+const Kept = z.object({ rule: z.literal(RULE), included: z.record(z.string(), z.array(z.string())) });
+
+const KeptTexts = z.object({ rule: z.literal(RULE), texts: z.array(z.string()) });
 
 const LISTING_LIMIT = 256 << 20;
 /**
@@ -57,7 +60,7 @@ export class IncludeGraph {
     const open = [path];
     for (let next = open.pop(); next !== undefined; next = open.pop()) {
       for (const { includer, target } of this.#byName.get(basename(next)) ?? []) {
-        if (found.has(includer) || !isMeant(target, next)) continue;
+        if (found.has(includer) || !isMeant(target, next) || isForeign(target, next, includer)) continue;
         found.add(includer);
         open.push(includer);
       }
@@ -68,8 +71,8 @@ export class IncludeGraph {
 
 /** Reads the tree's include directives once; the answer is kept beside the tree. */
 export const includeGraph = oncePerTree(async (edges, tree): Promise<IncludeGraph> => {
-  const known = Included.safeParse(parseJson(await readFile(graphPath(tree), 'utf8').catch(() => '')));
-  return new IncludeGraph(known.success ? Object.entries(known.data) : await readTree(edges, tree));
+  const known = Kept.safeParse(parseJson(await readFile(graphPath(tree), 'utf8').catch(() => '')));
+  return new IncludeGraph(known.success ? Object.entries(known.data.included) : await readTree(edges, tree));
 });
 
 /**
@@ -77,13 +80,13 @@ export const includeGraph = oncePerTree(async (edges, tree): Promise<IncludeGrap
  * their own. Far less to read than the whole graph.
  */
 export const includedTexts = oncePerTree(async (edges, tree): Promise<(path: string) => boolean> => {
-  const read = async () => Texts.safeParse(parseJson(await readFile(textsPath(tree), 'utf8').catch(() => '')));
+  const read = async () => KeptTexts.safeParse(parseJson(await readFile(textsPath(tree), 'utf8').catch(() => '')));
   let known = await read();
   if (!known.success) {
     await readTree(edges, tree);
     known = await read();
   }
-  const byName = Map.groupBy(known.data ?? [], (target) => basename(target));
+  const byName = Map.groupBy(known.data?.texts ?? [], (target) => basename(target));
   return (path) => byName.get(basename(path))?.some((target) => isMeant(target, path)) ?? false;
 });
 
@@ -107,6 +110,15 @@ function textsPath(tree: PreparedTree): string {
 /** Whether a name, as `targetsOf` has it, can mean a file. */
 export function isMeant(target: string, path: string): boolean {
   return target === `/${path}` || `/${path}`.endsWith(`/${target}`);
+}
+
+/**
+ * Whether a name on the search path leads to another architecture's file: `asm/io.h` never means arch/arm64's, except
+ * within that folder.
+ */
+function isForeign(target: string, path: string, includer: string): boolean {
+  const [folder] = /^arch\/(?!x86\/)\w+\//.exec(path) ?? [];
+  return folder !== undefined && !target.startsWith('/') && !includer.startsWith(folder);
 }
 
 async function readTree(
@@ -138,8 +150,8 @@ async function readTree(
     else known.push(target);
   }
   const texts = [...new Set([...included.values()].flat())].filter((target) => !target.endsWith('.h'));
-  await writeFileAtomic(textsPath(tree), JSON.stringify(texts));
-  await writeFileAtomic(graphPath(tree), JSON.stringify(Object.fromEntries(included)));
+  await writeFileAtomic(textsPath(tree), JSON.stringify({ rule: RULE, texts }));
+  await writeFileAtomic(graphPath(tree), JSON.stringify({ rule: RULE, included: Object.fromEntries(included) }));
   return included;
 }
 
@@ -150,11 +162,18 @@ async function readTree(
 export function targetOf(includer: string, directive: string, present: ReadonlySet<string>): string | undefined {
   // include/trace/define_trace.h: #include TRACE_INCLUDE(TRACE_INCLUDE_FILE), without the `.h`.
   const traced = /#\s*define\s+\w*INCLUDE_FILE\s+([\w./-]+)\s*$/.exec(directive)?.[1];
-  const [, quote, name = traced === undefined ? undefined : `${traced}.h`] =
+  if (traced !== undefined) {
+    const named = normalize(`${traced}.h`).replace(UPWARDS, '');
+    // A header of tracepoints names itself: every other folder has a trace.h too.
+    return isMeant(named, includer) ? `/${includer}` : named;
+  }
+  const [, quote, name] =
     /#\s*(?:include|include_next|import|define\s+\w+)\s*(?:\/\*.*?\*\/\s*)?(["<])([^">]+)[">]/.exec(directive) ?? [];
   if (name === undefined) return undefined;
   // The compiler looks beside the includer first, and only then along the search path.
   const beside = normalize(join(dirname(includer), name));
   if (quote === '"' && present.has(beside)) return `/${beside}`;
-  return normalize(name).replace(/^(?:\.\.\/)+/, '');
+  return normalize(name).replace(UPWARDS, '');
 }
+
+const UPWARDS = /^(?:\.\.\/)+/;
