@@ -35,11 +35,17 @@ export class SourceStore {
     for (const path of paths) checkPath(path);
     const directory = join(this.directory, version);
     const { run, signal, progress } = this.#edges;
+    const absent = async (): Promise<string[]> => {
+      const missing: string[] = [];
+      for (const path of paths) if (!(await isFile(join(directory, path)))) missing.push(path);
+      return missing;
+    };
+    // A file comes whole, and stays as it is: most calls, of which a build makes thousands, need no lock.
+    if ((await absent()).length === 0) return directory;
     return await withLock(
       join(this.directory, `.${version}.lock`),
       async () => {
-        const missing: string[] = [];
-        for (const path of paths) if (!(await isFile(join(directory, path)))) missing.push(path);
+        const missing = await absent();
         if (missing.length === 0) return directory;
         const tarball = await this.tarball(suite, version);
         const temporary = await this.#temporary(version);

@@ -76,3 +76,20 @@ test('takes a header of the delta that fails first, and not all that include it'
   const have = new Set(['fs/a/a.c', 'include/linux/limits.h']);
   assert.deepEqual(await proposeCompanions(delta, have, failures), ['fs/b/b.c', 'fs/b/c.c']);
 });
+
+test('reads what a file of the delta changes once, however many errors ask for it', async () => {
+  let reads = 0;
+  const counted: DeltaTexts = {
+    changed: delta.changed,
+    text: async (path, version) => {
+      reads++;
+      return await delta.text(path, version);
+    },
+  };
+  const failure: TrialFailure = { ...FAILURE, names: ['LIMIT'] };
+  assert.deepEqual(await proposeCompanions(counted, new Set(['fs/a/a.c']), [failure]), ['include/linux/limits.h']);
+  const once = reads;
+  await proposeCompanions(counted, new Set(['fs/a/a.c']), [failure, { ...failure, names: ['area'] }]);
+  assert.ok(once > 0);
+  assert.equal(reads, once);
+});

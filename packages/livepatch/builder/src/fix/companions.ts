@@ -124,18 +124,36 @@ function isNear(path: string, source: string): boolean {
   return path.startsWith(folder) || path.startsWith('include/') || path.startsWith('arch/x86/include/');
 }
 
-async function changedWords(delta: DeltaTexts, path: string): Promise<ReadonlySet<string>> {
-  const [before, after] = await Promise.all([delta.text(path, 'from'), delta.text(path, 'to')]);
+/** Words of the lines that a file's change brings or takes. */
+const changedWords = oncePerFile((before, after) => {
   const old = new Set(before.split('\n'));
   const fresh = new Set(after.split('\n'));
   const lines = [...fresh].filter((line) => !old.has(line)).concat([...old].filter((line) => !fresh.has(line)));
-  return new Set(lines.flatMap((line) => line.match(/[A-Za-z_]\w*/g) ?? []));
-}
+  return lines.flatMap((line) => line.match(/[A-Za-z_]\w*/g) ?? []);
+});
 
 /** Names whose definition changes in other lines than the name's: the parameters of `TRACE_EVENT(ocfs2_fault, ...)`. */
-async function changedDefinitions(delta: DeltaTexts, path: string): Promise<ReadonlySet<string>> {
-  const [before, after] = await Promise.all([delta.text(path, 'from'), delta.text(path, 'to')]);
-  return new Set([...changedEntities(before, after), ...changedEntities(after, before)]);
+const changedDefinitions = oncePerFile((before, after) => [
+  ...changedEntities(before, after),
+  ...changedEntities(after, before),
+]);
+
+/** What is said of a file's change is kept as long as the delta: every proposal asks for the whole delta's again. */
+function oncePerFile(
+  names: (before: string, after: string) => Iterable<string>,
+): (delta: DeltaTexts, path: string) => Promise<ReadonlySet<string>> {
+  const read = async (delta: DeltaTexts, path: string): Promise<ReadonlySet<string>> => {
+    const [before, after] = await Promise.all([delta.text(path, 'from'), delta.text(path, 'to')]);
+    return new Set(names(before, after));
+  };
+  const known = new WeakMap<DeltaTexts, Map<string, ReadonlySet<string>>>();
+  return async (delta, path) => {
+    const files = known.get(delta) ?? new Map<string, ReadonlySet<string>>();
+    known.set(delta, files);
+    const found = files.get(path) ?? (await read(delta, path));
+    files.set(path, found);
+    return found;
+  };
 }
 
 /** A function or variable definition at the left margin, as kernel style has them. */

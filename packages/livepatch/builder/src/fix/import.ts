@@ -83,14 +83,38 @@ async function partialText(
   return Buffer.from(partOf(before, after, lineChanges(stdout.toString('latin1')), new Set(names)), 'latin1');
 }
 
-/** The texts of a delta, for finding what a fix from it needs beside its own files. */
+const deltasKnown = new WeakMap<SourceStore, Map<string, DeltaTexts>>();
+
+/** The texts of a delta, for finding what a fix from it needs beside its own files. The same object for one store. */
 export function deltaTexts(
   edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
   sources: SourceStore,
   range: DeltaRange,
 ): DeltaTexts {
+  const known = deltasKnown.get(sources) ?? new Map<string, DeltaTexts>();
+  deltasKnown.set(sources, known);
+  const key = [range.suite, range.from, range.to].join(' ');
+  const found = known.get(key) ?? readDelta(edges, sources, range);
+  known.set(key, found);
+  return found;
+}
+
+function readDelta(
+  edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
+  sources: SourceStore,
+  range: DeltaRange,
+): DeltaTexts {
+  let changed: Promise<readonly string[]> | undefined;
+  const list = async () => (await sourceDelta(edges, sources, range)).changed;
   return {
-    changed: async () => (await sourceDelta(edges, sources, range)).changed,
+    // One that failed, or was interrupted, is asked for again.
+    changed: () => {
+      changed ??= list().catch((error: unknown) => {
+        changed = undefined;
+        throw error;
+      });
+      return changed;
+    },
     text: async (path, version) => {
       const folder = await sources.files(range.suite, range[version], [path]);
       return await readFile(`${folder}/${path}`, 'latin1');
