@@ -36,7 +36,7 @@ export async function checkLikeness(
   const notChecked: string[] = [];
   const neighbourhood = new Neighbourhood(world);
   const words = ChangedWords.of(source);
-  const replacing = new Set(replacements.map(({ newAddress }) => newAddress));
+  const replacing = new Map(replacements.map((one) => [one.newAddress, one]));
   // `gfs2_log_flush()` becomes a caller of `__gfs2_log_flush()`, a new function that has its text.
   const isMoved = (target: Address): boolean =>
     own.functions.some((one) => !replacing.has(one.address) && one.references.some((each) => each.target === target));
@@ -64,6 +64,8 @@ export async function checkLikeness(
       if (after !== undefined && confirmed.references.has(after.field)) continue;
       if (after !== undefined && isPlainNumberInShipped(after.reference.target, sides)) continue;
       if (before !== undefined && after !== undefined && isCopy(before, after, world, loaded)) continue;
+      const callee = after === undefined || !isCall(after) ? undefined : replacing.get(after.reference.target);
+      if (before === undefined && callee !== undefined && (await judge.calls(replacement.name, callee.name))) continue;
       if (
         after !== undefined &&
         !(await judge.comesFromFix(after, before, loaded.at(after.reference.target) !== undefined))
@@ -139,6 +141,10 @@ export function isPlainNumberInOwn(
         !references.some(({ field }) => field.at === immediate.at),
     );
   });
+}
+
+function isCall({ reference: { kind } }: Likened): boolean {
+  return kind === 'call' || kind === 'jump' || kind === 'branch';
 }
 
 function isRecord({ field }: Likened, { parts }: BothSides, world: World): boolean {

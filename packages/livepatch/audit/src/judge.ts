@@ -77,6 +77,14 @@ export class Judge {
     return isFresh && (await this.#isConnected(old));
   }
 
+  /**
+   * Whether the source of a function calls another one. The compiler may have put the callee into the shipped function
+   * and leave it out of the new one, where the fix made it longer.
+   */
+  async calls(caller: string, callee: string): Promise<boolean> {
+    return (await this.#words.bodies(this.#unit, baseName(caller))).has(baseName(callee));
+  }
+
   /** A reference that only the shipped code has; `near`: names of what lies beside it. */
   async goesWithFix(before: Likened, near: readonly string[]): Promise<boolean> {
     const old = [...this.#names(before), ...near];
