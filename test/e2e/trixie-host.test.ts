@@ -40,6 +40,17 @@ const [clock, text] = SHARED_FLAWS;
 const says = (text: string): string =>
   text.replace(/(\treturn 0;\n\}\n\nstatic int __init)/, '\tseq_puts(m, "more\\n");\n$1');
 
+/** poll() of 1,021 files is not permitted. Its function has a constant that the kernel writes into the code at boot. */
+const refusesPoll = (text: string): string =>
+  text.replace(/(\tif \(nfds > rlimit\(RLIMIT_NOFILE\)\)\n)/, '\tif (nfds == 1021)\n\t\treturn -EPERM;\n$1');
+
+/** What poll() of so many files says, none of which is open: 0, or the error. */
+async function polled(files: number): Promise<string> {
+  // Seven is poll(2); a negative descriptor is skipped.
+  const program = `my $all = pack("lss", -1, 0, 0) x ${files}; print syscall(7, $all, ${files}, 0) ? $! : 0`;
+  return await host.check(`perl -e '${program}'`);
+}
+
 before(async () => {
   const tree = await trixieTree(operator);
   const { suite, from, to } = TRIXIE;
@@ -49,6 +60,8 @@ before(async () => {
   }
   const added = await patchIn(operator, { tree, path: 'fs/proc/version.c' }, says);
   await operator.kmend('fix', 'import', '--id', 'more', '--patch', added);
+  const polls = await patchIn(operator, { tree, path: 'fs/select.c' }, refusesPoll);
+  await operator.kmend('fix', 'import', '--id', 'poll', '--patch', polls);
   server = await operator.startServer();
   await operator.kmend('policy', 'fleet', '--check-interval', '86400');
   ({ key } = await operator.kmend<{ key: string }>('key', 'create', '--name', 'lab', '--seats', '2'));
@@ -131,12 +144,14 @@ test('the agent enrols, loads a proven livepatch, and replaces it by a newer one
   assert.equal((await patched.untilReported(1)).status.verified.state, 'verified');
   assert.deepEqual(await said(), ['fixed', 'fixed']);
 
-  const second = await build('two', clock.id, text.id, 'more');
+  assert.equal(await polled(1021), '0');
+  const second = await build('two', clock.id, text.id, 'more', 'poll');
   await operator.kmend('publish', out('two'), '--unproven');
   await agent('check');
   await patched.untilReported(2);
   assert.deepEqual(await patched.modulesAfterUnload(), [second.module]);
   assert.match(await host.check('cat /proc/version'), /\nmore$/);
+  assert.deepEqual([await polled(1020), await polled(1021)], ['0', 'Operation not permitted']);
   assert.deepEqual(await said(), ['fixed', 'fixed']);
 });
 
@@ -144,6 +159,7 @@ test('the agent re-applies the livepatch after a reboot without its server', asy
   await server.stop();
   await host.reboot();
   assert.match(await host.check('cat /proc/version'), /\nmore$/);
+  assert.deepEqual([await polled(1020), await polled(1021)], ['0', 'Operation not permitted']);
   assert.deepEqual(await patched.complaints(), []);
   server = await operator.startServer('--port', String(server.port));
 });

@@ -69,6 +69,15 @@ test('refuses the address of a function whose ENDBR the kernel overwrites at boo
   assert.ok(codes(manifest).includes('endbr-sealed'), stderr);
 });
 
+test('refuses new code that shifts by a constant which the kernel writes into its code at boot', async () => {
+  const { exitCode, manifest, stderr } = await build([
+    'fs/dcache.c',
+    (text) =>
+      text.replace(/(\nstruct dentry \*__d_lookup\([^{]*\n\{\n)/, '$1\tif (name->len == 4711)\n\t\treturn NULL;\n'),
+  ]);
+  assert.deepEqual([exitCode, codes(manifest)], [3, ['runtime-constant']], stderr);
+});
+
 test('shows a fix nothing of the root except programs and compiler headers', async () => {
   for (const path of ['/var/lib/dpkg/status', '/etc/passwd', '/usr/include/stdio.h']) {
     const { exitCode, json, stderr } = await build(['fs/attr.c', (text) => `#include "${path}"\n${text}`]);

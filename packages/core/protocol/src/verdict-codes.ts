@@ -32,6 +32,7 @@ export const verdictCodes = {
   'user-not-replaceable': ['needs-review'],
   'short-branch': ['refused'],
   'endbr-sealed': ['refused'],
+  'runtime-constant': ['refused'],
   'static-local-added': ['needs-review'],
   'static-local-removed': ['refused'],
   'address-kept': ['needs-review'],

@@ -7,6 +7,7 @@ import { checkBranchTracking } from './check-branch-tracking.ts';
 import { checkCode } from './check-code.ts';
 import { checkFunctions, type Replacement } from './check-functions.ts';
 import { checkLikeness } from './check-likeness.ts';
+import { checkRuntimeOperands } from './check-runtime-operands.ts';
 import { checkTables } from './check-tables.ts';
 import { checkTwinTables } from './check-twin-tables.ts';
 import { type Beside, besides, checkTwins } from './check-twins.ts';
@@ -81,6 +82,7 @@ export async function audit(
     notChecked.push(...(await checkUnits(runner, world, { manifest, replacements, source }, findings)));
   }
   checkCode(simulation, beside, findings);
+  checkRuntimeOperands(simulation, replacements, findings);
   const objects = patch?.objects ?? [];
   const registered = new Set(objects.flatMap(({ functions }) => functions.map(({ heldAt }) => heldAt)));
   checkBranchTracking(simulation, registered, findings);

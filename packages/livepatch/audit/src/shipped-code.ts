@@ -23,8 +23,9 @@ export function shippedFunction(world: World, start: Address, end: Address): Shi
     const code = world.read(next.start, next.end - next.start);
     const instructions = code === undefined ? undefined : decode(code);
     if (code === undefined || instructions === undefined) return undefined;
-    const all = referencesOf(code, next.start, instructions);
     const { start: first, end: last } = next;
+    const all = [...referencesOf(code, first, instructions), ...variablesRead(world, next, instructions)];
+    all.sort((a, b) => a.at - b.at);
     const references = all.filter(({ target }) => target < first || target >= last);
     parts.push({ address: first, code, instructions, references });
     for (const { kind, target } of references) {
@@ -35,4 +36,22 @@ export function shippedFunction(world: World, start: Address, end: Address): Shi
     }
   }
   return parts;
+}
+
+/**
+ * Variables whose values the kernel writes into the code at boot, as if they were read: what a module does in their
+ * place.
+ */
+function variablesRead(
+  world: World,
+  { start, end }: { readonly start: Address; readonly end: Address },
+  instructions: readonly Instruction[],
+): Reference[] {
+  return world.runtimeOperands(start, end).flatMap(({ kind, at, variable }): Reference[] => {
+    const target = kind === 'ptr' ? world.symbol(variable) : undefined;
+    const reader = instructions.find(({ immediate }) => immediate?.at === at - start && immediate.size === 8);
+    if (target === undefined || reader?.immediate === undefined) return [];
+    const { at: place, immediate } = reader;
+    return [{ kind: 'access', at: place, field: immediate, target, isShifted: false, isPerCpu: false }];
+  });
 }

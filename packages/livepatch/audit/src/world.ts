@@ -18,6 +18,7 @@ import {
 } from '@kmend/kernel';
 import { type Address, addressOf, LIVEPATCH_START, lastNotAbove, MODULES_START, PERCPU_START } from './address.ts';
 import { AuditError } from './error.ts';
+import { type RuntimeOperand, runtimeOperands } from './runtime-operands.ts';
 import { type Located, ShippedModule } from './shipped-module.ts';
 import { type UnwindFormat, unwindFormat } from './unwind-format.ts';
 
@@ -88,6 +89,7 @@ export class World {
   readonly #symbols: SymbolTable;
   readonly #files: ReadonlyMap<string, string>;
   readonly #parts: readonly Part[];
+  readonly #operands: readonly RuntimeOperand[];
   readonly #modules = new Map<string, ShippedModule>();
   #order: Order | undefined;
   #next: Address = MODULES_START;
@@ -103,6 +105,7 @@ export class World {
     this.hasBranchTracking = config.get('CONFIG_X86_KERNEL_IBT') === 'y';
     this.unwindFormat = unwindFormat(vmlinux.sections);
     this.layouts = structLayouts(vmlinux, STRUCTS);
+    this.#operands = runtimeOperands(vmlinux.sections);
     this.#parts = vmlinux.sections
       .filter((section) => (section.flags & SHF_ALLOC) !== 0)
       .map((section) => ({
@@ -218,6 +221,11 @@ export class World {
     return object === 'vmlinux'
       ? this.#symbols.named(name).map(({ address }) => addressOf(address))
       : (this.#modules.get(object)?.named(name, 'live') ?? []);
+  }
+
+  /** Operands between two addresses of vmlinux that the kernel fills in at boot. */
+  runtimeOperands(start: Address, end: Address): readonly RuntimeOperand[] {
+    return this.#operands.filter(({ at }) => at >= start && at < end);
   }
 
   /** A section of vmlinux. */

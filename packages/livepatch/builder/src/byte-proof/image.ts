@@ -79,7 +79,7 @@ export function moduleImage(object: ObjectName, file: ElfFile): ShippedImage {
   for (const section of file.sections) {
     if ((section.flags & SHF_ALLOC) === 0) continue;
     base.set(section, next);
-    memory.push({ section, start: next, bytes: section.data.slice() });
+    memory.push({ section, start: next, bytes: new Uint8Array(section.data) });
     next += BigInt(Math.ceil(section.size / 4096) * 4096 + 4096);
     if (next > MODULE_BASE + BigInt(MODULE_LIMIT)) {
       throw new BuilderError('object-unsupported', `${object} is too large for a module`);

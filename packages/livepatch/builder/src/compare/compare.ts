@@ -10,6 +10,7 @@ import {
   checkChangedData,
   checkRemoved,
   checkReplaceable,
+  checkRuntimeConstants,
   initChanged,
   isInit,
   isReferred,
@@ -101,7 +102,10 @@ export function compareUnit(
   for (const atom of data.keys()) checkChangedData(atom, reasons);
   for (const counterpart of changed.values()) checkReplaceable(original, counterpart, reasons);
   for (const atom of added) if (!correlation.ambiguous.has(atom)) checkAddable(atom, reasons);
-  for (const atom of [...changed.keys(), ...added]) checkInitUse(patched, atom, added, reasons);
+  for (const atom of [...changed.keys(), ...added]) {
+    checkInitUse(patched, atom, added, reasons);
+    checkRuntimeConstants(patched, atom, reasons);
+  }
   checkRemoved(original, new Set([...correlation.same.values(), ...correlation.ambiguous.keys()]), isNoise, reasons);
   checkWholeSections(original, patched, before, after, reasons);
   checkAmbiguous(patched, correlation, [...changed.keys(), ...added], reasons);

@@ -2,8 +2,9 @@ import { type Section, SHF_WRITE, STB_LOCAL } from '@kmend/elf';
 import type { CodeOf, VerdictCode } from '@kmend/protocol';
 import type { Atom } from '../object/atom.ts';
 import { isStaticLocalName } from '../object/names.ts';
+import { readVariable, runtimeConstant } from '../object/runtime-constant.ts';
 import { isPieceSection } from '../object/tables.ts';
-import type { ObjectView } from '../object/view.ts';
+import type { Entry, ObjectView } from '../object/view.ts';
 import type { Reason, Unit } from '../types.ts';
 
 /** Collects the reasons against replacing parts of one unit. */
@@ -135,6 +136,28 @@ export function isTraced(view: ObjectView, atom: Atom): boolean {
   return view
     .relocationsIn(atom)
     .some(({ offset, symbol }) => symbol.name === '__fentry__' && offset - atom.start <= 5);
+}
+
+/**
+ * The kernel writes some constants into its code at boot, and into no module's. New code can read a variable instead,
+ * but no instruction of the same length shifts by one.
+ */
+export function checkRuntimeConstants(patched: ObjectView, atom: Atom, reasons: Reasons): void {
+  for (const entry of patched.entriesOf(atom)) {
+    const constant = runtimeConstant(entry.section);
+    if (constant === undefined || isReadable(patched, atom, entry)) continue;
+    const name = nameOf(atom);
+    const message = `${name} uses ${constant.name}, which the kernel writes into its code at boot, in an instruction that cannot read it from memory`;
+    reasons.refuse('runtime-constant', message, name);
+  }
+}
+
+function isReadable(patched: ObjectView, atom: Atom, entry: Entry): boolean {
+  const [operand] = patched.referencesIn(entry);
+  if (operand?.target.atom !== atom || runtimeConstant(entry.section)?.kind !== 'pointer') return false;
+  // A copy: `slice()` of a Buffer is none.
+  const code = new Uint8Array(atom.section.data.subarray(atom.start, atom.end));
+  return readVariable(code, operand.target.offset) !== undefined;
 }
 
 /** Whether a function or variable that only the patched object has can live in a livepatch. */

@@ -24,6 +24,7 @@ import { isPerCpu } from '../compare/rules.ts';
 import { BuilderError } from '../error.ts';
 import type { Atom } from '../object/atom.ts';
 import { isPrefixSymbol } from '../object/names.ts';
+import { readVariable, runtimeConstant } from '../object/runtime-constant.ts';
 import type { Entry, ObjectView } from '../object/view.ts';
 import { DeadEnds } from './dead-ends.ts';
 import { destinationOf, newGlobals, type Selection } from './extract.ts';
@@ -108,8 +109,11 @@ class Emitter {
 
   run(selection: Selection, declared: readonly DeclaredCallbacks[]): Extracted {
     for (const atom of selection.atoms) this.#places.set(atom, this.#placeAtom(atom));
-    for (const entry of selection.entries) this.#places.set(entry, this.#placeShared(entry));
+    const constants = selection.entries.filter(({ section }) => runtimeConstant(section) !== undefined);
+    for (const entry of selection.entries)
+      if (!constants.includes(entry)) this.#places.set(entry, this.#placeShared(entry));
     for (const part of this.#places.keys()) this.#relocate(part);
+    for (const entry of constants) this.#readVariable(entry);
     this.#keepStaticCallKeys();
     this.#markDeadEnds();
     const replacements: Replacement[] = [];
@@ -171,8 +175,9 @@ class Emitter {
   }
 
   #newSection(from: Section, part: { readonly start: number; readonly end: number } | undefined): Section {
-    const data =
-      part === undefined || from.type === SHT_NOBITS ? new Uint8Array(0) : from.data.slice(part.start, part.end);
+    // A copy, which is written to: `slice()` of a Buffer is none.
+    const isEmpty = part === undefined || from.type === SHT_NOBITS;
+    const data = new Uint8Array(isEmpty ? [] : from.data.subarray(part.start, part.end));
     const section: Section = {
       // The loader of modules knows per-cpu data by this one name (kernel/module/main.c, find_pcpusec).
       name: isPerCpu(from) ? '.data..percpu' : from.name,
@@ -242,24 +247,32 @@ class Emitter {
     }
   }
 
+  /** Nothing writes constants into the code of a module: it reads the variable that the kernel takes them from. */
+  #readVariable(entry: Entry): void {
+    const constant = runtimeConstant(entry.section);
+    const [operand] = this.#view.referencesIn(entry);
+    const owner = operand?.target.atom;
+    const place = owner === undefined ? undefined : this.#places.get(owner);
+    if (constant === undefined || operand === undefined || place === undefined) return;
+    const offset = readVariable(place.section.data, place.offset + operand.target.offset);
+    if (offset === undefined)
+      throw new BuilderError('object-unsupported', `no instruction reads ${constant.name} in ${entry.section.name}`);
+    const atom = this.#view.atoms.find((one) => one.kind === 'data' && one.symbol?.name === constant.name);
+    const symbol = atom?.symbol ?? undefinedSymbol(constant.name, STT_OBJECT);
+    // Counted from the end of the instruction, which the four bytes end.
+    place.section.relocations.push({ offset, type: R_X86_64_PC32, symbol: this.#need(symbol, atom), addend: -4n });
+  }
+
   #need(symbol: ElfSymbol, atom: Atom | undefined): ElfSymbol {
     const original = atom === undefined ? undefined : this.#change.same.get(atom);
     const name = original?.symbol?.name ?? atom?.symbol?.name ?? symbol.name;
     const known = this.#needs.get(name);
     if (known !== undefined) return known.symbol;
     const type = atom === undefined ? STT_NOTYPE : atom.kind === 'function' ? STT_FUNC : STT_OBJECT;
-    const undefinedSymbol: ElfSymbol = {
-      name,
-      value: 0n,
-      size: 0,
-      bind: STB_GLOBAL,
-      type,
-      other: 0,
-      place: SHN_UNDEF,
-    };
-    this.#file.symbols.push(undefinedSymbol);
-    this.#needs.set(name, { need: original === undefined ? { name } : { name, original }, symbol: undefinedSymbol });
-    return undefinedSymbol;
+    const needed = undefinedSymbol(name, type);
+    this.#file.symbols.push(needed);
+    this.#needs.set(name, { need: original === undefined ? { name } : { name, original }, symbol: needed });
+    return needed;
   }
 
   /**
@@ -313,6 +326,10 @@ class Emitter {
     this.#file.sections.push(section);
     return section;
   }
+}
+
+function undefinedSymbol(name: string, type: number): ElfSymbol {
+  return { name, value: 0n, size: 0, bind: STB_GLOBAL, type, other: 0, place: SHN_UNDEF };
 }
 
 /** Adds bytes at the end of a gathered section; the offset where they lie. */

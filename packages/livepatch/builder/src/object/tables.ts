@@ -7,6 +7,7 @@ import {
   SHF_MERGE,
   sectionOf,
 } from '@kmend/elf';
+import { runtimeConstant } from './runtime-constant.ts';
 
 /**
  * Sections that hold one entry for each place in code, of all functions of a unit. An entry belongs to the function
@@ -93,6 +94,7 @@ export function tableOf(section: Section, sizes: StructSizes): Table | UnclearTa
   if ((section.flags & SHF_ALLOC) === 0 && !section.name.startsWith('.discard.')) return undefined;
   const format = FORMAT[section.name];
   if (format !== undefined) return format;
+  if (runtimeConstant(section) !== undefined) return { entrySize: 4, meaningful: true, from: 'format' };
   const kind = KINDS[section.name];
   if (kind !== undefined) return section.size === 0 ? undefined : structTable(section, kind, sizes);
   // objtool's annotations: an address each, with what it says of it.
