@@ -75,14 +75,21 @@ export class Judge {
     } catch (error) {
       const failed = { ...own, error: { code: errorCode(error) ?? 'internal', message: errorText(error) } };
       if (!alone || errorCode(error) !== 'patch-does-not-compile') return { ...failed, seconds: seconds() };
-      return { ...failed, ...(await this.#withCompanions(paths, take)), seconds: seconds() };
+      return { ...failed, ...(await this.#withCompanions(paths, take, failed.error.message)), seconds: seconds() };
     }
   }
 
-  /** Companions whole; where that cannot be built, of each header only what is needed. */
-  async #withCompanions(paths: readonly string[], take: Take): Promise<Pick<Outcome, 'companions' | 'together'>> {
+  /**
+   * Companions whole; where that cannot be built, of each header only what is needed. `errors`: the compiler's, of the
+   * fix by itself.
+   */
+  async #withCompanions(
+    paths: readonly string[],
+    take: Take,
+    errors = '',
+  ): Promise<Pick<Outcome, 'companions' | 'together'>> {
     const whole = await this.#tryCompanions(paths, take, 'whole');
-    if (isBuilt(whole)) return whole;
+    if (isBuilt(whole) || needsNewMember(whole.together, errors)) return whole;
     const parts = await this.#tryCompanions(paths, take, 'parts');
     return isBuilt(parts) ? parts : whole;
   }
@@ -104,6 +111,13 @@ export class Judge {
       return { companions: { leftOut: [], compiles: false, companions: [], complete: false, why } };
     }
   }
+}
+
+/** Whether the member that the fix does not compile without is one that the layout of a struct changes for. */
+export function needsNewMember(refused: Pick<Outcome, 'reasons'> | undefined, errors: string): boolean {
+  const missing = [...errors.matchAll(/has no member named [‘'](\w+)[’']/g)].map(([, name = '']) => name);
+  const layouts = (refused?.reasons ?? []).filter(({ code }) => code === 'type-layout-changed');
+  return layouts.some(({ message }) => missing.some((name) => message.includes(`member ${name} added`)));
 }
 
 function isBuilt({ together }: Pick<Outcome, 'together'>): boolean {

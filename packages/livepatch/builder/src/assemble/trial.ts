@@ -3,6 +3,7 @@ import { KmendError } from '@kmend/base';
 import { readElf, SHN_UNDEF } from '@kmend/elf';
 import type { Fix } from '../fix/model.ts';
 import type { ChangedSource } from '../source/apply.ts';
+import { imageApart } from '../tree/apart.ts';
 import type { KnownUnit } from '../tree/unit.ts';
 import { UnitCompiler } from './compiler.ts';
 import { planUnits } from './plan.ts';
@@ -41,7 +42,8 @@ export async function tryToCompile(
     if ('errors' in tried) {
       const { errors, places } = tried;
       failures.push({ source: unit.source, errors, names: errors.flatMap(quotedNames), places, includes });
-    } else if (tried.object !== undefined) {
+    } else if (tried.object !== undefined && imageApart(unit.source, unit.command) === undefined) {
+      // What an image of its own refers to, `efi_is64` of the EFI stub, is defined there.
       for (const { name, place } of readElf(await readFile(tried.object)).symbols) {
         if (place === SHN_UNDEF) undefinedNames.set(name, { unit, includes });
         else defined.add(name);
