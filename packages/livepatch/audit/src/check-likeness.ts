@@ -37,6 +37,7 @@ export async function checkLikeness(
   const neighbourhood = new Neighbourhood(world);
   const words = ChangedWords.of(source);
   const replacing = new Map(replacements.map((one) => [one.newAddress, one]));
+  const replaced = new Map(replacements.map((one) => [one.oldAddress, one]));
   // `gfs2_log_flush()` becomes a caller of `__gfs2_log_flush()`, a new function that has its text.
   const isMoved = (target: Address): boolean =>
     own.functions.some((one) => !replacing.has(one.address) && one.references.some((each) => each.target === target));
@@ -64,8 +65,10 @@ export async function checkLikeness(
       if (after !== undefined && confirmed.references.has(after.field)) continue;
       if (after !== undefined && isPlainNumberInShipped(after.reference.target, sides)) continue;
       if (before !== undefined && after !== undefined && isCopy(before, after, world, loaded)) continue;
-      const callee = after === undefined || !isCall(after) ? undefined : replacing.get(after.reference.target);
-      if (before === undefined && callee !== undefined && (await judge.calls(replacement.name, callee.name))) continue;
+      // One side calls what the fix changes, the compiler has put it into the other side.
+      const callee = calleeOf(after, replacing) ?? calleeOf(before, replaced);
+      const isOneSided = (before === undefined) !== (after === undefined);
+      if (isOneSided && callee !== undefined && (await judge.calls(replacement.name, callee.name))) continue;
       if (
         after !== undefined &&
         !(await judge.comesFromFix(after, before, loaded.at(after.reference.target) !== undefined))
@@ -143,8 +146,11 @@ export function isPlainNumberInOwn(
   });
 }
 
-function isCall({ reference: { kind } }: Likened): boolean {
-  return kind === 'call' || kind === 'jump' || kind === 'branch';
+/** The replaced function that a reference calls. */
+function calleeOf(one: Likened | undefined, replacements: ReadonlyMap<Address, Replacement>): Replacement | undefined {
+  if (one === undefined) return undefined;
+  const { kind, target } = one.reference;
+  return kind === 'call' || kind === 'jump' || kind === 'branch' ? replacements.get(target) : undefined;
 }
 
 function isRecord({ field }: Likened, { parts }: BothSides, world: World): boolean {

@@ -79,7 +79,7 @@ export class Judge {
 
   /**
    * Whether the source of a function calls another one. The compiler may have put the callee into the shipped function
-   * and leave it out of the new one, where the fix made it longer.
+   * and leave it out of the new one, where the fix made it longer; or the other way round.
    */
   async calls(caller: string, callee: string): Promise<boolean> {
     return (await this.#words.bodies(this.#unit, baseName(caller))).has(baseName(callee));

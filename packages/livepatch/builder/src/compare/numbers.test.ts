@@ -22,3 +22,14 @@ test('pairs variables by number in two compilations only where the declaration i
   const bare = await objectOf(FIRST + SECOND, { layout: 'joined' });
   assert.deepEqual([...numberedApart(separate, bare)].sort(), names.sort());
 });
+
+test('knows a variable that shares its place with one without size', async () => {
+  const text = `struct key {};
+void use(struct key *);
+static inline void init(void) { static struct key key; use(&key); }
+int first(int a) { static int n; init(); return n += a; }
+`;
+  const flags = ['-g'];
+  const joined = await objectOf(text, { flags, layout: 'joined' });
+  assert.deepEqual([...numberedApart(await objectOf(text, { flags }), joined)], []);
+});

@@ -12,6 +12,7 @@ import {
 import { damaged } from '../dwarf/cursor.ts';
 import { type Dwarf, type Entry, readDwarf } from '../dwarf/index.ts';
 import type { Atom } from '../object/atom.ts';
+import { stem } from '../object/names.ts';
 import type { ObjectView } from '../object/view.ts';
 import { TypeReader } from './types/reader.ts';
 
@@ -84,6 +85,9 @@ function ownersOf(view: ObjectView, dwarf: Dwarf): Map<Atom, Owner> {
     if (address === undefined) continue;
     const { atom, offset } = view.targetOf(address.section, address.relocation);
     if (atom?.kind !== 'data' || offset !== 0) continue;
+    // A variable without size, a lock class of a kernel without lockdep, lies where the next one does.
+    const isNamed = atom.symbol !== undefined && stem(atom.symbol.name) === dwarf.name(variable);
+    if (!isNamed && owners.has(atom)) continue;
     // An instance in a function that was inlined, or a definition, is where it was first declared.
     const declared = origin(dwarf, variable);
     const scope = scopes.get(declared.offset);
