@@ -7,3 +7,9 @@ export function stanzasOf(text: string): string[] {
 export function fieldOf(stanza: string, name: string): string {
   return new RegExp(`^${name}:[ \\t]*(.*)$`, 'im').exec(stanza)?.[1]?.trim() ?? '';
 }
+
+/** The further lines of a field of several (`Checksums-Sha256` of a source package), without the space in front. */
+export function furtherLinesOf(stanza: string, name: string): string[] {
+  const [, lines = ''] = new RegExp(`^${name}:.*((?:\\n[ \\t].*)*)`, 'im').exec(stanza) ?? [];
+  return lines.split('\n').flatMap((line) => line.trim() || []);
+}

@@ -1,5 +1,5 @@
 export type { Clock } from './clock.ts';
-export { fieldOf, stanzasOf } from './deb822.ts';
+export { fieldOf, furtherLinesOf, stanzasOf } from './deb822.ts';
 export { type DiskFault, type DiskFaultCode, diskFault } from './disk-fault.ts';
 export type { Edges } from './edges.ts';
 export { errorCode, errorText, KmendError } from './error.ts';

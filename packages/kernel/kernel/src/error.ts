@@ -25,7 +25,8 @@ export type KernelErrorCode =
   | 'symvers-garbage'
   | 'btf-missing'
   | 'cache-unwritable'
-  | 'source-path';
+  | 'source-path'
+  | 'source-patches';
 
 export class KernelError extends KmendError<KernelErrorCode> {}
 

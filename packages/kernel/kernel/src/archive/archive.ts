@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { sha256File, withLock } from '@kmend/base/node';
 import { KernelError } from '../error.ts';
 import { download } from './http.ts';
-import { type ArchiveEdges, cacheName, type PackageEntry, readIndex } from './index.ts';
+import { type ArchiveEdges, cacheName, type PackageEntry, readIndex, readSources } from './index.ts';
 import { findInSnapshot, newestInSnapshot } from './snapshot.ts';
 import { baseSuite } from './suite.ts';
 
@@ -39,6 +39,9 @@ const PACKAGE_LIMIT = 2 ** 31;
 
 /** What the stores need of an archive. */
 export type Packages = Pick<Archive, 'packages' | 'find' | 'newest' | 'fetch'>;
+
+/** What the store of kernels needs of one beside that. */
+export type SourceFiles = Pick<Archive, 'debianFiles'>;
 
 /** Debian's archive: packages by name and version, of a suite's main, updates and security parts. */
 export class Archive {
@@ -102,6 +105,26 @@ export class Archive {
   async find(suite: string, name: string, version: string): Promise<PackageEntry> {
     const inSuite = (await this.packages(suite)).find((entry) => entry.name === name && entry.version === version);
     return inSuite ?? (await findInSnapshot(this.#edges, this.#mirrors.snapshot, suite, name, version));
+  }
+
+  /**
+   * Debian's own part of the kernel's source package at one version, `linux_V.debian.tar.xz`. `package-unknown` where
+   * the suite has moved on to another version.
+   */
+  async debianFiles(suite: string, version: string): Promise<PackageEntry> {
+    const { main, security } = this.#mirrors;
+    const age = this.#acceptExpired.has(suite) ? 'development' : 'valid';
+    const parts: [mirror: string, distribution: string][] = [[suite.endsWith('-security') ? security : main, suite]];
+    if (!WITHOUT_PARTS.has(suite) && baseSuite(suite) === suite)
+      parts.push([security, `${suite}-security`], [main, `${suite}-updates`]);
+    for (const [mirror, distribution] of parts) {
+      const files = (await readSources(this.#edges, mirror, distribution, age)) ?? [];
+      const found = files.find((file) => file.version === version && file.url.endsWith('.debian.tar.xz'));
+      if (found !== undefined) return found;
+    }
+    throw new KernelError('package-unknown', `the suite ${suite} has no source package linux ${version} any more`, {
+      hint: 'patches of a real-time kernel are taken from there: add the newest kernel of that flavour',
+    });
   }
 
   /** The newest version that the snapshot archive knows of a package that no suite has any more. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { mirrors } from './archive.ts';
-import { cacheName, parsePackages } from './index.ts';
+import { cacheName, parsePackages, parseSources } from './index.ts';
 
 const HASH = 'ab'.repeat(32);
 
@@ -76,4 +76,19 @@ test('takes mirrors from the environment; ignores an empty one and a slash at th
   assert.equal(mirrors({ KMEND_MIRROR: '' }).main, 'http://deb.debian.org/debian');
   const named = mirrors({ KMEND_MIRROR: 'http://a/debian//', KMEND_SECURITY_MIRROR: 'http://b/' });
   assert.deepEqual([named.main, named.security], ['http://a/debian', 'http://b']);
+});
+
+test('reads the files of the kernel’s source package, and no others', () => {
+  const files = (names: readonly string[]) => names.map((name) => `\n ${HASH} 1234 ${name}`).join('');
+  const source = (name: string, names: readonly string[]) =>
+    `Package: ${name}\nVersion: 6.12.118-1\nChecksums-Sha1:\n 00 1 linux.dsc\nChecksums-Sha256:${files(names)}\nDirectory: pool/main/l/linux\n`;
+  const text = [
+    source('less', ['less.debian.tar.xz']),
+    source('linux', ['linux_6.12.118-1.debian.tar.xz', '../../linux.dsc']),
+    source('linux-base', ['linux-base.dsc']),
+  ].join('\n');
+  const url = 'http://mirror/debian/pool/main/l/linux/linux_6.12.118-1.debian.tar.xz';
+  const found = parseSources(text, 'http://mirror/debian');
+  assert.deepEqual(found, [{ name: 'linux', version: '6.12.118-1', url, size: 1234, sha256: HASH, depends: '' }]);
+  assert.match(found[0] === undefined ? '' : cacheName(found[0]), /^linux_6\.12\.118-1_[0-9a-f]{8}\.debian\.tar\.xz$/);
 });

@@ -1,16 +1,16 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { type Clock, type Edges, fieldOf, stanzasOf } from '@kmend/base';
+import { basename, dirname, join } from 'node:path';
+import { type Clock, type Edges, fieldOf, furtherLinesOf, stanzasOf } from '@kmend/base';
 import { runOk, sha256 } from '@kmend/base/node';
 import { KernelError } from '../error.ts';
 import { download, type HttpEdges } from './http.ts';
 
-/** A binary package as the archive's index lists it. */
+/** A binary package, or a file of a source package, as the archive's index lists it. */
 export interface PackageEntry {
   readonly name: string;
   readonly version: string;
-  /** Full address of the `.deb`. */
+  /** Full address of the `.deb`, or of the file. */
   readonly url: string;
   readonly size: number;
   readonly sha256: string;
@@ -34,6 +34,25 @@ const INDEX_LIMIT = 64 << 20;
 /** Below the longest string of the platform. */
 const INDEX_UNPACKED_LIMIT = 256 << 20;
 
+/** A list of the archive, and how it is read. */
+interface List {
+  readonly path: string;
+  readonly parse: (text: string, base: string) => PackageEntry[];
+}
+
+const PACKAGES: List = { path: 'main/binary-amd64/Packages.xz', parse: parsePackages };
+const SOURCES: List = { path: 'main/source/Sources.xz', parse: parseSources };
+
+/** The files of the kernel's source packages of one distribution, checked as `readIndex` does. */
+export async function readSources(
+  edges: ArchiveEdges,
+  base: string,
+  distribution: string,
+  age: Age,
+): Promise<PackageEntry[] | undefined> {
+  return await readList(edges, base, distribution, age, SOURCES);
+}
+
 /**
  * The kernel packages (`linux-*`) of one distribution (`bookworm`, `bookworm-security`, ...) under `base`: InRelease
  * checked with Debian's keyring, the index with the hashes in it. `undefined` where the archive has no such
@@ -44,6 +63,16 @@ export async function readIndex(
   base: string,
   distribution: string,
   age: Age,
+): Promise<PackageEntry[] | undefined> {
+  return await readList(edges, base, distribution, age, PACKAGES);
+}
+
+async function readList(
+  edges: ArchiveEdges,
+  base: string,
+  distribution: string,
+  age: Age,
+  { path, parse }: List,
 ): Promise<PackageEntry[] | undefined> {
   const directory = await mkdtemp(join(tmpdir(), 'kmend-index-'));
   try {
@@ -60,11 +89,10 @@ export async function readIndex(
       edges.progress.step(
         `the index of ${distribution} was valid until ${indexExpired}: taken by KMEND_ACCEPT_EXPIRED`,
       );
-    const path = 'main/binary-amd64/Packages.xz';
     const expected = hashOf(release, path);
-    const packed = join(directory, 'Packages.xz');
+    const packed = join(directory, basename(path));
     // By hash: the index may be replaced between the two downloads (Debian's Acquire-By-Hash).
-    const byHash = `${root}/main/binary-amd64/by-hash/SHA256/${expected.sha256}`;
+    const byHash = `${root}/${dirname(path)}/by-hash/SHA256/${expected.sha256}`;
     const wanted = { limit: INDEX_LIMIT, expected, mismatch: 'archive-garbage' } as const;
     const found =
       (await download(edges, byHash, packed, wanted)) ?? (await download(edges, `${root}/${path}`, packed, wanted));
@@ -74,7 +102,7 @@ export async function readIndex(
       maxOutput: INDEX_UNPACKED_LIMIT,
       signal: edges.signal,
     });
-    const entries = parsePackages(text.toString('utf8'), base);
+    const entries = parse(text.toString('utf8'), base);
     return indexExpired === undefined ? entries : entries.map((entry) => ({ ...entry, indexExpired }));
   } finally {
     await rm(directory, { recursive: true, force: true });
@@ -157,11 +185,36 @@ export function parsePackages(text: string, base: string): PackageEntry[] {
   return entries;
 }
 
+/** The files of the source package `linux` in a Sources file (Debian policy, "Debian source control files"). */
+export function parseSources(text: string, base: string): PackageEntry[] {
+  const entries: PackageEntry[] = [];
+  for (const stanza of stanzasOf(text)) {
+    if (!/^Package: linux\n/.test(stanza)) continue;
+    const directory = fieldOf(stanza, 'Directory');
+    for (const line of furtherLinesOf(stanza, 'Checksums-Sha256')) {
+      const [hash = '', size = '', file = ''] = line.split(/\s+/);
+      if (!isSafePath(`${directory}/${file}`) || file.includes('/')) continue;
+      if (!/^[0-9a-f]{64}$/.test(hash) || !/^\d{1,12}$/.test(size)) continue;
+      const url = `${base}/${directory}/${file}`;
+      entries.push({
+        name: 'linux',
+        version: fieldOf(stanza, 'Version'),
+        url,
+        size: Number(size),
+        sha256: hash,
+        depends: '',
+      });
+    }
+  }
+  return entries;
+}
+
 function isSafePath(path: string): boolean {
   return path !== '' && !path.split('/').some((part) => part === '' || part === '..');
 }
 
 /** A stable name for a cached file of a package. */
 export function cacheName(entry: PackageEntry): string {
-  return `${entry.name}_${entry.version.replaceAll(':', '%3a')}_${sha256(entry.sha256).slice(0, 8)}.deb`;
+  const kind = /\.(?:deb|debian\.tar\.xz)$/.exec(entry.url)?.[0] ?? '.deb';
+  return `${entry.name}_${entry.version.replaceAll(':', '%3a')}_${sha256(entry.sha256).slice(0, 8)}${kind}`;
 }

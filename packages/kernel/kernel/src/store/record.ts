@@ -75,10 +75,15 @@ export function pathsIn(directory: string, release: string, sourcePackage?: stri
     config: join(headers, '.config'),
     moduleSymvers: join(headers, 'Module.symvers'),
     sourceTarball:
-      sourcePackage === undefined
+      sourcePackage === undefined || isRealTime(release)
         ? within('source.tar.zst')
         : within('source', 'usr', 'src', `${sourcePackage}.tar.xz`),
   };
+}
+
+/** Debian's flavour with PREEMPT_RT, whose source has further patches than `linux-source-*` has. */
+export function isRealTime(release: string): boolean {
+  return release.endsWith('-rt-amd64');
 }
 
 /** Where Debian's headers package is unpacked to. */
@@ -89,5 +94,5 @@ export function headersIn(directory: string, release: string): string {
 /** `6.1.0-47-amd64` has its architecture-independent headers in `linux-headers-6.1.0-47-common`. */
 export function commonHeadersPackage(release: string): string {
   const flavourless = release.replace(/-(?:cloud-|rt-)?amd64$/, '');
-  return `linux-headers-${flavourless}-common${release.endsWith('-rt-amd64') ? '-rt' : ''}`;
+  return `linux-headers-${flavourless}-common${isRealTime(release) ? '-rt' : ''}`;
 }

@@ -2,7 +2,7 @@ import { mkdir, rename, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Edges } from '@kmend/base';
 import { exists, syncDirectory, withLock } from '@kmend/base/node';
-import type { Packages } from '../archive/archive.ts';
+import type { Packages, SourceFiles } from '../archive/archive.ts';
 import type { PackageEntry } from '../archive/index.ts';
 import { KernelError } from '../error.ts';
 import type { Kernel } from '../kernel.ts';
@@ -12,7 +12,7 @@ import { refuseOtherFlavours } from './fitness.ts';
 import { type Found, readFolders, sameBuild } from './folders.ts';
 import { findImage, imageParts, RELEASE } from './image-packages.ts';
 import { nearest } from './near.ts';
-import { commonHeadersPackage, readRecord, recordPath } from './record.ts';
+import { commonHeadersPackage, isRealTime, readRecord, recordPath } from './record.ts';
 import { unpackKernel } from './unpack.ts';
 
 /** What `kmend kernel add` is given, in parts. */
@@ -28,11 +28,15 @@ interface Spec {
  */
 export class KernelStore {
   readonly #edges: Pick<Edges, 'run' | 'progress' | 'signal'>;
-  readonly #archive: Packages;
+  readonly #archive: Packages & SourceFiles;
   readonly #directory: string;
 
   /** `cacheDirectory`: the folder `kernels` in it is the store's. */
-  constructor(edges: Pick<Edges, 'run' | 'progress' | 'signal'>, archive: Packages, cacheDirectory: string) {
+  constructor(
+    edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
+    archive: Packages & SourceFiles,
+    cacheDirectory: string,
+  ) {
     this.#edges = edges;
     this.#archive = archive;
     this.#directory = join(cacheDirectory, 'kernels');
@@ -132,6 +136,7 @@ export class KernelStore {
       headers: await find(`linux-headers-${release}`),
       commonHeaders: await find(commonHeadersPackage(release)),
       source: await find(sourcePackage),
+      patches: isRealTime(release) ? await this.#archive.debianFiles(suite, version) : undefined,
     };
     const images: string[] = [];
     for (const entry of found.image) images.push(await this.#archive.fetch(entry));
@@ -140,6 +145,7 @@ export class KernelStore {
       headers: await this.#archive.fetch(found.headers),
       commonHeaders: await this.#archive.fetch(found.commonHeaders),
       source: await this.#archive.fetch(found.source),
+      patches: found.patches && (await this.#archive.fetch(found.patches)),
     };
     const temporary = await this.#temporary(release);
     try {

@@ -8,7 +8,8 @@ import { extractVmlinux } from '../image/vmlinux.ts';
 import type { Kernel } from '../kernel.ts';
 import { fitCompiler } from './fitness.ts';
 import { unpackPackage } from './package.ts';
-import { headersIn, recordPath, recordText } from './record.ts';
+import { packRealTime } from './real-time.ts';
+import { headersIn, pathsIn, recordPath, recordText } from './record.ts';
 import { keepVmlinux } from './vmlinux.ts';
 
 /** The packages of one kernel, as verified `.deb` files. */
@@ -18,6 +19,8 @@ export interface KernelPackages {
   readonly headers: string;
   readonly commonHeaders: string;
   readonly source: string;
+  /** For a real-time kernel: Debian's part of the source package. */
+  readonly patches?: string | undefined;
 }
 
 /**
@@ -45,10 +48,13 @@ export async function unpackKernel(
   const id = await unpackImage(edges, packages.image, about.release, directory);
   progress.step(`unpack the source ${about.version}`);
   await unpack(packages.source, 'source');
-  await expectParts(about.release, [
-    join(headers, 'Module.symvers'),
-    join(directory, 'source', 'usr', 'src', `${about.sourcePackage}.tar.xz`),
-  ]);
+  const source = join(directory, 'source', 'usr', 'src', `${about.sourcePackage}.tar.xz`);
+  await expectParts(about.release, [join(headers, 'Module.symvers'), source]);
+  const { sourceTarball } = pathsIn(directory, about.release, about.sourcePackage);
+  if (packages.patches !== undefined) {
+    await packRealTime(edges, { source, patches: packages.patches }, about.version, sourceTarball);
+    await rm(source);
+  }
   // All of it is on the disk before the record says so.
   await runOk(run, 'sync', ['--file-system', directory], { signal });
   const record = recordText({ ...about, buildId: id, arch: 'x86_64', compiler });

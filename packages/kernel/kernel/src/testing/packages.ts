@@ -2,7 +2,7 @@ import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { run, runOk, sha256, sha256File } from '@kmend/base/node';
-import type { Packages } from '../archive/archive.ts';
+import type { Packages, SourceFiles } from '../archive/archive.ts';
 import type { PackageEntry } from '../archive/index.ts';
 import { KernelError } from '../error.ts';
 import { encodeKallsyms, sampleSymbols } from './kallsyms.ts';
@@ -33,7 +33,7 @@ export function soundVmlinuz(buildId: string | undefined = BUILD_ID): Buffer {
 type Tree = Readonly<Record<string, string | Uint8Array>>;
 
 /** Real `.deb` packages of made-up content in a folder, in the place of a mirror. `fetched` counts. */
-export class PackageFolder implements Packages {
+export class PackageFolder implements Packages, SourceFiles {
   readonly #directory: string;
   readonly #entries: PackageEntry[] = [];
   readonly fetched: string[] = [];
@@ -50,6 +50,26 @@ export class PackageFolder implements Packages {
     const found = this.#entries.find((entry) => entry.name === name && entry.version === version);
     if (found === undefined) throw new KernelError('package-unknown', `no ${name} ${version}`);
     return found;
+  }
+
+  /** Debian's part of the source package `linux`, where `addPatches` was called for that version. */
+  async debianFiles(suite: string, version: string): Promise<PackageEntry> {
+    return await this.find(suite, 'linux', version);
+  }
+
+  /** Patches of PREEMPT_RT, by name, in the order in which they apply. */
+  async addPatches(version: string, patches: Tree): Promise<void> {
+    const series = Object.keys(patches).join('\n');
+    const tree = join(this.#directory, 'debian-files');
+    for (const [name, content] of Object.entries({ ...patches, series: `# in order\n${series}\n` })) {
+      const path = join(tree, 'debian', 'patches-rt', name);
+      await mkdir(dirname(path), { recursive: true });
+      await writeFile(path, content);
+    }
+    const url = join(this.#directory, `linux_${version}.debian.tar.xz`);
+    await runOk(run, 'tar', ['-cJf', url, '-C', tree, 'debian']);
+    const { size } = await stat(url);
+    this.#entries.push({ name: 'linux', version, url, size, sha256: await sha256File(url), depends: '' });
   }
 
   /** Packages that `packages` does not list: what the snapshot archive would know. */

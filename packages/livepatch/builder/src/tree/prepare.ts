@@ -163,9 +163,7 @@ async function configure(
         hint:
           kernel.local !== undefined
             ? 'config and source are not of one build, or the tools of another system have decided (gcc, binutils, pahole): name the system that it was built in with --build-root'
-            : want.get('CONFIG_PREEMPT_RT') === 'y'
-              ? 'Debian builds PREEMPT_RT kernels with patches that its package linux-source does not hold: use a kernel of another flavour'
-              : 'a build tool is missing or has another version: run script/bootstrap (pahole, of the package dwarves, decides about BTF)',
+            : 'a build tool is missing or has another version: run script/bootstrap (pahole, of the package dwarves, decides about BTF)',
       },
     );
   }
