@@ -6,6 +6,7 @@ import { bashArguments, runOk, withLock, writeFileAtomic } from '@kmend/base/nod
 import type { Packages } from './archive/archive.ts';
 import { KernelError } from './error.ts';
 import { unpackPackage } from './store/package.ts';
+import { compareVersions } from './versions.ts';
 
 const TREE_LIMIT_MS = 15 * 60_000;
 /** Bytes of an unpacked source: that of 6.1 has 1.3 billion. */
@@ -106,6 +107,15 @@ export class SourceStore {
     await rm(path, { recursive: true, force: true });
     await mkdir(path, { recursive: true });
     return path;
+  }
+
+  /** The newest version of the source in a suite, of the series of `version`; that itself where none is newer. */
+  async newest(suite: string, version: string): Promise<string> {
+    const name = sourcePackageOf(version);
+    const versions = (await this.#archive.packages(suite)).flatMap((entry) =>
+      entry.name === name ? entry.version : [],
+    );
+    return [version, ...versions].reduce((one, other) => (compareVersions(other, one) > 0 ? other : one));
   }
 
   /** `changelog.Debian` of one version, whole. */

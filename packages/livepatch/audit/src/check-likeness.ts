@@ -48,7 +48,7 @@ export async function checkLikeness(
       continue;
     }
     checkStatics(sides, neighbourhood, simulation, findings);
-    const differences = differencesOf(sides);
+    const differences = differencesOf(sides, world);
     if (differences.length === 0) continue;
     const unit = sourceOf(replacement);
     if (unit === undefined || words === undefined) {
@@ -69,6 +69,8 @@ export async function checkLikeness(
       const callee = calleeOf(after, replacing) ?? calleeOf(before, replaced);
       const isOneSided = (before === undefined) !== (after === undefined);
       if (isOneSided && callee !== undefined && (await judge.calls(replacement.name, callee.name))) continue;
+      if (after !== undefined && (await isNoLongerInlined(after, sides, simulation, judge))) continue;
+      if (after !== undefined && isTakenOut(after, sides, simulation, replacing)) continue;
       if (
         after !== undefined &&
         !(await judge.comesFromFix(after, before, loaded.at(after.reference.target) !== undefined))
@@ -86,7 +88,6 @@ export async function checkLikeness(
         !sides.own.some(({ key }) => key === before.key) &&
         !isMoved(before.reference.target) &&
         !isText(before, world) &&
-        !isPiece(before, world) &&
         !isPlainNumberInOwn(before, sides) &&
         !isRecord(before, sides, world) &&
         !(await judge.goesWithFix(before, namesNear(before, world)))
@@ -146,11 +147,48 @@ export function isPlainNumberInOwn(
   });
 }
 
+/**
+ * Whether a new call goes to a function that the shipped code calls nowhere and the source of the function names: its
+ * code was inlined before. `ecc_point_is_zero()` in ecc_point_mult_shamir().
+ */
+async function isNoLongerInlined(
+  after: Likened,
+  { replacement, shipped }: BothSides,
+  { world, loaded }: Simulation,
+  judge: Judge,
+): Promise<boolean> {
+  const { target } = after.reference;
+  if (!isCall(after) || loaded.at(target) !== undefined || shipped.some(({ key }) => key === after.key)) return false;
+  const located = world.locate(target);
+  if (located?.start !== target || !located.isCode) return false;
+  for (const name of located.names) if (await judge.calls(replacement.name, name)) return true;
+  return false;
+}
+
+/**
+ * Whether a new call goes to a function of the livepatch's own that has what the shipped code had here: the compiler
+ * made two of one. `__do_sys_fspick()`, which was a part of __x64_sys_fspick().
+ */
+function isTakenOut(
+  after: Likened,
+  { shipped, own: fresh }: BothSides,
+  { own }: Simulation,
+  replacing: ReadonlyMap<Address, Replacement>,
+): boolean {
+  const { target } = after.reference;
+  const called = isCall(after) ? own.functionAt(target) : undefined;
+  if (called === undefined || called.offset !== 0 || replacing.has(target)) return false;
+  const lost = shipped.filter(({ key }) => !fresh.some((one) => one.key === key));
+  return called.function.references.some((one) => lost.some(({ reference }) => reference.target === one.target));
+}
+
+function isCall({ reference: { kind } }: Likened): boolean {
+  return kind === 'call' || kind === 'jump' || kind === 'branch';
+}
+
 /** The replaced function that a reference calls. */
 function calleeOf(one: Likened | undefined, replacements: ReadonlyMap<Address, Replacement>): Replacement | undefined {
-  if (one === undefined) return undefined;
-  const { kind, target } = one.reference;
-  return kind === 'call' || kind === 'jump' || kind === 'branch' ? replacements.get(target) : undefined;
+  return one !== undefined && isCall(one) ? replacements.get(one.reference.target) : undefined;
 }
 
 function isRecord({ field }: Likened, { parts }: BothSides, world: World): boolean {
@@ -162,7 +200,8 @@ function isRecord({ field }: Likened, { parts }: BothSides, world: World): boole
 }
 
 /** References that one side has more of than the other, in pairs where both differ in one place. */
-function differencesOf({ shipped, own }: BothSides): ReferenceDifference[] {
+function differencesOf({ shipped: all, own }: BothSides, world: World): ReferenceDifference[] {
+  const shipped = all.filter((one) => !isPiece(one, world));
   const more = new Map<string, number>();
   for (const { key } of own) more.set(key, (more.get(key) ?? 0) + 1);
   for (const { key } of shipped) more.set(key, (more.get(key) ?? 0) - 1);

@@ -78,11 +78,11 @@ export class Judge {
   }
 
   /**
-   * Whether the source of a function calls another one. The compiler may have put the callee into the shipped function
-   * and leave it out of the new one, where the fix made it longer; or the other way round.
+   * Whether the source of a function itself names another one. The compiler may have put the callee into the shipped
+   * function and leave it out of the new one, where the fix made it longer; or the other way round.
    */
   async calls(caller: string, callee: string): Promise<boolean> {
-    return (await this.#words.bodies(this.#unit, baseName(caller))).has(baseName(callee));
+    return (await this.#words.within(this.#unit, baseName(caller))).has(baseName(callee));
   }
 
   /** A reference that only the shipped code has; `near`: names of what lies beside it. */

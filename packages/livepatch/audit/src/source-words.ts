@@ -147,6 +147,12 @@ export class SourceIndex {
     return new Closure(found, opened);
   }
 
+  /** Names that stand in the definitions of a name themselves. */
+  within(name: string): ReadonlySet<string> {
+    const definitions = this.#bodies.get(name) ?? [];
+    return new Set(definitions.flatMap(({ body }) => namesIn(body).map((one) => one.name)));
+  }
+
   #beginningWith(prefix: string): readonly string[] {
     const known = this.#byPrefix.get(prefix) ?? [...this.#bodies.keys()].filter((name) => name.startsWith(prefix));
     this.#byPrefix.set(prefix, known);
@@ -259,6 +265,11 @@ export class ChangedWords {
   /** What the changed lines and further names of a unit can become. */
   async closure(unit: string, further: readonly string[]): Promise<Closure> {
     return (await this.#open(unit)).closure(this.#words, [...this.#called, ...further]);
+  }
+
+  /** Names that stand in the definition of a name of a unit itself. */
+  async within(unit: string, name: string): Promise<ReadonlySet<string>> {
+    return (await this.#open(unit)).within(name);
   }
 
   /** What a name of a unit stands for. */

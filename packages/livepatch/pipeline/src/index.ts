@@ -5,4 +5,5 @@ export { addLocalKernel } from './local.ts';
 export { type PruneOptions, pruneCache, type Removal } from './prune.ts';
 export { type Published, publishLivepatch } from './publish.ts';
 export { removeKernel } from './remove-kernel.ts';
+export { type PlannedUpdate, planUpdate, UpdateError, type UpdateErrorCode } from './update.ts';
 export { Workshop } from './workshop.ts';

@@ -28,7 +28,7 @@ import { readRecipe } from '../tree/recipe.ts';
 import type { PreparedTree } from '../tree/tree.ts';
 import { hashInputs } from './inputs.ts';
 import { type LeftAlone, type LeftAloneSample, leftAlone } from './left-alone.ts';
-import { findLeftOut } from './left-out.ts';
+import { builtFrom, findLeftOut } from './left-out.ts';
 import { type KeptOutcome, OutcomeCache, type UnitOutcome } from './outcome.ts';
 import { planUnits, planWitnesses } from './plan.ts';
 import type { UnitContext, UnitRequest } from './request.ts';
@@ -181,6 +181,14 @@ export class Builder {
       }
       this.#edges.signal.throwIfAborted();
     }
+  }
+
+  /**
+   * Those of the files of the kernel's source that this kernel is built from: C files that are linked, and texts that
+   * such a file can include.
+   */
+  async builtFrom(paths: readonly string[]): Promise<ReadonlySet<string>> {
+    return await builtFrom(this.#context, paths);
   }
 
   /** Checks what the search for the units that a fix reaches has left out, by compiling a sample of it. */

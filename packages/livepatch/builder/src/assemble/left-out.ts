@@ -27,6 +27,23 @@ export async function findLeftOut(context: UnitContext, fixes: readonly Fix[]): 
   return leftOut;
 }
 
+/** Those of the files that this kernel is built from: C files that are linked, and texts that such a file includes. */
+export async function builtFrom(context: UnitContext, paths: readonly string[]): Promise<ReadonlySet<string>> {
+  const { progress, signal } = context.edges;
+  const texts = await held(
+    context,
+    paths.filter((path) => !path.endsWith('.c')),
+  );
+  const found = new Set(texts);
+  const sources = paths.filter((path) => path.endsWith('.c'));
+  for (const [at, path] of sources.entries()) {
+    signal.throwIfAborted();
+    progress.advance(at, sources.length, 'files');
+    if (await isBuilt(context, path)) found.add(path);
+  }
+  return found;
+}
+
 async function isBuilt({ edges, tree }: UnitContext, path: string): Promise<boolean> {
   if ((await builtSources(edges, tree)).has(path) || isApart(path)) return true;
   const isIncluded = await includedTexts(edges, tree);

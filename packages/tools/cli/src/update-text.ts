@@ -1,0 +1,54 @@
+import type { PlannedUpdate } from '@kmend/pipeline';
+import { table } from './terminal.ts';
+
+type Attribution = PlannedUpdate['cves'][number]['attribution'];
+
+/** What each attribution means, in the order in which they are shown. */
+const MEANINGS: Readonly<Record<Attribution, string>> = {
+  files: 'the update changes all files of their records, and this kernel is built from one at least',
+  'new-file': 'the update brings a new file, which no livepatch can',
+  'not-built': 'in files that this kernel is not built from',
+  unchanged: 'the update leaves a file of their records as it is: look for the fix by hand',
+  'no-files': 'their records name no file that this source has',
+  'no-record': 'no record was found: name more with --records',
+};
+
+/** Of CVEs that need a person so many are listed; `--json` has all. */
+const LISTED = 20;
+
+/** A plan for people. */
+export function updateText(plan: PlannedUpdate): string {
+  const { kernel, from, to, uploads, files, cves, reverts } = plan;
+  if (uploads.length === 0) return `${kernel}: ${from} is the newest version of ${plan.suite}`;
+  const items = uploads.reduce((sum, upload) => sum + upload.items, 0);
+  const { sources, headers, added } = files;
+  const lines = [
+    `${kernel}: ${from} to ${to}, ${uploads.length} ${uploads.length === 1 ? 'upload' : 'uploads'}, ${items} changes`,
+    '',
+    table(
+      ['UPLOAD', 'SUITE', 'CHANGES', 'CVES'],
+      uploads.map((upload) => [upload.version, upload.suite, `${upload.items}`, `${upload.cves}`]),
+    ),
+    '',
+    `${sources.changed} C files change, ${sources.built} of them in this kernel; ${headers.changed} headers, ${headers.built} of them in this kernel; ${added} files are new`,
+    '',
+    `${cves.length} CVEs are named:`,
+    ...Object.entries(MEANINGS).map(
+      ([attribution, meaning]) =>
+        `  ${`${cves.filter((cve) => cve.attribution === attribution).length}`.padStart(5)}  ${attribution.padEnd(10)} ${meaning}`,
+    ),
+  ];
+  const open = cves.filter(({ attribution }) => attribution === 'unchanged' || attribution === 'new-file');
+  for (const { id, title, unchanged } of open.slice(0, LISTED))
+    lines.push(`  ${id}  ${title}${unchanged.length === 0 ? '' : ` (not changed: ${unchanged.join(', ')})`}`);
+  if (open.length > LISTED) lines.push(`  and ${open.length - LISTED} more: see --json`);
+  const earlier = reverts.filter(({ within }) => !within);
+  if (reverts.length > 0) {
+    lines.push('', `${reverts.length} changes are taken back, ${earlier.length} of them of an earlier upload:`);
+    for (const { title, version } of earlier) lines.push(`  ${version}  ${title}`);
+  }
+  const { used, ...unused } = plan.records;
+  const skipped = Object.entries(unused).map(([why, count]) => `${count} ${why}`);
+  if (skipped.length > 0) lines.push('', `${used} records used; not used: ${skipped.join(', ')}`);
+  return lines.join('\n');
+}
