@@ -74,7 +74,8 @@ export class Judge {
     // What is inlined now, or was before.
     if ((await this.#leads(old, fresh)) || (await this.#leads(fresh, old))) return true;
     const isFresh = (await this.#isConnected(fresh)) || (this.#isMade(fresh) && !this.#isMade(old));
-    return isFresh && (await this.#isConnected(old));
+    // A copy that the compiler makes by a call, or no more, only happens to stand in that place.
+    return isFresh && (old.some((name) => MEMORY.test(name)) || (await this.#isConnected(old)));
   }
 
   /**
