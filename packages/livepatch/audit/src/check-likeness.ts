@@ -65,12 +65,13 @@ export async function checkLikeness(
       if (after !== undefined && confirmed.references.has(after.field)) continue;
       if (after !== undefined && isPlainNumberInShipped(after.reference.target, sides)) continue;
       if (before !== undefined && after !== undefined && isCopy(before, after, world, loaded)) continue;
-      // One side calls what the fix changes, the compiler has put it into the other side.
-      const callee = calleeOf(after, replacing) ?? calleeOf(before, replaced);
-      const isOneSided = (before === undefined) !== (after === undefined);
-      if (isOneSided && callee !== undefined && (await judge.calls(replacement.name, callee.name))) continue;
-      if (after !== undefined && (await isNoLongerInlined(after, sides, simulation, judge))) continue;
-      if (after !== undefined && isTakenOut(after, sides, simulation, replacing)) continue;
+      if (before === undefined || after === undefined) {
+        // One side calls what the fix changes, the compiler has put it into the other side.
+        const callee = calleeOf(after, replacing) ?? calleeOf(before, replaced);
+        if (callee !== undefined && (await judge.calls(replacement.name, callee.name))) continue;
+        if (after !== undefined && (await isNoLongerInlined(after, sides, simulation, judge))) continue;
+        if (after !== undefined && isTakenOut(after, sides, simulation, replacing)) continue;
+      }
       if (
         after !== undefined &&
         !(await judge.comesFromFix(after, before, loaded.at(after.reference.target) !== undefined))
@@ -151,11 +152,11 @@ export function isPlainNumberInOwn(
  * Whether a new call goes to a function that the shipped code calls nowhere and the source of the function names: its
  * code was inlined before. `ecc_point_is_zero()` in ecc_point_mult_shamir().
  */
-async function isNoLongerInlined(
+export async function isNoLongerInlined(
   after: Likened,
-  { replacement, shipped }: BothSides,
-  { world, loaded }: Simulation,
-  judge: Judge,
+  { replacement, shipped }: Pick<BothSides, 'replacement' | 'shipped'>,
+  { world, loaded }: Pick<Simulation, 'world' | 'loaded'>,
+  judge: Pick<Judge, 'calls'>,
 ): Promise<boolean> {
   const { target } = after.reference;
   if (!isCall(after) || loaded.at(target) !== undefined || shipped.some(({ key }) => key === after.key)) return false;
@@ -169,10 +170,10 @@ async function isNoLongerInlined(
  * Whether a new call goes to a function of the livepatch's own that has what the shipped code had here: the compiler
  * made two of one. `__do_sys_fspick()`, which was a part of __x64_sys_fspick().
  */
-function isTakenOut(
+export function isTakenOut(
   after: Likened,
-  { shipped, own: fresh }: BothSides,
-  { own }: Simulation,
+  { shipped, own: fresh }: Pick<BothSides, 'shipped' | 'own'>,
+  { own }: Pick<Simulation, 'own'>,
   replacing: ReadonlyMap<Address, Replacement>,
 ): boolean {
   const { target } = after.reference;
