@@ -66,6 +66,7 @@ export async function planUpdate(
   const present = new Set([...delta.changed, ...delta.added]);
   for (const path of [...found.values()].flatMap(({ files }) => files))
     if (await exists(join(builder.sourceTree, path))) present.add(path);
+  edges.progress.step(`find which of ${delta.changed.length} changed files ${kernel.release} is built from`);
   const built = await builder.builtFrom(delta.changed);
   const plan = planOf({ ...delta, built, has: (path) => present.has(path), uploads, records: found });
   return { kernel: kernel.release, suite, from, to, records: counts, ...plan };
