@@ -34,7 +34,7 @@ test('plans a real update: uploads, files of this kernel, CVEs by the files of t
     RECORDS.map(({ id }) => plan.cves.find((cve) => cve.id === id)?.attribution),
     ['files', 'files'],
   );
-  assert.deepEqual(plan.records, { used: 2, 'no-record': 1 });
+  assert.deepEqual(plan.records, { used: 2, unreadable: 1 });
 });
 
 test('refuses an earlier version, another series, and records that are not there', async () => {

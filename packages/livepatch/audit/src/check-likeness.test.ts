@@ -4,10 +4,7 @@ import type { Replacement } from './check-functions.ts';
 import { isNoLongerInlined, isPlainNumberInOwn, isTakenOut } from './check-likeness.ts';
 import { decode } from './instructions.ts';
 import type { Likened } from './likeness.ts';
-import type { Loaded } from './loaded.ts';
-import type { OwnCode } from './own-code.ts';
 import { type Reference, referencesOf } from './references.ts';
-import type { World } from './world.ts';
 
 /** `and $0xffffffffc0403fff,%rax`: no address, though modules lie there. */
 const MASK = Uint8Array.from([0x48, 0x25, 0xff, 0x3f, 0x40, 0xc0]);
@@ -42,8 +39,9 @@ function call(target: number): Likened {
 }
 
 test('knows a new call of a function that the shipped code had inlined', async () => {
-  const world = { locate: () => ({ start: 500, isCode: true, names: ['is_zero'] }) } as unknown as World;
-  const simulation = { world, loaded: { at: () => undefined } as Pick<Loaded, 'at'> as Loaded };
+  const flags = { isCode: true, isWritable: false, isLocal: false, isInit: false };
+  const located = { object: 'vmlinux', names: ['is_zero'], start: 500, end: 510, ...flags };
+  const simulation = { world: { locate: () => located }, loaded: { at: () => undefined } };
   const judge = { calls: async (_caller: string, callee: string) => callee === 'is_zero' };
   const judged = (shipped: readonly Likened[], target = 500) =>
     isNoLongerInlined(call(target), { replacement: CALLER, shipped }, simulation, judge);
@@ -57,7 +55,7 @@ test('knows a new call of a function that the shipped code had inlined', async (
 
 test('knows a call of a part that the compiler has taken out of the function', () => {
   const part = { function: { references: [call(500).reference] }, offset: 0 };
-  const own = { functionAt: () => part } as unknown as OwnCode;
+  const own = { functionAt: () => part };
   const taken = (shipped: readonly Likened[], fresh: readonly Likened[], replacing = new Map<number, Replacement>()) =>
     isTakenOut(call(800), { shipped, own: fresh }, { own }, replacing);
   assert.equal(taken([call(500)], [call(800)]), true);

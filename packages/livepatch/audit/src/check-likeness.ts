@@ -155,7 +155,7 @@ export function isPlainNumberInOwn(
 export async function isNoLongerInlined(
   after: Likened,
   { replacement, shipped }: Pick<BothSides, 'replacement' | 'shipped'>,
-  { world, loaded }: Pick<Simulation, 'world' | 'loaded'>,
+  { world, loaded }: { readonly world: Pick<World, 'locate'>; readonly loaded: Pick<Loaded, 'at'> },
   judge: Pick<Judge, 'calls'>,
 ): Promise<boolean> {
   const { target } = after.reference;
@@ -166,6 +166,13 @@ export async function isNoLongerInlined(
   return false;
 }
 
+/** Functions of the livepatch by an address in them. */
+interface FunctionsByPlace {
+  functionAt(
+    target: Address,
+  ): { readonly function: Pick<OwnFunction, 'references'>; readonly offset: number } | undefined;
+}
+
 /**
  * Whether a new call goes to a function of the livepatch's own that has what the shipped code had here: the compiler
  * made two of one. `__do_sys_fspick()`, which was a part of __x64_sys_fspick().
@@ -173,7 +180,7 @@ export async function isNoLongerInlined(
 export function isTakenOut(
   after: Likened,
   { shipped, own: fresh }: Pick<BothSides, 'shipped' | 'own'>,
-  { own }: Pick<Simulation, 'own'>,
+  { own }: { readonly own: FunctionsByPlace },
   replacing: ReadonlyMap<Address, Replacement>,
 ): boolean {
   const { target } = after.reference;

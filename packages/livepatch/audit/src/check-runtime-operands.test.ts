@@ -3,20 +3,18 @@ import { test } from 'node:test';
 import { checkRuntimeOperands } from './check-runtime-operands.ts';
 import { Findings } from './finding.ts';
 import { decode } from './instructions.ts';
-import type { Simulation } from './simulation.ts';
 
 /** What is found in a livepatch of one function with this code, and these sections. */
 function findings(code: readonly number[], sections: readonly string[], shipped: readonly string[] = []): string[] {
   const bytes = Uint8Array.from(code);
   const found = new Findings();
   const simulation = {
-    world: { runtimeOperands: () => shipped.map((variable) => ({ at: 0, kind: 'shift', variable })) },
+    world: { runtimeOperands: () => shipped.map((variable) => ({ at: 0, kind: 'shift' as const, variable })) },
     loaded: { file: { sections: sections.map((name) => ({ name })) } },
     own: { functions: [{ name: 'fresh', code: bytes, instructions: decode(bytes) ?? [] }] },
   };
-  // The check reads no more of a simulation than this.
   checkRuntimeOperands(
-    simulation as unknown as Simulation,
+    simulation,
     [{ object: 'vmlinux', name: 'old', sympos: 0, oldAddress: 0, oldEnd: 16, newAddress: 0 }],
     found,
   );

@@ -1,17 +1,25 @@
 import type { Replacement } from './check-functions.ts';
 import type { Findings } from './finding.ts';
+import type { OwnFunction } from './own-code.ts';
 import { RUNTIME_SECTION } from './runtime-operands.ts';
-import type { Simulation } from './simulation.ts';
+import type { World } from './world.ts';
 
 /** What an operand that is to get the value of a variable holds until then. */
 const UNWRITTEN = 0x0123_4567_89ab_cdefn;
 
+/** What the check reads of a simulation. */
+interface Checked {
+  readonly world: Pick<World, 'runtimeOperands'>;
+  readonly loaded: { readonly file: { readonly sections: readonly { readonly name: string }[] } };
+  readonly own: { readonly functions: readonly Pick<OwnFunction, 'name' | 'code' | 'instructions'>[] };
+}
+
 /**
- * New code waits for nothing to be written into it: a module's list is read by nobody, an operand of the first kind
- * would stay what it is, and a shift of the shipped function would be of the wrong distance.
+ * New code has no operand that the kernel would have to fill in: the kernel reads no module's list. Otherwise new code
+ * would compare with 0x123456789abcdef, or shift by the wrong distance.
  */
 export function checkRuntimeOperands(
-  { world, loaded, own }: Simulation,
+  { world, loaded, own }: Checked,
   replacements: readonly Replacement[],
   findings: Findings,
 ): void {

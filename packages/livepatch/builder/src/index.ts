@@ -1,6 +1,7 @@
-export { Builder, type BuildRequest, type BuildResult, type Companions } from './assemble/builder.ts';
+export { Builder, type BuildRequest, type BuildResult } from './assemble/builder.ts';
 
 export type { LeftAlone, LeftAloneSample } from './assemble/left-alone.ts';
+export type { Companions } from './assemble/search-companions.ts';
 export { codeDigest } from './assemble/version.ts';
 
 export {

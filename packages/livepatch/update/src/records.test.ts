@@ -31,9 +31,9 @@ test('reads a line of extracted facts', () => {
 });
 
 test('says why a record is not used', () => {
-  assert.equal(readRecord('not JSON'), 'no-record');
-  assert.equal(readRecord('{"cveMetadata": {"cveId": "CVE-1"}}'), 'no-record');
-  assert.equal(readRecord(record({ id: 'CVE-2026-1; rm' })), 'no-record');
+  assert.equal(readRecord('not JSON'), 'unreadable');
+  assert.equal(readRecord('{"cveMetadata": {"cveId": "CVE-1"}}'), 'unreadable');
+  assert.equal(readRecord(record({ id: 'CVE-2026-1; rm' })), 'unreadable');
   assert.equal(readRecord(record({ product: 'Chrome' })), 'other-product');
   assert.equal(readRecord(record({ state: 'REJECTED' })), 'not-published');
   assert.equal(readRecord(record({ files: ['../../etc/passwd'] })), 'unsafe-file');

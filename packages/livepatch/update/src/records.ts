@@ -37,7 +37,7 @@ const Record5 = z.object({
 const Line = z.object({ id: Id, state: z.string(), title: Title.nullish(), files: z.array(File).max(2000).nullish() });
 
 /** Why a text is no record that can be used. */
-export type RecordFault = 'no-record' | 'other-product' | 'not-published' | 'unsafe-file';
+export type RecordFault = 'unreadable' | 'other-product' | 'not-published' | 'unsafe-file';
 
 /** Reads one record, or one line of facts. */
 export function readRecord(text: string): CveFacts | RecordFault {
@@ -48,7 +48,7 @@ export function readRecord(text: string): CveFacts | RecordFault {
     return facts(id, state, title ?? '', files ?? []);
   }
   const record = Record5.safeParse(value);
-  if (!record.success) return 'no-record';
+  if (!record.success) return 'unreadable';
   const { cveMetadata, containers } = record.data;
   const affected = containers.cna.affected ?? [];
   const ofKernel = affected.filter(({ product }) => product === 'Linux' || product === 'Linux Kernel');

@@ -44,7 +44,7 @@ export function updateText(plan: PlannedUpdate): string {
   if (open.length > LISTED) lines.push(`  and ${open.length - LISTED} more: see --json`);
   const earlier = reverts.filter(({ within }) => !within);
   if (reverts.length > 0) {
-    lines.push('', `${reverts.length} changes are taken back, ${earlier.length} of them of an earlier upload:`);
+    lines.push('', `${reverts.length} changes are reverted, ${earlier.length} of them from an earlier upload:`);
     for (const { title, version } of earlier) lines.push(`  ${version}  ${title}`);
   }
   const { used, ...unused } = plan.records;

@@ -43,6 +43,13 @@ export type Packages = Pick<Archive, 'packages' | 'find' | 'newest' | 'fetch'>;
 /** What the store of kernels needs of one beside that. */
 export type SourceFiles = Pick<Archive, 'debianFiles'>;
 
+/** A distribution of a mirror; `variable`: what names another mirror, absent for the suite that was asked for. */
+interface Part {
+  readonly mirror: string;
+  readonly distribution: string;
+  readonly variable?: string;
+}
+
 /** Debian's archive: packages by name and version, of a suite's main, updates and security parts. */
 export class Archive {
   readonly #edges: ArchiveEdges;
@@ -76,26 +83,31 @@ export class Archive {
   }
 
   async #read(suite: string): Promise<PackageEntry[]> {
+    const lists: PackageEntry[][] = [];
+    for (const part of this.#partsOf(suite)) lists.push(await this.#list(part, readIndex));
+    return lists.flat();
+  }
+
+  /** A suite, and the parts that a released one has beside it. */
+  #partsOf(suite: string): Part[] {
     const { main, security } = this.#mirrors;
-    const age = this.#acceptExpired.has(suite) ? 'development' : 'valid';
-    const own = await readIndex(this.#edges, suite.endsWith('-security') ? security : main, suite, age);
-    if (own === undefined) {
-      throw new KernelError('kernel-unknown', `the archive has no suite ${suite}`, {
+    const updates = { mirror: main, distribution: `${suite}-updates`, variable: 'KMEND_MIRROR' };
+    const fixes = { mirror: security, distribution: `${suite}-security`, variable: 'KMEND_SECURITY_MIRROR' };
+    const own = { mirror: suite.endsWith('-security') ? security : main, distribution: suite };
+    return WITHOUT_PARTS.has(suite) || baseSuite(suite) !== suite ? [own] : [own, updates, fixes];
+  }
+
+  /** What a part lists. Without one of them kernels with known flaws would pass for the newest. */
+  async #list({ mirror, distribution, variable }: Part, read: typeof readIndex): Promise<PackageEntry[]> {
+    // The word about an index out of date is for the suite that it names.
+    const age = this.#acceptExpired.has(distribution) ? 'development' : 'valid';
+    const entries = await read(this.#edges, mirror, distribution, age);
+    if (entries !== undefined) return entries;
+    if (variable === undefined) {
+      throw new KernelError('kernel-unknown', `the archive has no suite ${distribution}`, {
         hint: 'name a suite such as bookworm, trixie, trixie-backports or sid',
       });
     }
-    if (WITHOUT_PARTS.has(suite) || baseSuite(suite) !== suite) return own;
-    return [
-      ...own,
-      ...(await this.#part(main, `${suite}-updates`, 'KMEND_MIRROR')),
-      ...(await this.#part(security, `${suite}-security`, 'KMEND_SECURITY_MIRROR')),
-    ];
-  }
-
-  /** A part that a suite has. Without it kernels with known flaws would pass for the newest. */
-  async #part(mirror: string, distribution: string, variable: string): Promise<PackageEntry[]> {
-    const entries = await readIndex(this.#edges, mirror, distribution, 'valid');
-    if (entries !== undefined) return entries;
     throw new KernelError('archive-incomplete', `the mirror at ${mirror} has no ${distribution}`, {
       hint: `name a mirror that has all parts of the suite with ${variable}`,
     });
@@ -112,13 +124,8 @@ export class Archive {
    * the suite has moved on to another version.
    */
   async debianFiles(suite: string, version: string): Promise<PackageEntry> {
-    const { main, security } = this.#mirrors;
-    const age = this.#acceptExpired.has(suite) ? 'development' : 'valid';
-    const parts: [mirror: string, distribution: string][] = [[suite.endsWith('-security') ? security : main, suite]];
-    if (!WITHOUT_PARTS.has(suite) && baseSuite(suite) === suite)
-      parts.push([security, `${suite}-security`], [main, `${suite}-updates`]);
-    for (const [mirror, distribution] of parts) {
-      const files = (await readSources(this.#edges, mirror, distribution, age)) ?? [];
+    for (const part of this.#partsOf(suite)) {
+      const files = await this.#list(part, readSources);
       const found = files.find((file) => file.version === version && file.url.endsWith('.debian.tar.xz'));
       if (found !== undefined) return found;
     }
@@ -150,7 +157,7 @@ export class Archive {
     const found = await download(this.#edges, entry.url, path, { limit: PACKAGE_LIMIT, expected: entry });
     if (found === undefined) {
       throw new KernelError('package-unknown', `${entry.url} is in the index but not on the mirror`, {
-        hint: 'the mirror is incomplete or being updated: try again, or name another one with KMEND_MIRROR',
+        hint: 'the mirror is incomplete or being updated: try again, or name another one with KMEND_MIRROR or KMEND_SECURITY_MIRROR',
       });
     }
     return found;

@@ -61,6 +61,9 @@ export async function packRealTime(
 export function seriesOf(series: string): string[] {
   const names = series.split('\n').flatMap((line) => /^\s*([^#\s]\S*)/.exec(line)?.[1] ?? []);
   const strange = names.find((name) => name.split('/').some((part) => part === '' || part === '..'));
-  if (strange !== undefined) throw new KernelError('source-patches', `the series of patches names ${strange}`);
+  if (strange !== undefined)
+    throw new KernelError('source-patches', `the series of patches names ${strange}`, {
+      hint: 'the source package is damaged, or is not that of Debian: name another mirror with KMEND_MIRROR',
+    });
   return names;
 }

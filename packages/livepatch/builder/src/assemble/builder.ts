@@ -1,6 +1,5 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isDeepStrictEqual } from 'node:util';
 import type { Edges } from '@kmend/base';
 import { sha256 } from '@kmend/base/node';
 import { identifyModule, readElf, writeElf } from '@kmend/elf';
@@ -9,7 +8,7 @@ import type { Livepatch, VerdictReason } from '@kmend/protocol';
 import type { SystemSource } from '@kmend/toolchain/roots';
 import { contentDigest } from '../compile/hashes.ts';
 import { BuilderError } from '../error.ts';
-import { type DeltaTexts, type Proposal, propose } from '../fix/companions.ts';
+import type { DeltaTexts } from '../fix/companions.ts';
 import type { Fix } from '../fix/model.ts';
 import type { HeaderParts } from '../fix/part.ts';
 import { FixedComparer, type FixedRequest } from '../fixed/compare.ts';
@@ -33,6 +32,7 @@ import { type KeptOutcome, OutcomeCache, type UnitOutcome } from './outcome.ts';
 import { planUnits, planWitnesses } from './plan.ts';
 import type { UnitContext, UnitRequest } from './request.ts';
 import { proveSample } from './sample.ts';
+import { type Companions, searchCompanions } from './search-companions.ts';
 import { type TrialFailure, tryToCompile } from './trial.ts';
 import { buildUnit } from './unit.ts';
 import { codeDigest } from './version.ts';
@@ -58,24 +58,6 @@ export interface BuildResult {
   /** The module; absent unless the verdict is `patchable`, or `needs-review` and accepted. */
   readonly module?: Uint8Array;
 }
-
-/** What a fix that was taken from a delta needs beside its own files. */
-export interface Companions {
-  /** Its C files that this kernel is not built from: nothing was compiled of them. */
-  readonly leftOut: readonly string[];
-  /** It compiles as it is. */
-  readonly compiles: boolean;
-  readonly companions: readonly string[];
-  /** Of these companions only what concerns definitions of these names. */
-  readonly parts?: HeaderParts;
-  /** With the companions it compiles. */
-  readonly complete: boolean;
-  /** Why it does not, else. */
-  readonly why?: string;
-}
-
-/** A fix with more files than this beside its own is a change of design. */
-const COMPANIONS_LIMIT = 20;
 
 /** Units built side by side: their compilers take turns with the comparing, which is this process's own. */
 const UNITS_AT_ONCE = 2;
@@ -144,43 +126,10 @@ export class Builder {
     extend: (paths: readonly string[], parts: HeaderParts) => Promise<Fix>,
     how: 'whole' | 'parts' = 'whole',
   ): Promise<Companions> {
-    let have: Proposal = { files: fix.files, parts: (fix.origin.kind === 'debian' && fix.origin.parts) || {} };
     const leftOut = [...(await findLeftOut(this.#context, [fix]))].sort();
-    const found = (complete: boolean, why?: string): Companions => {
-      const companions = have.files.filter((path) => !fix.files.includes(path)).sort();
-      const parts = Object.keys(have.parts).length === 0 ? {} : { parts: have.parts };
-      const compiles = complete && companions.length === 0;
-      return { leftOut, compiles, companions, ...parts, complete, ...(why === undefined ? {} : { why }) };
-    };
     const attempt = (tried: Fix): Promise<TrialFailure[]> =>
       this.#withSources(tried, (sources) => tryToCompile(this.#context, sources, [tried]));
-    for (let current = fix; ; ) {
-      try {
-        const failures = await attempt(current);
-        if (failures.length === 0) return found(true);
-        const next = await propose(delta, have, failures, how);
-        const more = next.files.length - fix.files.length;
-        if (more > COMPANIONS_LIMIT)
-          return found(
-            false,
-            `${more} other files would be needed; more than ${COMPANIONS_LIMIT} are a change of design`,
-          );
-        if (isDeepStrictEqual(next, have)) {
-          const [first] = failures;
-          return found(
-            false,
-            first?.errors[0] ?? `${first?.source} uses ${first?.names.join(', ')}, which the kernel does not have`,
-          );
-        }
-        have = next;
-        current = await extend(have.files, have.parts);
-      } catch (error) {
-        // A companion that cannot be built for this kernel is no help.
-        if (have.files.length === fix.files.length || !(error instanceof BuilderError)) throw error;
-        return found(false, error.message);
-      }
-      this.#edges.signal.throwIfAborted();
-    }
+    return await searchCompanions(fix, { leftOut, delta, how, attempt, extend, signal: this.#edges.signal });
   }
 
   /**

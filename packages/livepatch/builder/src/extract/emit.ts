@@ -256,7 +256,10 @@ class Emitter {
     if (constant === undefined || operand === undefined || place === undefined) return;
     const offset = readVariable(place.section.data, place.offset + operand.target.offset);
     if (offset === undefined)
-      throw new BuilderError('object-unsupported', `no instruction reads ${constant.name} in ${entry.section.name}`);
+      throw new BuilderError(
+        'object-unsupported',
+        `no instruction reads ${constant.name} in ${entry.section.name}; report it`,
+      );
     const atom = this.#view.atoms.find((one) => one.kind === 'data' && one.symbol?.name === constant.name);
     const symbol = atom?.symbol ?? undefinedSymbol(constant.name, STT_OBJECT);
     // Counted from the end of the instruction, which the four bytes end.
