@@ -35,7 +35,7 @@ function guest(answer: Answer): { channel: Duplex; commands: string[] } {
 
 test('synchronises the channel once, and sends commands one after the other', async () => {
   const { channel, commands } = guest((command) => `{"return":"${command} done"}`);
-  const agent = new GuestAgent(channel);
+  const agent = new GuestAgent(channel, 'kvm');
   const answers = await Promise.all([agent.execute('a', z.string()), agent.execute('b', z.string())]);
   assert.deepEqual(answers, ['a done', 'b done']);
   assert.deepEqual(commands, ['guest-sync-delimited', 'a', 'b']);
@@ -45,7 +45,7 @@ test('distinguishes a refusal from a wrong answer', async () => {
   const { channel } = guest((command) =>
     command === 'refused' ? '{"error":{"class":"GenericError","desc":"no such file"}}' : '{"return":7}',
   );
-  const agent = new GuestAgent(channel);
+  const agent = new GuestAgent(channel, 'kvm');
   await assert.rejects(agent.execute('refused', z.string()), new GuestAgentRefusal('no such file'));
   await assert.rejects(agent.execute('wrong', z.string()), (error) => errorCode(error) === 'lab-guest-garbage');
   assert.equal(await agent.execute('right', z.number()), 7);
@@ -60,7 +60,7 @@ test('does not take a late answer for the next one', async () => {
     }
     return '{"return":"fresh"}';
   });
-  const agent = new GuestAgent(channel);
+  const agent = new GuestAgent(channel, 'kvm');
   await assert.rejects(agent.execute('slow', z.string(), {}, 20), (error) => errorCode(error) === 'lab-guest-gone');
   const next = agent.execute('next', z.string());
   channel.push(`${held}\n`);
@@ -70,7 +70,7 @@ test('does not take a late answer for the next one', async () => {
 
 test('fails waiting and new calls with the reason when the guest is gone', async () => {
   const { channel } = guest(() => undefined);
-  const agent = new GuestAgent(channel);
+  const agent = new GuestAgent(channel, 'kvm');
   const waiting = agent.execute('forever', z.string());
   const queued = agent.execute('after', z.string());
   setImmediate(() => agent.end(new LabError('lab-guest-panic', 'kernel panic: test')));

@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream';
 import { z } from 'zod';
 import { LabError } from './error.ts';
 import { parseLine, readLines } from './lines.ts';
+import type { Accelerator } from './qemu.ts';
 
 /** An answer of the QEMU guest agent (QEMU, docs/interop/qemu-ga-ref): one of the two members. */
 const answerSchema = z.object({
@@ -9,7 +10,8 @@ const answerSchema = z.object({
   error: z.object({ class: z.string(), desc: z.string() }).optional(),
 });
 
-const DEFAULT_TIMEOUT_MS = 30_000;
+/** Milliseconds for an answer. On a busy machine an emulated guest has been silent for half a minute, and was sound. */
+const ANSWER_MS = { kvm: 30_000, tcg: 180_000 } as const satisfies Record<Accelerator, number>;
 const SYNC_TIMEOUT_MS = 10_000;
 
 interface Pending {
@@ -26,19 +28,21 @@ export class GuestAgentRefusal extends Error {}
  */
 export class GuestAgent {
   readonly #channel: Duplex;
+  readonly #answerMs: number;
   #queue: Promise<unknown> = Promise.resolve();
   #pending: Pending | undefined;
   #synced = false;
   #syncs = 0;
   #dead: Error | undefined;
 
-  constructor(channel: Duplex) {
+  constructor(channel: Duplex, accelerator: Accelerator) {
     this.#channel = channel;
+    this.#answerMs = ANSWER_MS[accelerator];
     readLines(channel, (line) => this.#onLine(line));
   }
 
   /** Runs one command of the agent and validates its answer. */
-  execute<T>(command: string, schema: z.ZodType<T>, args: object = {}, timeoutMs = DEFAULT_TIMEOUT_MS): Promise<T> {
+  execute<T>(command: string, schema: z.ZodType<T>, args: object = {}, timeoutMs = this.#answerMs): Promise<T> {
     const turn = this.#queue.then(async () => {
       if (!this.#synced) await this.#synchronise();
       const answer = await this.#exchange(`${JSON.stringify({ execute: command, arguments: args })}\n`, timeoutMs);

@@ -33,7 +33,7 @@ export class Machine {
     collect(this.#child.stderr, (text) => {
       this.#stderr = (this.#stderr + text).slice(-4000);
     });
-    this.agent = new GuestAgent(channelOf(this.#child, AGENT_FD));
+    this.agent = new GuestAgent(channelOf(this.#child, AGENT_FD), spec.accelerator);
     this.data = new DataChannel(channelOf(this.#child, DATA_FD));
     this.qmp = new Qmp(channelOf(this.#child, QMP_FD), (event) => {
       if (event.name === 'VSERPORT_CHANGE' && event.data['id'] === AGENT_DEVICE)

@@ -32,7 +32,8 @@ test('names the seed of an unexpected failure, of a slow case and of a large one
   };
   await assert.rejects(fails(busy, { caseMs: 50 }), /took \d+ ms: seed 1,/);
   // What waits, as for the processor of a busy machine, is not slow.
-  await fails(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5), { caseMs: 4 });
+  const waits = (): unknown => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 600);
+  await fails(waits, { cases: 1, caseMs: 300 });
   const kept: Buffer[] = [];
   await assert.rejects(
     fails(() => kept.push(Buffer.alloc(3 << 20)), { caseBytes: 1 << 20 }),

@@ -1,9 +1,10 @@
 # Sourced by every area. A line of output each: `done WHAT`, `absent WHAT` (not in this guest), `failed WHAT: WHY`.
 export LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin
-work=/var/tmp/kmend-area.$$ log=/run/kmend-area.$$
+work=${TMPDIR:-/var/tmp}/kmend-area.$$ log=${XDG_RUNTIME_DIR:-/run}/kmend-area.$$
 mkdir -p "$work" "$log"
 cd "$work" || exit 1
-trap 'cd /; rm -rf --one-file-system "$work" "$log"' EXIT
+# A subshell that is killed right after its start has this trap as well, and in it a builtin such as `[` fails.
+trap 'case $BASHPID in "$$") cd /; rm -rf --one-file-system "$work" "$log" ;; esac' EXIT
 
 # Runs one piece of work in a shell of its own, at most three times so many seconds; its words are told when it fails.
 # With `strict=1` the first command that fails ends it. Without, it goes on, and what failed is told: much of what is
@@ -13,16 +14,16 @@ try() { # WHAT SECONDS FUNCTION [ARGUMENT...]
   what=$1 limit=$(($2 * 3))
   shift 2
   : >"$log/failed"; : >"$log/refused"; : >"$log/lacks"
-  # A group of processes of its own, to be ended as a whole.
+  # Groups of processes of their own, each to be ended as a whole.
   set -m
   if [ "${strict:-}" = 1 ]; then (set -e; "$@") >"$log/said" 2>&1 </dev/null & else (set -E; trap 'note "$? $BASH_COMMAND: $*"' ERR; "$@"; :) >"$log/said" 2>&1 </dev/null & fi
   child=$!
-  set +m
   (exec >/dev/null 2>&1; sleep "$limit"; kill -TERM -- -$child; sleep 5; kill -KILL -- -$child) &
   timer=$!
+  set +m
   wait $child
   status=$?
-  kill $timer 2>/dev/null
+  kill -TERM -- -$timer 2>/dev/null
   wait $timer 2>/dev/null
   case $status in
     0)

@@ -100,13 +100,8 @@ export class Guest {
       if (!this.#touched || !BROKEN.has(errorCode(error))) return error;
       const console = error instanceof KmendError ? error.details?.['console'] : undefined;
       const lines = typeof console === 'string' ? console.split('\n') : [];
-      return new ProofFailure(errorText(error), [...(await this.#wrong()), ...lines], { cause: error });
+      return new ProofFailure(errorText(error), [...(await this.#watch.wrong()), ...lines], { cause: error });
     }
-    return new ProofFailure(error.message, [...error.details, ...(await this.#wrong())], { cause: error });
-  }
-
-  /** The kernel's complaints, if it still answers. */
-  async #wrong(): Promise<readonly string[]> {
-    return this.host.isOn ? await this.#watch.wrong().catch(() => []) : [];
+    return new ProofFailure(error.message, [...error.details, ...(await this.#watch.wrong())], { cause: error });
   }
 }

@@ -17,13 +17,13 @@ const READ = 'cat /proc/sys/kernel/tainted && dmesg';
 
 /** Watches what a host's kernel says, step by step: a line in the log itself marks where each step begins. */
 export class KernelWatch {
-  readonly #host: Host;
+  readonly #host: Pick<Host, 'check' | 'console'>;
   #taint = 0;
   #first = '';
   #mark = '';
   #marks = 0;
 
-  constructor(host: Host) {
+  constructor(host: Pick<Host, 'check' | 'console'>) {
     this.#host = host;
   }
 
@@ -50,10 +50,18 @@ export class KernelWatch {
     return this.#require(this.#first);
   }
 
-  /** What is wrong since the last mark, for a step that failed already. */
+  /**
+   * What is wrong since the last mark, for a step that failed already. A kernel that does not answer any more has said
+   * why on its console.
+   */
   async wrong(): Promise<readonly string[]> {
-    const [, log = ''] = split(await this.#host.check(READ, { timeoutMs: PATIENCE_MS }));
+    const log = await this.#log().catch(() => this.#host.console());
     return complaints(since(log, this.#mark) ?? log);
+  }
+
+  async #log(): Promise<string> {
+    const [, log] = split(await this.#host.check(READ, { timeoutMs: PATIENCE_MS }));
+    return log;
   }
 
   async #require(mark: string): Promise<number> {
