@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Outcome } from '@kmend/coverage';
 import { FROM, KERNEL, SUITE, TO } from '@kmend/harness';
+import type { Outcome } from '@kmend/pipeline';
 import type { FixOfOneFile } from './bare-compiler.ts';
 import { coverageFolder } from './coverage-folder.ts';
 

@@ -4,14 +4,12 @@ import { parseJson } from '@kmend/base';
 import { writeFileAtomic } from '@kmend/base/node';
 import { codeDigest } from '@kmend/builder';
 import { type DeltaRange, sourceDelta } from '@kmend/kernel';
-import type { Workshop } from '@kmend/pipeline';
+import { classOf, JudgePool, type Outcome, type Workshop } from '@kmend/pipeline';
 import { type Choice, chooseFiles } from './choose.ts';
-import type { Outcome } from './judge.ts';
 import { type MutantTable, mutantTable } from './mutants.ts';
-import { classOf, reportText, type Summary, summarise } from './report.ts';
+import { reportText, type Summary, summarise } from './report.ts';
 import type { Surroundings } from './surroundings.ts';
 import { type Together, together } from './together.ts';
-import { judgeInWorkers } from './workers.ts';
 
 /** The mutants of a seed are the same ones in each run. */
 const MUTANT_SEED = 2;
@@ -87,13 +85,16 @@ export class Coverage {
     say(`${this.files.length} files; ${this.#outcomes.size} judged before`);
     const waiting = this.files.filter((path) => !this.#outcomes.has(path));
     let largest = 0;
-    await judgeInWorkers(this.#around, waiting, jobs, async (path, outcome, memoryKb) => {
+    await using pool = new JudgePool(this.#around, jobs);
+    const judge = async (path: string): Promise<void> => {
+      const { outcome, memory } = await pool.judge({ paths: [path], companions: true });
       this.#outcomes.set(path, outcome);
-      largest = Math.max(largest, memoryKb);
+      largest = Math.max(largest, memory);
       await appendFile(kept, `${JSON.stringify(outcome)}\n`);
       const done = `${String(this.#outcomes.size).padStart(4)}/${this.files.length}`;
       say(`${done} ${outcome.seconds.toFixed(1).padStart(6)} s  ${path}  ${classOf(outcome)}`);
-    });
+    };
+    await Promise.all(waiting.map(judge));
     await this.write();
     return largest;
   }

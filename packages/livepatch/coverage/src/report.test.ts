@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Outcome } from './judge.ts';
+import type { Outcome } from '@kmend/pipeline';
 import { reportText, summarise } from './report.ts';
 
 const range = { suite: 'bookworm', from: '6.1.170-3', to: '6.1.176-1' };

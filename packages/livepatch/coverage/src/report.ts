@@ -1,7 +1,7 @@
 /** The table of `script/bench coverage`. */
 import type { DeltaRange } from '@kmend/kernel';
 import type { AreaWork } from '@kmend/lab';
-import type { Outcome } from './judge.ts';
+import { classOf, NOTHING, type Outcome, wholeClassOf } from '@kmend/pipeline';
 import { type MutantTable, mutantText } from './mutants.ts';
 import { ranText } from './ran.ts';
 import type { Together } from './together.ts';
@@ -24,29 +24,6 @@ export interface Summary {
    */
   readonly strictShare: number;
 }
-
-/** The outcome of one fix by itself. */
-export function classOf(outcome: Outcome): string {
-  const { error, verdict, reasons = [], companions } = outcome;
-  if (companions !== undefined) return 'needs-companion';
-  if (error !== undefined) return error.code === 'unit-not-built' ? 'not-built' : 'failed';
-  if (verdict !== 'refused') return verdict ?? 'failed';
-  const refused = reasons.filter((reason) => reason.verdict === 'refused').map(({ code }) => code);
-  if (refused.includes('unit-not-in-kernel')) return 'not-built';
-  if (refused.includes('audit-failed')) return 'audit-failed';
-  if (!refused.every((code) => code === 'no-function-changed')) return 'refused';
-  return reasons.some(({ code }) => code === 'init-changed') ? 'init-or-exit-only' : 'no-code-changed';
-}
-
-/** Its outcome with the files that it needs. */
-export function wholeClassOf(outcome: Outcome): string {
-  const { companions, together } = outcome;
-  if (companions === undefined) return classOf(outcome);
-  return together === undefined ? 'no-companions-found' : classOf(together);
-}
-
-/** There is nothing to patch, or not in this kernel. */
-const NOTHING = ['not-built', 'init-or-exit-only', 'no-code-changed'];
 
 export function summarise(outcomes: readonly Outcome[]): Summary {
   const counted = (of: (outcome: Outcome) => string): Record<string, number> => {

@@ -1,9 +1,15 @@
 export { type AuditedLivepatch, auditLivepatch } from './audit.ts';
 export { type BuildOrder, buildForKernels, buildLivepatch, type KernelOutcome } from './build.ts';
 export { type CheckedFix, type FixSource, type ImportedFix, type ImportRequest, importFix } from './import.ts';
+export { classOf, NOTHING, wholeClassOf } from './judge/class.ts';
+export type { FixFiles, JudgeOrder, Outcome } from './judge/judge.ts';
+export { type Judged, type JudgedUpdate, JudgePool } from './judge/pool.ts';
 export { addLocalKernel } from './local.ts';
 export { type PruneOptions, pruneCache, type Removal } from './prune.ts';
 export { type Published, publishLivepatch } from './publish.ts';
 export { removeKernel } from './remove-kernel.ts';
-export { type PlannedUpdate, planUpdate, UpdateError, type UpdateErrorCode } from './update.ts';
+export { buildUpdate, type UpdateBuildOrder } from './update/build.ts';
+export { type PlannedUpdate, planUpdate, UpdateError, type UpdateErrorCode } from './update/plan.ts';
+export { type UpdateReport, updateReportText } from './update/report.ts';
+export { type Decision, type Review, ReviewError, type ReviewErrorCode, ReviewStore } from './update/reviews.ts';
 export { Workshop } from './workshop.ts';

@@ -1,4 +1,6 @@
 export { type ChangelogItem, type Upload, uploadsBetween } from './changelog.ts';
+export { fixIdOf } from './fix-id.ts';
+export { largestGood } from './largest.ts';
 export {
   type Attribution,
   type PlannedCve,
@@ -8,3 +10,6 @@ export {
   type UpdatePlan,
 } from './plan.ts';
 export { type CveFacts, type RecordFault, readRecord } from './records.ts';
+export { type CveState, type FixState, type ReportedCve, type ReportedFix, reportedCves } from './report.ts';
+export { changeKey, isCovered, type ReviewReason } from './review.ts';
+export { type Candidate, connectedSets, joined } from './sets.ts';

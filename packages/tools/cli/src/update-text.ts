@@ -1,4 +1,4 @@
-import type { PlannedUpdate } from '@kmend/pipeline';
+import type { PlannedUpdate, UpdateReport } from '@kmend/pipeline';
 import { table } from './terminal.ts';
 
 type Attribution = PlannedUpdate['cves'][number]['attribution'];
@@ -51,4 +51,23 @@ export function updateText(plan: PlannedUpdate): string {
   const skipped = Object.entries(unused).map(([why, count]) => `${count} ${why}`);
   if (skipped.length > 0) lines.push('', `${used} records used; not used: ${skipped.join(', ')}`);
   return lines.join('\n');
+}
+
+/** What a build of an update made, for people. The report has the rest. */
+export function updateBuildText(report: UpdateReport, out: string): string {
+  const { kernel, from, to, livepatch, fixes, cves } = report;
+  const counts = (all: readonly { readonly state: string }[]): string =>
+    [...Map.groupBy(all, ({ state }) => state)].map(([state, some]) => `${some.length} ${state}`).join(', ') || 'none';
+  return [
+    `${kernel.release}: ${from} to ${to}`,
+    `  fixes: ${counts(fixes)}`,
+    `  CVEs: ${counts(cves)}`,
+    ...(livepatch === null
+      ? ['  no livepatch was written']
+      : [
+          `  ${out}/livepatch: ${livepatch.id}, ${livepatch.functions} functions in ${livepatch.objects} objects, ${livepatch.size} bytes`,
+        ]),
+    ...(fixes.some(({ state }) => state === 'waiting') ? ['  kmend review list shows what waits for you'] : []),
+    `  report: ${out}/update.md`,
+  ].join('\n');
 }

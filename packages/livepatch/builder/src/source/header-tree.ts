@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Edges } from '@kmend/base';
 import { exists, runOk, sha256 } from '@kmend/base/node';
-import { includableFiles } from '../tree/included.ts';
+import { includableFiles, sourceFolders } from '../tree/included.ts';
 import type { PreparedTree } from '../tree/tree.ts';
 
 /** Files that other files include, as changed by fixes: path in the tree to the text. */
@@ -23,7 +23,7 @@ export async function headerTree(
   headers: ChangedHeaders,
 ): Promise<string> {
   if (headers.size === 0) return tree.source;
-  const parent = join(tree.directory, 'headers');
+  const parent = join(tree.directory, 'header-trees');
   const directory = join(parent, headersKey(headers).slice(0, 32));
   if (await exists(directory)) return directory;
   await mkdir(parent, { recursive: true });
@@ -41,13 +41,16 @@ export async function headerTree(
   return directory;
 }
 
-/** Hard links in a folder to all that compiling a unit may read beside its own text: a third of the tree's files. */
+/**
+ * Hard links in a folder to all that compiling a unit may read beside its own text: a third of the tree's files. And
+ * all folders: from one that does not exist gcc finds nothing, not even `../br_private.h`.
+ */
 export async function linkSources(
   edges: Pick<Edges, 'run' | 'progress' | 'signal'>,
   tree: PreparedTree,
   into: string,
 ): Promise<void> {
-  const files = await includableFiles(edges, tree);
+  const files = [...(await sourceFolders(edges, tree)), ...(await includableFiles(edges, tree))];
   await runOk(edges.run, 'cpio', ['--quiet', '-0', '--pass-through', '--make-directories', '--link', into], {
     cwd: tree.source,
     stdin: files.join('\0'),

@@ -90,13 +90,22 @@ export const includedTexts = oncePerTree(async (edges, tree): Promise<(path: str
   return (path) => byName.get(basename(path))?.some((target) => isMeant(target, path)) ?? false;
 });
 
+/**
+ * Of what is left out of the graph some is included: tools/lib/bpf/relo_core.h by kernel/bpf/btf.c, scripts/dtc/libfdt
+ * by include/linux/libfdt.h.
+ */
+const filesOfUse = oncePerTree((edges, tree) => sourceFiles(edges, tree, ['Documentation', 'samples']));
+
 /** All files that compiling a unit may read beside its own: headers, and what else some file includes. */
 export const includableFiles = oncePerTree(async (edges, tree): Promise<readonly string[]> => {
   const isIncluded = await includedTexts(edges, tree);
-  // Of what is left out of the graph some is included: tools/lib/bpf/relo_core.h by kernel/bpf/btf.c,
-  // scripts/dtc/libfdt by include/linux/libfdt.h.
-  const files = await sourceFiles(edges, tree, ['Documentation', 'samples']);
+  const files = await filesOfUse(edges, tree);
   return files.filter((path) => !/\.[cS]$/.test(path) || /^(?:tools|scripts)\//.test(path) || isIncluded(path));
+});
+
+/** All folders that files lie in, of units or of headers. */
+export const sourceFolders = oncePerTree(async (edges, tree): Promise<readonly string[]> => {
+  return [...new Set((await filesOfUse(edges, tree)).map((path) => dirname(path)))];
 });
 
 function graphPath(tree: PreparedTree): string {

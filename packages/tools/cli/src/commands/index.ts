@@ -7,6 +7,7 @@ import type { Register } from '../program.ts';
 const families: readonly (readonly [word: string, load: () => Promise<Register>])[] = [
   ['kernel', async () => (await import('./kernel.ts')).kernelCommands],
   ['fix', async () => (await import('./fix.ts')).fixCommands],
+  ['review', async () => (await import('./review.ts')).reviewCommands],
   ['update', async () => (await import('./update.ts')).updateCommands],
   ['build', async () => (await import('./build.ts')).buildCommand],
   ['audit', async () => (await import('./audit.ts')).auditCommand],

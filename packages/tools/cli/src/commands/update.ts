@@ -1,12 +1,23 @@
-import { type PlannedUpdate, planUpdate } from '@kmend/pipeline';
+import { availableParallelism } from 'node:os';
+import { buildUpdate, type PlannedUpdate, planUpdate, ReviewStore, type UpdateReport } from '@kmend/pipeline';
+import { CliError, exitCodes } from '../error.ts';
 import type { Register } from '../program.ts';
-import { updateText } from '../update-text.ts';
+import { updateBuildText, updateText } from '../update-text.ts';
 import { usingWorkshop } from '../workshop.ts';
+
+const RECORDS = 'CVE records: folders with files such as CVE-2026-1234.json, or .jsonl files with one a line';
 
 interface PlanOptions {
   readonly kernel: string;
   readonly to?: string;
   readonly records?: readonly string[];
+}
+
+interface BuildOptions extends PlanOptions {
+  readonly path?: readonly string[];
+  readonly named?: boolean;
+  readonly jobs: string;
+  readonly out: string;
 }
 
 export const updateCommands: Register = ({ program, action }) => {
@@ -16,10 +27,7 @@ export const updateCommands: Register = ({ program, action }) => {
     .description('Show what an update changes for a kernel, and in whose code the flaws are that its changelog names.')
     .requiredOption('--kernel <release|build-id>', 'Kernel in the store')
     .option('--to <version>', "Version of the update (default: the suite's newest)")
-    .option(
-      '--records <path...>',
-      'CVE records: folders with files such as CVE-2026-1234.json, or .jsonl files with one a line',
-    )
+    .option('--records <path...>', RECORDS)
     .action(
       action(async (context, options: PlanOptions) => {
         const plan = await usingWorkshop(context, async (workshop) => {
@@ -28,5 +36,36 @@ export const updateCommands: Register = ({ program, action }) => {
         });
         context.terminal.result<PlannedUpdate>(plan, updateText);
       }),
+    );
+  update
+    .command('build')
+    .description(
+      'Build a cumulative livepatch of an update: of all that is patchable, and of what needs a review and was accepted.',
+    )
+    .requiredOption('--kernel <release|build-id>', 'Kernel in the store')
+    .option('--to <version>', "Version of the update (default: the suite's newest)")
+    .option('--records <path...>', RECORDS)
+    .option('--path <path...>', 'Only these files and folders of the source')
+    .option('--named', 'Only the files of CVEs whose records say where their fixes are')
+    .option('--jobs <number>', 'Fixes that are built at the same time', `${availableParallelism()}`)
+    .requiredOption('--out <dir>', 'Folder for the livepatch, the report, and what was built so far')
+    .action(
+      action(
+        async (
+          context,
+          { kernel: name, to, records = [], path: paths = [], named = false, jobs, out }: BuildOptions,
+        ) => {
+          if (!/^[1-9]\d{0,2}$/.test(jobs))
+            throw new CliError('usage', `--jobs is a number from 1 to 999, not ${jobs}`);
+          const report = await usingWorkshop(context, async (workshop) => {
+            const kernel = await workshop.kernels.open(name);
+            const order = { kernel, to, records, paths, named, jobs: Number(jobs), out };
+            return await buildUpdate(workshop, new ReviewStore(context.places.home), order);
+          });
+          context.terminal.result<UpdateReport>(report, (told) => updateBuildText(told, out));
+          const waits = report.fixes.some(({ state }) => state === 'waiting');
+          if (report.livepatch === null) context.exitWith(waits ? exitCodes.needsReview : exitCodes.refused);
+        },
+      ),
     );
 };

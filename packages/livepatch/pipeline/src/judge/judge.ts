@@ -2,15 +2,31 @@ import { audited, FixedWorlds, World } from '@kmend/audit';
 import { errorCode, errorText } from '@kmend/base';
 import { type Builder, type Companions, deltaTexts, type HeaderParts, importFromDebian } from '@kmend/builder';
 import type { DeltaRange, Kernel } from '@kmend/kernel';
-import type { Workshop } from '@kmend/pipeline';
 import type { FixedComparison, ToldReason } from '@kmend/protocol';
+import { fixIdOf } from '@kmend/update';
+import type { Workshop } from '../workshop.ts';
+
+/** The files of one fix, of a delta. */
+export interface FixFiles {
+  readonly paths: readonly string[];
+  /** Of these headers only what concerns definitions of these names. */
+  readonly parts?: HeaderParts | undefined;
+}
+
+export interface JudgeOrder extends FixFiles {
+  /** Also with the files of the delta that it needs, where it does not stand alone. */
+  readonly companions: boolean;
+}
 
 /** What happened to one fix. */
 export interface Outcome {
   readonly paths: readonly string[];
+  /** SHA-256 of its patch. */
   readonly fix: string;
   readonly verdict?: string;
   readonly reasons?: readonly ToldReason[];
+  /** Sources of the functions that it replaces; absent where there is no livepatch. */
+  readonly patched?: readonly string[];
   readonly equal?: number;
   readonly compared?: number;
   /** The replaced functions beside those of the fixed kernel; absent where there is no livepatch. */
@@ -44,19 +60,16 @@ export class Judge {
     return new Judge(workshop, range, await workshop.builder(kernel), await World.open(kernel));
   }
 
-  /**
-   * Judges one fix of these files; where it does not stand alone, also with its companions. Errors of a build are
-   * outcomes.
-   */
-  async judge(paths: readonly string[]): Promise<Outcome> {
-    return await this.#build(paths, true);
+  /** Judges one fix. Errors of a build are outcomes. */
+  async judge({ paths, parts, companions }: JudgeOrder): Promise<Outcome> {
+    return await this.#build(paths, companions, parts);
   }
 
   async #build(paths: readonly string[], alone: boolean, inParts?: HeaderParts): Promise<Outcome> {
     const begin = performance.now();
     const { edges, images, sources } = this.#workshop;
     const fixed = { kernels: images, sources };
-    const words = { id: fixName(paths), severity: 'unknown', hardware: false } as const;
+    const words = { id: fixIdOf(paths), severity: 'unknown', hardware: false } as const;
     const take: Take = (wanted, parts) =>
       importFromDebian(edges, sources, words, { ...this.#range, paths: wanted, parts });
     const fix = await take(paths, inParts);
@@ -66,9 +79,10 @@ export class Judge {
       const built = await this.#builder.build({ fixes: [fix], kind: 'cumulative', acceptReview: true, fixed });
       const source = { patches: [fix.patch], tree: this.#builder.sourceTree };
       const { manifest } = await audited(async () => this.#world, built, source, this.#fixedWorlds);
-      const { verdict, reasons, byteProof, fixedKernel } = manifest;
+      const { verdict, reasons, byteProof, fixedKernel, objects } = manifest;
       const proof = { equal: byteProof.equal, compared: byteProof.compared };
-      const judged = { ...own, verdict, reasons, ...proof, fixed: fixedKernel };
+      const patched = [...new Set(objects.flatMap(({ functions }) => functions.map(({ source }) => source)))].sort();
+      const judged = { ...own, verdict, reasons, ...proof, fixed: fixedKernel, patched };
       // It compiles, but another file of the delta defines what it calls.
       const isPart = alone && reasons.some(({ code }) => code === 'symbol-unknown');
       return { ...judged, ...(isPart ? await this.#withCompanions(paths, take) : {}), seconds: seconds() };
@@ -122,9 +136,4 @@ export function needsNewMember(refused: Pick<Outcome, 'reasons'> | undefined, er
 
 function isBuilt({ together }: Pick<Outcome, 'together'>): boolean {
   return together?.verdict !== undefined && together.verdict !== 'refused';
-}
-
-/** The name of the fix that a set of files makes. */
-function fixName(paths: readonly string[]): string {
-  return (paths[0] ?? '').replaceAll('/', '.').slice(-60);
 }

@@ -4,9 +4,14 @@ import { errorText, KmendError } from '@kmend/base';
 import { exists } from '@kmend/base/node';
 import { compareVersions, type Kernel, sourceDelta, sourcePackageOf } from '@kmend/kernel';
 import { type CveFacts, planOf, type RecordFault, readRecord, type UpdatePlan, uploadsBetween } from '@kmend/update';
-import type { Workshop } from './workshop.ts';
+import type { Workshop } from '../workshop.ts';
 
-export type UpdateErrorCode = 'update-own-kernel' | 'update-version' | 'records-unreadable';
+export type UpdateErrorCode =
+  | 'update-own-kernel'
+  | 'update-version'
+  | 'update-path'
+  | 'update-nothing'
+  | 'records-unreadable';
 
 export class UpdateError extends KmendError<UpdateErrorCode> {}
 
@@ -31,20 +36,35 @@ const LINES_LIMIT = 256 << 20;
 /** Folders in folders: vulns.git has them by year, the public list by year and thousand. */
 const DEEPEST = 6;
 
-/**
- * What an update of the distribution changes for one kernel: from the version that the kernel was built from to `to`,
- * the suite's newest unless told. `records`: files and folders of CVE records.
- */
-export async function planUpdate(
+export interface PlanOrder {
+  /** Version of the update; default: the suite's newest. */
+  readonly to?: string | undefined;
+  /** Files and folders of CVE records. */
+  readonly records: readonly string[];
+}
+
+/** A plan, and the files that it counts. */
+export interface SurveyedUpdate {
+  readonly plan: PlannedUpdate;
+  /** Files that the update changes and this kernel is built from. */
+  readonly built: readonly string[];
+}
+
+/** What an update of the distribution changes for one kernel, from the version that the kernel was built from on. */
+export async function planUpdate(workshop: Workshop, kernel: Kernel, order: PlanOrder): Promise<PlannedUpdate> {
+  return (await surveyUpdate(workshop, kernel, order)).plan;
+}
+
+export async function surveyUpdate(
   workshop: Workshop,
   kernel: Kernel,
-  { to: wanted, records }: { readonly to?: string | undefined; readonly records: readonly string[] },
-): Promise<PlannedUpdate> {
+  { to: wanted, records }: PlanOrder,
+): Promise<SurveyedUpdate> {
   const { edges, sources } = workshop;
   const { suite, version: from } = kernel;
   if (kernel.local !== undefined) {
     throw new UpdateError('update-own-kernel', `${kernel.release} is your own kernel: no distribution updates it`, {
-      hint: 'kmend update plan is for kernels that kmend kernel add has fetched',
+      hint: 'kmend update is for kernels that kmend kernel add has fetched',
     });
   }
   const to = wanted ?? (await sources.newest(suite, from));
@@ -69,7 +89,8 @@ export async function planUpdate(
   edges.progress.step(`find which of ${delta.changed.length} changed files ${kernel.release} is built from`);
   const built = await builder.builtFrom(delta.changed);
   const plan = planOf({ ...delta, built, has: (path) => present.has(path), uploads, records: found });
-  return { kernel: kernel.release, suite, from, to, records: counts, ...plan };
+  const known = { kernel: kernel.release, suite, from, to, records: counts };
+  return { plan: { ...known, ...plan }, built: delta.changed.filter((path) => built.has(path)) };
 }
 
 /**
