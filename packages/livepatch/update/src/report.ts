@@ -2,10 +2,18 @@ import type { PlannedCve } from './plan.ts';
 
 /**
  * What became of a fix. `livepatched`: it is in the livepatch. `waiting`: a person must review it. `rejected`: one has,
- * and said no. `refused`: it cannot be built, or not with the others. `nothing-to-patch`: it changes no code that a
- * running kernel still runs. `not-built`: this kernel is not built from it.
+ * and said no. `refused`: it cannot be built, or not with the others. `set-aside`: with it, a livepatch failed its
+ * proof. `nothing-to-patch`: it changes no code that a running kernel still runs. `not-built`: this kernel is not built
+ * from it.
  */
-export type FixState = 'livepatched' | 'waiting' | 'rejected' | 'refused' | 'nothing-to-patch' | 'not-built';
+export type FixState =
+  | 'livepatched'
+  | 'waiting'
+  | 'rejected'
+  | 'refused'
+  | 'set-aside'
+  | 'nothing-to-patch'
+  | 'not-built';
 
 export interface ToldReason {
   readonly code: string;
@@ -55,7 +63,16 @@ export function reportedCves(cves: readonly PlannedCve[], fixes: readonly Report
 }
 
 /** In the order in which they count: the first that holds for one file holds for the CVE. */
-const ORDER = ['not-tried', 'refused', 'rejected', 'in-part', 'waiting', 'livepatched', 'nothing-to-patch'] as const;
+const ORDER = [
+  'not-tried',
+  'refused',
+  'set-aside',
+  'rejected',
+  'in-part',
+  'waiting',
+  'livepatched',
+  'nothing-to-patch',
+] as const;
 
 function stateOf(files: readonly string[], fixes: readonly ReportedFix[]): CveState {
   const states = new Set(

@@ -5,6 +5,7 @@ export type CliErrorCode =
   | 'not-configured'
   | 'host-unknown'
   | 'report-unreadable'
+  | 'autopilot-failed'
   | 'proof-failed'
   | 'not-confirmed';
 

@@ -1,4 +1,5 @@
 import type { PlannedUpdate, UpdateReport } from '@kmend/pipeline';
+import type { AutopilotState } from '@kmend/pipeline/autopilot';
 import { table } from './terminal.ts';
 
 type Attribution = PlannedUpdate['cves'][number]['attribution'];
@@ -69,5 +70,23 @@ export function updateBuildText(report: UpdateReport, out: string): string {
         ]),
     ...(fixes.some(({ state }) => state === 'waiting') ? ['  kmend review list shows what waits for you'] : []),
     `  report: ${out}/update.md`,
+  ].join('\n');
+}
+
+/** What the autopilot is doing, or has done, for people. */
+export function autopilotText({ kernels }: { readonly kernels: readonly AutopilotState[] }): string {
+  if (kernels.length === 0) return 'no autopilot has run here: kmend autopilot run begins';
+  const rows = kernels.map(({ kernel, to, step, livepatch, serial, at }) => {
+    return [kernel, to, step, livepatch ?? '', serial === undefined ? '' : `${serial}`, at];
+  });
+  return [
+    table(['KERNEL', 'UPDATE', 'STATE', 'LIVEPATCH', 'SERIAL', 'SINCE'], rows),
+    ...kernels.flatMap(({ kernel, problem }) =>
+      problem === undefined ? [] : [`${kernel}: ${problem.message} [${problem.code}]`],
+    ),
+    ...kernels.flatMap(({ kernel, step, out }) =>
+      out === undefined || step !== 'proven' ? [] : [`${kernel}: publish it with kmend publish ${out}/livepatch`],
+    ),
+    ...kernels.flatMap(({ out }) => (out === undefined ? [] : [`report: ${out}/update.md`])),
   ].join('\n');
 }

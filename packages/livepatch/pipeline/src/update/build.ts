@@ -4,6 +4,7 @@ import { withLock, writeFileAtomic } from '@kmend/base/node';
 import { type Fix, FixStore, importFromDebian } from '@kmend/builder';
 import type { DeltaRange, Kernel } from '@kmend/kernel';
 import type { Livepatch, ToldReason } from '@kmend/protocol';
+import { readArtifact } from '@kmend/trust';
 import { changeKey, fixIdOf, isCovered, type ReportedFix, reportedCves } from '@kmend/update';
 import type { FixFiles } from '../judge/judge.ts';
 import { JudgePool } from '../judge/pool.ts';
@@ -25,6 +26,10 @@ export interface UpdateBuildOrder extends PlanOrder {
   readonly jobs: number;
   /** Folder for the livepatch in `livepatch`, its fixes, the report, and what was judged so far. */
   readonly out: string;
+  /**
+   * Changes that are left out, by their keys (`changeKey`), with the reasons: with them a livepatch failed its proof.
+   */
+  readonly aside?: ReadonlyMap<string, string>;
 }
 
 /** What is known of a fix before the cumulative livepatch is built. */
@@ -32,7 +37,7 @@ interface Chosen {
   readonly fix: Fix;
   readonly files: SplitFix;
   readonly key: string;
-  readonly state: 'candidate' | 'waiting' | 'rejected';
+  readonly state: 'candidate' | 'waiting' | 'rejected' | 'set-aside';
 }
 
 /**
@@ -63,7 +68,9 @@ async function build(workshop: Workshop, reviews: ReviewStore, order: UpdateBuil
   // Fetched once here; the processes that judge find it there.
   await workshop.images.add(`${range.suite}/${range.to}`);
   const { fixes, dead } = await split(workshop, { kernel, range, files }, order);
-  const chosen = await choose(workshop, reviews, { kernel, range }, fixes);
+  const decided = await choose(workshop, reviews, { kernel, range }, fixes);
+  const { aside = new Map<string, string>() } = order;
+  const chosen = decided.map((one) => (aside.has(one.key) ? { ...one, state: 'set-aside' as const } : one));
   const candidates = chosen.filter(({ state }) => state === 'candidate');
   edges.progress.step(`build one livepatch of ${candidates.length} fixes`);
   const work = join(out, 'building');
@@ -78,7 +85,10 @@ async function build(workshop: Workshop, reviews: ReviewStore, order: UpdateBuil
     livepatch,
     candidates.map(({ fix }) => fix),
   );
-  const reported = [...chosen.map((one) => reportedOf(one, dropped.get(one.fix.id))), ...dead.map(deadOf)];
+  const reported = [
+    ...chosen.map((one) => reportedOf(one, dropped.get(one.fix.id), aside.get(one.key))),
+    ...dead.map(deadOf),
+  ];
   const { uploads, files: counts, reverts, records } = plan;
   const report: UpdateReport = {
     schema: 'kmend.update-report/1',
@@ -169,24 +179,35 @@ function stateOf(questions: readonly ToldReason[], decision: 'open' | 'accepted'
   return decision === 'open' ? 'waiting' : 'rejected';
 }
 
-/** Puts the livepatch and its fixes in the place of those before, or takes these away. */
+/**
+ * Puts the livepatch and its fixes in the place of those before, or takes these away. One that is the same as before
+ * stays, with its proof.
+ */
 async function keep(out: string, work: string, livepatch: Livepatch | undefined, fixes: readonly Fix[]): Promise<void> {
-  await rm(join(out, 'livepatch'), { recursive: true, force: true });
-  await rm(join(out, 'fixes'), { recursive: true, force: true });
-  if (livepatch === undefined) {
+  const place = join(out, 'livepatch');
+  const before = await readArtifact(place).catch(() => undefined);
+  if (before !== undefined && before.livepatch.file?.sha256 === livepatch?.file?.sha256) {
     await rm(work, { recursive: true, force: true });
     return;
   }
+  await rm(place, { recursive: true, force: true });
+  await rm(join(out, 'fixes'), { recursive: true, force: true });
+  if (livepatch === undefined) return;
   const store = new FixStore(out);
   const inside = new Set(livepatch.fixes.map(({ id }) => id));
   for (const fix of fixes) if (inside.has(fix.id)) await store.add(fix, true);
-  await rename(work, join(out, 'livepatch'));
+  await rename(work, place);
 }
 
-function reportedOf({ fix, files, key, state }: Chosen, dropped: readonly ToldReason[] | undefined): ReportedFix {
+function reportedOf(
+  { fix, files, key, state }: Chosen,
+  dropped: readonly ToldReason[] | undefined,
+  aside: string | undefined,
+): ReportedFix {
   const inPart = partsOf(files);
   const known = { id: fix.id, paths: files.paths, inPart, ...(files.questions.length > 0 && { key }) };
   if (dropped !== undefined) return { ...known, state: 'refused', reasons: dropped };
+  if (aside !== undefined) return { ...known, state: 'set-aside', reasons: [{ code: 'proof-failed', message: aside }] };
   return { ...known, state: state === 'candidate' ? 'livepatched' : state, reasons: files.questions };
 }
 

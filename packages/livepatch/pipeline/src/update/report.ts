@@ -30,6 +30,7 @@ const FIXES: Readonly<Record<FixState, string>> = {
   waiting: 'a person must review them: `kmend review list`',
   rejected: 'a person has rejected them',
   refused: 'cannot be built, or not with the others',
+  'set-aside': 'with them, a livepatch failed its proof',
   'nothing-to-patch': 'change no code that a running kernel still runs',
   'not-built': 'this kernel is not built from them',
 };
@@ -39,6 +40,7 @@ const CVES: Readonly<Record<CveState, string>> = {
   waiting: 'one of their fixes waits for a review',
   rejected: 'a person has rejected one of their fixes',
   refused: 'one of their fixes cannot be built',
+  'set-aside': 'with one of their fixes, a livepatch failed its proof',
   'in-part': 'only a part of one of their headers is in the livepatch',
   'nothing-to-patch': 'their fixes change no code that a running kernel still runs',
   'not-tried': 'not all their files were built: left out by `--path`',
@@ -79,6 +81,7 @@ export function updateReportText(report: UpdateReport): string {
     ...counted(CVES, cves),
     ...section('Waiting for a review', fixes.filter(({ state }) => state === 'waiting').map(fixText)),
     ...section('Refused', fixes.filter(({ state }) => state === 'refused').map(fixText)),
+    ...section('Set aside', fixes.filter(({ state }) => state === 'set-aside').map(fixText)),
     ...section('Rejected', fixes.filter(({ state }) => state === 'rejected').map(fixText)),
     ...section('CVEs in the livepatch', cves.filter(({ state }) => state === 'livepatched').map(cveText)),
     ...section('CVEs that are not', cves.filter(({ state }) => OPEN.has(state)).map(cveText)),
@@ -91,7 +94,15 @@ export function updateReportText(report: UpdateReport): string {
 }
 
 /** States of CVEs that are in this kernel's code, and that its livepatch does not close although it was tried. */
-const OPEN: ReadonlySet<CveState> = new Set(['waiting', 'rejected', 'refused', 'in-part', 'new-file', 'unchanged']);
+const OPEN: ReadonlySet<CveState> = new Set([
+  'waiting',
+  'rejected',
+  'refused',
+  'set-aside',
+  'in-part',
+  'new-file',
+  'unchanged',
+]);
 
 function counted<State extends string>(
   meanings: Readonly<Record<State, string>>,

@@ -9,6 +9,7 @@ const families: readonly (readonly [word: string, load: () => Promise<Register>]
   ['fix', async () => (await import('./fix.ts')).fixCommands],
   ['review', async () => (await import('./review.ts')).reviewCommands],
   ['update', async () => (await import('./update.ts')).updateCommands],
+  ['autopilot', async () => (await import('./autopilot.ts')).autopilotCommands],
   ['build', async () => (await import('./build.ts')).buildCommand],
   ['audit', async () => (await import('./audit.ts')).auditCommand],
   ['compare', async () => (await import('./compare.ts')).compareCommand],

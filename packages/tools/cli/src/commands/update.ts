@@ -1,8 +1,9 @@
 import { availableParallelism } from 'node:os';
 import { buildUpdate, type PlannedUpdate, planUpdate, ReviewStore, type UpdateReport } from '@kmend/pipeline';
+import { AutopilotStore } from '@kmend/pipeline/autopilot';
 import { CliError, exitCodes } from '../error.ts';
 import type { Register } from '../program.ts';
-import { updateBuildText, updateText } from '../update-text.ts';
+import { autopilotText, updateBuildText, updateText } from '../update-text.ts';
 import { usingWorkshop } from '../workshop.ts';
 
 const RECORDS = 'CVE records: folders with files such as CVE-2026-1234.json, or .jsonl files with one a line';
@@ -67,5 +68,20 @@ export const updateCommands: Register = ({ program, action }) => {
           if (report.livepatch === null) context.exitWith(waits ? exitCodes.needsReview : exitCodes.refused);
         },
       ),
+    );
+  update
+    .command('status')
+    .description('Show how far the autopilot is with each kernel, and what waits for you.')
+    .action(
+      action(async (context) => {
+        const kernels = await new AutopilotStore(context.places.home).list();
+        const reviews = (await new ReviewStore(context.places.home).list()).filter(({ state }) => state === 'open');
+        context.terminal.result({ kernels, reviews: reviews.length }, (told) =>
+          [
+            autopilotText(told),
+            ...(told.reviews === 0 ? [] : [`${told.reviews} changes wait for a review: kmend review list`]),
+          ].join('\n'),
+        );
+      }),
     );
 };
