@@ -8,7 +8,7 @@ export { addLocalKernel } from './local.ts';
 export { type PruneOptions, pruneCache, type Removal } from './prune.ts';
 export { type Published, publishLivepatch } from './publish.ts';
 export { removeKernel } from './remove-kernel.ts';
-export { buildUpdate, type UpdateBuildOrder } from './update/build.ts';
+export { attachCves, buildUpdate, type UpdateBuildOrder } from './update/build.ts';
 export { type PlannedUpdate, planUpdate, UpdateError, type UpdateErrorCode } from './update/plan.ts';
 export { type UpdateReport, updateReportText } from './update/report.ts';
 export { type Decision, type Review, ReviewError, type ReviewErrorCode, ReviewStore } from './update/reviews.ts';

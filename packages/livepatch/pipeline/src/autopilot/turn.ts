@@ -11,7 +11,7 @@ import { changeKey, largestGood } from '@kmend/update';
 import { buildLivepatch } from '../build.ts';
 import { proveInLab } from '../lab/prove.ts';
 import { type Published, publishLivepatch } from '../publish.ts';
-import { buildUpdate } from '../update/build.ts';
+import { attachCves, buildUpdate } from '../update/build.ts';
 import type { UpdateReport } from '../update/report.ts';
 import type { ReviewStore } from '../update/reviews.ts';
 import type { Workshop } from '../workshop.ts';
@@ -58,7 +58,8 @@ export async function takeTurn(work: AutopilotWork, kernel: Kernel): Promise<Aut
     const to = config.to ?? (await workshop.sources.newest(kernel.suite, kernel.version));
     if (to === kernel.version) return await enter({ to, step: 'current' });
     const inputs = await inputsOf(work, to);
-    if (before?.inputs === inputs && before.problem === undefined && isDone(before)) return before;
+    const isSame = before?.inputs === inputs && before.problem === undefined && isDone(before);
+    if (isSame && !(await needsMore(work, kernel, before))) return before;
     const out = join(store.folder(buildId), to);
     await enter({ to, inputs, step: 'building', out });
     const report = await build(work, kernel, to, out);
@@ -90,6 +91,20 @@ function kept(before: AutopilotState | undefined): Pick<AutopilotState, 'publish
 
 function isDone({ step }: AutopilotState): boolean {
   return step !== 'building' && step !== 'proving';
+}
+
+/**
+ * Attaches names of CVEs that came later than their fixes; whether some of them are in files that were not built,
+ * though they are wanted now.
+ */
+async function needsMore(
+  { workshop, config }: AutopilotWork,
+  kernel: Kernel,
+  { out }: AutopilotState,
+): Promise<boolean> {
+  if (out === undefined) return false;
+  const { cves } = await attachCves(workshop, { kernel, records: config.records, out });
+  return config.named && config.paths.length === 0 && cves.some(({ state }) => state === 'not-tried');
 }
 
 /** Names all that a livepatch is made from, and what is done with it. */

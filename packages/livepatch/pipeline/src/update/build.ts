@@ -1,5 +1,6 @@
-import { mkdir, rename, rm } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { parseJson } from '@kmend/base';
 import { withLock, writeFileAtomic } from '@kmend/base/node';
 import { type Fix, FixStore, importFromDebian } from '@kmend/builder';
 import type { DeltaRange, Kernel } from '@kmend/kernel';
@@ -102,9 +103,34 @@ async function build(workshop: Workshop, reviews: ReviewStore, order: UpdateBuil
     reverts,
     records,
   };
+  await writeReport(out, report);
+  return report;
+}
+
+/**
+ * Attaches the CVEs of records that came later to what was built before: the livepatch stays as it is.
+ * `update-not-built` if there is no report in `out`.
+ */
+export async function attachCves(
+  workshop: Workshop,
+  { kernel, records, out }: Pick<UpdateBuildOrder, 'kernel' | 'records' | 'out'>,
+): Promise<UpdateReport> {
+  const text = await readFile(join(out, 'update.json'), 'utf8').catch(() => '');
+  const before = parseJson(text) as UpdateReport | undefined;
+  if (before?.schema !== 'kmend.update-report/1' || before.kernel.buildId !== kernel.buildId) {
+    throw new UpdateError('update-not-built', `${out} has no report of an update of ${kernel.release}`, {
+      hint: 'build the update with kmend update build first',
+    });
+  }
+  const { plan } = await surveyUpdate(workshop, kernel, { to: before.to, records });
+  const report = { ...before, cves: reportedCves(plan.cves, before.fixes), records: plan.records };
+  await writeReport(out, report);
+  return report;
+}
+
+async function writeReport(out: string, report: UpdateReport): Promise<void> {
   await writeFileAtomic(join(out, 'update.json'), `${JSON.stringify(report, null, 1)}\n`);
   await writeFileAtomic(join(out, 'update.md'), updateReportText(report));
-  return report;
 }
 
 /** The files to build, of all that this kernel is built from. Throws `update-path` and `update-nothing`. */

@@ -11,6 +11,7 @@ export type UpdateErrorCode =
   | 'update-version'
   | 'update-path'
   | 'update-nothing'
+  | 'update-not-built'
   | 'records-unreadable';
 
 export class UpdateError extends KmendError<UpdateErrorCode> {}

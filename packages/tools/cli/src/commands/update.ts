@@ -1,5 +1,12 @@
 import { availableParallelism } from 'node:os';
-import { buildUpdate, type PlannedUpdate, planUpdate, ReviewStore, type UpdateReport } from '@kmend/pipeline';
+import {
+  attachCves,
+  buildUpdate,
+  type PlannedUpdate,
+  planUpdate,
+  ReviewStore,
+  type UpdateReport,
+} from '@kmend/pipeline';
 import { AutopilotStore } from '@kmend/pipeline/autopilot';
 import { CliError, exitCodes } from '../error.ts';
 import type { Register } from '../program.ts';
@@ -18,6 +25,12 @@ interface BuildOptions extends PlanOptions {
   readonly path?: readonly string[];
   readonly named?: boolean;
   readonly jobs: string;
+  readonly out: string;
+}
+
+interface ReportOptions {
+  readonly kernel: string;
+  readonly records: readonly string[];
   readonly out: string;
 }
 
@@ -68,6 +81,20 @@ export const updateCommands: Register = ({ program, action }) => {
           if (report.livepatch === null) context.exitWith(waits ? exitCodes.needsReview : exitCodes.refused);
         },
       ),
+    );
+  update
+    .command('report')
+    .description('Attach the CVEs of records that came later to what was built before. Builds nothing.')
+    .requiredOption('--kernel <release|build-id>', 'Kernel in the store')
+    .requiredOption('--records <path...>', RECORDS)
+    .requiredOption('--out <dir>', 'Folder that kmend update build wrote')
+    .action(
+      action(async (context, { kernel: name, records, out }: ReportOptions) => {
+        const report = await usingWorkshop(context, async (workshop) => {
+          return await attachCves(workshop, { kernel: await workshop.kernels.open(name), records, out });
+        });
+        context.terminal.result<UpdateReport>(report, (told) => updateBuildText(told, out));
+      }),
     );
   update
     .command('status')
