@@ -2,4 +2,4 @@
 export { AutopilotConfig, AutopilotError, type AutopilotErrorCode, readAutopilotConfig } from './config.ts';
 export { runAutopilot } from './run.ts';
 export { type AutopilotState, AutopilotStep, AutopilotStore, type SetAside } from './state.ts';
-export type { AutopilotWork, Publisher } from './turn.ts';
+export type { AutopilotWork, Publisher } from './steps.ts';

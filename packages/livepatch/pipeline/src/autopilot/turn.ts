@@ -1,211 +1,133 @@
-import { cp, readFile, rename, rm } from 'node:fs/promises';
-import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { errorCode, errorText, parseJson } from '@kmend/base';
-import { exists, sha256 } from '@kmend/base/node';
-import { codeDigest, FixStore } from '@kmend/builder';
+import { type Clock, errorCode, errorText } from '@kmend/base';
 import type { Kernel } from '@kmend/kernel';
-import { PROOF_FILE, Proof } from '@kmend/protocol';
-import { MIN_RAN_PERCENT, readArtifact } from '@kmend/trust';
-import { changeKey, largestGood } from '@kmend/update';
-import { buildLivepatch } from '../build.ts';
-import { proveInLab } from '../lab/prove.ts';
-import { type Published, publishLivepatch } from '../publish.ts';
-import { attachCves, buildUpdate } from '../update/build.ts';
-import type { UpdateReport } from '../update/report.ts';
-import type { ReviewStore } from '../update/reviews.ts';
-import type { Workshop } from '../workshop.ts';
-import type { AutopilotConfig } from './config.ts';
+import { largestGood } from '@kmend/update';
 import type { AutopilotState, AutopilotStore, SetAside } from './state.ts';
 
+/** What a turn does with one kernel. Each step can be broken off at any moment, and made again. */
+export interface AutopilotSteps {
+  /** Version of the newest update; the kernel's own if there is none. */
+  newest(): Promise<string>;
+  /** Names all that a livepatch is made from, and what is done with it. */
+  inputs(to: string): Promise<string>;
+  /**
+   * Builds the update, without the changes set aside (key to reason), in `livepatch` of the folder. The livepatch's id;
+   * `undefined` if there is none.
+   */
+  build(to: string, out: string, aside: ReadonlyMap<string, string>): Promise<string | undefined>;
+  /** Attaches names of CVEs that came later; whether one is in a file that was not built, but is wanted now. */
+  attach(out: string): Promise<boolean>;
+  /** Fixes of the livepatch in a folder. */
+  fixes(out: string): Promise<readonly Pick<SetAside, 'fix' | 'key'>[]>;
+  /** Builds a livepatch of some of these fixes; whether there is one. */
+  buildSome(from: string, ids: readonly string[], out: string): Promise<boolean>;
+  /** Proves the livepatch in a folder, unless that was done: why it failed, `undefined` if it passed. */
+  prove(directory: string, previous: string | undefined): Promise<string | undefined>;
+  /** Publishes it; the serial, `undefined` if it was published before. Absent where the key is elsewhere. */
+  publish?(directory: string): Promise<number | undefined>;
+  /** Puts a copy of a folder in the place of another one. */
+  keep(from: string, to: string): Promise<void>;
+  discard(directory: string): Promise<void>;
+}
+
 /** What a turn works with. */
-export interface AutopilotWork {
-  readonly workshop: Workshop;
-  readonly reviews: ReviewStore;
+export interface TurnEdges {
   readonly store: AutopilotStore;
-  readonly config: AutopilotConfig;
-  /** Signs and sends a livepatch to the server; absent where the release key is elsewhere. */
-  readonly publisher?: Publisher | undefined;
-  /** Of kmend, for the records of proofs. */
-  readonly version: string;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
   say(line: string): void;
 }
 
-export interface Publisher {
-  readonly api: Parameters<typeof publishLivepatch>[0];
-  /** Folder of the release key. */
-  readonly keys: string;
-}
+const LONGEST_REASON = 2000;
 
 /**
  * Brings one kernel as far as it goes: builds the newest update, proves it, publishes it. What is done already, from
  * the same inputs, is not done again. A failure is kept in the state, and tried again in the next turn.
  */
-export async function takeTurn(work: AutopilotWork, kernel: Kernel): Promise<AutopilotState> {
-  const { workshop, store, config } = work;
-  const { buildId, release } = kernel;
+export async function takeTurn(
+  { store, clock, signal, say }: TurnEdges,
+  { release, buildId, version }: Pick<Kernel, 'release' | 'buildId' | 'version'>,
+  steps: AutopilotSteps,
+): Promise<AutopilotState> {
   const before = await store.read(buildId);
-  const at = (): string => workshop.edges.clock.now().toISOString();
-  const known = { schema: 'kmend.autopilot-state/1', kernel: release, buildId, ...kept(before) } as const;
-  let state: AutopilotState = { ...known, to: before?.to ?? '', inputs: '', step: 'building', at: at() };
+  let state = begun(before, { kernel: release, buildId, at: clock.now().toISOString() });
   const enter = async (more: Partial<AutopilotState>): Promise<AutopilotState> => {
-    state = { ...state, ...more, at: at() };
+    state = { ...state, ...more, at: clock.now().toISOString() };
     await store.write(state);
-    work.say(`${release}: ${state.step}${state.to === '' ? '' : ` (${state.to})`}`);
+    say(`${release}: ${state.step}${state.to === '' ? '' : ` (${state.to})`}`);
     return state;
   };
+  const build = async (): Promise<string | undefined> => {
+    const aside = new Map((await store.aside(buildId)).map(({ key, why }) => [key, why]));
+    return await steps.build(state.to, state.out ?? '', aside);
+  };
   try {
-    const to = config.to ?? (await workshop.sources.newest(kernel.suite, kernel.version));
-    if (to === kernel.version) return await enter({ to, step: 'current' });
-    const inputs = await inputsOf(work, to);
-    const isSame = before?.inputs === inputs && before.problem === undefined && isDone(before);
-    if (isSame && !(await needsMore(work, kernel, before))) return before;
+    const to = await steps.newest();
+    if (to === version) return await enter({ to, step: 'current' });
+    const inputs = await steps.inputs(to);
+    const isSame = before?.inputs === inputs && before.problem === undefined && isDone(before, steps);
+    if (isSame && (before.out === undefined || !(await steps.attach(before.out)))) return before;
     const out = join(store.folder(buildId), to);
+    const directory = join(out, 'livepatch');
     await enter({ to, inputs, step: 'building', out });
-    const report = await build(work, kernel, to, out);
-    if (report.livepatch === null) return await enter({ step: 'nothing' });
-    const livepatch = report.livepatch.id;
-    if (livepatch === before?.published?.id) return await enter({ step: 'unchanged', livepatch });
-    await enter({ step: 'proving', livepatch });
-    const proven = await prove(work, kernel, { out, to, state });
-    if (proven === undefined) return await enter({ step: 'nothing' });
-    await enter({ step: 'proven', livepatch: proven.livepatch.id });
-    if (work.publisher === undefined || config.publish === undefined) return state;
-    const published = await publish(work.publisher, config.publish, join(out, 'livepatch'));
-    const directory = join(store.folder(buildId), 'published');
-    await copyOver(join(out, 'livepatch'), directory);
-    const serial = published === undefined ? {} : { serial: published.serial };
-    return await enter({ step: 'published', ...serial, published: { id: proven.livepatch.id, directory } });
+    let livepatch = await build();
+    for (;;) {
+      if (livepatch === undefined) return await enter({ step: 'nothing' });
+      if (livepatch === before?.published?.id) return await enter({ step: 'unchanged', livepatch });
+      await enter({ step: 'proving', livepatch });
+      const why = await steps.prove(directory, before?.published?.directory);
+      if (why === undefined) break;
+      say(`${release}: the proof failed, look for the fixes: ${why.slice(0, 500)}`);
+      const guilty = await guiltyOf(steps, out, (line) => say(`${release}: ${line}`));
+      const at = clock.now().toISOString();
+      const asides = guilty.map((fix): SetAside => ({ ...fix, why: why.slice(0, LONGEST_REASON), at }));
+      await store.setAside(buildId, asides);
+      livepatch = await build();
+    }
+    await enter({ step: 'proven', livepatch });
+    if (steps.publish === undefined) return state;
+    const serial = await steps.publish(directory);
+    const published = { id: livepatch, directory: join(store.folder(buildId), 'published') };
+    await steps.keep(directory, published.directory);
+    return await enter({ step: 'published', published, ...(serial === undefined ? {} : { serial }) });
   } catch (error) {
-    workshop.edges.signal.throwIfAborted();
+    signal.throwIfAborted();
     const problem = { code: errorCode(error) ?? 'internal', message: errorText(error) };
-    work.say(`${release}: ${problem.message}`);
+    say(`${release}: ${problem.message}`);
     return await enter({ problem });
   }
 }
 
-function kept(before: AutopilotState | undefined): Pick<AutopilotState, 'published' | 'serial'> {
+/** Only what is published outlasts a turn. */
+function begun(
+  before: AutopilotState | undefined,
+  known: Pick<AutopilotState, 'kernel' | 'buildId' | 'at'>,
+): AutopilotState {
   const { published, serial } = before ?? {};
-  return { ...(published !== undefined && { published }), ...(serial !== undefined && { serial }) };
+  const kept = { ...(published !== undefined && { published }), ...(serial !== undefined && { serial }) };
+  return { schema: 'kmend.autopilot-state/1', ...known, ...kept, to: before?.to ?? '', inputs: '', step: 'building' };
 }
 
-function isDone({ step }: AutopilotState): boolean {
-  return step !== 'building' && step !== 'proving';
+/** What is proven is done only where somebody else publishes it. */
+function isDone({ step }: AutopilotState, { publish }: AutopilotSteps): boolean {
+  return step !== 'building' && step !== 'proving' && (step !== 'proven' || publish === undefined);
 }
 
-/**
- * Attaches names of CVEs that came later than their fixes; whether some of them are in files that were not built,
- * though they are wanted now.
- */
-async function needsMore(
-  { workshop, config }: AutopilotWork,
-  kernel: Kernel,
-  { out }: AutopilotState,
-): Promise<boolean> {
-  if (out === undefined) return false;
-  const { cves } = await attachCves(workshop, { kernel, records: config.records, out });
-  return config.named && config.paths.length === 0 && cves.some(({ state }) => state === 'not-tried');
-}
-
-/** Names all that a livepatch is made from, and what is done with it. */
-async function inputsOf({ reviews, config }: AutopilotWork, to: string): Promise<string> {
-  const { interval: _, ...rest } = config;
-  const decisions = (await reviews.list())
-    .map(({ key, state }) => `${key} ${state}`)
-    .filter((line) => !line.endsWith(' open'));
-  return sha256(JSON.stringify([to, await codeDigest(), rest, decisions.sort()]));
-}
-
-async function build(work: AutopilotWork, kernel: Kernel, to: string, out: string): Promise<UpdateReport> {
-  const { config, workshop, reviews, store } = work;
-  const { records, paths, named, jobs = availableParallelism() } = config;
-  const aside = new Map((await store.aside(kernel.buildId)).map(({ key, why }) => [key, why]));
-  return await buildUpdate(workshop, reviews, { kernel, to, records, paths, named, jobs, out, aside });
-}
-
-/**
- * Proves what was built; where that fails, finds the fixes that make it fail, sets them aside and builds the rest.
- * `undefined` if nothing is left.
- */
-async function prove(
-  work: AutopilotWork,
-  kernel: Kernel,
-  { out, to, state }: { readonly out: string; readonly to: string; readonly state: AutopilotState },
-): Promise<Proof | undefined> {
-  for (;;) {
-    const directory = join(out, 'livepatch');
-    const proof = await proofOf(work, directory, state.published?.directory);
-    if (proof.passed) return proof;
-    const failed = proof.steps.find(({ outcome }) => outcome === 'failed');
-    const why =
-      failed === undefined ? 'a step was not made' : `${failed.name}: ${failed.details.slice(0, 5).join('; ')}`;
-    work.say(`${kernel.release}: the proof failed, look for the fixes: ${why.slice(0, 500)}`);
-    const guilty = await guiltyOf(work, kernel, out);
-    const at = work.workshop.edges.clock.now().toISOString();
-    await work.store.setAside(
-      kernel.buildId,
-      guilty.map((fix): SetAside => ({ ...fix, why: why.slice(0, 2000), at })),
-    );
-    const report = await build(work, kernel, to, out);
-    if (report.livepatch === null) return undefined;
-  }
-}
-
-/** The record of a proof that was made before, or a new one. */
-async function proofOf(work: AutopilotWork, directory: string, previous: string | undefined): Promise<Proof> {
-  const { livepatch } = await readArtifact(directory);
-  const text = await readFile(join(directory, PROOF_FILE), 'utf8').catch(() => '');
-  const before = Proof.safeParse(parseJson(text)).data;
-  if (before?.passed === true && before.livepatch.sha256 === livepatch.file?.sha256) return before;
-  const { exercise, rounds, transitionLimit } = work.config.prove;
-  const order = {
-    directory,
-    reproducers: new Map<string, string>(),
-    exercise,
-    rounds,
-    transitionLimit,
-    version: work.version,
-  };
-  const isThere = previous !== undefined && (await exists(previous));
-  return (await proveInLab(work.workshop, isThere ? { ...order, previous } : order)).proof;
-}
-
-/** Fixes without which the livepatch passes its proof, found by halving. */
-async function guiltyOf(work: AutopilotWork, kernel: Kernel, out: string): Promise<Pick<SetAside, 'key' | 'fix'>[]> {
-  const fixes = await new FixStore(out).list();
+/** Fixes without which the livepatch passes its proof, found by halving. At least one. */
+async function guiltyOf(
+  steps: AutopilotSteps,
+  out: string,
+  say: (line: string) => void,
+): Promise<Pick<SetAside, 'fix' | 'key'>[]> {
+  const fixes = await steps.fixes(out);
   const trial = join(out, 'trial');
   const good = await largestGood(fixes, async (some) => {
     if (some.length === fixes.length) return false;
-    work.say(`${kernel.release}: prove ${some.length} of ${fixes.length} fixes`);
-    const what = { fixes: some, kind: 'cumulative', on: [], acceptReview: true } as const;
-    const { verdict } = await buildLivepatch(work.workshop, { ...what, kernel: kernel.buildId, out: trial });
-    // By itself it may not be one: then it is not what fails.
-    return verdict === 'refused' || (await proofOf(work, trial, undefined)).passed;
+    say(`prove ${some.length} of ${fixes.length} fixes`);
+    const ids = some.map(({ fix }) => fix);
+    // A part may be no livepatch by itself: then it is not what fails.
+    return !(await steps.buildSome(out, ids, trial)) || (await steps.prove(trial, undefined)) === undefined;
   });
-  await rm(trial, { recursive: true, force: true });
-  const guilty = fixes.filter((fix) => !good.includes(fix));
-  return guilty.map(({ id, patch }) => ({ fix: id, key: changeKey(patch) }));
-}
-
-/** `undefined` if these very files are published already: the machine stopped behind that. */
-async function publish(
-  { api, keys }: Publisher,
-  { channel, minRan = MIN_RAN_PERCENT, reason }: NonNullable<AutopilotConfig['publish']>,
-  livepatch: string,
-): Promise<Published | undefined> {
-  const order = { livepatch, channel, keys, unproven: false, minRanPercent: minRan };
-  try {
-    return await publishLivepatch(api, reason === undefined ? order : { ...order, reason });
-  } catch (error) {
-    if (errorCode(error) !== 'publication-duplicate') throw error;
-    return undefined;
-  }
-}
-
-async function copyOver(from: string, to: string): Promise<void> {
-  const fresh = `${to}.new`;
-  await rm(fresh, { recursive: true, force: true });
-  await cp(from, fresh, { recursive: true });
-  await rm(to, { recursive: true, force: true });
-  await rename(fresh, to);
+  await steps.discard(trial);
+  return fixes.filter((fix) => !good.includes(fix));
 }

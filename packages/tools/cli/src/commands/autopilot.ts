@@ -30,15 +30,10 @@ export const autopilotCommands: Register = ({ program, action }) => {
       const keys = options.keys ?? keysDirectory(context);
       const publisher = config.publish === undefined ? undefined : { api: await connect(context, options), keys };
       const states = await usingWorkshop(context, async (workshop) => {
-        const stores = {
-          reviews: new ReviewStore(context.places.home),
-          store: new AutopilotStore(context.places.home),
-        };
+        const { home } = context.places;
+        const work = { workshop, reviews: new ReviewStore(home), config, publisher, version: VERSION };
         const say = (line: string): void => progress.step(line);
-        return await runAutopilot(
-          { workshop, ...stores, config, publisher, version: VERSION, say },
-          options.once === true,
-        );
+        return await runAutopilot(work, { store: new AutopilotStore(home), say, once: options.once === true });
       });
       const failed = states.find(({ problem }) => problem !== undefined);
       if (failed?.problem !== undefined) {
