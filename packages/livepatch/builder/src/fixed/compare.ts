@@ -49,6 +49,8 @@ const FINE = 'equal\n';
 interface Compared {
   readonly kernel: FixedKernel;
   readonly object: string;
+  /** The unit's. */
+  readonly source: string;
   readonly kept: Kept;
 }
 
@@ -119,19 +121,20 @@ export class FixedComparer {
     const path = this.#path(key);
     if ((await readFile(path, 'utf8').catch(() => '')) === FINE) return [];
     const expected: ExpectedFunction[] = [];
-    for (const { kernel, object, kept } of this.#compared) {
+    for (const { kernel, object, source, kept } of this.#compared) {
       const image = await kernel.object(object);
       if (image === undefined) continue;
       const places = new Map(Object.entries(kept.places).map(([name, address]) => [name, BigInt(`0x${address}`)]));
       for (const { name, asExtracted, parts } of kept.functions)
-        if (asExtracted) expected.push({ name, parts, image, places });
+        if (asExtracted) expected.push({ name, source, parts, image, places });
     }
     const failures = compareFinished(module, expected);
     if (failures.length === 0) await keep(path, FINE);
-    return failures.map(({ name, why }) => ({
+    return failures.map(({ name, source, why }) => ({
       code: 'fixed-kernel-module-differs',
       verdict: 'refused',
       message: `${name} equals the fixed kernel's as compiled, but not as it is in the finished module: ${why}`,
+      source,
       symbol: name,
     }));
   }
@@ -177,7 +180,7 @@ export class FixedComparer {
       return;
     }
     if (known === undefined && kept.isWhole) await keep(path, JSON.stringify(kept));
-    this.#compared.push({ kernel: fixed, object, kept });
+    this.#compared.push({ kernel: fixed, object, source, kept });
   }
 
   async #compareUnit(

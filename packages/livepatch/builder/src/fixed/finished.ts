@@ -10,6 +10,8 @@ import { withTextsApart } from './texts.ts';
 /** A replaced function of the finished module that has to be equal to the fixed kernel's: its unit's code is. */
 export interface ExpectedFunction {
   readonly name: string;
+  /** Of its unit. */
+  readonly source: string;
   /** It and what the livepatch has of its own with it. */
   readonly parts: readonly string[];
   readonly image: ShippedImage;
@@ -24,11 +26,11 @@ export interface ExpectedFunction {
 export function compareFinished(
   module: Uint8Array,
   expected: readonly ExpectedFunction[],
-): { readonly name: string; readonly why: string }[] {
+): { readonly name: string; readonly source: string; readonly why: string }[] {
   const view = new ObjectView(withTextsApart(withLivepatchRelocations(readElf(module))), new Map());
-  const failures: { name: string; why: string }[] = [];
+  const failures: { name: string; source: string; why: string }[] = [];
   const taken = new Map<Atom, string>();
-  for (const { name, parts, image, places } of expected) {
+  for (const { name, source, parts, image, places } of expected) {
     const why = parts
       .map((part) => {
         const address = places.get(stem(part));
@@ -45,7 +47,7 @@ export function compareFinished(
         return undefined;
       })
       .find((problem) => problem !== undefined);
-    if (why !== undefined) failures.push({ name, why });
+    if (why !== undefined) failures.push({ name, source, why });
   }
   return failures;
 }

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import {
   type ElfFile,
   type Section,
@@ -64,8 +65,9 @@ export function withTextsApart(file: ElfFile): ElfFile {
   return file;
 }
 
+/** Not the constants of one size that gcc and ld keep apart (`.rodata.cst2`): nothing is joined with these. */
 function holdsTexts({ flags }: Section): boolean {
-  return (flags & (SHF_WRITE | SHF_EXECINSTR | SHF_STRINGS)) === 0;
+  return (flags & (SHF_WRITE | SHF_EXECINSTR | SHF_STRINGS | SHF_MERGE)) === 0;
 }
 
 /** With its zero. */
@@ -73,7 +75,7 @@ function textAt(data: Uint8Array, start: number): Buffer | undefined {
   const end = data.indexOf(0, start);
   if (start < 0 || end <= start || end - start > LONGEST) return undefined;
   const text = Buffer.from(data.subarray(start, end + 1));
-  return text.subarray(0, -1).every(isPrintable) ? text : undefined;
+  return isUtf8(text) && text.subarray(0, -1).every(isPrintable) ? text : undefined;
 }
 
 /** Also what marks the level of a message (KERN_SOH, include/linux/kern_levels.h). */

@@ -49,7 +49,7 @@ export async function cumulative(
   while (left.length > 0) {
     const made = await attempt(left);
     if (!isReasons(made)) return { livepatch: made, dropped };
-    const named = Map.groupBy(made, ({ fix = '' }) => fix);
+    const named = Map.groupBy(made, (reason) => fixOf(reason, left));
     const unnamed = left.filter(({ fix }) => !named.has(fix.id));
     const stay =
       unnamed.length < left.length ? unnamed : await largestGood(left, async (some) => !isReasons(await attempt(some)));
@@ -58,6 +58,12 @@ export async function cumulative(
   }
   await rm(out, { recursive: true, force: true });
   return { dropped };
+}
+
+/** The id of the fix that a reason is about: the one it names, or the one that changes the file it names. */
+function fixOf({ fix, source }: ToldReason, fixes: readonly CumulativeFix[]): string {
+  const owner = fixes.find((one) => source !== undefined && one.fix.files.includes(source));
+  return fix ?? owner?.fix.id ?? '';
 }
 
 function isReasons(made: Livepatch | readonly ToldReason[]): made is readonly ToldReason[] {
