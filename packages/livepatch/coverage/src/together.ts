@@ -15,6 +15,7 @@ import {
   exerciseAreas,
   type GuestModule,
   type Host,
+  isBreakpointHandler,
   judgeAreas,
   KernelWatch,
   type Lab,
@@ -24,12 +25,13 @@ import {
   registeredCode,
   requireInForce,
   requireNothingLeft,
+  runsStaleCode,
   type SystemExercise,
 } from '@kmend/lab';
 import { openLab } from '@kmend/pipeline/lab';
 import type { Livepatch, RanFunction } from '@kmend/protocol';
 import { type Phases, phasesOf, SAY_PHASES } from './phases.ts';
-import { NO_RANDOM_PLACE, placesText, runsStaleCode, watchProcessors } from './stale-code.ts';
+import { NO_RANDOM_PLACE, placesText, watchProcessors } from './processors.ts';
 import type { Surroundings } from './surroundings.ts';
 
 const MEMORY_MB = 2048;
@@ -65,7 +67,7 @@ export interface Together {
   readonly ran?: readonly RanFunction[];
   /** What went wrong; empty when nothing did. */
   readonly problems: readonly string[];
-  /** Guests before this one that hung for a fault of the emulator (stale-code.ts). */
+  /** Guests before this one that hung for a fault of the emulator (`runsStaleCode`). */
   readonly hung: number;
 }
 
@@ -167,7 +169,7 @@ class Trial {
     const processors = this.#host.isOn
       ? await watchProcessors(this.#host, this.#around.kernel, this.#around.workshop.edges.clock)
       : [];
-    this.#ranStaleCode = runsStaleCode(processors);
+    this.#ranStaleCode = runsStaleCode(processors, isBreakpointHandler);
     const log = this.#host.isOn ? await this.#host.kernelLog().catch(errorText) : 'the guest is off';
     const file = join(this.#around.out, 'together-kernel.log');
     await writeFile(file, `${log}\n\nserial console:\n${this.#host.console()}\n\n${placesText(processors)}\n`);

@@ -18,6 +18,7 @@ export type LabErrorCode =
   | 'lab-workload-failed'
   | 'lab-host-state'
   | 'lab-proof-unsuitable'
+  | 'lab-emulator-fault'
   | 'lab-closed';
 
 /** What went wrong in the lab; where a guest was running, `details.console` holds the last lines it printed. */

@@ -22,4 +22,5 @@ export type { Accelerator } from './qemu.ts';
 export { RunCounter } from './ran/count.ts';
 export { registeredCode } from './ran/registered.ts';
 export type { Root } from './root.ts';
+export { isBreakpointHandler, lookAtProcessors, runsStaleCode } from './stale-code.ts';
 export { OPERATOR_ADDRESS, type Workload, type WorkloadResult } from './workload.ts';

@@ -1,4 +1,4 @@
-import { errorCode, errorText, KmendError } from '@kmend/base';
+import { type Clock, errorCode, errorText, KmendError } from '@kmend/base';
 import { baseSuite } from '@kmend/kernel';
 import type { SystemContents } from '@kmend/protocol';
 import { DPKG_STATUS, rootContents } from '@kmend/toolchain/roots';
@@ -7,6 +7,7 @@ import { LabError } from '../error.ts';
 import { EXERCISE_PACKAGES } from '../exercise-packages.ts';
 import type { Host } from '../host.ts';
 import type { Lab } from '../lab.ts';
+import { breakpointHandlers, type CodeRange, lookAtProcessors, runsStaleCode } from '../stale-code.ts';
 import { LivepatchControl } from './control.ts';
 import { ProofFailure } from './failure.ts';
 import { KernelWatch, runningBuildId } from './kernel-watch.ts';
@@ -28,6 +29,20 @@ const BROKEN: ReadonlySet<string | undefined> = new Set([
   'lab-workload-failed',
 ]);
 
+/** Lines of the console that are kept of a broken guest: what two processors were doing. */
+const CONSOLE_LINES = 120;
+
+export interface GuestOptions {
+  /** Of the host; unique in the lab. */
+  readonly name: string;
+  /** Processors; default: the lab's. */
+  readonly cpus?: number | undefined;
+  /** Seconds a transition may take. */
+  readonly transitionLimit: number;
+  /** On the root that exercises need. */
+  readonly exercised: boolean;
+}
+
 /** The host of one proof: its kernel is watched while each step is made. */
 export class Guest {
   readonly host: Host;
@@ -35,23 +50,36 @@ export class Guest {
   readonly root: SystemContents;
   readonly control: LivepatchControl;
   readonly #watch: KernelWatch;
+  readonly #clock: Clock;
+  /** Empty where the emulator's fault cannot be. */
+  readonly #breakpoints: readonly CodeRange[];
   /** Whether a livepatch has been in the kernel: before, what fails is the lab. */
   #touched = false;
 
-  private constructor(host: Host, root: SystemContents, transitionLimit: number, watch: KernelWatch) {
+  private constructor(
+    host: Host,
+    root: SystemContents,
+    transitionLimit: number,
+    parts: { readonly watch: KernelWatch; readonly clock: Clock; readonly breakpoints: readonly CodeRange[] },
+  ) {
     this.host = host;
     this.root = root;
     this.control = new LivepatchControl(host, transitionLimit);
-    this.#watch = watch;
+    this.#watch = parts.watch;
+    this.#clock = parts.clock;
+    this.#breakpoints = parts.breakpoints;
   }
 
-  /**
-   * Boots the kernel as it was shipped, and makes sure that it is that one. `exercised`: on the root that exercises
-   * need.
-   */
-  static async boot(lab: Lab, kernel: LabKernel, transitionLimit: number, exercised: boolean): Promise<Guest> {
+  /** Boots the kernel as it was shipped, and makes sure that it is that one. */
+  static async boot(
+    lab: Lab,
+    clock: Clock,
+    kernel: LabKernel,
+    { name, cpus, transitionLimit, exercised }: GuestOptions,
+  ): Promise<Guest> {
     const host = await lab.boot(kernel, {
-      name: 'proof',
+      name,
+      ...(cpus !== undefined && { cpus }),
       memoryMb: exercised ? EXERCISED_MEMORY_MB : MEMORY_MB,
       packages: exercised ? EXERCISE_PACKAGES : [],
       // Or the kernel would drop some of the marks that KernelWatch writes; and the first of them, by what file systems
@@ -68,7 +96,9 @@ export class Guest {
     const root = rootContents(baseSuite(kernel.suite), status.toString('utf8'));
     const watch = new KernelWatch(host);
     await watch.begin();
-    return new Guest(host, root, transitionLimit, watch);
+    const mayBeStale = host.accelerator === 'tcg' && host.cpus > 1;
+    const breakpoints = mayBeStale ? await breakpointHandlers(host) : [];
+    return new Guest(host, root, transitionLimit, { watch, clock, breakpoints });
   }
 
   /** From here on the kernel is not the shipped one any more. */
@@ -98,10 +128,29 @@ export class Guest {
   async #explain(error: unknown): Promise<unknown> {
     if (!(error instanceof ProofFailure)) {
       if (!this.#touched || !BROKEN.has(errorCode(error))) return error;
-      const console = error instanceof KmendError ? error.details?.['console'] : undefined;
-      const lines = typeof console === 'string' ? console.split('\n') : [];
+      if (await this.#runsStaleCode()) {
+        return new LabError(
+          'lab-emulator-fault',
+          'the emulator ran code that the kernel had changed, and the guest hung',
+          {
+            hint: 'a fault of QEMU before 8.1: use KVM or a newer QEMU, or prove again',
+            cause: error,
+          },
+        );
+      }
+      const told = error instanceof KmendError ? error.details?.['console'] : undefined;
+      // A guest that answers no more has said why on its console: calls, which are no complaints, too.
+      const console = typeof told === 'string' ? told : this.host.console();
+      const lines = console.trimEnd().split('\n').slice(-CONSOLE_LINES);
       return new ProofFailure(errorText(error), [...(await this.#watch.wrong()), ...lines], { cause: error });
     }
     return new ProofFailure(error.message, [...error.details, ...(await this.#watch.wrong())], { cause: error });
+  }
+
+  async #runsStaleCode(): Promise<boolean> {
+    if (this.#breakpoints.length === 0 || !this.host.isOn) return false;
+    const isHandler = (address: bigint): boolean =>
+      this.#breakpoints.some(([start, end]) => start <= address && address < end);
+    return runsStaleCode(await lookAtProcessors(this.host, this.#clock), isHandler);
   }
 }

@@ -1,4 +1,4 @@
-import type { Edges } from '@kmend/base';
+import { type Edges, errorCode } from '@kmend/base';
 import { EdgeError } from '@kmend/base/node';
 import { isProven, type Proof } from '@kmend/protocol';
 import type { LabKernel } from '../boot-files.ts';
@@ -7,7 +7,7 @@ import type { Accelerator } from '../qemu.ts';
 import { ProofFailure } from './failure.ts';
 import { ProofRecord } from './record.ts';
 import { type BuiltLivepatch, checkRequest, type ProofRequest } from './request.ts';
-import { ProofSteps } from './steps.ts';
+import { ProofSteps, type ProofWork } from './steps.ts';
 
 /** What the record's lines may have (packages/core/protocol/src/proof.ts). */
 const MOST_LINES = 1000;
@@ -25,17 +25,35 @@ export async function proveLivepatch(
   request: ProofRequest,
 ): Promise<Proof> {
   checkRequest(request);
+  const work = (machine: ProofWork['machine']): ProofWork => ({ kernel, request, machine });
+  const [record, steps] = await attempt(lab, edges, work({ name: 'proof' })).catch((error: unknown) => {
+    if (errorCode(error) !== 'lab-emulator-fault') throw error;
+    edges.progress.step('prove: the guest hung for a fault of the emulator: again, with one processor');
+    // The fault needs two.
+    return attempt(lab, edges, work({ name: 'proof-again', cpus: 1 }));
+  });
+  const { accelerator } = await lab.accelerator(kernel);
+  return document(request, record, steps, { accelerator, made: edges.clock.now() });
+}
+
+/** Makes the steps in a guest of their own. */
+async function attempt(
+  lab: Lab,
+  edges: Pick<Edges, 'clock' | 'progress' | 'signal'>,
+  work: ProofWork,
+): Promise<[ProofRecord, ProofSteps]> {
   const record = new ProofRecord(edges.clock, edges.progress);
-  const steps = new ProofSteps(lab, edges, { kernel, request }, record);
+  const steps = new ProofSteps(lab, edges, work, record);
   try {
     await steps.run();
   } catch (error) {
     // What an interrupt breaks off is no failure of the livepatch.
     if (edges.signal.aborted) throw new EdgeError('interrupted', 'interrupted: no proof was written', { cause: error });
-    if (!(error instanceof ProofFailure)) throw error;
+    if (error instanceof ProofFailure) return [record, steps];
+    await steps.end();
+    throw error;
   }
-  const { accelerator } = await lab.accelerator(kernel);
-  return document(request, record, steps, { accelerator, made: edges.clock.now() });
+  return [record, steps];
 }
 
 function document(

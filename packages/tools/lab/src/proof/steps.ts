@@ -12,7 +12,7 @@ import { BusyLoad } from './busy.ts';
 import type { GuestModule } from './control.ts';
 import { exerciseAreas, judgeAreas } from './exercise.ts';
 import { ProofFailure } from './failure.ts';
-import { Guest } from './guest.ts';
+import { Guest, type GuestOptions } from './guest.ts';
 import { type InForce, requireInForce, requireNothingLeft } from './in-force.ts';
 import { judgeMemory, leaks, WARM_UP } from './leak.ts';
 import { kernelMemory, quieten } from './memory.ts';
@@ -21,6 +21,13 @@ import type { ProofRecord, StepWork } from './record.ts';
 import type { BuiltLivepatch, ProofRequest } from './request.ts';
 
 type Say = Parameters<StepWork>[0];
+
+/** What is proven, and in which guest. */
+export interface ProofWork {
+  readonly kernel: LabKernel;
+  readonly request: ProofRequest;
+  readonly machine: Pick<GuestOptions, 'name' | 'cpus'>;
+}
 
 /** Runs the steps of a proof one after the other, and keeps what the record contains beside their outcomes. */
 export class ProofSteps {
@@ -32,6 +39,7 @@ export class ProofSteps {
   readonly #kernel: LabKernel;
   readonly #request: ProofRequest;
   readonly #record: ProofRecord;
+  readonly #machine: Pick<GuestOptions, 'name' | 'cpus'>;
   #guest: Guest | undefined;
   #reproducers: readonly Reproducer[] = [];
   #counter: RunCounter | undefined;
@@ -39,9 +47,10 @@ export class ProofSteps {
   constructor(
     lab: Lab,
     edges: { readonly clock: Clock; readonly progress: Progress },
-    { kernel, request }: { readonly kernel: LabKernel; readonly request: ProofRequest },
+    { kernel, request, machine }: ProofWork,
     record: ProofRecord,
   ) {
+    this.#machine = machine;
     this.#lab = lab;
     this.#edges = edges;
     this.#kernel = kernel;
@@ -71,6 +80,11 @@ export class ProofSteps {
     return seen ? this.#reproducers.map(({ id }) => id) : [];
   }
 
+  /** Ends the guest, in whatever state it is. */
+  async end(): Promise<void> {
+    await this.#guest?.host.powerOffHard();
+  }
+
   async run(): Promise<void> {
     const { livepatch, transitionLimit, exercise } = this.#request;
     const code = registeredCode(await readFile(livepatch.module.path), livepatch.manifest.objects);
@@ -78,7 +92,9 @@ export class ProofSteps {
     // One that does not compile is known before the guest is.
     for (const [id, source] of this.#request.reproducers) await this.#lab.reproducer(id, source);
     await this.#record.make('boot', async (say) => {
-      this.#guest = await Guest.boot(this.#lab, this.#kernel, transitionLimit, areas.length > 0);
+      const { name, cpus } = this.#machine;
+      const options = { name, cpus, transitionLimit, exercised: areas.length > 0 };
+      this.#guest = await Guest.boot(this.#lab, this.#edges.clock, this.#kernel, options);
       const { root, host } = this.#guest;
       const { restored, bootSeconds } = host;
       const how = restored ? 'restored from a saved boot' : 'up';
