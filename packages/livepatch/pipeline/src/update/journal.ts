@@ -44,7 +44,7 @@ export class Journal {
   }
 
   /** Judges a fix, unless that was done before. */
-  async judge(pool: JudgePool, fix: FixFiles, companions: boolean): Promise<Outcome> {
+  async judge(pool: Pick<JudgePool, 'judge'>, fix: FixFiles, companions: boolean): Promise<Outcome> {
     const before = this.known(fix);
     if (before !== undefined) return before;
     const { outcome } = await pool.judge({ ...fix, companions });
