@@ -11,9 +11,14 @@ export function workshopOf(context: Context): Workshop {
 
 /** Works with what the cache has, which `kmend cache prune` leaves alone meanwhile. */
 export async function usingWorkshop<T>(context: Context, work: (workshop: Workshop) => Promise<T>): Promise<T> {
+  return await usingCache(context, () => work(workshopOf(context)));
+}
+
+/** The same, for a program that works now and then: the cache can be pruned in between. */
+export async function usingCache<T>(context: Context, work: () => Promise<T>): Promise<T> {
   const { terminal, signal, places } = context;
   const onWait = (holder: number): void => terminal.progress.step(`wait for process ${holder}, which prunes the cache`);
-  return await withSharedUse(places.cache, () => work(workshopOf(context)), { signal, onWait });
+  return await withSharedUse(places.cache, work, { signal, onWait });
 }
 
 /** A kernel's build id, named by itself or by its release. */

@@ -5,7 +5,7 @@ import type { Register } from '../program.ts';
 import { connect, keysDirectory, type ServerOptions, withServer } from '../server-options.ts';
 import { autopilotText } from '../update-text.ts';
 import { VERSION } from '../version.ts';
-import { usingWorkshop } from '../workshop.ts';
+import { usingCache, workshopOf } from '../workshop.ts';
 
 interface RunOptions extends ServerOptions {
   readonly config: string;
@@ -29,11 +29,19 @@ export const autopilotCommands: Register = ({ program, action }) => {
       const { progress } = context.terminal;
       const keys = options.keys ?? keysDirectory(context);
       const publisher = config.publish === undefined ? undefined : { api: await connect(context, options), keys };
-      const states = await usingWorkshop(context, async (workshop) => {
-        const { home } = context.places;
-        const work = { workshop, reviews: new ReviewStore(home), config, publisher, version: VERSION };
-        const say = (line: string): void => progress.step(line);
-        return await runAutopilot(work, { store: new AutopilotStore(home), say, once: options.once === true });
+      const { home } = context.places;
+      const work = {
+        workshop: workshopOf(context),
+        reviews: new ReviewStore(home),
+        config,
+        publisher,
+        version: VERSION,
+      };
+      const states = await runAutopilot(work, {
+        store: new AutopilotStore(home),
+        say: (line) => progress.step(line),
+        once: options.once === true,
+        use: (turn) => usingCache(context, turn),
       });
       const failed = states.find(({ problem }) => problem !== undefined);
       if (failed?.problem !== undefined) {
