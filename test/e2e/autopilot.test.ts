@@ -26,7 +26,7 @@ before(async () => {
   server = await operator.startServer();
   await writeFile(records, `${JSON.stringify({ id: CVE, state: 'PUBLISHED', title: '', files: [PATCHABLE] })}\n`);
   const what = { kernels: [KERNEL], to: TO, records: [records], paths: [PATCHABLE, REVIEWED] };
-  const prove = { exercise: false, rounds: 1 };
+  const prove = { exercise: false, rounds: 2 };
   const publish = { channel: 'canary', minRan: 0, reason: 'a test' };
   await writeFile(config, JSON.stringify({ ...what, prove, publish }));
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { judgeMemory, leaks } from './leak.ts';
+import { judgeMemory, leaks, roundsInAll } from './leak.ts';
 
 const KIB = 1024;
 
@@ -56,4 +56,15 @@ test('widens the bound instead of raising an alarm when all samples stray', () =
 
 test('does not report returned memory as a leak', () => {
   assert.ok(!leaks(judgeMemory(leaking(20, -64_000))));
+});
+
+test('makes more rounds where few look like a leak, and tells what filled up once from a leak', () => {
+  // Seen on a busy machine with a sound livepatch.
+  const few = [28753920, 28815360, 29474816];
+  assert.equal(roundsInAll(2, few), 10);
+  assert.equal(roundsInAll(2, [28753920, 28815360, 28774816]), 2);
+  const level = [...few, ...Array.from({ length: 8 }, (_, index) => 29474816 + (index % 2) * 20000)];
+  assert.equal(leaks(judgeMemory(level)), false);
+  const growing = [...few, ...Array.from({ length: 8 }, (_, index) => 29474816 + (index + 1) * 360448)];
+  assert.equal(leaks(judgeMemory(growing)), true);
 });

@@ -11,6 +11,17 @@ export const WARM_UP = 2;
 const NOISE = 64 * 1024;
 /** Standard errors between noise and a leak: one false alarm in millions of proofs. */
 const ERRORS = 5;
+/** Rounds at least that are made beyond those requested where these look like a leak. */
+const MORE_ROUNDS = 8;
+
+/**
+ * How many rounds to make in all, once those requested are made: more where they look like a leak. What filled up once
+ * (a guest that is starved of its processors frees things late) stops growing; a leak does not.
+ */
+export function roundsInAll(requested: number, samples: readonly number[]): number {
+  return leaks(judgeMemory(samples)) ? requested + Math.max(requested, MORE_ROUNDS) : requested;
+}
+
 /** A smaller growth cannot be distinguished from noise with any number of rounds: one page. */
 const SMALLEST = 4096;
 

@@ -14,7 +14,7 @@ import { exerciseAreas, judgeAreas } from './exercise.ts';
 import { ProofFailure } from './failure.ts';
 import { Guest, type GuestOptions } from './guest.ts';
 import { type InForce, requireInForce, requireNothingLeft } from './in-force.ts';
-import { judgeMemory, leaks, WARM_UP } from './leak.ts';
+import { judgeMemory, leaks, roundsInAll, WARM_UP } from './leak.ts';
 import { kernelMemory, quieten } from './memory.ts';
 import { PatchedModules } from './modules.ts';
 import type { ProofRecord, StepWork } from './record.ts';
@@ -275,7 +275,8 @@ export class ProofSteps {
     await takeOut();
     await quieten(host);
     const samples: number[] = [];
-    for (let round = 1 - WARM_UP; round <= rounds; round++) {
+    let last = rounds;
+    for (let round = 1 - WARM_UP; round <= last; round++) {
       await control.load(module);
       // So that the patched code itself runs in each round, as far as anything known makes it run.
       await this.#expect(
@@ -284,13 +285,14 @@ export class ProofSteps {
       );
       await takeOut();
       if (round >= 0) samples.push(await kernelMemory(host));
+      if (round === rounds) last = roundsInAll(rounds, samples);
       this.rounds = Math.max(0, round);
-      this.#edges.progress.advance(round + WARM_UP, rounds + WARM_UP, 'items');
+      this.#edges.progress.advance(round + WARM_UP, last + WARM_UP, 'items');
     }
     await requireNothingLeft(host);
     const memory = judgeMemory(samples);
     this.memory = memory;
-    say(`${rounds} rounds behind ${WARM_UP} to warm up`);
+    say(`${last} rounds behind ${WARM_UP} to warm up`);
     const words = `memory in use grows by ${memory.slope} bytes a round; above ${memory.bound} it is a leak`;
     if (leaks(memory)) throw new ProofFailure(words, [`samples: ${memory.samples.join(', ')}`]);
     say(words);
