@@ -132,3 +132,13 @@ test('refuses configurations that are wrong, with the member', async () => {
     assert.match(JSON.stringify(result.json), pattern);
   }
 });
+
+test('has nothing to do where no record names a file of the update, and says so without a failure', async () => {
+  const named = join(operator.home, 'named.json');
+  await writeFile(named, JSON.stringify({ kernels: [KERNEL], to: TO, named: true }));
+  for (let turn = 0; turn < 2; turn++) {
+    const words = ['autopilot', 'run', '--config', named, '--once'];
+    const { kernels } = await operator.kmend<{ kernels: AutopilotState[] }>(...words);
+    assert.deepEqual([kernels[0]?.step, kernels[0]?.problem], ['nothing', undefined]);
+  }
+});

@@ -1,3 +1,4 @@
+export { ATTRIBUTIONS } from '@kmend/update';
 export { type AuditedLivepatch, auditLivepatch } from './audit.ts';
 export { type BuildOrder, buildForKernels, buildLivepatch, type KernelOutcome } from './build.ts';
 export { type CheckedFix, type FixSource, type ImportedFix, type ImportRequest, importFix } from './import.ts';

@@ -2,6 +2,7 @@ export { type ChangelogItem, type Upload, uploadsBetween } from './changelog.ts'
 export { fixIdOf } from './fix-id.ts';
 export { largestGood } from './largest.ts';
 export {
+  ATTRIBUTIONS,
   type Attribution,
   type PlannedCve,
   type PlannedRevert,
@@ -10,6 +11,13 @@ export {
   type UpdatePlan,
 } from './plan.ts';
 export { type CveFacts, type RecordFault, readRecord } from './records.ts';
-export { type CveState, type FixState, type ReportedCve, type ReportedFix, reportedCves } from './report.ts';
+export {
+  type CveState,
+  type FixState,
+  type ReportedCve,
+  type ReportedFix,
+  reportedCves,
+  type ShownReason,
+} from './report.ts';
 export { changeKey, isCovered, type ReviewReason } from './review.ts';
 export { type Candidate, connectedSets, joined } from './sets.ts';

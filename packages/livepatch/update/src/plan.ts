@@ -22,6 +22,16 @@ export interface UpdateFacts {
  */
 export type Attribution = 'files' | 'not-built' | 'new-file' | 'unchanged' | 'no-files' | 'no-record';
 
+/** What each attribution means, of CVEs, in the order in which they are shown. */
+export const ATTRIBUTIONS: Readonly<Record<Attribution, string>> = {
+  files: 'the update changes all files of their records, and this kernel is built from one at least',
+  'new-file': 'the update brings a new file, which no livepatch can',
+  'not-built': 'in files that this kernel is not built from',
+  unchanged: 'the update leaves a file of their records as it is: look for the fix by hand',
+  'no-files': 'their records name no file that this source has',
+  'no-record': 'no record was found: name more with --records',
+};
+
 export interface PlannedCve {
   readonly id: string;
   readonly title: string;

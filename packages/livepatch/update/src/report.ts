@@ -1,3 +1,4 @@
+import type { ToldReason } from '@kmend/protocol';
 import type { PlannedCve } from './plan.ts';
 
 /**
@@ -15,10 +16,8 @@ export type FixState =
   | 'nothing-to-patch'
   | 'not-built';
 
-export interface ToldReason {
-  readonly code: string;
-  readonly message: string;
-}
+/** A reason as a report shows it. */
+export type ShownReason = Pick<ToldReason, 'code' | 'message'>;
 
 /** One fix of an update, as a report has it. */
 export interface ReportedFix {
@@ -31,7 +30,7 @@ export interface ReportedFix {
   /** Names its change in the inbox for reviews. */
   readonly key?: string | undefined;
   /** Why it is not in the livepatch; of one that a person accepted, what was accepted. */
-  readonly reasons: readonly ToldReason[];
+  readonly reasons: readonly ShownReason[];
 }
 
 /**

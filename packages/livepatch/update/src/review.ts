@@ -1,12 +1,8 @@
 import { sha256 } from '@kmend/base/node';
+import type { ToldReason } from '@kmend/protocol';
 
-/** What is read of a reason for a review. */
-export interface ReviewReason {
-  readonly code: string;
-  readonly verdict: 'needs-review' | 'refused';
-  readonly source?: string | undefined;
-  readonly symbol?: string | undefined;
-}
+/** What tells one question to a person from another. */
+export type ReviewReason = Pick<ToldReason, 'code' | 'verdict' | 'source' | 'symbol'>;
 
 /**
  * Names a change by its content: the same lines changed among the same lines have the same key, wherever in the file

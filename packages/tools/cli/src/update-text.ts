@@ -1,18 +1,6 @@
-import type { PlannedUpdate, UpdateReport } from '@kmend/pipeline';
+import { ATTRIBUTIONS, type PlannedUpdate, type UpdateReport } from '@kmend/pipeline';
 import type { AutopilotState } from '@kmend/pipeline/autopilot';
 import { table } from './terminal.ts';
-
-type Attribution = PlannedUpdate['cves'][number]['attribution'];
-
-/** What each attribution means, in the order in which they are shown. */
-const MEANINGS: Readonly<Record<Attribution, string>> = {
-  files: 'the update changes all files of their records, and this kernel is built from one at least',
-  'new-file': 'the update brings a new file, which no livepatch can',
-  'not-built': 'in files that this kernel is not built from',
-  unchanged: 'the update leaves a file of their records as it is: look for the fix by hand',
-  'no-files': 'their records name no file that this source has',
-  'no-record': 'no record was found: name more with --records',
-};
 
 /** Of CVEs that need a person so many are listed; `--json` has all. */
 const LISTED = 20;
@@ -34,7 +22,7 @@ export function updateText(plan: PlannedUpdate): string {
     `${sources.changed} C files change, ${sources.built} of them in this kernel; ${headers.changed} headers, ${headers.built} of them in this kernel; ${added} files are new`,
     '',
     `${cves.length} CVEs are named:`,
-    ...Object.entries(MEANINGS).map(
+    ...Object.entries(ATTRIBUTIONS).map(
       ([attribution, meaning]) =>
         `  ${`${cves.filter((cve) => cve.attribution === attribution).length}`.padStart(5)}  ${attribution.padEnd(10)} ${meaning}`,
     ),

@@ -1,11 +1,8 @@
 import { readFile } from 'node:fs/promises';
-import { errorText, KmendError, parseJson } from '@kmend/base';
+import { errorText, parseJson } from '@kmend/base';
 import { Channel, Line } from '@kmend/protocol';
 import { z } from 'zod';
-
-export type AutopilotErrorCode = 'autopilot-config' | 'autopilot-running';
-
-export class AutopilotError extends KmendError<AutopilotErrorCode> {}
+import { AutopilotError } from './error.ts';
 
 /** What an autopilot does, in a JSON file. docs/autopilot.md explains each member. */
 export const AutopilotConfig = z.strictObject({

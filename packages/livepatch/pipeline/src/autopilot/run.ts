@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { errorCode } from '@kmend/base';
 import { withLock } from '@kmend/base/node';
-import { AutopilotError } from './config.ts';
+import { AutopilotError } from './error.ts';
 import type { AutopilotState } from './state.ts';
 import { type AutopilotWork, stepsFor } from './steps.ts';
 import { type TurnEdges, takeTurn } from './turn.ts';

@@ -1,8 +1,9 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseJson } from '@kmend/base';
-import { writeFileAtomic } from '@kmend/base/node';
+import { exists, writeFileAtomic } from '@kmend/base/node';
 import { z } from 'zod';
+import { AutopilotError } from './error.ts';
 
 /**
  * How far the autopilot is with one kernel. `current`: there is no later version. `nothing`: nothing can be patched
@@ -66,9 +67,15 @@ export class AutopilotStore {
     await writeFileAtomic(join(this.folder(state.buildId), 'state.json'), `${JSON.stringify(state, null, 2)}\n`);
   }
 
+  /** Throws `autopilot-aside`: people edit this file. */
   async aside(buildId: string): Promise<SetAside[]> {
-    const text = await readFile(join(this.folder(buildId), 'aside.json'), 'utf8').catch(() => '[]');
-    return z.array(SetAside).safeParse(parseJson(text)).data ?? [];
+    const path = join(this.folder(buildId), 'aside.json');
+    if (!(await exists(path))) return [];
+    const aside = z.array(SetAside).safeParse(parseJson(await readFile(path, 'utf8')));
+    if (aside.success) return aside.data;
+    throw new AutopilotError('autopilot-aside', `${path} cannot be read: it is no list of fixes that were set aside`, {
+      hint: 'correct the file, or remove it to try all fixes again',
+    });
   }
 
   async setAside(buildId: string, more: readonly SetAside[]): Promise<void> {

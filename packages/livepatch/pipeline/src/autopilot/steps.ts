@@ -49,9 +49,16 @@ export function stepsFor(work: AutopilotWork, kernel: Kernel): AutopilotSteps {
     },
     build: async (to, out, aside) => {
       const order = { kernel, to, records, paths, named, jobs, out, aside };
-      return (await buildUpdate(workshop, reviews, order)).livepatch?.id;
+      try {
+        return (await buildUpdate(workshop, reviews, order)).livepatch?.id;
+      } catch (error) {
+        // It concerns other kernels, or no record names a file of it yet.
+        if (errorCode(error) === 'update-nothing') return undefined;
+        throw error;
+      }
     },
-    attach: async (out) => {
+    refresh: async (out) => {
+      if (!(await exists(join(out, 'update.json')))) return true;
       const { cves } = await attachCves(workshop, { kernel, records, out });
       return named && paths.length === 0 && cves.some(({ state }) => state === 'not-tried');
     },

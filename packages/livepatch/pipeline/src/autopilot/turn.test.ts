@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -35,7 +35,7 @@ class World {
     return {
       newest: () => step('newest', () => this.newest),
       inputs: async (to) => `${to} ${this.fixes.join('')}`,
-      attach: () => step('attach', () => false),
+      refresh: () => step('refresh', () => false),
       build: (_, out, aside) =>
         step('build', () => {
           const fixes = this.fixes.filter((fix) => !aside.has(fix));
@@ -82,7 +82,7 @@ test('builds, proves and publishes once, and again when there is something new',
   assert.deepEqual([first.step, first.serial, first.livepatch], ['published', 1, 'abcde']);
   world.done.length = 0;
   assert.deepEqual(await turn(store, world.steps), first);
-  assert.deepEqual(world.done, ['newest', 'attach']);
+  assert.deepEqual(world.done, ['newest', 'refresh']);
   world.fixes.push('f');
   const second = await turn(store, world.steps);
   assert.deepEqual([second.step, second.serial, world.published], ['published', 2, ['abcde', 'abcdef']]);
@@ -159,4 +159,14 @@ test('goes on wherever it was killed: published once, and never unproven', async
   };
   assert.equal(await count([]), 10);
   assert.ok((await count([['c']])) > 20);
+});
+
+test('does not take a damaged list of what was set aside for an empty one', async (t) => {
+  const store = await storeOf(t);
+  const world = new World();
+  await mkdir(store.folder(KERNEL.buildId), { recursive: true });
+  await writeFile(join(store.folder(KERNEL.buildId), 'aside.json'), '[{"key": "b",]');
+  const { problem } = await turn(store, world.steps);
+  assert.equal(problem?.code, 'autopilot-aside');
+  assert.deepEqual(world.published, []);
 });

@@ -15,8 +15,8 @@ export interface AutopilotSteps {
    * `undefined` if there is none.
    */
   build(to: string, out: string, aside: ReadonlyMap<string, string>): Promise<string | undefined>;
-  /** Attaches names of CVEs that came later; whether one is in a file that was not built, but is wanted now. */
-  attach(out: string): Promise<boolean>;
+  /** Attaches names of CVEs that came later to what was built; whether they call for another build. */
+  refresh(out: string): Promise<boolean>;
   /** Fixes of the livepatch in a folder. */
   fixes(out: string): Promise<readonly Pick<SetAside, 'fix' | 'key'>[]>;
   /** Builds a livepatch of some of these fixes; whether there is one. */
@@ -57,18 +57,18 @@ export async function takeTurn(
     say(`${release}: ${state.step}${state.to === '' ? '' : ` (${state.to})`}`);
     return state;
   };
-  const build = async (): Promise<string | undefined> => {
-    const aside = new Map((await store.aside(buildId)).map(({ key, why }) => [key, why]));
-    return await steps.build(state.to, state.out ?? '', aside);
-  };
   try {
     const to = await steps.newest();
     if (to === version) return await enter({ to, step: 'current' });
     const inputs = await steps.inputs(to);
     const isSame = before?.inputs === inputs && before.problem === undefined && isDone(before, steps);
-    if (isSame && (before.out === undefined || !(await steps.attach(before.out)))) return before;
+    if (isSame && (before.out === undefined || !(await steps.refresh(before.out)))) return before;
     const out = join(store.folder(buildId), to);
     const directory = join(out, 'livepatch');
+    const build = async (): Promise<string | undefined> => {
+      const aside = new Map((await store.aside(buildId)).map(({ key, why }) => [key, why]));
+      return await steps.build(to, out, aside);
+    };
     await enter({ to, inputs, step: 'building', out });
     let livepatch = await build();
     for (;;) {

@@ -152,7 +152,9 @@ export function chooseFiles(
     .filter((path) => !named || ofCves.has(path));
   if (files.length > 0) return files;
   throw new UpdateError('update-nothing', 'the update changes nothing for this kernel that was asked for', {
-    hint: named ? 'name CVE records with --records, or leave --named out' : 'there is nothing to build',
+    hint: named
+      ? 'name CVE records with --records, or leave --named out'
+      : 'name another version with --to; kmend update plan shows what each changes',
   });
 }
 

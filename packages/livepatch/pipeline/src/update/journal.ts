@@ -39,18 +39,15 @@ export class Journal {
     return new Journal(path, new Map(known));
   }
 
-  known(fix: FixFiles): Outcome | undefined {
-    return this.#known.get(nameOf(fix));
-  }
-
   /** Judges a fix, unless that was done before. */
   async judge(pool: Pick<JudgePool, 'judge'>, fix: FixFiles, companions: boolean): Promise<Outcome> {
-    const before = this.known(fix);
+    const name = nameOf(fix);
+    const before = this.#known.get(name);
     if (before !== undefined) return before;
     const { outcome } = await pool.judge({ ...fix, companions });
-    const line: Line = { fix: nameOf(fix), outcome };
+    const line: Line = { fix: name, outcome };
     await appendFile(this.#path, `${JSON.stringify(line)}\n`);
-    this.#known.set(line.fix, outcome);
+    this.#known.set(name, outcome);
     return outcome;
   }
 }

@@ -1,4 +1,12 @@
-import type { CveState, FixState, PlannedRevert, ReportedCve, ReportedFix, UpdatePlan } from '@kmend/update';
+import {
+  ATTRIBUTIONS,
+  type CveState,
+  type FixState,
+  type PlannedRevert,
+  type ReportedCve,
+  type ReportedFix,
+  type UpdatePlan,
+} from '@kmend/update';
 import type { PlannedUpdate } from './plan.ts';
 
 /** What became of an update for one kernel. */
@@ -35,6 +43,9 @@ const FIXES: Readonly<Record<FixState, string>> = {
   'not-built': 'this kernel is not built from them',
 };
 
+/** Of those whose fix is not known. */
+const { files: _, ...OTHERS } = ATTRIBUTIONS;
+
 const CVES: Readonly<Record<CveState, string>> = {
   livepatched: 'all files of their records that this kernel is built from are in the livepatch',
   waiting: 'one of their fixes waits for a review',
@@ -44,11 +55,7 @@ const CVES: Readonly<Record<CveState, string>> = {
   'in-part': 'only a part of one of their headers is in the livepatch',
   'nothing-to-patch': 'their fixes change no code that a running kernel still runs',
   'not-tried': 'not all their files were built: left out by `--path`',
-  'not-built': 'in files that this kernel is not built from',
-  'new-file': 'the update brings a new file, which no livepatch can',
-  unchanged: 'the update leaves a file of their records as it is',
-  'no-files': 'their records name no file that this source has',
-  'no-record': 'no record was found: name more with `--records`',
+  ...OTHERS,
 };
 
 /** Of what is known by its state alone so many are listed. */
@@ -60,7 +67,7 @@ export function updateReportText(report: UpdateReport): string {
   const { kernel, from, to, files, livepatch, fixes, cves, reverts } = report;
   const made =
     livepatch === null
-      ? 'There is no livepatch: nothing can be patched without a review.'
+      ? 'There is no livepatch: none of the fixes can be used, or not without a review.'
       : `The livepatch \`${livepatch.id}\` replaces ${livepatch.functions} functions in ${livepatch.objects} objects (${livepatch.size} bytes).`;
   const earlier = reverts.filter(({ within }) => !within);
   return [

@@ -1,5 +1,5 @@
 import type { ToldReason } from '@kmend/protocol';
-import { connectedSets, joined, largestGood } from '@kmend/update';
+import { connectedSets, joined, largestGood, type ShownReason } from '@kmend/update';
 import { classOf, NOTHING, wholeClassOf } from '../judge/class.ts';
 import type { FixFiles, Outcome } from '../judge/judge.ts';
 
@@ -12,7 +12,7 @@ export interface SplitFix extends FixFiles {
 /** A fix that there is no livepatch of. */
 export interface DeadFix extends FixFiles {
   readonly state: 'refused' | 'nothing-to-patch' | 'not-built';
-  readonly reasons: readonly Pick<ToldReason, 'code' | 'message'>[];
+  readonly reasons: readonly ShownReason[];
 }
 
 export interface Split {
@@ -80,13 +80,13 @@ async function largestOf(set: readonly Live[], judge: Judge) {
   });
   const outcome = outcomes.get(chosen);
   if (outcome === undefined) throw new Error('a set of fixes that are good by themselves has none that is good');
-  const [reason] = why === undefined ? [] : refusalsOf(why);
-  const message = `cannot be built with the fixes that it belongs to: ${reason?.message ?? 'no reason given'}`;
+  const reasons = (why === undefined ? [] : refusalsOf(why)).map(({ code, message }) => ({
+    code,
+    message: `cannot be built with the fixes that it belongs to: ${message}`,
+  }));
   const left = set
     .filter((one) => !chosen.includes(one))
-    .map(({ paths, parts }): DeadFix => {
-      return { paths, parts, state: 'refused', reasons: [{ code: reason?.code ?? 'set-refused', message }] };
-    });
+    .map(({ paths, parts }): DeadFix => ({ paths, parts, state: 'refused', reasons }));
   return { chosen, outcome, left };
 }
 
@@ -124,7 +124,7 @@ function deadOf(path: string, outcome: Outcome): DeadFix {
 const NOTHING_TEXT = 'it changes no code that a running kernel still runs';
 
 /** Why there is no livepatch: of the fix with its companions, where there are some. */
-function refusalsOf(outcome: Outcome): Pick<ToldReason, 'code' | 'message'>[] {
+function refusalsOf(outcome: Outcome): ShownReason[] {
   const { error, reasons = [], together, companions } = outcome;
   if (together !== undefined) return refusalsOf(together);
   const refused = reasons.filter(({ verdict }) => verdict === 'refused');

@@ -35,7 +35,7 @@ interface ReportOptions {
 }
 
 export const updateCommands: Register = ({ program, action }) => {
-  const update = program.command('update').description("Look at the distribution's updates of a kernel.");
+  const update = program.command('update').description("Plan and build the distribution's updates of a kernel.");
   update
     .command('plan')
     .description('Show what an update changes for a kernel, and in whose code the flaws are that its changelog names.')

@@ -13,6 +13,8 @@ import { ProofSteps, type ProofWork } from './steps.ts';
 const MOST_LINES = 1000;
 const LONGEST_LINE = 4000;
 
+const HUNG = 'the guest before this one, with two processors, hung for a fault of the emulator (QEMU before 8.1)';
+
 /**
  * Proves a livepatch on its kernel, in a fresh host (docs/builder.md, "The proof in the lab"). A livepatch that fails
  * gets a record too, with `passed: false` and the step. Throws `lab-proof-unsuitable`, and the codes of the lab where
@@ -25,12 +27,12 @@ export async function proveLivepatch(
   request: ProofRequest,
 ): Promise<Proof> {
   checkRequest(request);
-  const work = (machine: ProofWork['machine']): ProofWork => ({ kernel, request, machine });
-  const [record, steps] = await attempt(lab, edges, work({ name: 'proof' })).catch((error: unknown) => {
+  const work: ProofWork = { kernel, request, machine: { name: 'proof' } };
+  const [record, steps] = await attempt(lab, edges, work).catch((error: unknown) => {
     if (errorCode(error) !== 'lab-emulator-fault') throw error;
     edges.progress.step('prove: the guest hung for a fault of the emulator: again, with one processor');
     // The fault needs two.
-    return attempt(lab, edges, work({ name: 'proof-again', cpus: 1 }));
+    return attempt(lab, edges, { ...work, machine: { name: 'proof-again', cpus: 1 }, remark: HUNG });
   });
   const { accelerator } = await lab.accelerator(kernel);
   return document(request, record, steps, { accelerator, made: edges.clock.now() });

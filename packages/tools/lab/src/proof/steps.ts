@@ -27,6 +27,8 @@ export interface ProofWork {
   readonly kernel: LabKernel;
   readonly request: ProofRequest;
   readonly machine: Pick<GuestOptions, 'name' | 'cpus'>;
+  /** What the record says of the guest before this one. */
+  readonly remark?: string;
 }
 
 /** Runs the steps of a proof one after the other, and keeps what the record contains beside their outcomes. */
@@ -47,10 +49,11 @@ export class ProofSteps {
   constructor(
     lab: Lab,
     edges: { readonly clock: Clock; readonly progress: Progress },
-    { kernel, request, machine }: ProofWork,
+    { kernel, request, machine, remark }: ProofWork,
     record: ProofRecord,
   ) {
     this.#machine = machine;
+    if (remark !== undefined) this.notShown.push(remark);
     this.#lab = lab;
     this.#edges = edges;
     this.#kernel = kernel;
